@@ -1,0 +1,63 @@
+// Package rds tells from a host name whether it is an endpoint of AWS RDS, and whose certificate it will present.
+package rds
+
+import (
+	"regexp"
+	"strings"
+)
+
+// Endpoint is what the host name of an RDS endpoint says about its certificate.
+type Endpoint struct {
+	Partition string // "aws", "aws-us-gov" or "aws-cn"
+	Region    string // "us-west-2"; "" for the writer of a global Aurora cluster, which moves between regions
+	Proxy     bool   // an RDS Proxy presents a certificate of Amazon Trust Services, not of RDS
+}
+
+// The forms of AWS's "Connecting to an Amazon RDS DB instance", and of "Amazon RDS Proxy" and "Aurora global databases":
+//
+//	db.abc123.us-west-2.rds.amazonaws.com            an instance
+//	c.cluster-abc123.us-west-2.rds.amazonaws.com     an Aurora cluster; also cluster-ro-, cluster-custom-
+//	p.proxy-abc123.us-west-2.rds.amazonaws.com       a proxy; also e.endpoint.proxy-abc123.…
+//	g.global-abc123.global.rds.amazonaws.com         the writer of a global cluster
+//	db.abc123.rds.cn-north-1.amazonaws.com.cn        China
+var (
+	world = regexp.MustCompile(`^((?:[a-z0-9-]+\.)+)([a-z]{2,}(?:-[a-z]+)+-[0-9]+|global)\.rds\.amazonaws\.com$`)
+	china = regexp.MustCompile(`^((?:[a-z0-9-]+\.)+)rds\.(cn-[a-z]+-[0-9]+)\.amazonaws\.com\.cn$`)
+)
+
+// Parse reads a host name without a port. Case does not matter and a trailing dot is allowed.
+// It returns false for every host that is not an RDS endpoint, IP addresses and CNAMEs included.
+func Parse(host string) (Endpoint, bool) {
+	host = strings.ToLower(strings.TrimSuffix(host, "."))
+	m := world.FindStringSubmatch(host)
+	if m == nil {
+		m = china.FindStringSubmatch(host)
+	}
+	if m == nil {
+		return Endpoint{}, false
+	}
+	labels := strings.Split(strings.TrimSuffix(m[1], "."), ".")
+	e := Endpoint{Partition: "aws", Region: m[2], Proxy: strings.HasPrefix(labels[len(labels)-1], "proxy-")}
+	switch {
+	case e.Region == "global":
+		e.Region = ""
+	case strings.HasPrefix(e.Region, "us-gov-"):
+		e.Partition = "aws-us-gov"
+	case strings.HasPrefix(e.Region, "cn-"):
+		e.Partition = "aws-cn"
+	}
+	return e, true
+}
+
+// rootName is how AWS names the certificates in its bundles: "Amazon RDS us-west-2 Root CA RSA2048 G1",
+// and without "Root CA" the intermediates of GovCloud.
+var rootName = regexp.MustCompile(`^Amazon RDS ([a-z]{2,}(?:-[a-z]+)+-[0-9]+) `)
+
+// CertificateRegion returns the region that an RDS CA's common name carries, and "" where it carries none:
+// a certificate of another kind, or of AWS's own test stages ("Amazon RDS Beta us-east-1 …").
+func CertificateRegion(commonName string) string {
+	if m := rootName.FindStringSubmatch(commonName); m != nil {
+		return m[1]
+	}
+	return ""
+}

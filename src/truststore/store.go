@@ -1,0 +1,170 @@
+package truststore
+
+import (
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"sort"
+	"strings"
+
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/rds"
+)
+
+// The sets that are not a partition or a region of RDS.
+const (
+	AmazonTrust = "amazon-trust" // Amazon Trust Services, which signs the certificates of RDS Proxy
+	Extra       = "extra"        // the CAs that a platform team put under ca/extra before packaging
+)
+
+// Sets are groups of CAs that are trusted together, by name: a partition ("aws"), a region ("us-west-2"), AmazonTrust, Extra.
+type Sets map[string][]*x509.Certificate
+
+// Names returns the names of the sets, sorted.
+func (s Sets) Names() []string {
+	names := make([]string, 0, len(s))
+	for name := range s {
+		names = append(names, name)
+	}
+	sort.Strings(names)
+	return names
+}
+
+// Read reads the ca folder of a buildpack: a PEM file a partition, amazon-trust.pem, and extra/*.pem.
+// The certificates of a partition are also grouped by the region that their common name carries.
+func Read(caDir string) (Sets, error) {
+	files, err := filepath.Glob(filepath.Join(caDir, "*.pem"))
+	if err != nil {
+		return nil, err
+	}
+	extra, err := filepath.Glob(filepath.Join(caDir, Extra, "*.pem"))
+	if err != nil {
+		return nil, err
+	}
+	if len(files) == 0 {
+		return nil, fmt.Errorf("%s holds no certificates; is the buildpack complete?", caDir)
+	}
+	sets := Sets{}
+	for _, file := range append(files, extra...) {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			return nil, err
+		}
+		certs, err := Parse(data)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", file, err)
+		}
+		name := strings.TrimSuffix(filepath.Base(file), ".pem")
+		if filepath.Dir(file) != filepath.Clean(caDir) {
+			name = Extra
+		}
+		for _, c := range certs {
+			sets.add(name, c)
+			if region := rds.CertificateRegion(c.Subject.CommonName); region != "" && name != Extra {
+				sets.add(region, c)
+			}
+		}
+	}
+	return sets, nil
+}
+
+// add puts a certificate into a set, once.
+func (s Sets) add(name string, cert *x509.Certificate) {
+	if !slices.ContainsFunc(s[name], cert.Equal) {
+		s[name] = append(s[name], cert)
+	}
+}
+
+// Write lays the sets out in dir: each as a folder NAME, indexed by the name hash for OpenSSL and Go, and as one file NAME.pem
+// for whoever wants one file. Same sets, same files, byte for byte.
+func Write(dir string, sets Sets) error {
+	for _, name := range sets.Names() {
+		if err := WriteFolder(filepath.Join(dir, name), sets[name]); err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(dir, name+".pem"), EncodePEM(sets[name]), 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// WriteFolder writes one file a certificate, named HHHHHHHH.N as `openssl rehash` names its links: the subject's name hash, and
+// a number that tells certificates with the same hash apart. OpenSSL looks for N from 0 up and stops at the first gap.
+//
+// Source: OpenSSL, X509_LOOKUP_hash_dir(3).
+func WriteFolder(dir string, certs []*x509.Certificate) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	next := map[uint32]int{}
+	for _, c := range certs {
+		hash, err := SubjectHash(c.RawSubject)
+		if err != nil {
+			return fmt.Errorf("%s: %w", CommonName(c), err)
+		}
+		name := fmt.Sprintf("%08x.%d", hash, next[hash])
+		next[hash]++
+		if err := os.WriteFile(filepath.Join(dir, name), EncodePEM([]*x509.Certificate{c}), 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Store is where a droplet keeps its trust store, and which sets it has on board.
+type Store struct {
+	Dir   string
+	Names []string // sorted
+
+	sets Sets // what Dir holds, where it is in memory already
+}
+
+// NewStore returns the store that Write makes of the sets in dir.
+func NewStore(dir string, sets Sets) Store { return Store{Dir: dir, Names: sets.Names(), sets: sets} }
+
+// Open lists the trust store that Write laid out in dir. It reads no certificate, which a launch has no time for.
+func Open(dir string) (Store, error) {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && len(entries) == 0 {
+		return Store{}, fmt.Errorf("%s holds no trust store; restage the app", dir)
+	}
+	if err != nil {
+		return Store{}, err
+	}
+	store := Store{Dir: dir}
+	for _, e := range entries {
+		if e.IsDir() {
+			store.Names = append(store.Names, e.Name())
+		}
+	}
+	return store, nil
+}
+
+// Has says whether a set is on board.
+func (s Store) Has(name string) bool { return slices.Contains(s.Names, name) }
+
+// Folder returns the path of a set's folder, for SSL_CERT_DIR.
+func (s Store) Folder(name string) string { return filepath.Join(s.Dir, name) }
+
+// Bundle returns the path of a set's file, for PGSSLROOTCERT.
+func (s Store) Bundle(name string) string { return filepath.Join(s.Dir, name+".pem") }
+
+// Certificates returns the certificates of a set.
+func (s Store) Certificates(name string) ([]*x509.Certificate, error) {
+	if s.sets != nil {
+		return s.sets[name], nil
+	}
+	data, err := os.ReadFile(s.Bundle(name))
+	if err != nil {
+		return nil, err
+	}
+	certs, err := Parse(data)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", s.Bundle(name), err)
+	}
+	return certs, nil
+}
