@@ -1,0 +1,160 @@
+package main
+
+import (
+	"flag"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/binding"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/launch"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/staging"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/truststore"
+)
+
+// runEnv prints the export lines of a launch or, with --explain, what they would be and why.
+func runEnv(args []string, env map[string]string, in io.Reader, out io.Writer) error {
+	flags := flag.NewFlagSet("env", flag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	explain := flags.Bool("explain", false, "")
+	services := flags.String("services", "", "")
+	if flags.Parse(args) != nil || flags.NArg() > 0 || *services != "" && !*explain {
+		return staging.ErrUsage
+	}
+	env, err := withServices(env, *services, in)
+	if err != nil {
+		return err
+	}
+	store, err := openStore()
+	if err != nil {
+		return err
+	}
+	bindings, err := binding.Read(env)
+	if err != nil {
+		return err
+	}
+	plan, err := launch.Decide(env, bindings, store)
+	if err != nil {
+		return err
+	}
+	if *explain {
+		return explainPlan(plan, out)
+	}
+	files, err := handOut(plan, env, filepath.Join(store.Dir, "..", "..", ".."))
+	if err != nil {
+		return err
+	}
+	_, err = io.WriteString(out, exportLines(plan.Variables(files)))
+	return err
+}
+
+// withServices returns the environment with the bindings of a document in place of its own, and with the owner's variables that the
+// document holds. path is a file, or "-" for standard input; without one, env is returned as it is.
+func withServices(env map[string]string, path string, in io.Reader) (map[string]string, error) {
+	if path == "" {
+		return env, nil
+	}
+	var document []byte
+	var err error
+	name := path
+	if path == "-" {
+		name = "standard input"
+		document, err = io.ReadAll(in)
+	} else {
+		document, err = os.ReadFile(path)
+	}
+	if err != nil {
+		return nil, err
+	}
+	found, err := binding.FromDocument(name, document)
+	if err != nil {
+		return nil, err
+	}
+	merged := maps.Clone(env)
+	delete(merged, "VCAP_SERVICES_FILE_PATH")
+	delete(merged, "SERVICE_BINDING_ROOT")
+	delete(merged, "VCAP_SERVICES")
+	maps.Copy(merged, found)
+	return merged, nil
+}
+
+// openStore finds the trust store that belongs to this program: beside it in a droplet, or the certificates of the buildpack.
+func openStore() (truststore.Store, error) {
+	program, err := os.Executable()
+	if err != nil {
+		return truststore.Store{}, err
+	}
+	root := filepath.Dir(filepath.Dir(program))
+	trust := filepath.Join(root, "trust")
+	if _, err := os.Stat(filepath.Join(root, "manifest.yml")); err != nil {
+		return truststore.Open(trust)
+	}
+	sets, err := truststore.Read(filepath.Join(root, "ca"))
+	if err != nil {
+		return truststore.Store{}, err
+	}
+	return truststore.NewStore(trust, sets), nil
+}
+
+// exportLines writes the variables for bash. Those that the owner set are left alone.
+func exportLines(vars []launch.Variable) string {
+	var b strings.Builder
+	for _, v := range vars {
+		if !v.Kept {
+			fmt.Fprintf(&b, "export %s=%s\n", v.Name, shellQuote(v.Value))
+		}
+	}
+	return b.String()
+}
+
+// shellQuote makes one word of a value. Between single quotes every byte stands for itself, except the single quote
+// (bash's manual, "Single Quotes").
+func shellQuote(value string) string {
+	return "'" + strings.ReplaceAll(value, "'", `'\''`) + "'"
+}
+
+// explainPlan says for people what a launch would export, and why: one line a decision.
+func explainPlan(plan *launch.Plan, out io.Writer) error {
+	var lines, warnings []string
+	for _, db := range plan.Databases {
+		mode := db.Mode.String() + ", from " + db.Source
+		if db.Mode == sslmode.None {
+			mode = "no sslmode: " + db.Source
+		}
+		trusted, warning, err := plan.Describe(db, time.Now())
+		if err != nil {
+			return err
+		}
+		lines = append(lines, db.Name+": "+mode, db.Name+": trusts "+trusted)
+		if warning != "" {
+			warnings = append(warnings, warning)
+		}
+	}
+	if len(plan.Databases) == 0 {
+		lines = append(lines, "no Postgres database is bound")
+	}
+	for _, v := range plan.Variables(plan.Preview()) {
+		switch {
+		case v.Name == "PATH":
+			lines = append(lines, "PATH also holds the command postgres-ssl")
+		case v.Kept:
+			lines = append(lines, fmt.Sprintf("%s=%s stays, %s", v.Name, v.Value, v.Why))
+		default:
+			lines = append(lines, fmt.Sprintf("%s=%s, %s", v.Name, v.Value, v.Why))
+		}
+	}
+	for _, w := range append(plan.Warnings, warnings...) {
+		lines = append(lines, "warning: "+w)
+	}
+	for _, line := range lines {
+		if _, err := fmt.Fprintln(out, staging.Printable(line)); err != nil {
+			return err
+		}
+	}
+	return nil
+}

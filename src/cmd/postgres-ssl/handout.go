@@ -1,0 +1,173 @@
+package main
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/launch"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/truststore"
+)
+
+// handOut writes what only the bindings of this launch determine, below home: the CAs of all bound databases in one file, the
+// CAs that bindings brought, the client certificate and its key. The folder is private, each name is the hash of what it holds, and
+// each appears complete or not at all, because sidecars launch at the same time in the same container.
+func handOut(plan *launch.Plan, env map[string]string, home string) (launch.Files, error) {
+	dir := filepath.Join(home, ".postgres-ssl")
+	var files launch.Files
+	var err error
+	if own := plan.TrustAll().Own; len(own) > 0 {
+		if files.OwnFolder, err = writeFolder(dir, own); err != nil {
+			return files, err
+		}
+	}
+	if plan.HandsOutRoot() {
+		if files.RootBundle = plan.ReadyBundle(); files.RootBundle == "" {
+			bundle, err := rootBundle(plan, env)
+			if err != nil {
+				return files, err
+			}
+			if files.RootBundle, err = writeFile(dir, "root", ".pem", bundle, 0o644); err != nil {
+				return files, err
+			}
+		}
+		if err := linkRoot(home, files.RootBundle); err != nil {
+			return files, err
+		}
+	}
+	if cert, key := plan.ClientCertificate(); cert != nil {
+		if files.ClientCert, err = writeFile(dir, "client", ".crt", cert, 0o644); err != nil {
+			return files, err
+		}
+		// libpq refuses a key that others may read (libpq's manual, "Client Certificates").
+		if files.ClientKey, err = writeFile(dir, "client", ".key", key, 0o600); err != nil {
+			return files, err
+		}
+	}
+	return files, nil
+}
+
+// stackBundle is where Debian and Ubuntu, and so the platform's stacks, keep the CAs that they trust, in one file.
+const stackBundle = "/etc/ssl/certs/ca-certificates.crt"
+
+// rootBundle is one file with the CAs of all bound databases. For a host that says nothing about its CA, these are also the
+// stack's and the platform's, as they are on this root file system at this moment.
+func rootBundle(plan *launch.Plan, env map[string]string) ([]byte, error) {
+	all := plan.TrustAll()
+	certs, err := plan.Certificates(all)
+	if err != nil {
+		return nil, err
+	}
+	bundle := truststore.EncodePEM(certs)
+	if !all.Everyone {
+		return bundle, nil
+	}
+	stores := []string{stackBundle}
+	if file := env["SSL_CERT_FILE"]; file != "" {
+		stores[0] = file
+	}
+	if dir := env["CF_SYSTEM_CERT_PATH"]; dir != "" {
+		platform, err := filepath.Glob(filepath.Join(dir, "*.crt"))
+		if err != nil {
+			return nil, err
+		}
+		stores = append(stores, platform...)
+	}
+	for _, file := range stores {
+		pem, err := os.ReadFile(file)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		bundle = append(append(bundle, bytes.TrimSpace(pem)...), '\n')
+	}
+	return bundle, nil
+}
+
+// privateFolder makes dir, and refuses one that somebody else put there as a link or a file.
+func privateFolder(dir string) error {
+	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	info, err := os.Lstat(dir)
+	if err == nil && !info.IsDir() {
+		err = fmt.Errorf("%s is not a folder; remove it", dir)
+	}
+	return err
+}
+
+// writeFile writes content to a file whose name is its hash, and returns the path.
+func writeFile(dir, name, extension string, content []byte, mode fs.FileMode) (string, error) {
+	if err := privateFolder(dir); err != nil {
+		return "", err
+	}
+	path := filepath.Join(dir, name+"-"+shortHash(content)+extension)
+	if old, err := os.ReadFile(path); err == nil && bytes.Equal(old, content) {
+		return path, nil
+	}
+	temporary, err := os.CreateTemp(dir, ".writing-*")
+	if err != nil {
+		return "", err
+	}
+	defer os.Remove(temporary.Name()) // nothing to remove once it has its name
+	_, err = temporary.Write(content)
+	err = errors.Join(err, temporary.Chmod(mode), temporary.Close())
+	if err == nil {
+		err = os.Rename(temporary.Name(), path)
+	}
+	return path, err
+}
+
+// writeFolder writes CAs to a folder, indexed by name hash, whose name is the hash of its content, and returns the path.
+func writeFolder(dir string, certs []*x509.Certificate) (string, error) {
+	if err := privateFolder(dir); err != nil {
+		return "", err
+	}
+	path := filepath.Join(dir, "own-"+shortHash(truststore.EncodePEM(certs)))
+	if _, err := os.Lstat(path); err == nil {
+		return path, nil
+	}
+	temporary, err := os.MkdirTemp(dir, ".writing-*")
+	if err != nil {
+		return "", err
+	}
+	defer os.RemoveAll(temporary)
+	if err := truststore.WriteFolder(temporary, certs); err != nil {
+		return "", err
+	}
+	if err := os.Rename(temporary, path); err != nil && !errors.Is(err, fs.ErrExist) {
+		return "", err
+	}
+	return path, nil // whoever was faster has written the same
+}
+
+func shortHash(content []byte) string {
+	sum := sha256.Sum256(content)
+	return hex.EncodeToString(sum[:16])
+}
+
+// linkRoot makes the root certificate known to whoever looks for it in the home folder: pgjdbc, and libpq without PGSSLROOTCERT. What
+// is there already is the app's own, and is neither changed nor followed.
+func linkRoot(home, bundle string) error {
+	dir := filepath.Join(home, ".postgresql")
+	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	if info, err := os.Lstat(dir); err != nil {
+		return err
+	} else if !info.IsDir() {
+		return nil
+	}
+	if err := os.Symlink(bundle, filepath.Join(dir, "root.crt")); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return nil
+}

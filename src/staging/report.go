@@ -1,0 +1,80 @@
+package staging
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/cloudfoundry/libbuildpack"
+
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/launch"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/truststore"
+)
+
+// report tells, in the staging log, what a launch with these bindings would do.
+func report(log *libbuildpack.Logger, plan *launch.Plan, sets truststore.Sets, now time.Time) error {
+	if extra := sets[truststore.Extra]; len(extra) > 0 {
+		log.BeginStep("Certificates of the platform team (ca/extra)")
+		for _, c := range extra {
+			log.Info("%s, expires %s", Printable(truststore.CommonName(c)), c.NotAfter.Format(time.DateOnly))
+		}
+	}
+	log.BeginStep("Postgres databases")
+	if len(plan.Databases) == 0 {
+		log.Info("nothing is bound yet; what is bound later is put in force at the next start, with no restage")
+	}
+	warnings := plan.Warnings
+	for _, db := range plan.Databases {
+		trusted, warning, err := plan.Describe(db, now)
+		if err != nil {
+			return err
+		}
+		if warning != "" {
+			warnings = append(warnings, warning)
+		}
+		mode := "none: " + db.Source
+		if db.Mode != sslmode.None {
+			mode = db.Mode.String() + ", from " + db.Source
+		}
+		host := strings.Join(db.Hosts, ", ")
+		if host == "" {
+			host = "none in the credentials"
+		}
+		log.Info("%s", Printable(db.Name))
+		for _, row := range [][2]string{{"host", host}, {"sslmode", mode}, {"trusts", trusted}} {
+			log.Info("  %-8s %s", row[0], Printable(row[1]))
+		}
+	}
+
+	log.BeginStep("At launch, with these bindings")
+	for _, v := range plan.Variables(plan.Preview()) {
+		if v.Kept {
+			log.Info("%s=%s stays, %s", v.Name, Printable(v.Value), v.Why)
+		} else if v.Name == "PATH" {
+			log.Info("PATH also holds the command postgres-ssl")
+		} else {
+			log.Info("%s=%s", v.Name, Printable(v.Value))
+		}
+	}
+	if len(plan.Databases) > 0 && plan.Mode == sslmode.None {
+		log.Info("DB_SSL_MODE and PGSSLMODE are not set: put an sslmode into the binding, or set POSTGRES_SSL_MODE")
+	}
+	for _, w := range warnings {
+		log.Warning("%s", Printable(w))
+	}
+	return nil
+}
+
+// Printable makes one line of a text that may come from a binding: names are anybody's, and a log is read in terminals.
+func Printable(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f || 0x80 <= r && r < 0xa0 || r == 0x2028 || r == 0x2029 {
+			return '?'
+		}
+		return r
+	}, strings.ToValidUTF8(text, "?"))
+}
+
+// Fail is the last line of a staging that stops.
+func Fail(log *libbuildpack.Logger, err error) { log.Error("%s", Printable(fmt.Sprint(err))) }

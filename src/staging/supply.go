@@ -1,0 +1,111 @@
+// Package staging is the platform's side: what bin/supply and bin/finalize do, and the log that people read meanwhile.
+package staging
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"time"
+
+	"github.com/cloudfoundry/libbuildpack"
+
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/binding"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/launch"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/truststore"
+)
+
+// ErrUsage says that bin/supply or bin/finalize was not called as the platform calls it.
+var ErrUsage = errors.New("usage")
+
+// depsIndex is how the platform numbers buildpacks: "0", and with ten or more "00". It becomes part of a shell script.
+var depsIndex = regexp.MustCompile(`^[0-9]+$`)
+
+// newStager reads the arguments of bin/supply (BUILD_DIR CACHE_DIR DEPS_DIR DEPS_IDX) or bin/finalize (and PROFILE_DIR).
+func newStager(args []string, wanted int, log io.Writer) (*libbuildpack.Stager, *libbuildpack.Manifest, error) {
+	if len(args) != wanted || !depsIndex.MatchString(args[3]) {
+		return nil, nil, ErrUsage
+	}
+	buildpackDir, err := libbuildpack.GetBuildpackDir()
+	if err != nil {
+		return nil, nil, err
+	}
+	logger := libbuildpack.NewLogger(log)
+	manifest, err := libbuildpack.NewManifest(buildpackDir, logger, time.Now())
+	if err != nil {
+		return nil, nil, fmt.Errorf("the buildpack's manifest.yml cannot be read: %w", err)
+	}
+	return libbuildpack.NewStager(args, logger, manifest), manifest, nil
+}
+
+// Supply lays the trust store, the helper program and the launch script into the droplet, and logs what a launch would do with the
+// bindings as they are. A binding that no launch would accept stops the staging.
+func Supply(args []string, env map[string]string, helper string, log io.Writer) error {
+	stager, manifest, err := newStager(args, 4, log)
+	if err != nil {
+		return err
+	}
+	if err := stager.CheckBuildpackValid(); err != nil {
+		return err
+	}
+	bindings, err := binding.Read(env)
+	if err != nil {
+		return err
+	}
+	sets, err := truststore.Read(filepath.Join(manifest.RootDir(), "ca"))
+	if err != nil {
+		return err
+	}
+	plan, err := launch.Decide(env, bindings, truststore.NewStore("$DEPS_DIR/"+stager.DepsIdx()+"/trust", sets))
+	if err != nil {
+		return err
+	}
+	if err := report(stager.Logger(), plan, sets, time.Now()); err != nil {
+		return err
+	}
+	if err := install(stager, sets, helper); err != nil {
+		return err
+	}
+	stager.StagingComplete()
+	return nil
+}
+
+// install writes everything, the scripts last: what is left of a staging that was cut short does not launch.
+func install(stager *libbuildpack.Stager, sets truststore.Sets, helper string) error {
+	if err := os.MkdirAll(stager.DepDir(), 0o755); err != nil {
+		return err
+	}
+	if err := stager.ClearDepDir(); err != nil {
+		return err
+	}
+	if err := truststore.Write(filepath.Join(stager.DepDir(), "trust"), sets); err != nil {
+		return err
+	}
+	program := filepath.Join(stager.DepDir(), "bin", "postgres-ssl")
+	if err := libbuildpack.CopyFile(helper, program); err != nil {
+		return fmt.Errorf("%s: %w", program, err)
+	}
+	if err := stager.WriteConfigYml(nil); err != nil {
+		return err
+	}
+	if err := stager.WriteProfileD(scriptName, depsScript(stager.DepsIdx())); err != nil {
+		return err
+	}
+	return writeAppScript(stager.BuildDir(), appScript(stager.DepsIdx()))
+}
+
+// Finalize does what a finalize built on libbuildpack does for the whole chain: it collects every buildpack's launch scripts, and puts
+// their folders on PATH and LD_LIBRARY_PATH. The start command is the manifest's or the Procfile's.
+func Finalize(args []string, log io.Writer) error {
+	stager, _, err := newStager(args, 5, log)
+	if err != nil {
+		return err
+	}
+	if err := stager.SetLaunchEnvironment(); err != nil {
+		return err
+	}
+	stager.StagingComplete()
+	return nil
+}
