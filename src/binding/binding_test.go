@@ -1,0 +1,348 @@
+package binding
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// vcap makes an environment with one user-provided service.
+func vcap(t testing.TB, credentials map[string]any, tags ...string) map[string]string {
+	t.Helper()
+	doc, err := json.Marshal(map[string]any{"user-provided": []any{map[string]any{
+		"name": "db", "label": "user-provided", "tags": tags, "credentials": credentials,
+	}}})
+	require.NoError(t, err)
+	return map[string]string{"VCAP_SERVICES": string(doc)}
+}
+
+func one(t testing.TB, env map[string]string) Binding {
+	t.Helper()
+	bindings, err := Read(env)
+	require.NoError(t, err)
+	require.Len(t, bindings, 1)
+	return bindings[0]
+}
+
+func TestRealBindingsAreUnderstood(t *testing.T) {
+	type seen struct {
+		Name, Mode, Source string
+		Hosts              []string
+		CA, Cert, Key      string
+	}
+	for file, want := range map[string][]seen{
+		"cups-seed.json": {{Name: "console_db", Mode: "verify-ca", Source: "credential sslmode",
+			Hosts: []string{"something.xyx.us-west-2.rds.amazon.com"}}},
+		"cups-rds.json": {{Name: "console_db", Mode: "verify-full", Source: "credential sslmode",
+			Hosts: []string{"console.c9akciq32.us-west-2.rds.amazonaws.com"}}},
+		"cups-uri-query.json": {{Name: "console_db", Mode: "verify-ca", Source: "query of credential uri",
+			Hosts: []string{"console.c9akciq32.us-gov-west-1.rds.amazonaws.com"}}},
+		"cloud-gov-aws-rds.json": {{Name: "orders-db",
+			Hosts: []string{"cg-aws-broker-prod1.c9akciq32.us-gov-west-1.rds.amazonaws.com", "cg-aws-broker-prod1-replica.c9akciq32.us-gov-east-1.rds.amazonaws.com"}}},
+		"csb-aws-postgresql.json": {{Name: "orders-db",
+			Hosts: []string{"csb-postgresql-4a1ec6b2.c9akciq32.eu-central-1.rds.amazonaws.com"}}},
+		"csb-google-postgres.json": {{Name: "orders-db", Hosts: []string{"10.0.3.9"}, CA: "sslrootcert", Cert: "sslcert", Key: "sslkey"}},
+		"no-database.json":         nil,
+		"two-databases-one-stratos.json": {
+			{Name: "audit_db", Mode: "require", Source: "credential sslmode", Hosts: []string{"audit.example.com"}},
+			{Name: "console_db", Mode: "verify-full", Source: "credential sslmode", Hosts: []string{"console.cluster-c9akciq32.us-west-2.rds.amazonaws.com"}},
+		},
+	} {
+		t.Run(file, func(t *testing.T) {
+			doc, err := os.ReadFile(filepath.Join("../../fixtures/services", file))
+			require.NoError(t, err)
+			bindings, err := Read(map[string]string{"VCAP_SERVICES": string(doc)})
+			require.NoError(t, err)
+			var got []seen
+			for _, b := range bindings {
+				got = append(got, seen{b.Name, b.SSLMode, b.ModeSource, b.Hosts, b.CA.Key, b.ClientCert.Key, b.ClientKey.Key})
+			}
+			assert.Equal(t, want, got)
+		})
+	}
+}
+
+func TestHowToConnectIsReadTooForVerify(t *testing.T) {
+	b := one(t, vcap(t, map[string]any{"uri": "postgres://u:p%40ss@h.example:6432/orders?sslmode=require"}))
+	assert.Equal(t, []string{"6432", "orders", "u", "p@ss"}, []string{b.Port, b.Database, b.Username, string(b.Password)})
+
+	b = one(t, vcap(t, map[string]any{"uri": "postgres://u:p@h:1/a", "username": "me", "password": "mine", "port": 5433, "dbname": "b", "hostname": "h"}))
+	assert.Equal(t, []string{"5433", "b", "me", "mine"}, []string{b.Port, b.Database, b.Username, string(b.Password)},
+		"a credential of its own says it more plainly than the URI does")
+}
+
+func TestWhatCountsAsAPostgresBinding(t *testing.T) {
+	for name, test := range map[string]struct {
+		credentials map[string]any
+		tags        []string
+		counts      bool
+	}{
+		"uri of scheme postgres":           {map[string]any{"uri": "postgres://h/db"}, nil, true},
+		"uri of scheme postgresql":         {map[string]any{"uri": "postgresql://h/db"}, nil, true},
+		"upper case":                       {map[string]any{"uri": "POSTGRES://h/db"}, nil, true},
+		"bare postgres://":                 {map[string]any{"uri": "postgres://"}, nil, true},
+		"jdbcUrl":                          {map[string]any{"jdbcUrl": "jdbc:postgresql://h/db"}, nil, true},
+		"jdbc_url":                         {map[string]any{"jdbc_url": "jdbc:postgresql://h/db"}, nil, true},
+		"jdbcUrl without a host":           {map[string]any{"jdbcUrl": "jdbc:postgresql:db"}, nil, true},
+		"a tag":                            {map[string]any{"host": "h"}, []string{"PostgreSQL"}, true},
+		"an sslmode and a host":            {map[string]any{"host": "h", "sslmode": "require"}, nil, true},
+		"an sslmode, but no host":          {map[string]any{"sslmode": "require"}, nil, false},
+		"a host, but no sslmode":           {map[string]any{"host": "h"}, nil, false},
+		"mysql by uri":                     {map[string]any{"uri": "mysql://u:p@h/db", "sslmode": "require"}, nil, false},
+		"mysql by tag, with MySQL's modes": {map[string]any{"host": "h", "ssl_mode": "REQUIRED"}, []string{"mysql"}, false},
+		"redis":                            {map[string]any{"host": "h", "password": "p"}, []string{"redis"}, false},
+		"a web service about postgres":     {map[string]any{"uri": "https://backup.example/api"}, []string{"postgres-backup"}, false},
+		"no credentials":                   {nil, nil, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bindings, err := Read(vcap(t, test.credentials, test.tags...))
+			require.NoError(t, err)
+			assert.Len(t, bindings, map[bool]int{true: 1}[test.counts])
+		})
+	}
+	t.Run("a label", func(t *testing.T) {
+		bindings, err := Read(map[string]string{"VCAP_SERVICES": `{"csb-aws-postgresql":[{"name":"db","credentials":{"host":"h"}}]}`})
+		require.NoError(t, err)
+		assert.Len(t, bindings, 1, "also where only the key holds it")
+	})
+}
+
+func TestHostsAreFoundWhereverBrokersPutThem(t *testing.T) {
+	const tag = "postgresql"
+	for name, test := range map[string]struct {
+		credentials map[string]any
+		hosts       []string
+	}{
+		"hostname":                      {map[string]any{"hostname": "a"}, []string{"a"}},
+		"host":                          {map[string]any{"host": "a"}, []string{"a"}},
+		"upper case, trailing dot":      {map[string]any{"host": "DB.Example.COM."}, []string{"db.example.com"}},
+		"with a port":                   {map[string]any{"host": "a:5432"}, []string{"a"}},
+		"IPv6 literal":                  {map[string]any{"host": "2001:db8::1"}, []string{"2001:db8::1"}},
+		"IPv6 in a URI":                 {map[string]any{"uri": "postgres://u:p@[2001:DB8::1]:5432/db"}, []string{"2001:db8::1"}},
+		"several hosts in a URI":        {map[string]any{"uri": "postgres://u:p@h1:5432,h2:5433/db"}, []string{"h1", "h2"}},
+		"several hosts in a list":       {map[string]any{"hosts": []any{"h1", "h2:5433"}}, []string{"h1", "h2"}},
+		"host in the query":             {map[string]any{"uri": "postgresql:///db?host=h1&port=5433"}, []string{"h1"}},
+		"jdbcUrl":                       {map[string]any{"jdbcUrl": "jdbc:postgresql://h1:5432/db?user=a&password=b@c/d"}, []string{"h1"}},
+		"jdbcUrl with several":          {map[string]any{"jdbcUrl": "jdbc:postgresql://h1:5432,h2/db"}, []string{"h1", "h2"}},
+		"the primary first, each once":  {map[string]any{"uri": "postgres://u:p@b/db", "hostname": "a", "host": "b"}, []string{"a", "b"}},
+		"replica_host":                  {map[string]any{"host": "a", "replica_host": "r"}, []string{"a", "r"}},
+		"replica_uri":                   {map[string]any{"host": "a", "replica_uri": "postgres://u:p@r/db"}, []string{"a", "r"}},
+		"reader_endpoint":               {map[string]any{"host": "a", "reader_endpoint": "r"}, []string{"a", "r"}},
+		"readOnlyHost":                  {map[string]any{"host": "a", "readOnlyHost": "r"}, []string{"a", "r"}},
+		"replica_hosts":                 {map[string]any{"host": "a", "replica_hosts": []any{"r1", "r2"}}, []string{"a", "r1", "r2"}},
+		"a replica of something else":   {map[string]any{"host": "a", "replica_uri": "https://metrics.example/"}, []string{"a"}},
+		"not a host":                    {map[string]any{"host": "user:secret@"}, nil},
+		"a local socket":                {map[string]any{"uri": "postgres://%2Fvar%2Frun/db"}, nil},
+		"an empty one among several":    {map[string]any{"uri": "postgres://h1,,h2/db"}, []string{"h1", "h2"}},
+		"a number where a text belongs": {map[string]any{"host": 12}, []string{"12"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			assert.Equal(t, test.hosts, one(t, vcap(t, test.credentials, tag)).Hosts)
+		})
+	}
+}
+
+func TestAPasswordThatIsNotEscapedHidesNeitherHostNorMode(t *testing.T) {
+	for _, password := range []string{"p@ss", "p/ss", "p#ss", "p%ss", "p%zz", "p:ss", "p?ss", "p?a=b", "@", "a@b/c#d%e?f", "p@h2/x", "1?a=b", "1/b@c"} {
+		t.Run(password, func(t *testing.T) {
+			b := one(t, vcap(t, map[string]any{"uri": "postgres://user:" + password + "@db.example.com:5432/orders?sslmode=verify-ca"}))
+			assert.Equal(t, []string{"db.example.com"}, b.Hosts)
+			assert.Equal(t, "verify-ca", b.SSLMode)
+			assert.Equal(t, password, string(b.Password))
+
+			b = one(t, vcap(t, map[string]any{"uri": "postgres://user:" + password + "@db.example.com:5432/orders"}))
+			assert.Equal(t, []string{"db.example.com"}, b.Hosts, "without a query")
+		})
+	}
+}
+
+func TestWhereTheModeIsReadFrom(t *testing.T) {
+	for name, test := range map[string]struct {
+		credentials  map[string]any
+		mode, source string
+	}{
+		"sslmode":                       {map[string]any{"sslmode": "require"}, "require", "credential sslmode"},
+		"ssl_mode":                      {map[string]any{"ssl_mode": "require"}, "require", "credential ssl_mode"},
+		"sslMode":                       {map[string]any{"sslMode": "require"}, "require", "credential sslMode"},
+		"query of uri":                  {map[string]any{"uri": "postgres://h/d?a=b&sslmode=verify%2Dca&c=d"}, "verify-ca", "query of credential uri"},
+		"query of jdbcUrl":              {map[string]any{"jdbcUrl": "jdbc:postgresql://h/d?sslmode=verify-ca"}, "verify-ca", "query of credential jdbcUrl"},
+		"credential before query":       {map[string]any{"sslmode": "require", "uri": "postgres://h/d?sslmode=disable"}, "require", "credential sslmode"},
+		"uri before jdbcUrl":            {map[string]any{"uri": "postgres://h/d?sslmode=require", "jdbcUrl": "jdbc:postgresql://h/d?sslmode=disable"}, "require", "query of credential uri"},
+		"the last of several":           {map[string]any{"uri": "postgres://h/d?sslmode=disable&sslmode=require"}, "require", "query of credential uri"},
+		"beside a host that is none":    {map[string]any{"uri": "postgres://u:p@h h/d?sslmode=require"}, "require", "query of credential uri"},
+		"an empty one is none":          {map[string]any{"sslmode": "", "uri": "postgres://h/d?sslmode=require"}, "require", "query of credential uri"},
+		"require_ssl is not an sslmode": {map[string]any{"require_ssl": true}, "", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := one(t, vcap(t, test.credentials, "postgresql"))
+			assert.Equal(t, [2]string{test.mode, test.source}, [2]string{b.SSLMode, b.ModeSource})
+		})
+	}
+}
+
+func TestTheThreeWaysOfDelivery(t *testing.T) {
+	doc := vcap(t, map[string]any{"uri": "postgres://h/db?sslmode=verify-ca"})["VCAP_SERVICES"]
+	file := filepath.Join(t.TempDir(), "vcap_services")
+	require.NoError(t, os.WriteFile(file, []byte(doc), 0o600))
+
+	// As Kubernetes mounts a binding: the keys are links into ..data, which is a link into a folder with a date for a name.
+	root := t.TempDir()
+	dated := filepath.Join(root, "db", "..2026_11_22")
+	require.NoError(t, os.MkdirAll(dated, 0o755))
+	for key, value := range map[string]string{"type": "csb-aws-postgresql\n", "provider": "csb", "host": "h", "sslmode": "verify-ca\n", "tags": `["a","stratos"]`} {
+		require.NoError(t, os.WriteFile(filepath.Join(dated, key), []byte(value), 0o600))
+		require.NoError(t, os.Symlink(filepath.Join("..data", key), filepath.Join(root, "db", key)))
+	}
+	require.NoError(t, os.Symlink("..2026_11_22", filepath.Join(root, "db", "..data")))
+	require.NoError(t, os.MkdirAll(filepath.Join(root, "..hidden"), 0o755))
+
+	for name, env := range map[string]map[string]string{
+		"VCAP_SERVICES":           {"VCAP_SERVICES": doc},
+		"VCAP_SERVICES_FILE_PATH": {"VCAP_SERVICES_FILE_PATH": file},
+		"SERVICE_BINDING_ROOT":    {"SERVICE_BINDING_ROOT": root},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := one(t, env)
+			assert.Equal(t, []string{"db", "h", "verify-ca"}, []string{b.Name, b.Hosts[0], b.SSLMode})
+		})
+	}
+	assert.True(t, one(t, map[string]string{"SERVICE_BINDING_ROOT": root}).Tagged("stratos"))
+}
+
+func TestNothingBoundIsNoError(t *testing.T) {
+	for name, env := range map[string]map[string]string{
+		"no variable":                    {},
+		"empty":                          {"VCAP_SERVICES": ""},
+		"no services":                    {"VCAP_SERVICES": "{}"},
+		"null":                           {"VCAP_SERVICES": "null"},
+		"a root that does not yet exist": {"SERVICE_BINDING_ROOT": filepath.Join(t.TempDir(), "none")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bindings, err := Read(env)
+			require.NoError(t, err)
+			assert.Empty(t, bindings)
+		})
+	}
+}
+
+func TestErrorsNameVariableAndPositionAndShowNoContent(t *testing.T) {
+	broken := filepath.Join(t.TempDir(), "broken")
+	require.NoError(t, os.WriteFile(broken, []byte(`{"s3cr3t"`), 0o600))
+	for name, test := range map[string]struct {
+		env  map[string]string
+		want string
+	}{
+		"broken":             {map[string]string{"VCAP_SERVICES": `{"a": s3cr3t}`}, "VCAP_SERVICES is not valid JSON: broken at byte 7"},
+		"cut off":            {map[string]string{"VCAP_SERVICES": `{"a": "s3cr3t`}, "VCAP_SERVICES is not valid JSON: broken at byte 13"},
+		"a list":             {map[string]string{"VCAP_SERVICES": `["s3cr3t"]`}, "VCAP_SERVICES is JSON, but not an object of services: unexpected array at byte 1"},
+		"a number":           {map[string]string{"VCAP_SERVICES": `12345678`}, "VCAP_SERVICES is JSON, but not an object of services: unexpected number at byte 8"},
+		"services of no use": {map[string]string{"VCAP_SERVICES": `{"a": ["s3cr3t"]}`}, "VCAP_SERVICES is JSON, but its services have not the form that the platform gives them"},
+		"credentials a text": {map[string]string{"VCAP_SERVICES": `{"a": [{"credentials": "s3cr3t"}]}`}, "VCAP_SERVICES is JSON, but its services have not the form that the platform gives them"},
+		"a broken file":      {map[string]string{"VCAP_SERVICES_FILE_PATH": broken}, "VCAP_SERVICES_FILE_PATH (" + broken + ") is not valid JSON: broken at byte 9"},
+		"no such file":       {map[string]string{"VCAP_SERVICES_FILE_PATH": "/no/such/file"}, "VCAP_SERVICES_FILE_PATH (/no/such/file) cannot be read: no such file or directory"},
+		"a file for a root":  {map[string]string{"SERVICE_BINDING_ROOT": broken}, "SERVICE_BINDING_ROOT: "},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := Read(test.env)
+			require.ErrorContains(t, err, test.want)
+			assert.NotContains(t, err.Error(), "s3cr3t")
+			assert.NotContains(t, err.Error(), "12345678")
+		})
+	}
+}
+
+func TestSecretsDoNotPrint(t *testing.T) {
+	b := one(t, vcap(t, map[string]any{"uri": "postgres://u:s3cr3t@h/db", "sslkey": "s3cr3t", "sslrootcert": "s3cr3t"}))
+	require.Equal(t, "s3cr3t", string(b.Password), "the control: it is there")
+	asJSON, err := json.Marshal(b)
+	require.NoError(t, err)
+	for _, printed := range []string{fmt.Sprint(b), fmt.Sprintf("%+v", b), fmt.Sprintf("%#v", b), fmt.Sprintf("%q", b.Password), fmt.Sprintf("%x", b.Password), string(asJSON)} {
+		assert.NotContains(t, printed, "s3cr3t")
+		assert.NotContains(t, printed, fmt.Sprintf("%x", "s3cr3t"))
+	}
+}
+
+func TestWhatOperatorsHaveAtHandIsUnderstood(t *testing.T) {
+	services := vcap(t, map[string]any{"uri": "postgres://h/db?sslmode=verify-ca"})["VCAP_SERVICES"]
+	for name, document := range map[string]string{
+		"the bare JSON":                services,
+		"with its name around it":      `{"VCAP_SERVICES": ` + services + `}`,
+		"cf curl /v3/apps/GUID/env":    `{"system_env_json": {"VCAP_SERVICES": ` + services + `}, "environment_variables": {"PGSSLMODE": "require"}}`,
+		"cf env APP":                   "Getting env variables for app a in org o / space s as me...\nSystem-Provided:\nVCAP_SERVICES: " + services + "\n\n\nVCAP_APPLICATION: {\n}\n\nUser-Provided:\nPGSSLMODE: require\n\nNo running env variables have been set\n",
+		"cf env APP of an older cf":    "OK\n\nSystem-Provided:\n{\n \"VCAP_SERVICES\": " + services + "\n}\n\nUser-Provided:\nPGSSLMODE: require\n",
+		"cf env APP with Windows ends": "System-Provided:\r\nVCAP_SERVICES: " + services + "\r\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			env, err := FromDocument("file", []byte(document))
+			require.NoError(t, err)
+			assert.Equal(t, "verify-ca", one(t, env).SSLMode)
+			assert.Equal(t, strings.Contains(document, "PGSSLMODE"), env["PGSSLMODE"] == "require", "the owner's variables come along")
+		})
+	}
+	t.Run("cf env APP with nothing bound", func(t *testing.T) {
+		env, err := FromDocument("file", []byte("System-Provided:\nVCAP_APPLICATION: {}\n"))
+		require.NoError(t, err)
+		bindings, err := Read(env)
+		require.NoError(t, err)
+		assert.Empty(t, bindings)
+	})
+	t.Run("something else", func(t *testing.T) {
+		_, err := FromDocument("notes.txt", []byte("s3cr3t"))
+		assert.EqualError(t, err, "notes.txt is neither the JSON of VCAP_SERVICES, nor an answer of `cf curl /v3/apps/GUID/env`, nor the text of `cf env APP`")
+	})
+	t.Run("broken", func(t *testing.T) {
+		_, err := FromDocument("notes.txt", []byte(`{"s3cr3t`))
+		assert.EqualError(t, err, "notes.txt is not valid JSON: broken at byte 8")
+	})
+}
+
+func FuzzBindingsAreReadOrRefusedInOneLine(f *testing.F) {
+	files, _ := filepath.Glob("../../fixtures/services/*.json")
+	for _, file := range files {
+		doc, err := os.ReadFile(file)
+		require.NoError(f, err)
+		f.Add(string(doc))
+	}
+	f.Add(`{"a":[{"credentials":{"uri":"postgres://u:p@[::1"}}]}`)
+	f.Add(`{"a":[{"name":"\u0000","tags":null,"credentials":{"hosts":[["a"],{"b":1}],"uri":"postgres://@@/?sslmode"}}]}`)
+	f.Add(`{"a":{"credentials":{"port":1e300,"uri":"jdbc:postgresql:"}}}`)
+	f.Fuzz(func(t *testing.T, document string) {
+		bindings, err := Read(map[string]string{"VCAP_SERVICES": document})
+		if err != nil {
+			assert.NotContains(t, err.Error(), "\n")
+			return
+		}
+		for _, b := range bindings {
+			for _, host := range b.Hosts {
+				assert.NotEmpty(t, host)
+				assert.Equal(t, strings.ToLower(host), host)
+				assert.False(t, strings.ContainsAny(host, "@/?#%' \n"), host)
+			}
+		}
+		_, _ = FromDocument("file", []byte(document))
+	})
+}
+
+// FuzzAPasswordNeverBecomesAHost gives the host in its right place, and anything at all as the password.
+func FuzzAPasswordNeverBecomesAHost(f *testing.F) {
+	for _, seed := range []string{"secret", "p@ss", "a/b", "a?b=c", "a#b", "%zz", "@h/?x=y", ":", "", "a:1@b/c?d=e"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, password string) {
+		uri, ok := parseURI("postgres://user:" + password + "@db.example.com:5432/orders")
+		require.True(t, ok)
+		if strings.ContainsAny(password, "?") && strings.ContainsAny(password, "@/") {
+			return // where a URI says two things at once, nobody can tell
+		}
+		assert.Equal(t, []string{"db.example.com"}, uri.hosts)
+		uri, _ = parseURI("postgres://user:" + password + "@db.example.com:5432/orders?sslmode=verify-full")
+		assert.Equal(t, []string{"db.example.com"}, uri.hosts)
+		assert.Equal(t, "verify-full", uri.sslmode)
+	})
+}

@@ -1,0 +1,370 @@
+package launch
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"math/big"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/binding"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/truststore"
+)
+
+const (
+	oregon    = "db.abc.us-west-2.rds.amazonaws.com"
+	frankfurt = "db.abc.eu-central-1.rds.amazonaws.com"
+	gov       = "db.abc.us-gov-west-1.rds.amazonaws.com"
+	proxy     = "p.proxy-abc.us-west-2.rds.amazonaws.com"
+	global    = "g.global-abc.global.rds.amazonaws.com"
+	china     = "db.abc.rds.cn-north-1.amazonaws.com.cn"
+	newRegion = "db.abc.xx-new-1.rds.amazonaws.com"
+	elsewhere = "db.example.com"
+)
+
+func store(t testing.TB) truststore.Store {
+	t.Helper()
+	sets, err := truststore.Read("../../ca")
+	require.NoError(t, err)
+	return truststore.NewStore("/home/vcap/deps/0/trust", sets)
+}
+
+func db(name, mode string, hosts ...string) binding.Binding {
+	b := binding.Binding{Name: name, Hosts: hosts, SSLMode: mode}
+	if mode != "" {
+		b.ModeSource = "credential sslmode"
+	}
+	return b
+}
+
+func decide(t testing.TB, env map[string]string, bindings ...binding.Binding) *Plan {
+	t.Helper()
+	plan, err := Decide(env, bindings, store(t))
+	require.NoError(t, err)
+	return plan
+}
+
+// exported returns what the plan exports; a "!" before a value says that the owner's stays.
+func exported(plan *Plan) map[string]string {
+	vars := map[string]string{}
+	for _, v := range plan.Variables(plan.Preview()) {
+		vars[v.Name] = v.Value
+		if v.Kept {
+			vars[v.Name] = "!" + v.Value
+		}
+	}
+	return vars
+}
+
+func TestTheRulesForTheModeInTheirOrder(t *testing.T) {
+	for name, test := range map[string]struct {
+		env          map[string]string
+		binding      binding.Binding
+		mode, source string
+	}{
+		"the binding's own":                      {nil, db("db", "require", oregon), "require", "credential sslmode"},
+		"the binding's own before the default":   {map[string]string{"POSTGRES_SSL_MODE": "verify-full"}, db("db", "disable", elsewhere), "disable", "credential sslmode"},
+		"the owner's default":                    {map[string]string{"POSTGRES_SSL_MODE": "VERIFY_CA"}, db("db", "", elsewhere), "verify-ca", "POSTGRES_SSL_MODE"},
+		"the owner's default before RDS's":       {map[string]string{"POSTGRES_SSL_MODE": "require"}, db("db", "", oregon), "require", "POSTGRES_SSL_MODE"},
+		"RDS, whose CA is on board":              {nil, db("db", "", oregon), "verify-full", "the default for RDS, whose CA is on board"},
+		"RDS Proxy":                              {nil, db("db", "", proxy), "verify-full", "the default for RDS, whose CA is on board"},
+		"RDS without a region":                   {nil, db("db", "", global), "verify-full", "the default for RDS, whose CA is on board"},
+		"RDS and a replica in another region":    {nil, db("db", "", oregon, frankfurt), "verify-full", "the default for RDS, whose CA is on board"},
+		"RDS and a replica elsewhere":            {nil, db("db", "", oregon, elsewhere), "", ""},
+		"RDS of a region that is not on board":   {nil, db("db", "", newRegion), "", ""},
+		"RDS of a partition that isn't on board": {nil, db("db", "", china), "", ""},
+		"another host":                           {nil, db("db", "", elsewhere), "", ""},
+		"no host":                                {nil, db("db", ""), "", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			plan := decide(t, test.env, test.binding)
+			assert.Equal(t, test.mode, plan.Mode.String())
+			if test.source != "" {
+				assert.Equal(t, test.source, plan.Databases[0].Source)
+			}
+			vars := exported(plan)
+			assert.Equal(t, test.mode, vars["DB_SSL_MODE"])
+			assert.Equal(t, test.mode, vars["PGSSLMODE"])
+		})
+	}
+}
+
+func TestStratosIsNotGivenAModeThatItRefuses(t *testing.T) {
+	for _, mode := range []string{"allow", "prefer"} {
+		plan := decide(t, nil, db("console_db", mode, elsewhere))
+		assert.Equal(t, mode, exported(plan)["PGSSLMODE"])
+		assert.NotContains(t, exported(plan), "DB_SSL_MODE")
+		assert.Equal(t, []string{"console_db asks for " + mode + ", which Stratos refuses; DB_SSL_MODE stays unset, and Stratos would connect in plain text"}, plan.Warnings)
+	}
+}
+
+func TestAnUnknownModeIsAnErrorThatNamesItsPlace(t *testing.T) {
+	_, err := Decide(nil, []binding.Binding{db("console_db", "verify-caa", oregon)}, store(t))
+	assert.EqualError(t, err, `console_db: credential sslmode: sslmode "verify-caa" is not one of disable, allow, prefer, require, verify-ca, verify-full; did you mean verify-ca?`)
+	_, err = Decide(map[string]string{"POSTGRES_SSL_MODE": "on"}, nil, store(t))
+	assert.ErrorContains(t, err, `POSTGRES_SSL_MODE: sslmode "on" is not one of`)
+}
+
+func TestWhichOfSeveralDatabasesDecides(t *testing.T) {
+	tagged := db("console_db", "verify-full", oregon)
+	tagged.Tags = []string{"stratos"}
+	other := db("audit_db", "require", elsewhere)
+	for name, test := range map[string]struct {
+		env      map[string]string
+		bindings []binding.Binding
+		mode     string
+		wrong    string
+	}{
+		"the one that the owner names":       {map[string]string{"POSTGRES_SSL_SERVICE": "audit_db"}, []binding.Binding{other, tagged}, "require", ""},
+		"else the one tagged stratos":        {nil, []binding.Binding{other, tagged}, "verify-full", ""},
+		"else they agree":                    {nil, []binding.Binding{db("a", "require", elsewhere), db("b", "require", oregon)}, "require", ""},
+		"else it is an error":                {nil, []binding.Binding{db("a", "require", elsewhere), db("b", "", oregon)}, "", "the bound databases ask for different things: a (require), b (verify-full); set POSTGRES_SSL_SERVICE to the name of the one that decides, or tag it stratos"},
+		"no mode is not the same as one":     {nil, []binding.Binding{db("a", "", elsewhere), db("b", "", oregon)}, "", "the bound databases ask for different things: a (no mode), b (verify-full); set POSTGRES_SSL_SERVICE to the name of the one that decides, or tag it stratos"},
+		"two tagged stratos must agree":      {nil, []binding.Binding{tagged, {Name: "z", Tags: []string{"stratos"}, Hosts: []string{oregon}, SSLMode: "require", ModeSource: "credential sslmode"}}, "", "console_db (verify-full), z (require)"},
+		"a name that nothing has":            {map[string]string{"POSTGRES_SSL_SERVICE": "nobody"}, []binding.Binding{other, tagged}, "", "POSTGRES_SSL_SERVICE names no bound Postgres database; bound are: audit_db (require), console_db (verify-full)"},
+		"a name, but nothing is bound yet":   {map[string]string{"POSTGRES_SSL_SERVICE": "nobody"}, nil, "", ""},
+		"Stratos looks for the tag as it is": {nil, []binding.Binding{db("a", "require", elsewhere), {Name: "b", Tags: []string{"Stratos"}, Hosts: []string{oregon}}}, "", "ask for different things"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			plan, err := Decide(test.env, test.bindings, store(t))
+			if test.wrong != "" {
+				require.ErrorContains(t, err, test.wrong)
+				return
+			}
+			require.NoError(t, err)
+			assert.Equal(t, test.mode, plan.Mode.String())
+		})
+	}
+}
+
+func TestTheOwnersWordStaysEachOnItsOwn(t *testing.T) {
+	for _, name := range []string{"DB_SSL_MODE", "PGSSLMODE", "PGSSLROOTCERT", "NODE_EXTRA_CA_CERTS"} {
+		t.Run(name, func(t *testing.T) {
+			with := exported(decide(t, map[string]string{name: "verify-full"}, db("db", "verify-full", oregon)))
+			without := exported(decide(t, nil, db("db", "verify-full", oregon)))
+			assert.Equal(t, "!verify-full", with[name])
+			with[name] = without[name]
+			assert.Equal(t, without, with, "the others do not change")
+		})
+	}
+	for _, name := range []string{"PGSSLCERT", "PGSSLKEY"} {
+		t.Run(name, func(t *testing.T) {
+			b := db("db", "verify-full", oregon)
+			b.ClientCert, b.ClientKey = clientPair(t)
+			assert.Equal(t, "!mine", exported(decide(t, map[string]string{name: "mine"}, b))[name])
+		})
+	}
+	t.Run("an empty one is none", func(t *testing.T) {
+		vars := exported(decide(t, map[string]string{"DB_SSL_MODE": "", "PGSSLMODE": ""}, db("db", "verify-full", oregon)))
+		assert.Equal(t, "verify-full", vars["DB_SSL_MODE"])
+		assert.Equal(t, "verify-full", vars["PGSSLMODE"])
+	})
+}
+
+func TestAnOwnersModeThatIsWeakerGetsAWarningThatNamesBoth(t *testing.T) {
+	plan := decide(t, map[string]string{"DB_SSL_MODE": "require", "PGSSLMODE": "verify-full"}, db("console_db", "verify-ca", oregon))
+	assert.Equal(t, []string{"DB_SSL_MODE=require is set by the app's owner, and stays; it is weaker than verify-ca, which console_db asks for"}, plan.Warnings)
+	plan = decide(t, map[string]string{"PGSSLMODE": "on"}, db("console_db", "verify-ca", oregon))
+	require.Len(t, plan.Warnings, 1)
+	assert.Contains(t, plan.Warnings[0], `PGSSLMODE is set by the app's owner, and stays, but: sslmode "on" is not one of`)
+}
+
+func TestWhomToTrust(t *testing.T) {
+	own := db("db", "verify-full", oregon)
+	own.CA = binding.Credential{Key: "cacrt", Value: caPEM(t)}
+	for name, test := range map[string]struct {
+		binding  binding.Binding
+		sets     []string
+		everyone bool
+		own      int
+		warning  string
+	}{
+		"its own CA, whatever the host is":  {own, nil, false, 1, ""},
+		"RDS of a known region":             {db("db", "", oregon), []string{"us-west-2"}, false, 0, ""},
+		"GovCloud":                          {db("db", "", gov), []string{"us-gov-west-1"}, false, 0, ""},
+		"RDS Proxy":                         {db("db", "", proxy), []string{"us-west-2", "amazon-trust"}, false, 0, ""},
+		"no region in the name":             {db("db", "", global), []string{"aws"}, false, 0, ""},
+		"a region that is not on board":     {db("db", "", newRegion), []string{"aws"}, false, 0, "db: region xx-new-1 is not on board, so all of aws is trusted"},
+		"a partition that is not on board":  {db("db", "", china), []string{"amazon-trust", "aws", "aws-us-gov"}, true, 0, "db: the CAs of partition aws-cn are not on board, so " + china + " cannot be verified by them; run scripts/update-rds-ca.sh"},
+		"another host":                      {db("db", "", elsewhere), []string{"amazon-trust", "aws", "aws-us-gov"}, true, 0, ""},
+		"no host":                           {db("db", ""), []string{"amazon-trust", "aws", "aws-us-gov"}, true, 0, ""},
+		"a replica in another region":       {db("db", "", oregon, frankfurt), []string{"us-west-2", "eu-central-1"}, false, 0, ""},
+		"a replica elsewhere":               {db("db", "", oregon, elsewhere), []string{"amazon-trust", "aws", "aws-us-gov"}, true, 0, ""},
+		"the seed's host, which RDS is not": {db("db", "", "something.xyx.us-west-2.rds.amazon.com"), []string{"amazon-trust", "aws", "aws-us-gov"}, true, 0, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			plan := decide(t, nil, test.binding)
+			trust := plan.Databases[0].Trust
+			assert.Equal(t, test.sets, trust.Sets)
+			assert.Equal(t, test.everyone, trust.Everyone)
+			assert.Len(t, trust.Own, test.own)
+			if test.warning == "" {
+				assert.Empty(t, plan.Warnings)
+			} else {
+				require.Len(t, plan.Warnings, 1)
+				assert.Contains(t, plan.Warnings[0], test.warning)
+			}
+			dirs := []string{"/etc/ssl/certs"}
+			for _, set := range test.sets {
+				dirs = append(dirs, "/home/vcap/deps/0/trust/"+set)
+			}
+			if test.own > 0 {
+				dirs = append(dirs, "(a folder with the databases' own CAs, written at launch)")
+			}
+			assert.Equal(t, strings.Join(dirs, ":"), exported(plan)["SSL_CERT_DIR"])
+		})
+	}
+}
+
+func TestSSLCertDirKeepsWhatItWasAndThePlatformsFolder(t *testing.T) {
+	env := map[string]string{"SSL_CERT_DIR": "/mine", "CF_SYSTEM_CERT_PATH": "/etc/cf-system-certificates", "PATH": "/bin"}
+	vars := exported(decide(t, env, db("db", "", oregon)))
+	const want = "/mine:/etc/cf-system-certificates:/home/vcap/deps/0/trust/us-west-2"
+	assert.Equal(t, want, vars["SSL_CERT_DIR"])
+	assert.Equal(t, "/bin:/home/vcap/deps/0/bin", vars["PATH"], "behind, so that it shadows no command")
+
+	env["SSL_CERT_DIR"], env["PATH"] = vars["SSL_CERT_DIR"], vars["PATH"]
+	again := exported(decide(t, env, db("db", "", oregon)))
+	assert.Equal(t, want, again["SSL_CERT_DIR"], "sourced twice, it does not grow")
+	assert.Equal(t, vars["PATH"], again["PATH"])
+}
+
+func TestARootCertificateIsHandedOutOnlyWhereTheModeVerifies(t *testing.T) {
+	for name, test := range map[string]struct {
+		env  map[string]string
+		mode string
+		want string
+	}{
+		"verify-full": {nil, "verify-full", "/home/vcap/deps/0/trust/us-west-2.pem"},
+		"verify-ca":   {nil, "verify-ca", "/home/vcap/deps/0/trust/us-west-2.pem"},
+		"require, which a root certificate would turn into verify-ca": {nil, "require", ""},
+		"the owner wants less of libpq":                               {map[string]string{"PGSSLMODE": "require"}, "verify-full", ""},
+		"the owner wants less of Stratos, and lib/pq reads it too":    {map[string]string{"DB_SSL_MODE": "require"}, "verify-full", ""},
+		"the owner wants more":                                        {map[string]string{"PGSSLMODE": "verify-full", "DB_SSL_MODE": "verify-full"}, "require", "/home/vcap/deps/0/trust/us-west-2.pem"},
+		"the owner's mode makes no sense":                             {map[string]string{"PGSSLMODE": "on"}, "verify-full", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			vars := exported(decide(t, test.env, db("db", test.mode, oregon)))
+			assert.Equal(t, test.want, vars["PGSSLROOTCERT"])
+			assert.Equal(t, test.want, vars["NODE_EXTRA_CA_CERTS"])
+		})
+	}
+}
+
+func TestOneFileHoldsTheCAsOfAllBoundDatabases(t *testing.T) {
+	own := db("c", "verify-full", elsewhere)
+	own.CA = binding.Credential{Key: "ca", Value: caPEM(t)}
+	plan := decide(t, nil, db("a", "verify-full", oregon), db("b", "verify-full", frankfurt), own)
+	assert.Empty(t, plan.ReadyBundle(), "no file on board holds just these")
+	certs, err := plan.Certificates(plan.TrustAll())
+	require.NoError(t, err)
+	var names []string
+	for _, c := range certs {
+		names = append(names, truststore.CommonName(c))
+	}
+	assert.Len(t, names, 3+3+1)
+	assert.Contains(t, strings.Join(names, ","), "us-west-2")
+	assert.Contains(t, strings.Join(names, ","), "eu-central-1")
+	assert.Contains(t, strings.Join(names, ","), "Test CA")
+}
+
+func TestABadCAOrClientCertificateIsAnErrorThatNamesServiceAndKey(t *testing.T) {
+	cert, key := clientPair(t)
+	_, otherKey := clientPair(t)
+	for name, test := range map[string]struct {
+		ca, cert, key binding.Credential
+		want          string
+	}{
+		"a CA that is none":        {ca: binding.Credential{Key: "cacrt", Value: "s3cr3t"}, want: "db: credential cacrt: is neither PEM nor base64 of PEM"},
+		"a certificate, no key":    {cert: cert, want: "db: credential sslcert is a client certificate, but its key is missing: add sslkey"},
+		"a key, no certificate":    {key: key, want: "db: credential sslkey is a client key, but its certificate is missing: add sslcert"},
+		"a key of somebody else":   {cert: cert, key: otherKey, want: "db: credentials sslcert and sslkey do not belong together"},
+		"a certificate that is no": {cert: binding.Credential{Key: "sslcert", Value: "s3cr3t"}, key: key, want: "db: credential sslcert is not a certificate in PEM"},
+		"a key that is none":       {cert: cert, key: binding.Credential{Key: "sslkey", Value: "s3cr3t"}, want: "db: credential sslkey is not a private key in PEM"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := db("db", "verify-full", oregon)
+			b.CA, b.ClientCert, b.ClientKey = test.ca, test.cert, test.key
+			_, err := Decide(nil, []binding.Binding{b}, store(t))
+			require.ErrorContains(t, err, test.want)
+			assert.NotContains(t, err.Error(), "s3cr3t")
+			assert.NotContains(t, err.Error(), "-----")
+		})
+	}
+}
+
+func TestACAThatWasCopiedCarelesslyIsRepairedWithAWarning(t *testing.T) {
+	b := db("db", "verify-full", elsewhere)
+	b.CA = binding.Credential{Key: "ca", Value: binding.Secret(strings.ReplaceAll(string(caPEM(t)), "\n", `\n`))}
+	b.ClientCert, b.ClientKey = clientPair(t)
+	b.ClientKey.Value = binding.Secret(strings.ReplaceAll(string(b.ClientKey.Value), "\n", `\n`))
+	plan := decide(t, nil, b)
+	assert.Len(t, plan.Databases[0].Trust.Own, 1)
+	require.Len(t, plan.Warnings, 1)
+	assert.Contains(t, plan.Warnings[0], `db: credential ca holds the two characters \n`)
+	_, key := plan.ClientCertificate()
+	assert.NotContains(t, string(key), `\n`)
+}
+
+func TestDatabasesWithDifferentClientCertificatesNeedAnOwnersWord(t *testing.T) {
+	a, b := db("a", "require", elsewhere), db("b", "require", elsewhere)
+	a.ClientCert, a.ClientKey = clientPair(t)
+	_, err := Decide(nil, []binding.Binding{a, b}, store(t))
+	require.ErrorContains(t, err, "a (require with a client certificate), b (require)")
+	plan := decide(t, map[string]string{"POSTGRES_SSL_SERVICE": "a"}, a, b)
+	cert, _ := plan.ClientCertificate()
+	assert.Equal(t, strings.TrimSpace(string(a.ClientCert.Value)), strings.TrimSpace(string(cert)))
+}
+
+func TestTheDescriptionSaysUntilWhenAndWarnsInTime(t *testing.T) {
+	plan := decide(t, nil, db("db", "", oregon))
+	expiry := time.Date(2061, 5, 24, 0, 0, 0, 0, time.UTC)
+	trusted, warning, err := plan.Describe(plan.Databases[0], time.Now())
+	require.NoError(t, err)
+	assert.Equal(t, "3 CAs (RDS in us-west-2), first root expires 2061-05-24", trusted)
+	assert.Empty(t, warning)
+	_, warning, err = plan.Describe(plan.Databases[0], expiry.AddDate(0, 0, -92))
+	require.NoError(t, err)
+	assert.Empty(t, warning, "92 days before")
+	_, warning, err = plan.Describe(plan.Databases[0], expiry.AddDate(0, 0, -88))
+	require.NoError(t, err)
+	assert.Equal(t, "db: a root certificate in use expires on 2061-05-24; renew it before that day", warning)
+
+	gov := decide(t, nil, db("db", "", gov))
+	_, warning, err = gov.Describe(gov.Databases[0], time.Date(2027, 1, 1, 0, 0, 0, 0, time.UTC))
+	require.NoError(t, err)
+	assert.Empty(t, warning, "GovCloud's intermediates expire in January 2027, and anchor nothing")
+}
+
+// caPEM returns a CA certificate as a credential holds it.
+func caPEM(t testing.TB) binding.Secret {
+	t.Helper()
+	certificate, _ := makePair(t, &x509.Certificate{IsCA: true, BasicConstraintsValid: true, Subject: pkix.Name{CommonName: "Test CA"}})
+	return binding.Secret(certificate)
+}
+
+func clientPair(t testing.TB) (cert, key binding.Credential) {
+	t.Helper()
+	c, k := makePair(t, &x509.Certificate{Subject: pkix.Name{CommonName: "client"}})
+	return binding.Credential{Key: "sslcert", Value: binding.Secret(c)}, binding.Credential{Key: "sslkey", Value: binding.Secret(k)}
+}
+
+func makePair(t testing.TB, template *x509.Certificate) (certificate, key []byte) {
+	t.Helper()
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	template.SerialNumber, template.NotBefore, template.NotAfter = big.NewInt(1), time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
+	der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
+	require.NoError(t, err)
+	pkcs8, err := x509.MarshalPKCS8PrivateKey(private)
+	require.NoError(t, err)
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8})
+}

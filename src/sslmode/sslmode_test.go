@@ -1,0 +1,91 @@
+package sslmode
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func TestModesAreOrderedFromWeakestToStrictest(t *testing.T) {
+	var spelled []string
+	for i, m := range All() {
+		spelled = append(spelled, m.String())
+		if i > 0 {
+			assert.Less(t, All()[i-1], m)
+		}
+	}
+	assert.Equal(t, []string{"disable", "allow", "prefer", "require", "verify-ca", "verify-full"}, spelled)
+	assert.Less(t, None, Disable)
+	assert.Empty(t, None.String())
+}
+
+func TestWhatAModePromises(t *testing.T) {
+	for _, test := range []struct {
+		mode                         Mode
+		encrypts, verifies, stratoss bool
+	}{
+		{None, false, false, false},
+		{Disable, false, false, true},
+		{Allow, false, false, false},
+		{Prefer, false, false, false},
+		{Require, true, false, true},
+		{VerifyCA, true, true, true},
+		{VerifyFull, true, true, true},
+	} {
+		t.Run("mode "+test.mode.String(), func(t *testing.T) {
+			assert.Equal(t, test.encrypts, test.mode.Encrypts(), "encrypts")
+			assert.Equal(t, test.verifies, test.mode.Verifies(), "verifies")
+			assert.Equal(t, test.stratoss, test.mode.Stratos(), "accepted by Stratos")
+		})
+	}
+}
+
+func TestUpperCaseAndUnderscoreAreForgiven(t *testing.T) {
+	for _, spelling := range []string{"verify-ca", "VERIFY-CA", "verify_ca", "Verify_CA"} {
+		mode, err := Parse(spelling)
+		require.NoError(t, err, spelling)
+		assert.Equal(t, VerifyCA, mode, spelling)
+	}
+}
+
+func TestAnythingElseIsAnErrorThatSuggestsTheNearest(t *testing.T) {
+	for _, test := range []struct{ value, shown, nearest string }{
+		{"verify-caa", `"verify-caa"`, "verify-ca"},
+		{"verifyfull", `"verifyfull"`, "verify-full"},
+		{"required", `"required"`, "require"},
+		{" verify-ca", `" verify-ca"`, "verify-ca"},
+		{"disabled", `"disabled"`, "disable"},
+		{"VERIFY_IDENTITY", `"VERIFY_IDENTITY"`, "verify-full"},
+		{"s3cr3t!", "(not shown, it does not look like a mode)", ""},
+		{strings.Repeat("verify", 40), "(not shown, it does not look like a mode)", ""},
+		{"a\nb", "(not shown, it does not look like a mode)", ""},
+	} {
+		t.Run(test.shown, func(t *testing.T) {
+			_, err := Parse(test.value)
+			require.ErrorContains(t, err, "sslmode "+test.shown+" is not one of disable, allow, prefer, require, verify-ca, verify-full; did you mean "+test.nearest)
+			if strings.HasPrefix(test.shown, "(") {
+				assert.NotContains(t, err.Error(), test.value)
+			}
+		})
+	}
+}
+
+func FuzzAnyTextIsAModeOrAnErrorOfOneLine(f *testing.F) {
+	for _, seed := range []string{"", "verify-ca", "VERIFY_FULL", "require\n", "\x00", "p@ssw0rd", "ｖｅｒｉｆｙ"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, value string) {
+		mode, err := Parse(value)
+		if err == nil {
+			again, err := Parse(mode.String())
+			require.NoError(t, err)
+			assert.Equal(t, mode, again)
+			assert.NotEqual(t, None, mode)
+			return
+		}
+		assert.Equal(t, None, mode)
+		assert.NotContains(t, err.Error(), "\n")
+	})
+}
