@@ -1,0 +1,18 @@
+#!/usr/bin/env bash
+# Stages an app as the platform's builder does and starts it as its launcher does: builds src/cmd/stage and runs it.
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+
+if ! command -v go >/dev/null; then
+  echo "stage.sh: go is not on the PATH; install Go (https://go.dev/dl) and try again" >&2
+  exit 1
+fi
+
+STAGE_BINARY=$(mktemp)
+trap 'rm -f "$STAGE_BINARY"' EXIT
+go build -C "$root" -buildvcs=false -o "$STAGE_BINARY" ./src/cmd/stage
+
+# exec, so that a signal reaches the program itself; the program then removes its file, as the trap no longer can.
+export STAGE_BINARY
+exec "$STAGE_BINARY" "$root" "$@"

@@ -1,0 +1,286 @@
+// Tests of staging and launch: throw-away buildpacks and apps, through the whole of scripts/stage.sh's program.
+package main
+
+import (
+	"bytes"
+	"context"
+	"maps"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// A supply buildpack that writes its arguments and a launch script to every place that a test may ask about.
+const supply = `#!/usr/bin/env bash
+set -eu
+echo "supply: $# arguments, DEPS_IDX $4, CF_STACK $CF_STACK, cache $(ls -A "$2" | wc -l), app at $1"
+mkdir -p "$3/$4/profile.d" "$3/$4/bin" "$1/.profile.d"
+echo 'export FROM_DEPS=yes' >"$3/$4/profile.d/deps.sh"
+echo 'export FROM_APP=yes STAGED_AT='"$1" >"$1/.profile.d/app.sh"
+`
+
+// write makes the files, executable, of a tree in a new folder.
+func write(t *testing.T, files map[string]string) string {
+	t.Helper()
+	dir := t.TempDir()
+	for name, content := range files {
+		path := filepath.Join(dir, name)
+		require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o755))
+		require.NoError(t, os.WriteFile(path, []byte(content), 0o755))
+	}
+	return dir
+}
+
+// buildpack makes a buildpack with the given files, an example binding and the repository's own final buildpacks.
+func buildpack(t *testing.T, files map[string]string) string {
+	t.Helper()
+	all := map[string]string{
+		"bin/supply":                       supply,
+		"bin/finalize":                     "#!/bin/sh\necho \"finalize: $# arguments, DEPS_IDX $4\"; echo 'export FROM_FINALIZE=yes' >$5/f.sh\n",
+		"bin/release":                      "#!/bin/sh\n",
+		"fixtures/services/cups-seed.json": `{"user-provided": [{"name": "db", "credentials": {"uri": "postgresql://h/d"}}]}`,
+	}
+	maps.Copy(all, files)
+	root := write(t, all)
+	finals, err := filepath.Abs("../../../fixtures/buildpacks")
+	require.NoError(t, err)
+	require.NoError(t, os.Symlink(finals, filepath.Join(root, "fixtures", "buildpacks")))
+	return root
+}
+
+type result struct {
+	status         int
+	stdout, stderr string
+}
+
+// stageApp runs stage.sh and checks that it leaves nothing behind. env is added to the test's own environment.
+func stageApp(t *testing.T, root string, env environ, args ...string) result {
+	t.Helper()
+	tmp := t.TempDir()
+	t.Setenv("TMPDIR", tmp)
+	all := environOf(os.Environ())
+	for _, name := range []string{"VCAP_SERVICES", "VCAP_SERVICES_FILE_PATH", "SERVICE_BINDING_ROOT", "VCAP_APPLICATION", "CF_STACK", "DATABASE_URL"} {
+		delete(all, name)
+	}
+	all["LC_ALL"] = "C"
+	maps.Copy(all, env)
+	var stdout, stderr bytes.Buffer
+	status := run(t.Context(), root, args, all, &stdout, &stderr)
+	left, err := os.ReadDir(tmp)
+	require.NoError(t, err)
+	assert.Empty(t, left, "temporary folders that are left behind")
+	return result{status, stdout.String(), stderr.String()}
+}
+
+func TestCompileOnlyFinalSourcesOnlyTheAppsOwnScripts(t *testing.T) {
+	r := stageApp(t, buildpack(t, nil), nil, "--final", "compile", write(t, map[string]string{"a file": ""}))
+	require.Equal(t, 0, r.status, r.stderr)
+	assert.Contains(t, r.stdout, "supply: 4 arguments, DEPS_IDX 0, CF_STACK cflinuxfs4, cache 0")
+	assert.NotContains(t, r.stdout, "finalize:")
+	assert.Contains(t, r.stderr, "Warning: the last buildpack is not compatible with multi-buildpack apps")
+	assert.Contains(t, r.stderr, "No start command specified by buildpack or via Procfile.")
+	assert.Contains(t, r.stdout, "       FROM_APP=yes\n")
+	assert.NotContains(t, r.stdout, "FROM_DEPS")
+
+	r = stageApp(t, buildpack(t, nil), nil, write(t, nil), "--", "ls -A ../profile.d ../deps ..")
+	assert.Equal(t, "..:\napp\ndeps\nlogs\nprofile.d\nstaging_info.yml\ntmp\n\n../deps:\n0\n\n../profile.d:\n", r.stdout)
+}
+
+func TestFinalizeFinalCopiesLaunchScriptsOfAllBuildpacks(t *testing.T) {
+	r := stageApp(t, buildpack(t, nil), nil, "--final", "finalize", write(t, nil), "--", "ls ../profile.d ../deps")
+	require.Equal(t, 0, r.status, r.stderr)
+	assert.Equal(t, "../deps:\n0\n1\n\n../profile.d:\n000_multi-supply.sh\n0_deps.sh\n", r.stdout)
+	assert.Contains(t, r.stderr, "       FROM_DEPS=yes\n")
+	assert.Contains(t, r.stderr, "       FROM_APP=yes\n")
+	assert.NotContains(t, r.stderr, "Warning")
+}
+
+func TestOnlyBuildpackRunsSupplyThenFinalize(t *testing.T) {
+	r := stageApp(t, buildpack(t, nil), nil, "--final", "none", write(t, nil))
+	require.Equal(t, 0, r.status, r.stderr)
+	assert.Regexp(t, `(?s)supply: 4 arguments, DEPS_IDX 0.*finalize: 5 arguments, DEPS_IDX 0`, r.stdout)
+	assert.Contains(t, r.stdout, "       FROM_FINALIZE=yes\n")
+	assert.NotContains(t, r.stdout, "FROM_DEPS", "finalize, not the builder, copies deps/*/profile.d")
+}
+
+func TestDropletIsLaunchedElsewhereAndStagingIsGone(t *testing.T) {
+	r := stageApp(t, buildpack(t, nil), nil, write(t, map[string]string{"file": "x"}), "--",
+		`cmp -s file "$HOME/file" && [ "$PWD" = "$HOME" ] && [ "$PWD" != "$STAGED_AT" ] && [ ! -e "$STAGED_AT" ] &&
+		 [[ $HOME == */home/vcap/app && $TMPDIR == */home/vcap/tmp && $DEPS_DIR == */home/vcap/deps && -d $TMPDIR && -d $DEPS_DIR/0 ]]`)
+	assert.Equal(t, 0, r.status, r.stderr)
+}
+
+func TestAppDirIsCopiedWithItsLinksAndLeftAsItIs(t *testing.T) {
+	root, app := buildpack(t, nil), write(t, map[string]string{"target": "x", ".git/HEAD": "x"})
+	require.NoError(t, os.Symlink("target", filepath.Join(app, "link")))
+	t.Chdir(filepath.Dir(app))
+	r := stageApp(t, root, nil, filepath.Base(app), "--", "readlink link; ls -A")
+	assert.Equal(t, "target\n.profile.d\nlink\ntarget\n", r.stdout, r.stderr)
+	assert.NoDirExists(t, filepath.Join(app, ".profile.d"))
+}
+
+func TestStartCommand(t *testing.T) {
+	program := map[string]string{"go.mod": "module app\n\ngo 1.25\n", "main.go": "package main\n\nfunc main() { println(`ran`) }\n"}
+	r := stageApp(t, buildpack(t, nil), nil, write(t, program), "--", "cat ../staging_info.yml; ./portal-proxy")
+	assert.Equal(t, 0, r.status, r.stderr)
+	assert.Contains(t, r.stdout, `"start_command":"./portal-proxy"`)
+	assert.Contains(t, r.stderr, "-----> Start command: ./portal-proxy\n")
+	assert.Contains(t, r.stderr, "ran\n")
+
+	r = stageApp(t, buildpack(t, nil), nil, write(t, map[string]string{"Procfile": "web: run me\n"}))
+	assert.Contains(t, r.stdout, "-----> Start command: run me\n")
+}
+
+func TestBindings(t *testing.T) {
+	root, app := buildpack(t, nil), write(t, nil)
+	files := write(t, map[string]string{"vcap.json": `{"file": []}`, "bindings/db/type": "postgresql"})
+	show := `echo "$VCAP_SERVICES|$VCAP_SERVICES_FILE_PATH|$SERVICE_BINDING_ROOT"`
+	for name, test := range map[string]struct {
+		env              environ
+		args             []string
+		variables, first string
+	}{
+		"example": {nil, nil, `{"user-provided": [{"name": "db", "credentials": {"uri": "postgresql://h/d"}}]}||`, "fixtures/services/cups-seed.json"},
+		"file": {environ{"VCAP_SERVICES": "{}", "SERVICE_BINDING_ROOT": "/b"}, []string{"--services", "vcap.json"},
+			`{"file": []}||`, "vcap.json"},
+		"environment":        {environ{"VCAP_SERVICES": `not { JSON`}, nil, `not { JSON||`, "VCAP_SERVICES of the environment"},
+		"environment's file": {environ{"VCAP_SERVICES_FILE_PATH": "vcap.json"}, nil, "|" + files + "/vcap.json|", "VCAP_SERVICES_FILE_PATH of"},
+		"environment's root": {environ{"SERVICE_BINDING_ROOT": files + "/bindings"}, nil, "||" + files + "/bindings", "SERVICE_BINDING_ROOT of"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Chdir(files)
+			r := stageApp(t, root, test.env, append(test.args, app, "--", show)...)
+			assert.Equal(t, test.variables+"\n", r.stdout)
+			first, _, _ := strings.Cut(r.stderr, "\n")
+			assert.Contains(t, first, "-----> Bindings: "+test.first)
+		})
+	}
+}
+
+func TestDatabaseURL(t *testing.T) {
+	for services, want := range map[string]string{
+		``:       "",
+		`broken`: "",
+		`{"a": [{"credentials": {"uri": "amqp://h"}}, {"credentials": {"uri": "postgresql://u:p@h:1/d"}}]}`: "postgres://u:p@h:1/d",
+		`{"a": [{"credentials": {"uri": "mysql://h/d?x=1"}}]}`:                                              "mysql2://h/d?x=1",
+		`{"a": [{"credentials": {"uri": "mysql2://h/d"}}]}`:                                                 "mysql2://h/d",
+		`{"a": [{}], "b": [{"credentials": {"uri": "postgres://"}}]}`:                                       "postgres:",
+		`{"a": [{"credentials": {"uri": 5}}], "b": [{"credentials": {"uri": "postgres://h/d"}}]}`:           "",
+		`{"a": [{"credentials": {"uri": "postgres://h/%a"}}]}`:                                              "",
+	} {
+		assert.Equal(t, want, databaseURL(services), services)
+	}
+}
+
+func TestListShowsOnlyWhatLaunchScriptsSet(t *testing.T) {
+	certs := write(t, map[string]string{
+		"a.0": "-----BEGIN CERTIFICATE-----\n", "b.0": "-----BEGIN CERTIFICATE-----\n", "README": "no certificate"})
+	r := stageApp(t, buildpack(t, nil), environ{"OWN": "same", "CHANGED": "before"}, write(t, map[string]string{
+		".profile": "export SSL_CERT_DIR=" + certs + ":/nowhere CHANGED=after OWN=same LINES_='one\ntwo'; unexported=1\n"}))
+	require.Equal(t, 0, r.status, r.stderr)
+	_, list, _ := strings.Cut(r.stdout, "set at launch:\n")
+	list, at, _ := strings.Cut(list, "       STAGED_AT=")
+	assert.Equal(t, "       CHANGED=after\n       FROM_APP=yes\n       LINES_=\"one\\ntwo\"\n       SSL_CERT_DIR="+certs+":/nowhere\n"+
+		"           2 certificate files in "+certs+"\n           0 certificate files in /nowhere\n", list)
+	assert.Equal(t, 1, strings.Count(at, "\n"), "nothing after STAGED_AT")
+}
+
+func TestCommandRunsAsAStartCommand(t *testing.T) {
+	root, app := buildpack(t, nil), write(t, map[string]string{".profile": "echo chatty; cd /; umask 077\n"})
+	for _, test := range []struct {
+		command []string
+		status  int
+		stdout  string
+	}{
+		{[]string{`echo $FROM_APP "$(pwd)"; exit 7`}, 7, "yes /\n"},
+		{[]string{"printf", "%s|", "a b", "it's", "$FROM_APP"}, 0, "a b|it's|$FROM_APP|"},
+		{[]string{"kill -KILL $$"}, 137, ""},
+		{[]string{"no-such-program"}, 127, ""},
+	} {
+		r := stageApp(t, root, nil, append([]string{app, "--"}, test.command...)...)
+		assert.Equal(t, test.status, r.status, test.command)
+		assert.Equal(t, test.stdout, r.stdout, test.command)
+		assert.Contains(t, r.stderr, "FROM_APP=yes")
+	}
+}
+
+func TestLaunchScriptThatExitsRefusesTheLaunch(t *testing.T) {
+	for script, status := range map[string]int{"exit 3": 3, "exit 0": 1, "set -e; false": 1} {
+		r := stageApp(t, buildpack(t, nil), nil, write(t, map[string]string{".profile": script}), "--", "echo started")
+		assert.Equal(t, status, r.status, script)
+		assert.Empty(t, r.stdout, script)
+		assert.Contains(t, r.stderr, "-----> Launch refused")
+	}
+}
+
+func TestFailingBuildpackStopsStaging(t *testing.T) {
+	fails := "#!/bin/sh\necho why >&2; exit 2\n"
+	for _, test := range []struct{ script, final, message string }{
+		{"bin/supply", "compile", "Failed to run all supply scripts: exit status 2\n"},
+		{"bin/supply", "none", "Failed to compile droplet: Failed to run all supply scripts: exit status 2\n"},
+		{"bin/finalize", "none", "Failed to compile droplet: Failed to run finalize script: exit status 2\n"},
+		{"bin/release", "none", "Failed to build droplet release: exit status 2\n"},
+	} {
+		r := stageApp(t, buildpack(t, map[string]string{test.script: fails}), nil, "--final", test.final, write(t, nil))
+		assert.Equal(t, 1, r.status)
+		assert.Equal(t, "why\n"+test.message, r.stderr)
+	}
+	r := stageApp(t, buildpack(t, map[string]string{"bin/release": "#!/bin/sh\necho '\t'\n"}), nil, "--final", "none", write(t, nil))
+	assert.Equal(t, 1, r.status)
+	assert.Contains(t, r.stderr, "Failed to build droplet release: buildpack's release output invalid: ")
+	r = stageApp(t, buildpack(t, nil), nil, write(t, map[string]string{"Procfile": "web\n"}))
+	assert.Equal(t, 1, r.status)
+	assert.Contains(t, r.stderr, "Failed to read command from Procfile")
+}
+
+func TestUnwritableFoldersInTheCacheAreRemoved(t *testing.T) {
+	readOnly := "#!/bin/sh\nmkdir -p $2/mod/pkg; touch $2/mod/pkg/file; chmod -R a-w $2/mod\n"
+	r := stageApp(t, buildpack(t, map[string]string{"bin/supply": readOnly}), nil, write(t, nil))
+	assert.Equal(t, 0, r.status, r.stderr)
+}
+
+func TestInterruptedStagingLeavesNothingBehind(t *testing.T) {
+	tmp := t.TempDir()
+	t.Setenv("TMPDIR", tmp)
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	root := buildpack(t, map[string]string{"bin/supply": "#!/bin/sh\nsleep 60; echo survived\n"})
+	var stdout, stderr bytes.Buffer
+	start := time.Now()
+	assert.Equal(t, 1, run(ctx, root, []string{write(t, nil)}, environOf(os.Environ()), &stdout, &stderr))
+	assert.Less(t, time.Since(start), 3*time.Second)
+	assert.Equal(t, "stage.sh: interrupted\n", stderr.String())
+	left, _ := os.ReadDir(tmp)
+	assert.Empty(t, left)
+}
+
+func TestUsage(t *testing.T) {
+	app := write(t, nil)
+	for _, help := range [][]string{{"-h"}, {"--help"}, {app, "--final", "none", "--help"}} {
+		r := stageApp(t, "", nil, help...)
+		assert.Equal(t, result{0, usage, ""}, r)
+	}
+	for message, args := range map[string][]string{
+		"APP_DIR is missing":                                  {},
+		"COMMAND is missing after --":                         {app, "--"},
+		"unknown option --verbose":                            {"--verbose", app},
+		"the value of --final is missing":                     {app, "--final"},
+		"--final supply: must be finalize, compile or none":   {"--final", "supply", app},
+		"unexpected ls after APP_DIR; COMMAND comes after --": {app, "ls"},
+	} {
+		r := stageApp(t, "", nil, args...)
+		assert.Equal(t, result{2, "", "stage.sh: " + message + "\n\n" + usage}, r)
+	}
+	for message, args := range map[string][]string{
+		"APP_DIR nowhere is not a folder":                                   {"nowhere"},
+		"cannot read the bindings: open nowhere: no such file or directory": {"--services", "nowhere", app},
+	} {
+		r := stageApp(t, "", nil, args...)
+		assert.Equal(t, result{1, "", "stage.sh: " + message + "\n"}, r)
+	}
+}
