@@ -259,6 +259,24 @@ func TestARootCertificateIsHandedOutOnlyWhereTheModeVerifies(t *testing.T) {
 	}
 }
 
+func TestErlangIsGivenTheCAsThroughItsFlags(t *testing.T) {
+	flags := func(owners, file string) string {
+		plan := decide(t, map[string]string{"ERL_AFLAGS": owners}, db("db", "verify-full", oregon))
+		for _, v := range plan.Variables(Files{ErlangBundle: file}) {
+			if v.Name == "ERL_AFLAGS" {
+				return v.Value
+			}
+		}
+		return ""
+	}
+	const ours = `-public_key cacerts_path '"/f.pem"' -eval 'try public_key:cacerts_load("/f.pem") catch _:_ -> ok end'`
+	assert.Equal(t, ours, flags("", "/f.pem"))
+	assert.Equal(t, ours+" -- -extra mine", flags("-extra mine", "/f.pem"), "the owner's stay")
+	assert.Equal(t, ours, flags(ours, "/f.pem"), "sourced twice, they do not grow")
+	assert.Contains(t, flags("", `/a'b"c\d`), `'"/a'\''b\"c\\d"'`)
+	assert.Empty(t, flags("-extra mine", ""), "not where there is no Erlang")
+}
+
 func TestOneFileHoldsTheCAsOfAllBoundDatabases(t *testing.T) {
 	own := db("c", "verify-full", elsewhere)
 	own.CA = binding.Credential{Key: "ca", Value: caPEM(t)}

@@ -23,10 +23,11 @@ type Variable struct {
 // Files says where the files are that a launch writes because only the bindings know what is in them. A path is "" where
 // the plan needs no such file.
 type Files struct {
-	RootBundle string // the CAs of all bound databases in one file
-	OwnFolder  string // the CAs that bindings brought, indexed by name hash
-	ClientCert string
-	ClientKey  string
+	RootBundle   string // the CAs of all bound databases in one file
+	ErlangBundle string // these, the stack's and the platform's, where the droplet can run Erlang
+	OwnFolder    string // the CAs that bindings brought, indexed by name hash
+	ClientCert   string
+	ClientKey    string
 }
 
 // Variables returns what the app is given, in the order in which people read it.
@@ -48,6 +49,9 @@ func (p *Plan) Variables(files Files) []Variable {
 	if files.RootBundle != "" {
 		give("PGSSLROOTCERT", files.RootBundle, "for libpq, lib/pq and pgx")
 		give("NODE_EXTRA_CA_CERTS", files.RootBundle, "for node-postgres")
+	}
+	if file := files.ErlangBundle; file != "" {
+		vars = append(vars, Variable{Name: "ERL_AFLAGS", Value: erlangFlags(p.env["ERL_AFLAGS"], file), Why: "for Erlang's public_key:cacerts_get()"})
 	}
 	if files.ClientCert != "" {
 		give("PGSSLCERT", files.ClientCert, p.Decider.Name+", from credential "+p.Decider.Binding.ClientCert.Key)
@@ -91,6 +95,25 @@ func appendPath(list, dir string) string {
 		return dir
 	}
 	return list + ":" + dir
+}
+
+// erlangFlags makes public_key:cacerts_get() return the CAs of a file in place of the stack's, the only ones that it looks for by itself.
+// From OTP 27.2 on public_key reads its parameter cacerts_path, which also reaches a release before its applications start; before, the
+// -eval is run when the boot is done. A release without public_key boots all the same. The owner's flags stay, behind ours: they may end in
+// "-extra", which swallows what follows, and "--" keeps them from becoming arguments of our -eval.
+//
+// Source: OTP, erts/etc/common/erlexec.c, build_args_from_string, for the quotes: between them nothing escapes.
+func erlangFlags(owners, file string) string {
+	if strings.Contains(owners, file) {
+		return owners
+	}
+	text := `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(file) + `"`
+	word := func(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
+	flags := "-public_key cacerts_path " + word(text) + " -eval " + word("try public_key:cacerts_load("+text+") catch _:_ -> ok end")
+	if owners != "" {
+		flags += " -- " + owners
+	}
+	return flags
 }
 
 // TrustAll is the trust of all bound databases together, which is what a variable with room for one file gets.

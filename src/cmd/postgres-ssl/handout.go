@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/hex"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -29,16 +30,17 @@ func handOut(plan *launch.Plan, env map[string]string, home string) (launch.File
 	}
 	if plan.HandsOutRoot() {
 		if files.RootBundle = plan.ReadyBundle(); files.RootBundle == "" {
-			bundle, err := rootBundle(plan, env)
-			if err != nil {
-				return files, err
-			}
-			if files.RootBundle, err = writeFile(dir, "root", ".pem", bundle, 0o644); err != nil {
+			if files.RootBundle, err = writeBundle(plan, env, dir, plan.TrustAll().Everyone); err != nil {
 				return files, err
 			}
 		}
 		if err := linkRoot(home, files.RootBundle); err != nil {
 			return files, err
+		}
+		if hasErlang(home) {
+			if files.ErlangBundle, err = writeBundle(plan, env, dir, true); err != nil {
+				return files, err
+			}
 		}
 	}
 	if cert, key := plan.ClientCertificate(); cert != nil {
@@ -53,43 +55,71 @@ func handOut(plan *launch.Plan, env map[string]string, home string) (launch.File
 	return files, nil
 }
 
+// writeBundle writes one file with the CAs of all bound databases and, with everyone, the stack's and the platform's.
+func writeBundle(plan *launch.Plan, env map[string]string, dir string, everyone bool) (string, error) {
+	certs, err := plan.Certificates(plan.TrustAll())
+	if err != nil {
+		return "", err
+	}
+	bundle := truststore.EncodePEM(certs)
+	if everyone {
+		stores, err := commonStores(env)
+		if err != nil {
+			return "", err
+		}
+		bundle = append(bundle, stores...)
+	}
+	return writeFile(dir, "root", ".pem", bundle, 0o644)
+}
+
 // stackBundle is where Debian and Ubuntu, and so the platform's stacks, keep the CAs that they trust, in one file.
 const stackBundle = "/etc/ssl/certs/ca-certificates.crt"
 
-// rootBundle is one file with the CAs of all bound databases. For a host that says nothing about its CA, these are also the
-// stack's and the platform's, as they are on this root file system at this moment.
-func rootBundle(plan *launch.Plan, env map[string]string) ([]byte, error) {
-	all := plan.TrustAll()
-	certs, err := plan.Certificates(all)
-	if err != nil {
-		return nil, err
-	}
-	bundle := truststore.EncodePEM(certs)
-	if !all.Everyone {
-		return bundle, nil
-	}
-	stores := []string{stackBundle}
+// commonStores returns, in PEM, the CAs of the stack's store and of the platform's, as they are on this root file system at this
+// moment. What else such a file holds is left out: Erlang refuses a whole file for one other block.
+func commonStores(env map[string]string) ([]byte, error) {
+	files := []string{stackBundle}
 	if file := env["SSL_CERT_FILE"]; file != "" {
-		stores[0] = file
+		files[0] = file
 	}
 	if dir := env["CF_SYSTEM_CERT_PATH"]; dir != "" {
 		platform, err := filepath.Glob(filepath.Join(dir, "*.crt"))
 		if err != nil {
 			return nil, err
 		}
-		stores = append(stores, platform...)
+		files = append(files, platform...)
 	}
-	for _, file := range stores {
-		pem, err := os.ReadFile(file)
+	var certs bytes.Buffer
+	for _, file := range files {
+		data, err := os.ReadFile(file)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
 		if err != nil {
 			return nil, err
 		}
-		bundle = append(append(bundle, bytes.TrimSpace(pem)...), '\n')
+		for block, rest := pem.Decode(data); block != nil; block, rest = pem.Decode(rest) {
+			if block.Type == "CERTIFICATE" {
+				certs.Write(pem.EncodeToMemory(&pem.Block{Type: block.Type, Bytes: block.Bytes}))
+			}
+		}
 	}
-	return bundle, nil
+	return certs.Bytes(), nil
+}
+
+// hasErlang says whether the droplet below home brings Erlang. The launch scripts of later buildpacks have not run yet, so that PATH
+// does not tell.
+func hasErlang(home string) bool {
+	for _, place := range []string{
+		"deps/*/bin/erl", "deps/*/erlang/bin/erl", "deps/*/apt/usr/lib/erlang/bin/erl", // supply buildpacks, apt-buildpack
+		"app/.platform_tools/erlang/bin/erl", "app/otp/bin/erl", // the Elixir and the Erlang buildpacks
+		"app/erts-*/bin/erlexec", "app/*/erts-*/bin/erlexec", "app/_build/*/rel/*/erts-*/bin/erlexec", // a release
+	} {
+		if found, _ := filepath.Glob(filepath.Join(home, place)); len(found) > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // privateFolder makes dir, and refuses one that somebody else put there as a link or a file.
