@@ -60,7 +60,7 @@ var (
 	databaseKeys   = []string{"dbname", "database", "databasename", "name"}
 	usernameKeys   = []string{"username", "user"}
 	passwordKeys   = []string{"password", "pass"}
-	caKeys         = []string{"sslrootcert", "ca", "cacert", "cacrt", "cacertificate", "cacertificatebase64", "cacertbase64", "cabase64", "certificateauthority", "rootca", "rootcert", "servercacert", "serverca", "tlsca"}
+	caKeys         = []string{"sslrootcert", "ca", "cacert", "cacrt", "cacertificate", "cacertificatebase64", "cacertbase64", "cabase64", "certificateauthority", "rootca", "rootcert", "servercacert", "serverca", "sslca", "tlsca"}
 	clientCertKeys = []string{"sslcert", "clientcert", "clientcertificate"}
 	clientKeyKeys  = []string{"sslkey", "clientkey", "clientprivatekey"}
 

@@ -164,10 +164,14 @@ func (p *Plan) ClientCertificate() (cert, key []byte) {
 	return p.Decider.clientCert, p.Decider.clientKey
 }
 
-// Certificates returns the CAs that a database is verified by, those of the stack's and the platform's stores left out.
+// Certificates returns the CAs that a database is verified by, those of the stack's and the platform's stores left out. What the platform
+// team put into the buildpack is trusted as the platform's store is.
 func (p *Plan) Certificates(t Trust) ([]*x509.Certificate, error) {
-	certs := slices.Clone(t.Own)
-	for _, set := range t.Sets {
+	certs, sets := slices.Clone(t.Own), t.Sets
+	if t.Everyone && p.store.Has(truststore.Extra) {
+		sets = append(slices.Clone(sets), truststore.Extra)
+	}
+	for _, set := range sets {
 		more, err := p.store.Certificates(set)
 		if err != nil {
 			return nil, err
@@ -190,7 +194,7 @@ func (p *Plan) Describe(db Database, now time.Time) (trusted string, warning str
 	case len(db.Trust.Own) > 0:
 		who = append(who, "its own "+plural(len(db.Trust.Own), "CA"))
 	case db.Trust.Everyone:
-		who = append(who, plural(len(certs), "RDS and Amazon CA"), "the stack's store", "the platform's store")
+		who = append(who, "all "+plural(len(certs), "CA")+" on board", "the stack's store", "the platform's store")
 	default:
 		who = append(who, plural(len(certs), "CA"))
 	}

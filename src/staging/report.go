@@ -48,7 +48,9 @@ func report(log *libbuildpack.Logger, plan *launch.Plan, sets truststore.Sets, n
 	}
 
 	log.BeginStep("At launch, with these bindings")
+	moded := false
 	for _, v := range plan.Variables(plan.Preview()) {
+		moded = moded || v.Name == "PGSSLMODE" || v.Name == "DB_SSL_MODE"
 		if v.Kept {
 			log.Info("%s=%s stays, %s", v.Name, Printable(v.Value), v.Why)
 		} else if v.Name == "PATH" {
@@ -57,7 +59,7 @@ func report(log *libbuildpack.Logger, plan *launch.Plan, sets truststore.Sets, n
 			log.Info("%s=%s", v.Name, Printable(v.Value))
 		}
 	}
-	if len(plan.Databases) > 0 && plan.Mode == sslmode.None {
+	if len(plan.Databases) > 0 && !moded {
 		log.Info("DB_SSL_MODE and PGSSLMODE are not set: put an sslmode into the binding, or set POSTGRES_SSL_MODE")
 	}
 	for _, w := range warnings {

@@ -11,6 +11,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -90,12 +91,15 @@ func Fingerprint(cert *x509.Certificate) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// EarliestExpiry returns the first day on which one of the roots stops being trusted. Intermediates do not count: they anchor nothing.
-// Without a root it returns the zero time.
+// EarliestExpiry returns the first day on which one of the roots stops being trusted. Intermediates beside roots do not count: they anchor
+// nothing. Without a root, the first of all certificates counts; without any, it is the zero time.
 func EarliestExpiry(certs []*x509.Certificate) time.Time {
+	if roots := slices.DeleteFunc(slices.Clone(certs), func(c *x509.Certificate) bool { return !IsRoot(c) }); len(roots) > 0 {
+		certs = roots
+	}
 	var earliest time.Time
 	for _, c := range certs {
-		if IsRoot(c) && (earliest.IsZero() || c.NotAfter.Before(earliest)) {
+		if earliest.IsZero() || c.NotAfter.Before(earliest) {
 			earliest = c.NotAfter
 		}
 	}

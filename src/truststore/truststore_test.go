@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -360,6 +361,8 @@ func TestOnlyRootsCountForTheFirstExpiry(t *testing.T) {
 	assert.Equal(t, 2027, soonest.Year(), "the intermediates expire first")
 	assert.Equal(t, 2062, EarliestExpiry(gov).Year())
 	assert.True(t, EarliestExpiry(nil).IsZero())
+	intermediate := slices.DeleteFunc(slices.Clone(gov), IsRoot)
+	assert.Equal(t, soonest, EarliestExpiry(intermediate), "without a root, all count")
 }
 
 // version1PEM was made with `openssl req -x509` and a config without extensions: X.509 version 1, as old private CAs are.

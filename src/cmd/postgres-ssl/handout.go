@@ -57,7 +57,9 @@ func handOut(plan *launch.Plan, env map[string]string, home string) (launch.File
 
 // writeBundle writes one file with the CAs of all bound databases and, with everyone, the stack's and the platform's.
 func writeBundle(plan *launch.Plan, env map[string]string, dir string, everyone bool) (string, error) {
-	certs, err := plan.Certificates(plan.TrustAll())
+	trust := plan.TrustAll()
+	trust.Everyone = everyone
+	certs, err := plan.Certificates(trust)
 	if err != nil {
 		return "", err
 	}
