@@ -1,18 +1,73 @@
 #!/usr/bin/env bash
-# Sourced by bin/supply and bin/finalize: finds the program postgres-ssl. A packaged buildpack holds it; a git clone builds it.
+# Sourced by bin/supply and bin/finalize of a git clone: builds the program postgres-ssl, with the Go on PATH or else with the pinned one,
+# and keeps it in the app's cache under a key made of all it was built from. The next staging builds and downloads nothing.
+# A packaged buildpack holds the program, and not this script.
 
-# postgres_ssl_program CACHE_DIR: prints the path of the program; what else there is to say goes to standard error.
-postgres_ssl_program() {
-  local cache=${1:-${TMPDIR:-/tmp}} program
-  if [[ -x $BUILDPACK_DIR/bin/postgres-ssl ]]; then
-    printf '%s\n' "$BUILDPACK_DIR/bin/postgres-ssl"
+# shellcheck source=scripts/install_go.sh
+source "$BUILDPACK_DIR/scripts/install_go.sh"
+
+# build_program CACHE_DIR: sets program to the path of the program.
+build_program() {
+  local cache toolchain pinned='' modules
+  mkdir -p "$1/postgres-ssl"
+  cache=$(cd "$1/postgres-ssl" && pwd)
+  if ! toolchain=$(go_on_path); then
+    toolchain=go-$GO_SHA256
+    pinned=yes
+  fi
+  program=$cache/program-$(program_key "$toolchain")
+  if [[ -x $program ]]; then
     return
   fi
-  if ! command -v go >/dev/null; then
-    echo '       **ERROR** This buildpack is a git clone, and has to be built with go, which is not on PATH.' >&2
-    return 1
-  fi
-  program=$cache/postgres-ssl
-  "$BUILDPACK_DIR/scripts/build.sh" "$program"
-  printf '%s\n' "$program"
+  modules=mod-$(sha256sum <"$BUILDPACK_DIR/go.sum" | cut -d ' ' -f 1)
+
+  echo "-----> This buildpack is a git clone: building postgres-ssl $(<"$BUILDPACK_DIR/VERSION")"
+  (
+    # Whatever happens, nothing unfinished stays in the cache.
+    work=$(mktemp -d "$cache/.unfinished-XXXXXX")
+    trap 'rm -rf "$work"' EXIT
+    flags=()
+    if [[ $pinned ]]; then
+      install_go "$cache" "$work"
+      echo "       Compiling with Go $GO_VERSION"
+      export PATH=$cache/$toolchain/bin:$PATH GOPATH=$work/gopath GOCACHE=$work/build GOMODCACHE=$cache/$modules
+      unset GOROOT # the app's; go knows its own
+      # Go makes a module cache read-only, and whoever clears the app's cache would stumble over that.
+      flags=(-modcacherw)
+    else
+      echo "       Compiling with $toolchain, found on PATH"
+    fi
+    if ! output=$(GOTOOLCHAIN=local "$BUILDPACK_DIR/scripts/build.sh" "$work/postgres-ssl" ${flags[@]+"${flags[@]}"} 2>&1); then
+      printf '%s\n' "$output" | sed 's/^/       /'
+      fail 'postgres-ssl could not be built. Where staging has no network, use the packaged buildpack, which needs neither Go nor a module proxy.'
+    fi
+    mv "$work/postgres-ssl" "$program"
+    # Older toolchains, modules and programs go: the cache must not grow from commit to commit.
+    find "$cache" -mindepth 1 -maxdepth 1 ! -name "$toolchain" ! -name "$modules" ! -name "${program##*/}" ! -name '.unfinished-*' \
+      -exec rm -rf {} +
+  )
+  echo "       Done in $SECONDS s; the next staging takes it from the app's cache"
+}
+
+# go_on_path: prints the version of the Go on PATH, if there is one and it is new enough for go.mod. It knows so itself, as long as it
+# may not fetch another.
+go_on_path() (
+  cd "$BUILDPACK_DIR" || exit
+  export GO111MODULE=on GOWORK=off GOFLAGS=-mod=readonly GOTOOLCHAIN=local
+  command -v go >/dev/null && go list -m >/dev/null 2>&1 && go env GOVERSION
+)
+
+# program_key TOOLCHAIN: prints a hash of all that the program is built from.
+program_key() (
+  cd "$BUILDPACK_DIR" || exit
+  {
+    echo "$1"
+    find go.mod go.sum VERSION scripts/build.sh src -type f -print0 | LC_ALL=C sort -z | xargs -0 sha256sum
+  } | sha256sum | cut -d ' ' -f 1
+)
+
+# fail MESSAGE: the last line of a staging that stops, as libbuildpack writes it.
+fail() {
+  echo "       **ERROR** $*"
+  exit 1
 }
