@@ -1,0 +1,336 @@
+// Package packaging tries the ways in which the buildpack reaches a platform: as a zip, as a git clone, as a release.
+package packaging
+
+import (
+	"archive/zip"
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/cloudfoundry/libbuildpack"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// checkout copies what a commit of this tree would hold, as a git clone has it.
+func checkout(t *testing.T) string {
+	t.Helper()
+	root, err := filepath.Abs("../..")
+	require.NoError(t, err)
+	list := exec.Command("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard")
+	list.Dir = root
+	names, err := list.Output()
+	require.NoError(t, err)
+	dir := filepath.Join(t.TempDir(), "postgres-ssl-buildpack")
+	for _, name := range strings.Split(strings.TrimSuffix(string(names), "\x00"), "\x00") {
+		content, err := os.ReadFile(filepath.Join(root, name))
+		if os.IsNotExist(err) { // deleted, and not committed yet
+			continue
+		}
+		require.NoError(t, err)
+		info, err := os.Stat(filepath.Join(root, name))
+		require.NoError(t, err)
+		write(t, filepath.Join(dir, name), string(content), info.Mode())
+	}
+	return dir
+}
+
+func write(t *testing.T, path, content string, mode os.FileMode) {
+	t.Helper()
+	require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o755))
+	require.NoError(t, os.WriteFile(path, []byte(content), mode))
+}
+
+func read(t *testing.T, elements ...string) string {
+	t.Helper()
+	content, err := os.ReadFile(filepath.Join(elements...))
+	require.NoError(t, err)
+	return string(content)
+}
+
+type result struct {
+	status   int
+	out, err string
+}
+
+// execute runs a command line in dir; env nil is the environment of the test.
+func execute(t *testing.T, dir string, env []string, args ...string) result {
+	t.Helper()
+	command := exec.Command(args[0], args[1:]...)
+	command.Dir, command.Env = dir, env
+	var out, errOut bytes.Buffer
+	command.Stdout, command.Stderr = &out, &errOut
+	if err := command.Run(); err != nil {
+		require.IsType(t, &exec.ExitError{}, err)
+	}
+	return result{command.ProcessState.ExitCode(), out.String(), errOut.String()}
+}
+
+// tools makes a folder for PATH that holds the named commands and nothing else: no go.
+func tools(t *testing.T, names ...string) string {
+	t.Helper()
+	dir := t.TempDir()
+	for _, name := range names {
+		path, err := exec.LookPath(name)
+		require.NoError(t, err)
+		require.NoError(t, os.Symlink(path, filepath.Join(dir, name)))
+	}
+	return dir
+}
+
+// pack runs scripts/package.sh in a checkout and returns the zip's path and its files' contents.
+func pack(t *testing.T, tree string, flags ...string) (string, map[string]string) {
+	t.Helper()
+	r := execute(t, t.TempDir(), nil, append([]string{filepath.Join(tree, "scripts", "package.sh")}, flags...)...)
+	require.Equal(t, 0, r.status, r.err+r.out)
+	lines := strings.Split(strings.TrimSpace(r.out), "\n")
+	name, _, _ := strings.Cut(strings.TrimPrefix(lines[len(lines)-1], "-----> "), ":")
+	archive, err := zip.OpenReader(filepath.Join(tree, name))
+	require.NoError(t, err)
+	defer archive.Close()
+	files := map[string]string{}
+	for _, f := range archive.File {
+		content, err := f.Open()
+		require.NoError(t, err)
+		data, err := io.ReadAll(content)
+		require.NoError(t, err)
+		files[f.Name] = string(data)
+		assert.Regexp(t, fmt.Sprintf(`(?m)^ *%d .*%s$`, len(data), regexp.QuoteMeta(f.Name)), r.out, "the size of each file is printed")
+	}
+	t.Logf("%s: %s", name, lines[len(lines)-1])
+	return filepath.Join(tree, name), files
+}
+
+func sums(files map[string]string) []string {
+	var list []string
+	for name, content := range files {
+		sum := sha256.Sum256([]byte(content))
+		list = append(list, name+" "+hex.EncodeToString(sum[:]))
+	}
+	slices.Sort(list)
+	return list
+}
+
+func unzip(t *testing.T, path string) string {
+	t.Helper()
+	dir := t.TempDir()
+	r := execute(t, dir, nil, "unzip", "-q", path)
+	require.Equal(t, 0, r.status, r.err)
+	return dir
+}
+
+const onboard = "ca/amazon-trust.pem ca/aws-us-gov.pem ca/aws.pem"
+
+func TestZip(t *testing.T) {
+	first, second := checkout(t), checkout(t)
+	path, files := pack(t, first)
+	assert.Equal(t, "postgres-ssl_buildpack-v"+strings.TrimSpace(read(t, first, "VERSION"))+".zip", filepath.Base(path))
+	var names []string
+	for name := range files {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	assert.Equal(t, "CHANGELOG.md LICENSE README.md VERSION bin/detect bin/finalize bin/postgres-ssl bin/release bin/supply "+onboard+
+		" manifest.yml", strings.Join(names, " "))
+	assert.NotContains(t, files["bin/postgres-ssl"], first, "a path of the machine")
+	assert.NoFileExists(t, filepath.Join(first, "bin", "postgres-ssl"), "packaging leaves the checkout as it was")
+
+	// Built again: from another folder, with what an earlier build and a person may have left there, and whatever go's variables say.
+	write(t, filepath.Join(second, "bin", "postgres-ssl"), "stale", 0o755)
+	write(t, filepath.Join(second, "old.zip"), "stale", 0o644)
+	t.Setenv("GOFLAGS", "-tags=other")
+	t.Setenv("GOAMD64", "v3")
+	cachedPath, cached := pack(t, second, "--cached", "--any-stack")
+	assert.Equal(t, strings.Replace(filepath.Base(path), "buildpack", "buildpack-cached", 1), filepath.Base(cachedPath))
+	assert.Equal(t, sums(files), sums(cached), "two builds of one commit")
+	assert.Equal(t, "stale", read(t, second, "bin", "postgres-ssl"))
+
+	t.Run("stages without Go and without network", func(t *testing.T) {
+		buildpack := unzip(t, path)
+		stage := t.TempDir()
+		for _, dir := range []string{"app", "cache", "deps/0"} {
+			require.NoError(t, os.MkdirAll(filepath.Join(stage, dir), 0o755))
+		}
+		command := []string{filepath.Join(buildpack, "bin", "supply"), stage + "/app", stage + "/cache", stage + "/deps", "0"}
+		if exec.Command("unshare", "--net", "--map-root-user", "true").Run() == nil {
+			unshare, err := exec.LookPath("unshare")
+			require.NoError(t, err)
+			command = append([]string{unshare, "--net", "--map-root-user"}, command...)
+		}
+		r := execute(t, stage, []string{"PATH=" + tools(t, "bash", "dirname"), "CF_STACK=cflinuxfs4"}, command...)
+		require.Equal(t, 0, r.status, r.out+r.err)
+		assert.True(t, strings.HasPrefix(r.out, "-----> Postgres-Ssl Buildpack version "), r.out)
+		cache, err := filepath.Glob(stage + "/cache/*")
+		require.NoError(t, err)
+		assert.Equal(t, []string{stage + "/cache/BUILDPACK_METADATA"}, cache)
+
+		var raw int
+		require.NoError(t, filepath.Walk(stage, func(path string, info os.FileInfo, err error) error {
+			if err == nil && info.Mode().IsRegular() && !strings.HasPrefix(path, stage+"/cache") {
+				raw += int(info.Size())
+			}
+			return err
+		}))
+		droplet := filepath.Join(t.TempDir(), "growth.tgz")
+		require.Equal(t, 0, execute(t, stage, nil, "tar", "-czf", droplet, "deps", "app").status)
+		info, err := os.Stat(droplet)
+		require.NoError(t, err)
+		t.Logf("the droplet grows by %d bytes, unpacked %d", info.Size(), raw)
+		assert.Less(t, info.Size(), int64(6_000_000))
+	})
+}
+
+func TestZipOfAPlatformTeam(t *testing.T) {
+	tree := checkout(t)
+	acme := read(t, tree, "ca", "amazon-trust.pem")
+	write(t, filepath.Join(tree, "ca", "extra", "acme's own.pem"), acme, 0o644)
+	write(t, filepath.Join(tree, "ca", "extra", "forgotten.crt"), acme, 0o644)
+	write(t, filepath.Join(tree, "ca", "aws-cn.pem"), acme, 0o644) // as scripts/update-rds-ca.sh would write it
+	path, files := pack(t, tree, "--stack", "cflinuxfs4")
+	assert.True(t, strings.HasSuffix(path, "postgres-ssl_buildpack-cflinuxfs4-v"+files["VERSION"]+".zip"), path)
+	assert.Equal(t, acme, files["ca/extra/acme's own.pem"])
+	assert.Equal(t, acme, files["ca/aws-cn.pem"])
+	assert.NotContains(t, files, "ca/extra/forgotten.crt")
+
+	buildpack := unzip(t, path)
+	manifest, err := libbuildpack.NewManifest(buildpack, libbuildpack.NewLogger(io.Discard), testTime)
+	require.NoError(t, err)
+	assert.Equal(t, "postgres-ssl", manifest.Language())
+	t.Setenv("CF_STACK", "cflinuxfs4")
+	assert.NoError(t, manifest.CheckStackSupport())
+	t.Setenv("CF_STACK", "cflinuxfs5")
+	assert.Error(t, manifest.CheckStackSupport(), "a zip for one stack says so")
+
+	stage := t.TempDir()
+	require.NoError(t, os.MkdirAll(filepath.Join(stage, "deps", "0"), 0o755))
+	require.NoError(t, os.MkdirAll(filepath.Join(stage, "app"), 0o755))
+	r := execute(t, stage, []string{"PATH=" + tools(t, "bash", "dirname"), "CF_STACK=cflinuxfs4"},
+		filepath.Join(buildpack, "bin", "supply"), stage+"/app", stage+"/cache", stage+"/deps", "0")
+	require.Equal(t, 0, r.status, r.out+r.err)
+	assert.Contains(t, r.out, "(ca/extra)\n       Amazon Root CA 1, expires 2038-01-17\n")
+	assert.DirExists(t, filepath.Join(stage, "deps", "0", "trust", "extra"))
+}
+
+func TestNothingIsPackagedThatCannotStage(t *testing.T) {
+	tree := checkout(t)
+	write(t, filepath.Join(tree, "ca", "extra", "acme.pem"), "PKCS#12, really", 0o644)
+	r := execute(t, tree, nil, "scripts/package.sh")
+	assert.Equal(t, 1, r.status)
+	assert.Contains(t, r.err, "ca/extra/acme.pem: holds no PEM certificate\n")
+
+	require.NoError(t, os.RemoveAll(filepath.Join(tree, "ca", "extra")))
+	write(t, filepath.Join(tree, "src", "cmd", "postgres-ssl", "broken.go"), "package main\n\nfunc broken() { missing() }\n", 0o644)
+	r = execute(t, tree, nil, "scripts/package.sh")
+	assert.Equal(t, 1, r.status)
+	assert.Contains(t, r.err, "undefined: missing", "what the compiler says is not lost")
+
+	zips, err := filepath.Glob(filepath.Join(tree, "*.zip"))
+	require.NoError(t, err)
+	assert.Empty(t, zips)
+}
+
+func TestUsageOfThePackagingScripts(t *testing.T) {
+	for _, test := range []struct {
+		args   []string
+		status int
+		says   string
+	}{
+		{[]string{"scripts/package.sh", "--help"}, 0, "Usage: scripts/package.sh [--stack STACK | --any-stack] [--cached]"},
+		{[]string{"scripts/package.sh", "--uncached"}, 2, "package.sh: --uncached was not understood"},
+		{[]string{"scripts/package.sh", "--stack"}, 2, "package.sh: the value of --stack is missing"},
+		{[]string{"scripts/package.sh", "--stack", "--cached"}, 2, "package.sh: the value of --stack is missing"},
+		{[]string{"scripts/release.sh", "-h"}, 0, "Usage: scripts/release.sh"},
+		{[]string{"scripts/release.sh", "now"}, 2, "release.sh: now was not understood"},
+		{[]string{"scripts/build.sh", "--help"}, 0, "scripts/build.sh [PROGRAM [FLAG...]]"},
+	} {
+		r := execute(t, "../..", nil, test.args...)
+		assert.Equal(t, test.status, r.status, test.args)
+		assert.Contains(t, r.out+r.err, test.says)
+	}
+}
+
+// The newest entry of the changelog is the version that is built.
+func TestVersionAndChangelogAgree(t *testing.T) {
+	entry := regexp.MustCompile(`(?m)^## \[([0-9]+\.[0-9]+\.[0-9]+)\] - [0-9]{4}-[0-9]{2}-[0-9]{2}$`)
+	newest := entry.FindStringSubmatch(read(t, "../../CHANGELOG.md"))
+	require.NotNil(t, newest, "CHANGELOG.md has no entry of the form ## [1.2.3] - 2026-01-02")
+	assert.Equal(t, strings.TrimSpace(read(t, "../../VERSION")), newest[1])
+}
+
+func TestRelease(t *testing.T) {
+	tree := checkout(t)
+	write(t, filepath.Join(tree, "dist", "of-last-time.zip"), "", 0o644)
+	r := execute(t, t.TempDir(), nil, filepath.Join(tree, "scripts", "release.sh"))
+	require.Equal(t, 0, r.status, r.out+r.err)
+	dist := filepath.Join(tree, "dist")
+	entries, err := os.ReadDir(dist)
+	require.NoError(t, err)
+	var names []string
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	version := strings.TrimSpace(read(t, tree, "VERSION"))
+	assert.Equal(t, []string{"SHA256SUMS", "postgres-ssl_buildpack-cached-v" + version + ".zip", "postgres-ssl_buildpack-v" + version + ".cdx.json",
+		"postgres-ssl_buildpack-v" + version + ".zip"}, names)
+	check := execute(t, dist, nil, "sha256sum", "--check", "--strict", "SHA256SUMS")
+	assert.Equal(t, 0, check.status, check.out)
+	assert.Equal(t, 3, strings.Count(check.out, ": OK\n"))
+
+	var sbom struct {
+		Format       string `json:"bomFormat"`
+		SerialNumber string
+		Metadata     struct {
+			Timestamp string
+			Component struct{ Name, Version string }
+		}
+		Components []struct{ Name, Version, Purl string }
+	}
+	require.NoError(t, json.Unmarshal([]byte(read(t, dist, names[2])), &sbom))
+	assert.Equal(t, "CycloneDX", sbom.Format)
+	assert.Empty(t, sbom.SerialNumber+sbom.Metadata.Timestamp, "the same release gives the same bytes")
+	assert.Equal(t, "v"+version, sbom.Metadata.Component.Version)
+	found := map[string]string{}
+	for _, c := range sbom.Components {
+		found[c.Name] = c.Version
+	}
+	assert.Contains(t, found, "std", "Go's own library, for which there are advisories too")
+	for _, module := range []string{"github.com/cloudfoundry/libbuildpack", "github.com/cloudfoundry-community/go-cfenv"} {
+		assert.Contains(t, read(t, tree, "go.mod"), module+" "+found[module], module)
+	}
+	assert.NotContains(t, found, "github.com/stretchr/testify", "only what is in the program")
+}
+
+// The manifests that the manual for platform teams points to.
+func TestManifests(t *testing.T) {
+	manifests, err := filepath.Glob("../../fixtures/manifests/*.yml")
+	require.NoError(t, err)
+	assert.Len(t, manifests, 7)
+	manual := read(t, "../../docs/admin-buildpack.md")
+	for _, path := range manifests {
+		var manifest struct {
+			Applications []struct {
+				Name, Command string
+				Buildpacks    []string
+				Services      []string
+			}
+		}
+		require.NoError(t, libbuildpack.NewYAML().Load(path, &manifest), path)
+		require.Len(t, manifest.Applications, 1, path)
+		app := manifest.Applications[0]
+		require.NotEmpty(t, app.Buildpacks, path)
+		assert.Equal(t, "https://github.com/cloudfoundry-community/postgres-ssl-buildpack", app.Buildpacks[0], path)
+		assert.True(t, len(app.Buildpacks) == 2 || app.Command != "", "%s: an app with this buildpack alone has its own start command", path)
+		assert.Len(t, app.Services, 1, path)
+		assert.Contains(t, manual, "(../fixtures/manifests/"+filepath.Base(path)+")")
+	}
+}
