@@ -1,0 +1,101 @@
+package main
+
+import (
+	"crypto/x509"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/truststore"
+)
+
+// soon is how long before its expiry a certificate is listed: two releases of a platform, and a company's change freeze.
+const soon = 180 * 24 * time.Hour
+
+// runCheck reads every file that a staging would read, and lists what expires soon.
+func runCheck(caDir string, now time.Time, out, errOut io.Writer) int {
+	files, err := filepath.Glob(filepath.Join(caDir, "*.pem"))
+	if err == nil && len(files) == 0 {
+		err = fmt.Errorf("%s holds no certificates", caDir)
+	}
+	if err != nil {
+		fmt.Fprintf(errOut, "check-rds-ca.sh: %v\n", err)
+		return 2
+	}
+	extra, err := os.ReadDir(filepath.Join(caDir, truststore.Extra))
+	if err != nil && !os.IsNotExist(err) {
+		fmt.Fprintf(errOut, "check-rds-ca.sh: %v\n", err)
+		return 2
+	}
+	for _, e := range extra {
+		file := filepath.Join(caDir, truststore.Extra, e.Name())
+		if filepath.Ext(file) == ".pem" {
+			files = append(files, file)
+		} else if !strings.HasPrefix(e.Name(), ".") {
+			fmt.Fprintf(out, "%s: not on board, its name does not end in .pem\n", shown(caDir, file))
+		}
+	}
+	status := 0
+	for _, file := range files {
+		expiring, err := checkFile(shown(caDir, file), file, now, out)
+		switch {
+		case err != nil:
+			fmt.Fprintf(errOut, "check-rds-ca.sh: %s: %v\n", shown(caDir, file), err)
+			status = 2
+		case expiring && status == 0:
+			status = 1
+		}
+	}
+	if status == 1 {
+		fmt.Fprintln(errOut, "check-rds-ca.sh: a root expires soon: run scripts/update-rds-ca.sh or, for ca/extra, replace your file; then package anew")
+	}
+	return status
+}
+
+// shown is a file's path as it stands in the buildpack.
+func shown(caDir, file string) string {
+	if path, err := filepath.Rel(filepath.Dir(caDir), file); err == nil {
+		return path
+	}
+	return file
+}
+
+// checkFile prints what a file holds and what of it expires soon, and returns whether that includes a root.
+func checkFile(title, file string, now time.Time, out io.Writer) (bool, error) {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return false, err
+	}
+	certs, err := truststore.Parse(data)
+	if err != nil {
+		return false, err
+	}
+	fmt.Fprintf(out, "%s: %d on board", title, len(certs))
+	if slices.ContainsFunc(certs, truststore.IsRoot) {
+		fmt.Fprintf(out, ", the first root expires on %s", truststore.EarliestExpiry(certs).UTC().Format(time.DateOnly))
+	}
+	fmt.Fprintln(out)
+	expiring := false
+	for _, c := range certs {
+		if c.NotAfter.After(now.Add(soon)) {
+			continue
+		}
+		kind := "intermediate"
+		if truststore.IsRoot(c) {
+			kind, expiring = "ROOT", true
+		}
+		fmt.Fprintf(out, "  %s %s %s\n", kind, name(c), remaining(c, now))
+	}
+	return expiring, nil
+}
+
+func remaining(c *x509.Certificate, now time.Time) string {
+	if now.After(c.NotAfter) {
+		return "expired on " + day(c)
+	}
+	return fmt.Sprintf("expires on %s, in %d days", day(c), int(c.NotAfter.Sub(now).Hours()/24))
+}

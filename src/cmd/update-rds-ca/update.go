@@ -1,0 +1,249 @@
+package main
+
+import (
+	"bytes"
+	"cmp"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/rds"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/staging"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/truststore"
+)
+
+// renewal is what a bundle makes of a partition's file.
+type renewal struct {
+	source
+	certs      []*x509.Certificate // what the file holds from now on, in its order
+	came, went []*x509.Certificate // compared with what it held
+	strangers  []*x509.Certificate // left out, because their names say that they are of another partition
+}
+
+// renew decides what a partition's file holds: the bundle without what has expired and without what is of another partition, each
+// certificate once, in order.
+func renew(from source, old, bundle []*x509.Certificate, now time.Time) (renewal, error) {
+	r := renewal{source: from}
+	for _, c := range bundle {
+		switch home := partitionOf(c); {
+		case home != "" && home != from.partition:
+			r.strangers = addOnce(r.strangers, c)
+		case !now.After(c.NotAfter):
+			r.certs = addOnce(r.certs, c)
+		}
+	}
+	if len(r.certs) == 0 {
+		return r, fmt.Errorf("holds no certificate of %s that is still valid", from.partition)
+	}
+	sortCertificates(r.certs)
+	sortCertificates(r.strangers)
+	r.came = without(r.certs, old)
+	r.went = without(old, r.certs)
+	return r, nil
+}
+
+func addOnce(certs []*x509.Certificate, c *x509.Certificate) []*x509.Certificate {
+	if slices.ContainsFunc(certs, c.Equal) {
+		return certs
+	}
+	return append(certs, c)
+}
+
+// without returns the certificates that are not among the others.
+func without(certs, others []*x509.Certificate) []*x509.Certificate {
+	return slices.DeleteFunc(slices.Clone(certs), func(c *x509.Certificate) bool { return slices.ContainsFunc(others, c.Equal) })
+}
+
+// partitionOf returns the partition of the region that a certificate's name carries, as an endpoint there has it, and "" for a name
+// without a region.
+func partitionOf(c *x509.Certificate) string {
+	region := regionOf(c)
+	if region == "" {
+		return ""
+	}
+	endpoint, _ := rds.Parse("db.account." + region + ".rds.amazonaws.com")
+	return endpoint.Partition
+}
+
+func regionOf(c *x509.Certificate) string { return rds.CertificateRegion(c.Subject.CommonName) }
+
+// sortCertificates orders by region, those without one last; then by common name and fingerprint.
+func sortCertificates(certs []*x509.Certificate) {
+	key := func(c *x509.Certificate) []string {
+		return []string{cmp.Or(regionOf(c), "~"), truststore.CommonName(c), truststore.Fingerprint(c)}
+	}
+	slices.SortFunc(certs, func(a, b *x509.Certificate) int { return slices.Compare(key(a), key(b)) })
+}
+
+// format writes a partition's file: a line of comment and the PEM, for each certificate.
+func format(certs []*x509.Certificate) ([]byte, error) {
+	var b bytes.Buffer
+	for _, c := range certs {
+		fmt.Fprintf(&b, "# %s\n", describe(c))
+		b.Write(truststore.EncodePEM([]*x509.Certificate{c}))
+	}
+	// A name could look like PEM. Every staging reads this file: it has to hold what it is meant to.
+	again, err := truststore.Parse(b.Bytes())
+	if err != nil || !slices.EqualFunc(again, certs, (*x509.Certificate).Equal) {
+		return nil, errors.New("holds a certificate whose name cannot be written into a PEM file")
+	}
+	return b.Bytes(), nil
+}
+
+func describe(c *x509.Certificate) string {
+	return fmt.Sprintf("%s, expires %s, SHA-256 %s", name(c), day(c), truststore.Fingerprint(c))
+}
+
+// name is the common name on one line: a bundle may come from anywhere.
+func name(c *x509.Certificate) string { return staging.Printable(truststore.CommonName(c)) }
+
+func day(c *x509.Certificate) string { return c.NotAfter.UTC().Format(time.DateOnly) }
+
+// runUpdate renews one partition after the other; one that fails leaves its file as it is.
+func runUpdate(caDir string, sources []source, client *http.Client, now time.Time, out, errOut io.Writer) int {
+	status := 0
+	var renewed []renewal
+	for _, s := range sources {
+		r, err := update(caDir, s, client, now)
+		if err != nil {
+			fmt.Fprintf(errOut, "update-rds-ca.sh: %s: %s: %s; ca/%s.pem was not touched\n",
+				s.partition, place(s.from), staging.Printable(err.Error()), s.partition)
+			status = 1
+			continue
+		}
+		renewed = append(renewed, r)
+	}
+	if len(renewed) == 0 {
+		return status
+	}
+	unchecked, err := notListed(filepath.Join(caDir, "fingerprints.txt"), renewed)
+	if err != nil {
+		fmt.Fprintf(errOut, "update-rds-ca.sh: %v\n", err)
+		status = 1
+	}
+	report(out, renewed, unchecked, now)
+	return status
+}
+
+// update renews the file of one partition. A file that would stay the same is not written.
+func update(caDir string, s source, client *http.Client, now time.Time) (renewal, error) {
+	file := filepath.Join(caDir, s.partition+".pem")
+	data, err := os.ReadFile(file)
+	var old []*x509.Certificate
+	switch {
+	case errors.Is(err, fs.ErrNotExist): // a partition that was not on board
+	case err != nil:
+		return renewal{}, err
+	default:
+		if old, err = truststore.Parse(data); err != nil {
+			return renewal{}, fmt.Errorf("the file that is to be renewed %w", err)
+		}
+	}
+	bundle, err := fetch(client, s.from)
+	if err != nil {
+		return renewal{}, err
+	}
+	r, err := renew(s, old, bundle, now)
+	if err != nil {
+		return renewal{}, err
+	}
+	content, err := format(r.certs)
+	if err != nil || bytes.Equal(content, data) {
+		return r, err
+	}
+	return r, replaceFile(file, content)
+}
+
+// replaceFile writes a file whole or not at all.
+func replaceFile(path string, content []byte) error {
+	temporary, err := os.CreateTemp(filepath.Dir(path), ".writing-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(temporary.Name()) // nothing to remove once it has its name
+	_, err = temporary.Write(content)
+	if err = errors.Join(err, temporary.Chmod(0o644), temporary.Close()); err != nil {
+		return err
+	}
+	return os.Rename(temporary.Name(), path)
+}
+
+// notListed returns the certificates that are not on the list of those that were compared with independent copies.
+func notListed(list string, renewed []renewal) ([]*x509.Certificate, error) {
+	text, err := os.ReadFile(list)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	var certs []*x509.Certificate
+	for _, r := range renewed {
+		for _, c := range r.certs {
+			if !bytes.Contains(text, []byte(truststore.Fingerprint(c)+"|")) {
+				certs = addOnce(certs, c)
+			}
+		}
+	}
+	return certs, nil
+}
+
+// report prints what came, what went and what is new, as the text of a commit message.
+func report(out io.Writer, renewed []renewal, unchecked []*x509.Certificate, now time.Time) {
+	came, went := 0, 0
+	for _, r := range renewed {
+		came, went = came+len(r.came), went+len(r.went)
+	}
+	fmt.Fprintf(out, "Renew the RDS certificates: %d came, %d went\n", came, went)
+	for _, r := range renewed {
+		fmt.Fprintf(out, "\n%s: %d certificates, from %s\n", r.partition, len(r.certs), place(r.from))
+		if regions := r.newRegions(); len(regions) > 0 {
+			fmt.Fprintf(out, "  new regions: %s\n", strings.Join(regions, ", "))
+		}
+		for _, c := range r.came {
+			fmt.Fprintf(out, "  came  %s\n", describe(c))
+		}
+		for _, c := range r.went {
+			why := "expired on " + day(c)
+			if !now.After(c.NotAfter) {
+				why = "NO LONGER IN THE BUNDLE, though valid until " + day(c)
+			}
+			fmt.Fprintf(out, "  went  %s, %s, SHA-256 %s\n", name(c), why, truststore.Fingerprint(c))
+		}
+		if len(r.came)+len(r.went) == 0 {
+			fmt.Fprintln(out, "  nothing came, nothing went")
+		}
+		for _, c := range r.strangers {
+			fmt.Fprintf(out, "  left out, being of %s: %s\n", partitionOf(c), describe(c))
+		}
+	}
+	if len(unchecked) == 0 {
+		return
+	}
+	fmt.Fprintf(out, "\nNew, and not on ca/fingerprints.txt. Compare each with independent copies, name these at the end of its line, and add it:\n")
+	for _, c := range unchecked {
+		fmt.Fprintf(out, "%s|%s|%s|\n", truststore.Fingerprint(c), day(c), name(c))
+	}
+}
+
+// newRegions returns the regions of which the file held nothing before.
+func (r renewal) newRegions() []string {
+	var known, regions []string
+	for _, c := range r.certs {
+		if !slices.ContainsFunc(r.came, c.Equal) {
+			known = append(known, regionOf(c))
+		}
+	}
+	for _, c := range r.came {
+		region := regionOf(c)
+		if region != "" && !slices.Contains(known, region) && !slices.Contains(regions, region) {
+			regions = append(regions, region)
+		}
+	}
+	return regions
+}
