@@ -1,0 +1,337 @@
+// Package pgtest runs real PostgreSQL servers for tests, each with the certificate and the rules that a test gives it, on a loopback
+// port of its own.
+//
+//	ca := pgtest.NewCA(t, "Test Root")
+//	pair := ca.Issue(t, []string{"localhost", "127.0.0.1"})
+//	server := pgtest.Start(t, pgtest.Config{
+//		Certificate: pair.CertPEM, Key: pair.KeyPEM,
+//		HBA: []string{"hostssl all all 127.0.0.1/32 scram-sha-256"},
+//		SQL: "create user app password 'secret'; create database app owner app",
+//	})
+//	// connect to server.Host, server.Port; then look at server.Log(t)
+//
+// The server is gone when the test ends. Nothing is skipped: on a machine without PostgreSQL, the test fails and says what to install.
+package pgtest
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// Config is what a test says about its server.
+type Config struct {
+	Certificate []byte            // PEM, the leaf first; without it, the server does not speak TLS
+	Key         []byte            // PEM
+	ClientCA    []byte            // PEM: the CAs of client certificates
+	HBA         []string          // lines of pg_hba.conf; without any, whoever comes over loopback with a password
+	Settings    map[string]string // of postgresql.conf, as they are written there
+	SQL         string            // run once by the superuser postgres
+}
+
+// Server is a running server.
+type Server struct {
+	Host string // "127.0.0.1"; the certificate may also be made out for "localhost"
+	Port int
+
+	dir string
+	cmd *exec.Cmd
+}
+
+// startTimeout is for a machine that runs much else.
+const startTimeout = 30 * time.Second
+
+// Start starts a server, and stops it when the test ends.
+func Start(t testing.TB, config Config) *Server {
+	t.Helper()
+	// Not t.TempDir: the user postgres must be able to reach it, and the path of a Unix socket has room for 107 bytes.
+	dir, err := os.MkdirTemp("/tmp", "pgtest-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := own(dir); err != nil {
+		t.Fatal(err)
+	}
+	cluster, err := emptyCluster()
+	if err != nil {
+		t.Fatal(err)
+	}
+	unpack := command(dir, "tar", "-x")
+	unpack.Stdin = bytes.NewReader(cluster)
+	if out, err := unpack.CombinedOutput(); err != nil {
+		t.Fatalf("pgtest: tar: %v\n%s", err, out)
+	}
+	s := &Server{Host: "127.0.0.1", dir: dir}
+	s.configure(t, config)
+	// Somebody else may take the port between its choice and its use.
+	for attempt := 1; ; attempt++ {
+		if s.start(t) {
+			break
+		}
+		if attempt == 3 || !strings.Contains(s.Log(t), "Address already in use") {
+			t.Fatalf("pgtest: the server does not start:\n%s", s.Log(t))
+		}
+	}
+	t.Cleanup(s.stop)
+	if config.SQL != "" {
+		s.SQL(t, config.SQL)
+	}
+	return s
+}
+
+// SQL runs statements as the superuser postgres, and returns what psql prints: a line a row, columns separated by "|".
+func (s *Server) SQL(t testing.TB, statements string) string {
+	t.Helper()
+	cmd := command(s.dir, "psql", "-h", s.dir, "-p", strconv.Itoa(s.Port), "-U", "postgres", "-d", "postgres",
+		"-X", "-A", "-t", "-q", "-v", "ON_ERROR_STOP=1")
+	cmd.Stdin = strings.NewReader(statements) // each is a transaction of its own, as CREATE DATABASE wants it
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("pgtest: psql: %v\n%s", err, out)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+// SocketDir is the folder of the server's Unix socket. Only the server's user and root can reach it, and only the superuser postgres and
+// whom a "local" line of Config.HBA names can log in there.
+func (s *Server) SocketDir() string { return s.dir }
+
+// Log returns what the server has logged so far.
+func (s *Server) Log(t testing.TB) string {
+	t.Helper()
+	log, err := os.ReadFile(filepath.Join(s.dir, "log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(log)
+}
+
+// Reload gives the running server another certificate, other rules or other settings. Sessions that are open stay open.
+func (s *Server) Reload(t testing.TB, config Config) {
+	t.Helper()
+	const received = "received SIGHUP"
+	before := s.Log(t)
+	s.configure(t, config)
+	if err := s.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	wait(t, func() bool { return strings.Count(s.Log(t), received) > strings.Count(before, received) })
+	s.SQL(t, "select 1") // the postmaster has done with the signal when it takes a connection
+	if news := strings.TrimPrefix(s.Log(t), before); strings.Contains(news, "not reloaded") || strings.Contains(news, "contains errors") {
+		t.Fatalf("pgtest: the server refuses its new configuration:\n%s", news)
+	}
+}
+
+// configure writes the files of a configuration; they count from the next start or reload.
+func (s *Server) configure(t testing.TB, config Config) {
+	t.Helper()
+	settings := []string{
+		"listen_addresses = '" + s.Host + "'",
+		"unix_socket_directories = '" + s.dir + "'",
+		"fsync = off",
+		"max_connections = 50",
+		"shared_buffers = 16MB",
+		"autovacuum = off",
+		"log_connections = on", // with the TLS version and cipher of each
+	}
+	if config.Certificate != nil {
+		s.write(t, "server.crt", config.Certificate)
+		s.write(t, "server.key", config.Key)
+		settings = append(settings, "ssl = on")
+		if config.ClientCA != nil {
+			s.write(t, "root.crt", config.ClientCA)
+			settings = append(settings, "ssl_ca_file = 'root.crt'")
+		}
+	}
+	for name, value := range config.Settings {
+		settings = append(settings, name+" = "+value)
+	}
+	slices.Sort(settings[7:])
+	hba := config.HBA
+	if hba == nil {
+		hba = []string{"host all all 127.0.0.1/32 scram-sha-256"}
+	}
+	s.write(t, "postgresql.conf", []byte(strings.Join(settings, "\n")+"\n"))
+	// The folder of the socket is private; the superuser is whoever can reach it.
+	s.write(t, "pg_hba.conf", []byte("local all postgres trust\n"+strings.Join(hba, "\n")+"\n"))
+}
+
+func (s *Server) data() string { return filepath.Join(s.dir, "data") }
+
+func (s *Server) write(t testing.TB, name string, content []byte) {
+	t.Helper()
+	path := filepath.Join(s.data(), name)
+	err := os.WriteFile(path, content, 0o600)
+	if err == nil {
+		err = own(path)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// start says whether the server came up.
+func (s *Server) start(t testing.TB) bool {
+	t.Helper()
+	port, err := freePort()
+	if err != nil {
+		t.Fatal(err)
+	}
+	log, err := os.Create(filepath.Join(s.dir, "log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close() // the server has its own descriptor
+	s.Port = port
+	s.cmd = command(s.dir, "postgres", "-D", s.data(), "-p", strconv.Itoa(port))
+	s.cmd.Stdout, s.cmd.Stderr = log, log
+	if err := s.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	gone := make(chan struct{})
+	go func() {
+		_ = s.cmd.Wait() // how it ended is in the log
+		close(gone)
+	}()
+	up := false
+	wait(t, func() bool {
+		select {
+		case <-gone:
+			return true
+		default:
+		}
+		// The eighth line is the postmaster's state (src/include/utils/pidfile.h, LOCK_FILE_LINE_PM_STATUS).
+		pidfile, err := os.ReadFile(filepath.Join(s.data(), "postmaster.pid"))
+		lines := strings.Split(string(pidfile), "\n")
+		up = err == nil && len(lines) > 7 && strings.TrimSpace(lines[7]) == "ready"
+		return up
+	})
+	return up
+}
+
+// stop ends the server at once: nobody wants its data.
+func (s *Server) stop() {
+	_ = s.cmd.Process.Signal(syscall.SIGQUIT) // it may be gone already
+	for deadline := time.Now().Add(startTimeout); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+		if s.cmd.Process.Signal(syscall.Signal(0)) != nil {
+			return
+		}
+	}
+	_ = s.cmd.Process.Kill()
+}
+
+// emptyCluster is a tar file of what initdb makes, once a process, in memory: nothing is left behind. Small WAL files keep it small.
+var emptyCluster = sync.OnceValues(func() ([]byte, error) {
+	if _, err := os.Stat(filepath.Join(binDir(), "initdb")); err != nil {
+		return nil, errors.New("pgtest: no PostgreSQL server is installed; on Debian or Ubuntu: apt-get install postgresql")
+	}
+	dir, err := os.MkdirTemp("/tmp", "pgtest-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir) // what cannot be removed is in /tmp
+	if err := own(dir); err != nil {
+		return nil, err
+	}
+	data := filepath.Join(dir, "data")
+	out, err := command(dir, "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C",
+		"--wal-segsize=1", "--no-sync", "--no-instructions").CombinedOutput()
+	if err != nil {
+		return nil, fmt.Errorf("pgtest: initdb: %w\n%s", err, out)
+	}
+	return command(dir, "tar", "-c", "data").Output()
+})
+
+// binDir is where the newest PostgreSQL server of the machine is: Debian's place, or wherever PATH leads.
+var binDir = sync.OnceValue(func() string {
+	found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/initdb") // the pattern is well-formed
+	if len(found) > 0 {
+		return filepath.Dir(slices.MaxFunc(found, func(a, b string) int { return version(a) - version(b) }))
+	}
+	path, err := exec.LookPath("initdb")
+	if err != nil {
+		return ""
+	}
+	return filepath.Dir(path)
+})
+
+func version(path string) int {
+	n, _ := strconv.Atoi(filepath.Base(filepath.Dir(filepath.Dir(path)))) // a version without a number is the oldest
+	return n
+}
+
+// command runs a program of PostgreSQL, or of the system, as a user that PostgreSQL accepts, in an environment without PG* variables.
+func command(dir, name string, args ...string) *exec.Cmd {
+	path := filepath.Join(binDir(), name)
+	if _, err := os.Stat(path); err != nil {
+		path = name
+	}
+	cmd := exec.Command(path, args...)
+	cmd.Dir = dir
+	cmd.Env = []string{"PATH=/usr/bin:/bin", "LC_ALL=C", "TZ=UTC"}
+	// A test that is killed takes its servers along.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGQUIT, Credential: serverUser()}
+	return cmd
+}
+
+// serverUser is nil where the tests do not run as root: PostgreSQL refuses to run as root only.
+var serverUser = sync.OnceValue(func() *syscall.Credential {
+	if os.Geteuid() != 0 {
+		return nil
+	}
+	for _, name := range []string{"postgres", "nobody"} {
+		u, err := user.Lookup(name)
+		if err != nil {
+			continue
+		}
+		uid, errUID := strconv.ParseUint(u.Uid, 10, 32)
+		gid, errGID := strconv.ParseUint(u.Gid, 10, 32)
+		if errUID == nil && errGID == nil {
+			return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
+		}
+	}
+	return nil
+})
+
+// own gives a file to the server's user.
+func own(path string) error {
+	if user := serverUser(); user != nil {
+		return os.Chown(path, int(user.Uid), int(user.Gid))
+	}
+	return nil
+}
+
+func freePort() (int, error) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, err
+	}
+	defer listener.Close() // closing a listener that nobody used does not fail
+	return listener.Addr().(*net.TCPAddr).Port, nil
+}
+
+func wait(t testing.TB, done func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(startTimeout); !done(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("pgtest: the server takes too long")
+		}
+	}
+}

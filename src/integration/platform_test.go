@@ -1,0 +1,219 @@
+package integration
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/integration/pgtest"
+)
+
+// patience is how long a program may take before it counts as hung, on a machine that runs much else.
+const patience = 60 * time.Second
+
+// buildpack copies this buildpack to a folder of its own, with the given CAs in place of those of the partition aws, and builds it and
+// the program of scripts/stage.sh. It returns the folder.
+func buildpack(t *testing.T, rds ...*pgtest.CA) string {
+	t.Helper()
+	dir := t.TempDir()
+	// What is packaged, and what its program and the stand-ins of final buildpacks are built from.
+	for _, name := range []string{"VERSION", "manifest.yml", "bin", "ca", "scripts", "go.mod", "go.sum", "src", "fixtures/buildpacks"} {
+		copyTree(t, filepath.Join("../..", name), filepath.Join(dir, name))
+	}
+	var bundle []byte
+	for _, ca := range rds {
+		bundle = append(bundle, ca.PEM...)
+	}
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "ca", "aws.pem"), bundle, 0o644))
+	mustRun(t, filepath.Join(dir, "scripts", "build.sh"))
+	mustRun(t, "go", "build", "-o", filepath.Join(dir, "stage"), "../cmd/stage")
+	return dir
+}
+
+// copyTree copies a file or a folder, and has go test take note of every file: the result of a test is stale when one of them changes.
+func copyTree(t *testing.T, from, to string) {
+	t.Helper()
+	info, err := os.Stat(from)
+	require.NoError(t, err)
+	if info.IsDir() {
+		require.NoError(t, os.CopyFS(to, os.DirFS(from)))
+		return
+	}
+	content, err := os.ReadFile(from)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(to, content, info.Mode()))
+}
+
+func mustRun(t *testing.T, name string, args ...string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, name, args...).CombinedOutput()
+	require.NoError(t, err, "%s %s\n%s", name, strings.Join(args, " "), out)
+}
+
+// credentials are those of a service binding.
+type credentials map[string]any
+
+// vcapServices is the value of VCAP_SERVICES: user-provided services by their names.
+func vcapServices(t *testing.T, services map[string]credentials) string {
+	t.Helper()
+	type service struct {
+		Name        string      `json:"name"`
+		Tags        []string    `json:"tags"`
+		Credentials credentials `json:"credentials"`
+	}
+	var list []service
+	for name, c := range services {
+		list = append(list, service{name, []string{}, c})
+	}
+	document, err := json.Marshal(map[string][]service{"user-provided": list})
+	require.NoError(t, err)
+	return string(document)
+}
+
+// container is an app that scripts/stage.sh's program staged and launched, and that is up. It has a mount namespace of its own, in which
+// the droplet is /home/vcap, the user's home folder, as on the platform.
+type container struct {
+	pid int
+	env []string // what the app sees
+}
+
+// enterContainer is run by bash in the new namespace: $1 is a folder, and what is in $1/files takes the place of the machine's own files;
+// the rest is the command line. Whoever else has a folder in /home keeps it: this repository may be in there.
+const enterContainer = `
+set -eu
+files=$1/files homes=$1/homes
+shift
+mkdir "$homes"
+mount --rbind /home "$homes"
+mount -t tmpfs none /home
+for home in "$homes"/*/; do
+  if [ -d "$home" ]; then
+    mkdir "/home/$(basename "$home")"
+    mount --rbind "$home" "/home/$(basename "$home")"
+  fi
+done
+(cd "$files" && find . -type f) | while read -r file; do
+  mount --bind "$files/$file" "/$file"
+done
+exec "$@"
+`
+
+// keepUp is the app's start command: it shows the app's environment, and lasts until its standard input ends.
+const keepUp = `ln -s "$(dirname "$HOME")" /home/vcap && env -0 >%s && echo up && exec cat`
+
+// launch stages the app behind a final buildpack, launches it with the services bound, and keeps it up until the test ends. files
+// are the container's own, by their paths.
+func launch(t *testing.T, buildpack, app, final, services string, files map[string]string) *container {
+	t.Helper()
+	dir := t.TempDir()
+	passwd, err := os.ReadFile("/etc/passwd")
+	require.NoError(t, err)
+	write(t, dir, "services.json", services)
+	// The first entry of a user's ID counts: whoever asks for the home folder is told the platform's.
+	write(t, dir, "files/etc/passwd", "vcap:x:0:0::/home/vcap:/bin/bash\n"+string(passwd))
+	for path, content := range files {
+		write(t, dir, "files"+path, content)
+	}
+
+	environment := filepath.Join(dir, "env")
+	args := append(unshare(), "bash", "-c", enterContainer, "container", dir,
+		filepath.Join(buildpack, "stage"), buildpack, "--services", filepath.Join(dir, "services.json"), "--final", final, app,
+		"--", fmt.Sprintf(keepUp, environment))
+	cmd := exec.Command(args[0], args[1:]...)
+	var log strings.Builder
+	cmd.Env, cmd.Stderr = append(machineEnv(), "TMPDIR="+dir), &log
+	stdin, err := cmd.StdinPipe()
+	require.NoError(t, err)
+	stdout, err := cmd.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, cmd.Start())
+	end := func() error {
+		defer time.AfterFunc(patience, func() { _ = cmd.Process.Kill() }).Stop()
+		return errors.Join(stdin.Close(), cmd.Wait())
+	}
+	hung := time.AfterFunc(patience, func() { _ = cmd.Process.Kill() })
+	up, _ := bufio.NewReader(stdout).ReadString('\n') // anything else than the word says enough
+	hung.Stop()
+	if up != "up\n" {
+		err := end()
+		require.FailNow(t, "the app does not start", "%v\n%s", err, &log)
+	}
+	t.Cleanup(func() { assert.NoError(t, end(), "the end of the app") })
+	env, err := os.ReadFile(environment)
+	require.NoError(t, err)
+	return &container{pid: cmd.Process.Pid, env: strings.Split(strings.TrimSuffix(string(env), "\x00"), "\x00")}
+}
+
+func write(t *testing.T, dir, name, content string) {
+	t.Helper()
+	path := filepath.Join(dir, name)
+	require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o755))
+	require.NoError(t, os.WriteFile(path, []byte(content), 0o644))
+}
+
+// unshare and nsenter make and enter a mount namespace. Whoever is not root becomes it in a user namespace.
+func unshare() []string {
+	if os.Geteuid() == 0 {
+		return []string{"unshare", "--mount"}
+	}
+	return []string{"unshare", "--mount", "--map-root-user"}
+}
+
+func nsenter(pid int) []string {
+	args := []string{"nsenter", "--target", strconv.Itoa(pid), "--mount"}
+	if os.Geteuid() != 0 {
+		args = append(args, "--user", "--preserve-credentials")
+	}
+	return args
+}
+
+// machineEnv is the test's environment without what concerns databases or TLS: a developer may have set it.
+func machineEnv() []string {
+	return slices.DeleteFunc(os.Environ(), func(variable string) bool {
+		name, _, _ := strings.Cut(variable, "=")
+		return name != "PATH" && name != "HOME" && !strings.HasPrefix(name, "GO")
+	})
+}
+
+// run runs a command line in the app's folder, with what the app sees and further variables, and returns what it printed.
+func (c *container) run(t *testing.T, command string, variables ...string) (string, error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	args := append(nsenter(c.pid), "bash", "-c", `cd "$HOME" && `+command)
+	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
+	cmd.Env = append(slices.Clone(c.env), variables...)
+	cmd.WaitDelay = time.Second
+	out, err := cmd.CombinedOutput()
+	return strings.TrimSpace(string(out)), err
+}
+
+// variable is the value of a variable that the app sees.
+func (c *container) variable(name string) string {
+	for _, variable := range c.env {
+		if value, ok := strings.CutPrefix(variable, name+"="); ok {
+			return value
+		}
+	}
+	return ""
+}
+
+// hosts is an /etc/hosts that says where the databases are: on this machine.
+func hosts(names ...string) map[string]string {
+	return map[string]string{"/etc/hosts": "127.0.0.1 localhost " + strings.Join(names, " ") + "\n"}
+}
