@@ -55,31 +55,39 @@ func handOut(plan *launch.Plan, env map[string]string, home string) (launch.File
 	return files, nil
 }
 
-// writeBundle writes one file with the CAs of all bound databases and, with everyone, the stack's and the platform's.
+// writeBundle writes a bundle to a file.
 func writeBundle(plan *launch.Plan, env map[string]string, dir string, everyone bool) (string, error) {
+	bundle, err := rootBundle(plan, env, everyone)
+	if err != nil {
+		return "", err
+	}
+	return writeFile(dir, "root", ".pem", bundle, 0o644)
+}
+
+// rootBundle returns, in PEM, the CAs of all bound databases and, with everyone, the stack's and the platform's.
+func rootBundle(plan *launch.Plan, env map[string]string, everyone bool) ([]byte, error) {
 	trust := plan.TrustAll()
 	trust.Everyone = everyone
 	certs, err := plan.Certificates(trust)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	bundle := truststore.EncodePEM(certs)
 	if everyone {
 		stores, err := commonStores(env)
 		if err != nil {
-			return "", err
+			return nil, err
 		}
 		bundle = append(bundle, stores...)
 	}
-	return writeFile(dir, "root", ".pem", bundle, 0o644)
+	return bundle, nil
 }
 
 // stackBundle is where Debian and Ubuntu, and so the platform's stacks, keep the CAs that they trust, in one file.
 const stackBundle = "/etc/ssl/certs/ca-certificates.crt"
 
-// commonStores returns, in PEM, the CAs of the stack's store and of the platform's, as they are on this root file system at this
-// moment. What else such a file holds is left out: Erlang refuses a whole file for one other block.
-func commonStores(env map[string]string) ([]byte, error) {
+// commonFiles lists the files of the stack's store, the first, and of the platform's. Not all of them need to be there.
+func commonFiles(env map[string]string) ([]string, error) {
 	files := []string{stackBundle}
 	if file := env["SSL_CERT_FILE"]; file != "" {
 		files[0] = file
@@ -90,6 +98,16 @@ func commonStores(env map[string]string) ([]byte, error) {
 			return nil, err
 		}
 		files = append(files, platform...)
+	}
+	return files, nil
+}
+
+// commonStores returns, in PEM, the CAs of the stack's store and of the platform's, as they are on this root file system at this
+// moment. What else such a file holds is left out: Erlang refuses a whole file for one other block.
+func commonStores(env map[string]string) ([]byte, error) {
+	files, err := commonFiles(env)
+	if err != nil {
+		return nil, err
 	}
 	var certs bytes.Buffer
 	for _, file := range files {

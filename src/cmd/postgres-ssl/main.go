@@ -20,6 +20,9 @@ const usage = `Usage:
                                                  VCAP_SERVICES, an answer of
                                                  "cf curl /v3/apps/GUID/env", or the text
                                                  of "cf env APP"; "-" is standard input
+    postgres-ssl verify [--services FILE] [--json] [--timeout 10s]
+                                                 connect to the bound databases as the app
+                                                 does, and say what is wrong, if anything
     postgres-ssl help                            this text
     postgres-ssl version                         the version
 
@@ -35,7 +38,9 @@ What the app's owner can set:
     POSTGRES_SSL_MODE       the sslmode of bindings that carry none
     POSTGRES_SSL_SERVICE    the name of the service that decides, where several are bound
 
-Exit status: 0 done, 1 something is wrong, 2 the command was not understood.
+Exit status: 0 done, 1 something is wrong, 2 the command was not understood. Of verify: 0 every
+database is encrypted as its mode asks, and no session of its user is in plain text, 1 something
+is not, 2 the command was not understood, the bindings cannot be read, or no database is bound.
 `
 
 // version is stamped by the build.
@@ -60,6 +65,8 @@ func run(args []string, in io.Reader, out, errOut io.Writer) int {
 		err = staging.Finalize(args, out)
 	case "env":
 		err = runEnv(args, cfenv.CurrentEnv(), in, out)
+	case "verify":
+		return runVerify(args, cfenv.CurrentEnv(), in, out, errOut)
 	case "help", "-h", "--help":
 		fmt.Fprint(out, usage)
 	case "version", "--version":

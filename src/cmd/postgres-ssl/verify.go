@@ -1,0 +1,96 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/binding"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/launch"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/staging"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/verify"
+)
+
+// runVerify connects to the bound databases, prints what it finds, and returns the exit status: 0 if all is well, 1 if something is
+// not, 2 if there is nothing to verify.
+func runVerify(args []string, env map[string]string, in io.Reader, out, errOut io.Writer) int {
+	flags := flag.NewFlagSet("verify", flag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	services := flags.String("services", "", "")
+	asJSON := flags.Bool("json", false, "")
+	timeout := flags.Duration("timeout", 10*time.Second, "")
+	if flags.Parse(args) != nil || flags.NArg() > 0 || *timeout <= 0 {
+		fmt.Fprint(errOut, usage)
+		return 2
+	}
+	targets, warnings, err := verifyTargets(env, *services, in)
+	if err != nil {
+		fmt.Fprintf(errOut, "postgres-ssl: %s\n", staging.Printable(err.Error()))
+		return 2
+	}
+	report := verify.Run(context.Background(), targets, warnings, *timeout)
+	if *asJSON {
+		encoder := json.NewEncoder(out)
+		encoder.SetEscapeHTML(false)
+		encoder.SetIndent("", "  ")
+		err = encoder.Encode(report)
+	} else {
+		err = report.Write(out, colourful(out, env))
+	}
+	if err != nil {
+		fmt.Fprintf(errOut, "postgres-ssl: %s\n", staging.Printable(err.Error()))
+		return 1
+	}
+	if !report.OK {
+		return 1
+	}
+	return 0
+}
+
+// verifyTargets reads the bindings and decides as a launch does.
+func verifyTargets(env map[string]string, services string, in io.Reader) ([]verify.Target, []string, error) {
+	env, err := withServices(env, services, in)
+	if err != nil {
+		return nil, nil, err
+	}
+	store, err := openStore()
+	if err != nil {
+		return nil, nil, err
+	}
+	bindings, err := binding.Read(env)
+	if err != nil {
+		return nil, nil, err
+	}
+	plan, err := launch.Decide(env, bindings, store)
+	if err != nil {
+		return nil, nil, err
+	}
+	if len(plan.Databases) == 0 {
+		return nil, nil, errors.New("no Postgres database is bound")
+	}
+	stores, err := commonFiles(env)
+	if err != nil {
+		return nil, nil, err
+	}
+	bundle, err := rootBundle(plan, env, plan.TrustAll().Everyone)
+	if err != nil {
+		return nil, nil, err
+	}
+	targets, err := verify.Targets(verify.Given{Env: env, Plan: plan, Store: store, Stores: stores, Bundle: bundle})
+	return targets, plan.Warnings, err
+}
+
+// colourful says whether out is a terminal whose owner likes colours (https://no-color.org).
+func colourful(out io.Writer, env map[string]string) bool {
+	file, ok := out.(*os.File)
+	if !ok || env["NO_COLOR"] != "" || env["TERM"] == "dumb" {
+		return false
+	}
+	info, err := file.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}

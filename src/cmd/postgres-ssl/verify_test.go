@@ -1,0 +1,441 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"maps"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/integration/pgtest"
+)
+
+// Each diagnosis of `postgres-ssl verify` is provoked here on a real server, and its text and exit status are compared with
+// testdata/verify/NAME.txt. With -update, these are written anew; read the difference before it is committed.
+var update = flag.Bool("update", false, "write testdata/verify anew")
+
+// The hosts file that the command sees gives these names to the loopback address.
+const (
+	west  = "db.abc123.us-west-2.rds.amazonaws.com"
+	south = "db.abc123.af-south-1.rds.amazonaws.com"
+)
+
+// What must not be printed.
+const (
+	password = "s3cr3t-P4ssword"
+	wrong    = "wr0ng-P4ssword"
+)
+
+// authorities are the CAs of the test.
+type authorities struct {
+	west, south *pgtest.CA // on board, as the CAs of RDS in two regions
+	company     *pgtest.CA // a company's own
+	expired     *pgtest.CA // the company's former one
+	client      *pgtest.CA // of client certificates
+}
+
+func newAuthorities(t *testing.T) authorities {
+	of := func(organization string) func(*x509.Certificate) {
+		return func(c *x509.Certificate) { c.Subject.Organization = []string{organization} }
+	}
+	return authorities{
+		west:    pgtest.NewCA(t, "Amazon RDS us-west-2 Root CA RSA2048 G1", of("Amazon Web Services, Inc.")),
+		south:   pgtest.NewCA(t, "Amazon RDS af-south-1 Root CA RSA2048 G1", of("Amazon Web Services, Inc.")),
+		company: pgtest.NewCA(t, "Company Root", of("Company")),
+		expired: pgtest.NewCA(t, "Former Company Root", pgtest.Expired),
+		client:  pgtest.NewCA(t, "Client Root"),
+	}
+}
+
+// newDroplet stages with the CAs in place of those of RDS, and returns the helper program in the droplet.
+func newDroplet(t *testing.T, cas authorities) string {
+	t.Helper()
+	buildpack, vcap := t.TempDir(), t.TempDir()
+	root, err := filepath.Abs("../../..")
+	require.NoError(t, err)
+	write := func(name string, content []byte) {
+		path := filepath.Join(buildpack, name)
+		require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o755))
+		require.NoError(t, os.WriteFile(path, content, 0o644))
+	}
+	for _, name := range []string{"manifest.yml", "VERSION", "ca/amazon-trust.pem", "ca/aws-us-gov.pem"} {
+		content, err := os.ReadFile(filepath.Join(root, name))
+		require.NoError(t, err)
+		write(name, content)
+	}
+	write("ca/aws.pem", append(bytes.Clone(cas.west.PEM), cas.south.PEM...))
+	for _, dir := range []string{"app", "deps/0", "cache"} {
+		require.NoError(t, os.MkdirAll(filepath.Join(vcap, dir), 0o755))
+	}
+	cmd := exec.Command("postgres-ssl", "supply", filepath.Join(vcap, "app"), filepath.Join(vcap, "cache"), filepath.Join(vcap, "deps"), "0")
+	cmd.Env = append(os.Environ(), "BUILDPACK_DIR="+buildpack, "VCAP_SERVICES=")
+	out, err := cmd.CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	return filepath.Join(vcap, "deps", "0", "bin", "postgres-ssl")
+}
+
+// credentials of a binding.
+type credentials map[string]any
+
+func (c credentials) with(more credentials) credentials {
+	all := maps.Clone(c)
+	maps.Copy(all, more)
+	return all
+}
+
+// services is a VCAP_SERVICES with these bindings, by their names.
+func services(t *testing.T, bindings map[string]credentials) string {
+	t.Helper()
+	var list []map[string]any
+	for name, c := range bindings {
+		list = append(list, map[string]any{"name": name, "label": "user-provided", "tags": []string{"postgresql"}, "credentials": c})
+	}
+	doc, err := json.Marshal(map[string]any{"user-provided": list})
+	require.NoError(t, err)
+	return string(doc)
+}
+
+// verifyCommand runs `postgres-ssl verify` in the droplet, and returns what it printed and its exit status.
+func verifyCommand(t *testing.T, program, services string, env []string, args ...string) (stdout, stderr string, status int) {
+	t.Helper()
+	return withHosts(t, services, env, append([]string{program, "verify"}, args...)...)
+}
+
+// withHosts runs a command line with the services bound and a hosts file of its own.
+func withHosts(t *testing.T, services string, env []string, command ...string) (stdout, stderr string, status int) {
+	t.Helper()
+	hosts := filepath.Join(t.TempDir(), "hosts")
+	require.NoError(t, os.WriteFile(hosts, []byte("127.0.0.1 localhost "+west+" "+south+"\n"), 0o644))
+	unshare := []string{"--mount"}
+	if os.Geteuid() != 0 {
+		unshare = append(unshare, "--map-root-user")
+	}
+	line := append(unshare, "sh", "-c", `mount --bind "$1" /etc/hosts && shift && exec "$@"`, "sh", hosts)
+	cmd := exec.Command("unshare", append(line, command...)...)
+	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "VCAP_SERVICES=" + services}, env...)
+	var out, errOut strings.Builder
+	cmd.Stdout, cmd.Stderr = &out, &errOut
+	if err := cmd.Run(); err != nil {
+		require.IsType(t, &exec.ExitError{}, err)
+	}
+	return out.String(), errOut.String(), cmd.ProcessState.ExitCode()
+}
+
+// volatile is what differs from run to run, and what stands for it.
+var volatile = []struct {
+	pattern *regexp.Regexp
+	stands  string
+}{
+	{regexp.MustCompile(`(port |127\.0\.0\.1:|localhost:|amazonaws\.com:)[0-9]+`), "${1}PORT"},
+	{regexp.MustCompile(`"(port|pid)": [0-9]+`), `"$1": NUMBER`},
+	{regexp.MustCompile(`\b20[0-9]{2}-[0-9]{2}-[0-9]{2}\b`), "DATE"},
+	{regexp.MustCompile(`\b[0-9a-f]{64}\b`), "FINGERPRINT"},
+	{regexp.MustCompile(`\bpid [0-9]+`), "pid PID"},
+	{regexp.MustCompile(`TLS_[A-Z0-9_]+`), "CIPHER"},
+	{regexp.MustCompile(`(?m)^    (\S+) +[0-9]+ +(.*?) {2,}(\S*) *(yes|NO|socket|\?)( +TLSv1.3)?( +CIPHER)?( +[0-9]+)?$`), "    $1 PID $2 $3 $4$5$6"},
+	{regexp.MustCompile(`(?m)^    database +pid +application.*$`), "    database pid application address TLS version cipher bits"},
+	{regexp.MustCompile(`/[-/\w.]*/(\w+\.(pem|crt|key))`), "FOLDER/$1"},
+	{regexp.MustCompile(` {2,}(TLSv1.3) +CIPHER`), " $1 CIPHER"},
+}
+
+func TestVerifyTellsOneThingFromAnother(t *testing.T) {
+	cas := newAuthorities(t)
+	program := newDroplet(t, cas)
+	dir := t.TempDir()
+	file := func(name string, content []byte) string {
+		path := filepath.Join(dir, name)
+		require.NoError(t, os.WriteFile(path, content, 0o600))
+		return path
+	}
+
+	good := cas.west.Issue(t, []string{west, "localhost", "127.0.0.1"})
+	config := pgtest.Config{
+		Certificate: good.CertPEM, Key: good.KeyPEM, ClientCA: cas.client.PEM,
+		HBA: []string{
+			"hostssl all app,nobody 127.0.0.1/32 scram-sha-256",
+			"hostssl all certain 127.0.0.1/32 scram-sha-256 clientcert=verify-full",
+			"host all loose,concealed 127.0.0.1/32 scram-sha-256",
+			"local all loose trust",
+			"host all guest 127.0.0.1/32 trust",
+			"hostssl all barred 127.0.0.1/32 reject",
+		},
+		SQL: `
+			create user app password '` + password + `'; create user certain password '` + password + `';
+			create user loose password '` + password + `'; create user guest; create user barred password '` + password + `';
+			create role other; create user concealed password '` + password + `' in role other; alter role concealed set role = other;
+			create database app owner app; create database console_db;`,
+	}
+	server := pgtest.Start(t, config)
+	changing := pgtest.Start(t, config) // its certificate changes from case to case
+	plain := pgtest.Start(t, pgtest.Config{SQL: "create user app password '" + password + "'; create database app owner app;"})
+
+	at := func(host string, port int) credentials {
+		return credentials{"hostname": host, "port": port, "username": "app", "password": password, "dbname": "app", "sslmode": "verify-full"}
+	}
+	bound := at(west, server.Port)
+
+	cert := cas.client.Issue(t, []string{"certain"})
+	stranger := cas.company.Issue(t, []string{"certain"})
+	other := cas.client.Issue(t, []string{"somebody"})
+
+	intermediate := cas.west.Intermediate(t, "Amazon RDS us-west-2 Subordinate CA RSA2048 G1.A.1", func(c *x509.Certificate) { c.Subject.Organization = []string{"Amazon Web Services, Inc."} })
+	throughIntermediate := intermediate.Issue(t, []string{"localhost", west})
+	noNames := func(c *x509.Certificate) { c.DNSNames, c.Subject = nil, pkix.Name{CommonName: "localhost"} }
+	serving := func(pair pgtest.Pair, chain ...[]byte) *pgtest.Config {
+		c := config
+		c.Certificate, c.Key = bytes.Join(append([][]byte{pair.CertPEM}, chain...), nil), pair.KeyPEM
+		return &c
+	}
+
+	for _, test := range []struct {
+		name     string
+		binding  credentials
+		env      []string
+		args     []string
+		presents *pgtest.Config // what the changing server is given first
+		during   func(t *testing.T)
+		status   int
+	}{
+		{name: "all-is-well", binding: bound},
+		{name: "all-is-well-json", binding: bound, args: []string{"--json", "--timeout", "1m"}},
+		{name: "ca-of-the-binding", binding: at("127.0.0.1", changing.Port).with(credentials{"sslrootcert": string(cas.company.PEM)}), presents: serving(cas.company.Issue(t, []string{"127.0.0.1"}))},
+		{name: "ca-of-the-stack", binding: at("localhost", changing.Port), presents: serving(cas.company.Issue(t, []string{"localhost"})), env: []string{"SSL_CERT_FILE=" + file("stack.pem", cas.company.PEM)}},
+		{name: "ca-of-the-platform", binding: at("localhost", changing.Port), env: []string{"CF_SYSTEM_CERT_PATH=" + filepath.Dir(file("operator.crt", cas.company.PEM))}},
+		{name: "ca-of-the-owner", binding: at("localhost", changing.Port), env: []string{"PGSSLROOTCERT=" + file("company.pem", cas.company.PEM)}},
+		{name: "chain-sent", binding: at(west, changing.Port), presents: serving(throughIntermediate, intermediate.PEM)},
+		{name: "owner-weakens", binding: bound, env: []string{"PGSSLMODE=require"}},
+
+		{name: "unknown-ca", binding: at("localhost", changing.Port), presents: serving(cas.company.Issue(t, []string{"localhost"})), status: 1},
+		{name: "unknown-ca-json", binding: at("localhost", changing.Port), args: []string{"--json"}, status: 1},
+		{name: "unknown-ca-at-an-rds-name", binding: at(west, changing.Port), status: 1},
+		{name: "unknown-ca-of-another-region", binding: at(west, changing.Port), presents: serving(cas.south.Issue(t, []string{west})), status: 1},
+		{name: "unknown-ca-beside-the-bindings-own", binding: at("localhost", changing.Port).with(credentials{"ca": string(cas.company.PEM)}), status: 1},
+		{name: "unknown-ca-that-calls-itself-rds", binding: at(west, changing.Port), presents: serving(pgtest.NewCA(t, "Amazon RDS us-west-2 Root CA RSA4096 G2").Issue(t, []string{west})), status: 1},
+		{name: "chain-incomplete", binding: at(west, changing.Port), presents: serving(throughIntermediate), status: 1},
+		{name: "certificate-expired", binding: at(west, changing.Port), presents: serving(cas.west.Issue(t, []string{west}, pgtest.Expired)), status: 1},
+		{name: "root-expired", binding: at("localhost", changing.Port).with(credentials{"sslrootcert": string(cas.expired.PEM)}), presents: serving(cas.expired.Issue(t, []string{"localhost"})), status: 1},
+		{name: "not-yet-valid", binding: at(west, changing.Port), presents: serving(cas.west.Issue(t, []string{west}, func(c *x509.Certificate) { c.NotBefore = time.Now().AddDate(0, 1, 0) })), status: 1},
+		{name: "certificate-invalid", binding: at(west, changing.Port), presents: serving(cas.west.Issue(t, []string{west}, func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth} })), status: 1},
+		{name: "name-mismatch", binding: at("localhost", changing.Port), presents: serving(cas.west.Issue(t, []string{west, "10.0.0.7"})), status: 1},
+		{name: "name-mismatch-does-not-matter-to-verify-ca", binding: at("localhost", changing.Port).with(credentials{"sslmode": "verify-ca"})},
+		{name: "name-mismatch-common-name-only", binding: at("localhost", changing.Port), presents: serving(cas.west.Issue(t, []string{"localhost"}, noNames)), status: 1},
+		{name: "certificate-does-not-matter-to-require", binding: at("localhost", changing.Port).with(credentials{"sslmode": "require"}), presents: serving(cas.company.Issue(t, []string{"elsewhere"}, pgtest.Expired))},
+		{name: "owners-root-makes-require-verify", binding: at("localhost", changing.Port).with(credentials{"sslmode": "require"}), env: []string{"PGSSLROOTCERT=" + file("west.pem", cas.west.PEM)}, status: 1},
+
+		{name: "client-certificate", binding: bound.with(credentials{"username": "certain", "sslcert": string(cert.CertPEM), "sslkey": string(cert.KeyPEM)})},
+		{name: "client-certificate-of-the-owner", binding: bound.with(credentials{"username": "certain"}), env: []string{"PGSSLCERT=" + file("owner.crt", cert.CertPEM), "PGSSLKEY=" + file("owner.key", cert.KeyPEM)}},
+		{name: "client-certificate-wanted", binding: bound.with(credentials{"username": "certain"}), status: 1},
+		{name: "client-certificate-refused", binding: bound.with(credentials{"username": "certain", "sslcert": string(stranger.CertPEM), "sslkey": string(stranger.KeyPEM)}), status: 1},
+		{name: "client-certificate-of-another-user", binding: bound.with(credentials{"username": "certain", "sslcert": string(other.CertPEM), "sslkey": string(other.KeyPEM)}), status: 1},
+		{name: "client-certificate-unusable", binding: bound, env: []string{"PGSSLCERT=" + file("owner.crt", cert.CertPEM), "PGSSLKEY=" + file("other.key", other.KeyPEM)}, status: 1},
+		{name: "password-refused", binding: bound.with(credentials{"password": wrong}), status: 1},
+		{name: "database-missing", binding: bound.with(credentials{"dbname": "nowhere"}), status: 1},
+		{name: "not-allowed", binding: bound.with(credentials{"username": "barred"}), status: 1},
+		{name: "not-listed", binding: bound.with(credentials{"username": "unheard"}), status: 1},
+		{name: "root-unreadable", binding: bound, env: []string{"PGSSLROOTCERT=/nowhere/root.pem"}, status: 1},
+		{name: "mode-unknown", binding: bound, env: []string{"DB_SSL_MODE=verify"}, status: 1},
+		{name: "mode-misspelt", binding: bound, env: []string{"PGSSLMODE=VERIFY_FULL"}, status: 1},
+		{name: "no-host", binding: credentials{"uri": "postgres://", "username": "app", "password": password}, status: 1},
+		{name: "no-user", binding: credentials{"uri": "postgres://localhost/app"}, status: 1},
+		{name: "no-port", binding: bound.with(credentials{"port": password}), status: 1},
+
+		{name: "dns", binding: at("nosuchhost.invalid", 5432), status: 1},
+		{name: "refused", binding: at("localhost", unusedPort(t)), status: 1},
+		{name: "timeout", binding: at("localhost", listen(t, func(net.Conn) {})), args: []string{"--timeout", "300ms"}, status: 1},
+		{name: "closed", binding: at("localhost", listen(t, func(c net.Conn) { c.Close() })), status: 1},
+		{name: "not-postgres", binding: at("localhost", listen(t, greeting("220 mail.example.com ESMTP"))), status: 1},
+		{name: "not-postgres-either", binding: at("localhost", listen(t, greeting("SSH-2.0-OpenSSH_9.2p1"))), status: 1},
+		{name: "no-tls", binding: at("localhost", plain.Port), status: 1},
+
+		{name: "mode-disable", binding: bound.with(credentials{"sslmode": "disable"}), status: 1},
+		{name: "mode-allow", binding: bound.with(credentials{"sslmode": "allow", "username": "loose"}), status: 1},
+		{name: "mode-allow-where-plain-text-is-refused", binding: bound.with(credentials{"sslmode": "allow"})},
+		{name: "mode-prefer", binding: bound.with(credentials{"sslmode": "prefer"})},
+		{name: "mode-prefer-without-tls", binding: at("localhost", plain.Port).with(credentials{"sslmode": "prefer"}), status: 1},
+		{name: "no-mode", binding: at("localhost", server.Port).with(credentials{"sslmode": ""})},
+		{name: "no-mode-without-tls", binding: at("localhost", plain.Port).with(credentials{"sslmode": ""}), status: 1},
+		{name: "plain-text-accepted", binding: bound.with(credentials{"username": "loose"})},
+		{name: "plain-text-accepted-without-a-password", binding: bound.with(credentials{"username": "guest"})},
+		{name: "plain-text-session", binding: bound.with(credentials{"username": "loose"}), status: 1, during: func(t *testing.T) {
+			hold(t, fmt.Sprintf("host=127.0.0.1 port=%d user=loose password=%s dbname=console_db sslmode=disable application_name='an old app'", server.Port, password))
+			hold(t, fmt.Sprintf("host=127.0.0.1 port=%d user=loose password=%s dbname=console_db sslmode=require application_name='a new app'", server.Port, password))
+		}},
+		{name: "local-session", binding: bound.with(credentials{"username": "loose"}), during: func(t *testing.T) {
+			hold(t, fmt.Sprintf("host=%s port=%d user=loose dbname=console_db application_name=cron", server.SocketDir(), server.Port))
+		}},
+		{name: "sessions-hidden", binding: bound.with(credentials{"username": "concealed"}), status: 1},
+
+		{name: "further-hosts", binding: bound.with(credentials{"replica_host": "localhost"})},
+		{name: "further-host-fails", binding: bound.with(credentials{"replica_host": south}), status: 1},
+		{name: "further-host-is-away", binding: bound.with(credentials{"replica_host": "nosuchhost.invalid"})},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			if test.presents != nil {
+				changing.Reload(t, *test.presents)
+			}
+			if test.during != nil {
+				test.during(t)
+			}
+			stdout, stderr, status := verifyCommand(t, program, services(t, map[string]credentials{"console_db": test.binding}), test.env, test.args...)
+			for _, secret := range []string{password, wrong, keyLine(cert), keyLine(stranger), keyLine(other)} {
+				assert.NotContains(t, stdout+stderr, secret)
+			}
+			assert.Equal(t, test.status, status, "exit status")
+			assert.Empty(t, stderr)
+			golden(t, test.name, fmt.Sprintf("%sexit status %d\n", stdout, status))
+		})
+	}
+}
+
+func keyLine(pair pgtest.Pair) string { return strings.Split(string(pair.KeyPEM), "\n")[1] }
+
+// golden compares a text, with what is volatile in it replaced, with what testdata/verify holds.
+func golden(t *testing.T, name, text string) {
+	t.Helper()
+	text = normalised(text)
+	path := filepath.Join("testdata", "verify", name+".txt")
+	if *update {
+		require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o755))
+		require.NoError(t, os.WriteFile(path, []byte(text), 0o644))
+	}
+	expected, err := os.ReadFile(path)
+	require.NoError(t, err)
+	assert.Equal(t, string(expected), text)
+}
+
+func normalised(text string) string {
+	for _, v := range volatile {
+		text = v.pattern.ReplaceAllString(text, v.stands)
+	}
+	return text
+}
+
+// hold keeps a session open until the test ends.
+func hold(t *testing.T, settings string) {
+	t.Helper()
+	conn, err := pgconn.Connect(t.Context(), settings)
+	require.NoError(t, err)
+	t.Cleanup(func() { assert.NoError(t, conn.Close(context.Background())) })
+}
+
+func unusedPort(t *testing.T) int {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	require.NoError(t, listener.Close())
+	return listener.Addr().(*net.TCPAddr).Port
+}
+
+// listen takes connections and does with each what it is told; those that are still open are closed when the test ends.
+func listen(t *testing.T, serve func(net.Conn)) int {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	t.Cleanup(func() { listener.Close() })
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			t.Cleanup(func() { conn.Close() })
+			serve(conn)
+		}
+	}()
+	return listener.Addr().(*net.TCPAddr).Port
+}
+
+// greeting is for something else that listens.
+func greeting(text string) func(net.Conn) {
+	return func(c net.Conn) { _, _ = c.Write([]byte(text + "\r\n")) } // whoever does not want to hear it hangs up
+}
+
+// TestVerifyInTheContainer runs the command where the launch script has been at work, and where much else is set.
+func TestVerifyInTheContainer(t *testing.T) {
+	cas := newAuthorities(t)
+	program := newDroplet(t, cas)
+	config := pgtest.Config{
+		ClientCA: cas.client.PEM,
+		HBA:      []string{"hostssl all app 127.0.0.1/32 scram-sha-256", "hostssl all certain 127.0.0.1/32 cert"},
+		SQL:      "create user app password '" + password + "'; create user certain; create database app owner app;",
+	}
+	start := func(pair pgtest.Pair) *pgtest.Server {
+		config.Certificate, config.Key = pair.CertPEM, pair.KeyPEM
+		return pgtest.Start(t, config)
+	}
+	server := start(cas.west.Issue(t, []string{west, "localhost"}))
+	company := start(cas.company.Issue(t, []string{"localhost"}))
+	bound := credentials{"hostname": west, "port": server.Port, "username": "app", "password": password, "dbname": "app", "sslmode": "verify-full"}
+	own := bound.with(credentials{"hostname": "localhost", "port": company.Port, "ca_cert": string(cas.company.PEM)})
+	client := cas.client.Issue(t, []string{"certain"})
+
+	for name, bindings := range map[string]map[string]credentials{
+		"a region":             {"console_db": bound},
+		"everyone":             {"console_db": bound.with(credentials{"hostname": "localhost"})},
+		"a CA of its own":      {"console_db": own},
+		"a client certificate": {"console_db": bound.with(credentials{"username": "certain", "sslcert": string(client.CertPEM), "sslkey": string(client.KeyPEM)})},
+		"two databases":        {"console_db": bound, "other_db": own},
+	} {
+		t.Run("the same as outside: "+name, func(t *testing.T) {
+			vcap := services(t, bindings)
+			outside, _, status := verifyCommand(t, program, vcap, nil)
+			require.Equal(t, 0, status, outside)
+			// A file of its own: bash's -c would have to quote it.
+			script := filepath.Join(t.TempDir(), "app.sh")
+			require.NoError(t, os.WriteFile(script, []byte(`eval "$("$1" env || echo exit 1)" || exit 1
+printf '%s ' "$PGSSLMODE" "$PGSSLROOTCERT" >&2
+exec "$1" verify
+`), 0o644))
+			inside, exported, status := withHosts(t, vcap, nil, "bash", script, program)
+			assert.Equal(t, 0, status, inside)
+			assert.Regexp(t, `^verify-full /\S+\.pem $`, exported)
+			assert.Equal(t, normalised(outside), normalised(inside))
+			assert.NotContains(t, outside+inside+exported, password)
+		})
+	}
+
+	t.Run("variables of libpq have no say", func(t *testing.T) {
+		vcap := services(t, map[string]credentials{"console_db": bound})
+		plain, _, _ := verifyCommand(t, program, vcap, nil)
+		home := t.TempDir()
+		require.NoError(t, os.WriteFile(filepath.Join(home, ".pgpass"), []byte("*:*:*:*:"+password+"\n"), 0o600))
+		env := []string{
+			"HOME=" + home, "PGHOST=/nowhere", "PGPORT=none", "PGDATABASE=other", "PGUSER=other", "PGPASSWORD=" + wrong, "PGSERVICE=nowhere",
+			"PGSERVICEFILE=/nowhere", "PGPASSFILE=/nowhere", "PGOPTIONS=-c nonsense=1", "PGAPPNAME=other", "PGCONNECT_TIMEOUT=none",
+			"PGTARGETSESSIONATTRS=none", "PGREQUIREAUTH=none", "PGCHANNELBINDING=none", "PGSSLCERTMODE=none", "PGSSLNEGOTIATION=direct",
+			"PGMINPROTOCOLVERSION=9", "PGTZ=none",
+		}
+		stdout, stderr, status := verifyCommand(t, program, vcap, env)
+		assert.Equal(t, 0, status, stderr)
+		assert.Equal(t, normalised(plain), normalised(stdout))
+
+		without := services(t, map[string]credentials{"console_db": bound.with(credentials{"password": ""})})
+		stdout, _, status = verifyCommand(t, program, without, env)
+		assert.Equal(t, 1, status)
+		assert.Contains(t, stdout, `the server refuses the password of user "app"`)
+	})
+
+	t.Run("one of several fails", func(t *testing.T) {
+		stdout, stderr, status := verifyCommand(t, program, services(t, map[string]credentials{
+			"a_db": bound, "b_db": bound.with(credentials{"password": wrong}), "c_db": own.with(credentials{"ca_cert": string(cas.expired.PEM)}),
+		}), nil)
+		assert.Equal(t, 1, status)
+		assert.Empty(t, stderr)
+		golden(t, "one-of-several-fails", fmt.Sprintf("%sexit status %d\n", stdout, status))
+	})
+}

@@ -1,0 +1,382 @@
+package verify
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/rsa"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/asn1"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/rds"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/truststore"
+)
+
+// verifyChain decides whether a certificate is good enough for a mode: the only function that does. It returns the root that the
+// certificate was verified to, or the problem. chain is what the server sent, its own certificate first.
+//
+// Only a root anchors a chain here. Go and Java also take an intermediate that they were given to trust; libpq, and all else that is
+// OpenSSL with its defaults, do not. What verifies here verifies with every driver.
+func (t *Target) verifyChain(chain []*x509.Certificate, host string, mode sslmode.Mode, now time.Time) (*Anchor, *Problem) {
+	if !mode.Verifies() {
+		return nil, nil
+	}
+	leaf := chain[0]
+	roots, intermediates := x509.NewCertPool(), x509.NewCertPool()
+	for _, a := range t.Trust {
+		if truststore.IsRoot(a.Cert) {
+			roots.AddCert(a.Cert)
+		} else {
+			intermediates.AddCert(a.Cert)
+		}
+	}
+	for _, c := range chain[1:] {
+		intermediates.AddCert(c)
+	}
+	verified, err := leaf.Verify(x509.VerifyOptions{Roots: roots, Intermediates: intermediates, CurrentTime: now})
+	if err != nil {
+		return nil, t.whyUnverified(chain, host, now, err)
+	}
+	root := t.anchor(verified[0][len(verified[0])-1])
+	// The host name comes after the chain, as with libpq: a name in a certificate from nobody says nothing.
+	if mode == sslmode.VerifyFull && leaf.VerifyHostname(host) != nil {
+		return &root, nameMismatch(leaf, host)
+	}
+	return &root, nil
+}
+
+func (t *Target) trusts(cert *x509.Certificate) bool {
+	return slices.ContainsFunc(t.Trust, func(a Anchor) bool { return a.Cert.Equal(cert) })
+}
+
+func (t *Target) anchor(cert *x509.Certificate) Anchor {
+	i := slices.IndexFunc(t.Trust, func(a Anchor) bool { return a.Cert.Equal(cert) })
+	return t.Trust[i]
+}
+
+// whyUnverified finds out why a chain was refused. It decides nothing: it climbs from issuer to issuer as far as signatures lead,
+// whatever the date, and says what it met.
+func (t *Target) whyUnverified(chain []*x509.Certificate, host string, now time.Time, err error) *Problem {
+	path := climb(chain[0], chain[1:], t.Trust)
+	top := path[len(path)-1]
+	if !t.trusts(top) {
+		return t.notTrusted(path, chain, host)
+	}
+	if !truststore.IsRoot(top) {
+		return &Problem{ChainIncomplete,
+			fmt.Sprintf("the chain ends at %s (from %s), which is no root; libpq does not accept that, and of its issuer, %s, there is no certificate", quoted(truststore.CommonName(top)), t.anchor(top).Origin, issuer(top)),
+			"add the certificate of " + issuer(top) + " to the CAs that the database is verified by"}
+	}
+	for _, c := range path {
+		if p := outOfDate(c, chain[0], host, now); p != nil {
+			return p
+		}
+	}
+	return &Problem{CertificateInvalid, fmt.Sprintf("the certificate of %s leads to a trusted root, but is not valid: %s", host, reason(err)),
+		"let whoever runs the database replace its certificate"}
+}
+
+// reason shortens what crypto/x509 says.
+func reason(err error) string { return strings.TrimPrefix(err.Error(), "x509: ") }
+
+// climb returns the certificates from the leaf to the last issuer that could be found by its signature: among the trusted ones first,
+// then among those that the server sent.
+func climb(leaf *x509.Certificate, sent []*x509.Certificate, trust []Anchor) []*x509.Certificate {
+	var candidates []*x509.Certificate
+	for _, a := range trust {
+		candidates = append(candidates, a.Cert)
+	}
+	candidates = append(candidates, sent...)
+	path := []*x509.Certificate{leaf}
+	const longest = 10
+	for top := leaf; !selfSigned(top) && len(path) < longest; path = append(path, top) {
+		i := slices.IndexFunc(candidates, func(c *x509.Certificate) bool { return signed(top, c) })
+		if i < 0 {
+			break
+		}
+		top = candidates[i]
+	}
+	return path
+}
+
+func signed(cert, issuer *x509.Certificate) bool {
+	return bytes.Equal(cert.RawIssuer, issuer.RawSubject) && cert.CheckSignatureFrom(issuer) == nil
+}
+
+// selfSigned is stricter than truststore.IsRoot: a server's certificate may bear the name of its issuer. It does not see the roots that
+// are so old as to be signed with SHA-1.
+func selfSigned(c *x509.Certificate) bool {
+	return truststore.IsRoot(c) && c.CheckSignature(c.SignatureAlgorithm, c.RawTBSCertificate, c.Signature) == nil
+}
+
+func outOfDate(c, leaf *x509.Certificate, host string, now time.Time) *Problem {
+	name := quoted(truststore.CommonName(c))
+	_, isRDS := rds.Parse(host)
+	switch {
+	case now.Before(c.NotBefore):
+		return &Problem{NotYetValid, fmt.Sprintf("the certificate of %s is valid only from %s on", name, day(c.NotBefore)), "check the clock of this machine, which says " + day(now)}
+	case !now.After(c.NotAfter):
+		return nil
+	case c == leaf:
+		p := &Problem{CertificateExpired, fmt.Sprintf("the certificate of %s, made out for %s, expired on %s", host, name, day(c.NotAfter)), "let whoever runs the database renew its certificate"}
+		if isRDS {
+			p.Do = "restart the database, or modify its certificate authority in RDS: either renews the certificate"
+		}
+		return p
+	case truststore.IsRoot(c):
+		p := &Problem{RootExpired, fmt.Sprintf("the root certificate %s expired on %s", name, day(c.NotAfter)), "give the database a certificate of a newer root, and trust that root"}
+		if isRDS {
+			p.Do = "modify the database's certificate authority in RDS to a newer one"
+		}
+		return p
+	}
+	return &Problem{CertificateExpired, fmt.Sprintf("the intermediate certificate %s expired on %s", name, day(c.NotAfter)), "let whoever runs the database renew its certificate and the chain that it sends"}
+}
+
+// notTrusted is for a path that leads to nobody who is trusted. Either the CA is not trusted, or a certificate on the way to one that
+// is trusted is missing.
+func (t *Target) notTrusted(path, chain []*x509.Certificate, host string) *Problem {
+	top := path[len(path)-1]
+	// With every CA on board: does it lead to one that is trusted after all, or to one that is trusted for other hosts?
+	all := climb(chain[0], chain[1:], append(slices.Clone(t.Trust), t.known...))
+	end := all[len(all)-1]
+	missing := slices.IndexFunc(all, func(c *x509.Certificate) bool { return !t.trusts(c) && !slices.ContainsFunc(chain, c.Equal) })
+	if t.trusts(end) && missing >= 0 {
+		return incomplete(all[missing], host, end)
+	}
+	home := "" // the set on board that the CA belongs to
+	if i := slices.IndexFunc(t.known, func(a Anchor) bool { return a.Cert.Equal(end) }); i >= 0 {
+		home = t.bundle(end)
+	} else if root := t.likelyRoot(top); root != nil {
+		return incomplete(nil, host, root, top)
+	}
+
+	who := fmt.Sprintf("its issuer is %s", issuer(top))
+	if selfSigned(top) {
+		who = "it leads to a root that is unknown here"
+		if len(path) == 1 {
+			who = "it is signed by itself"
+		}
+	}
+	p := &Problem{Code: UnknownCA, What: fmt.Sprintf("the certificate of %s comes from a CA that is not trusted: %s; the top-most certificate that was sent is %s, SHA-256 %s",
+		host, who, quoted(truststore.CommonName(top)), truststore.Fingerprint(top))}
+	endpoint, isRDS := rds.Parse(host)
+	named := rds.CertificateRegion(end.Subject.CommonName)
+	if named == "" {
+		named = rds.CertificateRegion(end.Issuer.CommonName)
+	}
+	switch {
+	case home != "":
+		p.What += fmt.Sprintf("; that CA belongs to the bundle of %s, trusted are: %s", home, t.trustWhy)
+		p.Do = "check that the binding names the right host; if it does, put that CA into " + t.trustPlace
+		if isRDS {
+			p.Do = fmt.Sprintf("check that the host name, which says %s, leads to the database that is meant", place(endpoint))
+		}
+	case named != "":
+		p.What += fmt.Sprintf("; it calls itself a CA of RDS in %s, but is none of those on board", named)
+		p.Do = "if AWS has published it, run scripts/update-rds-ca.sh and package the buildpack anew; otherwise somebody else answers"
+	case isRDS:
+		p.What += fmt.Sprintf("; no bundle on board holds it, trusted are: %s", t.trustWhy)
+		p.Do = "somebody else answers at this address (a proxy, a tunnel, a wrong DNS entry): find out who before anything is sent there"
+	default:
+		p.Do = "let whoever runs the database confirm the fingerprint, and put its CA into " + t.trustPlace
+	}
+	return p
+}
+
+// bundle names the sets on board that hold a certificate, the most precise first: a region before its partition.
+func (t *Target) bundle(cert *x509.Certificate) string {
+	var sets []string
+	for _, a := range t.known {
+		if a.Cert.Equal(cert) {
+			sets = append(sets, a.Origin)
+		}
+	}
+	slices.SortStableFunc(sets, func(a, b string) int { return strings.Compare(b, a) }) // "region …" before "partition …"
+	return sets[0]
+}
+
+func place(e rds.Endpoint) string {
+	switch {
+	case e.Proxy:
+		return "RDS Proxy in " + e.Region
+	case e.Region == "":
+		return "partition " + e.Partition
+	}
+	return "region " + e.Region
+}
+
+// incomplete is for a chain with a hole below a root that is trusted. missing is nil if only its name, in the topmost certificate, is known.
+func incomplete(missing *x509.Certificate, host string, root *x509.Certificate, top ...*x509.Certificate) *Problem {
+	name, sure := "", "leads"
+	if missing != nil {
+		name = quoted(truststore.CommonName(missing))
+	} else {
+		name, sure = issuer(top[0]), "by its name leads"
+	}
+	return &Problem{ChainIncomplete,
+		fmt.Sprintf("%s does not send the intermediate certificate %s, which %s to the trusted root %s", host, name, sure, quoted(truststore.CommonName(root))),
+		"append that certificate to the server's certificate file (ssl_cert_file), after its own"}
+}
+
+// likelyRoot guesses which trusted root the missing issuer of a certificate leads to: one that the certificate names as its issuer's
+// issuer, one of the same RDS region, or one of the same organization. nil if nothing speaks for any, or if the issuer calls itself a root.
+func (t *Target) likelyRoot(top *x509.Certificate) *x509.Certificate {
+	if selfSigned(top) || strings.Contains(strings.ToLower(top.Issuer.CommonName), "root") {
+		return nil
+	}
+	grandparent := authorityIssuer(top)
+	region := rds.CertificateRegion(top.Issuer.CommonName)
+	for _, a := range t.Trust {
+		switch {
+		case !truststore.IsRoot(a.Cert):
+		case bytes.Equal(a.Cert.RawSubject, top.RawIssuer): // another CA of the same name: not a hole, but not trusted
+			return nil
+		case grandparent != nil && bytes.Equal(a.Cert.RawSubject, grandparent),
+			region != "" && region == rds.CertificateRegion(a.Cert.Subject.CommonName),
+			len(top.Issuer.Organization) > 0 && slices.Equal(top.Issuer.Organization, a.Cert.Subject.Organization):
+			return a.Cert
+		}
+	}
+	return nil
+}
+
+// authorityIssuer returns the name in a certificate's authorityCertIssuer: the issuer of its issuer (RFC 5280, 4.2.1.1).
+func authorityIssuer(cert *x509.Certificate) []byte {
+	for _, e := range cert.Extensions {
+		if !e.Id.Equal(asn1.ObjectIdentifier{2, 5, 29, 35}) {
+			continue
+		}
+		var key struct {
+			ID     []byte        `asn1:"optional,tag:0"`
+			Issuer asn1.RawValue `asn1:"optional,tag:1"`
+			Serial asn1.RawValue `asn1:"optional,tag:2"`
+		}
+		if _, err := asn1.Unmarshal(e.Value, &key); err != nil {
+			return nil
+		}
+		var name asn1.RawValue // a directoryName, [4] EXPLICIT
+		if _, err := asn1.Unmarshal(key.Issuer.Bytes, &name); err != nil || name.Tag != 4 {
+			return nil
+		}
+		return name.Bytes
+	}
+	return nil
+}
+
+// nameMismatch says which names would have matched. A certificate with no names but a common name is a case of its own: libpq falls
+// back to the common name (libpq's manual, "Client Verification of Server Certificates"), Go's drivers do not (crypto/x509, VerifyHostname).
+func nameMismatch(leaf *x509.Certificate, host string) *Problem {
+	p := &Problem{Code: NameMismatch, Do: "put one of these names into the binding as its host, or let whoever runs the database have its certificate made out for " + host}
+	names := certificateNames(leaf)
+	if len(names) > 0 {
+		p.What = fmt.Sprintf("the certificate is not made out for %s, but for %s", host, shortList(names, 10))
+		return p
+	}
+	p.Do = "let whoever runs the database have its certificate made out for " + host + " as a subject alternative name"
+	legacy := *leaf
+	if ip := net.ParseIP(leaf.Subject.CommonName); ip != nil {
+		legacy.IPAddresses = []net.IP{ip}
+	} else {
+		legacy.DNSNames = []string{leaf.Subject.CommonName}
+	}
+	if legacy.VerifyHostname(host) == nil {
+		p.What = fmt.Sprintf("the certificate has no subject alternative names; its common name is %s, which libpq accepts, but drivers in Go (lib/pq, pgx) do not", host)
+	} else {
+		p.What = fmt.Sprintf("the certificate is not made out for %s: it has no subject alternative names, and its common name is %s", host, quoted(leaf.Subject.CommonName))
+	}
+	return p
+}
+
+func certificateNames(c *x509.Certificate) []string {
+	names := slices.Clone(c.DNSNames)
+	for _, ip := range c.IPAddresses {
+		names = append(names, ip.String())
+	}
+	return names
+}
+
+func describeCertificate(c *x509.Certificate) *Certificate {
+	names := certificateNames(c)
+	if names == nil {
+		names = []string{}
+	}
+	return &Certificate{
+		Subject:     truststore.CommonName(c),
+		Names:       names,
+		Issuer:      issuerName(c),
+		NotAfter:    day(c.NotAfter),
+		Key:         describeKey(c),
+		Fingerprint: truststore.Fingerprint(c),
+	}
+}
+
+func describeRoot(a *Anchor) *Root {
+	if a == nil {
+		return nil
+	}
+	return &Root{
+		Subject:     truststore.CommonName(a.Cert),
+		NotAfter:    day(a.Cert.NotAfter),
+		Fingerprint: truststore.Fingerprint(a.Cert),
+		Origin:      a.Origin,
+	}
+}
+
+func describeTLS(p peer) *TLS {
+	return &TLS{Version: tls.VersionName(p.version), Cipher: tls.CipherSuiteName(p.cipher)}
+}
+
+func describeKey(c *x509.Certificate) string {
+	switch key := c.PublicKey.(type) {
+	case *rsa.PublicKey:
+		return fmt.Sprintf("RSA %d", key.N.BitLen())
+	case *ecdsa.PublicKey:
+		return "ECDSA " + key.Curve.Params().Name
+	}
+	return c.PublicKeyAlgorithm.String()
+}
+
+// issuerName is what an issuer is called where there may be no certificate of it.
+func issuerName(c *x509.Certificate) string {
+	if c.Issuer.CommonName != "" {
+		return c.Issuer.CommonName
+	}
+	return c.Issuer.String()
+}
+
+func issuer(c *x509.Certificate) string { return quoted(issuerName(c)) }
+
+// quoted sets a name that has spaces in it apart from the sentence around it.
+func quoted(name string) string { return `"` + name + `"` }
+
+func day(t time.Time) string { return t.UTC().Format(time.DateOnly) }
+
+// shortList joins names, of which there may be hundreds.
+func shortList(names []string, most int) string {
+	if len(names) > most {
+		names = append(slices.Clone(names[:most]), fmt.Sprintf("%d more", len(names)-most))
+	}
+	return strings.Join(names, ", ")
+}
+
+// certificateError carries what verifyChain found through crypto/tls, whose handshake it ends.
+type certificateError struct{ problem *Problem }
+
+func (e *certificateError) Error() string { return e.problem.What }
+
+// certificateProblem finds a certificateError in an error.
+func certificateProblem(err error) *Problem {
+	var c *certificateError
+	if errors.As(err, &c) {
+		return c.problem
+	}
+	return nil
+}

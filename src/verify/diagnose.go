@@ -1,0 +1,206 @@
+package verify
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"syscall"
+
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/rds"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/staging"
+)
+
+// groups is where to look when packets do not arrive: on the platform, most often at its own firewall.
+const groups = "the database's firewall (on RDS: its security group) and the application security groups of the app's space"
+
+// diagnose says which one thing stopped an attempt; nil if nothing did.
+//
+// No error of a library is passed on as it is, since pgconn's hold user, host and database, and nobody promises what else they will hold.
+func (t *Target) diagnose(a attempt, host string) *Problem {
+	address := net.JoinHostPort(host, fmt.Sprint(t.Port))
+	if a.err == nil {
+		if a.answer.refusal != nil {
+			return t.refused(a, address)
+		}
+		return nil
+	}
+	if p := certificateProblem(a.err); p != nil {
+		return p
+	}
+	var dns *net.DNSError
+	var op *net.OpError
+	var record tls.RecordHeaderError // something else also begins with an S: "SSH-2.0…"
+	switch {
+	case errors.As(a.err, &dns):
+		return &Problem{DNS, "DNS gives no address for " + host, "check the host name in the binding, and that it can be resolved from where the app runs"}
+	case isTimeout(a.err) && a.stage == dialing:
+		return &Problem{TimedOut, address + " does not answer in time", "check the host and the port in the binding, " + groups}
+	case isTimeout(a.err):
+		return &Problem{TimedOut, fmt.Sprintf("%s takes the connection, but does not answer %s in time", address, a.stage.request()),
+			"check that a PostgreSQL server runs there, and is not overloaded; a larger --timeout tells"}
+	case errors.Is(a.err, syscall.ECONNREFUSED):
+		return &Problem{NotListened, "nothing listens at " + address, "check the host and the port in the binding, and that the database runs; also " + groups}
+	case a.stage == dialing:
+		return &Problem{Unreachable, "there is no way to " + address + systemError(a.err), "check the host in the binding, " + groups}
+	case errors.Is(a.err, errNoTLS):
+		return &Problem{NoTLS, address + " does not speak TLS", "turn it on in the server (ssl = on, with a certificate), or bind a database that has it"}
+	case errors.Is(a.err, errNotPostgres), errors.As(a.err, &record):
+		return &Problem{NotPostgres, address + " does not answer as a PostgreSQL server does", "check the host and the port in the binding: something else listens there"}
+	case errors.As(a.err, &op) && op.Op == "remote error":
+		return t.alert(op.Err.Error(), address)
+	case errors.Is(a.err, io.EOF), errors.Is(a.err, io.ErrUnexpectedEOF), errors.Is(a.err, syscall.ECONNRESET), errors.Is(a.err, syscall.EPIPE):
+		return &Problem{Closed, fmt.Sprintf("%s closed the connection instead of answering %s", address, a.stage.request()),
+			"check that a PostgreSQL server runs there: a load balancer without a server behind it does the same; then look into the server's log"}
+	case a.stage == handshaking:
+		return &Problem{HandshakeFailed, fmt.Sprintf("the TLS handshake with %s failed: %s", address, t.foreign(innermost(a.err))),
+			"let whoever runs the database look into the server's log; TLS 1.2 is the least that is accepted here"}
+	}
+	return &Problem{ServerError, fmt.Sprintf("the login at %s failed: %s", address, t.foreign(innermost(a.err))), "look into the server's log"}
+}
+
+// request is what the server was asked at this stage.
+func (s stage) request() string {
+	return [...]string{"", "the request for TLS", "in the TLS handshake", "the startup message"}[s]
+}
+
+func isTimeout(err error) bool {
+	var timeout net.Error
+	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded) || errors.As(err, &timeout) && timeout.Timeout()
+}
+
+// systemError is the operating system's own word for why, in brackets.
+func systemError(err error) string {
+	var number syscall.Errno
+	if errors.As(err, &number) {
+		return " (" + number.Error() + ")"
+	}
+	return ""
+}
+
+// innermost returns the text at the bottom of a chain of errors, without what each layer has added.
+func innermost(err error) string {
+	for {
+		switch wrapped := err.(type) {
+		case interface{ Unwrap() error }:
+			if wrapped.Unwrap() == nil {
+				return err.Error()
+			}
+			err = wrapped.Unwrap()
+		case interface{ Unwrap() []error }:
+			err = wrapped.Unwrap()[0]
+		default:
+			return err.Error()
+		}
+	}
+}
+
+// foreign makes one printable line of what a server sent. A hostile one could send back the password that it was given.
+func (t *Target) foreign(text string) string {
+	password := string(t.Password)
+	if password != "" && strings.Contains(text, password) && text != t.User && text != t.Database {
+		return "(not shown: it holds the password)"
+	}
+	return staging.Printable(text)
+}
+
+// alert is for a TLS alert: the server broke the conversation off, and says why in a word. crypto/tls has no type for it, but a fixed table
+// of texts (RFC 8446, 6.2).
+func (t *Target) alert(text, address string) *Problem {
+	text = strings.TrimPrefix(text, "tls: ")
+	switch {
+	case text == "certificate required", strings.Contains(text, "certificate") && t.Client == nil:
+		return clientCertificateWanted(address)
+	case strings.Contains(text, "certificate"):
+		return &Problem{ClientCertificateRefused, fmt.Sprintf("%s refuses the client certificate: %s", address, text),
+			"check its issuer, its expiry, and that its common name is the user's (ssl_ca_file in the server); put a new one into the binding"}
+	}
+	return &Problem{HandshakeFailed, fmt.Sprintf("%s broke off the TLS handshake: %s", address, text),
+		"let whoever runs the database look into the server's log; TLS 1.2 is the least that is accepted here"}
+}
+
+func clientCertificateWanted(address string) *Problem {
+	return &Problem{ClientCertificateWanted, address + " wants a client certificate, and the app is given none",
+		"put the certificate and its key into the binding as sslcert and sslkey, or set PGSSLCERT and PGSSLKEY"}
+}
+
+// refused is for an error of the server. The codes are of PostgreSQL's manual, "PostgreSQL Error Codes"; which of several things a
+// code stands for, the English message tells, and where it is another language, what the handshake has shown.
+func (t *Target) refused(a attempt, address string) *Problem {
+	r := *a.answer.refusal
+	message := t.foreign(r.message)
+	code := " (SQLSTATE " + staging.Printable(r.sqlstate) + ")"
+	said := ": " + message + code
+	switch {
+	case r.sqlstate == "28P01":
+		p := &Problem{PasswordRefused, fmt.Sprintf("the server refuses the password of user %s%s", quoted(t.User), code),
+			"bind the service anew, or correct the credentials username and password"}
+		if t.Client != nil { // the server says the same of a certificate whose common name is not the user's
+			p.Do += "; or the client certificate is made out for another user"
+		}
+		return p
+	case r.sqlstate == "3D000":
+		return &Problem{DatabaseMissing, fmt.Sprintf("the server has no database %s%s", quoted(t.Database), code), "create it, or correct the credential dbname"}
+	case r.sqlstate == "28000" && strings.Contains(r.message, "pg_hba.conf"):
+		return &Problem{NotAllowed, "the server's pg_hba.conf does not let this user in from here with TLS" + said, "add a hostssl line for the user, the database and this address"}
+	case r.sqlstate == "28000" && strings.Contains(r.message, "certificate"), r.sqlstate == "28000" && a.peer.wantsCerts && !strings.Contains(r.message, "role"):
+		if t.Client == nil {
+			return clientCertificateWanted(address)
+		}
+		return &Problem{ClientCertificateRefused, address + " refuses the client certificate" + said, "check that its common name is the user's, or put another one into the binding"}
+	case r.sqlstate == "28000":
+		return &Problem{NotAllowed, "the server does not let the user in" + said, "check the user in the binding, and on the server"}
+	case r.sqlstate == "42501":
+		return &Problem{NotAllowed, "the user may not connect to the database" + said, "grant connect on the database to the user"}
+	}
+	return &Problem{ServerError, "the server refuses the connection" + said, "look into the server's log"}
+}
+
+// outcome says what a mode would do, from its attempt.
+func (t *Target) outcome(a attempt) Outcome {
+	o := Outcome{Mode: a.mode.String()}
+	if a.mode != sslmode.Disable {
+		o.Result = Works
+		if p := t.diagnose(a, t.Host); p != nil {
+			o.Result, o.Why = Fails, p.Code
+		}
+		return o
+	}
+	o.Result, o.Why = plainText(a)
+	if o.Result == Unknown {
+		o.Why = t.diagnose(a, t.Host).Code
+	}
+	return o
+}
+
+// plainText says whether a server takes plain text, from what it answered to somebody who began that way. A request for the password
+// is a yes: pg_hba.conf has let the connection pass. An error of the authorization class is a no (no pg_hba.conf entry, "no
+// encryption"; RDS with rds.force_ssl = 1), and so is one that asks for SSL (PgBouncer, Azure). Any other error is no answer.
+func plainText(a attempt) (result, why string) {
+	switch {
+	case a.answer.asks != "":
+		return Accepted, "asks for " + a.answer.asks
+	case a.answer.admits:
+		return Accepted, "asks for nothing"
+	case a.answer.refusal == nil:
+		return Unknown, ""
+	}
+	r := a.answer.refusal
+	if r.sqlstate == "28000" || strings.Contains(r.message, "SSL") || strings.Contains(r.message, "TLS") {
+		return Refused, "SQLSTATE " + staging.Printable(r.sqlstate)
+	}
+	return Unknown, ""
+}
+
+// advicePlainText is how to make a server refuse plain text.
+func advicePlainText(host string) string {
+	if _, ok := rds.Parse(host); ok {
+		return "set rds.force_ssl = 1 in its parameter group"
+	}
+	return "write hostssl for host in its pg_hba.conf"
+}

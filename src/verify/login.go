@@ -1,0 +1,130 @@
+package verify
+
+import (
+	"context"
+	"errors"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// login is what came of logging in and asking for the sessions.
+type login struct {
+	attempt
+	sessions []row
+	asked    error // why the sessions could not be asked for
+}
+
+// row is a session as the server shows it; nil where it shows nothing.
+type row struct {
+	database, application, address, version, cipher *string
+	pid, port, bits                                 *string
+	tls                                             *string
+	concealed, own                                  bool
+}
+
+// sessionsQuery is the seed's query, in a transaction that cannot write. Internal processes of the user (parallel workers) have no
+// client and are left out: client_port is -1 for a Unix socket and null for them, but also null where the user may not see a
+// session (PostgreSQL's manual, "pg_stat_activity").
+const sessionsQuery = `begin read only;
+select a.datname, a.pid, a.application_name, pg_catalog.host(a.client_addr), a.client_port, s.ssl, s.version, s.cipher, s.bits,
+       a.query = '<insufficient privilege>', a.pid = pg_catalog.pg_backend_pid()
+from pg_catalog.pg_stat_activity a left join pg_catalog.pg_stat_ssl s using (pid)
+where a.usename = session_user and (a.client_port is not null or a.query = '<insufficient privilege>')
+order by a.datname, a.pid;
+rollback`
+
+// logIn connects in the login's mode, verifies anew, gives the password, and asks for the sessions of the user. It is called only
+// after a probe in the same mode found nothing wrong.
+func (t *Target) logIn(ctx context.Context) *login {
+	l := &login{attempt: attempt{mode: t.loginMode(), stage: startingUp}}
+	config, err := blankConfig()
+	if err != nil {
+		l.err = err
+		return l
+	}
+	config = config.Copy()
+	config.Host, config.Port = t.Host, t.Port
+	config.User, config.Database, config.Password = t.User, t.Database, string(t.Password)
+	config.TLSConfig = t.tlsConfig(t.Host, l.mode, time.Now(), &l.peer)
+	config.Fallbacks = nil // no second try without TLS
+	config.RuntimeParams = map[string]string{"application_name": applicationName}
+	config.DialFunc = dial
+	config.LookupFunc = func(_ context.Context, host string) ([]string, error) { return []string{host}, nil } // dial does it
+	conn, err := pgconn.ConnectConfig(ctx, config)
+	var refused *pgconn.PgError
+	if errors.As(err, &refused) {
+		l.answer.refusal = &refusal{refused.Code, refused.Message}
+		return l
+	}
+	if l.err = err; err != nil {
+		return l
+	}
+	l.answer.admits = true
+	defer conn.Close(ctx) // all that there was to ask has been asked
+	l.sessions, l.asked = askSessions(ctx, conn)
+	return l
+}
+
+func askSessions(ctx context.Context, conn *pgconn.PgConn) ([]row, error) {
+	results, err := conn.Exec(ctx, sessionsQuery).ReadAll()
+	if err != nil {
+		return nil, err
+	}
+	if len(results) < 2 {
+		return nil, errNotPostgres
+	}
+	rows := []row{}
+	for _, values := range results[1].Rows {
+		const columns = 11
+		if len(values) != columns {
+			return nil, errNotPostgres
+		}
+		texts := make([]*string, columns)
+		for i, v := range values {
+			if v != nil {
+				text := string(v)
+				texts[i] = &text
+			}
+		}
+		is := func(text *string) bool { return text != nil && *text == "t" }
+		rows = append(rows, row{
+			database: texts[0], pid: texts[1], application: texts[2], address: texts[3], port: texts[4],
+			tls: texts[5], version: texts[6], cipher: texts[7], bits: texts[8], concealed: is(texts[9]), own: is(texts[10]),
+		})
+	}
+	return rows, nil
+}
+
+// blankConfig returns a configuration that nothing has a say in. Only pgconn.ParseConfig can make one, and it reads PG* variables of the
+// process, the files that they name, ~/.pgpass and ~/.postgresql; here, bindings and plan decide, and nothing else. So it sees no
+// such variable, and a connection string that names none of the files; what is left is replaced by logIn.
+var blankConfig = sync.OnceValues(func() (*pgconn.Config, error) {
+	for _, variable := range os.Environ() {
+		name, value, _ := strings.Cut(variable, "=")
+		if !strings.HasPrefix(name, "PG") {
+			continue
+		}
+		if err := os.Unsetenv(name); err != nil {
+			return nil, err
+		}
+		defer os.Setenv(name, value) // it was set before
+	}
+	return pgconn.ParseConfig("host=localhost port=5432 user=nobody password=none sslmode=disable sslrootcert='' sslcert='' sslkey='' passfile=''")
+})
+
+// number reads a number that the server sent; what is none is 0.
+func number(text *string) int {
+	if text == nil {
+		return 0
+	}
+	n, err := strconv.Atoi(*text)
+	if err != nil {
+		return 0
+	}
+	return n
+}

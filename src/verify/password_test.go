@@ -1,0 +1,241 @@
+package verify
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgproto3"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/integration/pgtest"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
+)
+
+// Where the password goes, and where it does not, tried with a server that asks everybody for it in clear and writes down all that
+// it hears. Each test has a control, in which the same server does hear the password: without it, hearing nothing would prove nothing.
+
+const password = "s3cr3t-P4ssword"
+
+// thief is a server that wants passwords.
+type thief struct {
+	port  uint16
+	certs func(n int) *tls.Certificate // for the nth connection with TLS, from 0; nil for a server without TLS
+	stop  func()                       // takes no more connections, and waits for those that there are to end
+
+	mutex   sync.Mutex
+	secured int
+	heard   bytes.Buffer // whatever came after a startup message
+	users   int          // who sent a startup message
+}
+
+func newThief(t *testing.T, certs func(n int) *tls.Certificate) *thief {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	th := &thief{port: uint16(listener.Addr().(*net.TCPAddr).Port), certs: certs}
+	var wait sync.WaitGroup
+	wait.Go(func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			wait.Go(func() {
+				defer conn.Close()
+				th.serve(conn)
+			})
+		}
+	})
+	th.stop = sync.OnceFunc(func() {
+		listener.Close()
+		wait.Wait()
+	})
+	t.Cleanup(th.stop)
+	return th
+}
+
+func (th *thief) serve(conn net.Conn) {
+	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+	backend := pgproto3.NewBackend(conn, conn)
+	message, err := backend.ReceiveStartupMessage()
+	if _, ok := message.(*pgproto3.SSLRequest); ok && err == nil {
+		if th.certs == nil {
+			_, _ = conn.Write([]byte("N"))
+			return
+		}
+		_, _ = conn.Write([]byte("S"))
+		th.mutex.Lock()
+		cert := th.certs(th.secured)
+		th.secured++
+		th.mutex.Unlock()
+		conn = tls.Server(conn, &tls.Config{Certificates: []tls.Certificate{*cert}})
+		backend = pgproto3.NewBackend(conn, conn)
+		message, err = backend.ReceiveStartupMessage()
+	}
+	if _, ok := message.(*pgproto3.StartupMessage); !ok || err != nil {
+		return
+	}
+	th.mutex.Lock()
+	th.users++
+	th.mutex.Unlock()
+	backend.Send(&pgproto3.AuthenticationCleartextPassword{})
+	if backend.Flush() != nil {
+		return
+	}
+	heard := make([]byte, 1024)
+	n, _ := conn.Read(heard)
+	th.mutex.Lock()
+	th.heard.Write(heard[:n])
+	th.mutex.Unlock()
+	if n > 0 { // and it mocks whoever told it
+		backend.Send(&pgproto3.ErrorResponse{Severity: "FATAL", Code: "XX000", Message: "thanks for\n\x1b[31m" + string(bytes.Trim(heard[5:n], "\x00"))})
+		_ = backend.Flush()
+	}
+	_, _ = io.Copy(io.Discard, conn)
+}
+
+// hears returns what it has heard when everybody has gone.
+func (th *thief) hears() string {
+	th.stop()
+	return th.heard.String()
+}
+
+func (th *thief) target(mode sslmode.Mode, trust ...*pgtest.CA) Target {
+	t := Target{Name: "db", Host: "localhost", Port: th.port, Database: "app", User: "app", Password: password, Mode: mode, Source: "the test"}
+	for _, ca := range trust {
+		t.Trust = append(t.Trust, Anchor{ca.Cert, "the test"})
+	}
+	return t
+}
+
+// verified runs the whole of the command on one target, and returns what it prints in both forms.
+func verified(t *testing.T, target Target) (Database, string) {
+	t.Helper()
+	report := Run(context.Background(), []Target{target}, nil, 5*time.Second)
+	var text strings.Builder
+	require.NoError(t, report.Write(&text, false))
+	asJSON, err := json.Marshal(report)
+	require.NoError(t, err)
+	return report.Databases[0], text.String() + string(asJSON)
+}
+
+func certificate(t *testing.T, ca *pgtest.CA, names ...string) *tls.Certificate {
+	t.Helper()
+	pair := ca.Issue(t, names)
+	cert, err := tls.X509KeyPair(pair.CertPEM, pair.KeyPEM)
+	require.NoError(t, err)
+	return &cert
+}
+
+func always(cert *tls.Certificate) func(int) *tls.Certificate {
+	return func(int) *tls.Certificate { return cert }
+}
+
+func TestPasswordIsNeverSentInPlainText(t *testing.T) {
+	for _, mode := range append(sslmode.All(), sslmode.None) {
+		t.Run(mode.String(), func(t *testing.T) {
+			th := newThief(t, nil)
+			db, _ := verified(t, th.target(mode))
+			assert.False(t, db.OK)
+			assert.Equal(t, Outcome{"disable", Accepted, "asks for the password in clear"}, db.Modes[0])
+			assert.Empty(t, th.hears())
+			assert.Equal(t, 1, th.users, "whoever asked for plain text")
+		})
+	}
+	t.Run("control: whoever logs in does send it", func(t *testing.T) {
+		th := newThief(t, nil)
+		_, err := pgconn.Connect(t.Context(), fmt.Sprintf("host=localhost port=%d user=app password=%s dbname=app sslmode=disable", th.port, password))
+		require.Error(t, err)
+		assert.Contains(t, th.hears(), password)
+	})
+}
+
+func TestPasswordIsNotSentToWhomTheModeDoesNotBelieve(t *testing.T) {
+	trusted, other := pgtest.NewCA(t, "Trusted Root"), pgtest.NewCA(t, "Other Root")
+	for name, test := range map[string]struct {
+		mode    sslmode.Mode
+		cert    *tls.Certificate
+		problem string
+		told    bool
+	}{
+		"verify-ca, another CA":                   {sslmode.VerifyCA, certificate(t, other, "localhost"), UnknownCA, false},
+		"verify-full, another CA":                 {sslmode.VerifyFull, certificate(t, other, "localhost"), UnknownCA, false},
+		"verify-full, another name":               {sslmode.VerifyFull, certificate(t, trusted, "elsewhere"), NameMismatch, false},
+		"control: verify-ca, another name":        {sslmode.VerifyCA, certificate(t, trusted, "elsewhere"), ServerError, true},
+		"control: verify-full":                    {sslmode.VerifyFull, certificate(t, trusted, "localhost"), ServerError, true},
+		"control: require, which believes anyone": {sslmode.Require, certificate(t, other, "localhost"), ServerError, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			th := newThief(t, always(test.cert))
+			db, printed := verified(t, th.target(test.mode, trusted))
+			require.Len(t, db.Problems, 1)
+			assert.Equal(t, test.problem, db.Problems[0].Code)
+			assert.Equal(t, test.told, strings.Contains(th.hears(), password))
+			if probes := len(ladder) - 1; test.told {
+				assert.Equal(t, probes+1, th.secured, "connections with TLS: the probes, and the login")
+			} else {
+				assert.Equal(t, probes, th.secured, "connections with TLS: the probes, and no login")
+			}
+			assert.NotContains(t, printed, password, "even if the server sends it back")
+		})
+	}
+}
+
+// The probes have found nothing wrong, and then somebody else answers.
+func TestLoginVerifiesAnew(t *testing.T) {
+	trusted, other := pgtest.NewCA(t, "Trusted Root"), pgtest.NewCA(t, "Other Root")
+	good, bad := certificate(t, trusted, "localhost"), certificate(t, other, "localhost")
+	probes := len(ladder) - 1 // those with TLS
+
+	th := newThief(t, func(n int) *tls.Certificate {
+		if n < probes {
+			return good
+		}
+		return bad
+	})
+	db, _ := verified(t, th.target(sslmode.VerifyFull, trusted))
+	assert.Equal(t, Outcome{"verify-full", Works, ""}, db.Modes[3])
+	require.Len(t, db.Problems, 1)
+	assert.Equal(t, UnknownCA, db.Problems[0].Code)
+	assert.Equal(t, "Other Root", db.Certificate.Issuer)
+	assert.Empty(t, th.hears())
+
+	control := newThief(t, always(good))
+	verified(t, control.target(sslmode.VerifyFull, trusted))
+	assert.Contains(t, control.hears(), password)
+}
+
+func TestWhatAServerOrABindingSaysStaysOnItsLine(t *testing.T) {
+	evil := "evil\n\x1b[2J\u009b\u2028"
+	ca := pgtest.NewCA(t, evil)
+	pair := ca.Issue(t, []string{"localhost"}, func(c *x509.Certificate) { c.Subject.CommonName = evil }) // the name of its issuer
+	cert, err := tls.X509KeyPair(pair.CertPEM, pair.KeyPEM)
+	require.NoError(t, err)
+	th := newThief(t, always(&cert))
+	target := th.target(sslmode.VerifyFull, ca)
+	target.Name, target.Database, target.User, target.Source, target.Trust[0].Origin = evil, evil, evil, evil, evil
+	_, printed := verified(t, target)
+	assert.Contains(t, printed, "evil??[2J??")
+	for _, control := range []string{"\x1b", "\u009b", "\u2028"} {
+		assert.NotContains(t, printed, control)
+	}
+	assert.NotContains(t, printed, "evil\n")
+	assert.NotContains(t, printed, password)
+
+	target.Trust = nil // the same in a diagnosis of the certificate
+	_, printed = verified(t, target)
+	assert.Contains(t, printed, `its issuer is "evil??[2J??"`)
+	assert.NotContains(t, printed, "\x1b")
+}

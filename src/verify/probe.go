@@ -1,0 +1,247 @@
+package verify
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/binary"
+	"errors"
+	"io"
+	"net"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgproto3"
+
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
+)
+
+// How this command finds out what a mode would do, without giving the password away:
+//
+// A probe connects as the mode asks, sends the startup message (which holds the user and the database, as every libpq client sends
+// it), and reads the server's first answer. A request for authentication says that the server's pg_hba.conf accepts this user, from
+// here, with this encryption; an error says why not. There the probe hangs up. It is never given the password, so neither a server
+// that takes plain text, nor whoever answers with a certificate that does not verify, can get it. PostgreSQL takes this for a client
+// that asks its user for a password first, as psql does, and logs no failure (src/backend/libpq/auth.c, STATUS_EOF).
+//
+// Only when the probe of the login's own mode has found nothing wrong does login.go connect anew, verify again, and log in.
+//
+// Sources: PostgreSQL's manual, "Message Flow", sections "Start-up" and "SSL Session Encryption".
+
+// applicationName is what other sessions see of this command.
+const applicationName = "postgres-ssl verify"
+
+// attempt is what came of a probe, or of a login.
+type attempt struct {
+	mode   sslmode.Mode
+	stage  stage // how far it came
+	err    error // what stopped it there; nil if the server answered the startup message, whatever the answer
+	answer answer
+
+	peer peer
+}
+
+// stage is a step on the way to a session.
+type stage int
+
+const (
+	dialing stage = iota
+	askingForTLS
+	handshaking
+	startingUp
+)
+
+// peer is what a TLS handshake tells about the server.
+type peer struct {
+	chain      []*x509.Certificate // what it sent, kept even if the verification fails
+	version    uint16
+	cipher     uint16
+	root       *Anchor
+	wantsCerts bool // it asked for a client certificate
+}
+
+// answer is the server's first word.
+type answer struct {
+	asks    string // for what: "a SCRAM password"; "" if not
+	admits  bool   // without asking for anything
+	refusal *refusal
+	pid     uint32 // of the session, where the server admits
+}
+
+// refusal is a server's error, reduced to what is looked at.
+type refusal struct{ sqlstate, message string }
+
+// The errors of a probe that are not the network's.
+var (
+	errNoTLS       = errors.New("the server does not speak TLS")
+	errNotPostgres = errors.New("not an answer of PostgreSQL")
+)
+
+// dial is how probes and logins connect: Go's resolver and dialer, which try every address of a host.
+var dial = (&net.Dialer{}).DialContext
+
+// probe finds out what a mode would do. ctx has a deadline.
+func (t *Target) probe(ctx context.Context, host string, mode sslmode.Mode) attempt {
+	a := attempt{mode: mode, stage: dialing}
+	conn, err := dial(ctx, "tcp", net.JoinHostPort(host, strconv.Itoa(int(t.Port))))
+	if err != nil {
+		a.err = err
+		return a
+	}
+	defer func() { conn.Close() }() // the server's answer is in; how the connection ends says nothing more
+	deadline, _ := ctx.Deadline()
+	if a.err = conn.SetDeadline(deadline); a.err != nil {
+		return a
+	}
+	if mode.Encrypts() {
+		a.stage = askingForTLS
+		if a.err = askForTLS(conn); a.err != nil {
+			return a
+		}
+		a.stage = handshaking
+		client := tls.Client(conn, t.tlsConfig(host, mode, time.Now(), &a.peer))
+		if a.err = client.HandshakeContext(ctx); a.err != nil {
+			return a
+		}
+		conn = client
+	}
+	a.stage = startingUp
+	a.answer, a.err = startUp(conn, t.User, t.Database)
+	return a
+}
+
+// tlsConfig verifies as a mode does. Go's own verification is off, because it knows verify-full only, and because whatever the server
+// shows is to be kept for the diagnosis; VerifyConnection, which runs in every handshake, does the work instead.
+func (t *Target) tlsConfig(host string, mode sslmode.Mode, now time.Time, seen *peer) *tls.Config {
+	config := &tls.Config{
+		ServerName:         host,
+		InsecureSkipVerify: true,
+		VerifyConnection: func(state tls.ConnectionState) error {
+			seen.chain, seen.version, seen.cipher = state.PeerCertificates, state.Version, state.CipherSuite
+			root, problem := t.verifyChain(state.PeerCertificates, host, mode, now)
+			seen.root = root
+			if problem != nil {
+				return &certificateError{problem}
+			}
+			return nil
+		},
+		// Sent whatever CAs the server names, as libpq does.
+		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			seen.wantsCerts = true
+			if t.Client == nil {
+				return &tls.Certificate{}, nil
+			}
+			return t.Client, nil
+		},
+	}
+	return config
+}
+
+// askForTLS sends an SSLRequest. It reads one byte and no more: what a server, or somebody in between, sends in plain text after it
+// must not be taken for a part of the encrypted conversation (CVE-2021-23222).
+func askForTLS(conn net.Conn) error {
+	request := binary.BigEndian.AppendUint32(nil, 8)
+	request = binary.BigEndian.AppendUint32(request, 80877103)
+	if _, err := conn.Write(request); err != nil {
+		return err
+	}
+	var answer [1]byte
+	if _, err := io.ReadFull(conn, answer[:]); err != nil {
+		return err
+	}
+	switch answer[0] {
+	case 'S':
+		return nil
+	case 'N', 'E': // an error means a server that has never heard of TLS
+		return errNoTLS
+	}
+	return errNotPostgres
+}
+
+// startUp says who wants to connect, and returns the answer. It sends nothing else, whatever it is asked for, but a goodbye where
+// the server admits it.
+func startUp(conn net.Conn, user, database string) (answer, error) {
+	server := pgproto3.NewFrontend(conn, conn)
+	const longest = 1 << 16 // whoever answers may be hostile
+	server.SetMaxBodyLen(longest)
+	parameters := map[string]string{"user": user, "application_name": applicationName}
+	if database != "" {
+		parameters["database"] = database
+	}
+	server.Send(&pgproto3.StartupMessage{ProtocolVersion: pgproto3.ProtocolVersion30, Parameters: parameters})
+	// With TLS 1.3, a server refuses a client certificate only now, and the reason waits to be read even if writing fails.
+	writeErr := server.Flush()
+	var a answer
+	for {
+		message, err := server.Receive()
+		var network net.Error
+		switch {
+		case err == nil:
+		case errors.As(err, &network), errors.Is(err, io.ErrUnexpectedEOF):
+			if writeErr != nil && errors.Is(err, io.ErrUnexpectedEOF) {
+				err = writeErr
+			}
+			return a, err
+		default:
+			return a, errNotPostgres
+		}
+		switch message := message.(type) {
+		case *pgproto3.AuthenticationOk:
+			a.admits = true
+		case *pgproto3.AuthenticationCleartextPassword:
+			a.asks = "the password in clear"
+			return a, nil
+		case *pgproto3.AuthenticationMD5Password:
+			a.asks = "an MD5 password"
+			return a, nil
+		case *pgproto3.AuthenticationSASL:
+			a.asks = "a SCRAM password"
+			return a, nil
+		case *pgproto3.AuthenticationGSS:
+			a.asks = "Kerberos"
+			return a, nil
+		case *pgproto3.ErrorResponse:
+			a.refusal = &refusal{message.Code, message.Message}
+			return a, nil
+		case *pgproto3.BackendKeyData:
+			a.pid = message.ProcessID
+		case *pgproto3.ReadyForQuery:
+			server.Send(&pgproto3.Terminate{})
+			_ = server.Flush() // a courtesy
+			return a, nil
+		case *pgproto3.ParameterStatus, *pgproto3.NoticeResponse, *pgproto3.NegotiateProtocolVersion:
+		default:
+			return a, errNotPostgres
+		}
+	}
+}
+
+// ladder is what each mode that people choose would do, weakest first.
+var ladder = []sslmode.Mode{sslmode.Disable, sslmode.Require, sslmode.VerifyCA, sslmode.VerifyFull}
+
+// climbLadder tries all of them at once.
+func (t *Target) climbLadder(ctx context.Context) map[sslmode.Mode]attempt {
+	attempts := make([]attempt, len(ladder))
+	var wait sync.WaitGroup
+	for i, mode := range ladder {
+		wait.Go(func() { attempts[i] = t.probe(ctx, t.Host, mode) })
+	}
+	wait.Wait()
+	byMode := map[sslmode.Mode]attempt{}
+	for _, a := range attempts {
+		byMode[a.mode] = a
+	}
+	return byMode
+}
+
+// probeOthers tries the further hosts, as strictly as the login of the first.
+func (t *Target) probeOthers(ctx context.Context) []attempt {
+	attempts := make([]attempt, len(t.OtherHosts))
+	var wait sync.WaitGroup
+	for i, host := range t.OtherHosts {
+		wait.Go(func() { attempts[i] = t.probe(ctx, host, t.loginMode()) })
+	}
+	wait.Wait()
+	return attempts
+}

@@ -1,0 +1,153 @@
+// Package verify connects to the bound databases as the app does, and proves what happens on the wire.
+//
+// Three parts: target.go takes apart what the app is given; probe.go and login.go, the only ones that talk to a network, try it; the
+// rest are pure functions that judge what came of it (certificate.go, diagnose.go, judge.go) and write it down (text.go).
+//
+// The password goes over one connection only: one with TLS that was verified as strictly as the mode asks. See probe.go.
+package verify
+
+// Report is what `postgres-ssl verify` finds, and with --json what it prints. Fields may be added; none is renamed or removed, and
+// none changes its meaning. Every text is one line without control characters.
+type Report struct {
+	OK        bool       `json:"ok"` // exit status 0
+	Databases []Database `json:"databases"`
+	Warnings  []string   `json:"warnings"` // about the bindings and the app's own variables
+}
+
+// Database is one bound database.
+type Database struct {
+	Name        string       `json:"name"`
+	OK          bool         `json:"ok"` // no problems; there may be warnings
+	Host        string       `json:"host"`
+	Port        int          `json:"port"`
+	Database    string       `json:"database"`
+	User        string       `json:"user"`
+	Mode        string       `json:"mode"` // in force; "" if there is none
+	ModeSource  string       `json:"mode_source"`
+	TLS         *TLS         `json:"tls"`         // null if it did not come to TLS
+	Certificate *Certificate `json:"certificate"` // the server's, null if it showed none
+	Root        *Root        `json:"root"`        // that the certificate was verified to, null if it was not
+	Modes       []Outcome    `json:"modes"`       // what each mode would do, weakest first; empty if nothing was tried
+	Sessions    []Session    `json:"sessions"`    // every session of the user; null if they could not be asked for
+	OtherHosts  []OtherHost  `json:"other_hosts"` // the binding's further hosts
+	Problems    []Problem    `json:"problems"`
+	Warnings    []string     `json:"warnings"`
+}
+
+// TLS is how a connection is encrypted.
+type TLS struct {
+	Version string `json:"version"` // "TLS 1.3"
+	Cipher  string `json:"cipher"`  // as IANA names it
+}
+
+// Certificate is what a server says it is.
+type Certificate struct {
+	Subject     string   `json:"subject"`
+	Names       []string `json:"names"` // DNS names and IP addresses that it is made out for
+	Issuer      string   `json:"issuer"`
+	NotAfter    string   `json:"not_after"` // a day, 2027-03-01
+	Key         string   `json:"key"`       // "RSA 2048", "ECDSA P-256"
+	Fingerprint string   `json:"sha256"`    // hexadecimal
+}
+
+// Root is a root certificate, and who brought it.
+type Root struct {
+	Subject     string `json:"subject"`
+	NotAfter    string `json:"not_after"`
+	Fingerprint string `json:"sha256"`
+	Origin      string `json:"origin"` // "region us-west-2", "credential sslrootcert", "the stack's store (FILE)", …
+}
+
+// Outcome is what one mode would do on this server. It was tried, up to where the server asks for the password.
+type Outcome struct {
+	Mode   string `json:"mode"`
+	Result string `json:"result"` // "works" or "fails"; for disable "accepted" or "refused"; "unknown" if the server gave no answer
+	Why    string `json:"why"`    // the code of the problem; for disable, what the server answered
+}
+
+// The results of an Outcome.
+const (
+	Works    = "works"
+	Fails    = "fails"
+	Accepted = "accepted" // the server takes plain text
+	Refused  = "refused"  // it does not
+	Unknown  = "unknown"
+)
+
+// Session is a row of pg_stat_activity and pg_stat_ssl.
+type Session struct {
+	Database    string `json:"database"`
+	PID         int    `json:"pid"`
+	Application string `json:"application"`
+	Address     string `json:"address"`   // of the client; "" for a Unix socket
+	Transport   string `json:"transport"` // "tls", "plain", "socket", or "hidden" where the user may not see it
+	Version     string `json:"version"`   // "TLSv1.3", "" without TLS
+	Cipher      string `json:"cipher"`    // as OpenSSL names it
+	Bits        int    `json:"bits"`
+	Own         bool   `json:"own"` // the session that asked
+}
+
+// The transports of a Session.
+const (
+	OverTLS    = "tls"
+	OverPlain  = "plain"
+	OverSocket = "socket" // crosses no network, and cannot be encrypted
+	Hidden     = "hidden"
+)
+
+// OtherHost is a further host of a binding: a replica, a reader endpoint. The server's answer and its certificate are tried, on the
+// first host's port, because a binding names no other; nobody logs in.
+type OtherHost struct {
+	Host    string   `json:"host"`
+	Root    *Root    `json:"root"`
+	Problem *Problem `json:"problem"` // null if there is none
+}
+
+// Problem is one thing that is wrong, and what to do about it.
+type Problem struct {
+	Code string `json:"code"` // one of the codes below
+	What string `json:"what"`
+	Do   string `json:"do"`
+}
+
+// The codes of problems.
+const (
+	// Before a connection.
+	ModeUnknown               = "mode-unknown"                // DB_SSL_MODE or PGSSLMODE holds no mode
+	BindingIncomplete         = "binding-incomplete"          // no host, no user, or a port that is none
+	RootUnreadable            = "root-unreadable"             // the file in PGSSLROOTCERT
+	ClientCertificateUnusable = "client-certificate-unusable" // the files in PGSSLCERT and PGSSLKEY
+
+	// On the way to the server.
+	DNS         = "dns"
+	NotListened = "refused"
+	Unreachable = "unreachable"
+	TimedOut    = "timeout"
+	Closed      = "closed" // the connection ended without an answer
+	NotPostgres = "not-postgres"
+
+	// TLS.
+	NoTLS                    = "no-tls"
+	HandshakeFailed          = "tls-handshake"
+	UnknownCA                = "unknown-ca"
+	ChainIncomplete          = "chain-incomplete"
+	CertificateExpired       = "certificate-expired"
+	RootExpired              = "root-expired"
+	NotYetValid              = "not-yet-valid"
+	CertificateInvalid       = "certificate-invalid"
+	NameMismatch             = "name-mismatch"
+	ClientCertificateWanted  = "client-certificate-wanted"
+	ClientCertificateRefused = "client-certificate-refused"
+
+	// The login.
+	NotAllowed      = "not-allowed" // by pg_hba.conf
+	PasswordRefused = "password-refused"
+	DatabaseMissing = "database-missing"
+	ServerError     = "server-error" // anything else that the server says
+
+	// Logged in, but not as it should be.
+	PlainTextMode    = "plain-text-mode" // the mode leads to plain text on this server
+	PlainTextSession = "plain-text-session"
+	SessionsHidden   = "sessions-hidden"
+	OtherHostFails   = "other-host"
+)

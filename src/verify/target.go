@@ -1,0 +1,293 @@
+package verify
+
+import (
+	"bytes"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"strconv"
+
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/binding"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/launch"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/truststore"
+)
+
+// Given is what an app is given, in the parts that decide how it connects.
+type Given struct {
+	Env    map[string]string
+	Plan   *launch.Plan
+	Store  truststore.Store
+	Stores []string // the file of the stack's store, then those of the platform's
+	Bundle []byte   // what the plan puts into the file that it names in PGSSLROOTCERT
+}
+
+// Target is a database with all that decides how to connect to it.
+type Target struct {
+	Name       string
+	Host       string
+	OtherHosts []string
+	Port       uint16
+	Database   string
+	User       string
+	Password   binding.Secret
+
+	Mode   sslmode.Mode // in force; None where nothing was decided
+	Source string       // the rule that Mode comes from
+	Trust  []Anchor     // whom to believe
+	Client *tls.Certificate
+
+	known      []Anchor // every CA on board, trusted here or not, for diagnosis only
+	trustWhy   string   // the rule that Trust comes from
+	trustPlace string   // where a CA would have to go to be trusted
+	problem    *Problem // found without a connection; there will be none
+}
+
+// Anchor is a CA certificate, and who brought it.
+type Anchor struct {
+	Cert   *x509.Certificate
+	Origin string
+}
+
+// Targets makes a target of each database of the plan. What is wrong with one of them becomes its problem; an error means that the
+// trust store itself cannot be read.
+func Targets(given Given) ([]Target, error) {
+	known, err := anchors(given.Store)
+	if err != nil {
+		return nil, err
+	}
+	var targets []Target
+	for _, db := range given.Plan.Databases {
+		t := Target{
+			Name:       db.Name,
+			Database:   db.Database,
+			User:       db.Username,
+			Password:   db.Password,
+			known:      known,
+			trustWhy:   db.Trust.Why,
+			trustPlace: "the binding, as the credential sslrootcert",
+		}
+		if db.CA.Key != "" {
+			t.trustPlace = "the binding, as the credential " + db.CA.Key
+		}
+		t.complain(t.setAddress(db.Binding))
+		t.complain(t.setMode(given, db))
+		problem, err := t.setTrust(given, db)
+		if err != nil {
+			return nil, err
+		}
+		t.complain(problem)
+		t.complain(t.setClient(given))
+		targets = append(targets, t)
+	}
+	return targets, nil
+}
+
+// complain keeps the first problem.
+func (t *Target) complain(p *Problem) {
+	if t.problem == nil {
+		t.problem = p
+	}
+}
+
+func anchors(store truststore.Store) ([]Anchor, error) {
+	var all []Anchor
+	for _, set := range store.Names {
+		certs, err := store.Certificates(set)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, from(setOrigin(set), certs)...)
+	}
+	return all, nil
+}
+
+func from(origin string, certs []*x509.Certificate) []Anchor {
+	var all []Anchor
+	for _, c := range certs {
+		all = append(all, Anchor{c, origin})
+	}
+	return all
+}
+
+// setOrigin is what people call a set of the trust store.
+func setOrigin(set string) string {
+	switch set {
+	case truststore.AmazonTrust:
+		return "Amazon Trust Services"
+	case truststore.Extra:
+		return "the platform team's ca/extra"
+	case "aws", "aws-us-gov", "aws-cn":
+		return "partition " + set
+	}
+	return "region " + set
+}
+
+func (t *Target) setAddress(b binding.Binding) *Problem {
+	if len(b.Hosts) == 0 {
+		return &Problem{BindingIncomplete, "the binding names no host", "add the credential hostname, or a uri with a host"}
+	}
+	t.Host, t.OtherHosts = b.Hosts[0], b.Hosts[1:]
+	port := uint64(5432)
+	if b.Port != "" {
+		var err error
+		if port, err = strconv.ParseUint(b.Port, 10, 16); err != nil || port == 0 {
+			// The value is not shown: what is no port may be anything.
+			return &Problem{BindingIncomplete, "the port in the binding is not a number from 1 to 65535", "correct the credential port"}
+		}
+	}
+	t.Port = uint16(port)
+	if b.Username == "" {
+		return &Problem{BindingIncomplete, "the binding names no user", "add the credential username, or a uri with a user"}
+	}
+	return nil
+}
+
+// setMode finds the mode in force: what the app's owner set, else what was decided for this database. A variable that holds what the
+// plan exports anyway is the plan's word, not the owner's: in an app's container, the launch script has been at work. If
+// the owner set both variables, the weaker counts: nobody can know here which of them the app's driver reads.
+func (t *Target) setMode(given Given, db launch.Database) *Problem {
+	t.Mode, t.Source = db.Mode, db.Source
+	owned := false
+	for _, name := range []string{"DB_SSL_MODE", "PGSSLMODE"} {
+		value := given.Env[name]
+		if value == "" {
+			continue
+		}
+		mode, err := sslmode.Parse(value)
+		if err != nil {
+			return &Problem{ModeUnknown, name + ", set by the app's owner: " + err.Error(), "set " + name + " to one of the modes, or unset it"}
+		}
+		if mode.String() != value { // drivers forgive nothing
+			return &Problem{ModeUnknown, fmt.Sprintf("%s, set by the app's owner, is spelled %s", name, value), "spell it " + mode.String()}
+		}
+		if mode != given.Plan.Mode && (!owned || mode < t.Mode) {
+			t.Mode, t.Source, owned = mode, name+", set by the app's owner", true
+		}
+	}
+	return nil
+}
+
+// setTrust finds whom to believe: the owner's PGSSLROOTCERT, which replaces everything, else what was decided for this database.
+func (t *Target) setTrust(given Given, db launch.Database) (*Problem, error) {
+	const everyone = "system" // libpq's word for the stack's store, since version 16
+	file := given.Env["PGSSLROOTCERT"]
+	if file != "" && file != everyone {
+		content, err := os.ReadFile(file)
+		if err != nil || !bytes.Equal(content, given.Bundle) {
+			return t.trustFile(file, content, err), nil
+		}
+	}
+	if file == everyone {
+		// Source: libpq's manual, "sslrootcert": system goes with verify-full only.
+		t.trustWhy = "PGSSLROOTCERT=system"
+		if t.Mode == sslmode.None {
+			t.Mode, t.Source = sslmode.VerifyFull, t.trustWhy
+		}
+		if t.Mode != sslmode.VerifyFull {
+			return &Problem{RootUnreadable, "PGSSLROOTCERT=system goes with sslmode verify-full only", "set PGSSLMODE to verify-full, or unset PGSSLROOTCERT"}, nil
+		}
+		return nil, t.trustStores(given.Stores)
+	}
+	certs, err := given.Plan.Certificates(db.Trust)
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range certs {
+		origin := "credential " + db.CA.Key
+		if !slices.ContainsFunc(db.Trust.Own, c.Equal) {
+			origin = t.bundle(c)
+		}
+		t.Trust = append(t.Trust, Anchor{c, origin})
+	}
+	if db.Trust.Everyone {
+		return nil, t.trustStores(given.Stores)
+	}
+	return nil, nil
+}
+
+// trustFile takes the owner's root certificates. With them, require means verify-ca: see libpq's manual, "libpq-ssl", on backward
+// compatibility; lib/pq and pgx do the same. A file that is missing matters only where the mode verifies.
+func (t *Target) trustFile(file string, content []byte, err error) *Problem {
+	t.trustWhy, t.trustPlace = "PGSSLROOTCERT, set by the app's owner", "the file that PGSSLROOTCERT names"
+	t.Trust = from("PGSSLROOTCERT ("+file+")", lenientParse(content))
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && !t.Mode.Verifies():
+		return nil
+	case errors.Is(err, fs.ErrNotExist):
+		return &Problem{RootUnreadable, "PGSSLROOTCERT names a file that is not here: " + file, "unset PGSSLROOTCERT, or put the file there"}
+	case err != nil || len(t.Trust) == 0:
+		return &Problem{RootUnreadable, "PGSSLROOTCERT names a file without a readable certificate: " + file, "unset PGSSLROOTCERT, or put CA certificates in PEM there"}
+	case t.Mode == sslmode.Require:
+		t.Mode, t.Source = sslmode.VerifyCA, t.Source+" as require, which the root certificate in PGSSLROOTCERT turns into verify-ca"
+	}
+	return nil
+}
+
+// trustStores adds the stack's store and the platform's, as they are on this file system.
+func (t *Target) trustStores(files []string) error {
+	for i, file := range files {
+		content, err := os.ReadFile(file)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		who := "the platform's store"
+		if i == 0 {
+			who = "the stack's store"
+		}
+		t.Trust = append(t.Trust, from(who+" ("+file+")", lenientParse(content))...)
+	}
+	return nil
+}
+
+// lenientParse takes what it can read, as OpenSSL and Go do with a store that is not ours.
+func lenientParse(data []byte) []*x509.Certificate {
+	var certs []*x509.Certificate
+	for block, rest := pem.Decode(data); block != nil; block, rest = pem.Decode(rest) {
+		if cert, err := x509.ParseCertificate(block.Bytes); err == nil && block.Type == "CERTIFICATE" {
+			certs = append(certs, cert)
+		}
+	}
+	return certs
+}
+
+// setClient takes the client certificate from where PGSSLCERT and PGSSLKEY point, and from the credentials where they are unset. In an
+// app's container, they point at what the launch script wrote.
+func (t *Target) setClient(given Given) *Problem {
+	cert, key := given.Plan.ClientCertificate()
+	for _, own := range []struct {
+		name    string
+		content *[]byte
+	}{{"PGSSLCERT", &cert}, {"PGSSLKEY", &key}} {
+		file := given.Env[own.name]
+		if file == "" {
+			continue
+		}
+		content, err := os.ReadFile(file)
+		if err != nil {
+			return &Problem{ClientCertificateUnusable, own.name + " names a file that cannot be read: " + file, "unset " + own.name + ", or put the file there"}
+		}
+		*own.content = content
+	}
+	if cert == nil && key == nil {
+		return nil
+	}
+	pair, err := tls.X509KeyPair(cert, key) // its error is not shown: nobody promises that it never quotes a key
+	if err != nil {
+		return &Problem{ClientCertificateUnusable, "the client certificate and its key do not belong together, or one of them cannot be read",
+			"set PGSSLCERT and PGSSLKEY to a certificate and its key in PEM, without a passphrase"}
+	}
+	t.Client = &pair
+	return nil
+}
+
+// loginMode is how strictly a connection is verified before the password goes over it: as the mode in force asks, and never without TLS.
+func (t *Target) loginMode() sslmode.Mode { return max(t.Mode, sslmode.Require) }
