@@ -152,9 +152,11 @@ func obeyWhatIsBound(t *testing.T, buildpack, app string, oregon, frankfurt *pgt
 			full[d.name], forged[d.name], renamed[d.name], renamedCA[d.name], required[d.name])
 	}
 	t.Logf("measured:\n%s", &table)
-	document, err := os.ReadFile("../../docs/drivers.md")
-	require.NoError(t, err)
-	assert.Contains(t, string(document), table.String(), "docs/drivers.md shows another table than the one just measured")
+	for _, shown := range []string{"README.md", "docs/drivers.md"} {
+		document, err := os.ReadFile(filepath.Join("../..", shown))
+		require.NoError(t, err)
+		assert.Contains(t, string(document), table.String(), "%s shows another table than the one just measured", shown)
+	}
 }
 
 // verifySeveralAtOnce binds databases of two RDS regions, one that brings its CA, and one whose CA the stack trusts.

@@ -1,0 +1,683 @@
+// Package faults breaks what staging and launch stand on: full and read-only disks, files in the way, kills, crowds, hostile bindings, very
+// many services. Whatever happens, the app gets its whole environment, or it does not start.
+//
+// The processes are real: the packaged buildpack's bin/supply and bin/finalize, and the launcher's bash.
+package faults
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/integration/pgtest"
+)
+
+// TestMain runs the tests in a mount namespace of their own, where they may mount file systems as small as they like.
+func TestMain(m *testing.M) {
+	const inside = "FAULTS_INSIDE_NAMESPACE"
+	if os.Getenv(inside) == "" {
+		unshare, err := exec.LookPath("unshare")
+		if err == nil {
+			args := []string{unshare, "--mount"}
+			if os.Geteuid() != 0 {
+				args = append(args, "--user", "--map-root-user")
+			}
+			err = syscall.Exec(unshare, append(args, os.Args...), append(os.Environ(), inside+"=yes"))
+		}
+		fmt.Fprintln(os.Stderr, "faults: these tests need unshare, of Debian's package util-linux:", err)
+		os.Exit(1)
+	}
+	status := m.Run()
+	if packaged.dir != "" {
+		os.RemoveAll(packaged.dir)
+	}
+	os.Exit(status)
+}
+
+// packaged holds two buildpacks as their zips hold them, built once: this one, and one with few certificates, so that each single write of a
+// staging can be the one that fails.
+var packaged struct {
+	once sync.Once
+	dir  string
+	err  error
+}
+
+func buildpack(t testing.TB) string { return filepath.Join(build(t), "whole") }
+
+func smallBuildpack(t testing.TB) string { return filepath.Join(build(t), "small") }
+
+func build(t testing.TB) string {
+	t.Helper()
+	packaged.once.Do(func() {
+		if packaged.dir, packaged.err = os.MkdirTemp("", "faults-"); packaged.err != nil {
+			return
+		}
+		script := `cd ../.. && mkdir "$1/whole" && cp -R bin ca manifest.yml VERSION "$1/whole" && scripts/build.sh "$1/whole/bin/postgres-ssl" &&
+			cp -R "$1/whole" "$1/small" && rm -R "$1/small/ca" && mkdir "$1/small/ca"`
+		if out, err := exec.Command("bash", "-c", script, "bash", packaged.dir).CombinedOutput(); err != nil {
+			packaged.err = fmt.Errorf("%w\n%s", err, out)
+			return
+		}
+		var aws []byte
+		for _, name := range []string{"RSA2048", "RSA4096"} {
+			aws = append(aws, pgtest.NewCA(t, "Amazon RDS us-west-2 Root CA "+name+" G1").PEM...)
+		}
+		packaged.err = errors.Join(os.WriteFile(filepath.Join(packaged.dir, "small/ca/aws.pem"), aws, 0o644),
+			os.WriteFile(filepath.Join(packaged.dir, "small/ca/amazon-trust.pem"), pgtest.NewCA(t, "Amazon Root CA 1").PEM, 0o644))
+	})
+	require.NoError(t, packaged.err)
+	return packaged.dir
+}
+
+// container is where an app is staged and launched: a folder that stands for /home/vcap. On the platform staging has a container of its
+// own; nothing here depends on the difference.
+type container struct {
+	buildpack, vcap, cache string
+}
+
+func newContainer(t testing.TB, buildpack string) container {
+	t.Helper()
+	dir := t.TempDir()
+	c := container{buildpack, filepath.Join(dir, "home/vcap"), filepath.Join(dir, "cache")}
+	require.NoError(t, os.Mkdir(c.cache, 0o755))
+	c.clear(t)
+	return c
+}
+
+// clear makes the folders that the platform makes before a staging.
+func (c container) clear(t testing.TB) {
+	t.Helper()
+	for _, dir := range []string{"app", "deps", "profile.d", "tmp"} {
+		require.NoError(t, os.RemoveAll(c.path(dir)))
+		require.NoError(t, os.MkdirAll(c.path(dir), 0o755))
+	}
+	require.NoError(t, os.Mkdir(c.path("deps/0"), 0o755))
+}
+
+func (c container) path(parts ...string) string {
+	return filepath.Join(append([]string{c.vcap}, parts...)...)
+}
+
+// environment is what the platform gives to staging and to an app: the folders, and what env adds to or changes in them.
+// A variable without "=" is removed.
+func (c container) environment(env []string) []string {
+	all := map[string]string{
+		"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": c.path("app"), "TMPDIR": c.path("tmp"), "DEPS_DIR": c.path("deps"), "LC_ALL": "C",
+	}
+	for _, e := range env {
+		if name, value, ok := strings.Cut(e, "="); ok {
+			all[name] = value
+		} else {
+			delete(all, name)
+		}
+	}
+	var list []string
+	for name, value := range all {
+		list = append(list, name+"="+value)
+	}
+	return list
+}
+
+func (c container) supply(env ...string) *exec.Cmd {
+	return c.staging(env, "supply")
+}
+
+func (c container) staging(env []string, script string, more ...string) *exec.Cmd {
+	args := append([]string{c.path("app"), c.cache, c.path("deps"), "0"}, more...)
+	cmd := exec.Command(filepath.Join(c.buildpack, "bin", script), args...)
+	cmd.Env = c.environment(env)
+	return cmd
+}
+
+// stage runs bin/supply and bin/finalize, as for an app whose only buildpack is ours, and returns the log.
+func (c container) stage(env ...string) (string, error) {
+	log, err := c.supply(env...).CombinedOutput()
+	if err == nil {
+		var more []byte
+		more, err = c.staging(env, "finalize", c.path("profile.d")).CombinedOutput()
+		log = append(log, more...)
+	}
+	return string(log), err
+}
+
+func (c container) mustStage(t testing.TB, env ...string) {
+	t.Helper()
+	log, err := c.stage(env...)
+	require.NoError(t, err, log)
+}
+
+// launcherScript is the platform's, up to the point where the app would start: there, it prints what the app would see.
+const launcherScript = `cd "$1"
+for script in ../profile.d/* .profile.d/*; do
+  if [ -e "$script" ]; then
+    source $script
+  fi
+done
+exec /usr/bin/env -0`
+
+// launched is how a launch ended: with an environment, or without one and with a reason.
+type launched struct {
+	env    map[string]string // of the app; nil if it did not start
+	stderr string
+}
+
+func (c container) launch(t testing.TB, env ...string) launched {
+	t.Helper()
+	var stdout, stderr bytes.Buffer
+	cmd := exec.Command("bash", "-c", launcherScript, "launcher", c.path("app"))
+	cmd.Env, cmd.Stdout, cmd.Stderr = c.environment(env), &stdout, &stderr
+	err := cmd.Run()
+	l := launched{stderr: stderr.String()}
+	if err != nil {
+		assert.Empty(t, stdout.String(), "what started nevertheless")
+		return l
+	}
+	l.env = map[string]string{}
+	for _, e := range strings.Split(strings.TrimSuffix(stdout.String(), "\x00"), "\x00") {
+		name, value, _ := strings.Cut(e, "=")
+		l.env[name] = value
+	}
+	return l
+}
+
+// given is the part of the environment that the app is given by a launch, without the container's own path.
+func (c container) given(l launched) map[string]string {
+	given := map[string]string{}
+	for name, value := range l.env {
+		if strings.HasPrefix(name, "PG") || slices.Contains([]string{"DB_SSL_MODE", "SSL_CERT_DIR", "NODE_EXTRA_CA_CERTS", "PATH", "ERL_AFLAGS"}, name) {
+			given[name] = strings.ReplaceAll(value, c.vcap, "/home/vcap")
+		}
+	}
+	return given
+}
+
+// forget removes what a launch wrote: the next is in a new container.
+func (c container) forget(t testing.TB) {
+	t.Helper()
+	require.NoError(t, os.RemoveAll(c.path(".postgres-ssl")))
+	require.NoError(t, os.RemoveAll(c.path(".postgresql")))
+}
+
+// tree is everything below dir by its path: mode, and what describe says of it.
+func tree(t testing.TB, dir string, describe func(path string, info fs.FileInfo) (string, error)) map[string]string {
+	t.Helper()
+	found := map[string]string{}
+	require.NoError(t, filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := entry.Info()
+		if err != nil {
+			return err
+		}
+		text, err := describe(path, info)
+		if err != nil {
+			return err
+		}
+		rel, err := filepath.Rel(dir, path)
+		found[rel] = info.Mode().String() + " " + text
+		return err
+	}))
+	return found
+}
+
+// contents describes a file by the hash of what it holds, and a link by its target.
+func contents(path string, info fs.FileInfo) (string, error) {
+	switch {
+	case info.Mode().IsRegular():
+		content, err := os.ReadFile(path)
+		return fmt.Sprintf("%x", sha256.Sum256(content)), err
+	case info.Mode()&fs.ModeSymlink != 0:
+		return os.Readlink(path)
+	}
+	return "", nil
+}
+
+// stamps tells a file from one that was written later, without reading it.
+func stamps(path string, info fs.FileInfo) (string, error) {
+	if info.IsDir() {
+		return "", nil
+	}
+	return fmt.Sprint(info.Size(), " ", info.ModTime()), nil
+}
+
+// droplet is what a staging made: everything but what was there before and what a launch adds.
+func (c container) droplet(t testing.TB) map[string]string {
+	t.Helper()
+	found := tree(t, c.vcap, contents)
+	maps.DeleteFunc(found, func(path, _ string) bool {
+		top, _, _ := strings.Cut(path, "/")
+		return !slices.Contains([]string{"app", "deps", "profile.d"}, top)
+	})
+	return found
+}
+
+// assertNeverHalf checks what is left of a staging that stopped half-way: the app gets the whole environment or does not start. An app
+// without any file of ours, from a staging that could not write the first one, is not ours to stop. PATH is not compared: in it is what
+// finalize does for all buildpacks.
+func (c container) assertNeverHalf(t testing.TB, whole map[string]string, env ...string) {
+	t.Helper()
+	l := c.launch(t, env...)
+	given := c.given(l)
+	given["PATH"] = whole["PATH"]
+	if l.env != nil && !maps.Equal(whole, given) {
+		var ours []string
+		for path, text := range c.droplet(t) {
+			if strings.HasPrefix(text, "-") && !strings.HasSuffix(text, emptyHash) {
+				ours = append(ours, path)
+			}
+		}
+		require.Empty(t, ours, "the app starts without its environment, in a droplet with these files")
+	}
+	c.forget(t)
+}
+
+var emptyHash = fmt.Sprintf("%x", sha256.Sum256(nil))
+
+// assertNothingUnfinished checks that every file a launch wrote is what its name says, and that none is left over.
+func (c container) assertNothingUnfinished(t testing.TB) {
+	t.Helper()
+	for _, complaint := range c.unfinished() {
+		assert.Fail(t, complaint)
+	}
+}
+
+// unfinished looks at what launches have written so far, and complains of whatever is not what its name says. It may be called while
+// they write: names that begin with a dot are not complete yet, and nobody is given them.
+func (c container) unfinished() []string {
+	var complaints []string
+	dir := c.path(".postgres-ssl")
+	entries, _ := os.ReadDir(dir) // nobody has written yet
+	for _, e := range entries {
+		name := e.Name()
+		if strings.HasPrefix(name, ".") {
+			continue
+		}
+		_, hash, _ := strings.Cut(strings.TrimSuffix(name, filepath.Ext(name)), "-")
+		var content []byte
+		if e.IsDir() {
+			files, _ := filepath.Glob(filepath.Join(dir, name, "*"))
+			for _, file := range files {
+				part, _ := os.ReadFile(file)
+				content = append(content, part...)
+			}
+		} else {
+			content, _ = os.ReadFile(filepath.Join(dir, name))
+		}
+		if sum := sha256.Sum256(content); hex.EncodeToString(sum[:16]) != hash {
+			complaints = append(complaints, fmt.Sprintf("%s holds %d bytes that are not what its name says", name, len(content)))
+		}
+	}
+	return complaints
+}
+
+// services writes a VCAP_SERVICES variable of user-provided services.
+func services(t testing.TB, list ...map[string]any) string {
+	t.Helper()
+	document, err := json.Marshal(map[string]any{"user-provided": list})
+	require.NoError(t, err)
+	return "VCAP_SERVICES=" + string(document)
+}
+
+// rdsServices binds a database in a region whose CAs are on board: nothing but a link is written at launch.
+func rdsServices(t testing.TB) string {
+	return services(t, map[string]any{"name": "orders", "credentials": map[string]any{
+		"uri": "postgres://u:p@db.abc.us-west-2.rds.amazonaws.com/d?sslmode=verify-full"}})
+}
+
+// ownServices binds databases that need everything that a launch can write: CAs of their own, a client certificate and its key, and,
+// because the second is no RDS endpoint, one file with all CAs.
+func ownServices(t testing.TB) string {
+	own, client := pgtest.NewCA(t, "Own CA"), pgtest.NewCA(t, "Client CA").Issue(t, []string{"client"})
+	credentials := func(host string) map[string]any {
+		return map[string]any{"uri": "postgres://u:p@" + host + "/d?sslmode=verify-ca",
+			"sslcert": string(client.CertPEM), "sslkey": string(client.KeyPEM)}
+	}
+	first, second := credentials("first.example.com"), credentials("second.example.com")
+	first["sslrootcert"] = string(own.PEM)
+	return services(t, map[string]any{"name": "first", "credentials": first}, map[string]any{"name": "second", "credentials": second})
+}
+
+// mount mounts a small file system at dir until the test ends, and returns a function that changes its options.
+func mount(t *testing.T, dir, options string) (remount func(options string)) {
+	t.Helper()
+	require.NoError(t, os.MkdirAll(dir, 0o755))
+	require.NoError(t, syscall.Mount("none", dir, "tmpfs", 0, options))
+	t.Cleanup(func() { assert.NoError(t, syscall.Unmount(dir, syscall.MNT_DETACH)) })
+	return func(options string) {
+		t.Helper()
+		flags := uintptr(syscall.MS_REMOUNT)
+		if options == "ro" {
+			flags, options = flags|syscall.MS_RDONLY, ""
+		}
+		require.NoError(t, syscall.Mount("none", dir, "tmpfs", flags, options))
+	}
+}
+
+// used returns how many pages and how many files and folders are on the file system of dir.
+func used(t *testing.T, dir string) (pages, files int) {
+	t.Helper()
+	var s syscall.Statfs_t
+	require.NoError(t, syscall.Statfs(dir, &s))
+	return int(s.Blocks - s.Bfree), int(s.Files - s.Ffree)
+}
+
+// errorLine is the last line of a staging that failed.
+func errorLine(log string) string {
+	lines := strings.Split(strings.TrimSpace(log), "\n")
+	return lines[len(lines)-1]
+}
+
+func TestEachWriteOfAStagingMayBeTheOneThatFindsTheDiskFull(t *testing.T) {
+	t.Parallel()
+	pack, binding := smallBuildpack(t), rdsServices(t)
+	c := newContainer(t, pack)
+	remount := mount(t, c.vcap, "size=64m,nr_inodes=1000")
+	c.clear(t)
+	noPages, noFiles := used(t, c.vcap)
+	c.mustStage(t, binding)
+	whole := c.given(c.launch(t, binding))
+	c.forget(t)
+	reference := c.droplet(t)
+	pages, files := used(t, c.vcap)
+
+	failed := map[string]bool{}
+	try := func(options string) {
+		remount("size=64m,nr_inodes=1000")
+		c.clear(t)
+		remount(options)
+		log, err := c.stage(binding)
+		if err == nil {
+			assert.Equal(t, reference, c.droplet(t), options)
+			return
+		}
+		line := errorLine(log)
+		assert.Regexp(t, `\*\*ERROR\*\*.* .*`+c.vcap+`/[^ ]+: (copy_file_range: )?no space left on device$`, line, options)
+		assert.NotContains(t, log, "panic", options)
+		if _, path, ok := strings.Cut(line, c.vcap+"/"); ok {
+			path, _, _ = strings.Cut(path, ":")
+			failed[path] = true
+		}
+		// The same disk, with room again for what a launch writes; and for a second try.
+		remount("size=64m,nr_inodes=1000")
+		c.assertNeverHalf(t, whole, binding)
+		c.mustStage(t, binding)
+		assert.Equal(t, reference, c.droplet(t), "a second try after "+options)
+	}
+	for n := noFiles; n <= files; n++ { // 0 is no limit
+		try(fmt.Sprintf("nr_inodes=%d,size=64m", n))
+	}
+	step := max(1, (pages-60)/8) // through the program, which is most of it, in big steps
+	for n := max(1, noPages); n <= pages; n++ {
+		try(fmt.Sprintf("size=%d,nr_inodes=1000", n*os.Getpagesize()))
+		if n > 30 && n+step < pages-30 {
+			n += step - 1
+		}
+	}
+
+	for path := range reference {
+		if strings.HasPrefix(reference[path], "-") {
+			assert.Contains(t, slices.Collect(maps.Keys(failed)), temporary(path, failed), "the sweep finds the disk full at every file")
+		}
+	}
+}
+
+// temporary returns the name under which a file was written, if it was not its own.
+func temporary(path string, written map[string]bool) string {
+	for w := range written {
+		if filepath.Dir(w) == filepath.Dir(path) && strings.HasPrefix(filepath.Base(w), ".") {
+			return w
+		}
+	}
+	return path
+}
+
+func TestEachWriteOfALaunchMayBeTheOneThatFindsTheDiskFull(t *testing.T) {
+	t.Parallel()
+	binding := ownServices(t)
+	c := newContainer(t, buildpack(t))
+	remount := mount(t, c.vcap, "size=64m,nr_inodes=4000")
+	c.clear(t)
+	c.mustStage(t, binding)
+	require.NoError(t, os.MkdirAll(c.path("app/erts-15/bin"), 0o755))
+	require.NoError(t, os.WriteFile(c.path("app/erts-15/bin/erlexec"), nil, 0o755)) // for the file that Erlang is given
+	noPages, noFiles := used(t, c.vcap)
+	l := c.launch(t, binding)
+	whole := c.given(l)
+	require.Contains(t, whole, "PGSSLKEY", l.stderr)
+	require.Contains(t, whole, "ERL_AFLAGS")
+	pages, files := used(t, c.vcap)
+
+	failed := map[string]bool{}
+	try := func(options string) {
+		remount("size=64m,nr_inodes=4000")
+		c.forget(t)
+		remount(options)
+		l := c.launch(t, binding)
+		if l.env == nil {
+			assert.Regexp(t, `^postgres-ssl: [^\n]*`+c.vcap+`/[^ \n]+: no space left on device\n$`, l.stderr, options)
+			_, path, _ := strings.Cut(l.stderr, c.vcap+"/")
+			failed[strings.FieldsFunc(path, func(r rune) bool { return r == '/' || r == ':' })[0]] = true
+		} else {
+			assert.Equal(t, whole, c.given(l), options)
+		}
+		c.assertNothingUnfinished(t)
+		left, err := filepath.Glob(c.path(".postgres-ssl/.*"))
+		assert.NoError(t, err)
+		assert.Empty(t, left, options)
+		remount("size=64m,nr_inodes=4000")
+		assert.Equal(t, whole, c.given(c.launch(t, binding)), "with room again")
+	}
+	for n := noFiles; n <= files; n++ {
+		try(fmt.Sprintf("nr_inodes=%d,size=64m", n))
+	}
+	for n := noPages; n <= pages; n += 4 {
+		try(fmt.Sprintf("size=%d,nr_inodes=4000", n*os.Getpagesize()))
+	}
+	assert.Equal(t, map[string]bool{".postgres-ssl": true, ".postgresql": true}, failed, "the sweep finds the disk full in both folders")
+}
+
+func TestAReadOnlyFolderIsNamed(t *testing.T) {
+	t.Parallel()
+	pack, binding := smallBuildpack(t), rdsServices(t)
+	for _, folder := range []string{"app", "deps", "profile.d"} {
+		t.Run(folder, func(t *testing.T) {
+			c := newContainer(t, pack)
+			remount := mount(t, c.path(folder), "size=16m")
+			require.NoError(t, os.MkdirAll(c.path("deps/0"), 0o755))
+			remount("ro")
+			log, err := c.stage(binding)
+			require.Error(t, err)
+			assert.Regexp(t, `\*\*ERROR\*\*.* .*`+c.path(folder)+`[^ ]*: read-only file system$`, errorLine(log))
+		})
+	}
+	t.Run("at launch", func(t *testing.T) {
+		c := newContainer(t, pack)
+		remount := mount(t, c.vcap, "size=64m")
+		c.clear(t)
+		c.mustStage(t, binding)
+		remount("ro")
+		for _, binding := range []string{binding, ownServices(t)} {
+			l := c.launch(t, binding)
+			assert.Nil(t, l.env)
+			assert.Regexp(t, `^postgres-ssl: [^\n]*`+c.vcap+`/[^ \n]+: read-only file system\n$`, l.stderr)
+		}
+	})
+	t.Run("the cache, which nothing depends on", func(t *testing.T) {
+		c := newContainer(t, pack)
+		mount(t, c.cache, "size=4k,nr_inodes=1")("ro")
+		c.mustStage(t, binding)
+	})
+}
+
+func TestAFileInTheWayOfAFolderIsNamedOrLeftAlone(t *testing.T) {
+	t.Parallel()
+	pack, binding := smallBuildpack(t), ownServices(t)
+	file := func(t *testing.T, path string) {
+		t.Helper()
+		require.NoError(t, os.RemoveAll(path))
+		require.NoError(t, os.WriteFile(path, []byte("mine"), 0o644))
+	}
+	for _, path := range []string{"app", "app/.profile.d", "deps", "profile.d"} {
+		t.Run(path, func(t *testing.T) {
+			c := newContainer(t, pack)
+			file(t, c.path(path))
+			log, err := c.stage(binding)
+			require.Error(t, err)
+			assert.Regexp(t, `\*\*ERROR\*\*.* .*`+c.path(path)+`.*(not a directory|is not a folder)`, errorLine(log))
+			content, err := os.ReadFile(c.path(path))
+			require.NoError(t, err)
+			assert.Equal(t, "mine", string(content))
+		})
+	}
+	c := newContainer(t, pack)
+	c.mustStage(t, binding)
+	whole := c.launch(t, binding)
+	require.NotNil(t, whole.env, whole.stderr)
+
+	t.Run("at launch, the folder of what it writes", func(t *testing.T) {
+		c.forget(t)
+		file(t, c.path(".postgres-ssl"))
+		l := c.launch(t, binding)
+		assert.Nil(t, l.env)
+		assert.Equal(t, "postgres-ssl: "+c.path(".postgres-ssl")+" is not a folder; remove it\n", l.stderr)
+	})
+	t.Run("at launch, the folder of libpq and pgjdbc, which is the app's to use", func(t *testing.T) {
+		c.forget(t)
+		file(t, c.path(".postgresql"))
+		assert.Equal(t, c.given(whole), c.given(c.launch(t, binding)))
+	})
+	t.Run("at launch, a folder in the way of a file", func(t *testing.T) {
+		c.forget(t)
+		require.NoError(t, os.MkdirAll(filepath.Join(whole.env["PGSSLROOTCERT"], "folder"), 0o755))
+		l := c.launch(t, binding)
+		assert.Nil(t, l.env)
+		assert.Contains(t, l.stderr, whole.env["PGSSLROOTCERT"]+": file exists\n")
+		left, err := filepath.Glob(c.path(".postgres-ssl/.*"))
+		require.NoError(t, err)
+		assert.Empty(t, left)
+	})
+	t.Run("at launch, a file that is not what its name says", func(t *testing.T) {
+		c.forget(t)
+		require.NoError(t, os.Mkdir(c.path(".postgres-ssl"), 0o700))
+		for _, name := range []string{"PGSSLROOTCERT", "PGSSLCERT", "PGSSLKEY"} {
+			file(t, whole.env[name])
+		}
+		assert.Equal(t, c.given(whole), c.given(c.launch(t, binding)))
+		c.assertNothingUnfinished(t)
+	})
+}
+
+func TestAStagingThatIsKilledLeavesNoDropletThatLaunches(t *testing.T) {
+	t.Parallel()
+	binding := rdsServices(t)
+	c := newContainer(t, buildpack(t))
+	start := time.Now()
+	c.mustStage(t, binding)
+	took := time.Since(start)
+	whole, reference := c.given(c.launch(t, binding)), c.droplet(t)
+	c.forget(t)
+
+	// At several moments, until some of them were in the middle.
+	const moments, middles = 10, 3
+	half := 0
+	for round := range 20 {
+		for moment := range moments {
+			c.clear(t)
+			cmd := c.supply(binding)
+			require.NoError(t, cmd.Start())
+			time.Sleep(took * time.Duration(moment*20+round) / time.Duration(moments*20))
+			_ = cmd.Process.Kill() // or it is done
+			_ = cmd.Wait()
+			if n := len(tree(t, c.vcap, stamps)); n > 20 && n < len(reference)-10 {
+				half++
+			}
+			c.assertNeverHalf(t, whole, binding)
+			if moment%5 == 0 { // run again, in the same folders
+				c.mustStage(t, binding)
+				assert.Equal(t, reference, c.droplet(t))
+			}
+		}
+		if half >= middles {
+			return
+		}
+	}
+	t.Errorf("of %d stagings, %d were killed in the middle, too few to tell", 20*moments, half)
+}
+
+func TestALaunchThatIsKilledIsRefusedAndTheNextIsComplete(t *testing.T) {
+	t.Parallel()
+	binding := ownServices(t)
+	c := newContainer(t, buildpack(t))
+	c.mustStage(t, binding)
+	start := time.Now()
+	whole := c.given(c.launch(t, binding))
+	took := time.Since(start)
+
+	// In the place of the program, one that is killed after a while.
+	program := c.path("deps/0/bin/postgres-ssl")
+	require.NoError(t, os.Rename(program, program+"-itself"))
+	killer := `#!/bin/bash
+"$0-itself" "$@" &
+if [[ -n ${AFTER-} ]]; then
+  (sleep "$AFTER"; kill -KILL $!) >/dev/null 2>&1 &
+fi
+wait %1
+`
+	require.NoError(t, os.WriteFile(program, []byte(killer), 0o755))
+	refused := 0
+	for moment := range 30 {
+		c.forget(t)
+		l := c.launch(t, binding, fmt.Sprintf("AFTER=%.4f", took.Seconds()*float64(moment)/30))
+		if l.env == nil {
+			refused++
+		} else {
+			assert.Equal(t, whole, c.given(l))
+		}
+		c.assertNothingUnfinished(t)
+		assert.Equal(t, whole, c.given(c.launch(t, binding)), "run again")
+	}
+	assert.NotZero(t, refused, "none was killed in time to tell")
+}
+
+func TestNothingDependsOnTheVariablesOfTheLauncher(t *testing.T) {
+	t.Parallel()
+	for name, binding := range map[string]string{"RDS": rdsServices(t), "own CA": ownServices(t)} {
+		c := newContainer(t, smallBuildpack(t))
+		c.mustStage(t, binding)
+		whole := c.given(c.launch(t, binding))
+		require.NotEmpty(t, whole["PGSSLROOTCERT"])
+		// Without DEPS_DIR, a script of libbuildpack's own looks for the programs of all buildpacks in /0/bin.
+		require.NoError(t, os.Remove(c.path("profile.d/000_multi-supply.sh")))
+		whole["PATH"] = c.given(c.launch(t, binding))["PATH"]
+		for _, env := range [][]string{
+			{"TMPDIR"}, {"TMPDIR="}, {"TMPDIR=" + c.path("missing")}, {"TMPDIR=relative"}, {"DEPS_DIR"}, {"HOME"}, {"HOME=" + c.path("missing")},
+			{"TMPDIR", "DEPS_DIR", "HOME"}, {"LC_ALL"}, {"LC_ALL=tr_TR.UTF-8"},
+		} {
+			c.forget(t)
+			l := c.launch(t, append(env, binding)...)
+			assert.Equal(t, whole, c.given(l), "%s, %q: %s", name, env, l.stderr)
+			c.clear(t)
+			log, err := c.stage(append(env, binding)...)
+			assert.NoError(t, err, "%s, %q: %s", name, env, log)
+			require.NoError(t, os.Remove(c.path("profile.d/000_multi-supply.sh")))
+		}
+	}
+}
