@@ -1,0 +1,63 @@
+#!/usr/bin/env bash
+# Runs every fuzz target of the module, one after the other. CI gives each a moment, to see that all of them run; whoever looks for
+# what nobody thought of gives them minutes.
+set -euo pipefail
+
+usage() {
+  cat <<'TEXT'
+Usage: scripts/fuzz.sh [DURATION]
+
+Runs every fuzz target of the module, each for DURATION: 2s, 10m, or 500x for 500 inputs. Without one, 2m.
+Stops at the first target that fails. Its input is then in testdata/fuzz/ beside the test: fix the code, and commit
+the input with it, so that go test runs it from then on.
+
+Needs go (https://go.dev/dl) and openssl.
+Exit status: 0 nothing was found, 1 something was, 2 the command was not understood.
+TEXT
+}
+
+duration=2m
+case $#:${1-} in
+0:) ;;
+1:-h | 1:--help)
+  usage
+  exit
+  ;;
+1:[0-9]*[smhx]) duration=$1 ;;
+*)
+  echo "fuzz.sh: $* was not understood" >&2
+  usage >&2
+  exit 2
+  ;;
+esac
+for tool in go openssl; do
+  if ! command -v "$tool" >/dev/null; then
+    echo "fuzz.sh: $tool is not on the PATH; install it and try again" >&2
+    exit 1
+  fi
+done
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+# go test -list prints the targets of a package, and then a line "ok PACKAGE TIME".
+list=$(go test -list '^Fuzz' ./...)
+targets=() packages=() found=()
+while read -r first package _; do
+  case $first in
+  Fuzz*) found+=("$first") ;;
+  ok)
+    for target in ${found[@]+"${found[@]}"}; do
+      targets+=("$target") packages+=("$package")
+    done
+    found=()
+    ;;
+  esac
+done <<<"$list"
+if [[ ${#targets[@]} -eq 0 ]]; then
+  echo 'fuzz.sh: the module has no fuzz targets' >&2
+  exit 1
+fi
+
+for i in "${!targets[@]}"; do
+  echo "-----> ${targets[i]}, $((i + 1)) of ${#targets[@]}, for $duration"
+  go test -run '^$' -fuzz "^${targets[i]}\$" -fuzztime "$duration" "${packages[i]}"
+done

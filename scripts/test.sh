@@ -1,0 +1,60 @@
+#!/usr/bin/env bash
+# scripts/test.sh: installs what the tests need and is missing, and runs all of them. The one test command.
+set -euo pipefail
+
+case ${1:-} in
+  '') ;;
+  *)
+    echo 'Usage: scripts/test.sh
+Installs what the tests need (with apt-get, when root on Debian or Ubuntu), checks the form of the code, and runs every test.'
+    [[ $1 == -h || $1 == --help ]] && exit 0 || exit 2
+    ;;
+esac
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+step() { printf -- '-----> %s\n' "$*"; }
+
+if ! command -v go >/dev/null; then
+  echo 'test.sh: go is not on PATH; install Go 1.25 or newer (https://go.dev/dl) and try again' >&2
+  exit 1
+fi
+
+step 'What the tests need'
+missing=()
+# need PACKAGE COMMAND: PACKAGE is missing if COMMAND is not there.
+need() { command -v "$2" >/dev/null || missing+=("$1"); }
+need openssl openssl
+need shellcheck shellcheck
+need util-linux unshare
+need curl curl
+need unzip unzip
+need ca-certificates update-ca-certificates
+compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || missing+=(postgresql)
+if [[ ${#missing[@]} -gt 0 ]]; then
+  if [[ $(id -u) != 0 ]] || ! command -v apt-get >/dev/null; then
+    echo "test.sh: please install: ${missing[*]} (these are Debian's names)" >&2
+    exit 1
+  fi
+  apt-get update -qq
+  DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "${missing[@]}" >/dev/null
+fi
+scripts/install_drivers.sh
+
+step 'Form: gofmt, go vet, staticcheck, shellcheck'
+unformatted=$(gofmt -l src fixtures scripts)
+if [[ -n $unformatted ]]; then
+  printf 'test.sh: not formatted, run gofmt -w on:\n%s\n' "$unformatted" >&2
+  exit 1
+fi
+go vet ./...
+for module in fixtures/stratos fixtures/drivers/pgx; do
+  go -C "$module" vet ./...
+done
+go tool -modfile=scripts/tools.mod staticcheck ./...
+git ls-files -z --cached --others --exclude-standard -- bin scripts .ci fixtures |
+  xargs -0 grep -lZE '^#!.*\b(ba)?sh\b' -- | xargs -0 shellcheck -x
+
+step 'Tests'
+go test ./...
+
+step 'Fuzzing, a moment each'
+scripts/fuzz.sh 2s
