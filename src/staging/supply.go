@@ -72,7 +72,8 @@ func Supply(args []string, env map[string]string, helper string, log io.Writer) 
 	return nil
 }
 
-// install writes everything, the scripts last: what is left of a staging that was cut short does not launch.
+// install writes everything: the scripts first, which refuse to start the app without the program, and the program last. What is left
+// of a staging that was cut short does not launch.
 func install(stager *libbuildpack.Stager, sets truststore.Sets, helper string) error {
 	if err := os.MkdirAll(stager.DepDir(), 0o755); err != nil {
 		return err
@@ -80,20 +81,23 @@ func install(stager *libbuildpack.Stager, sets truststore.Sets, helper string) e
 	if err := stager.ClearDepDir(); err != nil {
 		return err
 	}
-	if err := truststore.Write(filepath.Join(stager.DepDir(), "trust"), sets); err != nil {
-		return err
-	}
-	program := filepath.Join(stager.DepDir(), "bin", "postgres-ssl")
-	if err := libbuildpack.CopyFile(helper, program); err != nil {
-		return fmt.Errorf("%s: %w", program, err)
-	}
-	if err := stager.WriteConfigYml(nil); err != nil {
+	if err := writeAppScript(stager.BuildDir(), appScript(stager.DepsIdx())); err != nil {
 		return err
 	}
 	if err := stager.WriteProfileD(scriptName, depsScript(stager.DepsIdx())); err != nil {
 		return err
 	}
-	return writeAppScript(stager.BuildDir(), appScript(stager.DepsIdx()))
+	if err := truststore.Write(filepath.Join(stager.DepDir(), "trust"), sets); err != nil {
+		return err
+	}
+	if err := stager.WriteConfigYml(nil); err != nil {
+		return err
+	}
+	program := filepath.Join(stager.DepDir(), "bin", "postgres-ssl")
+	if err := libbuildpack.CopyFile(helper, program+".part"); err != nil {
+		return fmt.Errorf("%s: %w", program, err)
+	}
+	return os.Rename(program+".part", program)
 }
 
 // Finalize does what a finalize built on libbuildpack does for the whole chain: it collects every buildpack's launch scripts, and puts

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/atomicfile"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/launch"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/truststore"
 )
@@ -163,17 +164,7 @@ func writeFile(dir, name, extension string, content []byte, mode fs.FileMode) (s
 	if old, err := os.ReadFile(path); err == nil && bytes.Equal(old, content) {
 		return path, nil
 	}
-	temporary, err := os.CreateTemp(dir, ".writing-*")
-	if err != nil {
-		return "", err
-	}
-	defer os.Remove(temporary.Name()) // nothing to remove once it has its name
-	_, err = temporary.Write(content)
-	err = errors.Join(err, temporary.Chmod(mode), temporary.Close())
-	if err == nil {
-		err = os.Rename(temporary.Name(), path)
-	}
-	return path, err
+	return path, atomicfile.Write(path, content, mode)
 }
 
 // writeFolder writes CAs to a folder, indexed by name hash, whose name is the hash of its content, and returns the path.

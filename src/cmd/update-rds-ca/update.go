@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/atomicfile"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/rds"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/staging"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/truststore"
@@ -159,21 +160,7 @@ func update(caDir string, s source, client *http.Client, now time.Time) (renewal
 	if err != nil || bytes.Equal(content, data) {
 		return r, err
 	}
-	return r, replaceFile(file, content)
-}
-
-// replaceFile writes a file whole or not at all.
-func replaceFile(path string, content []byte) error {
-	temporary, err := os.CreateTemp(filepath.Dir(path), ".writing-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(temporary.Name()) // nothing to remove once it has its name
-	_, err = temporary.Write(content)
-	if err = errors.Join(err, temporary.Chmod(0o644), temporary.Close()); err != nil {
-		return err
-	}
-	return os.Rename(temporary.Name(), path)
+	return r, atomicfile.Write(file, content, 0o644)
 }
 
 // notListed returns the certificates that are not on the list of those that were compared with independent copies.
