@@ -144,6 +144,9 @@ func Open(dir string) (Store, error) {
 	return store, nil
 }
 
+// LaidOut says whether the store is there in Dir, and not only in memory.
+func (s Store) LaidOut() bool { return s.sets == nil }
+
 // Has says whether a set is on board.
 func (s Store) Has(name string) bool { return slices.Contains(s.Names, name) }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -33,6 +34,9 @@ func runEnv(args []string, env map[string]string, in io.Reader, out io.Writer) e
 	store, err := openStore()
 	if err != nil {
 		return err
+	}
+	if !*explain && !store.LaidOut() {
+		return errors.New("env is for the launch of a staged app; anywhere else, use env --explain")
 	}
 	bindings, err := binding.Read(env)
 	if err != nil {
