@@ -77,7 +77,7 @@ type credential struct {
 }
 
 func fold(key string) string {
-	return strings.NewReplacer("_", "", "-", "").Replace(strings.ToLower(key))
+	return strings.ReplaceAll(strings.ReplaceAll(strings.ToLower(key), "_", ""), "-", "")
 }
 
 // newCredentials keeps texts, numbers and lists of texts; nothing else that a binding holds has a meaning here.

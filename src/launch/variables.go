@@ -164,14 +164,10 @@ func (p *Plan) ClientCertificate() (cert, key []byte) {
 	return p.Decider.clientCert, p.Decider.clientKey
 }
 
-// Certificates returns the CAs that a database is verified by, those of the stack's and the platform's stores left out. What the platform
-// team put into the buildpack is trusted as the platform's store is.
+// Certificates returns the CAs that a database is verified by, those of the stack's and the platform's stores left out.
 func (p *Plan) Certificates(t Trust) ([]*x509.Certificate, error) {
-	certs, sets := slices.Clone(t.Own), t.Sets
-	if t.Everyone && p.store.Has(truststore.Extra) {
-		sets = append(slices.Clone(sets), truststore.Extra)
-	}
-	for _, set := range sets {
+	certs := slices.Clone(t.Own)
+	for _, set := range p.sets(t) {
 		more, err := p.store.Certificates(set)
 		if err != nil {
 			return nil, err
@@ -179,6 +175,27 @@ func (p *Plan) Certificates(t Trust) ([]*x509.Certificate, error) {
 		certs = append(certs, more...)
 	}
 	return certs, nil
+}
+
+// PEM returns the same certificates as one text. A launch has no time to parse each of them.
+func (p *Plan) PEM(t Trust) ([]byte, error) {
+	text := truststore.EncodePEM(t.Own)
+	for _, set := range p.sets(t) {
+		more, err := p.store.PEM(set)
+		if err != nil {
+			return nil, err
+		}
+		text = append(text, more...)
+	}
+	return text, nil
+}
+
+// sets are those of the trust, and what the platform team put into the buildpack where the platform's store is trusted.
+func (p *Plan) sets(t Trust) []string {
+	if t.Everyone && p.store.Has(truststore.Extra) {
+		return append(slices.Clone(t.Sets), truststore.Extra)
+	}
+	return t.Sets
 }
 
 const expiryWarning = 90 * 24 * time.Hour

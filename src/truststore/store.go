@@ -156,16 +156,24 @@ func (s Store) Folder(name string) string { return filepath.Join(s.Dir, name) }
 // Bundle returns the path of a set's file, for PGSSLROOTCERT.
 func (s Store) Bundle(name string) string { return filepath.Join(s.Dir, name+".pem") }
 
+// PEM returns the certificates of a set as EncodePEM writes them.
+func (s Store) PEM(name string) ([]byte, error) {
+	if s.sets != nil {
+		return EncodePEM(s.sets[name]), nil
+	}
+	return os.ReadFile(s.Bundle(name))
+}
+
 // Certificates returns the certificates of a set.
 func (s Store) Certificates(name string) ([]*x509.Certificate, error) {
 	if s.sets != nil {
 		return s.sets[name], nil
 	}
-	data, err := os.ReadFile(s.Bundle(name))
+	text, err := s.PEM(name)
 	if err != nil {
 		return nil, err
 	}
-	certs, err := Parse(data)
+	certs, err := Parse(text)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", s.Bundle(name), err)
 	}

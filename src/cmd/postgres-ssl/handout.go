@@ -69,11 +69,10 @@ func writeBundle(plan *launch.Plan, env map[string]string, dir string, everyone 
 func rootBundle(plan *launch.Plan, env map[string]string, everyone bool) ([]byte, error) {
 	trust := plan.TrustAll()
 	trust.Everyone = everyone
-	certs, err := plan.Certificates(trust)
+	bundle, err := plan.PEM(trust)
 	if err != nil {
 		return nil, err
 	}
-	bundle := truststore.EncodePEM(certs)
 	if everyone {
 		stores, err := commonStores(env)
 		if err != nil {
@@ -118,6 +117,10 @@ func commonStores(env map[string]string) ([]byte, error) {
 		}
 		if err != nil {
 			return nil, err
+		}
+		if bytes.Count(data, []byte("-----BEGIN ")) == bytes.Count(data, []byte("-----BEGIN CERTIFICATE-----")) {
+			certs.Write(append(bytes.TrimSpace(data), '\n'))
+			continue
 		}
 		for block, rest := pem.Decode(data); block != nil; block, rest = pem.Decode(rest) {
 			if block.Type == "CERTIFICATE" {
