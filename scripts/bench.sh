@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# Measures staging and launch beside what they are to be compared with, and prints a Markdown table.
+set -euo pipefail
+
+if [[ $# -gt 0 ]]; then
+  echo 'Usage: scripts/bench.sh
+
+Measures what staging and launch cost, beside bare programs, beside openssl rehash and beside a script that does the
+same by hand, and prints a Markdown table: medians of many runs, those of a comparison in turns. Takes a minute or
+two, and wants the machine to itself. Needs go, openssl and jq.'
+  [[ $1 == -h || $1 == --help ]] && exit 0 || exit 2
+fi
+for tool in go openssl jq git tar; do
+  if ! command -v "$tool" >/dev/null; then
+    hint="apt-get install $tool"
+    [[ $tool != go ]] || hint='see https://go.dev/dl'
+    echo "bench.sh: $tool is not on the PATH; install it ($hint) and try again" >&2
+    exit 1
+  fi
+done
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+cd "$root"
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+# What a clone of this tree holds, and, with the program in it, what a zip holds.
+mkdir "$work/clone"
+git ls-files -z --cached --others --exclude-standard | tar -c --null --files-from=- --ignore-failed-read 2>/dev/null | tar -x -C "$work/clone"
+mkdir "$work/buildpack"
+cp -R bin ca manifest.yml VERSION "$work/buildpack"
+scripts/build.sh "$work/buildpack/bin/postgres-ssl"
+go build -o "$work/empty" ./scripts/bench/empty
+go build -o "$work/peak" ./scripts/bench/peak
+go build -o "$work/bench" ./scripts/bench
+"$work/bench" "$work" "$root"
