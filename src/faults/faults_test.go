@@ -119,7 +119,7 @@ func (c container) path(parts ...string) string {
 // A variable without "=" is removed.
 func (c container) environment(env []string) []string {
 	all := map[string]string{
-		"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": c.path("app"), "TMPDIR": c.path("tmp"), "DEPS_DIR": c.path("deps"), "LC_ALL": "C",
+		"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": c.path("app"), "TMPDIR": c.path("tmp"), "DEPS_DIR": c.path("deps"), "LC_ALL": "C.UTF-8",
 	}
 	for _, e := range env {
 		if name, value, ok := strings.Cut(e, "="); ok {
@@ -660,7 +660,7 @@ func TestNothingDependsOnTheVariablesOfTheLauncher(t *testing.T) {
 		whole["PATH"] = c.given(c.launch(t, binding))["PATH"]
 		for _, env := range [][]string{
 			{"TMPDIR"}, {"TMPDIR="}, {"TMPDIR=" + c.path("missing")}, {"TMPDIR=relative"}, {"DEPS_DIR"}, {"HOME"}, {"HOME=" + c.path("missing")},
-			{"TMPDIR", "DEPS_DIR", "HOME"}, {"LC_ALL"}, {"LC_ALL=tr_TR.UTF-8"},
+			{"TMPDIR", "DEPS_DIR", "HOME"}, {"LC_ALL"}, {"LC_ALL=C"},
 		} {
 			c.forget(t)
 			l := c.launch(t, append(env, binding)...)

@@ -20,6 +20,7 @@ var payloads = []string{
 	"$(touch %s)", "`touch %s`", "'; touch %s; '", "'$(touch %s)'", `"; touch %s; "`, "\n touch %s\n", "; touch %s #", "a | touch %s &",
 	"'\ntouch %s\n'", "\\'; touch %s; \\'", "${x:-$(touch %s)}", "a[$(touch %s)]", "' || touch %s || '", "\x00; touch %s;", "\u2028touch %s", "EOF\ntouch %s\nEOF",
 	"../../../../../../../../../../..%s", "%s", "-n -- $(>%s)", "$'\\x27; touch %s; \\x27'",
+	"\xff'; touch %s; '\xfe", "\xe2\x28'; touch %s; '\xa1",
 }
 
 // canary is a file that must not appear. Its path has no slash that a host name or a file name could trip over: it is made in the folder
