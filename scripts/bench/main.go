@@ -91,6 +91,7 @@ func (b *bench) launch() {
 	both := b.newDroplet("both")
 	output(command{argv: both.supply(), env: both.env()})
 	output(command{argv: both.finalize(), env: both.env()})
+	check(os.Remove(filepath.Join(both.vcap, "profile.d/000_multi-supply.sh"))) // libbuildpack's, whoever's buildpacks there are
 	twice := command{argv: both.launch(), env: append(both.env(), b.fixture("cups-rds.json")), before: both.forget}
 
 	const runs = 150
