@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs every fuzz target of the module, one after the other. CI gives each a moment, to see that all of them run; whoever looks for
-# what nobody thought of gives them minutes.
+# Runs every fuzz target of the module, one after the other, to find what nobody thought of. Random search is no test: scripts/test.sh
+# runs the inputs that were found and committed.
 set -euo pipefail
 
 usage() {

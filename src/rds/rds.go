@@ -29,22 +29,20 @@ var (
 // It returns false for every host that is not an RDS endpoint, IP addresses and CNAMEs included.
 func Parse(host string) (Endpoint, bool) {
 	host = strings.ToLower(strings.TrimSuffix(host, "."))
-	m := world.FindStringSubmatch(host)
+	m, partition := world.FindStringSubmatch(host), "aws"
 	if m == nil {
-		m = china.FindStringSubmatch(host)
+		m, partition = china.FindStringSubmatch(host), "aws-cn"
 	}
 	if m == nil {
 		return Endpoint{}, false
 	}
 	labels := strings.Split(strings.TrimSuffix(m[1], "."), ".")
-	e := Endpoint{Partition: "aws", Region: m[2], Proxy: strings.HasPrefix(labels[len(labels)-1], "proxy-")}
+	e := Endpoint{Partition: partition, Region: m[2], Proxy: strings.HasPrefix(labels[len(labels)-1], "proxy-")}
 	switch {
 	case e.Region == "global":
 		e.Region = ""
 	case strings.HasPrefix(e.Region, "us-gov-"):
 		e.Partition = "aws-us-gov"
-	case strings.HasPrefix(e.Region, "cn-"):
-		e.Partition = "aws-cn"
 	}
 	return e, true
 }
