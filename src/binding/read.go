@@ -2,78 +2,189 @@ package binding
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
-	"github.com/cloudfoundry-community/go-cfenv"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
 )
 
-// Read returns the Postgres databases that an environment binds, sorted by name. The platform delivers bindings in VCAP_SERVICES, in
-// the file named by VCAP_SERVICES_FILE_PATH, or in the folders below SERVICE_BINDING_ROOT. None of them is no error: nothing is bound
-// yet. An error names the variable, the file and the position, and shows nothing of the content.
-func Read(env map[string]string) ([]Binding, error) {
+var errNoFile = errors.New("not a regular file")
+
+// Read returns what an environment binds. The platform delivers bindings in VCAP_SERVICES, in the file named by VCAP_SERVICES_FILE_PATH,
+// or in the folders below SERVICE_BINDING_ROOT. None of them is no error: nothing is bound yet. Where no service holds a Postgres
+// database and the app's owner set DATABASE_URL, that is the database. An error names the variable or the service, and shows
+// nothing of the content but keys.
+func Read(env map[string]string) (Found, error) {
 	services, err := vcapServices(env)
 	if err != nil {
-		return nil, err
+		return Found{}, err
 	}
 	if root := env["SERVICE_BINDING_ROOT"]; root != "" {
 		mounted, err := mountedServices(root)
 		if err != nil {
-			return nil, fmt.Errorf("SERVICE_BINDING_ROOT: %w", err)
+			return Found{}, fmt.Errorf("SERVICE_BINDING_ROOT: %w", err)
 		}
 		services = append(services, mounted...)
 	}
-	var bindings []Binding
+	slices.SortStableFunc(services, func(a, b service) int { return strings.Compare(a.name, b.name) })
+	var found Found
 	for _, s := range services {
-		if b, ok := fromService(s); ok {
-			bindings = append(bindings, b)
+		_, unresolved := s.credentials["credhub-ref"]
+		switch {
+		case slices.Contains(s.tags, caTag):
+			ca, err := s.ca()
+			if err != nil {
+				return Found{}, fmt.Errorf("%s: %w", s.name, err)
+			}
+			found.CAs = append(found.CAs, ca)
+			continue
+		case unresolved && s.says(postgresWords):
+			found.Unresolved = append(found.Unresolved, s.name)
+			continue
 		}
+		databases, err := s.read()
+		if err != nil {
+			return Found{}, fmt.Errorf("%s: %w", s.name, err)
+		}
+		if len(databases) == 0 {
+			found.Others = append(found.Others, s.name)
+		}
+		found.Databases = append(found.Databases, databases...)
 	}
-	slices.SortStableFunc(bindings, func(a, b Binding) int { return strings.Compare(a.Name, b.Name) })
-	return bindings, nil
+	return found, found.addDatabaseURL(env["DATABASE_URL"])
 }
 
-// vcapServices reads VCAP_SERVICES, or its file, with go-cfenv, which asks for VCAP_APPLICATION too; that one has nothing for us.
-func vcapServices(env map[string]string) ([]cfenv.Service, error) {
-	vcap := map[string]string{
-		"VCAP_APPLICATION":        "{}",
-		"VCAP_SERVICES":           env["VCAP_SERVICES"],
-		"VCAP_SERVICES_FILE_PATH": env["VCAP_SERVICES_FILE_PATH"],
+// caTag marks a user-provided service whose CA is for every bound database that brings none: a broker's credentials cannot be edited.
+const caTag = "postgres-ssl-ca"
+
+// ca returns the CA of a service with that tag.
+func (s service) ca() (Credential, error) {
+	root, _, _, err := walk(s.credentials)
+	if err != nil {
+		return Credential{}, err
 	}
-	source := "VCAP_SERVICES"
-	if path := vcap["VCAP_SERVICES_FILE_PATH"]; path != "" {
+	d := database{objects: []*object{root}}
+	ca := d.credential(caKeys)
+	if ca.Key == "" {
+		return Credential{}, errors.New("is tagged " + caTag + ", but holds no CA: add it as the credential ca, in PEM")
+	}
+	ca.load()
+	ca.Key = s.name + ", credential " + ca.Key
+	return ca, nil
+}
+
+// addDatabaseURL takes the variable DATABASE_URL for the database where there is no other, and otherwise for a further way to write a
+// mode. The platform sets it to the uri of a bound service, as it is; then it says nothing new.
+//
+// Source: the launcher's databaseuri.go.
+func (f *Found) addDatabaseURL(text string) error {
+	c, ok := parseString(text)
+	if !ok {
+		return nil
+	}
+	const name = "DATABASE_URL"
+	if len(f.Databases) == 0 {
+		s := service{name: name, credentials: map[string]any{"uri": text}}
+		databases, err := s.read()
+		for i := range databases {
+			for j := range databases[i].Asked {
+				databases[i].Asked[j].Place = "query of " + name
+			}
+		}
+		f.Databases = databases
+		return err
+	}
+	for i := range f.Databases {
+		b := &f.Databases[i]
+		if !slices.ContainsFunc(c.hosts, func(a address) bool { return slices.Contains(b.Hosts, a.host) }) {
+			continue
+		}
+		for _, p := range c.modes {
+			mode, err := sslmode.Parse(p.value)
+			if err != nil {
+				return fmt.Errorf("%s: %w", name, err)
+			}
+			if !slices.ContainsFunc(b.Asked, func(a Asked) bool { return a.By != ByKey && a.Mode == mode }) {
+				b.Asked = append(b.Asked, Asked{mode, "query of " + name, ByURI})
+			}
+		}
+	}
+	return nil
+}
+
+// vcapServices reads VCAP_SERVICES, or its file. go-cfenv is not used for it: one malformed service would hide all others from
+// it, and half of a launch with a thousand services went into its reflection.
+func vcapServices(env map[string]string) ([]service, error) {
+	source, document := "VCAP_SERVICES", []byte(env["VCAP_SERVICES"])
+	if path := env["VCAP_SERVICES_FILE_PATH"]; path != "" {
 		source = "VCAP_SERVICES_FILE_PATH (" + path + ")"
-	} else if strings.TrimSpace(vcap["VCAP_SERVICES"]) == "" {
+		var err error
+		if document, err = readRegular(path); err != nil {
+			return nil, hideContent(source, err)
+		}
+	}
+	if len(bytes.TrimSpace(document)) == 0 {
 		return nil, nil
 	}
-	app, err := cfenv.New(vcap)
-	if err != nil {
+	var byLabel map[string]json.RawMessage
+	if err := json.Unmarshal(document, &byLabel); err != nil {
 		return nil, hideContent(source, err)
 	}
-	labels := make([]string, 0, len(app.Services))
-	for label := range app.Services {
-		labels = append(labels, label)
-	}
-	slices.Sort(labels)
-	var services []cfenv.Service
-	for _, label := range labels {
-		for _, s := range app.Services[label] {
-			if s.Label == "" {
-				s.Label = label
+	var services []service
+	for _, label := range slices.Sorted(maps.Keys(byLabel)) {
+		raw, err := decodeJSON(byLabel[label])
+		if err != nil {
+			return nil, hideContent(source, err)
+		}
+		list, ok := raw.([]any)
+		if !ok {
+			list = []any{raw}
+		}
+		for _, item := range list {
+			s, ok := asService(label, item)
+			switch {
+			case ok:
+				services = append(services, s)
+			case item != nil && !s.says(otherWords):
+				return nil, fmt.Errorf("%s: the service %s does not have the form that the platform gives it", source, cmp.Or(s.name, joinPath("", label)))
 			}
-			services = append(services, s)
 		}
 	}
 	return services, nil
 }
 
-// hideContent turns an error of encoding/json or mapstructure, which quote what they could not read, into one that does not.
+// asService reads a service, and returns false for one whose credentials are not an object. name is the binding's, where it has one,
+// else the service instance's.
+func asService(label string, raw any) (service, bool) {
+	fields, ok := raw.(map[string]any)
+	if !ok {
+		return service{label: label}, false
+	}
+	field := func(name string) string { s, _ := fields[name].(string); return s }
+	s := service{label: label + " " + field("label"), kind: field("type"),
+		name: cmp.Or(field("name"), field("binding_name"), field("instance_name"), joinPath("", label))}
+	tags, _ := fields["tags"].([]any)
+	for _, tag := range tags {
+		if text, ok := tag.(string); ok {
+			s.tags = append(s.tags, text)
+		}
+	}
+	if fields["credentials"] == nil {
+		return s, true
+	}
+	s.credentials, ok = fields["credentials"].(map[string]any)
+	return s, ok
+}
+
+// hideContent turns an error of encoding/json, which quotes what it could not read, into one that does not.
 func hideContent(source string, err error) error {
 	var syntax *json.SyntaxError
 	var form *json.UnmarshalTypeError
@@ -86,7 +197,7 @@ func hideContent(source string, err error) error {
 	case errors.As(err, &path):
 		return fmt.Errorf("%s cannot be read: %w", source, path.Err)
 	}
-	return fmt.Errorf("%s is JSON, but its services have not the form that the platform gives them", source)
+	return fmt.Errorf("%s is JSON, but its services do not have the form that the platform gives them", source)
 }
 
 // jsonKind keeps only the first word of UnmarshalTypeError.Value: "number 12" quotes the number.
@@ -95,11 +206,16 @@ func jsonKind(value string) string {
 	return kind
 }
 
+// platformFiles are written by the platform beside the credentials, and are none.
+//
+// Source: Cloud Foundry's RFC-0030.
+var platformFiles = []string{"name", "binding-name", "instance-name", "instance-guid", "binding-guid", "label", "plan", "tags", "type", "provider", "volume-mounts", "syslog-drain-url"}
+
 // mountedServices reads bindings as Kubernetes mounts them: a folder a binding, a file a key, with symbolic links and hidden
 // entries ("..data") that take part in updating the mount and are not bindings or keys.
 //
-// Source: servicebinding.io, "Workload Projection"; Cloud Foundry's RFC-0030 for the metadata beside the credentials.
-func mountedServices(root string) ([]cfenv.Service, error) {
+// Source: servicebinding.io, "Workload Projection".
+func mountedServices(root string) ([]service, error) {
 	folders, err := visibleEntries(root, true)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil // set for every app with the feature, bindings or not
@@ -107,31 +223,31 @@ func mountedServices(root string) ([]cfenv.Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	var services []cfenv.Service
+	var services []service
 	for _, folder := range folders {
 		files, err := visibleEntries(folder, false)
 		if err != nil {
 			return nil, err
 		}
-		service := cfenv.Service{Name: filepath.Base(folder), Credentials: map[string]any{}}
+		s := service{name: filepath.Base(folder), credentials: map[string]any{}}
 		for _, file := range files {
-			data, err := os.ReadFile(file)
+			data, err := readRegular(file)
 			if err != nil {
 				return nil, err
 			}
 			text := strings.TrimRight(string(data), "\r\n")
-			switch key := filepath.Base(file); key {
-			case "type":
-				service.Label = text
-			case "tags":
-				if json.Unmarshal(data, &service.Tags) != nil {
-					service.Tags = strings.Split(text, ",")
+			switch key := filepath.Base(file); {
+			case key == "type" || key == "label":
+				s.label += " " + text
+			case key == "tags":
+				if json.Unmarshal(data, &s.tags) != nil {
+					s.tags = strings.Split(text, ",")
 				}
-			default:
-				service.Credentials[key] = text
+			case !slices.Contains(platformFiles, key):
+				s.credentials[key] = text
 			}
 		}
-		services = append(services, service)
+		services = append(services, s)
 	}
 	return services, nil
 }
@@ -180,7 +296,7 @@ func FromDocument(name string, document []byte) (map[string]string, error) {
 	case answer.System != nil:
 		env["VCAP_SERVICES"] = string(answer.System["VCAP_SERVICES"])
 		for key, value := range answer.Environment {
-			if text, ok := asText(value); ok {
+			if text := asText(value); text != "" {
 				env[key] = text
 			}
 		}

@@ -2,6 +2,7 @@
 package launch
 
 import (
+	"cmp"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
@@ -17,23 +18,36 @@ import (
 
 // Plan is what an app is given, and why.
 type Plan struct {
-	Databases []Database // sorted by name
+	Databases []Database // sorted by service
+	Others    []string   // bound services that hold no Postgres database
 	Mode      sslmode.Mode
 	Decider   *Database // the database that Mode, and the client certificate, are taken from; nil where there is none
 	Warnings  []string  // each one line, for whoever stages the app
+	Losses    []string  // each one line, for the log of every start: which database gets less than its binding would
 
-	env   map[string]string
-	store truststore.Store
+	env     map[string]string
+	store   truststore.Store
+	staging bool // what a later binding can still mend is a warning
 }
 
 // Database is a bound database with what was decided for it.
 type Database struct {
 	binding.Binding
+	Main   bool // it decides for its service
 	Mode   sslmode.Mode
 	Source string // the rule that Mode comes from, as people read it
 	Trust  Trust
 
 	clientCert, clientKey []byte // PEM; nil where the credentials hold none
+}
+
+// writes is the strictest mode that the binding writes down, and None where it is only inferred or is the owner's default.
+func (db Database) writes() sslmode.Mode {
+	strictest := sslmode.None
+	for _, asked := range db.Asked {
+		strictest = max(strictest, asked.Mode)
+	}
+	return strictest
 }
 
 // Trust is whom to believe that the database is the database.
@@ -44,57 +58,175 @@ type Trust struct {
 	Why      string
 }
 
-// Decide makes the plan. An error is one line that names the service and holds no secret; whoever gets it must not start the app.
+// narrowness orders trust: its own CAs only, those of RDS, everyone.
+func (t Trust) narrowness() int {
+	switch {
+	case t.Everyone:
+		return 0
+	case len(t.Own) == 0:
+		return 1
+	}
+	return 2
+}
+
+// Decide makes the plan of a launch. An error is one line that names the service and holds no secret; whoever gets it must not start the
+// app.
 //
 // The rules stand in the order in which they count: the README's "Which mode" and "Whom to trust".
-func Decide(env map[string]string, bindings []binding.Binding, store truststore.Store) (*Plan, error) {
-	plan := &Plan{env: env, store: store}
+func Decide(env map[string]string, found binding.Found, store truststore.Store) (*Plan, error) {
+	return makePlan(&Plan{env: env, store: store}, found)
+}
+
+// Foresee makes the plan that a launch with the same bindings would make. What may still change before a launch becomes a warning: a
+// reference that the platform resolves, a service that is bound later, a file in the container.
+func Foresee(env map[string]string, found binding.Found, store truststore.Store) (*Plan, error) {
+	return makePlan(&Plan{env: env, store: store, staging: true}, found)
+}
+
+func makePlan(p *Plan, found binding.Found) (*Plan, error) {
+	p.Others = found.Others
+	for _, name := range found.Unresolved {
+		if err := p.atLaunch(fmt.Errorf("%s: the credentials were not resolved by the platform: they still are a reference to CredHub", name)); err != nil {
+			return nil, err
+		}
+	}
 	fallback := sslmode.None
-	if value := env["POSTGRES_SSL_MODE"]; value != "" {
+	if value := p.env["POSTGRES_SSL_MODE"]; value != "" {
 		var err error
 		if fallback, err = sslmode.Parse(value); err != nil {
 			return nil, fmt.Errorf("POSTGRES_SSL_MODE: %w", err)
 		}
 	}
-	for _, b := range bindings {
-		db, err := plan.decideDatabase(b, fallback)
+	for _, b := range found.Databases {
+		db, err := p.decideDatabase(b, found.CAs, fallback)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", b.Name, err)
+			return nil, fmt.Errorf("%s: %w", b.Title(), err)
 		}
-		plan.Databases = append(plan.Databases, db)
+		p.Databases = append(p.Databases, db)
 	}
-	if err := plan.chooseDecider(); err != nil {
+	p.chooseMains()
+	if err := p.chooseDecider(fallback); err != nil {
 		return nil, err
 	}
-	plan.warnOfOwner()
-	return plan, nil
+	if len(p.Databases) == 0 && fallback != sslmode.None {
+		p.Mode = fallback
+		p.warn("POSTGRES_SSL_MODE=%s is exported, but no bound service holds a Postgres database", fallback)
+	}
+	p.warnOfOwner()
+	return p, nil
+}
+
+// atLaunch returns the error at a launch. At staging it is a warning.
+func (p *Plan) atLaunch(err error) error {
+	if p.staging {
+		p.warn("%s; as it is, the app would not start", err)
+		return nil
+	}
+	return err
 }
 
 func (p *Plan) warn(format string, args ...any) {
 	p.Warnings = append(p.Warnings, fmt.Sprintf(format, args...))
 }
 
-func (p *Plan) decideDatabase(b binding.Binding, fallback sslmode.Mode) (Database, error) {
+func (p *Plan) decideDatabase(b binding.Binding, cas []binding.Credential, fallback sslmode.Mode) (Database, error) {
 	db := Database{Binding: b}
-	var err error
-	switch {
-	case b.SSLMode != "":
-		if db.Mode, err = sslmode.Parse(b.SSLMode); err != nil {
-			return db, fmt.Errorf("%s: %w", b.ModeSource, err)
+	if b.CA.Missing {
+		missing := fmt.Errorf("credential %s names a file that is not in this container; put the certificate itself there, in PEM", b.CA.Key)
+		if err := p.atLaunch(missing); err != nil {
+			return db, err
 		}
-		db.Source = b.ModeSource
-	case fallback != sslmode.None:
-		db.Mode, db.Source = fallback, "POSTGRES_SSL_MODE"
-	case p.knowsAll(b.Hosts):
-		db.Mode, db.Source = sslmode.VerifyFull, "the default for RDS, whose CA is on board"
-	default:
-		db.Source = "the binding names none, and the host is no RDS endpoint whose CA is on board"
+		b.CA = binding.Credential{}
+	}
+	if b.CA.Key == "" && b.System == "" && !slices.ContainsFunc(b.Hosts, isRDS) {
+		b.CA = joinCAs(cas)
+	}
+	var err error
+	if db.Mode, db.Source, err = p.mode(b, fallback); err != nil {
+		return db, err
 	}
 	if db.Trust, err = p.trust(b); err != nil {
 		return db, err
 	}
-	db.clientCert, db.clientKey, err = clientCertificate(b)
+	db.clientCert, db.clientKey, err = p.clientCertificate(b)
 	return db, err
+}
+
+// joinCAs makes one credential of the CAs of services that are tagged postgres-ssl-ca.
+func joinCAs(cas []binding.Credential) binding.Credential {
+	var all binding.Credential
+	var keys, texts []string
+	for _, ca := range cas {
+		all.Missing = all.Missing || ca.Missing
+		keys, texts = append(keys, ca.Key), append(texts, string(ca.Value))
+	}
+	all.Key, all.Value = strings.Join(keys, " and "), binding.Secret(strings.Join(texts, "\n"))
+	return all
+}
+
+func isRDS(host string) bool { _, ok := rds.Parse(host); return ok }
+
+// mode applies the rules for one database.
+func (p *Plan) mode(b binding.Binding, fallback sslmode.Mode) (sslmode.Mode, string, error) {
+	switch asked, err := p.settle(b, fallback); {
+	case err != nil:
+		return sslmode.None, "", err
+	case asked.Mode != sslmode.None:
+		return asked.Mode, asked.Place, nil
+	case fallback != sslmode.None:
+		return fallback, "POSTGRES_SSL_MODE", nil
+	case p.knowsAll(b.Primaries()):
+		return sslmode.VerifyFull, "the default for RDS, whose CA is on board", nil
+	case b.CA.Key != "":
+		return sslmode.VerifyCA, "the default for a CA of its own, " + caPlace(b.CA), nil
+	case b.AsksTLS != "":
+		return sslmode.Require, b.AsksTLS + ", which asks for TLS", nil
+	}
+	return sslmode.None, "the binding names none, and the host is no RDS endpoint whose CA is on board", nil
+}
+
+// settle finds the one mode that a binding writes. Where it contradicts itself, the app uses whichever it likes: that is an error, unless
+// the owner's POSTGRES_SSL_MODE is at least as strict as all of them.
+func (p *Plan) settle(b binding.Binding, fallback sslmode.Mode) (binding.Asked, error) {
+	asked := b.Asked
+	if b.System != "" {
+		// libpq's manual, "sslrootcert": system goes with verify-full only.
+		asked = append(slices.Clone(asked), binding.Asked{Mode: sslmode.VerifyFull, Place: b.System + " (sslrootcert=system)", By: binding.ByKey})
+	}
+	if len(asked) == 0 {
+		return binding.Asked{}, nil
+	}
+	strictest := slices.MaxFunc(asked, func(a, b binding.Asked) int { return cmp.Compare(a.Mode, b.Mode) })
+	first := asked[0]
+	for _, a := range asked {
+		if a.By < first.By {
+			first = a // a key says it more plainly than a string
+		}
+	}
+	for _, a := range asked {
+		contradicts := a.Mode < strictest.Mode && (a.By != binding.ByString || strictest.By == binding.ByKey) ||
+			first.By == binding.ByKey && a.Mode != first.Mode
+		switch {
+		case a.Mode == strictest.Mode && !contradicts:
+		case fallback >= strictest.Mode:
+			p.warn("%s: %s says %s, and %s says %s; POSTGRES_SSL_MODE=%s settles it, but a driver that reads the binding itself may not obey",
+				b.Title(), strictest.Place, strictest.Mode, a.Place, a.Mode, fallback)
+			return binding.Asked{Mode: fallback, Place: "POSTGRES_SSL_MODE, which settles a contradiction"}, nil
+		case contradicts:
+			other := strictest
+			if a.Mode == strictest.Mode {
+				other = first
+			}
+			return binding.Asked{}, fmt.Errorf("%s asks for %s, but %s for %s; make them agree, or set POSTGRES_SSL_MODE=%s",
+				other.Place, other.Mode, a.Place, a.Mode, strictest.Mode)
+		default:
+			p.warn("%s: %s asks for %s, and %s for %s; the stricter holds", b.Title(), strictest.Place, strictest.Mode, a.Place, a.Mode)
+		}
+	}
+	if first.Mode == strictest.Mode {
+		return first, nil
+	}
+	return strictest, nil
 }
 
 // knowsAll says whether every host is an RDS endpoint whose CA is on board.
@@ -121,18 +253,28 @@ func (p *Plan) trust(b binding.Binding) (Trust, error) {
 	if b.CA.Key != "" {
 		certs, repaired, err := truststore.ParseCredential(string(b.CA.Value))
 		if err != nil {
-			return Trust{}, fmt.Errorf("credential %s: %w", b.CA.Key, err)
+			return Trust{}, fmt.Errorf("%s: %w", caPlace(b.CA), err)
 		}
 		if repaired {
-			p.warn(`%s: credential %s holds the two characters \n where line ends should be; they were repaired, mend the binding`, b.Name, b.CA.Key)
+			p.warn(`%s: %s holds the two characters \n where line ends should be; they were repaired, mend the binding`, b.Title(), caPlace(b.CA))
 		}
-		return Trust{Own: certs, Why: "credential " + b.CA.Key}, nil
+		return Trust{Own: certs, Why: caPlace(b.CA)}, nil
 	}
+	if b.System != "" {
+		return Trust{Everyone: true, Why: "sslrootcert=system"}, nil
+	}
+	more, key := moreCAs(b)
 	var t Trust
 	var why []string
-	for _, host := range b.Hosts {
-		sets, reason := p.trustHost(b.Name, host)
-		if sets == nil {
+	for i, host := range b.Hosts {
+		sets, reason := p.trustHost(b.Title(), host)
+		switch replica := i >= len(b.Hosts)-b.Replicas; {
+		case sets == nil && more != nil:
+			return Trust{Own: more, Why: key}, nil
+		case sets == nil && replica && len(t.Sets) > 0:
+			p.warn("%s: the replica %s is not RDS; it is verified by the CAs of the main host, and may refuse", b.Title(), host)
+			continue
+		case sets == nil:
 			return p.trustEveryone(reason), nil
 		}
 		for _, set := range sets {
@@ -144,11 +286,38 @@ func (p *Plan) trust(b binding.Binding) (Trust, error) {
 			why = append(why, reason)
 		}
 	}
-	if len(b.Hosts) == 0 {
+	if more != nil {
+		t.Own, why = more, append(why, key)
+	}
+	if len(b.Hosts) == 0 && more == nil {
 		return p.trustEveryone("the binding names no host"), nil
 	}
 	t.Why = strings.Join(why, ", ")
 	return t, nil
+}
+
+func caPlace(ca binding.Credential) string {
+	if strings.Contains(ca.Key, ", credential ") {
+		return ca.Key // of a service that is tagged postgres-ssl-ca
+	}
+	return "credential " + ca.Key
+}
+
+// moreCAs reads the certificates under keys that are not well-known, and passes over what is no CA.
+func moreCAs(b binding.Binding) (certs []*x509.Certificate, why string) {
+	for _, ca := range b.MoreCAs {
+		parsed, _, err := truststore.ParseCredential(string(ca.Value))
+		if err != nil {
+			continue
+		}
+		for _, c := range parsed {
+			if !slices.ContainsFunc(certs, c.Equal) {
+				certs = append(certs, c)
+			}
+		}
+		why = cmp.Or(why, "credential "+ca.Key)
+	}
+	return certs, why
 }
 
 // trustHost returns the sets that an RDS endpoint needs, and nil if the host is none, or of a partition that is not on board.
@@ -186,13 +355,15 @@ func (p *Plan) trustEveryone(why string) Trust {
 	return t
 }
 
-// clientCertificate reads sslcert and sslkey of the credentials, and refuses a pair that does not belong together.
-func clientCertificate(b binding.Binding) (cert, key []byte, err error) {
+// clientCertificate reads sslcert and sslkey of the credentials, and refuses a pair that does not belong together. A certificate without
+// a key is no client's: SAP's postgresql-db puts the server's into sslcert.
+func (p *Plan) clientCertificate(b binding.Binding) (cert, key []byte, err error) {
 	switch {
 	case b.ClientCert.Key == "" && b.ClientKey.Key == "":
 		return nil, nil, nil
 	case b.ClientKey.Key == "":
-		return nil, nil, fmt.Errorf("credential %s is a client certificate, but its key is missing: add sslkey", b.ClientCert.Key)
+		p.warn("%s: credential %s is not handed out as a client certificate: its key is missing", b.Title(), b.ClientCert.Key)
+		return nil, nil, nil
 	case b.ClientCert.Key == "":
 		return nil, nil, fmt.Errorf("credential %s is a client key, but its certificate is missing: add sslcert", b.ClientKey.Key)
 	}
@@ -216,35 +387,115 @@ func repairPEM(s binding.Secret) []byte {
 	return []byte(text + "\n")
 }
 
-// chooseDecider finds the database whose mode holds for the app: an environment has room for one.
-func (p *Plan) chooseDecider() error {
-	candidates := p.Databases
-	if name := p.env["POSTGRES_SSL_SERVICE"]; name != "" && len(candidates) > 0 {
-		candidates = slices.DeleteFunc(slices.Clone(candidates), func(db Database) bool { return db.Name != name })
-		if len(candidates) == 0 {
-			return fmt.Errorf("POSTGRES_SSL_SERVICE names no bound Postgres database; bound are: %s", p.listModes(p.Databases))
+// chooseMains finds the main database of each service: the one under well-known keys; of several the one that asks for most, in writing,
+// and trusts the fewest; then the first. So another string in a binding never lowers a mode and never widens trust.
+func (p *Plan) chooseMains() {
+	for i := 0; i < len(p.Databases); {
+		end := i
+		for end < len(p.Databases) && p.Databases[end].Name == p.Databases[i].Name {
+			end++
 		}
-	} else if tagged := slices.DeleteFunc(slices.Clone(candidates), func(db Database) bool { return !db.Tagged("stratos") }); len(tagged) > 0 {
+		main := slices.MaxFunc(p.Databases[i:end], func(a, b Database) int {
+			return cmp.Or(compareBool(a.WellKnown, b.WellKnown), cmp.Compare(a.Mode, b.Mode),
+				compareBool(a.writes() != sslmode.None, b.writes() != sslmode.None), cmp.Compare(a.Trust.narrowness(), b.Trust.narrowness()))
+		})
+		for ; i < end; i++ {
+			if p.Databases[i].Path == main.Path {
+				p.Databases[i].Main, p.Databases[i].Path = true, ""
+			}
+		}
+	}
+}
+
+func compareBool(a, b bool) int {
+	switch {
+	case a && !b:
+		return 1
+	case b && !a:
+		return -1
+	}
+	return 0
+}
+
+// chooseDecider finds the database whose mode holds for the app: an environment has room for one.
+func (p *Plan) chooseDecider(fallback sslmode.Mode) error {
+	var candidates []*Database
+	for i := range p.Databases {
+		if p.Databases[i].Main {
+			candidates = append(candidates, &p.Databases[i])
+		}
+	}
+	name := p.env["POSTGRES_SSL_SERVICE"]
+	chosen := narrow(candidates, func(db *Database) bool { return name != "" && db.Name == name })
+	tagged := narrow(candidates, func(db *Database) bool { return db.Tagged("stratos") })
+	switch {
+	case name != "" && len(chosen) == 0:
+		if err := p.atLaunch(fmt.Errorf("POSTGRES_SSL_SERVICE names no bound Postgres database; bound are: %s", cmp.Or(listModes(candidates), "none"))); err != nil {
+			return err
+		}
+		if len(tagged) > 0 {
+			candidates = tagged
+		}
+	case name != "":
+		candidates = chosen
+	case len(tagged) > 0:
 		candidates = tagged
 	}
-	for i := range candidates {
-		if candidates[i].Mode != candidates[0].Mode || string(candidates[i].clientCert) != string(candidates[0].clientCert) {
-			return fmt.Errorf("the bound databases ask for different things: %s; set POSTGRES_SSL_SERVICE to the name of the one that decides, or tag it stratos", p.listModes(candidates))
+	if len(candidates) == 0 {
+		return nil
+	}
+	for _, db := range candidates {
+		if db.Mode != candidates[0].Mode || string(db.clientCert) != string(candidates[0].clientCert) {
+			return fmt.Errorf("the bound databases ask for different things: %s; set POSTGRES_SSL_SERVICE to the name of the one that decides, or tag it stratos", listModes(candidates))
 		}
 	}
-	if len(candidates) > 0 {
-		p.Decider, p.Mode = &candidates[0], candidates[0].Mode
+	p.Decider, p.Mode = candidates[0], candidates[0].Mode
+	return p.compareOthers(fallback, len(chosen) > 0)
+}
+
+// compareOthers looks at the databases that get less than their own mode. One that writes its mode stops the app, unless the owner
+// chose the decider by name.
+func (p *Plan) compareOthers(fallback sslmode.Mode, ownersChoice bool) error {
+	for i := range p.Databases {
+		db := &p.Databases[i]
+		if db.Mode <= p.Mode || !db.Mode.Encrypts() {
+			continue // below require, nobody is promised anything
+		}
+		written := db.writes() > p.Mode
+		sameService := db.Name == p.Decider.Name
+		switch {
+		case written && fallback >= db.Mode:
+			// The owner's default is as strict as the strictest: it may hold for all.
+			p.Mode, p.Decider.Mode, p.Decider.Source = fallback, fallback, "POSTGRES_SSL_MODE, which settles a contradiction"
+		case written && sameService:
+			return fmt.Errorf("%s asks for %s, but %s for %s, and one mode holds for both; make them agree, or set POSTGRES_SSL_MODE=%s",
+				p.Decider.Title(), modeName(p.Mode), db.Title(), db.Mode, db.Mode)
+		case written && !ownersChoice:
+			return fmt.Errorf("%s decides with %s, but %s asks for %s; set POSTGRES_SSL_SERVICE to the name of the one that decides",
+				p.Decider.Title(), modeName(p.Mode), db.Title(), db.Mode)
+		case db.Main:
+			p.Losses = append(p.Losses, fmt.Sprintf("%s decides with %s; %s gets no more than that, though it would get %s by %s",
+				p.Decider.Title(), modeName(p.Mode), db.Title(), db.Mode, db.Source))
+		}
 	}
+	p.Warnings = append(p.Warnings, p.Losses...)
 	return nil
 }
 
-func (p *Plan) listModes(databases []Database) string {
+func narrow(databases []*Database, keep func(*Database) bool) []*Database {
+	var kept []*Database
+	for _, db := range databases {
+		if keep(db) {
+			kept = append(kept, db)
+		}
+	}
+	return kept
+}
+
+func listModes(databases []*Database) string {
 	var modes []string
 	for _, db := range databases {
-		mode := db.Mode.String()
-		if db.Mode == sslmode.None {
-			mode = "no mode"
-		}
+		mode := modeName(db.Mode)
 		if db.clientCert != nil {
 			mode += " with a client certificate"
 		}
@@ -253,7 +504,9 @@ func (p *Plan) listModes(databases []Database) string {
 	return strings.Join(modes, ", ")
 }
 
-// warnOfOwner compares the variables that the app's owner set with what the bindings ask for, and says what Stratos will not read.
+func modeName(mode sslmode.Mode) string { return cmp.Or(mode.String(), "no mode") }
+
+// warnOfOwner compares the variables that the app's owner set with what the bindings ask for.
 func (p *Plan) warnOfOwner() {
 	for _, name := range []string{"DB_SSL_MODE", "PGSSLMODE"} {
 		value := p.env[name]
@@ -264,11 +517,8 @@ func (p *Plan) warnOfOwner() {
 		switch {
 		case err != nil:
 			p.warn("%s is set by the app's owner, and stays, but: %s", name, err)
-		case mode < p.Mode:
-			p.warn("%s=%s is set by the app's owner, and stays; it is weaker than %s, which %s asks for", name, mode, p.Mode, p.Decider.Name)
+		case mode < p.Mode && p.Decider != nil:
+			p.warn("%s=%s is set by the app's owner, and stays; it is weaker than %s, which %s asks for", name, mode, p.Mode, p.Decider.Title())
 		}
-	}
-	if p.env["DB_SSL_MODE"] == "" && p.Mode != sslmode.None && !p.Mode.Stratos() {
-		p.warn("%s asks for %s, which Stratos refuses; DB_SSL_MODE stays unset, and Stratos would connect in plain text", p.Decider.Name, p.Mode)
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/binding"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/truststore"
 )
 
@@ -38,16 +39,24 @@ func store(t testing.TB) truststore.Store {
 }
 
 func db(name, mode string, hosts ...string) binding.Binding {
-	b := binding.Binding{Name: name, Hosts: hosts, SSLMode: mode}
+	b := binding.Binding{Name: name, Hosts: hosts, Ports: make([]string, len(hosts)), WellKnown: true}
 	if mode != "" {
-		b.ModeSource = "credential sslmode"
+		b.Asked = []binding.Asked{asked(mode, "credential sslmode", binding.ByKey)}
 	}
 	return b
 }
 
+func asked(mode, place string, by binding.By) binding.Asked {
+	parsed, err := sslmode.Parse(mode)
+	if err != nil {
+		panic(err)
+	}
+	return binding.Asked{Mode: parsed, Place: place, By: by}
+}
+
 func decide(t testing.TB, env map[string]string, bindings ...binding.Binding) *Plan {
 	t.Helper()
-	plan, err := Decide(env, bindings, store(t))
+	plan, err := Decide(env, binding.Found{Databases: bindings}, store(t))
 	require.NoError(t, err)
 	return plan
 }
@@ -97,20 +106,17 @@ func TestTheRulesForTheModeInTheirOrder(t *testing.T) {
 	}
 }
 
-func TestStratosIsNotGivenAModeThatItRefuses(t *testing.T) {
+func TestStratosIsGivenPreferAndAllowToo(t *testing.T) {
 	for _, mode := range []string{"allow", "prefer"} {
-		plan := decide(t, nil, db("console_db", mode, elsewhere))
-		assert.Equal(t, mode, exported(plan)["PGSSLMODE"])
-		assert.NotContains(t, exported(plan), "DB_SSL_MODE")
-		assert.Equal(t, []string{"console_db asks for " + mode + ", which Stratos refuses; DB_SSL_MODE stays unset, and Stratos would connect in plain text"}, plan.Warnings)
+		vars := exported(decide(t, nil, db("console_db", mode, elsewhere)))
+		assert.Equal(t, mode, vars["PGSSLMODE"])
+		assert.Equal(t, mode, vars["DB_SSL_MODE"], "it refuses to start, and does not connect in plain text")
 	}
 }
 
-func TestAnUnknownModeIsAnErrorThatNamesItsPlace(t *testing.T) {
-	_, err := Decide(nil, []binding.Binding{db("console_db", "verify-caa", oregon)}, store(t))
-	assert.EqualError(t, err, `console_db: credential sslmode: sslmode "verify-caa" is not one of disable, allow, prefer, require, verify-ca, verify-full; did you mean verify-ca?`)
-	_, err = Decide(map[string]string{"POSTGRES_SSL_MODE": "on"}, nil, store(t))
-	assert.ErrorContains(t, err, `POSTGRES_SSL_MODE: sslmode "on" is not one of`)
+func TestAnOwnersDefaultThatIsNoModeIsAnError(t *testing.T) {
+	_, err := Decide(map[string]string{"POSTGRES_SSL_MODE": "on"}, binding.Found{}, store(t))
+	assert.ErrorContains(t, err, `POSTGRES_SSL_MODE: sslmode (not shown, it does not look like a mode) is not one of`)
 }
 
 func TestWhichOfSeveralDatabasesDecides(t *testing.T) {
@@ -128,13 +134,13 @@ func TestWhichOfSeveralDatabasesDecides(t *testing.T) {
 		"else they agree":                    {nil, []binding.Binding{db("a", "require", elsewhere), db("b", "require", oregon)}, "require", ""},
 		"else it is an error":                {nil, []binding.Binding{db("a", "require", elsewhere), db("b", "", oregon)}, "", "the bound databases ask for different things: a (require), b (verify-full); set POSTGRES_SSL_SERVICE to the name of the one that decides, or tag it stratos"},
 		"no mode is not the same as one":     {nil, []binding.Binding{db("a", "", elsewhere), db("b", "", oregon)}, "", "the bound databases ask for different things: a (no mode), b (verify-full); set POSTGRES_SSL_SERVICE to the name of the one that decides, or tag it stratos"},
-		"two tagged stratos must agree":      {nil, []binding.Binding{tagged, {Name: "z", Tags: []string{"stratos"}, Hosts: []string{oregon}, SSLMode: "require", ModeSource: "credential sslmode"}}, "", "console_db (verify-full), z (require)"},
+		"two tagged stratos must agree":      {nil, []binding.Binding{tagged, {Name: "z", Tags: []string{"stratos"}, Hosts: []string{oregon}, Asked: []binding.Asked{asked("require", "credential sslmode", binding.ByKey)}}}, "", "console_db (verify-full), z (require)"},
 		"a name that nothing has":            {map[string]string{"POSTGRES_SSL_SERVICE": "nobody"}, []binding.Binding{other, tagged}, "", "POSTGRES_SSL_SERVICE names no bound Postgres database; bound are: audit_db (require), console_db (verify-full)"},
-		"a name, but nothing is bound yet":   {map[string]string{"POSTGRES_SSL_SERVICE": "nobody"}, nil, "", ""},
+		"a name, but nothing is bound":       {map[string]string{"POSTGRES_SSL_SERVICE": "nobody"}, nil, "", "POSTGRES_SSL_SERVICE names no bound Postgres database; bound are: none"},
 		"Stratos looks for the tag as it is": {nil, []binding.Binding{db("a", "require", elsewhere), {Name: "b", Tags: []string{"Stratos"}, Hosts: []string{oregon}}}, "", "ask for different things"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			plan, err := Decide(test.env, test.bindings, store(t))
+			plan, err := Decide(test.env, binding.Found{Databases: test.bindings}, store(t))
 			if test.wrong != "" {
 				require.ErrorContains(t, err, test.wrong)
 				return
@@ -172,9 +178,9 @@ func TestTheOwnersWordStaysEachOnItsOwn(t *testing.T) {
 func TestAnOwnersModeThatIsWeakerGetsAWarningThatNamesBoth(t *testing.T) {
 	plan := decide(t, map[string]string{"DB_SSL_MODE": "require", "PGSSLMODE": "verify-full"}, db("console_db", "verify-ca", oregon))
 	assert.Equal(t, []string{"DB_SSL_MODE=require is set by the app's owner, and stays; it is weaker than verify-ca, which console_db asks for"}, plan.Warnings)
-	plan = decide(t, map[string]string{"PGSSLMODE": "on"}, db("console_db", "verify-ca", oregon))
+	plan = decide(t, map[string]string{"PGSSLMODE": "verifyfulll"}, db("console_db", "verify-ca", oregon))
 	require.Len(t, plan.Warnings, 1)
-	assert.Contains(t, plan.Warnings[0], `PGSSLMODE is set by the app's owner, and stays, but: sslmode "on" is not one of`)
+	assert.Contains(t, plan.Warnings[0], `PGSSLMODE is set by the app's owner, and stays, but: sslmode "verifyfulll" is not one of`)
 }
 
 func TestWhomToTrust(t *testing.T) {
@@ -302,7 +308,6 @@ func TestABadCAOrClientCertificateIsAnErrorThatNamesServiceAndKey(t *testing.T) 
 		want          string
 	}{
 		"a CA that is none":        {ca: binding.Credential{Key: "cacrt", Value: "s3cr3t"}, want: "db: credential cacrt: is neither PEM nor base64 of PEM"},
-		"a certificate, no key":    {cert: cert, want: "db: credential sslcert is a client certificate, but its key is missing: add sslkey"},
 		"a key, no certificate":    {key: key, want: "db: credential sslkey is a client key, but its certificate is missing: add sslcert"},
 		"a key of somebody else":   {cert: cert, key: otherKey, want: "db: credentials sslcert and sslkey do not belong together"},
 		"a certificate that is no": {cert: binding.Credential{Key: "sslcert", Value: "s3cr3t"}, key: key, want: "db: credential sslcert is not a certificate in PEM"},
@@ -311,7 +316,7 @@ func TestABadCAOrClientCertificateIsAnErrorThatNamesServiceAndKey(t *testing.T) 
 		t.Run(name, func(t *testing.T) {
 			b := db("db", "verify-full", oregon)
 			b.CA, b.ClientCert, b.ClientKey = test.ca, test.cert, test.key
-			_, err := Decide(nil, []binding.Binding{b}, store(t))
+			_, err := Decide(nil, binding.Found{Databases: []binding.Binding{b}}, store(t))
 			require.ErrorContains(t, err, test.want)
 			assert.NotContains(t, err.Error(), "s3cr3t")
 			assert.NotContains(t, err.Error(), "-----")
@@ -335,7 +340,7 @@ func TestACAThatWasCopiedCarelesslyIsRepairedWithAWarning(t *testing.T) {
 func TestDatabasesWithDifferentClientCertificatesNeedAnOwnersWord(t *testing.T) {
 	a, b := db("a", "require", elsewhere), db("b", "require", elsewhere)
 	a.ClientCert, a.ClientKey = clientPair(t)
-	_, err := Decide(nil, []binding.Binding{a, b}, store(t))
+	_, err := Decide(nil, binding.Found{Databases: []binding.Binding{a, b}}, store(t))
 	require.ErrorContains(t, err, "a (require with a client certificate), b (require)")
 	plan := decide(t, map[string]string{"POSTGRES_SSL_SERVICE": "a"}, a, b)
 	cert, _ := plan.ClientCertificate()

@@ -40,7 +40,7 @@ func (p *Plan) Variables(files Files) []Variable {
 		}
 		vars = append(vars, v)
 	}
-	if mode := p.Mode; p.env["DB_SSL_MODE"] != "" || mode.Stratos() {
+	if mode := p.Mode; p.env["DB_SSL_MODE"] != "" || mode != sslmode.None {
 		give("DB_SSL_MODE", mode.String(), p.modeSource())
 	}
 	if p.env["PGSSLMODE"] != "" || p.Mode != sslmode.None {
@@ -65,9 +65,9 @@ func (p *Plan) Variables(files Files) []Variable {
 
 func (p *Plan) modeSource() string {
 	if p.Decider == nil {
-		return ""
+		return "from POSTGRES_SSL_MODE"
 	}
-	return p.Decider.Name + ", from " + p.Decider.Source
+	return p.Decider.Title() + ", from " + p.Decider.Source
 }
 
 // certDirs adds the folders of trusted CAs to what SSL_CERT_DIR was, or to the stack's own folder, which it would replace.
@@ -119,7 +119,13 @@ func erlangFlags(owners, file string) string {
 // TrustAll is the trust of all bound databases together, which is what a variable with room for one file gets.
 func (p *Plan) TrustAll() Trust {
 	var all Trust
+	if len(p.Databases) == 0 && p.Mode != sslmode.None {
+		return p.trustEveryone("no database was found")
+	}
 	for _, db := range p.Databases {
+		if !db.Main {
+			continue // it must not widen the trust of its service
+		}
 		for _, set := range db.Trust.Sets {
 			if !slices.Contains(all.Sets, set) {
 				all.Sets = append(all.Sets, set)
@@ -139,9 +145,7 @@ func (p *Plan) TrustAll() Trust {
 // sslmode=require into verify-ca (libpq's manual, "libpq-ssl", on backward compatibility), so it is given only where each mode
 // in force verifies.
 func (p *Plan) HandsOutRoot() bool {
-	stratos := p.inForce("DB_SSL_MODE")
-	return len(p.Databases) > 0 && p.inForce("PGSSLMODE").Verifies() &&
-		(stratos.Verifies() || p.env["DB_SSL_MODE"] == "" && stratos == sslmode.None)
+	return p.inForce("PGSSLMODE").Verifies() && p.inForce("DB_SSL_MODE").Verifies()
 }
 
 // inForce returns the mode that the variable will hold: the owner's, else the plan's; None where it is unset or makes no sense.
@@ -149,9 +153,6 @@ func (p *Plan) inForce(name string) sslmode.Mode {
 	if own := p.env[name]; own != "" {
 		mode, _ := sslmode.Parse(own)
 		return mode
-	}
-	if name == "DB_SSL_MODE" && !p.Mode.Stratos() {
-		return sslmode.None
 	}
 	return p.Mode
 }

@@ -43,16 +43,39 @@ func (m Mode) Stratos() bool {
 	return m == Disable || m == Require || m == VerifyCA || m == VerifyFull
 }
 
-// Parse reads a mode as people write it: upper case and "_" for "-" are forgiven, nothing else.
+// Parse reads a mode as people write it. Upper case, "_" for "-", a missing "-" and blanks around are forgiven, nothing else.
 // An unknown value gives an *UnknownError.
 func Parse(s string) (Mode, error) {
-	folded := strings.ReplaceAll(strings.ToLower(s), "_", "-")
-	for _, m := range All() {
-		if folded == m.String() {
-			return m, nil
+	if folded := normal(s); len(folded) <= len("verify-full") {
+		for _, m := range All() {
+			if folded == m.String() || folded == strings.ReplaceAll(m.String(), "-", "") {
+				return m, nil
+			}
 		}
 	}
 	return None, &UnknownError{Value: s}
+}
+
+// normal forgives case, "_" and blanks around. Letters of other alphabets stay as they are.
+func normal(s string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r == '_':
+			return '-'
+		case 'A' <= r && r <= 'Z':
+			return r + 'a' - 'A'
+		}
+		return r
+	}, strings.TrimSpace(s))
+}
+
+// slip is how many letters a slip of the pen may differ in. What differs in more may be a secret in the wrong field.
+const slip = 2
+
+// Resembles says whether a text is a mode, or a slip of the pen for one.
+func Resembles(s string) bool {
+	_, letters := nearest(s)
+	return letters <= slip
 }
 
 // UnknownError says that a value is not an sslmode, which six there are, and which was probably meant.
@@ -63,33 +86,41 @@ func (e *UnknownError) Error() string {
 		e.shown(), strings.Join(names[1:], ", "), e.Nearest())
 }
 
-// shown quotes a value that may be a slip of the pen. Anything longer, or with characters that no slip would have,
-// might be a secret in the wrong field, and stays unsaid.
+// shown quotes a slip of the pen. Anything else might be a secret in the wrong field, and stays unsaid.
 func (e *UnknownError) shown() string {
-	const longest = 20
-	slip := len(e.Value) <= longest && strings.IndexFunc(e.Value, func(r rune) bool {
-		return !strings.ContainsRune("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_ 01", r)
-	}) < 0
-	if !slip {
+	plain := strings.Trim(normal(e.Value), "abcdefghijklmnopqrstuvwxyz-01 ") == ""
+	if !plain || !Resembles(e.Value) {
 		return "(not shown, it does not look like a mode)"
 	}
 	return fmt.Sprintf("%q", e.Value)
 }
 
-// Nearest returns the mode that differs in the fewest letters; of several, the strictest, so that advice is never a step down.
+// Nearest returns the mode that was probably meant. What is near to none, such as true, on, ssl or yes, wants TLS, and gets
+// the strictest: advice is never a step down.
 func (e *UnknownError) Nearest() Mode {
-	value := strings.ReplaceAll(strings.ToLower(strings.TrimSpace(e.Value)), "_", "-")
-	const longest = 64 // no mode is near to a longer value, and the distance costs time
-	if len(value) > longest {
-		value = value[:longest]
+	mode, letters := nearest(e.Value)
+	switch {
+	case normal(e.Value) == "ca":
+		return VerifyCA
+	case letters <= slip:
+		return mode
 	}
-	nearest, least := VerifyFull, 1<<30
+	return VerifyFull
+}
+
+// nearest returns the mode that differs in the fewest letters, and in how many; of several, the strictest.
+func nearest(s string) (Mode, int) {
+	value := normal(s)
+	if len(value) > len("verify-full")+slip {
+		return VerifyFull, len(value) // the distance costs time
+	}
+	mode, least := VerifyFull, 1<<30
 	for _, m := range All() {
 		if d := distance(value, m.String()); d <= least {
-			nearest, least = m, d
+			mode, least = m, d
 		}
 	}
-	return nearest
+	return mode, least
 }
 
 // distance is the Levenshtein distance: how many letters to insert, delete or replace to get from a to b.

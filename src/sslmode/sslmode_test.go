@@ -42,8 +42,8 @@ func TestWhatAModePromises(t *testing.T) {
 	}
 }
 
-func TestUpperCaseAndUnderscoreAreForgiven(t *testing.T) {
-	for _, spelling := range []string{"verify-ca", "VERIFY-CA", "verify_ca", "Verify_CA"} {
+func TestUpperCaseUnderscoresBlanksAroundAndAMissingHyphenAreForgiven(t *testing.T) {
+	for _, spelling := range []string{"verify-ca", "VERIFY-CA", "verify_ca", "Verify_CA", "VerifyCA", " verify-ca\n"} {
 		mode, err := Parse(spelling)
 		require.NoError(t, err, spelling)
 		assert.Equal(t, VerifyCA, mode, spelling)
@@ -51,22 +51,31 @@ func TestUpperCaseAndUnderscoreAreForgiven(t *testing.T) {
 }
 
 func TestAnythingElseIsAnErrorThatSuggestsTheNearest(t *testing.T) {
+	const hidden = "(not shown, it does not look like a mode)"
 	for _, test := range []struct{ value, shown, nearest string }{
 		{"verify-caa", `"verify-caa"`, "verify-ca"},
-		{"verifyfull", `"verifyfull"`, "verify-full"},
+		{"verify full", `"verify full"`, "verify-full"},
+		{"verifyidentity", hidden, "verify-full"},
 		{"required", `"required"`, "require"},
-		{" verify-ca", `" verify-ca"`, "verify-ca"},
 		{"disabled", `"disabled"`, "disable"},
-		{"VERIFY_IDENTITY", `"VERIFY_IDENTITY"`, "verify-full"},
-		{"s3cr3t!", "(not shown, it does not look like a mode)", ""},
-		{strings.Repeat("verify", 40), "(not shown, it does not look like a mode)", ""},
-		{"a\nb", "(not shown, it does not look like a mode)", ""},
+		{"true", hidden, "verify-full"},
+		{"on", hidden, "verify-full"},
+		{"ssl", hidden, "verify-full"},
+		{"tls", hidden, "verify-full"},
+		{"enable", hidden, "verify-full"},
+		{"full", hidden, "verify-full"},
+		{"yes", hidden, "verify-full"},
+		{"ca", hidden, "verify-ca"},
+		{"s3cr3t!", hidden, "verify-full"},
+		{"requ1r3d!", hidden, "verify-full"},
+		{strings.Repeat("verify", 40), hidden, "verify-full"},
+		{"a\nb", hidden, "verify-full"},
 	} {
-		t.Run(test.shown, func(t *testing.T) {
+		t.Run(test.value, func(t *testing.T) {
 			_, err := Parse(test.value)
-			require.ErrorContains(t, err, "sslmode "+test.shown+" is not one of disable, allow, prefer, require, verify-ca, verify-full; did you mean "+test.nearest)
+			require.ErrorContains(t, err, "sslmode "+test.shown+" is not one of disable, allow, prefer, require, verify-ca, verify-full; did you mean "+test.nearest+"?")
 			if strings.HasPrefix(test.shown, "(") {
-				assert.NotContains(t, err.Error(), test.value)
+				assert.NotContains(t, strings.TrimSuffix(err.Error(), test.nearest+"?"), test.value+" ")
 			}
 		})
 	}

@@ -2,6 +2,7 @@ package staging
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -25,6 +26,9 @@ func report(log *libbuildpack.Logger, plan *launch.Plan, sets truststore.Sets, n
 		log.Info("nothing is bound yet; what is bound later is put in force at the next start, with no restage")
 	}
 	warnings := plan.Warnings
+	if len(plan.Others) > 0 {
+		log.Info("not Postgres: %s", Printable(strings.Join(plan.Others, ", ")))
+	}
 	for _, db := range plan.Databases {
 		trusted, warning, err := plan.Describe(db, now)
 		if err != nil {
@@ -41,7 +45,10 @@ func report(log *libbuildpack.Logger, plan *launch.Plan, sets truststore.Sets, n
 		if host == "" {
 			host = "none in the credentials"
 		}
-		log.Info("%s", Printable(db.Name))
+		if i := slices.IndexFunc(db.Hosts, isSlipForRDS); i >= 0 {
+			warnings = append(warnings, fmt.Sprintf("%s: the host %s is no RDS endpoint; did you mean %s?", db.Title(), db.Hosts[i], strings.Replace(db.Hosts[i], ".rds.amazon.com", ".rds.amazonaws.com", 1)))
+		}
+		log.Info("%s", Printable(db.Title()))
 		for _, row := range [][2]string{{"host", host}, {"sslmode", mode}, {"trusts", trusted}} {
 			log.Info("  %-8s %s", row[0], Printable(row[1]))
 		}
@@ -68,10 +75,16 @@ func report(log *libbuildpack.Logger, plan *launch.Plan, sets truststore.Sets, n
 	return nil
 }
 
-// Printable makes one line of a text that may come from a binding: names are anybody's, and a log is read in terminals.
+// isSlipForRDS says whether a host ends as RDS endpoints do, but for the "aws" of amazonaws.com. The blog post that many copy from has it
+// so.
+func isSlipForRDS(host string) bool { return strings.HasSuffix(host, ".rds.amazon.com") }
+
+// Printable makes one line of a text that may come from a binding: names are anybody's, and a log is read in terminals. Characters
+// that turn the direction of the text could make a line look like another one.
 func Printable(text string) string {
 	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || 0x80 <= r && r < 0xa0 || r == 0x2028 || r == 0x2029 {
+		if r < ' ' || r == 0x7f || 0x80 <= r && r < 0xa0 || r == 0x2028 || r == 0x2029 ||
+			r == 0x200e || r == 0x200f || 0x202a <= r && r <= 0x202e || 0x2066 <= r && r <= 0x2069 {
 			return '?'
 		}
 		return r

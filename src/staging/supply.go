@@ -50,7 +50,7 @@ func Supply(args []string, env map[string]string, helper string, log io.Writer) 
 	if err := stager.CheckBuildpackValid(); err != nil {
 		return err
 	}
-	bindings, err := binding.Read(env)
+	found, err := binding.Read(env)
 	if err != nil {
 		return err
 	}
@@ -58,7 +58,7 @@ func Supply(args []string, env map[string]string, helper string, log io.Writer) 
 	if err != nil {
 		return err
 	}
-	plan, err := launch.Decide(env, bindings, truststore.NewStore("$DEPS_DIR/"+stager.DepsIdx()+"/trust", sets))
+	plan, err := launch.Foresee(env, found, truststore.NewStore("$DEPS_DIR/"+stager.DepsIdx()+"/trust", sets))
 	if err != nil {
 		return err
 	}

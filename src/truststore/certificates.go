@@ -18,7 +18,9 @@ import (
 
 // Parse reads CA certificates in PEM: one or several, with any text around them, and with Windows line ends.
 // No certificate at all, one that cannot be read, and one that is not a CA are errors; none of them shows the input.
-func Parse(data []byte) ([]*x509.Certificate, error) {
+func Parse(data []byte) ([]*x509.Certificate, error) { return parse(data, isCA) }
+
+func parse(data []byte, accept func(*x509.Certificate) bool) ([]*x509.Certificate, error) {
 	// pem.Decode skips an armour that it cannot read; a certificate that got lost that way must not go unnoticed.
 	blocks := bytes.Count(data, []byte("-----BEGIN"))
 	var certs []*x509.Certificate
@@ -35,7 +37,7 @@ func Parse(data []byte) ([]*x509.Certificate, error) {
 		if err != nil {
 			return nil, fmt.Errorf("certificate %d cannot be read", n)
 		}
-		if !isCA(cert) {
+		if !accept(cert) {
 			return nil, fmt.Errorf("certificate %d (%s) is not a CA", n, CommonName(cert))
 		}
 		certs = append(certs, cert)
@@ -55,7 +57,14 @@ func isCA(cert *x509.Certificate) bool {
 	return cert.BasicConstraintsValid && cert.IsCA || cert.Version == 1 && IsRoot(cert)
 }
 
-// ParseCredential reads the CA certificates of a service credential: PEM as Parse takes it, or base64 of that.
+// isAnchor also takes a self-signed certificate that is no CA. It vouches for itself alone, and libpq and Go accept it as a root:
+// that is how a server's own certificate is pinned.
+func isAnchor(cert *x509.Certificate) bool {
+	return isCA(cert) || IsRoot(cert) && cert.CheckSignature(cert.SignatureAlgorithm, cert.RawTBSCertificate, cert.Signature) == nil
+}
+
+// ParseCredential reads the CA certificates of a service credential: PEM as Parse takes it, or base64 of that. A pinned self-signed
+// certificate counts as a CA.
 // Line ends that were written as the two characters `\n`, a common slip in JSON that was copied by hand, are repaired, and repaired is true.
 func ParseCredential(value string) (certs []*x509.Certificate, repaired bool, err error) {
 	text := value
@@ -70,7 +79,7 @@ func ParseCredential(value string) (certs []*x509.Certificate, repaired bool, er
 		repaired = true
 		text = strings.NewReplacer(`\r\n`, "\n", `\n`, "\n").Replace(text)
 	}
-	certs, err = Parse([]byte(text))
+	certs, err = parse([]byte(text), isAnchor)
 	return certs, repaired, err
 }
 

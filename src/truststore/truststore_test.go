@@ -301,6 +301,14 @@ func split(s string, width int) []string {
 func TestWhatIsNotACAIsRefusedAndNotShown(t *testing.T) {
 	ca := string(EncodePEM([]*x509.Certificate{newCertificate(t, "CA", nil)}))
 	leaf := newCertificate(t, "leaf", func(c *x509.Certificate) { c.IsCA = false })
+	// The same name as the issuer does not make it self-signed: its signature must be its own.
+	forged, err := x509.ParseCertificate(leaf.Raw)
+	require.NoError(t, err)
+	raw := slices.Clone(leaf.Raw)
+	raw[len(raw)-1] ^= 1
+	if forged, err = x509.ParseCertificate(raw); err != nil {
+		t.Fatal(err)
+	}
 	for name, test := range map[string]struct{ value, wrong string }{
 		"a word":             {"s3cr3t", "neither PEM nor base64"},
 		"a path":             {"/etc/ssl/certs/rds.pem", "neither PEM nor base64"},
@@ -310,7 +318,7 @@ func TestWhatIsNotACAIsRefusedAndNotShown(t *testing.T) {
 		"not DER":            {"-----BEGIN CERTIFICATE-----\nczNjcjN0\n-----END CERTIFICATE-----\n", "certificate 1 cannot be read"},
 		"cut off":            {ca + ca[:len(ca)-60], "one is damaged or cut off"},
 		"damaged in between": {ca[:100] + "s3cr3t" + ca[100:] + ca, "damaged"},
-		"a server's own":     {string(EncodePEM([]*x509.Certificate{leaf})), "certificate 1 (leaf) is not a CA"},
+		"a server's own":     {string(EncodePEM([]*x509.Certificate{forged})), "certificate 1 (leaf) is not a CA"},
 		"nothing":            {"", "holds no PEM certificate"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -323,6 +331,15 @@ func TestWhatIsNotACAIsRefusedAndNotShown(t *testing.T) {
 			assert.NotContains(t, err.Error(), "czNjcjN0")
 		})
 	}
+}
+
+func TestAPinnedSelfSignedCertificateIsAnAnchorInCredentialsOnly(t *testing.T) {
+	pinned := EncodePEM([]*x509.Certificate{newCertificate(t, "db.example.com", func(c *x509.Certificate) { c.IsCA = false })})
+	certs, _, err := ParseCredential(string(pinned))
+	require.NoError(t, err)
+	assert.Len(t, certs, 1)
+	_, err = Parse(pinned)
+	assert.ErrorContains(t, err, "is not a CA", "what the buildpack brings is held to more")
 }
 
 func FuzzCredentialsAreCAsOrAnError(f *testing.F) {

@@ -134,9 +134,9 @@ func (t *Target) setAddress(b binding.Binding) *Problem {
 	}
 	t.Host, t.OtherHosts = b.Hosts[0], b.Hosts[1:]
 	port := uint64(5432)
-	if b.Port != "" {
+	if b.Ports[0] != "" {
 		var err error
-		if port, err = strconv.ParseUint(b.Port, 10, 16); err != nil || port == 0 {
+		if port, err = strconv.ParseUint(b.Ports[0], 10, 16); err != nil || port == 0 {
 			// The value is not shown: what is no port may be anything.
 			return &Problem{BindingIncomplete, "the port in the binding is not a number from 1 to 65535", "correct the credential port"}
 		}

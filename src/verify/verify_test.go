@@ -331,8 +331,13 @@ warning: of the plan
 func plan(t *testing.T, env map[string]string, mode string) Given {
 	t.Helper()
 	store := truststore.NewStore("/trust", truststore.Sets{})
-	bindings := []binding.Binding{{Name: "db", Hosts: []string{"h"}, SSLMode: mode, ModeSource: "credential sslmode", Username: "u"}}
-	decided, err := launch.Decide(env, bindings, store)
+	b := binding.Binding{Name: "db", Hosts: []string{"h"}, Ports: []string{""}, Username: "u"}
+	if mode != "" {
+		asked, err := sslmode.Parse(mode)
+		require.NoError(t, err)
+		b.Asked = []binding.Asked{{Mode: asked, Place: "credential sslmode"}}
+	}
+	decided, err := launch.Decide(env, binding.Found{Databases: []binding.Binding{b}}, store)
 	require.NoError(t, err)
 	return Given{Env: env, Plan: decided, Store: store}
 }

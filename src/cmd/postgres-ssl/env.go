@@ -19,7 +19,7 @@ import (
 )
 
 // runEnv prints the export lines of a launch or, with --explain, what they would be and why.
-func runEnv(args []string, env map[string]string, in io.Reader, out io.Writer) error {
+func runEnv(args []string, env map[string]string, in io.Reader, out, errOut io.Writer) error {
 	flags := flag.NewFlagSet("env", flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
 	explain := flags.Bool("explain", false, "")
@@ -38,16 +38,19 @@ func runEnv(args []string, env map[string]string, in io.Reader, out io.Writer) e
 	if !*explain && !store.LaidOut() {
 		return errors.New("env is for the launch of a staged app; anywhere else, use env --explain")
 	}
-	bindings, err := binding.Read(env)
+	found, err := binding.Read(env)
 	if err != nil {
 		return err
 	}
-	plan, err := launch.Decide(env, bindings, store)
+	plan, err := launch.Decide(env, found, store)
 	if err != nil {
 		return err
 	}
 	if *explain {
 		return explainPlan(plan, out)
+	}
+	for _, loss := range plan.Losses {
+		fmt.Fprintf(errOut, "postgres-ssl: %s\n", staging.Printable(loss))
 	}
 	files, err := handOut(plan, env, filepath.Join(store.Dir, "..", "..", ".."))
 	if err != nil {
@@ -134,7 +137,7 @@ func explainPlan(plan *launch.Plan, out io.Writer) error {
 		if err != nil {
 			return err
 		}
-		lines = append(lines, db.Name+": "+mode, db.Name+": trusts "+trusted)
+		lines = append(lines, db.Title()+": "+mode, db.Title()+": trusts "+trusted)
 		if warning != "" {
 			warnings = append(warnings, warning)
 		}

@@ -64,7 +64,7 @@ func run(args []string, in io.Reader, out, errOut io.Writer) int {
 	case "finalize":
 		err = staging.Finalize(args, out)
 	case "env":
-		err = runEnv(args, cfenv.CurrentEnv(), in, out)
+		err = runEnv(args, cfenv.CurrentEnv(), in, out, errOut)
 	case "verify":
 		return runVerify(args, cfenv.CurrentEnv(), in, out, errOut)
 	case "help", "-h", "--help":

@@ -26,6 +26,7 @@ func TestScripts(t *testing.T) {
 			vcap := filepath.Join(env.WorkDir, "home", "vcap")
 			for name, value := range map[string]string{
 				"DOLLAR":        "$",
+				"ESC":           "\x1b",
 				"BUILDPACK_DIR": root,
 				"SERVICES":      filepath.Join(root, "fixtures", "services"),
 				"BUILD":         filepath.Join(vcap, "app"),

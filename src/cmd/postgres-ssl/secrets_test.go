@@ -47,7 +47,7 @@ func TestNoSecretLeavesTheEnvironment(t *testing.T) {
 	}{
 		"all is well":               {service(credentials(nil)), ""},
 		"broken JSON":               {strings.TrimSuffix(service(credentials(nil)), "}"), "not valid JSON"},
-		"a wrong form":              {`{"a": "` + marker + `"}`, "not the form"},
+		"a wrong form":              {`{"a": "` + marker + `"}`, "does not have the form"},
 		"a mode that is none":       {service(credentials(map[string]any{"sslmode": marker})), "is not one of"},
 		"one in the URI":            {service(credentials(map[string]any{"uri": "postgres://u:" + marker + "@h/d?sslmode=" + marker})), "is not one of"},
 		"a URI that makes no sense": {service(credentials(map[string]any{"uri": "postgres://" + marker + "@" + marker + "@[::1/" + marker, "sslmode": "nonsense"})), "is not one of"},

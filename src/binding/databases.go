@@ -1,0 +1,631 @@
+package binding
+
+import (
+	"cmp"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
+)
+
+// service is a bound service as the platform describes it.
+type service struct {
+	name        string
+	label       string
+	tags        []string
+	kind        string // SERVICE_BINDING_ROOT's and some brokers' type
+	credentials map[string]any
+}
+
+// says whether the label, the tags or the type hold one of the words: postgresql, csb-aws-postgresql.
+func (s service) says(words []string) bool {
+	return slices.ContainsFunc(append([]string{s.label, s.kind}, s.tags...), func(word string) bool { return holdsAny(word, words) })
+}
+
+// mostHosts bounds what one service may name, and with it the time that a launch takes.
+const mostHosts = 100
+
+// database is a Postgres database while it is being put together.
+type database struct {
+	hosts     []address
+	replicas  []address
+	objects   []*object // in which it is written, the first counts first
+	strings   []found
+	parts     bool // hosts come from credentials of their own, not from a string
+	own       bool // it is what an object is about first of all, so that the object's other keys speak of it
+	wellKnown bool
+	path      string
+}
+
+// found is a connection string and where it stands.
+type found struct {
+	text
+	connection
+}
+
+// reader puts together the databases of one service.
+type reader struct {
+	service
+	objects   []*object
+	strings   []found
+	loose     []found // queries that stand alone
+	texts     []text
+	databases []*database
+	heard     map[string]bool // paths whose mode was read
+}
+
+// read returns the databases that a service holds, the main one first, and none if it holds no Postgres. An error is one line that names
+// the key.
+func (s service) read() ([]Binding, error) {
+	root, objects, texts, err := walk(s.credentials)
+	if err != nil {
+		return nil, err
+	}
+	r := &reader{service: s, objects: objects, texts: texts, heard: map[string]bool{}}
+	foreign := r.readStrings()
+	r.markObjects()
+	r.gather()
+	if len(r.databases) == 0 && s.says(postgresWords) && !foreign && !root.other {
+		root.holds = true
+		r.databases = []*database{{objects: []*object{root}, parts: true, own: true, wellKnown: true}}
+	}
+	hosts := 0
+	for _, d := range r.databases {
+		if hosts += len(d.hosts) + len(d.replicas); hosts > mostHosts {
+			return nil, fmt.Errorf("the credentials name more than %d hosts", mostHosts)
+		}
+	}
+	var bindings []Binding
+	for _, d := range r.databases {
+		b, err := r.binding(d)
+		if err != nil {
+			return nil, err
+		}
+		bindings = append(bindings, b)
+	}
+	if len(bindings) == 1 {
+		bindings[0].Path = ""
+	}
+	return bindings, r.checkAllHeard()
+}
+
+// readStrings finds the connection strings among the texts. It returns true if a well-known key holds a URI of something else.
+func (r *reader) readStrings() (foreign bool) {
+	for _, t := range r.texts {
+		if t.isSecret() {
+			continue
+		}
+		if c, ok := parseString(t.text); ok {
+			if len(c.hosts) == 0 {
+				t.in = t.in.withHosts()
+			}
+			r.strings = append(r.strings, found{t, c})
+			t.in.holds = true
+			continue
+		}
+		scheme, _, ok := strings.Cut(t.text, "://")
+		foreign = foreign || ok && slices.Contains(uriKeys, t.key)
+		if ok && len(scheme) < 64 && holdsAny(scheme, otherWords) {
+			t.in.other = true
+		} else if asksForMode(t.text) {
+			if c, ok := parseParameters(t.text); ok {
+				r.loose = append(r.loose, found{t, c})
+			}
+		}
+	}
+	return foreign
+}
+
+// markObjects finds out which objects are about Postgres, and which about another kind of database.
+func (r *reader) markObjects() {
+	byLabel := r.says(postgresWords)
+	asks := map[*object]bool{} // some mode is written in it or nested in it
+	for _, o := range r.objects {
+		if slices.ContainsFunc(o.values, func(v value) bool { return v.isMode() && !isEmpty(v.raw) }) {
+			for outer := o; outer != nil && !asks[outer]; outer = outer.parent {
+				asks[outer] = true
+			}
+		}
+	}
+	for _, o := range r.objects {
+		port, _ := o.first(portKeys)
+		postgres := o.says(postgresWords)
+		switch {
+		case o.holds:
+			o.other = false
+			continue
+		case o.says(otherWords), asText(port.raw) == "3306" && !postgres,
+			!postgres && !byLabel && r.says(otherWords):
+			o.other = true
+		}
+		if o.other || len(o.hosts()) == 0 || o.isHost() {
+			continue
+		}
+		_, named := o.first(append(slices.Clone(databaseKeys), usernameKeys...))
+		o.holds = postgres || asks[o] || byLabel && (o.parent == nil || named || asText(port.raw) == "5432") ||
+			named && asks[r.objects[0]]
+	}
+}
+
+// withHosts returns the nearest object, from o outwards, that names hosts, and o itself if there is none: a "postgres://" alone speaks
+// of the host beside it.
+func (o *object) withHosts() *object {
+	for outer := o; outer != nil; outer = outer.parent {
+		if len(outer.hosts()) > 0 {
+			return outer
+		}
+	}
+	return o
+}
+
+// isHost says whether the object is an item of a list of hosts, or a host with its port: [{"hostname": …, "port": …}].
+func (o *object) isHost() bool {
+	if o.parent == nil {
+		return false
+	}
+	key := strings.TrimRight(o.path[strings.LastIndexByte(o.path, '.')+1:], "[]0123456789")
+	return slices.Contains(hostKeys, fold(key))
+}
+
+// hosts are those that the object names with credentials of their own.
+func (o *object) hosts() []address {
+	var hosts []address
+	for _, key := range hostKeys {
+		for _, v := range o.values {
+			if v.key == key {
+				hosts = addHosts(hosts, hostsOf(v.raw))
+			}
+		}
+	}
+	if port, ok := o.first(portKeys); ok {
+		var open []int
+		for i := range hosts {
+			if hosts[i].port == "" {
+				open = append(open, i)
+			}
+		}
+		if len(open) == len(hosts) {
+			setPorts(hosts, asText(port.raw))
+		}
+	}
+	return hosts
+}
+
+// hostsOf reads a host, several, or a list of objects with a host and a port each.
+func hostsOf(raw any) []address {
+	switch v := raw.(type) {
+	case []any:
+		var hosts []address
+		for _, item := range v {
+			hosts = append(hosts, hostsOf(item)...)
+		}
+		return hosts
+	case map[string]any:
+		var host, port string
+		for key, item := range v {
+			if slices.Contains(hostKeys, fold(key)) {
+				host = asText(item)
+			} else if fold(key) == "port" {
+				port = asText(item)
+			}
+		}
+		hosts := parseHosts(host)
+		setPorts(hosts, port)
+		return hosts
+	}
+	return parseHosts(asText(raw))
+}
+
+// gather makes the databases: each distinct list of hosts is one. A string whose hosts are among those that its object names, or that has
+// none, belongs to the database of that object.
+func (r *reader) gather() {
+	byObject := map[*object][]found{}
+	for _, f := range r.strings {
+		byObject[f.in] = append(byObject[f.in], f)
+	}
+	same := map[string]*database{}
+	add := func(d *database) *database {
+		key := hostList(d.hosts)
+		if old := same[key]; old != nil && len(d.hosts) > 0 {
+			old.objects = append(old.objects, d.objects...)
+			old.wellKnown = old.wellKnown || d.wellKnown
+			return old
+		}
+		same[key] = d
+		r.databases = append(r.databases, d)
+		return d
+	}
+	for _, o := range r.objects {
+		if !o.holds {
+			continue
+		}
+		var own *database // what the object is about first of all
+		if hosts := o.hosts(); len(hosts) > 0 && !o.isHost() {
+			own = add(&database{hosts: hosts, objects: []*object{o}, parts: true, wellKnown: o.parent == nil})
+			own.path, own.own = cmp.Or(own.path, o.path), true
+		}
+		var replicas []found
+		strings := byObject[o]
+		slices.SortStableFunc(strings, func(a, b found) int { return cmp.Compare(uriRank(a.key), uriRank(b.key)) })
+		for _, f := range strings {
+			known := o.parent == nil && slices.Contains(uriKeys, f.key)
+			switch {
+			case isReplicaKey(f.key):
+				replicas = append(replicas, f)
+				continue
+			case own != nil && len(f.hosts) == 0:
+			case own != nil && len(own.hosts) == 0:
+				own.hosts = f.hosts
+				same[hostList(own.hosts)] = own
+			case own != nil && own.parts && overlap(own.hosts, f.hosts):
+				own.hosts = addHosts(own.hosts, f.hosts)
+			default:
+				d := add(&database{hosts: f.hosts, objects: []*object{o}, wellKnown: known, path: f.path})
+				d.strings = append(d.strings, f)
+				d.wellKnown = d.wellKnown || known
+				if own == nil {
+					own, d.own = d, true
+				}
+				continue
+			}
+			own.wellKnown = own.wellKnown || known
+			own.strings = append(own.strings, f)
+		}
+		for _, f := range replicas {
+			if own == nil {
+				own = add(&database{hosts: f.hosts, objects: []*object{o}, path: f.path, own: true})
+			} else {
+				own.replicas = append(own.replicas, f.hosts...)
+			}
+			own.strings = append(own.strings, f)
+		}
+		for _, v := range o.values {
+			if own != nil && isReplicaKey(v.key) {
+				own.replicas = append(own.replicas, hostsOf(v.raw)...)
+			}
+		}
+	}
+}
+
+// uriRank puts strings under well-known keys before others, in their order.
+func uriRank(key string) int {
+	if i := slices.Index(uriKeys, key); i >= 0 {
+		return i
+	}
+	return len(uriKeys)
+}
+
+func overlap(a, b []address) bool {
+	return slices.ContainsFunc(a, func(x address) bool {
+		return slices.ContainsFunc(b, func(y address) bool { return x.host == y.host })
+	})
+}
+
+// addHosts adds those that are not there yet.
+func addHosts(hosts, more []address) []address {
+	for _, a := range more {
+		i := slices.IndexFunc(hosts, func(b address) bool { return a.host == b.host })
+		if i < 0 {
+			hosts = append(hosts, a)
+		} else if hosts[i].port == "" {
+			hosts[i].port = a.port
+		}
+		if len(hosts) > mostHosts {
+			break // and is refused
+		}
+	}
+	return hosts
+}
+
+// hostList is the same for the same hosts in any order.
+func hostList(hosts []address) string {
+	names := make([]string, len(hosts))
+	for i, a := range hosts {
+		names[i] = a.host
+	}
+	slices.Sort(names)
+	return strings.Join(names, ",")
+}
+
+// binding fills in what belongs to a database: from the objects in which it is written, then from those around them.
+func (r *reader) binding(d *database) (Binding, error) {
+	b := Binding{Name: r.name, Path: d.path, WellKnown: d.wellKnown, Tags: r.tags}
+	hosts := slices.Clone(d.hosts)
+	primaries := len(hosts)
+	hosts = addHosts(hosts, d.replicas)
+	b.Replicas = len(hosts) - primaries
+	for _, a := range hosts {
+		b.Hosts, b.Ports = append(b.Hosts, a.host), append(b.Ports, a.port)
+	}
+	if err := r.setModes(&b, d); err != nil {
+		return b, err
+	}
+	b.CA = d.credential(caKeys)
+	if strings.EqualFold(strings.TrimSpace(string(b.CA.Value)), "system") {
+		b.System, b.CA = "credential "+b.CA.Key, Credential{}
+	}
+	for _, f := range d.strings {
+		if b.CA.Key == "" && f.rootCert != "" {
+			b.CA = Credential{Key: f.path + " (sslrootcert)", Value: Secret(f.rootCert)}
+		}
+	}
+	b.CA.load()
+	b.MoreCAs = r.moreCAs(d)
+	b.ClientCert, b.ClientKey = d.credential(clientCertKeys), d.credential(clientKeyKeys)
+	r.setLogin(&b, d)
+	if len(hosts) > 0 && b.Ports[0] == "" {
+		b.Ports[0] = string(d.credential(portKeys).Value)
+	}
+	return b, nil
+}
+
+// setLogin finds the user, the password and the database. What has a key of its own says it more plainly than a string does, unless
+// the string is about another host than the keys.
+func (r *reader) setLogin(b *Binding, d *database) {
+	for _, field := range []struct {
+		to   *string
+		keys []string
+		in   func(connection) string
+	}{
+		{&b.Username, usernameKeys, func(c connection) string { return c.username }},
+		{(*string)(&b.Password), passwordKeys, func(c connection) string { return c.password }},
+		{&b.Database, databaseKeys, func(c connection) string { return c.database }},
+	} {
+		byKey := string(d.credential(field.keys).Value)
+		byString := ""
+		for _, f := range d.strings {
+			byString = cmp.Or(byString, field.in(f.connection))
+		}
+		if d.own {
+			*field.to = cmp.Or(byKey, byString)
+		} else {
+			*field.to = cmp.Or(byString, byKey)
+		}
+	}
+}
+
+// credential returns what stands under the first of the keys that is there, in the objects of the database or those around them.
+func (d *database) credential(keys []string) Credential {
+	for _, o := range d.objects {
+		for ; o != nil; o = o.parent {
+			if v, ok := o.first(keys); ok && !(o.other && !o.holds) {
+				return Credential{Key: v.path, Value: Secret(lines(v.raw))}
+			}
+		}
+	}
+	return Credential{}
+}
+
+// lines is asText with the texts of a list on lines of their own: certificates may come as a list.
+func lines(raw any) string {
+	list, ok := raw.([]any)
+	if !ok {
+		return asText(raw)
+	}
+	var texts []string
+	for _, item := range list {
+		texts = append(texts, asText(item))
+	}
+	return strings.Join(texts, "\n")
+}
+
+// load replaces the path of a file by what the file holds. Base64 of PEM has no dot, and does not begin with a slash.
+func (c *Credential) load() {
+	path := strings.TrimSpace(string(c.Value))
+	if len(path) > 1024 || strings.ContainsAny(path, "\n\x00") || !strings.HasPrefix(path, "/") && !strings.Contains(path, ".") {
+		return
+	}
+	data, err := readRegular(path)
+	c.Value, c.Missing = Secret(data), err != nil
+}
+
+// readRegular reads a file, and refuses to wait for a pipe or a device.
+func readRegular(path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, &os.PathError{Op: "read", Path: path, Err: errNoFile}
+	}
+	return os.ReadFile(path)
+}
+
+// moreCAs returns the certificates that stand in the objects of a database, or nested in them, under other keys than the well-known.
+func (r *reader) moreCAs(d *database) []Credential {
+	var cas []Credential
+	for _, t := range r.texts {
+		owner := t.in.owner()
+		if !slices.Contains(d.objects, owner) || t.in == owner && slices.Contains(caKeys, t.key) || slices.Contains(clientCertKeys, t.key) || !looksLikePEM(t.text) {
+			continue
+		}
+		if speaksOfServerCA(strings.TrimPrefix(t.path, owner.path)) {
+			cas = append(cas, Credential{Key: t.path, Value: Secret(t.text)})
+		}
+	}
+	return cas
+}
+
+// looksLikePEM says whether a text is a certificate in PEM, or base64 of that.
+func looksLikePEM(text string) bool {
+	return strings.Contains(text, "-----BEGIN CERTIFICATE") || strings.HasPrefix(strings.TrimSpace(text), "LS0tLS1CRUdJTi")
+}
+
+// setModes finds the modes that are written for a database: in its strings, and under keys of the nearest object that has any.
+func (r *reader) setModes(b *Binding, d *database) error {
+	for _, f := range d.strings {
+		by := ByString
+		if f.in.parent == nil && f.key == "uri" {
+			by = ByURI
+		}
+		if err := r.addModes(b, f, by); err != nil {
+			return err
+		}
+	}
+	if len(b.Asked) > 0 && !d.own {
+		return nil // a string about another host speaks for itself
+	}
+	for _, o := range d.objects {
+		n := len(b.Asked)
+		for level := o; level != nil && len(b.Asked) == n; level = level.parent {
+			if level.other && !level.holds {
+				continue
+			}
+			if err := r.addKeys(b, level); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// addModes takes the modes of a connection string.
+func (r *reader) addModes(b *Binding, f found, by By) error {
+	place := "credential " + f.path
+	r.heard[f.path] = true
+	for _, p := range f.modes {
+		where := p.key + " in " + place
+		if f.inQuery {
+			where = "query of " + place
+		}
+		mode, err := sslmode.Parse(p.value)
+		if err != nil {
+			return fmt.Errorf("%s: %w", where, err)
+		}
+		if len(f.modes) > 1 && f.inQuery {
+			where = p.key + " in the " + where
+		}
+		b.ask(Asked{mode, where, by})
+	}
+	if f.asksTLS {
+		b.AsksTLS = cmp.Or(b.AsksTLS, place)
+	}
+	if f.system {
+		b.System = cmp.Or(b.System, place)
+	}
+	return nil
+}
+
+// addKeys takes the modes under the keys of an object and of what is nested in it, unless that is about another database.
+func (r *reader) addKeys(b *Binding, level *object) error {
+	mine := func(in *object) bool {
+		owner := in.owner()
+		return in.within(level) && (owner == nil || level.within(owner))
+	}
+	for _, in := range r.objects {
+		if !mine(in) {
+			continue
+		}
+		for _, v := range in.values {
+			if err := r.addKey(b, v); err != nil {
+				return err
+			}
+		}
+	}
+	for _, f := range r.loose {
+		if mine(f.in) && !r.heard[f.path] {
+			if err := r.addModes(b, f, ByString); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// ask adds a mode, once for each place.
+func (b *Binding) ask(a Asked) {
+	if !slices.Contains(b.Asked, a) {
+		b.Asked = append(b.Asked, a)
+	}
+}
+
+// addKey takes the mode under one key, if it is a key for modes. What is no mode there is an error: it must have been meant as one.
+func (r *reader) addKey(b *Binding, v value) error {
+	place := "credential " + v.path
+	raw := single(v.raw)
+	if isEmpty(raw) {
+		return nil
+	}
+	written, isText := raw.(string)
+	switch {
+	case v.isMode() && !isText:
+		return fmt.Errorf("%s is %s; write one of disable, allow, prefer, require, verify-ca, verify-full", place, kindOf(raw))
+	case v.isMode():
+		mode, err := sslmode.Parse(written)
+		if err != nil {
+			return fmt.Errorf("%s: %w", place, err)
+		}
+		r.heard[v.path], r.heard[v.path+"[0]"] = true, true
+		b.ask(Asked{mode, place, ByKey})
+	case slices.Contains(askKeys, v.key) && (raw == true || isYes(asText(raw))):
+		b.AsksTLS = cmp.Or(b.AsksTLS, place)
+	}
+	return nil
+}
+
+// isEmpty says whether a value is none: null, or a text of blanks.
+func isEmpty(raw any) bool {
+	raw = single(raw)
+	text, isText := raw.(string)
+	return raw == nil || isText && strings.TrimSpace(text) == ""
+}
+
+func kindOf(raw any) string {
+	switch v := raw.(type) {
+	case bool:
+		return fmt.Sprint(v)
+	case []any:
+		return "a list"
+	case map[string]any:
+		return "an object"
+	}
+	return "a number"
+}
+
+// checkAllHeard is the safety net: a mode that is written for a Postgres connection and that nobody read stops the app. So does one in
+// a service that may be Postgres and does not say so.
+func (r *reader) checkAllHeard() error {
+	if len(r.databases) == 0 && r.says(otherWords) {
+		return nil
+	}
+	unheard := func(path, what string) error {
+		return fmt.Errorf("credential %s %s, and it is not clear of which Postgres database; write it beside the host or the uri, as sslmode", path, what)
+	}
+	foreign := func(o *object) bool {
+		owner := o.owner()
+		return owner != nil && owner.other && !owner.holds
+	}
+	for _, o := range r.objects {
+		if foreign(o) {
+			continue
+		}
+		for _, v := range o.values {
+			if strings.Contains(v.key, "sslmode") && !isEmpty(v.raw) && !r.heard[v.path] && !holdsAny(v.key, otherWords) {
+				return unheard(v.path, "asks for an sslmode")
+			}
+		}
+	}
+	for _, f := range r.strings {
+		if f.saysMore() {
+			return unheard(f.path, "holds an sslmode that cannot be read")
+		}
+	}
+	for _, t := range r.texts {
+		if r.heard[t.path] || t.isSecret() || foreign(t.in) {
+			continue
+		}
+		scheme, _, _ := strings.Cut(t.text, "://")
+		if asksForMode(t.text) && !(len(scheme) < 64 && (holdsAny(scheme, otherWords) || isWeb(strings.ToLower(scheme)))) {
+			return unheard(t.path, "holds an sslmode that cannot be read")
+		}
+		if len(t.text) > 20 {
+			continue
+		}
+		if mode, err := sslmode.Parse(t.text); err == nil && mode.Verifies() && (t.in.owner() != nil || len(t.in.withHosts().hosts()) > 0) {
+			return unheard(t.path, "says "+mode.String())
+		}
+	}
+	return nil
+}

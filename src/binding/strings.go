@@ -1,0 +1,520 @@
+package binding
+
+import (
+	"net"
+	"net/url"
+	"slices"
+	"strings"
+	"unicode"
+
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
+)
+
+// connection is what a connection string says. It is read as libpq and the drivers read it, and more generously where brokers and
+// people are careless.
+type connection struct {
+	hosts    []address
+	database string
+	username string
+	password string
+	modes    []parameter // each way of writing the mode once, the last of equal keys, as in libpq
+	asksTLS  bool        // without saying how strictly: ssl=true, requiressl=1, r2dbcs:
+	system   bool        // sslrootcert=system
+	rootCert string      // another sslrootcert: a path
+	inQuery  bool        // the modes stand in a query, as in a URI, and not among words
+}
+
+type address struct{ host, port string }
+
+// parameter is a key of a connection string as it was written, and its value.
+type parameter struct{ key, value string }
+
+// longestString bounds a connection string. A hundred hosts, the most that a service may have, fit in well.
+const longestString = 64 << 10
+
+// parseString reads a connection string of Postgres: a URI, a URL of pgjdbc or R2DBC, libpq's "host=… dbname=…", or ADO.NET's
+// "Host=…;Database=…". It returns false for any other text. White space, a byte order mark and quotes around the whole are forgiven.
+func parseString(text string) (connection, bool) {
+	if len(text) > longestString || !strings.ContainsAny(text, ":=") {
+		return connection{}, false
+	}
+	text = unwrap(text)
+	if c, ok := parseURL(text); ok {
+		return c, true
+	}
+	if c, ok := parseWords(text); ok {
+		return c, true
+	}
+	// A command line: psql 'host=… sslmode=…', as in IBM's bindings.
+	if _, argument, ok := strings.Cut(text, "psql "); ok && !strings.Contains(argument, "psql ") {
+		return parseString(argument)
+	}
+	return connection{}, false
+}
+
+// unwrap takes white space, a byte order mark and quotes from around a text.
+func unwrap(text string) string {
+	for {
+		trimmed := strings.TrimSpace(strings.Trim(text, "\ufeff"))
+		if n := len(trimmed); n > 1 && trimmed[0] == trimmed[n-1] && strings.ContainsRune("\"'`", rune(trimmed[0])) {
+			trimmed = trimmed[1 : n-1]
+		}
+		if trimmed == text {
+			return text
+		}
+		text = trimmed
+	}
+}
+
+// postgresSchemes are those of libpq and of what people call its URIs elsewhere; a "+driver" may follow.
+var postgresSchemes = []string{"postgres", "postgresql", "postgis", "pgsql", "psql", "pg", "pgx", "ecto", "timescaledb", "cockroachdb", "cockroach"}
+
+// parseURL reads [jdbc:|r2dbc:[…:]]postgresql://… and what goes by other names. net/url is not used for the whole, because it refuses
+// passwords that are not escaped, and quotes them in its errors.
+//
+// Sources: libpq's manual, "Connection URIs"; pgjdbc's, "Connecting to the Database"; r2dbc-postgresql's README.
+func parseURL(text string) (connection, bool) {
+	scheme, rest, slashes := strings.Cut(text, "://")
+	if !slashes || len(scheme) > 64 {
+		// pgjdbc's short forms, jdbc:postgresql:database and jdbc:postgresql:database?…, have no host.
+		const short = "jdbc:postgresql:"
+		if len(text) < len(short) || !strings.EqualFold(text[:len(short)], short) {
+			return connection{}, false
+		}
+		database, query, _ := strings.Cut(text[len(short):], "?")
+		c := connection{database: unescape(strings.TrimPrefix(database, "/")), inQuery: true}
+		c.addQuery(query)
+		return c, true
+	}
+	parts := strings.Split(strings.ToLower(strings.TrimSpace(scheme)), ":")
+	api, name := parts[0], parts[len(parts)-1]
+	name, _, _ = strings.Cut(name, "+")
+	known := slices.Contains(postgresSchemes, name)
+	if !known && (!asksForMode(rest) || holdsAny(scheme, otherWords) || isWeb(name) || !isScheme(scheme)) {
+		return connection{}, false
+	}
+	var c connection
+	if api == "jdbc" {
+		c = parseJDBC(rest)
+	} else {
+		c = parseURI(rest)
+	}
+	if api == "r2dbcs" {
+		c.modes = append(c.modes, parameter{"r2dbcs", sslmode.Require.String()})
+	}
+	return c, true
+}
+
+func isWeb(scheme string) bool {
+	return scheme == "http" || scheme == "https" || scheme == "ws" || scheme == "wss"
+}
+
+// isScheme says whether a text has only letters that a scheme may have (RFC 3986, section 3.1), and the colons of jdbc.
+func isScheme(text string) bool {
+	return text != "" && strings.Trim(strings.ToLower(text), "abcdefghijklmnopqrstuvwxyz0123456789+.-:") == ""
+}
+
+// asksForMode says whether a text holds "sslmode=" in any of its spellings, though nobody may have read it.
+func asksForMode(text string) bool {
+	if !strings.Contains(text, "=") {
+		return false
+	}
+	folded := fold(text)
+	for {
+		_, after, found := strings.Cut(folded, "sslmode")
+		if !found {
+			return false
+		}
+		if strings.HasPrefix(after, "=") || strings.HasPrefix(after, "%3d") {
+			return true
+		}
+		folded = after
+	}
+}
+
+// parseJDBC reads what follows jdbc:postgresql://. Nothing before the first "?" is a user or a password to pgjdbc, so that no
+// character of the query can change the host. People put user:password@ there all the same, and it is taken for what it is.
+func parseJDBC(rest string) connection {
+	before, query, _ := strings.Cut(rest, "?")
+	c, _ := parseAuthority(before)
+	c.inQuery = true
+	c.addQuery(query)
+	return c
+}
+
+// parseURI reads what follows "scheme://" in a URI of libpq: [user[:password]@][host[:port][,…]][/database][?query]. The characters
+// @ / # % ? in the password need not be escaped, so that it has to be found out which "?" starts the query.
+func parseURI(rest string) connection {
+	split := -1
+	for i, tries := 0, 0; tries < 32; tries++ {
+		next := strings.IndexByte(rest[i:], '?')
+		if next < 0 {
+			break
+		}
+		i += next
+		if startsQuery(rest[:i], rest[i+1:]) {
+			split = i
+			break
+		}
+		i++
+	}
+	if split < 0 {
+		if c, ok := parseAuthority(rest); ok {
+			return c
+		}
+		// No host makes sense. The mode must not be lost because of a typing error elsewhere.
+		if split = strings.LastIndexByte(rest, '?'); split < 0 {
+			c, _ := parseAuthority(rest)
+			return c
+		}
+	}
+	c, _ := parseAuthority(rest[:split])
+	c.inQuery = true
+	c.addQuery(rest[split+1:])
+	return c
+}
+
+// startsQuery says whether a "?" between these two starts the query. What stands before it must be an authority. If an "@" follows, the
+// "?" may be part of the password: then every parameter before that "@" must be one that drivers know.
+func startsQuery(before, query string) bool {
+	if _, ok := parseAuthority(before); !ok {
+		return false
+	}
+	query = strings.TrimLeft(query, "?&")
+	untilAt, _, at := strings.Cut(query, "@")
+	if !at {
+		for pair := range strings.SplitSeq(strings.TrimLeft(query, "?&"), "&") {
+			key, _, _ := strings.Cut(pair, "=")
+			return isParameterName(key)
+		}
+	}
+	if !strings.ContainsAny(before, "@/") {
+		return false
+	}
+	for pair := range strings.SplitSeq(strings.ReplaceAll(untilAt, "&amp;", "&"), "&") {
+		key, _, ok := strings.Cut(strings.TrimLeft(pair, "?"), "=")
+		if !ok || !slices.Contains(knownParameters, fold(unescape(key))) {
+			return false
+		}
+	}
+	return true
+}
+
+// knownParameters are those of libpq (its manual, "Parameter Key Words") whose values may hold an "@", and those that stand before them,
+// folded.
+var knownParameters = []string{
+	"applicationname", "channelbinding", "clientencoding", "connecttimeout", "currentschema", "dbname", "fallbackapplicationname",
+	"gssencmode", "host", "hostaddr", "keepalives", "options", "passfile", "password", "port", "requiressl", "requireauth", "schema",
+	"service", "sslcert", "sslkey", "sslmode", "sslpassword", "sslrootcert", "sslfactory", "ssl", "targetsessionattrs", "user", "username",
+	"pgbouncer", "poolsize", "maxconns", "poolmaxconns", "connectionlimit", "usepreparedstatements", "preparethreshold", "search_path",
+}
+
+// isParameterName says whether a text can be the name of a parameter, percent escapes included.
+func isParameterName(key string) bool {
+	return key == "" || len(key) <= 128 && strings.Trim(strings.ToLower(key), "abcdefghijklmnopqrstuvwxyz0123456789_-.%[] ;") == ""
+}
+
+// parseAuthority reads [user[:password]@][host[:port][,…]][/database], and returns false if the hosts cannot be hosts.
+// The last @ ends the password, because a host cannot hold one.
+func parseAuthority(s string) (connection, bool) {
+	var c connection
+	userinfo, rest := "", s
+	if i := strings.LastIndexByte(s, '@'); i >= 0 {
+		userinfo, rest = s[:i], s[i+1:]
+	}
+	username, password, _ := strings.Cut(userinfo, ":")
+	c.username, c.password = unescape(username), unescape(password)
+	hosts, database, _ := strings.Cut(rest, "/")
+	c.database = unescape(database)
+	hosts = unescape(hosts)
+	c.hosts = parseHosts(hosts)
+	return c, hosts == "" || len(c.hosts) > 0 || strings.HasPrefix(hosts, "/") || strings.Trim(hosts, ",:0123456789") == ""
+}
+
+// unescape decodes percent escapes, and leaves a text as it is that was never escaped.
+func unescape(s string) string {
+	if decoded, err := url.PathUnescape(s); err == nil {
+		return decoded
+	}
+	return s
+}
+
+// addQuery takes what the query of a URI says. HTML's &amp; is forgiven, and so are a leading or doubled & or ?.
+func (c *connection) addQuery(query string) {
+	var pairs []parameter
+	for pair := range strings.SplitSeq(strings.ReplaceAll(query, "&amp;", "&"), "&") {
+		key, value, found := strings.Cut(strings.TrimLeft(pair, "?"), "=")
+		if !found && slices.Contains(askKeys, fold(key)) {
+			value = "true" // pgjdbc's flag: ?ssl
+		}
+		pairs = append(pairs, parameter{strings.TrimSpace(unescape(key)), unescape(value)})
+	}
+	c.add(pairs)
+}
+
+// add takes what the parameters say about TLS and where to connect. As in libpq, the last of several equal keys counts, and a host
+// replaces the one before the query.
+func (c *connection) add(pairs []parameter) {
+	var hosts, ports, hostaddr string
+	for _, p := range pairs {
+		key := fold(p.key)
+		value := strings.TrimSpace(p.value)
+		switch {
+		case slices.Contains(modeKeys, key):
+			c.setMode(p)
+		case key == "ssl" || key == "tls":
+			if sslmode.Resembles(value) {
+				c.setMode(p)
+			} else {
+				c.asksTLS = isYes(value)
+			}
+		case key == "requiressl" || key == "sslrequired" || key == "usessl":
+			c.asksTLS = c.asksTLS || isYes(value)
+		}
+		switch key {
+		case "sslrootcert", "rootcertificate":
+			if c.system = strings.EqualFold(value, "system"); !c.system {
+				c.rootCert = value
+			}
+		case "host", "server", "hostname":
+			hosts = value
+		case "hostaddr":
+			hostaddr = value
+		case "port":
+			ports = value
+		case "dbname", "database":
+			c.database = value
+		case "user", "username", "userid", "uid":
+			c.username = value
+		case "password", "pwd", "passwd":
+			c.password = p.value
+		}
+	}
+	if hosts == "" {
+		hosts = hostaddr
+	}
+	if named := parseHosts(hosts); len(named) > 0 {
+		c.hosts = named
+	}
+	setPorts(c.hosts, ports)
+}
+
+func (c *connection) setMode(p parameter) {
+	if strings.TrimSpace(p.value) == "" {
+		return
+	}
+	c.modes = slices.DeleteFunc(c.modes, func(old parameter) bool { return old.key == p.key })
+	c.modes = append(c.modes, p)
+}
+
+// setPorts gives each host its port from a list, or all of them the same (libpq's manual, "Specifying Multiple Hosts"). What is
+// no port may be anything, and does not become one.
+func setPorts(hosts []address, list string) {
+	ports := strings.Split(list, ",")
+	for i := range hosts {
+		port := strings.TrimSpace(ports[min(i, len(ports)-1)])
+		if port != "" && strings.Trim(port, "0123456789") == "" && (len(ports) == 1 || len(ports) == len(hosts)) {
+			hosts[i].port = port
+		}
+	}
+}
+
+// parseWords reads libpq's "host=… dbname=… sslmode=…", and the same with semicolons, as ADO.NET, ODBC and PHP's PDO write it.
+//
+// Sources: libpq's manual, "Keyword/Value Connection Strings"; Npgsql's, "Connection String Parameters".
+func parseWords(text string) (connection, bool) {
+	var pairs []parameter
+	var ok bool
+	semicolons := strings.Contains(text, ";")
+	if len(text) >= 6 && strings.EqualFold(text[:6], "pgsql:") {
+		text, semicolons = text[6:], true
+	}
+	if semicolons {
+		pairs, ok = splitSemicolons(text)
+	} else {
+		pairs, ok = splitWords(text)
+	}
+	if !ok || !areOfPostgres(pairs) {
+		return connection{}, false
+	}
+	var c connection
+	c.add(pairs)
+	return c, true
+}
+
+// areOfPostgres tells the words of a Postgres connection from those of MySQL, SQL Server, and of anything else that has an equals sign.
+func areOfPostgres(pairs []parameter) bool {
+	has := map[string]string{}
+	for _, p := range pairs {
+		has[fold(p.key)] = p.value
+	}
+	if driver, ok := has["driver"]; ok && !holdsAny(driver, postgresWords) {
+		return false
+	}
+	if has["port"] == "3306" || has["port"] == "1433" {
+		return false
+	}
+	for _, foreign := range []string{"encrypt", "initialcatalog", "integratedsecurity", "allowpublickeyretrieval", "defaultcommandtimeout"} {
+		if _, ok := has[foreign]; ok {
+			return false
+		}
+	}
+	named := func(keys ...string) bool {
+		return slices.ContainsFunc(keys, func(key string) bool { _, ok := has[key]; return ok })
+	}
+	return named("host", "hostaddr", "server", "hostname", "service") && named("dbname", "database", "user", "username", "userid", "uid", "sslmode") ||
+		named("dbname") && named("user", "sslmode", "password")
+}
+
+func splitSemicolons(text string) ([]parameter, bool) {
+	var pairs []parameter
+	for item := range strings.SplitSeq(text, ";") {
+		if strings.TrimSpace(item) == "" {
+			continue
+		}
+		key, value, found := strings.Cut(item, "=")
+		key = strings.TrimSpace(key)
+		if !found || !isWord(key) {
+			// A password may hold a semicolon between quotes. The rest of it is no parameter.
+			if len(pairs) > 0 {
+				continue
+			}
+			return nil, false
+		}
+		pairs = append(pairs, parameter{key, unwrap(value)})
+	}
+	return pairs, len(pairs) > 0
+}
+
+// splitWords splits as libpq's conninfo_parse does: blanks may surround "=", and a value with blanks stands between single quotes, in
+// which a backslash escapes.
+func splitWords(text string) ([]parameter, bool) {
+	var pairs []parameter
+	for {
+		text = strings.TrimLeftFunc(text, unicode.IsSpace)
+		if text == "" {
+			return pairs, len(pairs) > 0
+		}
+		key, rest, found := strings.Cut(text, "=")
+		key = strings.TrimSpace(key)
+		if !found || !isWord(key) || strings.ContainsAny(key, " \t\r\n") {
+			return nil, false
+		}
+		var value strings.Builder
+		rest = strings.TrimLeftFunc(rest, unicode.IsSpace)
+		quoted := strings.HasPrefix(rest, "'")
+		i, closed := 0, false
+		if quoted {
+			i = 1
+		}
+		for ; i < len(rest) && !closed; i++ {
+			switch c := rest[i]; {
+			case c == '\\' && i+1 < len(rest):
+				i++
+				value.WriteByte(rest[i])
+			case quoted && c == '\'', !quoted && (c == ' ' || c == '\t' || c == '\n' || c == '\r'):
+				closed = true
+			default:
+				value.WriteByte(c)
+			}
+		}
+		if quoted && !closed {
+			return nil, false
+		}
+		pairs = append(pairs, parameter{key, value.String()})
+		text = rest[i:]
+	}
+}
+
+// isWord says whether a text can be a key of a connection string.
+func isWord(key string) bool {
+	return key != "" && len(key) <= 64 && strings.Trim(strings.ToLower(key), "abcdefghijklmnopqrstuvwxyz0123456789_- ") == ""
+}
+
+// parseParameters reads a query that stands alone, as in "options": "sslmode=verify-full&connect_timeout=5". It returns false for
+// any other text.
+func parseParameters(text string) (connection, bool) {
+	text = strings.TrimLeft(unwrap(text), "?&")
+	var c connection
+	pairs := strings.FieldsFunc(strings.ReplaceAll(text, "&amp;", "&"), func(r rune) bool { return r == '&' || r == ';' || unicode.IsSpace(r) })
+	for _, pair := range pairs {
+		if key, _, found := strings.Cut(pair, "="); !found || !isParameterName(key) || key == "" {
+			return connection{}, false
+		}
+	}
+	c.addQuery(strings.Join(pairs, "&"))
+	c.hosts = nil
+	return c, len(c.modes) > 0
+}
+
+// saysMore says whether the string speaks of a mode that was not read: behind a semicolon in a query, escaped twice, misspelt.
+func (f found) saysMore() bool {
+	strictest := sslmode.None
+	for _, p := range f.modes {
+		if mode, err := sslmode.Parse(p.value); err == nil {
+			strictest = max(strictest, mode)
+		}
+	}
+	rest := f.text.text
+	if f.password != "" {
+		rest = strings.ReplaceAll(rest, f.password, "")
+	}
+	rest = fold(rest)
+	return strictest < sslmode.VerifyFull && strings.Contains(rest, "verifyfull") ||
+		strictest < sslmode.VerifyCA && strings.Contains(rest, "verifyca")
+}
+
+// isYes says whether a text is a yes as drivers and brokers write it.
+func isYes(text string) bool {
+	switch strings.ToLower(strings.TrimSpace(text)) {
+	case "true", "1", "yes", "on", "required":
+		return true
+	}
+	return false
+}
+
+// parseHosts reads one or several hosts, each with or without a port ("h1:5432,h2", "[::1]:5432"), and returns them in lower case
+// and without trailing dot. If any of them cannot be a host, it returns none: what is not a host may be part of a password, and must
+// not reach a log.
+func parseHosts(text string) []address {
+	var hosts []address
+	for item := range strings.SplitSeq(text, ",") {
+		if item = strings.TrimSpace(item); item == "" {
+			continue // libpq's way to name its default, the local socket
+		}
+		host, port := splitPort(item)
+		if net.ParseIP(host) == nil && !isHostName(host) || strings.Trim(port, "0123456789") != "" {
+			return nil
+		}
+		hosts = append(hosts, address{strings.TrimSuffix(strings.ToLower(host), "."), port})
+	}
+	return hosts
+}
+
+// isHostName allows what DNS and IPv4 allow, and the underscore that people put into names all the same.
+func isHostName(host string) bool {
+	host = strings.TrimSuffix(host, ".")
+	if host == "" || len(host) > 253 || strings.ContainsRune(".-", rune(host[0])) || strings.ContainsRune(".-", rune(host[len(host)-1])) {
+		return false
+	}
+	for i := range len(host) {
+		switch c := host[i]; {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '_', c == '-', c == '.':
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+// splitPort separates "host:port", "[IPv6]:port" and their forms without a port; an IPv6 literal without brackets has none.
+func splitPort(s string) (host, port string) {
+	if inner, rest, ok := strings.Cut(s, "]"); ok && strings.HasPrefix(inner, "[") {
+		return inner[1:], strings.TrimPrefix(rest, ":")
+	}
+	if strings.Count(s, ":") == 1 {
+		host, port, _ = strings.Cut(s, ":")
+		return host, port
+	}
+	return s, ""
+}
