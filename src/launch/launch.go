@@ -395,15 +395,16 @@ func (p *Plan) chooseMains() {
 		for end < len(p.Databases) && p.Databases[end].Name == p.Databases[i].Name {
 			end++
 		}
-		main := slices.MaxFunc(p.Databases[i:end], func(a, b Database) int {
-			return cmp.Or(compareBool(a.WellKnown, b.WellKnown), cmp.Compare(a.Mode, b.Mode),
-				compareBool(a.writes() != sslmode.None, b.writes() != sslmode.None), cmp.Compare(a.Trust.narrowness(), b.Trust.narrowness()))
-		})
-		for ; i < end; i++ {
-			if p.Databases[i].Path == main.Path {
-				p.Databases[i].Main, p.Databases[i].Path = true, ""
+		main := &p.Databases[i]
+		for j := i + 1; j < end; j++ {
+			if db := &p.Databases[j]; cmp.Or(compareBool(db.WellKnown, main.WellKnown), cmp.Compare(db.Mode, main.Mode),
+				compareBool(db.writes() != sslmode.None, main.writes() != sslmode.None),
+				cmp.Compare(db.Trust.narrowness(), main.Trust.narrowness())) > 0 {
+				main = db
 			}
 		}
+		main.Main, main.Path = true, ""
+		i = end
 	}
 }
 

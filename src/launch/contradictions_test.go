@@ -1,0 +1,264 @@
+package launch
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/binding"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
+)
+
+// says makes a binding that asks for these modes.
+func says(modes ...binding.Asked) binding.Binding {
+	b := db("db", "", elsewhere)
+	b.Asked = modes
+	return b
+}
+
+func key(mode string) binding.Asked { return asked(mode, "credential sslmode", binding.ByKey) }
+func uri(mode string) binding.Asked { return asked(mode, "query of credential uri", binding.ByURI) }
+func jdbc(mode string) binding.Asked {
+	return asked(mode, "query of credential jdbcUrl", binding.ByString)
+}
+func dsn(mode string) binding.Asked {
+	return asked(mode, "sslmode in credential dsn", binding.ByString)
+}
+
+func TestABindingThatContradictsItselfStopsTheAppAndNamesBothPlaces(t *testing.T) {
+	for name, test := range map[string]struct {
+		binding binding.Binding
+		wrong   string
+	}{
+		"a key and a weaker uri":    {says(key("verify-full"), uri("disable")), "db: credential sslmode asks for verify-full, but query of credential uri for disable; make them agree, or set POSTGRES_SSL_MODE=verify-full"},
+		"a key and a stricter uri":  {says(key("require"), uri("verify-full")), "db: query of credential uri asks for verify-full, but credential sslmode for require; make them agree, or set POSTGRES_SSL_MODE=verify-full"},
+		"a key and another string":  {says(key("verify-full"), jdbc("require")), "credential sslmode asks for verify-full, but query of credential jdbcUrl for require"},
+		"two keys":                  {says(key("verify-full"), asked("require", "credential sslMode", binding.ByKey)), "credential sslmode asks for verify-full, but credential sslMode for require"},
+		"a uri that is too weak":    {says(uri("require"), jdbc("verify-full")), "query of credential jdbcUrl asks for verify-full, but query of credential uri for require"},
+		"DATABASE_URL, set by hand": {says(uri("verify-full"), asked("disable", "query of DATABASE_URL", binding.ByURI)), "query of credential uri asks for verify-full, but query of DATABASE_URL for disable"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			found := binding.Found{Databases: []binding.Binding{test.binding}}
+			_, err := Decide(nil, found, store(t))
+			require.ErrorContains(t, err, test.wrong)
+			_, err = Foresee(nil, found, store(t))
+			require.ErrorContains(t, err, test.wrong, "at staging too")
+
+			_, err = Decide(map[string]string{"POSTGRES_SSL_MODE": "require"}, found, store(t))
+			require.ErrorContains(t, err, test.wrong, "an owner's mode that is weaker settles nothing")
+			plan, err := Decide(map[string]string{"POSTGRES_SSL_MODE": "verify-full"}, found, store(t))
+			require.NoError(t, err)
+			assert.Equal(t, sslmode.VerifyFull, plan.Mode)
+			assert.Contains(t, plan.Decider.Source, "POSTGRES_SSL_MODE")
+			require.Len(t, plan.Warnings, 1)
+			assert.Contains(t, plan.Warnings[0], "a driver that reads the binding itself may not obey")
+		})
+	}
+}
+
+func TestOfTwoOtherStringsTheStricterHoldsWithAWarning(t *testing.T) {
+	plan := decide(t, nil, says(jdbc("require"), dsn("verify-full")))
+	assert.Equal(t, sslmode.VerifyFull, plan.Mode)
+	assert.Equal(t, []string{"db: sslmode in credential dsn asks for verify-full, and query of credential jdbcUrl for require; the stricter holds"}, plan.Warnings)
+}
+
+func TestWhatAgreesIsNoContradiction(t *testing.T) {
+	for name, b := range map[string]binding.Binding{
+		"everywhere the same":       says(key("require"), uri("require"), jdbc("require")),
+		"the uri is the stricter":   says(uri("verify-full"), jdbc("verify-full")),
+		"one string that says none": says(jdbc("verify-ca")),
+	} {
+		t.Run(name, func(t *testing.T) {
+			plan := decide(t, nil, b)
+			assert.Equal(t, b.Asked[0].Mode, plan.Mode)
+			assert.Empty(t, plan.Warnings)
+		})
+	}
+}
+
+func TestAModeIsInferredFromTheStrongestSign(t *testing.T) {
+	own := db("db", "", elsewhere)
+	own.CA = binding.Credential{Key: "ca", Value: caPEM(t)}
+	asks := db("db", "", elsewhere)
+	asks.AsksTLS = "credential require_ssl"
+	both := own
+	both.AsksTLS = asks.AsksTLS
+	rds := both
+	rds.Hosts = []string{oregon}
+	more := db("db", "", elsewhere)
+	more.MoreCAs = []binding.Credential{{Key: "tls.bundle", Value: caPEM(t)}}
+	system := db("db", "", elsewhere)
+	system.System = "credential sslrootcert"
+	for name, test := range map[string]struct {
+		binding      binding.Binding
+		mode, source string
+	}{
+		"RDS, before its own CA":             {rds, "verify-full", "the default for RDS, whose CA is on board"},
+		"a CA of its own, before asking":     {both, "verify-ca", "the default for a CA of its own, credential ca"},
+		"asking for TLS":                     {asks, "require", "credential require_ssl, which asks for TLS"},
+		"a CA under another key asks for no": {more, "", ""},
+		"sslrootcert=system":                 {system, "verify-full", "credential sslrootcert (sslrootcert=system)"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			plan := decide(t, nil, test.binding)
+			assert.Equal(t, test.mode, plan.Mode.String())
+			if test.source != "" {
+				assert.Equal(t, test.source, plan.Decider.Source)
+			}
+			owners := decide(t, map[string]string{"POSTGRES_SSL_MODE": "verify-ca"}, test.binding)
+			if test.binding.System == "" {
+				assert.Equal(t, "POSTGRES_SSL_MODE", owners.Decider.Source, "the owner's default comes before")
+			}
+		})
+	}
+}
+
+func TestSSLRootCertSystemTrustsTheStoresAndNothingWeaker(t *testing.T) {
+	b := db("db", "", elsewhere)
+	b.System = "credential sslrootcert"
+	trust := decide(t, nil, b).Databases[0].Trust
+	assert.True(t, trust.Everyone)
+	assert.Empty(t, trust.Sets, "none of ours")
+	b.Asked = []binding.Asked{key("require")}
+	_, err := Decide(nil, binding.Found{Databases: []binding.Binding{b}}, store(t))
+	assert.ErrorContains(t, err, "credential sslrootcert (sslrootcert=system) asks for verify-full, but credential sslmode for require")
+}
+
+func TestOneDatabaseDoesNotSilentlyWeakenAnother(t *testing.T) {
+	tagged := db("console_db", "require", elsewhere)
+	tagged.Tags = []string{"stratos"}
+	writes, inferred := db("orders", "verify-full", elsewhere), db("orders", "", oregon)
+
+	_, err := Decide(nil, binding.Found{Databases: []binding.Binding{tagged, writes}}, store(t))
+	require.EqualError(t, err, "console_db decides with require, but orders asks for verify-full; set POSTGRES_SSL_SERVICE to the name of the one that decides")
+
+	const loss = "console_db decides with require; orders gets no more than that, though it would get verify-full by "
+	chosen := decide(t, map[string]string{"POSTGRES_SSL_SERVICE": "console_db"}, tagged, writes)
+	assert.Equal(t, []string{loss + "credential sslmode"}, chosen.Losses, "the owner may, and the log of each start says what it costs")
+	assert.Subset(t, chosen.Warnings, chosen.Losses, "and so does staging")
+
+	weaker := decide(t, nil, tagged, inferred)
+	assert.Equal(t, []string{loss + "the default for RDS, whose CA is on board"}, weaker.Losses)
+
+	assert.Empty(t, decide(t, map[string]string{"POSTGRES_SSL_SERVICE": "orders"}, tagged, writes).Losses, "the control: nothing is lost")
+	settled := decide(t, map[string]string{"POSTGRES_SSL_MODE": "verify-full"}, tagged, writes)
+	assert.Equal(t, sslmode.VerifyFull, settled.Mode, "the owner's mode is as strict as the strictest")
+}
+
+func TestFurtherDatabasesOfAServiceChangeNothingUnlessTheyWriteMore(t *testing.T) {
+	main := db("db", "", oregon)
+	further := func(mode string, hosts ...string) binding.Binding {
+		b := db("db", "", hosts...)
+		b.WellKnown, b.Path = false, "other"
+		if mode != "" {
+			b.Asked = []binding.Asked{asked(mode, "query of credential other", binding.ByString)}
+		}
+		return b
+	}
+	alone := exported(decide(t, nil, main))
+	for name, other := range map[string]binding.Binding{
+		"a pgbouncer":              further("", "127.0.0.1"),
+		"an example":               further("disable", "localhost"),
+		"a tenant elsewhere":       further("", frankfurt),
+		"a tenant that verifies":   further("verify-full", elsewhere),
+		"one that comes before it": further("verify-full", "a.example.com"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			plan := decide(t, nil, main, other)
+			assert.Equal(t, alone, exported(plan))
+			assert.Equal(t, "db", plan.Decider.Title())
+			assert.Equal(t, alone, exported(decide(t, nil, other, main)), "in any order")
+		})
+	}
+
+	require := db("db", "require", elsewhere)
+	_, err := Decide(nil, binding.Found{Databases: []binding.Binding{require, further("verify-full", "a.example.com")}}, store(t))
+	assert.EqualError(t, err, "db asks for require, but db (other) for verify-full, and one mode holds for both; make them agree, or set POSTGRES_SSL_MODE=verify-full")
+
+	// Without a well-known key, the one that asks for most and trusts fewest is the main one.
+	plan := decide(t, nil, further("", elsewhere), further("verify-full", oregon))
+	assert.Equal(t, []string{oregon}, plan.Decider.Hosts)
+}
+
+func TestACAOfATaggedServiceIsForWhoeverBringsNone(t *testing.T) {
+	own := db("own", "", elsewhere)
+	own.CA = binding.Credential{Key: "ca", Value: caPEM(t)}
+	company := caPEM(t)
+	plan, err := Decide(map[string]string{"POSTGRES_SSL_SERVICE": "broker"}, binding.Found{
+		Databases: []binding.Binding{db("broker", "", elsewhere), own, db("rds", "", oregon)},
+		CAs:       []binding.Credential{{Key: "company-db-ca, credential ca", Value: company}},
+	}, store(t))
+	require.NoError(t, err)
+	broker, brings, rds := plan.Databases[0], plan.Databases[1], plan.Databases[2]
+	assert.Equal(t, "company-db-ca, credential ca", broker.Trust.Why)
+	assert.Equal(t, sslmode.VerifyCA, broker.Mode)
+	assert.Equal(t, "credential ca", brings.Trust.Why)
+	assert.Empty(t, rds.Trust.Own)
+}
+
+func TestACAUnderAnotherKeyAddsToRDSAndReplacesEveryone(t *testing.T) {
+	withMore := func(host string) Trust {
+		b := db("db", "verify-full", host)
+		b.MoreCAs = []binding.Credential{{Key: "certificate.base64", Value: caPEM(t)}, {Key: "server.note", Value: "no certificate"}}
+		return decide(t, nil, b).Databases[0].Trust
+	}
+	rds := withMore(oregon)
+	assert.Len(t, rds.Own, 1)
+	assert.Equal(t, []string{"us-west-2"}, rds.Sets)
+	other := withMore(elsewhere)
+	assert.Len(t, other.Own, 1)
+	assert.False(t, other.Everyone)
+	assert.Empty(t, other.Sets)
+}
+
+func TestAReplicaThatIsNotRDSNeitherLowersTheModeNorWidensTheTrust(t *testing.T) {
+	b := db("db", "", oregon, frankfurt, "replica.example.com")
+	b.Replicas = 2
+	plan := decide(t, nil, b)
+	assert.Equal(t, sslmode.VerifyFull, plan.Mode)
+	assert.Equal(t, []string{"us-west-2", "eu-central-1"}, plan.Databases[0].Trust.Sets)
+	assert.Equal(t, []string{"db: the replica replica.example.com is not RDS; it is verified by the CAs of the main host, and may refuse"}, plan.Warnings)
+}
+
+func TestACertificateWithoutItsKeyIsNotHandedOut(t *testing.T) {
+	b := db("db", "verify-full", oregon)
+	b.ClientCert, _ = clientPair(t)
+	plan := decide(t, nil, b)
+	assert.NotContains(t, exported(plan), "PGSSLCERT")
+	assert.Equal(t, []string{"db: credential sslcert is not handed out as a client certificate: its key is missing"}, plan.Warnings)
+}
+
+func TestWhatMayStillChangeIsAWarningAtStagingAndStopsALaunch(t *testing.T) {
+	missing := db("db", "verify-full", elsewhere)
+	missing.CA = binding.Credential{Key: "sslrootcert", Missing: true}
+	for name, test := range map[string]struct {
+		env   map[string]string
+		found binding.Found
+		wrong string
+	}{
+		"a reference to CredHub": {nil, binding.Found{Unresolved: []string{"db"}}, "db: the credentials were not resolved by the platform"},
+		"a service not yet there": {map[string]string{"POSTGRES_SSL_SERVICE": "later"}, binding.Found{Databases: []binding.Binding{db("db", "require", elsewhere)}},
+			"POSTGRES_SSL_SERVICE names no bound Postgres database; bound are: db (require)"},
+		"a file of the container": {nil, binding.Found{Databases: []binding.Binding{missing}}, "db: credential sslrootcert names a file that is not in this container; put the certificate itself there, in PEM"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := Decide(test.env, test.found, store(t))
+			require.ErrorContains(t, err, test.wrong)
+			plan, err := Foresee(test.env, test.found, store(t))
+			require.NoError(t, err)
+			require.NotEmpty(t, plan.Warnings)
+			assert.Contains(t, plan.Warnings[0], "as it is, the app would not start")
+		})
+	}
+}
+
+func TestTheOwnersModeIsExportedWithNoDatabaseAtAll(t *testing.T) {
+	plan := decide(t, map[string]string{"POSTGRES_SSL_MODE": "verify-full"})
+	vars := exported(plan)
+	assert.Equal(t, "verify-full", vars["PGSSLMODE"])
+	assert.Equal(t, "verify-full", vars["DB_SSL_MODE"])
+	assert.NotEmpty(t, vars["PGSSLROOTCERT"], "with the trust of any other host")
+	assert.Len(t, plan.Warnings, 1)
+	assert.NotContains(t, exported(decide(t, nil)), "PGSSLMODE", "the control")
+}
