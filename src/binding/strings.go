@@ -22,6 +22,7 @@ type connection struct {
 	system   bool        // sslrootcert=system
 	rootCert string      // another sslrootcert: a path
 	inQuery  bool        // the modes stand in a query, as in a URI, and not among words
+	unclear  bool        // it names a host that cannot be one
 }
 
 type address struct{ host, port string }
@@ -163,7 +164,11 @@ func parseURI(rest string) connection {
 			return c
 		}
 		// No host makes sense. The mode must not be lost because of a typing error elsewhere.
-		if split = strings.LastIndexByte(rest, '?'); split < 0 {
+		at := strings.LastIndexByte(rest, '@') + 1
+		if split = strings.IndexByte(rest[at:], '?') + at; split < at {
+			split = strings.LastIndexByte(rest, '?')
+		}
+		if split < 0 {
 			c, _ := parseAuthority(rest)
 			return c
 		}
@@ -228,7 +233,8 @@ func parseAuthority(s string) (connection, bool) {
 	c.database = unescape(database)
 	hosts = unescape(hosts)
 	c.hosts = parseHosts(hosts)
-	return c, hosts == "" || len(c.hosts) > 0 || strings.HasPrefix(hosts, "/") || strings.Trim(hosts, ",:0123456789") == ""
+	c.unclear = len(c.hosts) == 0 && !strings.HasPrefix(hosts, "/") && strings.Trim(hosts, ",:0123456789") != ""
+	return c, !c.unclear
 }
 
 // unescape decodes percent escapes, and leaves a text as it is that was never escaped.
@@ -294,7 +300,9 @@ func (c *connection) add(pairs []parameter) {
 		hosts = hostaddr
 	}
 	if named := parseHosts(hosts); len(named) > 0 {
-		c.hosts = named
+		c.hosts, c.unclear = named, false
+	} else if hosts != "" && !strings.HasPrefix(hosts, "/") {
+		c.unclear = len(c.hosts) == 0
 	}
 	setPorts(c.hosts, ports)
 }
@@ -305,6 +313,14 @@ func (c *connection) setMode(p parameter) {
 	}
 	c.modes = slices.DeleteFunc(c.modes, func(old parameter) bool { return old.key == p.key })
 	c.modes = append(c.modes, p)
+}
+
+// asksForLess says whether the string, taken for a further word on a database, could lower its mode or widen its trust.
+func (c connection) asksForLess() bool {
+	return c.unclear || c.system || c.rootCert != "" || slices.ContainsFunc(c.modes, func(p parameter) bool {
+		mode, err := sslmode.Parse(p.value)
+		return err == nil && mode != sslmode.VerifyFull
+	})
 }
 
 // setPorts gives each host its port from a list, or all of them the same (libpq's manual, "Specifying Multiple Hosts"). What is
