@@ -138,8 +138,12 @@ func asksForMode(text string) bool {
 func parseJDBC(rest string) connection {
 	before, query, _ := strings.Cut(rest, "?")
 	c, _ := parseAuthority(before)
+	hosts := c.hosts
 	c.inQuery = true
 	c.addQuery(query)
+	if len(hosts) > 0 {
+		c.hosts = hosts // "&host=" is no parameter of pgjdbc, and may be the rest of a password
+	}
 	return c
 }
 
@@ -339,16 +343,15 @@ func setPorts(hosts []address, list string) {
 //
 // Sources: libpq's manual, "Keyword/Value Connection Strings"; Npgsql's, "Connection String Parameters".
 func parseWords(text string) (connection, bool) {
-	var pairs []parameter
-	var ok bool
-	semicolons := strings.Contains(text, ";")
 	if len(text) >= 6 && strings.EqualFold(text[:6], "pgsql:") {
-		text, semicolons = text[6:], true
+		text = strings.ReplaceAll(text[6:], ";", " ") // as pdo_pgsql does it
 	}
-	if semicolons {
+	pairs, ok := splitWords(text)
+	// In libpq's words a semicolon may be part of the password, but not of another value.
+	if strings.Contains(text, ";") && (!ok || !areOfPostgres(pairs) || slices.ContainsFunc(pairs, func(p parameter) bool {
+		return strings.Contains(p.value, ";") && !slices.Contains(passwordKeys, fold(p.key))
+	})) {
 		pairs, ok = splitSemicolons(text)
-	} else {
-		pairs, ok = splitWords(text)
 	}
 	if !ok || !areOfPostgres(pairs) {
 		return connection{}, false
@@ -382,24 +385,52 @@ func areOfPostgres(pairs []parameter) bool {
 		named("dbname") && named("user", "sslmode", "password")
 }
 
+// splitSemicolons splits as .NET and ODBC do: a value may stand between quotes or braces, and there a semicolon is part of it.
+//
+// Source: .NET's DbConnectionStringBuilder; ODBC's SQLDriverConnect, on braces.
 func splitSemicolons(text string) ([]parameter, bool) {
 	var pairs []parameter
-	for item := range strings.SplitSeq(text, ";") {
-		if strings.TrimSpace(item) == "" {
-			continue
-		}
-		key, value, found := strings.Cut(item, "=")
+	for text != "" {
+		item, rest, _ := strings.Cut(text, ";")
+		key, _, found := strings.Cut(item, "=")
 		key = strings.TrimSpace(key)
-		if !found || !isWord(key) {
-			// A password may hold a semicolon between quotes. The rest of it is no parameter.
-			if len(pairs) > 0 {
-				continue
-			}
+		switch {
+		case found && isWord(key):
+			_, after, _ := strings.Cut(text, "=")
+			var value string
+			value, rest = cutValue(after)
+			pairs = append(pairs, parameter{key, value})
+		case strings.TrimSpace(item) != "" && len(pairs) == 0:
 			return nil, false
 		}
-		pairs = append(pairs, parameter{key, unwrap(value)})
+		text = rest // what has no key may be the rest of a password, and is no parameter
 	}
 	return pairs, len(pairs) > 0
+}
+
+// cutValue returns the value that a text begins with, and what follows its semicolon. Quotes that nobody closes are part of it.
+func cutValue(text string) (value, rest string) {
+	trimmed := strings.TrimSpace(text)
+	for _, pair := range []string{`""`, "''", "{}"} {
+		inner, ok := strings.CutPrefix(trimmed, pair[:1])
+		if !ok {
+			continue
+		}
+		for i := 0; i < len(inner); i++ {
+			switch {
+			case inner[i] != pair[1]:
+			case i+1 < len(inner) && inner[i+1] == pair[1]:
+				i++ // twice is once, and ends nothing
+			default:
+				if after := strings.TrimSpace(inner[i+1:]); after == "" || after[0] == ';' {
+					return strings.ReplaceAll(inner[:i], pair[1:]+pair[1:], pair[1:]), strings.TrimPrefix(after, ";")
+				}
+				i = len(inner)
+			}
+		}
+	}
+	value, rest, _ = strings.Cut(text, ";")
+	return unwrap(value), rest
 }
 
 // splitWords splits as libpq's conninfo_parse does: blanks may surround "=", and a value with blanks stands between single quotes, in

@@ -20,8 +20,8 @@ const canary = "Zq7xWv9k"
 // spelling is a kind of connection string, with a password in its right place.
 type spelling struct {
 	name  string
-	query bool // an "&" ends the password, whatever the reader
-	uri   bool // an "@" or "?" in the password can be read in two ways
+	ends  string // ends the password, whatever the reader: what follows may name another host
+	uri   bool   // an "@" or "?" in the password can be read in two ways
 	write func(password string) string
 }
 
@@ -29,35 +29,35 @@ const rightHost = "db.example.com"
 
 // spellings all say verify-full, and name one host.
 var spellings = []spelling{
-	{"a URI", false, true, func(password string) string {
+	{"a URI", "", true, func(password string) string {
 		return "postgres://app:" + password + "@db.example.com:5432/orders?sslmode=verify-full"
 	}},
-	{"a URI of a driver", false, true, func(password string) string {
+	{"a URI of a driver", "", true, func(password string) string {
 		return "postgresql+psycopg2://app:" + password + "@db.example.com:5432/orders?application_name=a&sslmode=verify-full"
 	}},
-	{"a pgjdbc URL", true, false, func(password string) string {
+	{"a pgjdbc URL", "", false, func(password string) string {
 		return "jdbc:postgresql://db.example.com:5432/orders?user=app&password=" + password + "&sslmode=verify-full"
 	}},
-	{"a pgjdbc URL in a wrapper", true, false, func(password string) string {
+	{"a pgjdbc URL in a wrapper", "", false, func(password string) string {
 		return "jdbc:aws-wrapper:postgresql://db.example.com/orders?password=" + password + "&ssl=true&sslmode=verify-full"
 	}},
-	{"an R2DBC URL", false, true, func(password string) string {
+	{"an R2DBC URL", "", true, func(password string) string {
 		return "r2dbc:postgresql://app:" + password + "@db.example.com:5432/orders?sslMode=verify-full"
 	}},
-	{"an R2DBC URL, pooled", true, false, func(password string) string {
+	{"an R2DBC URL, pooled", "&", false, func(password string) string {
 		return "r2dbc:pool:postgresql://db.example.com:5432/orders?password=" + password + "&sslMode=VERIFY_FULL"
 	}},
-	{"libpq's words", false, false, func(password string) string {
+	{"libpq's words", "", false, func(password string) string {
 		quoted := strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(password)
 		return "host=db.example.com port=5432 dbname=orders user=app password='" + quoted + "' sslmode=verify-full"
 	}},
-	{"libpq's words, not quoted", false, false, func(password string) string {
+	{"libpq's words, not quoted", " ", false, func(password string) string {
 		return "host=db.example.com port=5432 dbname=orders user=app password=" + password + " sslmode=verify-full"
 	}},
-	{"ADO.NET", false, false, func(password string) string {
+	{"ADO.NET", "", false, func(password string) string {
 		return `Host=db.example.com;Database=orders;Username=app;Password="` + strings.ReplaceAll(password, `"`, `""`) + `";SSL Mode=VerifyFull`
 	}},
-	{"ADO.NET, not quoted", false, false, func(password string) string {
+	{"ADO.NET, not quoted", ";", false, func(password string) string {
 		return "Server=db.example.com;Port=5432;Database=orders;User Id=app;Password=" + password + ";SSL Mode=VerifyFull"
 	}},
 }
@@ -86,8 +86,7 @@ func hidden(s spelling, password, text string, read func(string) (Found, error))
 		if s.uri && strings.Contains(password, "?") && strings.ContainsAny(password, "@/") {
 			continue
 		}
-		// And "&host=" ends a password in a query.
-		if s.query && strings.Contains(password, "&") {
+		if s.ends != "" && strings.Contains(password, s.ends) {
 			continue
 		}
 		for _, host := range b.Hosts {
@@ -106,7 +105,8 @@ func readURI(t testing.TB) func(string) (Found, error) {
 func TestAPasswordInItsRightPlaceHidesNothing(t *testing.T) {
 	passwords := []string{"", "a/b@x?z=1", "p@ss", "p/ss", "p#ss", "p%ss", "p:ss", "p?ss", `p\ss`, `p"ss`, "p'ss", "p;ss", "p ss", "p&ss", "p=ss",
 		"@other.example.com/", "a@other.example.com:5432", "?sslmode=disable", "&sslmode=disable", ";SSL Mode=Disable", " sslmode=disable",
-		"postgres://u:p@other.example.com/d?sslmode=disable", "jdbc:postgresql://other.example.com/d", "{", "[", "%", "&amp;", "psql ", "://"}
+		"postgres://u:p@other.example.com/d?sslmode=disable", "jdbc:postgresql://other.example.com/d", "{", "[", "%", "&amp;", "psql ", "://",
+		";Host=other.example.com;", "&host=other.example.com", " host=other.example.com", `";Host=other.example.com;x="`}
 	for _, s := range spellings {
 		t.Run(s.name, func(t *testing.T) {
 			for _, password := range passwords {
