@@ -98,8 +98,9 @@ func (r *reader) readStrings() (foreign bool) {
 			continue
 		}
 		if c, ok := parseString(t.text); ok {
-			if len(c.hosts) == 0 {
-				t.in = t.in.withHosts()
+			// A "postgres://" alone speaks of the host around it, unless that has a login of its own: then it is another connection.
+			if outer := t.in.withHosts(); len(c.hosts) == 0 && !c.asksForLess() && !outer.hasLogin() {
+				t.in = outer
 			}
 			r.strings = append(r.strings, found{t, c})
 			t.in.holds = true
@@ -143,14 +144,18 @@ func (r *reader) markObjects() {
 		if o.other || len(o.hosts()) == 0 || o.isHost() {
 			continue
 		}
-		_, named := o.first(append(slices.Clone(databaseKeys), usernameKeys...))
-		o.holds = postgres || asks[o] || byLabel && (o.parent == nil || named || asText(port.raw) == "5432") ||
-			named && asks[r.objects[0]]
+		o.holds = postgres || asks[o] || byLabel && (o.parent == nil || o.hasLogin() || asText(port.raw) == "5432") ||
+			o.hasLogin() && asks[r.objects[0]]
 	}
 }
 
-// withHosts returns the nearest object, from o outwards, that names hosts, and o itself if there is none: a "postgres://" alone speaks
-// of the host beside it.
+// hasLogin says whether the object names a user or a database.
+func (o *object) hasLogin() bool {
+	_, named := o.first(append(slices.Clone(databaseKeys), usernameKeys...))
+	return named
+}
+
+// withHosts returns the nearest object, from o outwards, that names hosts, and o itself if there is none.
 func (o *object) withHosts() *object {
 	for outer := o; outer != nil; outer = outer.parent {
 		if len(outer.hosts()) > 0 {
@@ -255,8 +260,8 @@ func (r *reader) gather() {
 			case isReplicaKey(f.key):
 				replicas = append(replicas, f)
 				continue
-			case own != nil && len(f.hosts) == 0:
-			case own != nil && len(own.hosts) == 0:
+			case own != nil && len(f.hosts) == 0 && f.joins():
+			case own != nil && len(own.hosts) == 0 && (f.joins() || !slices.ContainsFunc(own.strings, func(f found) bool { return !f.joins() })):
 				own.hosts = f.hosts
 				same[hostList(own.hosts)] = own
 			case own != nil && own.parts && overlap(own.hosts, f.hosts):
@@ -288,6 +293,10 @@ func (r *reader) gather() {
 		}
 	}
 }
+
+// joins says whether a string without a host, or beside one, speaks of the host beside it. Under a key that is not well-known it may
+// be an example, or name a host that cannot be read: then it must not lower what that host gets.
+func (f found) joins() bool { return slices.Contains(uriKeys, f.key) || !f.asksForLess() }
 
 // uriRank puts strings under well-known keys before others, in their order.
 func uriRank(key string) int {

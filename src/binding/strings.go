@@ -22,6 +22,7 @@ type connection struct {
 	system   bool        // sslrootcert=system
 	rootCert string      // another sslrootcert: a path
 	inQuery  bool        // the modes stand in a query, as in a URI, and not among words
+	unclear  bool        // it names a host that cannot be one
 }
 
 type address struct{ host, port string }
@@ -137,8 +138,12 @@ func asksForMode(text string) bool {
 func parseJDBC(rest string) connection {
 	before, query, _ := strings.Cut(rest, "?")
 	c, _ := parseAuthority(before)
+	hosts := c.hosts
 	c.inQuery = true
 	c.addQuery(query)
+	if len(hosts) > 0 {
+		c.hosts = hosts // "&host=" is no parameter of pgjdbc, and may be the rest of a password
+	}
 	return c
 }
 
@@ -163,7 +168,11 @@ func parseURI(rest string) connection {
 			return c
 		}
 		// No host makes sense. The mode must not be lost because of a typing error elsewhere.
-		if split = strings.LastIndexByte(rest, '?'); split < 0 {
+		at := strings.LastIndexByte(rest, '@') + 1
+		if split = strings.IndexByte(rest[at:], '?') + at; split < at {
+			split = strings.LastIndexByte(rest, '?')
+		}
+		if split < 0 {
 			c, _ := parseAuthority(rest)
 			return c
 		}
@@ -228,7 +237,8 @@ func parseAuthority(s string) (connection, bool) {
 	c.database = unescape(database)
 	hosts = unescape(hosts)
 	c.hosts = parseHosts(hosts)
-	return c, hosts == "" || len(c.hosts) > 0 || strings.HasPrefix(hosts, "/") || strings.Trim(hosts, ",:0123456789") == ""
+	c.unclear = len(c.hosts) == 0 && !strings.HasPrefix(hosts, "/") && strings.Trim(hosts, ",:0123456789") != ""
+	return c, !c.unclear
 }
 
 // unescape decodes percent escapes, and leaves a text as it is that was never escaped.
@@ -294,7 +304,9 @@ func (c *connection) add(pairs []parameter) {
 		hosts = hostaddr
 	}
 	if named := parseHosts(hosts); len(named) > 0 {
-		c.hosts = named
+		c.hosts, c.unclear = named, false
+	} else if hosts != "" && !strings.HasPrefix(hosts, "/") {
+		c.unclear = len(c.hosts) == 0
 	}
 	setPorts(c.hosts, ports)
 }
@@ -305,6 +317,14 @@ func (c *connection) setMode(p parameter) {
 	}
 	c.modes = slices.DeleteFunc(c.modes, func(old parameter) bool { return old.key == p.key })
 	c.modes = append(c.modes, p)
+}
+
+// asksForLess says whether the string, taken for a further word on a database, could lower its mode or widen its trust.
+func (c connection) asksForLess() bool {
+	return c.unclear || c.system || c.rootCert != "" || slices.ContainsFunc(c.modes, func(p parameter) bool {
+		mode, err := sslmode.Parse(p.value)
+		return err == nil && mode != sslmode.VerifyFull
+	})
 }
 
 // setPorts gives each host its port from a list, or all of them the same (libpq's manual, "Specifying Multiple Hosts"). What is
@@ -323,16 +343,15 @@ func setPorts(hosts []address, list string) {
 //
 // Sources: libpq's manual, "Keyword/Value Connection Strings"; Npgsql's, "Connection String Parameters".
 func parseWords(text string) (connection, bool) {
-	var pairs []parameter
-	var ok bool
-	semicolons := strings.Contains(text, ";")
 	if len(text) >= 6 && strings.EqualFold(text[:6], "pgsql:") {
-		text, semicolons = text[6:], true
+		text = strings.ReplaceAll(text[6:], ";", " ") // as pdo_pgsql does it
 	}
-	if semicolons {
+	pairs, ok := splitWords(text)
+	// In libpq's words a semicolon may be part of the password, but not of another value.
+	if strings.Contains(text, ";") && (!ok || !areOfPostgres(pairs) || slices.ContainsFunc(pairs, func(p parameter) bool {
+		return strings.Contains(p.value, ";") && !slices.Contains(passwordKeys, fold(p.key))
+	})) {
 		pairs, ok = splitSemicolons(text)
-	} else {
-		pairs, ok = splitWords(text)
 	}
 	if !ok || !areOfPostgres(pairs) {
 		return connection{}, false
@@ -366,24 +385,52 @@ func areOfPostgres(pairs []parameter) bool {
 		named("dbname") && named("user", "sslmode", "password")
 }
 
+// splitSemicolons splits as .NET and ODBC do: a value may stand between quotes or braces, and there a semicolon is part of it.
+//
+// Source: .NET's DbConnectionStringBuilder; ODBC's SQLDriverConnect, on braces.
 func splitSemicolons(text string) ([]parameter, bool) {
 	var pairs []parameter
-	for item := range strings.SplitSeq(text, ";") {
-		if strings.TrimSpace(item) == "" {
-			continue
-		}
-		key, value, found := strings.Cut(item, "=")
+	for text != "" {
+		item, rest, _ := strings.Cut(text, ";")
+		key, _, found := strings.Cut(item, "=")
 		key = strings.TrimSpace(key)
-		if !found || !isWord(key) {
-			// A password may hold a semicolon between quotes. The rest of it is no parameter.
-			if len(pairs) > 0 {
-				continue
-			}
+		switch {
+		case found && isWord(key):
+			_, after, _ := strings.Cut(text, "=")
+			var value string
+			value, rest = cutValue(after)
+			pairs = append(pairs, parameter{key, value})
+		case strings.TrimSpace(item) != "" && len(pairs) == 0:
 			return nil, false
 		}
-		pairs = append(pairs, parameter{key, unwrap(value)})
+		text = rest // what has no key may be the rest of a password, and is no parameter
 	}
 	return pairs, len(pairs) > 0
+}
+
+// cutValue returns the value that a text begins with, and what follows its semicolon. Quotes that nobody closes are part of it.
+func cutValue(text string) (value, rest string) {
+	trimmed := strings.TrimSpace(text)
+	for _, pair := range []string{`""`, "''", "{}"} {
+		inner, ok := strings.CutPrefix(trimmed, pair[:1])
+		if !ok {
+			continue
+		}
+		for i := 0; i < len(inner); i++ {
+			switch {
+			case inner[i] != pair[1]:
+			case i+1 < len(inner) && inner[i+1] == pair[1]:
+				i++ // twice is once, and ends nothing
+			default:
+				if after := strings.TrimSpace(inner[i+1:]); after == "" || after[0] == ';' {
+					return strings.ReplaceAll(inner[:i], pair[1:]+pair[1:], pair[1:]), strings.TrimPrefix(after, ";")
+				}
+				i = len(inner)
+			}
+		}
+	}
+	value, rest, _ = strings.Cut(text, ";")
+	return unwrap(value), rest
 }
 
 // splitWords splits as libpq's conninfo_parse does: blanks may surround "=", and a value with blanks stands between single quotes, in

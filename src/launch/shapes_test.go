@@ -1,0 +1,259 @@
+package launch
+
+import (
+	"bytes"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/binding"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/truststore"
+)
+
+// chapter is a part of testdata/shapes.json: bindings in the shapes that brokers and people really use, and what a launch makes of each.
+type chapter struct {
+	Title, Why string
+	Shapes     []shape
+}
+
+// shape is a binding, or several, and what is expected of it.
+type shape struct {
+	Name, Why string
+	Env       map[string]string // of the app's owner
+
+	// A shape is the credentials of one service named db, or several services as in VCAP_SERVICES, or files below SERVICE_BINDING_ROOT.
+	Label       string
+	Tags        []string
+	Credentials map[string]any
+	Services    map[string]any
+	Files       map[string]string
+
+	Mode      string            // in force; "none" for none
+	Hosts     []string          // of the database that decides
+	CA        string            // that it is verified by: own, region, "region and own", everyone
+	Databases map[string]string // all of them by title, with the mode of each; left out where there is one
+	Refused   []string          // words that the refusing error holds
+}
+
+// secretWord stands for the password in each shape.
+const secretWord = "Zq7xWv9k"
+
+// placeholders are what "$CA" and its like in the shapes stand for.
+func placeholders(t testing.TB) *strings.Replacer {
+	pair := func(name string, ca bool) (string, string) {
+		certificate, key := makePair(t, &x509.Certificate{IsCA: ca, BasicConstraintsValid: ca, Subject: pkix.Name{CommonName: name}})
+		return string(certificate), string(key)
+	}
+	ca, _ := pair("Own CA", true)
+	ca2, _ := pair("Own CA 2", true)
+	saml, _ := pair("SAML", true)
+	selfSigned, _ := pair("Own, pinned", false)
+	server, _ := pair("Server", false)
+	client, key := pair("Client", false)
+	inJSON := func(text string) string {
+		quoted, err := json.Marshal(text)
+		require.NoError(t, err)
+		return strings.Trim(string(quoted), `"`)
+	}
+	return strings.NewReplacer(
+		"$BASE64_CA", base64.StdEncoding.EncodeToString([]byte(ca)),
+		"$CA2", inJSON(ca2), "$CA", inJSON(ca), "$SAML", inJSON(saml), "$SELF_SIGNED", inJSON(selfSigned), "$SERVER_CERT", inJSON(server),
+		"$CLIENT_CERT", inJSON(client), "$CLIENT_KEY", inJSON(key))
+}
+
+func readShapes(t testing.TB) []chapter {
+	t.Helper()
+	text, err := os.ReadFile("testdata/shapes.json")
+	require.NoError(t, err)
+	decoder := json.NewDecoder(strings.NewReader(placeholders(t).Replace(string(text))))
+	decoder.DisallowUnknownFields()
+	var chapters []chapter
+	require.NoError(t, decoder.Decode(&chapters))
+	return chapters
+}
+
+// environment is what the platform gives an app with such a binding.
+func (s shape) environment(t testing.TB) map[string]string {
+	env := map[string]string{}
+	maps.Copy(env, s.Env)
+	switch {
+	case s.Files != nil:
+		root := t.TempDir()
+		for path, content := range s.Files {
+			path = filepath.Join(root, path)
+			require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o755))
+			require.NoError(t, os.WriteFile(path, []byte(content), 0o600))
+		}
+		env["SERVICE_BINDING_ROOT"] = root
+		return env
+	case s.Services == nil:
+		label := s.Label
+		if label == "" {
+			label = "user-provided"
+		}
+		service := map[string]any{"name": "db", "label": label, "tags": s.Tags, "credentials": s.Credentials}
+		s.Services = map[string]any{label: []any{service}}
+	}
+	document, err := json.Marshal(s.Services)
+	require.NoError(t, err)
+	env["VCAP_SERVICES"] = string(document)
+	return env
+}
+
+// outcome is what a launch makes of a shape, in the shape's own fields.
+func (s shape) outcome(env map[string]string, store truststore.Store) (shape, *Plan, error) {
+	found, err := binding.Read(env)
+	if err != nil {
+		return shape{}, nil, err
+	}
+	plan, err := Decide(env, found, store)
+	if err != nil {
+		return shape{}, nil, err
+	}
+	got := shape{Mode: modeWord(plan.Mode.String())}
+	switch {
+	case plan.Decider != nil:
+		got.Hosts, got.CA = plan.Decider.Hosts, trustWord(plan.Decider.Trust)
+	case plan.Mode != sslmode.None:
+		got.CA = trustWord(plan.TrustAll())
+	}
+	for _, db := range plan.Databases {
+		if len(plan.Databases) > 1 {
+			if got.Databases == nil {
+				got.Databases = map[string]string{}
+			}
+			got.Databases[db.Title()] = modeWord(db.Mode.String())
+		}
+	}
+	return got, plan, nil
+}
+
+func modeWord(mode string) string {
+	if mode == "" {
+		return "none"
+	}
+	return mode
+}
+
+func trustWord(t Trust) string {
+	switch {
+	case t.Everyone:
+		return "everyone"
+	case len(t.Own) > 0 && len(t.Sets) > 0:
+		return "region and own"
+	case len(t.Own) > 0:
+		return "own"
+	}
+	return "region"
+}
+
+// shown is everything that a launch or a staging may print about a plan.
+func shown(plan *Plan) string {
+	var text bytes.Buffer
+	fmt.Fprintln(&text, plan.Warnings, plan.Losses, plan.Others)
+	for _, db := range plan.Databases {
+		fmt.Fprintln(&text, db.Title(), db.Source, db.Trust.Why, db.Hosts, db.Ports)
+	}
+	for _, v := range plan.Variables(plan.Preview()) {
+		fmt.Fprintln(&text, v.Name, v.Value, v.Why)
+	}
+	return text.String()
+}
+
+// problems says in what the outcome of a shape is not what is expected.
+func (s shape) problems(got shape, plan *Plan, err error) []string {
+	var wrong []string
+	if err != nil {
+		if s.Refused == nil {
+			return []string{"refused: " + err.Error()}
+		}
+		for _, word := range s.Refused {
+			if !strings.Contains(err.Error(), word) {
+				wrong = append(wrong, fmt.Sprintf("the error does not name %q: %s", word, err))
+			}
+		}
+		if strings.Contains(err.Error(), "\n") {
+			wrong = append(wrong, "the error has several lines")
+		}
+		if strings.Contains(err.Error(), secretWord) {
+			wrong = append(wrong, "the error shows the password: "+err.Error())
+		}
+		return wrong
+	}
+	if s.Refused != nil {
+		return []string{"is not refused, and gets " + got.Mode}
+	}
+	if got.Mode != s.Mode {
+		wrong = append(wrong, fmt.Sprintf("mode %s, not %s", got.Mode, s.Mode))
+	}
+	if !slices.Equal(got.Hosts, s.Hosts) {
+		wrong = append(wrong, fmt.Sprintf("hosts %v, not %v", got.Hosts, s.Hosts))
+	}
+	if got.CA != s.CA {
+		wrong = append(wrong, fmt.Sprintf("verified by %q, not %q", got.CA, s.CA))
+	}
+	if !maps.Equal(got.Databases, s.Databases) {
+		wrong = append(wrong, fmt.Sprintf("databases %v, not %v", got.Databases, s.Databases))
+	}
+	owners := slices.Collect(maps.Values(s.Env))
+	if text := shown(plan); strings.Contains(text, secretWord) && !strings.Contains(strings.Join(owners, " "), secretWord) {
+		wrong = append(wrong, "the password is shown: "+regexp.MustCompile(".*"+secretWord+".*").FindString(text))
+	}
+	return wrong
+}
+
+func TestEveryShapeOfABindingIsHeardOrRefused(t *testing.T) {
+	onBoard, names := store(t), map[string]bool{}
+	for _, chapter := range readShapes(t) {
+		t.Run(chapter.Title, func(t *testing.T) {
+			for _, s := range chapter.Shapes {
+				t.Run(s.Name, func(t *testing.T) {
+					assert.False(t, names[s.Name], "the name is there twice")
+					names[s.Name] = true
+					got, plan, err := s.outcome(s.environment(t), onBoard)
+					assert.Empty(t, s.problems(got, plan, err))
+				})
+			}
+		})
+	}
+	assert.Greater(t, len(names), 150)
+}
+
+// Each expectation of the table can fail: none of them is met by the outcome of another shape, or of another password.
+func TestTheControlOfTheShapes(t *testing.T) {
+	s := shape{Credentials: map[string]any{"uri": "postgres://u:" + secretWord + "@" + oregon + "/d"}, Mode: "verify-full", Hosts: []string{oregon}, CA: "region"}
+	got, plan, err := s.outcome(s.environment(t), store(t))
+	require.NoError(t, err)
+	require.Empty(t, s.problems(got, plan, err))
+
+	for wrong, change := range map[string]func(*shape){
+		"mode verify-full, not require":   func(s *shape) { s.Mode = "require" },
+		"hosts [" + oregon + "], not [h]": func(s *shape) { s.Hosts = []string{"h"} },
+		`verified by "region", not "own"`: func(s *shape) { s.CA = "own" },
+		"databases map[], not map[a:b]":   func(s *shape) { s.Databases = map[string]string{"a": "b"} },
+		"is not refused":                  func(s *shape) { s.Refused = []string{"uri"} },
+	} {
+		other := s
+		change(&other)
+		problems := other.problems(got, plan, err)
+		require.Len(t, problems, 1)
+		assert.Contains(t, problems[0], wrong)
+	}
+	plan.Warnings = []string{"the password is " + secretWord}
+	assert.Contains(t, s.problems(got, plan, nil), "the password is shown: [the password is "+secretWord+"] [] []")
+	s.Refused = []string{"uri"}
+	assert.Len(t, s.problems(got, nil, fmt.Errorf("credential dsn\nholds %s", secretWord)), 3)
+}
