@@ -150,7 +150,7 @@ func TestServersAnswerToPlainText(t *testing.T) {
 		"no answer":                        {answer{}, Unknown},
 	} {
 		t.Run(name, func(t *testing.T) {
-			result, _ := plainText(attempt{mode: sslmode.Disable, answer: test.answer})
+			result, _ := new(Target).plainText(attempt{mode: sslmode.Disable, answer: test.answer})
 			assert.Equal(t, test.result, result)
 		})
 	}
@@ -172,7 +172,7 @@ func TestServersErrors(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			target := Target{Host: "h", Port: 1, User: "app", Database: "app", Password: "app"}
-			problem := target.diagnose(attempt{stage: startingUp, answer: answer{refusal: &test.refusal}}, "h")
+			problem := target.diagnose(attempt{stage: startingUp, answer: answer{refusal: &test.refusal}}, target.address())
 			require.NotNil(t, problem)
 			assert.Equal(t, test.code, problem.Code)
 			if test.code != ClientCertificateWanted {
@@ -183,7 +183,7 @@ func TestServersErrors(t *testing.T) {
 	// A server that speaks another language wants a certificate: it asked for one, and was given none.
 	target := Target{Host: "h", Port: 1}
 	foreign := attempt{stage: startingUp, answer: answer{refusal: &refusal{"28000", "Verbindung erfordert ein gültiges Client-Zertifikat"}}, peer: peer{wantsCerts: true}}
-	assert.Equal(t, ClientCertificateWanted, target.diagnose(foreign, "h").Code)
+	assert.Equal(t, ClientCertificateWanted, target.diagnose(foreign, target.address()).Code)
 }
 
 func TestErrorsOfTheWay(t *testing.T) {
@@ -202,7 +202,7 @@ func TestErrorsOfTheWay(t *testing.T) {
 		"no way":                     {dialing, &net.OpError{Op: "dial", Err: errors.New("no route")}, Unreachable},
 	} {
 		t.Run(name, func(t *testing.T) {
-			assert.Equal(t, test.code, target.diagnose(attempt{stage: test.stage, err: test.err}, "h").Code)
+			assert.Equal(t, test.code, target.diagnose(attempt{stage: test.stage, err: test.err}, target.address()).Code)
 		})
 	}
 }
@@ -287,7 +287,7 @@ func TestTextIsAligned(t *testing.T) {
 			{"größer", 12345, "", "fd00::1", OverPlain, "", "", 0, false},
 			{"app", 99, "cron", "", OverSocket, "", "", 0, false},
 		},
-		OtherHosts: []OtherHost{{"replica", nil, nil}},
+		OtherHosts: []OtherHost{{"replica", 5433, nil, nil}},
 		Warnings:   []string{"a warning"},
 		Problems:   []Problem{{NameMismatch, "what is wrong", "what helps"}},
 	}}, Warnings: []string{"of the plan"}}
@@ -312,7 +312,7 @@ func TestTextIsAligned(t *testing.T) {
     app       7      psql         10.0.0.9  yes     TLSv1.3  TLS_AES_256_GCM_SHA384  256
     größer    12345               fd00::1   NO
     app       99     cron                   socket
-  further host replica: ok
+  further host replica port 5433: ok
   warning      a warning
   problem      what is wrong
     what to do what helps
@@ -393,7 +393,7 @@ func TestDatabasesAreTriedSideBySideWithinTheTimeout(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0") // takes connections into its queue, and never answers
 	require.NoError(t, err)
 	defer listener.Close()
-	silent := Target{Host: "127.0.0.1", Port: uint16(listener.Addr().(*net.TCPAddr).Port), User: "u", Mode: sslmode.VerifyFull, OtherHosts: []string{"localhost"}}
+	silent := Target{Host: "127.0.0.1", Port: uint16(listener.Addr().(*net.TCPAddr).Port), User: "u", Mode: sslmode.VerifyFull, Others: []Address{{"localhost", uint16(listener.Addr().(*net.TCPAddr).Port)}}}
 	const timeout = time.Second
 	begin := time.Now()
 	report := Run(context.Background(), []Target{silent, silent, silent, silent, silent}, nil, timeout)

@@ -7,12 +7,14 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"time"
 
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/binding"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/launch"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/staging"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/truststore"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/verify"
 )
 
@@ -73,16 +75,59 @@ func verifyTargets(env map[string]string, services string, in io.Reader) ([]veri
 	if len(plan.Databases) == 0 {
 		return nil, nil, errors.New("no Postgres database is bound")
 	}
+	targets, err := planTargets(env, plan, store)
+	return targets, plan.Warnings, err
+}
+
+// planTargets returns what is to be verified in an app that has this plan and this environment.
+func planTargets(env map[string]string, plan *launch.Plan, store truststore.Store) ([]verify.Target, error) {
 	stores, err := commonFiles(env)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	bundle, err := rootBundle(plan, env, plan.TrustAll().Everyone)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	targets, err := verify.Targets(verify.Given{Env: env, Plan: plan, Store: store, Stores: stores, Bundle: bundle})
-	return targets, plan.Warnings, err
+	return verify.Targets(verify.Given{Env: env, Plan: plan, Store: store, Stores: stores, Bundle: bundle})
+}
+
+// gateTimeout is how long a start waits for a database that gives no answer.
+const gateTimeout = 10 * time.Second
+
+// errGateClosed says that the app must not start. Why stands on stderr already, a line a database.
+var errGateClosed = errors.New("the start was stopped")
+
+// gate is what POSTGRES_SSL_VERIFY asks for: before the app starts, its databases are connected to as
+// it will connect, with the variables that it is given. Without the variable it does nothing.
+func gate(env map[string]string, vars []launch.Variable, plan *launch.Plan, store truststore.Store, errOut io.Writer) error {
+	switch env["POSTGRES_SSL_VERIFY"] {
+	case "":
+		return nil
+	case "start":
+	default:
+		return errors.New("POSTGRES_SSL_VERIFY knows one value, start: set it to that, or unset it")
+	}
+	if len(plan.Databases) == 0 {
+		fmt.Fprintln(errOut, "postgres-ssl: no Postgres database is bound; there is nothing to verify")
+		return nil
+	}
+	given := maps.Clone(env)
+	for _, v := range vars {
+		given[v.Name] = v.Value
+	}
+	targets, err := planTargets(given, plan, store)
+	if err != nil {
+		return err
+	}
+	lines, open := verify.Gate(context.Background(), targets, gateTimeout)
+	for _, line := range lines {
+		fmt.Fprintln(errOut, "postgres-ssl:", line)
+	}
+	if !open {
+		return errGateClosed
+	}
+	return nil
 }
 
 // colourful says whether out is a terminal whose owner likes colours (https://no-color.org).
