@@ -59,7 +59,11 @@ func runEnv(args []string, env map[string]string, in io.Reader, out, errOut io.W
 	if err := gate(env, vars, plan, store, errOut); err != nil {
 		return err
 	}
-	_, err = io.WriteString(out, exportLines(vars))
+	lines := exportLines(vars)
+	if env[gateVariable] != "" {
+		lines += "unset " + gateVariable + "\n" // one start, one look: the script may be sourced again
+	}
+	_, err = io.WriteString(out, lines)
 	return err
 }
 

@@ -92,21 +92,24 @@ func planTargets(env map[string]string, plan *launch.Plan, store truststore.Stor
 	return verify.Targets(verify.Given{Env: env, Plan: plan, Store: store, Stores: stores, Bundle: bundle})
 }
 
+// gateVariable is how an app's owner asks for the gate of a start.
+const gateVariable = "POSTGRES_SSL_VERIFY"
+
 // gateTimeout is how long a start waits for a database that gives no answer.
 const gateTimeout = 10 * time.Second
 
 // errGateClosed says that the app must not start. Why stands on stderr already, a line a database.
 var errGateClosed = errors.New("the start was stopped")
 
-// gate is what POSTGRES_SSL_VERIFY asks for: before the app starts, its databases are connected to as
-// it will connect, with the variables that it is given. Without the variable it does nothing.
+// gate connects to the databases before the app starts, as the app will connect, with the variables
+// that it is given. Without its variable it does nothing.
 func gate(env map[string]string, vars []launch.Variable, plan *launch.Plan, store truststore.Store, errOut io.Writer) error {
-	switch env["POSTGRES_SSL_VERIFY"] {
+	switch env[gateVariable] {
 	case "":
 		return nil
 	case "start":
 	default:
-		return errors.New("POSTGRES_SSL_VERIFY knows one value, start: set it to that, or unset it")
+		return errors.New(gateVariable + " knows one value, start: set it to that, or unset it")
 	}
 	if len(plan.Databases) == 0 {
 		fmt.Fprintln(errOut, "postgres-ssl: no Postgres database is bound; there is nothing to verify")
