@@ -12,6 +12,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/binding"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/launch"
@@ -155,12 +156,15 @@ func (t *Target) setAddress(b binding.Binding) *Problem {
 	t.Host = b.Hosts[0]
 	for i, host := range b.Hosts {
 		port := uint64(5432)
-		if b.Ports[i] != "" {
+		switch text := b.Ports[i]; {
+		case text != "":
 			var err error
-			if port, err = strconv.ParseUint(b.Ports[i], 10, 16); err != nil || port == 0 {
+			if port, err = strconv.ParseUint(text, 10, 16); err != nil || port == 0 {
 				// The value is not shown: what is no port may be anything.
 				return &Problem{BindingIncomplete, "the port in the binding is not a number from 1 to 65535", "correct the credential port"}
 			}
+		case i >= len(b.Primaries()): // a replica's host alone: a broker gives one port for all
+			port = uint64(t.Port)
 		}
 		if i == 0 {
 			t.Port = uint16(port)
@@ -184,8 +188,8 @@ func (t *Target) setMode(given Given, db launch.Database) *Problem {
 		t.Source = decider.Title() + ", which decides for the app: " + decider.Source
 		t.lever = "the sslmode of " + decider.Title()
 	}
-	if t.Source == "POSTGRES_SSL_MODE" {
-		t.lever = t.Source
+	if strings.HasPrefix(t.Source, "POSTGRES_SSL_MODE") {
+		t.lever = "POSTGRES_SSL_MODE"
 	}
 	for _, name := range []string{"DB_SSL_MODE", "PGSSLMODE"} {
 		value := given.Env[name]

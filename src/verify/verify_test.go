@@ -446,3 +446,47 @@ func TestNothingIsWrittenToTheDatabase(t *testing.T) {
 	require.ErrorAs(t, err, &refused)
 	assert.Equal(t, "25006", refused.Code, "read_only_sql_transaction")
 }
+
+func TestEachHostHasAPortOfItsOwn(t *testing.T) {
+	for name, test := range map[string]struct {
+		hosts, ports []string
+		replicas     int
+		addresses    []string
+	}{
+		"one, and none is named":        {[]string{"a"}, []string{""}, 0, []string{"a:5432"}},
+		"a list":                        {[]string{"a", "b", "c"}, []string{"6001", "6002", ""}, 0, []string{"a:6001", "b:6002", "c:5432"}},
+		"a replica with a port":         {[]string{"a", "b"}, []string{"6001", "6002"}, 1, []string{"a:6001", "b:6002"}},
+		"a replica without one":         {[]string{"a", "b"}, []string{"6001", ""}, 1, []string{"a:6001", "b:6001"}},
+		"an IPv6 address":               {[]string{"fd00::1"}, []string{"6001"}, 0, []string{"[fd00::1]:6001"}},
+		"a further one that is no port": {[]string{"a", "b"}, []string{"6001", "0"}, 0, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var target Target
+			problem := target.setAddress(binding.Binding{Hosts: test.hosts, Ports: test.ports, Replicas: test.replicas, Username: "u"})
+			if test.addresses == nil {
+				require.NotNil(t, problem)
+				return
+			}
+			require.Nil(t, problem)
+			addresses := []string{target.address().String()}
+			for _, other := range target.Others {
+				addresses = append(addresses, other.String())
+			}
+			assert.Equal(t, test.addresses, addresses)
+		})
+	}
+}
+
+// A service may hold an example, or a pooler's address in another container.
+func TestNobodyBehindAFurtherConnectionStringIsAWarning(t *testing.T) {
+	target := Target{Name: "db (example.uri)", Host: "127.0.0.1", Port: 1, User: "u", Mode: sslmode.VerifyFull}
+	for further, ok := range map[bool]bool{true: true, false: false} {
+		target.Further = further
+		db := Run(t.Context(), []Target{target}, nil, 5*time.Second).Databases[0]
+		assert.Equal(t, ok, db.OK)
+		assert.Len(t, db.Warnings, map[bool]int{true: 1, false: 0}[further])
+		lines, open := Gate(t.Context(), []Target{target}, 5*time.Second)
+		assert.True(t, open)
+		assert.Contains(t, lines[0], "nothing listens at 127.0.0.1:1")
+	}
+}

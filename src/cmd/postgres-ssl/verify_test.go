@@ -286,6 +286,8 @@ func TestVerifyTellsOneThingFromAnother(t *testing.T) {
 
 		{name: "further-hosts", binding: bound.with(credentials{"replica_host": "localhost"})},
 		{name: "further-host-fails", binding: bound.with(credentials{"replica_host": south}), status: 1},
+		{name: "further-host-on-its-own-port", binding: bound.with(credentials{"replica_uri": fmt.Sprintf("postgres://app:%s@localhost:%d/app", password, plain.Port)}), status: 1},
+		{name: "further-connection-string", binding: bound.with(credentials{"example": map[string]any{"uri": "postgres://nobody@localhost:1/example?sslmode=verify-full"}})},
 		{name: "further-host-is-away", binding: bound.with(credentials{"replica_host": "nosuchhost.invalid"})},
 	} {
 		t.Run(test.name, func(t *testing.T) {
