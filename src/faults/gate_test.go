@@ -116,7 +116,7 @@ func TestTheGateOfAStart(t *testing.T) {
 		"an expired certificate":      {expired.binding(t, nil), nil, false, "orders: the app does not start: the certificate of localhost, made out for \"localhost\", expired"},
 		"a server without TLS":        {plain.binding(t, nil), nil, false, "does not speak TLS"},
 		"prefer, without TLS":         {plain.binding(t, map[string]any{"sslmode": "prefer"}), nil, false, "orders: the app does not start: sslmode prefer falls back to plain text"},
-		"the owner's disable":         {both.binding(t, nil), []string{"PGSSLMODE=disable"}, false, "orders: the app does not start: sslmode disable asks for plain text; set PGSSLMODE to verify-full"},
+		"the owner's disable":         {both.binding(t, nil), []string{"PGSSLMODE=disable"}, false, "orders: the app does not start: sslmode disable asks for plain text; set PGSSLMODE to verify-full\n"},
 		"a refused certificate":       {particular.binding(t, map[string]any{"username": "certain", "sslcert": string(stranger.CertPEM), "sslkey": string(stranger.KeyPEM)}), nil, false, "refuses the client certificate"},
 		"something else that listens": {good.binding(t, at(junk)), nil, false, "does not answer as a PostgreSQL server does"},
 		"a further host":              {good.binding(t, map[string]any{"replica_host": "127.0.0.1"}), nil, false, "orders: the app does not start: further host: the certificate is not made out for 127.0.0.1"},
@@ -275,6 +275,7 @@ func TestFiveSidecarsAtOnceEachVerify(t *testing.T) {
 		assert.Equal(t, "postgres-ssl: orders: TLS 1.3, as verify-full asks\n", l.stderr)
 	}
 	assert.Equal(t, crowd, server.logins(t), "each on its own")
+	assert.NotContains(t, server.Log(t), "no encryption", "nobody says in plain text who connects")
 	for _, l := range launch(server.binding(t, other)) {
 		assert.Nil(t, l.env)
 		assert.Equal(t, 1, strings.Count(l.stderr, "\n"), l.stderr)

@@ -85,9 +85,6 @@ func askSessions(ctx context.Context, conn *pgconn.PgConn) ([]row, error) {
 	rows := []row{}
 	n := 0 // of the results so far; each statement has one
 	for ; results.NextResult(); n++ {
-		if n == strings.Count(sessionsQuery, ";")+1 {
-			return nil, errNotPostgres
-		}
 		result := results.ResultReader()
 		for result.NextRow() {
 			const columns = 11

@@ -217,6 +217,12 @@ func TestWhatAServerSendsIsBounded(t *testing.T) {
 			}
 			return flood(v, &pgproto3.CommandComplete{CommandTag: []byte("BEGIN")})
 		}, SessionsHidden, "cannot be listed"},
+		"rows of another statement": {func(v visit) int64 {
+			if asked(v) {
+				_ = v.send(append(append(head()[1:], line("an app")), tail()...)...)
+			}
+			return 0
+		}, SessionsHidden, "cannot be listed"},
 		"nothing that was asked for": {func(v visit) int64 {
 			if asked(v) {
 				_ = v.send(&pgproto3.ReadyForQuery{TxStatus: 'I'})

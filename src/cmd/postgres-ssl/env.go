@@ -55,11 +55,10 @@ func runEnv(args []string, env map[string]string, in io.Reader, out, errOut io.W
 	if err != nil {
 		return err
 	}
-	vars := plan.Variables(files)
-	if err := gate(env, vars, plan, store, errOut); err != nil {
+	if err := gate(env, plan, store, errOut); err != nil {
 		return err
 	}
-	lines := exportLines(vars)
+	lines := exportLines(plan.Variables(files))
 	if env[gateVariable] != "" {
 		lines += "unset " + gateVariable + "\n" // one start, one look: the script may be sourced again
 	}

@@ -7,7 +7,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"maps"
 	"os"
 	"time"
 
@@ -101,9 +100,9 @@ const gateTimeout = 10 * time.Second
 // errGateClosed says that the app must not start. Why stands on stderr already, a line a database.
 var errGateClosed = errors.New("the start was stopped")
 
-// gate connects to the databases before the app starts, as the app will connect, with the variables
-// that it is given. Without its variable it does nothing.
-func gate(env map[string]string, vars []launch.Variable, plan *launch.Plan, store truststore.Store, errOut io.Writer) error {
+// gate connects to the databases before the app starts, as the app will connect: with the variables
+// that its owner set, and with what the plan exports for the rest. Without its variable it does nothing.
+func gate(env map[string]string, plan *launch.Plan, store truststore.Store, errOut io.Writer) error {
 	switch env[gateVariable] {
 	case "":
 		return nil
@@ -115,11 +114,7 @@ func gate(env map[string]string, vars []launch.Variable, plan *launch.Plan, stor
 		fmt.Fprintln(errOut, "postgres-ssl: no Postgres database is bound; there is nothing to verify")
 		return nil
 	}
-	given := maps.Clone(env)
-	for _, v := range vars {
-		given[v.Name] = v.Value
-	}
-	targets, err := planTargets(given, plan, store)
+	targets, err := planTargets(env, plan, store)
 	if err != nil {
 		return err
 	}
