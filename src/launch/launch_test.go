@@ -154,9 +154,9 @@ func TestWhichOfSeveralDatabasesDecides(t *testing.T) {
 func TestTheOwnersWordStaysEachOnItsOwn(t *testing.T) {
 	for _, name := range []string{"DB_SSL_MODE", "PGSSLMODE", "PGSSLROOTCERT", "NODE_EXTRA_CA_CERTS"} {
 		t.Run(name, func(t *testing.T) {
-			with := exported(decide(t, map[string]string{name: "verify-full"}, db("db", "verify-full", oregon)))
+			with := exported(decide(t, map[string]string{name: "verify-ca"}, db("db", "verify-full", oregon)))
 			without := exported(decide(t, nil, db("db", "verify-full", oregon)))
-			assert.Equal(t, "!verify-full", with[name])
+			assert.Equal(t, "!verify-ca", with[name])
 			with[name] = without[name]
 			assert.Equal(t, without, with, "the others do not change")
 		})
@@ -168,6 +168,10 @@ func TestTheOwnersWordStaysEachOnItsOwn(t *testing.T) {
 			assert.Equal(t, "!mine", exported(decide(t, map[string]string{name: "mine"}, b))[name])
 		})
 	}
+	t.Run("what holds our own value is ours: a launch has exported it", func(t *testing.T) {
+		vars := exported(decide(t, nil, db("db", "verify-full", oregon)))
+		assert.Equal(t, vars, exported(decide(t, vars, db("db", "verify-full", oregon))))
+	})
 	t.Run("an empty one is none", func(t *testing.T) {
 		vars := exported(decide(t, map[string]string{"DB_SSL_MODE": "", "PGSSLMODE": ""}, db("db", "verify-full", oregon)))
 		assert.Equal(t, "verify-full", vars["DB_SSL_MODE"])

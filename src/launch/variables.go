@@ -35,7 +35,8 @@ func (p *Plan) Variables(files Files) []Variable {
 	var vars []Variable
 	give := func(name, value, why string) {
 		v := Variable{Name: name, Value: value, Why: why}
-		if own := p.env[name]; own != "" {
+		// What holds our own value is ours: the script has been at work, or the owner says the same.
+		if own := p.env[name]; own != "" && own != value {
 			v = Variable{Name: name, Value: own, Why: "set by the app's owner", Kept: true}
 		}
 		vars = append(vars, v)

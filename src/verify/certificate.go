@@ -47,7 +47,7 @@ func (t *Target) verifyChain(chain []*x509.Certificate, host string, mode sslmod
 	root := t.anchor(verified[0][len(verified[0])-1])
 	// The host name comes after the chain, as with libpq: a name in a certificate from nobody says nothing.
 	if mode == sslmode.VerifyFull && leaf.VerifyHostname(host) != nil {
-		return &root, nameMismatch(leaf, host)
+		return &root, t.nameMismatch(leaf, host)
 	}
 	return &root, nil
 }
@@ -71,20 +71,17 @@ func (t *Target) whyUnverified(chain []*x509.Certificate, host string, now time.
 	}
 	if !truststore.IsRoot(top) {
 		return &Problem{ChainIncomplete,
-			fmt.Sprintf("the chain ends at %s (from %s), which is no root; libpq does not accept that, and of its issuer, %s, there is no certificate", quoted(truststore.CommonName(top)), t.anchor(top).Origin, issuer(top)),
-			"add the certificate of " + issuer(top) + " to the CAs that the database is verified by"}
+			fmt.Sprintf("the chain ends at %s (from %s), which is no root; libpq does not accept that, and of its issuer, %s, there is no certificate", t.quoted(truststore.CommonName(top)), t.anchor(top).Origin, t.issuer(top)),
+			"add the certificate of " + t.issuer(top) + " to the CAs that the database is verified by"}
 	}
 	for _, c := range path {
-		if p := outOfDate(c, chain[0], host, now); p != nil {
+		if p := t.outOfDate(c, chain[0], host, now); p != nil {
 			return p
 		}
 	}
-	return &Problem{CertificateInvalid, fmt.Sprintf("the certificate of %s leads to a trusted root, but is not valid: %s", host, reason(err)),
+	return &Problem{CertificateInvalid, fmt.Sprintf("the certificate of %s leads to a trusted root, but is not valid: %s", host, t.foreign(strings.TrimPrefix(err.Error(), "x509: "))),
 		"let whoever runs the database replace its certificate"}
 }
-
-// reason shortens what crypto/x509 says.
-func reason(err error) string { return strings.TrimPrefix(err.Error(), "x509: ") }
 
 // climb returns the certificates from the leaf to the last issuer that could be found by its signature: among the trusted ones first,
 // then among those that the server sent.
@@ -116,8 +113,8 @@ func selfSigned(c *x509.Certificate) bool {
 	return truststore.IsRoot(c) && c.CheckSignature(c.SignatureAlgorithm, c.RawTBSCertificate, c.Signature) == nil
 }
 
-func outOfDate(c, leaf *x509.Certificate, host string, now time.Time) *Problem {
-	name := quoted(truststore.CommonName(c))
+func (t *Target) outOfDate(c, leaf *x509.Certificate, host string, now time.Time) *Problem {
+	name := t.quoted(truststore.CommonName(c))
 	_, isRDS := rds.Parse(host)
 	switch {
 	case now.Before(c.NotBefore):
@@ -149,16 +146,16 @@ func (t *Target) notTrusted(path, chain []*x509.Certificate, host string) *Probl
 	end := all[len(all)-1]
 	missing := slices.IndexFunc(all, func(c *x509.Certificate) bool { return !t.trusts(c) && !slices.ContainsFunc(chain, c.Equal) })
 	if t.trusts(end) && missing >= 0 {
-		return incomplete(all[missing], host, end)
+		return t.incomplete(all[missing], host, end)
 	}
 	home := "" // the set on board that the CA belongs to
 	if i := slices.IndexFunc(t.known, func(a Anchor) bool { return a.Cert.Equal(end) }); i >= 0 {
 		home = t.bundle(end)
 	} else if root := t.likelyRoot(top); root != nil {
-		return incomplete(nil, host, root, top)
+		return t.incomplete(nil, host, root, top)
 	}
 
-	who := fmt.Sprintf("its issuer is %s", issuer(top))
+	who := fmt.Sprintf("its issuer is %s", t.issuer(top))
 	if selfSigned(top) {
 		who = "it leads to a root that is unknown here"
 		if len(path) == 1 {
@@ -166,7 +163,7 @@ func (t *Target) notTrusted(path, chain []*x509.Certificate, host string) *Probl
 		}
 	}
 	p := &Problem{Code: UnknownCA, What: fmt.Sprintf("the certificate of %s comes from a CA that is not trusted: %s; the top-most certificate that was sent is %s, SHA-256 %s",
-		host, who, quoted(truststore.CommonName(top)), truststore.Fingerprint(top))}
+		host, who, t.quoted(truststore.CommonName(top)), truststore.Fingerprint(top))}
 	endpoint, isRDS := rds.Parse(host)
 	named := rds.CertificateRegion(end.Subject.CommonName)
 	if named == "" {
@@ -214,15 +211,15 @@ func place(e rds.Endpoint) string {
 }
 
 // incomplete is for a chain with a hole below a root that is trusted. missing is nil if only its name, in the topmost certificate, is known.
-func incomplete(missing *x509.Certificate, host string, root *x509.Certificate, top ...*x509.Certificate) *Problem {
+func (t *Target) incomplete(missing *x509.Certificate, host string, root *x509.Certificate, top ...*x509.Certificate) *Problem {
 	name, sure := "", "leads"
 	if missing != nil {
-		name = quoted(truststore.CommonName(missing))
+		name = t.quoted(truststore.CommonName(missing))
 	} else {
-		name, sure = issuer(top[0]), "by its name leads"
+		name, sure = t.issuer(top[0]), "by its name leads"
 	}
 	return &Problem{ChainIncomplete,
-		fmt.Sprintf("%s does not send the intermediate certificate %s, which %s to the trusted root %s", host, name, sure, quoted(truststore.CommonName(root))),
+		fmt.Sprintf("%s does not send the intermediate certificate %s, which %s to the trusted root %s", host, name, sure, t.quoted(truststore.CommonName(root))),
 		"append that certificate to the server's certificate file (ssl_cert_file), after its own"}
 }
 
@@ -273,9 +270,9 @@ func authorityIssuer(cert *x509.Certificate) []byte {
 
 // nameMismatch says which names would have matched. A certificate with no names but a common name is a case of its own: libpq falls
 // back to the common name (libpq's manual, "Client Verification of Server Certificates"), Go's drivers do not (crypto/x509, VerifyHostname).
-func nameMismatch(leaf *x509.Certificate, host string) *Problem {
+func (t *Target) nameMismatch(leaf *x509.Certificate, host string) *Problem {
 	p := &Problem{Code: NameMismatch, Do: "put one of these names into the binding as its host, or let whoever runs the database have its certificate made out for " + host}
-	names := certificateNames(leaf)
+	names := t.certificateNames(leaf)
 	if len(names) > 0 {
 		p.What = fmt.Sprintf("the certificate is not made out for %s, but for %s", host, shortList(names, 10))
 		return p
@@ -290,28 +287,31 @@ func nameMismatch(leaf *x509.Certificate, host string) *Problem {
 	if legacy.VerifyHostname(host) == nil {
 		p.What = fmt.Sprintf("the certificate has no subject alternative names; its common name is %s, which libpq accepts, but drivers in Go (lib/pq, pgx) do not", host)
 	} else {
-		p.What = fmt.Sprintf("the certificate is not made out for %s: it has no subject alternative names, and its common name is %s", host, quoted(leaf.Subject.CommonName))
+		p.What = fmt.Sprintf("the certificate is not made out for %s: it has no subject alternative names, and its common name is %s", host, t.quoted(leaf.Subject.CommonName))
 	}
 	return p
 }
 
-func certificateNames(c *x509.Certificate) []string {
-	names := slices.Clone(c.DNSNames)
+func (t *Target) certificateNames(c *x509.Certificate) []string {
+	var names []string
+	for _, name := range c.DNSNames {
+		names = append(names, t.foreign(name))
+	}
 	for _, ip := range c.IPAddresses {
 		names = append(names, ip.String())
 	}
 	return names
 }
 
-func describeCertificate(c *x509.Certificate) *Certificate {
-	names := certificateNames(c)
+func (t *Target) describeCertificate(c *x509.Certificate) *Certificate {
+	names := t.certificateNames(c)
 	if names == nil {
 		names = []string{}
 	}
 	return &Certificate{
-		Subject:     truststore.CommonName(c),
+		Subject:     t.foreign(truststore.CommonName(c)),
 		Names:       names,
-		Issuer:      issuerName(c),
+		Issuer:      t.foreign(issuerName(c)),
 		NotAfter:    day(c.NotAfter),
 		Key:         describeKey(c),
 		Fingerprint: truststore.Fingerprint(c),
@@ -352,9 +352,11 @@ func issuerName(c *x509.Certificate) string {
 	return c.Issuer.String()
 }
 
-func issuer(c *x509.Certificate) string { return quoted(issuerName(c)) }
+func (t *Target) issuer(c *x509.Certificate) string { return t.quoted(issuerName(c)) }
 
-// quoted sets a name that has spaces in it apart from the sentence around it.
+// quoted sets a name that a server sent, and that may have spaces in it, apart from the sentence around it.
+func (t *Target) quoted(name string) string { return quoted(t.foreign(name)) }
+
 func quoted(name string) string { return `"` + name + `"` }
 
 func day(t time.Time) string { return t.UTC().Format(time.DateOnly) }

@@ -13,7 +13,6 @@ import (
 
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/rds"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
-	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/staging"
 )
 
 // groups is where to look when packets do not arrive: on the platform, most often at its own firewall.
@@ -22,8 +21,8 @@ const groups = "the database's firewall (on RDS: its security group) and the app
 // diagnose says which one thing stopped an attempt; nil if nothing did.
 //
 // No error of a library is passed on as it is, since pgconn's hold user, host and database, and nobody promises what else they will hold.
-func (t *Target) diagnose(a attempt, host string) *Problem {
-	address := net.JoinHostPort(host, fmt.Sprint(t.Port))
+func (t *Target) diagnose(a attempt, to Address) *Problem {
+	address := to.String()
 	if a.err == nil {
 		if a.answer.refusal != nil {
 			return t.refused(a, address)
@@ -38,7 +37,7 @@ func (t *Target) diagnose(a attempt, host string) *Problem {
 	var record tls.RecordHeaderError // something else also begins with an S: "SSH-2.0…"
 	switch {
 	case errors.As(a.err, &dns):
-		return &Problem{DNS, "DNS gives no address for " + host, "check the host name in the binding, and that it can be resolved from where the app runs"}
+		return &Problem{DNS, "DNS gives no address for " + to.Host, "check the host name in the binding, and that it can be resolved from where the app runs"}
 	case isTimeout(a.err) && a.stage == dialing:
 		return &Problem{TimedOut, address + " does not answer in time", "check the host and the port in the binding, " + groups}
 	case isTimeout(a.err):
@@ -50,6 +49,8 @@ func (t *Target) diagnose(a attempt, host string) *Problem {
 		return &Problem{Unreachable, "there is no way to " + address + systemError(a.err), "check the host in the binding, " + groups}
 	case errors.Is(a.err, errNoTLS):
 		return &Problem{NoTLS, address + " does not speak TLS", "turn it on in the server (ssl = on, with a certificate), or bind a database that has it"}
+	case errors.Is(a.err, errTooMuch), errors.Is(a.err, errIterations):
+		return &Problem{ServerError, address + " does not end: " + innermost(a.err), "find out who answers there; nobody else has that much to say"}
 	case errors.Is(a.err, errNotPostgres), errors.As(a.err, &record):
 		return &Problem{NotPostgres, address + " does not answer as a PostgreSQL server does", "check the host and the port in the binding: something else listens there"}
 	case errors.As(a.err, &op) && op.Op == "remote error":
@@ -100,15 +101,6 @@ func innermost(err error) string {
 	}
 }
 
-// foreign makes one printable line of what a server sent. A hostile one could send back the password that it was given.
-func (t *Target) foreign(text string) string {
-	password := string(t.Password)
-	if password != "" && strings.Contains(text, password) && text != t.User && text != t.Database {
-		return "(not shown: it holds the password)"
-	}
-	return staging.Printable(text)
-}
-
 // alert is for a TLS alert: the server broke the conversation off, and says why in a word. crypto/tls has no type for it, but a fixed table
 // of texts (RFC 8446, 6.2).
 func (t *Target) alert(text, address string) *Problem {
@@ -133,9 +125,8 @@ func clientCertificateWanted(address string) *Problem {
 // code stands for, the English message tells, and where it is another language, what the handshake has shown.
 func (t *Target) refused(a attempt, address string) *Problem {
 	r := *a.answer.refusal
-	message := t.foreign(r.message)
-	code := " (SQLSTATE " + staging.Printable(r.sqlstate) + ")"
-	said := ": " + message + code
+	code := t.sqlstate(r.sqlstate)
+	said := ": " + t.foreign(r.message) + code
 	switch {
 	case r.sqlstate == "28P01":
 		p := &Problem{PasswordRefused, fmt.Sprintf("the server refuses the password of user %s%s", quoted(t.User), code),
@@ -166,14 +157,14 @@ func (t *Target) outcome(a attempt) Outcome {
 	o := Outcome{Mode: a.mode.String()}
 	if a.mode != sslmode.Disable {
 		o.Result = Works
-		if p := t.diagnose(a, t.Host); p != nil {
+		if p := t.diagnose(a, t.address()); p != nil {
 			o.Result, o.Why = Fails, p.Code
 		}
 		return o
 	}
-	o.Result, o.Why = plainText(a)
+	o.Result, o.Why = t.plainText(a)
 	if o.Result == Unknown {
-		o.Why = t.diagnose(a, t.Host).Code
+		o.Why = t.diagnose(a, t.address()).Code
 	}
 	return o
 }
@@ -181,7 +172,7 @@ func (t *Target) outcome(a attempt) Outcome {
 // plainText says whether a server takes plain text, from what it answered to somebody who began that way. A request for the password
 // is a yes: pg_hba.conf has let the connection pass. An error of the authorization class is a no (no pg_hba.conf entry, "no
 // encryption"; RDS with rds.force_ssl = 1), and so is one that asks for SSL (PgBouncer, Azure). Any other error is no answer.
-func plainText(a attempt) (result, why string) {
+func (t *Target) plainText(a attempt) (result, why string) {
 	switch {
 	case a.answer.asks != "":
 		return Accepted, "asks for " + a.answer.asks
@@ -192,7 +183,7 @@ func plainText(a attempt) (result, why string) {
 	}
 	r := a.answer.refusal
 	if r.sqlstate == "28000" || strings.Contains(r.message, "SSL") || strings.Contains(r.message, "TLS") {
-		return Refused, "SQLSTATE " + staging.Printable(r.sqlstate)
+		return Refused, strings.Trim(t.sqlstate(r.sqlstate), " ()")
 	}
 	return Unknown, ""
 }

@@ -17,7 +17,7 @@ func Run(ctx context.Context, targets []Target, warnings []string, timeout time.
 	report := Report{OK: true, Databases: make([]Database, len(targets)), Warnings: []string{}}
 	var wait sync.WaitGroup
 	for i, t := range targets {
-		wait.Go(func() { report.Databases[i] = t.run(ctx, timeout) })
+		wait.Go(func() { report.Databases[i] = t.run(ctx, timeout, ladder) })
 	}
 	wait.Wait()
 	for _, db := range report.Databases {
@@ -29,8 +29,9 @@ func Run(ctx context.Context, targets []Target, warnings []string, timeout time.
 	return report
 }
 
-// run tries everything, and then judges.
-func (t *Target) run(ctx context.Context, timeout time.Duration) Database {
+// run tries these modes, the login's own among them, logs in, and then judges.
+func (t *Target) run(ctx context.Context, timeout time.Duration, modes []sslmode.Mode) Database {
+	t.hidden = encodings(string(t.Password), t.User)
 	if t.problem != nil {
 		return t.judge(evidence{}, time.Now())
 	}
@@ -39,8 +40,8 @@ func (t *Target) run(ctx context.Context, timeout time.Duration) Database {
 	var e evidence
 	var wait sync.WaitGroup
 	wait.Go(func() { e.others = t.probeOthers(ctx) })
-	e.ladder = t.climbLadder(ctx)
-	if t.diagnose(e.ladder[t.loginMode()], t.Host) == nil {
+	e.ladder = t.climb(ctx, modes)
+	if t.diagnose(e.ladder[t.loginMode()], t.address()) == nil {
 		e.login = t.logIn(ctx)
 	}
 	wait.Wait()
@@ -49,28 +50,34 @@ func (t *Target) run(ctx context.Context, timeout time.Duration) Database {
 
 // evidence is what came of trying.
 type evidence struct {
-	ladder map[sslmode.Mode]attempt
-	others []attempt // one for each of OtherHosts
-	login  *login    // nil if the probe in its mode had failed
+	ladder map[sslmode.Mode]attempt // of the modes that were tried
+	others []attempt                // one for each of Others
+	login  *login                   // nil if the probe in its mode had failed
 }
 
 // judge makes a finding of the evidence. It is a pure function.
 func (t *Target) judge(e evidence, now time.Time) Database {
 	db := Database{
 		Name: t.Name, Host: t.Host, Port: int(t.Port), Database: t.Database, User: t.User,
-		Mode: t.Mode.String(), ModeSource: t.Source,
+		Mode: t.Mode.String(), ModeSource: t.Source, Asked: t.Asked.String(), AskedSource: t.askedSource,
 		Modes: []Outcome{}, OtherHosts: []OtherHost{}, Problems: []Problem{}, Warnings: []string{},
 	}
 	if t.problem != nil {
-		db.Problems = append(db.Problems, *t.problem)
+		t.complainTo(&db, *t.problem)
 		return t.finish(db)
 	}
 	for _, mode := range ladder {
-		db.Modes = append(db.Modes, t.outcome(e.ladder[mode]))
+		if a, tried := e.ladder[mode]; tried {
+			db.Modes = append(db.Modes, t.outcome(a))
+		}
 	}
 	t.show(&db, e)
-	if p := t.connectionProblem(e); p != nil {
-		db.Problems = append(db.Problems, *p)
+	p := t.connectionProblem(e)
+	if p != nil {
+		t.complainTo(&db, *p)
+	}
+	if t.Asked > t.Mode && (p == nil || p.Code != PlainTextMode) {
+		db.Problems = append(db.Problems, t.weakerThanAsked())
 	}
 	if e.login != nil && e.login.answer.admits {
 		var p *Problem
@@ -83,6 +90,19 @@ func (t *Target) judge(e evidence, now time.Time) Database {
 	return t.finish(db)
 }
 
+// noWay are the problems of whoever is not there, or not yet.
+var noWay = []string{BindingIncomplete, DNS, NotListened, Unreachable, TimedOut, Closed}
+
+// complainTo writes a problem down. Behind a service's further connection string there may be nobody:
+// that is worth a warning.
+func (t *Target) complainTo(db *Database, p Problem) {
+	if t.Further && slices.Contains(noWay, p.Code) {
+		db.Warnings = append(db.Warnings, "a further connection string of the service: "+p.What)
+		return
+	}
+	db.Problems = append(db.Problems, p)
+}
+
 // finish makes every text that comes from a binding or a server one printable line.
 func (t *Target) finish(db Database) Database {
 	db.OK = len(db.Problems) == 0
@@ -91,7 +111,7 @@ func (t *Target) finish(db Database) Database {
 			*text = staging.Printable(*text)
 		}
 	}
-	p(&db.Name, &db.Host, &db.Database, &db.User, &db.ModeSource)
+	p(&db.Name, &db.Host, &db.Database, &db.User, &db.ModeSource, &db.AskedSource)
 	if c := db.Certificate; c != nil {
 		p(&c.Subject, &c.Issuer)
 		for i := range c.Names {
@@ -105,6 +125,7 @@ func (t *Target) finish(db Database) Database {
 	}
 	root(db.Root)
 	for i := range db.OtherHosts {
+		p(&db.OtherHosts[i].Host)
 		root(db.OtherHosts[i].Root)
 		if problem := db.OtherHosts[i].Problem; problem != nil {
 			p(&problem.What, &problem.Do)
@@ -128,19 +149,19 @@ func (t *Target) show(db *Database, e evidence) {
 	if seen.chain == nil {
 		return
 	}
-	db.Certificate = describeCertificate(seen.chain[0])
+	db.Certificate = t.describeCertificate(seen.chain[0])
 	db.Root = describeRoot(seen.root)
 	db.TLS = describeTLS(seen)
 }
 
 // connectionProblem is the one thing that keeps the app from an encrypted connection, or from one as good as its mode asks.
 func (t *Target) connectionProblem(e evidence) *Problem {
-	p := t.diagnose(e.ladder[t.loginMode()], t.Host)
-	plain, _ := plainText(e.ladder[sslmode.Disable])
+	p := t.diagnose(e.ladder[t.loginMode()], t.address())
+	plain, _ := t.plainText(e.ladder[sslmode.Disable])
 	reached := p == nil || plain != Unknown
-	remedy := "set sslmode to verify-full"
+	remedy := fmt.Sprintf("set %s to verify-full", t.lever)
 	if best := t.strictest(e); best != sslmode.None {
-		remedy = fmt.Sprintf("set sslmode to %s, which works on this server", best)
+		remedy = fmt.Sprintf("set %s to %s, which works on this server", t.lever, best)
 	}
 	switch {
 	case t.Mode == sslmode.Disable && reached:
@@ -150,24 +171,44 @@ func (t *Target) connectionProblem(e evidence) *Problem {
 	case !t.Mode.Encrypts() && p != nil && plain == Accepted:
 		return &Problem{PlainTextMode, fmt.Sprintf("sslmode %s falls back to plain text on this server, because TLS fails: %s", t.shownMode(), p.What), p.Do}
 	case p != nil && certificateProblem(e.ladder[t.loginMode()].err) != nil:
-		// As the second seed does by hand: if the server answers without verification, the certificate is all that is wrong.
-		tried := " (without verification the server answers, so it is the certificate alone)"
-		if unverified := t.diagnose(e.ladder[sslmode.Require], t.Host); unverified != nil {
-			tried = " (and without verification it fails, too: " + unverified.Code + ")"
-		}
-		return &Problem{p.Code, p.What + tried, p.Do}
+		return &Problem{p.Code, p.What + t.withoutVerification(e), p.Do}
 	case p != nil:
 		return p
 	case e.login != nil:
-		return t.diagnose(e.login.attempt, t.Host)
+		return t.diagnose(e.login.attempt, t.address())
 	}
 	return nil
 }
 
-// strictest returns the strictest verifying mode that works on the server, and None if there is none.
+// withoutVerification says, as the second seed does by hand, whether the certificate is all that is wrong.
+func (t *Target) withoutVerification(e evidence) string {
+	unverified, tried := e.ladder[sslmode.Require]
+	if !tried {
+		return ""
+	}
+	if p := t.diagnose(unverified, t.address()); p != nil {
+		return " (and without verification it fails, too: " + p.Code + ")"
+	}
+	return " (without verification the server answers, so it is the certificate alone)"
+}
+
+// weakerThanAsked is for a mode in force that is not the binding's own, and weaker.
+func (t *Target) weakerThanAsked() Problem {
+	force := "no sslmode is in force"
+	if t.Mode != sslmode.None {
+		force = "sslmode " + t.Mode.String() + " is in force"
+	}
+	remedy := fmt.Sprintf("set %s to %s", t.lever, t.Asked)
+	if t.owned {
+		remedy += ", or unset it"
+	}
+	return Problem{WeakerThanAsked, fmt.Sprintf("%s (%s), and the binding asks for %s", force, t.Source, t.Asked), remedy}
+}
+
+// strictest returns the strictest verifying mode that was seen to work on the server, and None if there is none.
 func (t *Target) strictest(e evidence) sslmode.Mode {
 	for _, mode := range []sslmode.Mode{sslmode.VerifyFull, sslmode.VerifyCA} {
-		if t.diagnose(e.ladder[mode], t.Host) == nil {
+		if a, tried := e.ladder[mode]; tried && t.diagnose(a, t.address()) == nil {
 			return mode
 		}
 	}
@@ -227,12 +268,14 @@ func orNone(text, none string) string {
 }
 
 func (t *Target) whyUnasked(err error) string {
-	if isTimeout(err) {
-		return " in time"
-	}
 	var state interface{ SQLState() string }
-	if errors.As(err, &state) {
-		return " (SQLSTATE " + t.foreign(state.SQLState()) + ")"
+	switch {
+	case isTimeout(err):
+		return " in time"
+	case errors.Is(err, errTooMuch), errors.Is(err, errTooManyRows):
+		return ": " + innermost(err)
+	case errors.As(err, &state):
+		return t.sqlstate(state.SQLState())
 	}
 	return ""
 }
@@ -262,11 +305,12 @@ func (t *Target) session(r row) Session {
 	return s
 }
 
-// judgeOthers says of the further hosts what is wrong with them. One that could not be reached is worth a warning and no more: it was
-// tried on the first host's port, which is a guess.
+// judgeOthers says of the further hosts what is wrong with them. One that could not be reached is worth
+// a warning and no more: a replica may be away, and nothing insecure has happened.
 func (t *Target) judgeOthers(db *Database, others []attempt) {
 	for i, a := range others {
-		other := OtherHost{Host: t.OtherHosts[i], Root: describeRoot(a.peer.root), Problem: t.diagnose(a, t.OtherHosts[i])}
+		to := t.Others[i]
+		other := OtherHost{Host: to.Host, Port: int(to.Port), Root: describeRoot(a.peer.root), Problem: t.diagnose(a, to)}
 		db.OtherHosts = append(db.OtherHosts, other)
 		switch {
 		case other.Problem == nil:
@@ -304,7 +348,7 @@ func (t *Target) warn(db *Database, e evidence, now time.Time) {
 			warn("node-postgres and Erlang verify in every mode, and refuse this server: %s", p.What)
 		}
 	}
-	if plain, _ := plainText(e.ladder[sslmode.Disable]); plain == Accepted {
+	if plain, _ := t.plainText(e.ladder[sslmode.Disable]); plain == Accepted {
 		warn("the server accepts plain text; to have it refused, %s", advicePlainText(t.Host))
 	}
 	for _, mode := range ladder {

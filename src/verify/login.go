@@ -3,6 +3,7 @@ package verify
 import (
 	"context"
 	"errors"
+	"io"
 	"os"
 	"strconv"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgproto3"
 )
 
 // login is what came of logging in and asking for the sessions.
@@ -35,7 +37,8 @@ select a.datname, a.pid, a.application_name, pg_catalog.host(a.client_addr), a.c
        a.query = '<insufficient privilege>', a.pid = pg_catalog.pg_backend_pid()
 from pg_catalog.pg_stat_activity a left join pg_catalog.pg_stat_ssl s using (pid)
 where a.usename = session_user and (a.client_port is not null or a.query = '<insufficient privilege>')
-order by a.datname, a.pid;
+order by a.datname, a.pid
+limit 10001;
 rollback`
 
 // logIn connects in the login's mode, verifies anew, gives the password, and asks for the sessions of the user. It is called only
@@ -47,15 +50,21 @@ func (t *Target) logIn(ctx context.Context) *login {
 		l.err = err
 		return l
 	}
+	deadline, _ := ctx.Deadline()
 	config = config.Copy()
 	config.Host, config.Port = t.Host, t.Port
 	config.User, config.Database, config.Password = t.User, t.Database, string(t.Password)
-	config.TLSConfig = t.tlsConfig(t.Host, l.mode, time.Now(), &l.peer)
+	var seen peer // not l.peer: pgconn may connect again, to cancel a query, when l is somebody else's
+	config.TLSConfig = t.tlsConfig(t.Host, l.mode, time.Now(), &seen)
 	config.Fallbacks = nil // no second try without TLS
 	config.RuntimeParams = map[string]string{"application_name": applicationName}
 	config.DialFunc = dial
+	config.BuildFrontend = func(r io.Reader, w io.Writer) *pgproto3.Frontend {
+		return pgproto3.NewFrontend(newBounded(r, deadline), w)
+	}
 	config.LookupFunc = func(_ context.Context, host string) ([]string, error) { return []string{host}, nil } // dial does it
 	conn, err := pgconn.ConnectConfig(ctx, config)
+	l.peer = seen
 	var refused *pgconn.PgError
 	if errors.As(err, &refused) {
 		l.answer.refusal = &refusal{refused.Code, refused.Message}
@@ -70,34 +79,50 @@ func (t *Target) logIn(ctx context.Context) *login {
 	return l
 }
 
+// askSessions asks for the sessions. What a server sends beyond what it was asked for is not read.
 func askSessions(ctx context.Context, conn *pgconn.PgConn) ([]row, error) {
-	results, err := conn.Exec(ctx, sessionsQuery).ReadAll()
-	if err != nil {
-		return nil, err
-	}
-	if len(results) < 2 {
-		return nil, errNotPostgres
-	}
+	results := conn.Exec(ctx, sessionsQuery)
 	rows := []row{}
-	for _, values := range results[1].Rows {
-		const columns = 11
-		if len(values) != columns {
-			return nil, errNotPostgres
-		}
-		texts := make([]*string, columns)
-		for i, v := range values {
-			if v != nil {
-				text := string(v)
-				texts[i] = &text
+	n := 0 // of the results so far; each statement has one
+	for ; results.NextResult(); n++ {
+		result := results.ResultReader()
+		for result.NextRow() {
+			const columns = 11
+			switch values := result.Values(); {
+			case n != 1 || len(values) != columns: // only the second statement has rows
+				return nil, errNotPostgres
+			case len(rows) == mostSessions:
+				return nil, errTooManyRows
+			default:
+				rows = append(rows, newRow(values))
 			}
 		}
-		is := func(text *string) bool { return text != nil && *text == "t" }
-		rows = append(rows, row{
-			database: texts[0], pid: texts[1], application: texts[2], address: texts[3], port: texts[4],
-			tls: texts[5], version: texts[6], cipher: texts[7], bits: texts[8], concealed: is(texts[9]), own: is(texts[10]),
-		})
+		if _, err := result.Close(); err != nil {
+			return nil, err
+		}
+	}
+	if err := results.Close(); err != nil {
+		return nil, err
+	}
+	if n < 2 {
+		return nil, errNotPostgres
 	}
 	return rows, nil
+}
+
+func newRow(values [][]byte) row {
+	texts := make([]*string, len(values))
+	for i, v := range values {
+		if v != nil {
+			text := string(v)
+			texts[i] = &text
+		}
+	}
+	is := func(text *string) bool { return text != nil && *text == "t" }
+	return row{
+		database: texts[0], pid: texts[1], application: texts[2], address: texts[3], port: texts[4],
+		tls: texts[5], version: texts[6], cipher: texts[7], bits: texts[8], concealed: is(texts[9]), own: is(texts[10]),
+	}
 }
 
 // blankConfig returns a configuration that nothing has a say in. Only pgconn.ParseConfig can make one, and it reads PG* variables of the

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"io"
 	"net"
-	"strconv"
 	"sync"
 	"time"
 
@@ -82,9 +81,9 @@ var (
 var dial = (&net.Dialer{}).DialContext
 
 // probe finds out what a mode would do. ctx has a deadline.
-func (t *Target) probe(ctx context.Context, host string, mode sslmode.Mode) attempt {
+func (t *Target) probe(ctx context.Context, to Address, mode sslmode.Mode) attempt {
 	a := attempt{mode: mode, stage: dialing}
-	conn, err := dial(ctx, "tcp", net.JoinHostPort(host, strconv.Itoa(int(t.Port))))
+	conn, err := dial(ctx, "tcp", to.String())
 	if err != nil {
 		a.err = err
 		return a
@@ -100,14 +99,14 @@ func (t *Target) probe(ctx context.Context, host string, mode sslmode.Mode) atte
 			return a
 		}
 		a.stage = handshaking
-		client := tls.Client(conn, t.tlsConfig(host, mode, time.Now(), &a.peer))
+		client := tls.Client(conn, t.tlsConfig(to.Host, mode, time.Now(), &a.peer))
 		if a.err = client.HandshakeContext(ctx); a.err != nil {
 			return a
 		}
 		conn = client
 	}
 	a.stage = startingUp
-	a.answer, a.err = startUp(conn, t.User, t.Database)
+	a.answer, a.err = startUp(conn, deadline, t.User, t.Database)
 	return a
 }
 
@@ -118,8 +117,9 @@ func (t *Target) tlsConfig(host string, mode sslmode.Mode, now time.Time, seen *
 		ServerName:         host,
 		InsecureSkipVerify: true,
 		VerifyConnection: func(state tls.ConnectionState) error {
-			seen.chain, seen.version, seen.cipher = state.PeerCertificates, state.Version, state.CipherSuite
-			root, problem := t.verifyChain(state.PeerCertificates, host, mode, now)
+			chain := state.PeerCertificates[:min(len(state.PeerCertificates), longestChain)]
+			seen.chain, seen.version, seen.cipher = chain, state.Version, state.CipherSuite
+			root, problem := t.verifyChain(chain, host, mode, now)
 			seen.root = root
 			if problem != nil {
 				return &certificateError{problem}
@@ -161,10 +161,8 @@ func askForTLS(conn net.Conn) error {
 
 // startUp says who wants to connect, and returns the answer. It sends nothing else, whatever it is asked for, but a goodbye where
 // the server admits it.
-func startUp(conn net.Conn, user, database string) (answer, error) {
-	server := pgproto3.NewFrontend(conn, conn)
-	const longest = 1 << 16 // whoever answers may be hostile
-	server.SetMaxBodyLen(longest)
+func startUp(conn net.Conn, deadline time.Time, user, database string) (answer, error) {
+	server := pgproto3.NewFrontend(newBounded(conn, deadline), conn)
 	parameters := map[string]string{"user": user, "application_name": applicationName}
 	if database != "" {
 		parameters["database"] = database
@@ -182,6 +180,8 @@ func startUp(conn net.Conn, user, database string) (answer, error) {
 			if writeErr != nil && errors.Is(err, io.ErrUnexpectedEOF) {
 				err = writeErr
 			}
+			return a, err
+		case errors.Is(err, errTooMuch):
 			return a, err
 		default:
 			return a, errNotPostgres
@@ -220,12 +220,12 @@ func startUp(conn net.Conn, user, database string) (answer, error) {
 // ladder is what each mode that people choose would do, weakest first.
 var ladder = []sslmode.Mode{sslmode.Disable, sslmode.Require, sslmode.VerifyCA, sslmode.VerifyFull}
 
-// climbLadder tries all of them at once.
-func (t *Target) climbLadder(ctx context.Context) map[sslmode.Mode]attempt {
-	attempts := make([]attempt, len(ladder))
+// climb tries these modes at once.
+func (t *Target) climb(ctx context.Context, modes []sslmode.Mode) map[sslmode.Mode]attempt {
+	attempts := make([]attempt, len(modes))
 	var wait sync.WaitGroup
-	for i, mode := range ladder {
-		wait.Go(func() { attempts[i] = t.probe(ctx, t.Host, mode) })
+	for i, mode := range modes {
+		wait.Go(func() { attempts[i] = t.probe(ctx, t.address(), mode) })
 	}
 	wait.Wait()
 	byMode := map[sslmode.Mode]attempt{}
@@ -237,10 +237,10 @@ func (t *Target) climbLadder(ctx context.Context) map[sslmode.Mode]attempt {
 
 // probeOthers tries the further hosts, as strictly as the login of the first.
 func (t *Target) probeOthers(ctx context.Context) []attempt {
-	attempts := make([]attempt, len(t.OtherHosts))
+	attempts := make([]attempt, len(t.Others))
 	var wait sync.WaitGroup
-	for i, host := range t.OtherHosts {
-		wait.Go(func() { attempts[i] = t.probe(ctx, host, t.loginMode()) })
+	for i, address := range t.Others {
+		wait.Go(func() { attempts[i] = t.probe(ctx, address, t.loginMode()) })
 	}
 	wait.Wait()
 	return attempts

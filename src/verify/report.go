@@ -24,6 +24,8 @@ type Database struct {
 	User        string       `json:"user"`
 	Mode        string       `json:"mode"` // in force; "" if there is none
 	ModeSource  string       `json:"mode_source"`
+	Asked       string       `json:"asked"` // by the binding; an app has one mode for all its bindings
+	AskedSource string       `json:"asked_source"`
 	TLS         *TLS         `json:"tls"`         // null if it did not come to TLS
 	Certificate *Certificate `json:"certificate"` // the server's, null if it showed none
 	Root        *Root        `json:"root"`        // that the certificate was verified to, null if it was not
@@ -95,10 +97,11 @@ const (
 	Hidden     = "hidden"
 )
 
-// OtherHost is a further host of a binding: a replica, a reader endpoint. The server's answer and its certificate are tried, on the
-// first host's port, because a binding names no other; nobody logs in.
+// OtherHost is a further host of a binding: a replica, a reader endpoint. The server's answer and its
+// certificate are tried; nobody logs in.
 type OtherHost struct {
 	Host    string   `json:"host"`
+	Port    int      `json:"port"`
 	Root    *Root    `json:"root"`
 	Problem *Problem `json:"problem"` // null if there is none
 }
@@ -146,7 +149,8 @@ const (
 	ServerError     = "server-error" // anything else that the server says
 
 	// Logged in, but not as it should be.
-	PlainTextMode    = "plain-text-mode" // the mode leads to plain text on this server
+	PlainTextMode    = "plain-text-mode"   // the mode leads to plain text on this server
+	WeakerThanAsked  = "weaker-than-asked" // the mode in force is not the binding's
 	PlainTextSession = "plain-text-session"
 	SessionsHidden   = "sessions-hidden"
 	OtherHostFails   = "other-host"

@@ -8,9 +8,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/binding"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/launch"
@@ -29,24 +31,40 @@ type Given struct {
 
 // Target is a database with all that decides how to connect to it.
 type Target struct {
-	Name       string
-	Host       string
-	OtherHosts []string
-	Port       uint16
-	Database   string
-	User       string
-	Password   binding.Secret
+	Name     string
+	Further  bool // a further connection string of a service: an example, a pooler on 127.0.0.1
+	Host     string
+	Port     uint16
+	Others   []Address // its further hosts
+	Database string
+	User     string
+	Password binding.Secret
 
-	Mode   sslmode.Mode // in force; None where nothing was decided
+	Mode   sslmode.Mode // in force in the app; None where nothing was decided
 	Source string       // the rule that Mode comes from
+	Asked  sslmode.Mode // what the binding asks for; an app has one set of variables for all its bindings
 	Trust  []Anchor     // whom to believe
 	Client *tls.Certificate
 
-	known      []Anchor // every CA on board, trusted here or not, for diagnosis only
-	trustWhy   string   // the rule that Trust comes from
-	trustPlace string   // where a CA would have to go to be trusted
-	problem    *Problem // found without a connection; there will be none
+	askedSource string   // the rule that Asked comes from
+	lever       string   // what to set to get another Mode
+	owned       bool     // Mode is the app's owner's own
+	known       []Anchor // every CA on board, trusted here or not, for diagnosis only
+	trustWhy    string   // the rule that Trust comes from
+	trustPlace  string   // where a CA would have to go to be trusted
+	problem     *Problem // found without a connection; there will be none
+	hidden      []string // the encodings of the password, once they are known
 }
+
+// Address is where a server listens.
+type Address struct {
+	Host string
+	Port uint16
+}
+
+func (a Address) String() string { return net.JoinHostPort(a.Host, strconv.Itoa(int(a.Port))) }
+
+func (t *Target) address() Address { return Address{t.Host, t.Port} }
 
 // Anchor is a CA certificate, and who brought it.
 type Anchor struct {
@@ -64,13 +82,16 @@ func Targets(given Given) ([]Target, error) {
 	var targets []Target
 	for _, db := range given.Plan.Databases {
 		t := Target{
-			Name:       db.Name,
-			Database:   db.Database,
-			User:       db.Username,
-			Password:   db.Password,
-			known:      known,
-			trustWhy:   db.Trust.Why,
-			trustPlace: "the binding, as the credential sslrootcert",
+			Name:        db.Title(),
+			Further:     !db.Main,
+			Database:    db.Database,
+			User:        db.Username,
+			Password:    db.Password,
+			Asked:       db.Mode,
+			askedSource: db.Source,
+			known:       known,
+			trustWhy:    db.Trust.Why,
+			trustPlace:  "the binding, as the credential sslrootcert",
 		}
 		if db.CA.Key != "" {
 			t.trustPlace = "the binding, as the credential " + db.CA.Key
@@ -132,28 +153,44 @@ func (t *Target) setAddress(b binding.Binding) *Problem {
 	if len(b.Hosts) == 0 {
 		return &Problem{BindingIncomplete, "the binding names no host", "add the credential hostname, or a uri with a host"}
 	}
-	t.Host, t.OtherHosts = b.Hosts[0], b.Hosts[1:]
-	port := uint64(5432)
-	if b.Ports[0] != "" {
-		var err error
-		if port, err = strconv.ParseUint(b.Ports[0], 10, 16); err != nil || port == 0 {
-			// The value is not shown: what is no port may be anything.
-			return &Problem{BindingIncomplete, "the port in the binding is not a number from 1 to 65535", "correct the credential port"}
+	t.Host = b.Hosts[0]
+	for i, host := range b.Hosts {
+		port := uint64(5432)
+		switch text := b.Ports[i]; {
+		case text != "":
+			var err error
+			if port, err = strconv.ParseUint(text, 10, 16); err != nil || port == 0 {
+				// The value is not shown: what is no port may be anything.
+				return &Problem{BindingIncomplete, "the port in the binding is not a number from 1 to 65535", "correct the credential port"}
+			}
+		case i >= len(b.Primaries()): // a replica's host alone: a broker gives one port for all
+			port = uint64(t.Port)
+		}
+		if i == 0 {
+			t.Port = uint16(port)
+		} else {
+			t.Others = append(t.Others, Address{host, uint16(port)})
 		}
 	}
-	t.Port = uint16(port)
 	if b.Username == "" {
 		return &Problem{BindingIncomplete, "the binding names no user", "add the credential username, or a uri with a user"}
 	}
 	return nil
 }
 
-// setMode finds the mode in force: what the app's owner set, else what was decided for this database. A variable that holds what the
-// plan exports anyway is the plan's word, not the owner's: in an app's container, the launch script has been at work. If
-// the owner set both variables, the weaker counts: nobody can know here which of them the app's driver reads.
+// setMode finds the mode in force: what the app's owner set, else the plan's, which is one for all
+// bindings. A variable that holds what the plan exports anyway is the plan's word, not the owner's:
+// in an app's container, the launch script has been at work. If the owner set both variables, the
+// weaker counts: nobody can know here which of them the app's driver reads.
 func (t *Target) setMode(given Given, db launch.Database) *Problem {
-	t.Mode, t.Source = db.Mode, db.Source
-	owned := false
+	t.Mode, t.Source, t.lever = given.Plan.Mode, db.Source, "sslmode"
+	if decider := given.Plan.Decider; t.Mode != db.Mode && decider != nil {
+		t.Source = decider.Title() + ", which decides for the app: " + decider.Source
+		t.lever = "the sslmode of " + decider.Title()
+	}
+	if strings.HasPrefix(t.Source, "POSTGRES_SSL_MODE") {
+		t.lever = "POSTGRES_SSL_MODE"
+	}
 	for _, name := range []string{"DB_SSL_MODE", "PGSSLMODE"} {
 		value := given.Env[name]
 		if value == "" {
@@ -166,8 +203,8 @@ func (t *Target) setMode(given Given, db launch.Database) *Problem {
 		if mode.String() != value { // drivers forgive nothing
 			return &Problem{ModeUnknown, fmt.Sprintf("%s, set by the app's owner, is spelled %s", name, value), "spell it " + mode.String()}
 		}
-		if mode != given.Plan.Mode && (!owned || mode < t.Mode) {
-			t.Mode, t.Source, owned = mode, name+", set by the app's owner", true
+		if mode != given.Plan.Mode && (!t.owned || mode < t.Mode) {
+			t.Mode, t.Source, t.lever, t.owned = mode, name+", set by the app's owner", name, true
 		}
 	}
 	return nil

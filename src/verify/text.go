@@ -84,7 +84,7 @@ func (db Database) write(b *strings.Builder, paint func(code, text string) strin
 		if o.Problem != nil {
 			state = paint(red, o.Problem.Code)
 		}
-		row("further host", "%s: %s", o.Host, state)
+		row("further host", "%s port %d: %s", o.Host, o.Port, state)
 	}
 	for _, w := range db.Warnings {
 		row(pad(paint, yellow, "warning"), "%s", w)

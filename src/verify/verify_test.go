@@ -150,7 +150,7 @@ func TestServersAnswerToPlainText(t *testing.T) {
 		"no answer":                        {answer{}, Unknown},
 	} {
 		t.Run(name, func(t *testing.T) {
-			result, _ := plainText(attempt{mode: sslmode.Disable, answer: test.answer})
+			result, _ := new(Target).plainText(attempt{mode: sslmode.Disable, answer: test.answer})
 			assert.Equal(t, test.result, result)
 		})
 	}
@@ -172,7 +172,7 @@ func TestServersErrors(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			target := Target{Host: "h", Port: 1, User: "app", Database: "app", Password: "app"}
-			problem := target.diagnose(attempt{stage: startingUp, answer: answer{refusal: &test.refusal}}, "h")
+			problem := target.diagnose(attempt{stage: startingUp, answer: answer{refusal: &test.refusal}}, target.address())
 			require.NotNil(t, problem)
 			assert.Equal(t, test.code, problem.Code)
 			if test.code != ClientCertificateWanted {
@@ -183,7 +183,7 @@ func TestServersErrors(t *testing.T) {
 	// A server that speaks another language wants a certificate: it asked for one, and was given none.
 	target := Target{Host: "h", Port: 1}
 	foreign := attempt{stage: startingUp, answer: answer{refusal: &refusal{"28000", "Verbindung erfordert ein gültiges Client-Zertifikat"}}, peer: peer{wantsCerts: true}}
-	assert.Equal(t, ClientCertificateWanted, target.diagnose(foreign, "h").Code)
+	assert.Equal(t, ClientCertificateWanted, target.diagnose(foreign, target.address()).Code)
 }
 
 func TestErrorsOfTheWay(t *testing.T) {
@@ -202,7 +202,7 @@ func TestErrorsOfTheWay(t *testing.T) {
 		"no way":                     {dialing, &net.OpError{Op: "dial", Err: errors.New("no route")}, Unreachable},
 	} {
 		t.Run(name, func(t *testing.T) {
-			assert.Equal(t, test.code, target.diagnose(attempt{stage: test.stage, err: test.err}, "h").Code)
+			assert.Equal(t, test.code, target.diagnose(attempt{stage: test.stage, err: test.err}, target.address()).Code)
 		})
 	}
 }
@@ -287,7 +287,7 @@ func TestTextIsAligned(t *testing.T) {
 			{"größer", 12345, "", "fd00::1", OverPlain, "", "", 0, false},
 			{"app", 99, "cron", "", OverSocket, "", "", 0, false},
 		},
-		OtherHosts: []OtherHost{{"replica", nil, nil}},
+		OtherHosts: []OtherHost{{"replica", 5433, nil, nil}},
 		Warnings:   []string{"a warning"},
 		Problems:   []Problem{{NameMismatch, "what is wrong", "what helps"}},
 	}}, Warnings: []string{"of the plan"}}
@@ -312,7 +312,7 @@ func TestTextIsAligned(t *testing.T) {
     app       7      psql         10.0.0.9  yes     TLSv1.3  TLS_AES_256_GCM_SHA384  256
     größer    12345               fd00::1   NO
     app       99     cron                   socket
-  further host replica: ok
+  further host replica port 5433: ok
   warning      a warning
   problem      what is wrong
     what to do what helps
@@ -393,7 +393,7 @@ func TestDatabasesAreTriedSideBySideWithinTheTimeout(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0") // takes connections into its queue, and never answers
 	require.NoError(t, err)
 	defer listener.Close()
-	silent := Target{Host: "127.0.0.1", Port: uint16(listener.Addr().(*net.TCPAddr).Port), User: "u", Mode: sslmode.VerifyFull, OtherHosts: []string{"localhost"}}
+	silent := Target{Host: "127.0.0.1", Port: uint16(listener.Addr().(*net.TCPAddr).Port), User: "u", Mode: sslmode.VerifyFull, Others: []Address{{"localhost", uint16(listener.Addr().(*net.TCPAddr).Port)}}}
 	const timeout = time.Second
 	begin := time.Now()
 	report := Run(context.Background(), []Target{silent, silent, silent, silent, silent}, nil, timeout)
@@ -445,4 +445,48 @@ func TestNothingIsWrittenToTheDatabase(t *testing.T) {
 	var refused *pgconn.PgError
 	require.ErrorAs(t, err, &refused)
 	assert.Equal(t, "25006", refused.Code, "read_only_sql_transaction")
+}
+
+func TestEachHostHasAPortOfItsOwn(t *testing.T) {
+	for name, test := range map[string]struct {
+		hosts, ports []string
+		replicas     int
+		addresses    []string
+	}{
+		"one, and none is named":        {[]string{"a"}, []string{""}, 0, []string{"a:5432"}},
+		"a list":                        {[]string{"a", "b", "c"}, []string{"6001", "6002", ""}, 0, []string{"a:6001", "b:6002", "c:5432"}},
+		"a replica with a port":         {[]string{"a", "b"}, []string{"6001", "6002"}, 1, []string{"a:6001", "b:6002"}},
+		"a replica without one":         {[]string{"a", "b"}, []string{"6001", ""}, 1, []string{"a:6001", "b:6001"}},
+		"an IPv6 address":               {[]string{"fd00::1"}, []string{"6001"}, 0, []string{"[fd00::1]:6001"}},
+		"a further one that is no port": {[]string{"a", "b"}, []string{"6001", "0"}, 0, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var target Target
+			problem := target.setAddress(binding.Binding{Hosts: test.hosts, Ports: test.ports, Replicas: test.replicas, Username: "u"})
+			if test.addresses == nil {
+				require.NotNil(t, problem)
+				return
+			}
+			require.Nil(t, problem)
+			addresses := []string{target.address().String()}
+			for _, other := range target.Others {
+				addresses = append(addresses, other.String())
+			}
+			assert.Equal(t, test.addresses, addresses)
+		})
+	}
+}
+
+// A service may hold an example, or a pooler's address in another container.
+func TestNobodyBehindAFurtherConnectionStringIsAWarning(t *testing.T) {
+	target := Target{Name: "db (example.uri)", Host: "127.0.0.1", Port: 1, User: "u", Mode: sslmode.VerifyFull}
+	for further, ok := range map[bool]bool{true: true, false: false} {
+		target.Further = further
+		db := Run(t.Context(), []Target{target}, nil, 5*time.Second).Databases[0]
+		assert.Equal(t, ok, db.OK)
+		assert.Len(t, db.Warnings, map[bool]int{true: 1, false: 0}[further])
+		lines, open := Gate(t.Context(), []Target{target}, 5*time.Second)
+		assert.True(t, open)
+		assert.Contains(t, lines[0], "nothing listens at 127.0.0.1:1")
+	}
 }

@@ -5,7 +5,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -56,12 +55,20 @@ func runEnv(args []string, env map[string]string, in io.Reader, out, errOut io.W
 	if err != nil {
 		return err
 	}
-	_, err = io.WriteString(out, exportLines(plan.Variables(files)))
+	if err := gate(env, plan, store, errOut); err != nil {
+		return err
+	}
+	lines := exportLines(plan.Variables(files))
+	if env[gateVariable] != "" {
+		lines += "unset " + gateVariable + "\n" // one start, one look: the script may be sourced again
+	}
+	_, err = io.WriteString(out, lines)
 	return err
 }
 
-// withServices returns the environment with the bindings of a document in place of its own, and with the owner's variables that the
-// document holds. path is a file, or "-" for standard input; without one, env is returned as it is.
+// withServices returns the environment that a document stands for: its bindings, and the owner's
+// variables that it holds. Nothing of env is in it: whoever runs this command may have a PGSSLMODE for
+// something else. path is a file, or "-" for standard input; without one, env is returned as it is.
 func withServices(env map[string]string, path string, in io.Reader) (map[string]string, error) {
 	if path == "" {
 		return env, nil
@@ -78,16 +85,7 @@ func withServices(env map[string]string, path string, in io.Reader) (map[string]
 	if err != nil {
 		return nil, err
 	}
-	found, err := binding.FromDocument(name, document)
-	if err != nil {
-		return nil, err
-	}
-	merged := maps.Clone(env)
-	delete(merged, "VCAP_SERVICES_FILE_PATH")
-	delete(merged, "SERVICE_BINDING_ROOT")
-	delete(merged, "VCAP_SERVICES")
-	maps.Copy(merged, found)
-	return merged, nil
+	return binding.FromDocument(name, document)
 }
 
 // openStore finds the trust store that belongs to this program: beside it in a droplet, or the certificates of the buildpack.

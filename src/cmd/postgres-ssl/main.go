@@ -37,6 +37,8 @@ What the app's owner can set:
                             stay as they are
     POSTGRES_SSL_MODE       the sslmode of bindings that carry none
     POSTGRES_SSL_SERVICE    the name of the service that decides, where several are bound
+    POSTGRES_SSL_VERIFY     "start": the app starts only if each bound database that answers
+                            is encrypted and verified
 
 Exit status: 0 done, 1 something is wrong, 2 the command was not understood. Of verify: 0 every
 database is encrypted as its mode asks, and no session of its user is in plain text, 1 something
@@ -80,6 +82,7 @@ func run(args []string, in io.Reader, out, errOut io.Writer) int {
 	case errors.Is(err, staging.ErrUsage):
 		fmt.Fprint(errOut, usage)
 		return 2
+	case errors.Is(err, errGateClosed):
 	case command == "supply" || command == "finalize":
 		staging.Fail(libbuildpack.NewLogger(out), err)
 	default:

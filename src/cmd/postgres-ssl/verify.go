@@ -13,6 +13,7 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/binding"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/launch"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/staging"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/truststore"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/verify"
 )
 
@@ -73,16 +74,58 @@ func verifyTargets(env map[string]string, services string, in io.Reader) ([]veri
 	if len(plan.Databases) == 0 {
 		return nil, nil, errors.New("no Postgres database is bound")
 	}
+	targets, err := planTargets(env, plan, store)
+	return targets, plan.Warnings, err
+}
+
+// planTargets returns what is to be verified in an app that has this plan and this environment.
+func planTargets(env map[string]string, plan *launch.Plan, store truststore.Store) ([]verify.Target, error) {
 	stores, err := commonFiles(env)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	bundle, err := rootBundle(plan, env, plan.TrustAll().Everyone)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	targets, err := verify.Targets(verify.Given{Env: env, Plan: plan, Store: store, Stores: stores, Bundle: bundle})
-	return targets, plan.Warnings, err
+	return verify.Targets(verify.Given{Env: env, Plan: plan, Store: store, Stores: stores, Bundle: bundle})
+}
+
+// gateVariable is how an app's owner asks for the gate of a start.
+const gateVariable = "POSTGRES_SSL_VERIFY"
+
+// gateTimeout is how long a start waits for a database that gives no answer.
+const gateTimeout = 10 * time.Second
+
+// errGateClosed says that the app must not start. Why stands on stderr already, a line a database.
+var errGateClosed = errors.New("the start was stopped")
+
+// gate connects to the databases before the app starts, as the app will connect: with the variables
+// that its owner set, and with what the plan exports for the rest. Without its variable it does nothing.
+func gate(env map[string]string, plan *launch.Plan, store truststore.Store, errOut io.Writer) error {
+	switch env[gateVariable] {
+	case "":
+		return nil
+	case "start":
+	default:
+		return errors.New(gateVariable + " knows one value, start: set it to that, or unset it")
+	}
+	if len(plan.Databases) == 0 {
+		fmt.Fprintln(errOut, "postgres-ssl: no Postgres database is bound; there is nothing to verify")
+		return nil
+	}
+	targets, err := planTargets(env, plan, store)
+	if err != nil {
+		return err
+	}
+	lines, open := verify.Gate(context.Background(), targets, gateTimeout)
+	for _, line := range lines {
+		fmt.Fprintln(errOut, "postgres-ssl:", line)
+	}
+	if !open {
+		return errGateClosed
+	}
+	return nil
 }
 
 // colourful says whether out is a terminal whose owner likes colours (https://no-color.org).

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/json"
@@ -15,10 +16,12 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgproto3"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -218,7 +221,8 @@ func TestVerifyTellsOneThingFromAnother(t *testing.T) {
 		{name: "ca-of-the-platform", binding: at("localhost", changing.Port), env: []string{"CF_SYSTEM_CERT_PATH=" + filepath.Dir(file("operator.crt", cas.company.PEM))}},
 		{name: "ca-of-the-owner", binding: at("localhost", changing.Port), env: []string{"PGSSLROOTCERT=" + file("company.pem", cas.company.PEM)}},
 		{name: "chain-sent", binding: at(west, changing.Port), presents: serving(throughIntermediate, intermediate.PEM)},
-		{name: "owner-weakens", binding: bound, env: []string{"PGSSLMODE=require"}},
+		{name: "owner-weakens", binding: bound, env: []string{"PGSSLMODE=require"}, status: 1},
+		{name: "owner-disables", binding: bound.with(credentials{"username": "loose"}), env: []string{"DB_SSL_MODE=disable"}, status: 1},
 
 		{name: "unknown-ca", binding: at("localhost", changing.Port), presents: serving(cas.company.Issue(t, []string{"localhost"})), status: 1},
 		{name: "unknown-ca-json", binding: at("localhost", changing.Port), args: []string{"--json"}, status: 1},
@@ -282,6 +286,8 @@ func TestVerifyTellsOneThingFromAnother(t *testing.T) {
 
 		{name: "further-hosts", binding: bound.with(credentials{"replica_host": "localhost"})},
 		{name: "further-host-fails", binding: bound.with(credentials{"replica_host": south}), status: 1},
+		{name: "further-host-on-its-own-port", binding: bound.with(credentials{"replica_uri": fmt.Sprintf("postgres://app:%s@localhost:%d/app", password, plain.Port)}), status: 1},
+		{name: "further-connection-string", binding: bound.with(credentials{"example": map[string]any{"uri": "postgres://nobody@localhost:1/example?sslmode=verify-full"}})},
 		{name: "further-host-is-away", binding: bound.with(credentials{"replica_host": "nosuchhost.invalid"})},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -430,6 +436,15 @@ exec "$1" verify
 		assert.Contains(t, stdout, `the server refuses the password of user "app"`)
 	})
 
+	t.Run("another decides", func(t *testing.T) {
+		stdout, stderr, status := verifyCommand(t, program, services(t, map[string]credentials{
+			"console_db": bound, "other_db": own.with(credentials{"sslmode": "require"}),
+		}), []string{"POSTGRES_SSL_SERVICE=other_db"})
+		assert.Equal(t, 1, status)
+		assert.Empty(t, stderr)
+		golden(t, "another-decides", fmt.Sprintf("%sexit status %d\n", stdout, status))
+	})
+
 	t.Run("one of several fails", func(t *testing.T) {
 		stdout, stderr, status := verifyCommand(t, program, services(t, map[string]credentials{
 			"a_db": bound, "b_db": bound.with(credentials{"password": wrong}), "c_db": own.with(credentials{"ca_cert": string(cas.expired.PEM)}),
@@ -437,5 +452,77 @@ exec "$1" verify
 		assert.Equal(t, 1, status)
 		assert.Empty(t, stderr)
 		golden(t, "one-of-several-fails", fmt.Sprintf("%sexit status %d\n", stdout, status))
+	})
+}
+
+// TestNobodysShellDecides is about a server that the binding's CA does not know, and that asks everybody for the password in clear. An operator
+// who looks at an app from outside may have set anything for another purpose.
+func TestNobodysShellDecides(t *testing.T) {
+	cas := newAuthorities(t)
+	program := newDroplet(t, cas)
+	pair := cas.company.Issue(t, []string{"localhost"})
+	cert, err := tls.X509KeyPair(pair.CertPEM, pair.KeyPEM)
+	require.NoError(t, err)
+	heard := make(chan pgproto3.FrontendMessage, 10)
+	var served sync.WaitGroup // whoever said something has been heard
+	port := listen(t, func(conn net.Conn) {
+		served.Go(func() {
+			defer conn.Close()
+			if message, err := pgproto3.NewBackend(conn, conn).ReceiveStartupMessage(); err != nil {
+				return
+			} else if _, ok := message.(*pgproto3.SSLRequest); !ok {
+				return
+			}
+			_, _ = conn.Write([]byte("S"))
+			secure := tls.Server(conn, &tls.Config{Certificates: []tls.Certificate{cert}})
+			server := pgproto3.NewBackend(secure, secure)
+			if _, err := server.ReceiveStartupMessage(); err != nil {
+				return
+			}
+			server.Send(&pgproto3.AuthenticationCleartextPassword{})
+			_ = server.SetAuthType(pgproto3.AuthTypeCleartextPassword)
+			if server.Flush() == nil {
+				if message, err := server.Receive(); err == nil {
+					heard <- message
+				}
+			}
+		})
+	})
+	bound := credentials{"hostname": "localhost", "port": port, "username": "app", "password": password, "dbname": "app", "sslmode": "verify-full",
+		"sslrootcert": string(cas.client.PEM)}
+	vcap := services(t, map[string]credentials{"console_db": bound})
+	dir := t.TempDir()
+	file := filepath.Join(dir, "services.json")
+	require.NoError(t, os.WriteFile(file, []byte(vcap), 0o600))
+	company := filepath.Join(dir, "company.crt")
+	require.NoError(t, os.WriteFile(company, cas.company.PEM, 0o600))
+
+	for _, operators := range [][]string{
+		{"PGSSLMODE=require"}, {"DB_SSL_MODE=require"}, {"PGSSLROOTCERT=" + company}, {"PGSSLROOTCERT=system", "SSL_CERT_FILE=" + company},
+		{"POSTGRES_SSL_MODE=require"}, {"POSTGRES_SSL_SERVICE=other_db"}, {"CF_SYSTEM_CERT_PATH=" + dir}, {"PGSSLCERT=/nowhere", "PGSSLKEY=/nowhere"},
+		{"VCAP_SERVICES_FILE_PATH=/nowhere"}, {"SERVICE_BINDING_ROOT=/nowhere"}, {"DATABASE_URL=postgres://app:" + password + "@localhost/d?sslmode=require"},
+	} {
+		t.Run(strings.Join(operators, " "), func(t *testing.T) {
+			stdout, _, status := verifyCommand(t, program, "", operators, "--services", file)
+			assert.Equal(t, 1, status)
+			assert.Contains(t, stdout, "sslmode      verify-full, from credential sslmode\n")
+			assert.Contains(t, stdout, "the certificate of localhost comes from a CA that is not trusted")
+			assert.NotContains(t, stdout, "owner")
+			served.Wait()
+			assert.Empty(t, heard, "who was given the password")
+		})
+	}
+	t.Run("control: in the app's container the same variables are the app's", func(t *testing.T) {
+		_, _, _ = verifyCommand(t, program, vcap, []string{"PGSSLMODE=require"})
+		served.Wait()
+		require.Len(t, heard, 1)
+		assert.Equal(t, &pgproto3.PasswordMessage{Password: password}, <-heard)
+	})
+	t.Run("control: and so they are in the app's document", func(t *testing.T) {
+		document := fmt.Sprintf(`{"system_env_json": {"VCAP_SERVICES": %s}, "environment_variables": {"PGSSLMODE": "require"}}`, vcap)
+		require.NoError(t, os.WriteFile(file, []byte(document), 0o600))
+		_, _, _ = verifyCommand(t, program, "", nil, "--services", file)
+		served.Wait()
+		assert.Len(t, heard, 1)
 	})
 }

@@ -1,0 +1,115 @@
+package verify
+
+import (
+	"crypto/md5"
+	"encoding/base32"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"html"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+	"unicode"
+
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/staging"
+)
+
+// longestShown is how much of a text from a server is shown: more than it has ever to say.
+const longestShown = 300
+
+// foreign makes one printable line of what a server sent, or hides it. A hostile server knows the
+// password that it was given, and could have this command print it into a log.
+func (t *Target) foreign(text string) string {
+	if t.holdsPassword(text) && text != t.User && text != t.Database {
+		return "(not shown: it holds the password)"
+	}
+	runes := []rune(staging.Printable(text))
+	if len(runes) > longestShown {
+		return string(runes[:longestShown]) + "…"
+	}
+	return string(runes)
+}
+
+// sqlstate shows a code as " (SQLSTATE 28P01)", and nothing where it is none (PostgreSQL's manual,
+// "PostgreSQL Error Codes").
+func (t *Target) sqlstate(code string) string {
+	if !isSQLSTATE.MatchString(code) || t.holdsPassword(code) {
+		return ""
+	}
+	return " (SQLSTATE " + code + ")"
+}
+
+var isSQLSTATE = regexp.MustCompile(`^[0-9A-Z]{5}$`)
+
+// holdsPassword says whether a text holds the password as it is, or as people and programs encode
+// it. Case, blanks and punctuation do not count, so that none hides it.
+func (t *Target) holdsPassword(text string) bool {
+	password := string(t.Password)
+	if password == "" {
+		return false
+	}
+	if strings.Contains(text, password) {
+		return true
+	}
+	hidden := t.hidden
+	if hidden == nil {
+		hidden = encodings(password, t.User)
+	}
+	folded := fold(text)
+	return slices.ContainsFunc(hidden, func(encoded string) bool { return strings.Contains(folded, encoded) })
+}
+
+// fold keeps letters and digits, in lower case.
+func fold(text string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsLetter(r) || unicode.IsDigit(r) {
+			return unicode.ToLower(r)
+		}
+		return -1
+	}, text)
+}
+
+// encodings are the forms, folded, in which a text may hold a password. What folds into one is listed
+// once: hexadecimal is also percent-encoding and quoted-printable. The hash of md5 is what a server
+// stores, and as good as the password there.
+func encodings(password, user string) []string {
+	each := func(format string) string {
+		var b strings.Builder
+		for _, c := range []byte(password) {
+			fmt.Fprintf(&b, format, c)
+		}
+		return b.String()
+	}
+	reversed := []rune(password)
+	slices.Reverse(reversed)
+	quoted, _ := json.Marshal(password) // a text has a form in JSON
+	hash := md5.Sum([]byte(password + user))
+	all := []string{
+		password, string(reversed), hex.EncodeToString(hash[:]),
+		url.QueryEscape(password), url.PathEscape(password), html.EscapeString(password), string(quoted),
+		each("%02x"), each(`\x%02x`), each(`\u%04x`), each("%d,"), each("%03o"), each("%08b"),
+	}
+	// A text in base64 or base32 may hold the password at any distance from the start of a group.
+	for skip := range 3 {
+		all = append(all, inner(base64.RawStdEncoding.EncodeToString, password, skip, 6))
+	}
+	for skip := range 5 {
+		all = append(all, inner(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString, password, skip, 5))
+	}
+	const least = 4 // anything may consist of fewer letters and digits
+	for i := range all {
+		all[i] = fold(all[i])
+	}
+	return slices.DeleteFunc(all, func(encoded string) bool { return len(encoded) < least })
+}
+
+// inner encodes text behind some other bytes, and returns the characters that depend on text alone.
+// A character holds so many bits.
+func inner(encode func([]byte) string, text string, skip, bits int) string {
+	encoded := encode(append(make([]byte, skip), text...))
+	from, to := (skip*8+bits-1)/bits, (skip+len(text))*8/bits
+	return encoded[min(from, to):to]
+}

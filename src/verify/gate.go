@@ -1,0 +1,76 @@
+package verify
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
+)
+
+// stops are the problems that keep an app from starting: an answer came, and it was not encrypted and
+// verified as the mode in force asks; or what the app is given makes no such connection. All others,
+// and first of all no answer, are reported: nothing insecure has happened, and whoever restarts an app
+// while its database fails over must get it back.
+var stops = []string{
+	ModeUnknown, BindingIncomplete, RootUnreadable, ClientCertificateUnusable,
+	NotPostgres, NoTLS, HandshakeFailed,
+	UnknownCA, ChainIncomplete, CertificateExpired, RootExpired, NotYetValid, CertificateInvalid, NameMismatch,
+	ClientCertificateRefused, PlainTextMode,
+}
+
+// Gate connects to every database as the app is about to do, side by side. It says in one line what
+// came of each, and whether the app may start.
+func Gate(ctx context.Context, targets []Target, timeout time.Duration) (lines []string, open bool) {
+	lines, open = make([]string, len(targets)), true
+	stopped := make([]bool, len(targets))
+	var wait sync.WaitGroup
+	for i, t := range targets {
+		wait.Go(func() { lines[i], stopped[i] = gateLine(t.run(ctx, timeout, t.gateModes())) })
+	}
+	wait.Wait()
+	return lines, !slices.Contains(stopped, true)
+}
+
+// gateModes are the modes that a start tries. What the server makes of plain text matters to the modes
+// that may end in it, and only then is somebody told in plain text who connects.
+func (t *Target) gateModes() []sslmode.Mode {
+	if t.Mode.Encrypts() {
+		return []sslmode.Mode{t.loginMode()}
+	}
+	return []sslmode.Mode{sslmode.Disable, t.loginMode()}
+}
+
+// gateLine makes one line of a finding.
+func gateLine(db Database) (line string, stop bool) {
+	if i := slices.IndexFunc(db.Problems, func(p Problem) bool { return slices.Contains(stops, p.Code) }); i >= 0 {
+		p := db.Problems[i]
+		return fmt.Sprintf("%s: the app does not start: %s; %s", db.Name, p.What, p.Do), true
+	}
+	for _, o := range db.OtherHosts {
+		if o.Problem != nil && slices.Contains(stops, o.Problem.Code) {
+			return fmt.Sprintf("%s: the app does not start: further host: %s; %s", db.Name, o.Problem.What, o.Problem.Do), true
+		}
+	}
+	var said []string
+	switch {
+	case db.TLS == nil:
+	case db.Mode == "":
+		said = append(said, db.TLS.Version+", and no sslmode is in force")
+	default:
+		said = append(said, db.TLS.Version+", as "+db.Mode+" asks")
+	}
+	for _, p := range db.Problems {
+		said = append(said, p.What)
+	}
+	if len(said) == 0 { // nobody answers at a further connection string
+		said = db.Warnings
+	}
+	if len(db.Problems) > 0 {
+		said = append(said, "the app starts all the same")
+	}
+	return db.Name + ": " + strings.Join(said, "; "), false
+}

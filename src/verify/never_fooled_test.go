@@ -1,0 +1,531 @@
+package verify
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/pbkdf2"
+	"crypto/sha256"
+	"crypto/tls"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgproto3"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/integration/pgtest"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
+)
+
+// Servers that are verified, are given the password, and then misbehave: what they send is bounded in
+// bytes, in rows, in work and in time, and nothing of it that holds the password is printed.
+
+// visit is a connection of a client that has sent its startup message.
+type visit struct {
+	*pgproto3.Backend
+	conn net.Conn
+}
+
+func (v visit) send(messages ...pgproto3.BackendMessage) error {
+	for _, m := range messages {
+		v.Send(m)
+	}
+	return v.Flush()
+}
+
+// hear waits for what the client says next.
+func (v visit) hear() (pgproto3.FrontendMessage, error) { return v.Receive() }
+
+// host serves TLS with a certificate for localhost, hands each visit to serve, and returns a target
+// that trusts it.
+func host(t *testing.T, serve func(v visit)) Target {
+	t.Helper()
+	ca := pgtest.NewCA(t, "Root")
+	cert := certificate(t, ca, "localhost")
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	t.Cleanup(func() { listener.Close() })
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer conn.Close()
+				if message, err := pgproto3.NewBackend(conn, conn).ReceiveStartupMessage(); err != nil {
+					return
+				} else if _, ok := message.(*pgproto3.SSLRequest); !ok {
+					v := visit{pgproto3.NewBackend(conn, conn), conn}
+					_ = v.send(&pgproto3.ErrorResponse{Severity: "FATAL", Code: "28000", Message: "no plain text"})
+					return
+				}
+				_, _ = conn.Write([]byte("S"))
+				secure := tls.Server(conn, &tls.Config{Certificates: []tls.Certificate{*cert}})
+				v := visit{pgproto3.NewBackend(secure, secure), secure}
+				if message, err := v.ReceiveStartupMessage(); err == nil {
+					if _, ok := message.(*pgproto3.StartupMessage); ok {
+						serve(v)
+					}
+				}
+			}()
+		}
+	}()
+	return Target{
+		Name: "db", Host: "localhost", Port: uint16(listener.Addr().(*net.TCPAddr).Port), Database: "app", User: "app",
+		Password: password, Mode: sslmode.VerifyFull, Source: "the test", Trust: trust("the test", ca),
+	}
+}
+
+// told asks for the password in clear, and says whether it was given.
+func told(v visit) bool {
+	if v.send(&pgproto3.AuthenticationCleartextPassword{}) != nil || v.SetAuthType(pgproto3.AuthTypeCleartextPassword) != nil {
+		return false
+	}
+	message, err := v.hear()
+	given, ok := message.(*pgproto3.PasswordMessage)
+	return err == nil && ok && given.Password == password
+}
+
+// asked admits a client that knows the password, and says whether it asked for the sessions.
+func asked(v visit) bool {
+	if !told(v) || v.send(&pgproto3.AuthenticationOk{}, &pgproto3.ReadyForQuery{TxStatus: 'I'}) != nil {
+		return false
+	}
+	message, err := v.hear()
+	_, ok := message.(*pgproto3.Query)
+	return err == nil && ok
+}
+
+var columns = []string{"datname", "pid", "application_name", "host", "client_port", "ssl", "version", "cipher", "bits", "hidden", "own"}
+
+// head is what comes before the rows of the sessions.
+func head() []pgproto3.BackendMessage {
+	var fields []pgproto3.FieldDescription
+	for _, name := range columns {
+		fields = append(fields, pgproto3.FieldDescription{Name: []byte(name), DataTypeOID: 25, DataTypeSize: -1})
+	}
+	return []pgproto3.BackendMessage{&pgproto3.CommandComplete{CommandTag: []byte("BEGIN")}, &pgproto3.RowDescription{Fields: fields}}
+}
+
+// line is a session that is encrypted, of an application.
+func line(application string) *pgproto3.DataRow {
+	var values [][]byte
+	for _, value := range []string{"app", "1", application, "10.0.0.9", "5000", "t", "TLSv1.3", "TLS_AES_256_GCM_SHA384", "256", "f", "f"} {
+		values = append(values, []byte(value))
+	}
+	return &pgproto3.DataRow{Values: values}
+}
+
+func tail() []pgproto3.BackendMessage {
+	return []pgproto3.BackendMessage{
+		&pgproto3.CommandComplete{CommandTag: []byte("SELECT 1")}, &pgproto3.CommandComplete{CommandTag: []byte("ROLLBACK")},
+		&pgproto3.ReadyForQuery{TxStatus: 'I'},
+	}
+}
+
+// flood sends the same messages until nobody reads them, and returns how many bytes that were. It ends
+// by itself where a client would read for ever.
+func flood(v visit, messages ...pgproto3.BackendMessage) int64 {
+	var block []byte
+	for range 1000 {
+		for _, m := range messages {
+			block, _ = m.Encode(block)
+		}
+	}
+	var sent int64
+	for sent < 200<<20 {
+		n, err := v.conn.Write(block)
+		sent += int64(n)
+		if err != nil {
+			break
+		}
+	}
+	return sent
+}
+
+func TestThisServerIsBelievedWhenItBehaves(t *testing.T) {
+	target := host(t, func(v visit) {
+		if asked(v) {
+			_ = v.send(append(append(head(), line("an app"), line("another")), tail()...)...)
+		}
+	})
+	db, _ := verified(t, target)
+	require.Empty(t, db.Problems, "the control of all tests here")
+	require.Len(t, db.Sessions, 2)
+	assert.Equal(t, "another", db.Sessions[1].Application)
+}
+
+func TestWhatAServerSendsIsBounded(t *testing.T) {
+	long := strings.Repeat("x", 50<<20)
+	for name, test := range map[string]struct {
+		serve   func(v visit) int64
+		problem string
+		says    string
+	}{
+		"an error of 50 MB": {func(v visit) int64 {
+			if !told(v) {
+				return 0
+			}
+			block, _ := (&pgproto3.ErrorResponse{Severity: "FATAL", Code: "XX000", Message: long}).Encode(nil)
+			n, _ := v.conn.Write(block)
+			return int64(n)
+		}, NotPostgres, "does not answer as a PostgreSQL server does"},
+		"an error before the login": {func(v visit) int64 {
+			block, _ := (&pgproto3.ErrorResponse{Severity: "FATAL", Code: "XX000", Message: long}).Encode(nil)
+			n, _ := v.conn.Write(block)
+			return int64(n)
+		}, NotPostgres, "does not answer as a PostgreSQL server does"},
+		"notices before the login": {func(v visit) int64 {
+			return flood(v, &pgproto3.NoticeResponse{Severity: "NOTICE", Code: "00000", Message: strings.Repeat("on ", 500)})
+		}, ServerError, "the server sends more than 10 MB"},
+		"parameters after the password": {func(v visit) int64 {
+			if !told(v) {
+				return 0
+			}
+			return flood(v, &pgproto3.ParameterStatus{Name: "a", Value: strings.Repeat("b", 1000)})
+		}, ServerError, "the server sends more than 10 MB"},
+		"rows": {func(v visit) int64 {
+			if !asked(v) || v.send(head()...) != nil {
+				return 0
+			}
+			return flood(v, line("an app"))
+		}, SessionsHidden, "cannot be listed: the user has more than 10000 sessions"},
+		"rows of any size": {func(v visit) int64 {
+			if !asked(v) || v.send(head()...) != nil {
+				return 0
+			}
+			return flood(v, line(strings.Repeat("x", 20_000)))
+		}, SessionsHidden, "cannot be listed: the server sends more than 10 MB"},
+		"one row too large": {func(v visit) int64 {
+			if !asked(v) || v.send(head()...) != nil {
+				return 0
+			}
+			return flood(v, line(strings.Repeat("x", 100_000)))
+		}, SessionsHidden, "cannot be listed"},
+		"results": {func(v visit) int64 {
+			if !asked(v) {
+				return 0
+			}
+			return flood(v, &pgproto3.CommandComplete{CommandTag: []byte("BEGIN")})
+		}, SessionsHidden, "cannot be listed"},
+		"rows of another statement": {func(v visit) int64 {
+			if asked(v) {
+				_ = v.send(append(append(head()[1:], line("an app")), tail()...)...)
+			}
+			return 0
+		}, SessionsHidden, "cannot be listed"},
+		"nothing that was asked for": {func(v visit) int64 {
+			if asked(v) {
+				_ = v.send(&pgproto3.ReadyForQuery{TxStatus: 'I'})
+			}
+			return 0
+		}, SessionsHidden, "cannot be listed"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var most atomic.Int64
+			target := host(t, func(v visit) {
+				n := test.serve(v)
+				for old := most.Load(); n > old && !most.CompareAndSwap(old, n); old = most.Load() {
+				}
+			})
+			db, printed := verified(t, target)
+			require.NotEmpty(t, db.Problems)
+			assert.Equal(t, test.problem, db.Problems[0].Code)
+			assert.Contains(t, db.Problems[0].What, test.says)
+			assert.Less(t, len(printed), 10_000)
+			// The kernel's buffers take some, too.
+			assert.Less(t, most.Load(), int64(48<<20), "bytes that a server got rid of on one connection")
+		})
+	}
+}
+
+func TestTenThousandSessionsAreListed(t *testing.T) {
+	target := host(t, func(v visit) {
+		if !asked(v) {
+			return
+		}
+		var block []byte
+		for _, m := range head() {
+			block, _ = m.Encode(block)
+		}
+		for range mostSessions {
+			block, _ = line("an app").Encode(block)
+		}
+		for _, m := range tail() {
+			block, _ = m.Encode(block)
+		}
+		_, _ = v.conn.Write(block)
+	})
+	db, _ := verified(t, target)
+	assert.Empty(t, db.Problems)
+	assert.Len(t, db.Sessions, mostSessions)
+}
+
+// scram is a server that knows the password, and asks for so many iterations.
+func scram(v visit, iterations int) error {
+	if err := v.send(&pgproto3.AuthenticationSASL{AuthMechanisms: []string{"SCRAM-SHA-256"}}); err != nil {
+		return err
+	}
+	_ = v.SetAuthType(pgproto3.AuthTypeSASL)
+	message, err := v.hear()
+	first, ok := message.(*pgproto3.SASLInitialResponse)
+	if err != nil || !ok {
+		return errors.New("no answer")
+	}
+	_, bare, _ := strings.Cut(string(first.Data), ",,")
+	_, nonce, _ := strings.Cut(bare, "r=")
+	salt := []byte("salt")
+	serverFirst := fmt.Sprintf("r=%sserver,s=%s,i=%d", nonce, base64.StdEncoding.EncodeToString(salt), iterations)
+	if err := v.send(&pgproto3.AuthenticationSASLContinue{Data: []byte(serverFirst)}); err != nil {
+		return err
+	}
+	_ = v.SetAuthType(pgproto3.AuthTypeSASLContinue)
+	message, err = v.hear()
+	final, ok := message.(*pgproto3.SASLResponse)
+	if err != nil || !ok {
+		return errors.New("no answer")
+	}
+	withoutProof, _, _ := strings.Cut(string(final.Data), ",p=")
+	salted, err := pbkdf2.Key(sha256.New, password, salt, iterations, 32)
+	if err != nil {
+		return err
+	}
+	mac := func(key []byte, text string) []byte {
+		h := hmac.New(sha256.New, key)
+		h.Write([]byte(text))
+		return h.Sum(nil)
+	}
+	signature := mac(mac(salted, "Server Key"), bare+","+serverFirst+","+withoutProof)
+	return v.send(&pgproto3.AuthenticationSASLFinal{Data: []byte("v=" + base64.StdEncoding.EncodeToString(signature))})
+}
+
+func TestWorkOfSCRAMIsBounded(t *testing.T) {
+	for name, test := range map[string]struct {
+		iterations int
+		timeout    time.Duration
+		problem    string
+		says       string
+	}{
+		"as PostgreSQL asks for":            {4096, 5 * time.Second, "", ""},
+		"as somebody careful asks for":      {600_000, 20 * time.Second, "", ""},
+		"more than fits into the timeout":   {600_000, 300 * time.Millisecond, TimedOut, "does not answer the startup message in time"},
+		"more than anybody needs":           {10_000_000, 20 * time.Second, ServerError, "asks for more than 1000000 iterations of SCRAM"},
+		"more than anybody needs, and soon": {10_000_000, 300 * time.Millisecond, ServerError, "asks for more than 1000000 iterations of SCRAM"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var computed atomic.Bool // did the client do the work?
+			target := host(t, func(v visit) {
+				if scram(v, test.iterations) != nil {
+					return
+				}
+				computed.Store(true)
+				if v.send(&pgproto3.AuthenticationOk{}, &pgproto3.ReadyForQuery{TxStatus: 'I'}) != nil {
+					return
+				}
+				if _, err := v.hear(); err == nil {
+					_ = v.send(append(head(), tail()...)...)
+				}
+			})
+			db := Run(t.Context(), []Target{target}, nil, test.timeout).Databases[0]
+			if test.problem == "" {
+				assert.Empty(t, db.Problems)
+				assert.True(t, computed.Load(), "the control: this server knows SCRAM")
+				return
+			}
+			assert.False(t, computed.Load(), "nothing is computed")
+			require.Len(t, db.Problems, 1)
+			assert.Equal(t, test.problem, db.Problems[0].Code)
+			assert.Contains(t, db.Problems[0].What, test.says)
+		})
+	}
+}
+
+// A server that sends a byte now and then never lets a read time out by itself.
+func TestTheTimeoutHoldsAfterTheLogin(t *testing.T) {
+	drip := func(v visit, m pgproto3.BackendMessage) {
+		block, _ := m.Encode(nil)
+		for {
+			for _, b := range block {
+				if _, err := v.conn.Write([]byte{b}); err != nil {
+					return
+				}
+				time.Sleep(time.Millisecond) // the server's slowness, not a synchronisation
+			}
+		}
+	}
+	for name, test := range map[string]struct {
+		serve   func(v visit)
+		problem string
+		says    string
+	}{
+		"silence instead of the rows": {func(v visit) {
+			if asked(v) {
+				_, _ = v.hear()
+			}
+		}, SessionsHidden, "cannot be listed in time"},
+		"a row, and slowly": {func(v visit) {
+			if asked(v) && v.send(head()...) == nil {
+				drip(v, line("an app"))
+			}
+		}, SessionsHidden, "cannot be listed in time"},
+		"notices, and slowly": {func(v visit) {
+			if told(v) {
+				drip(v, &pgproto3.NoticeResponse{Severity: "NOTICE", Code: "00000", Message: "on and on"})
+			}
+		}, TimedOut, "does not answer the startup message in time"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			target := host(t, test.serve)
+			const timeout = 500 * time.Millisecond
+			begin := time.Now()
+			db := Run(context.Background(), []Target{target}, nil, timeout).Databases[0]
+			assert.Less(t, time.Since(begin), 10*timeout, "on a machine that runs much else")
+			require.Len(t, db.Problems, 1)
+			assert.Equal(t, test.problem, db.Problems[0].Code)
+			assert.Contains(t, db.Problems[0].What, test.says)
+		})
+	}
+}
+
+// spellings are what a server can make of the password that it was given.
+func spellings() map[string]string {
+	each := func(format string) string {
+		var b strings.Builder
+		for _, c := range []byte(password) {
+			fmt.Fprintf(&b, format, c)
+		}
+		return b.String()
+	}
+	encode := base64.StdEncoding.EncodeToString
+	return map[string]string{
+		"as it is":             password,
+		"in upper case":        strings.ToUpper(password),
+		"base64":               encode([]byte(password)),
+		"base64 of a sentence": encode([]byte("it is " + password + ", isn't it")),
+		"base64, one further":  encode([]byte("it's " + password)),
+		"base64, two further":  encode([]byte("its " + password)),
+		"base64 for URLs":      base64.RawURLEncoding.EncodeToString([]byte("\x00app\x00" + password)),
+		"hexadecimal":          hex.EncodeToString([]byte(password)),
+		"with colons":          each("%02X:"),
+		"percent":              each("%%%02x"),
+		"a query":              url.QueryEscape(password),
+		"escapes of C":         each(`\x%02x`),
+		"octal":                each(`\%03o`),
+		"escapes of JSON":      each(`\u%04x`),
+		"decimal":              each("%d "),
+		"HTML":                 each("&#%d;"),
+		"binary":               each("%08b "),
+		"blanks":               each("%c "),
+		"control characters":   each("%c\x01"),
+		"backwards":            "drowss4P-t3rc3s",
+		"the hash of md5":      "md540d83c92be6519a1adff49b29a6db80a",
+	}
+}
+
+func TestNothingThatHoldsThePasswordIsPrinted(t *testing.T) {
+	for name, spelling := range spellings() {
+		for place, serve := range map[string]func(v visit){
+			"an error": func(v visit) {
+				if told(v) {
+					_ = v.send(&pgproto3.ErrorResponse{Severity: "FATAL", Code: "XX000", Message: "so it is <" + spelling + ">", Detail: spelling, Hint: spelling})
+				}
+			},
+			"a SQLSTATE": func(v visit) {
+				if told(v) {
+					_ = v.send(&pgproto3.ErrorResponse{Severity: spelling, Code: spelling, Message: "mine"})
+				}
+			},
+			"a notice": func(v visit) {
+				if told(v) {
+					_ = v.send(&pgproto3.NoticeResponse{Severity: spelling, Code: spelling, Message: spelling},
+						&pgproto3.ParameterStatus{Name: spelling, Value: spelling},
+						&pgproto3.ErrorResponse{Severity: "FATAL", Code: "XX000", Message: "mine"})
+				}
+			},
+			"a refused query": func(v visit) {
+				if asked(v) {
+					_ = v.send(&pgproto3.ErrorResponse{Severity: "ERROR", Code: spelling, Message: spelling}, &pgproto3.ReadyForQuery{TxStatus: 'I'})
+				}
+			},
+			"a session": func(v visit) {
+				if asked(v) {
+					_ = v.send(append(append(head(), line(spelling)), tail()...)...)
+				}
+			},
+		} {
+			t.Run(name+" in "+place, func(t *testing.T) {
+				_, printed := verified(t, host(t, serve))
+				assert.NotContains(t, fold(printed), fold(spelling))
+				assert.NotContains(t, printed, password)
+			})
+		}
+	}
+	t.Run("control: anything else is printed", func(t *testing.T) {
+		_, printed := verified(t, host(t, func(v visit) {
+			if told(v) {
+				_ = v.send(&pgproto3.ErrorResponse{Severity: "FATAL", Code: "XX000", Message: "so it is <mine>"})
+			}
+		}))
+		assert.Contains(t, printed, "so it is <mine> (SQLSTATE XX000)")
+	})
+}
+
+// A server may have learnt the password from an earlier login, and bear it in its certificate.
+func TestNorIsItPrintedFromACertificate(t *testing.T) {
+	for name, spelling := range spellings() {
+		t.Run(name, func(t *testing.T) {
+			ca := pgtest.NewCA(t, spelling)
+			pair := ca.Issue(t, []string{spelling, "b"})
+			pair.Cert.DNSNames = []string{spelling, "b"}
+			target := Target{Name: "db", Host: "localhost", Port: 1, Password: password, User: "app", Mode: sslmode.VerifyFull}
+			var said []string
+			for _, trusted := range [][]Anchor{nil, trust("x", ca)} {
+				target.Trust = trusted
+				_, problem := target.verifyChain(chain(pair), "localhost", sslmode.VerifyFull, time.Now())
+				require.NotNil(t, problem)
+				said = append(said, problem.What, problem.Do)
+			}
+			said = append(said, fmt.Sprint(*target.describeCertificate(pair.Cert)))
+			printed := strings.Join(said, "\n")
+			assert.NotContains(t, fold(printed), fold(spelling))
+			assert.Contains(t, printed, "(not shown: it holds the password)")
+		})
+	}
+}
+
+func TestOnlyASQLSTATEIsShownAsOne(t *testing.T) {
+	target := Target{Password: "ABC12"}
+	for code, shown := range map[string]string{
+		"28P01": " (SQLSTATE 28P01)", "": "", "28p01": "", "28P011": "", "28 01": "", "\x1b[31m": "", "ABC12": "",
+	} {
+		assert.Equal(t, shown, target.sqlstate(code), code)
+	}
+	result, why := target.plainText(attempt{answer: answer{refusal: &refusal{"no such", "SSL required"}}})
+	assert.Equal(t, [2]string{Refused, ""}, [2]string{result, why})
+}
+
+func TestAPasswordThatIsAWordHidesNothingElse(t *testing.T) {
+	// Passwords such as these are found in development. What cannot be told from them stays hidden.
+	target := Target{User: "postgres", Database: "app", Password: "postgres"}
+	assert.Equal(t, "postgres", target.foreign("postgres"))
+	assert.Equal(t, "sorry, too many clients already", target.foreign("sorry, too many clients already"))
+	assert.Equal(t, "(not shown: it holds the password)", target.foreign(`role "postgres" is none`))
+	target.Password = "a"
+	assert.Equal(t, "SorrY, too mny", target.foreign("SorrY, too mny"))
+	target.Password = ""
+	assert.Equal(t, "anything", target.foreign("anything"))
+}
+
+func TestALongTextIsCut(t *testing.T) {
+	shown := new(Target).foreign(strings.Repeat("é", 10_000))
+	assert.Equal(t, longestShown+1, len([]rune(shown)))
+}
