@@ -23,7 +23,7 @@ func report(log *libbuildpack.Logger, plan *launch.Plan, sets truststore.Sets, n
 	}
 	log.BeginStep("Postgres databases")
 	if len(plan.Databases) == 0 {
-		log.Info("nothing is bound yet; what is bound later is put in force at the next start, with no restage")
+		log.Info("no Postgres database is bound yet; what is bound later is put in force at the next start, with no restage")
 	}
 	warnings := plan.Warnings
 	if len(plan.Others) > 0 {
@@ -48,7 +48,11 @@ func report(log *libbuildpack.Logger, plan *launch.Plan, sets truststore.Sets, n
 		if i := slices.IndexFunc(db.Hosts, isSlipForRDS); i >= 0 {
 			warnings = append(warnings, fmt.Sprintf("%s: the host %s is no RDS endpoint; did you mean %s?", db.Title(), db.Hosts[i], strings.Replace(db.Hosts[i], ".rds.amazon.com", ".rds.amazonaws.com", 1)))
 		}
-		log.Info("%s", Printable(db.Title()))
+		title := db.Title()
+		if !db.Main {
+			title += ", which decides nothing: another one is the main database of the service"
+		}
+		log.Info("%s", Printable(title))
 		for _, row := range [][2]string{{"host", host}, {"sslmode", mode}, {"trusts", trusted}} {
 			log.Info("  %-8s %s", row[0], Printable(row[1]))
 		}
