@@ -58,11 +58,16 @@ func Supply(args []string, env map[string]string, helper string, log io.Writer) 
 	if err != nil {
 		return err
 	}
-	plan, err := launch.Foresee(env, found, truststore.NewStore("$DEPS_DIR/"+stager.DepsIdx()+"/trust", sets))
+	store := truststore.NewStore("$DEPS_DIR/"+stager.DepsIdx()+"/trust", sets)
+	plan, err := launch.Foresee(env, found, store)
 	if err != nil {
 		return err
 	}
-	if err := report(stager.Logger(), plan, sets, time.Now()); err != nil {
+	handout, err := handOut(stager, plan, env, store)
+	if err != nil {
+		return err
+	}
+	if err := report(stager.Logger(), plan, handout, sets, time.Now()); err != nil {
 		return err
 	}
 	if err := install(stager, sets, helper); err != nil {

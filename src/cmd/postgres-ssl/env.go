@@ -8,10 +8,12 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/binding"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/client"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/launch"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/staging"
@@ -46,17 +48,20 @@ func runEnv(args []string, env map[string]string, in io.Reader, out, errOut io.W
 	if err != nil {
 		return err
 	}
-	if *explain {
-		return explainPlan(plan, out)
-	}
-	for _, loss := range plan.Losses {
-		fmt.Fprintf(errOut, "postgres-ssl: %s\n", staging.Printable(loss))
-	}
-	files, err := handOut(plan, env, filepath.Join(store.Dir, "..", "..", ".."))
+	handout, err := handOut(plan, env, store)
 	if err != nil {
 		return err
 	}
-	_, err = io.WriteString(out, exportLines(plan.Variables(files)))
+	if *explain {
+		return explainPlan(plan, handout, out)
+	}
+	if err := write(handout, errOut); err != nil {
+		return err
+	}
+	for _, w := range slices.Concat(plan.Losses, handout.Warnings) {
+		fmt.Fprintf(errOut, "postgres-ssl: %s\n", staging.Printable(w))
+	}
+	_, err = io.WriteString(out, exportLines(handout.Variables))
 	return err
 }
 
@@ -109,7 +114,7 @@ func openStore() (truststore.Store, error) {
 }
 
 // exportLines writes the variables for bash. Those that the owner set are left alone.
-func exportLines(vars []launch.Variable) string {
+func exportLines(vars []client.Variable) string {
 	var b strings.Builder
 	for _, v := range vars {
 		if !v.Kept {
@@ -126,7 +131,7 @@ func shellQuote(value string) string {
 }
 
 // explainPlan says for people what a launch would export, and why: one line a decision.
-func explainPlan(plan *launch.Plan, out io.Writer) error {
+func explainPlan(plan *launch.Plan, handout *client.Handout, out io.Writer) error {
 	var lines, warnings []string
 	for _, db := range plan.Databases {
 		mode := db.Mode.String() + ", from " + db.Source
@@ -145,7 +150,7 @@ func explainPlan(plan *launch.Plan, out io.Writer) error {
 	if len(plan.Databases) == 0 {
 		lines = append(lines, "no Postgres database is bound")
 	}
-	for _, v := range plan.Variables(plan.Preview()) {
+	for _, v := range handout.Variables {
 		switch {
 		case v.Name == "PATH":
 			lines = append(lines, "PATH also holds the command postgres-ssl")
@@ -155,7 +160,7 @@ func explainPlan(plan *launch.Plan, out io.Writer) error {
 			lines = append(lines, fmt.Sprintf("%s=%s, %s", v.Name, v.Value, v.Why))
 		}
 	}
-	for _, w := range append(plan.Warnings, warnings...) {
+	for _, w := range slices.Concat(plan.Warnings, warnings, handout.Warnings) {
 		lines = append(lines, "warning: "+w)
 	}
 	for _, line := range lines {
