@@ -57,7 +57,16 @@ type Variable struct {
 	Name  string
 	Value string
 	Why   string
-	Kept  bool // set by the owner: not exported
+	Kept  bool   // set by the owner: not exported
+	Added string // what the owner's value gets more; the rest of it is not for a log
+}
+
+// String says for people what the variable holds.
+func (v Variable) String() string {
+	if v.Added != "" {
+		return v.Name + " also holds " + v.Added
+	}
+	return v.Name + "=" + v.Value
 }
 
 // File is to be there before the variables are exported.
@@ -83,8 +92,22 @@ func For(plan *launch.Plan, app App) (*Handout, error) {
 	slices.SortStableFunc(h.Variables, func(a, b Variable) int { return cmp.Compare(a.Name, b.Name) })
 	slices.SortStableFunc(h.Files, func(a, b File) int { return order(a.Optional) - order(b.Optional) })
 	bin := filepath.Join(filepath.Dir(app.Store.Dir), "bin")
-	h.set("PATH", appendPath(app.Env["PATH"], bin), "for postgres-ssl")
+	h.add("PATH", appendPath(app.Env["PATH"], bin), "the command postgres-ssl", "")
 	return h, nil
+}
+
+// add exports a variable that holds what the owner set, which may be a secret, and more.
+func (h *Handout) add(name, value, added, why string) {
+	v := Variable{Name: name, Value: value, Why: why}
+	if h.app.Env[name] != "" || name == "PATH" {
+		v.Added = added
+	}
+	h.Variables = append(h.Variables, v)
+}
+
+// Gives says whether a variable is among what the app is given.
+func (h *Handout) Gives(name string) bool {
+	return slices.ContainsFunc(h.Variables, func(v Variable) bool { return v.Name == name })
 }
 
 // order puts what the app can go without behind what it cannot.
@@ -133,13 +156,13 @@ func WantsStores(plan *launch.Plan, brings map[string]bool) bool {
 // give exports a variable, unless the app's owner set it.
 func (h *Handout) give(name, value, why string) {
 	if own := h.app.Env[name]; own != "" {
-		h.Variables = append(h.Variables, Variable{name, own, "set by the app's owner", true})
+		h.Variables = append(h.Variables, Variable{Name: name, Value: own, Why: "set by the app's owner", Kept: true})
 		return
 	}
 	h.set(name, value, why)
 }
 
-// set exports a variable that holds what the owner set, and more.
+// set exports a variable.
 func (h *Handout) set(name, value, why string) {
 	h.Variables = append(h.Variables, Variable{Name: name, Value: value, Why: why})
 }

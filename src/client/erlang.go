@@ -28,7 +28,7 @@ func erlang(h *Handout) error {
 	root, err := h.roots(true)
 	if root != "" {
 		flags := erlangFlags(h.app.Env["ERL_AFLAGS"], root)
-		h.set("ERL_AFLAGS", flags, "for Erlang's public_key:cacerts_get()")
+		h.add("ERL_AFLAGS", flags, "a flag that names "+root, "for Erlang's public_key:cacerts_get()")
 	}
 	return err
 }

@@ -75,7 +75,7 @@ func java(h *Handout) error {
 	if !strings.Contains(" "+options+" ", " "+option+" ") {
 		options = strings.TrimLeft(options+" "+option, " ")
 	}
-	h.set("JAVA_TOOL_OPTIONS", options, "for pgjdbc: sslmode "+mode.String())
+	h.add("JAVA_TOOL_OPTIONS", options, option, "for pgjdbc: sslmode "+mode.String())
 	return nil
 }
 
@@ -202,12 +202,12 @@ func urlSaysTLS(text string) bool {
 		return false
 	}
 	for _, url := range strings.Split(strings.ReplaceAll(text, `\u0026`, "&"), `"`) {
-		query := "?" + url[strings.Index(url, "?")+1:]
-		if sslFlag().MatchString(query) && !strings.Contains(query, "sslmode=") {
+		_, query, _ := strings.Cut(url, "?")
+		if sslFlag().MatchString("&"+query) && !strings.Contains(query, "sslmode=") {
 			return true
 		}
 	}
 	return false
 }
 
-var sslFlag = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`[?&]ssl(=(true)?)?(&|$)`) })
+var sslFlag = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`&ssl(=(true)?)?(&|$)`) })

@@ -14,14 +14,10 @@ import (
 // Home is where the platform unpacks a droplet.
 const Home = "/home/vcap"
 
-// JavaMark is a file of the droplet, in deps/IDX. It says where the app's own files configure the
-// TLS of pgjdbc, and is there only if they do.
-const JavaMark = "java-configures-tls"
-
 // handOut says what a launch would give the app, as far as staging can see. A later buildpack may
 // bring a language, and the launch may be on another version of the stack.
-func handOut(stager *libbuildpack.Stager, plan *launch.Plan, env map[string]string, store truststore.Store) (*client.Handout, error) {
-	app := client.App{Home: Home, Env: env, Store: store}
+func handOut(stager *libbuildpack.Stager, plan *launch.Plan, env map[string]string, store truststore.Store, javaSays string) (*client.Handout, error) {
+	app := client.App{Home: Home, Env: env, Store: store, JavaSays: javaSays}
 	app.Brings = client.Look(os.DirFS(stager.BuildDir()), os.DirFS(filepath.Dir(stager.DepDir())))
 	var err error
 	if client.WantsStores(plan, app.Brings) {

@@ -60,11 +60,9 @@ func report(log *libbuildpack.Logger, plan *launch.Plan, handout *client.Handout
 	for _, v := range handout.Variables {
 		moded = moded || v.Name == "PGSSLMODE" || v.Name == "DB_SSL_MODE"
 		if v.Kept {
-			log.Info("%s=%s stays, %s", v.Name, Printable(v.Value), v.Why)
-		} else if v.Name == "PATH" {
-			log.Info("PATH also holds the command postgres-ssl")
+			log.Info("%s stays, %s", Printable(v.String()), v.Why)
 		} else {
-			log.Info("%s=%s", v.Name, Printable(v.Value))
+			log.Info("%s", Printable(v.String()))
 		}
 	}
 	if len(plan.Databases) > 0 && !moded {

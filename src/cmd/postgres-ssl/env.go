@@ -151,14 +151,14 @@ func explainPlan(plan *launch.Plan, handout *client.Handout, out io.Writer) erro
 		lines = append(lines, "no Postgres database is bound")
 	}
 	for _, v := range handout.Variables {
-		switch {
-		case v.Name == "PATH":
-			lines = append(lines, "PATH also holds the command postgres-ssl")
-		case v.Kept:
-			lines = append(lines, fmt.Sprintf("%s=%s stays, %s", v.Name, v.Value, v.Why))
-		default:
-			lines = append(lines, fmt.Sprintf("%s=%s, %s", v.Name, v.Value, v.Why))
+		line := v.String()
+		if v.Kept {
+			line += " stays"
 		}
+		if v.Why != "" {
+			line += ", " + v.Why
+		}
+		lines = append(lines, line)
 	}
 	for _, w := range slices.Concat(plan.Warnings, warnings, handout.Warnings) {
 		lines = append(lines, "warning: "+w)
