@@ -100,7 +100,7 @@ func (h *Handout) driverConfig(mode sslmode.Mode) ([]byte, error) {
 	if cert, key := h.plan.ClientCertificate(); cert != nil {
 		der, err := pkcs8(key)
 		if err != nil {
-			return nil, fmt.Errorf("%s: the client key cannot be given to Java: %w", h.plan.Decider.Name, err)
+			return nil, fmt.Errorf("%s: the client key cannot be given to Java: %w", h.plan.Decider.Title(), err)
 		}
 		lines = append(lines,
 			"sslcert="+propertyValue(h.file("client", ".crt", cert, 0o644)),
@@ -169,13 +169,18 @@ func (h *Handout) saysTLS() string {
 	if h.app.JavaSays != "" {
 		return h.app.JavaSays + " configures its TLS"
 	}
+	for _, db := range h.plan.Databases {
+		if db.SSLFlag != "" {
+			return db.Title() + " says ssl=true in " + db.SSLFlag
+		}
+	}
 	for _, name := range slices.Sorted(maps.Keys(h.app.Env)) {
 		value := h.app.Env[name]
 		switch name {
-		case "DB_SSL_MODE", "PGSSLMODE", "PGSSL", "POSTGRES_SSL_MODE": // not pgjdbc's
-		case "DATABASE_URL", "VCAP_SERVICES":
-			if urlSaysTLS(value) {
-				return "a URL in " + name + " says ssl=true"
+		case "DB_SSL_MODE", "PGSSLMODE", "PGSSL", "POSTGRES_SSL_MODE", "VCAP_SERVICES": // not pgjdbc's, or read above
+		case "DATABASE_URL": // a copy of a bound URI; a mode in it counts more than ours
+			if _, query, _ := strings.Cut(value, "?"); sslFlag().MatchString("&"+query) && !strings.Contains(query, "sslmode=") {
+				return "DATABASE_URL says ssl=true"
 			}
 		default:
 			if ConfiguresTLS(name + "=" + value) {
@@ -195,19 +200,5 @@ var tlsWords = sync.OnceValue(func() *regexp.Regexp {
 	return regexp.MustCompile(`(?i)(?:^|[^a-z0-9])ssl["']?\s*(?:[:=]|value\s*=|>\s*(?:<value>)?)\s*["']?true` +
 		`|[?&;]ssl=?(?:[&;"'\s<]|$)|ssl[-_.]?mode`)
 })
-
-// urlSaysTLS says whether a URL in a text asks for TLS by ssl, and by no sslmode.
-func urlSaysTLS(text string) bool {
-	if !strings.Contains(text, "ssl") {
-		return false
-	}
-	for _, url := range strings.Split(strings.ReplaceAll(text, `\u0026`, "&"), `"`) {
-		_, query, _ := strings.Cut(url, "?")
-		if sslFlag().MatchString("&"+query) && !strings.Contains(query, "sslmode=") {
-			return true
-		}
-	}
-	return false
-}
 
 var sslFlag = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`&ssl(=(true)?)?(&|$)`) })

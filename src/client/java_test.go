@@ -76,14 +76,11 @@ func TestJavaKeepsTheOwnersOptionsAndGrowsByOneOfOurs(t *testing.T) {
 func TestJavaIsNeverGivenLessThanTheAppMayAskFor(t *testing.T) {
 	const url = "jdbc:postgresql://h/d?user=u&ssl=true&sslfactory=org.postgresql.ssl.DefaultJavaSSLFactory"
 	for name, a := range map[string]app{
-		"a file of the app's":     {says: "config/application.yml"},
-		"an owner's URL":          {env: env("SPRING_DATASOURCE_URL", url)},
-		"an owner's property":     {env: env("SPRING_DATASOURCE_HIKARI_DATA_SOURCE_PROPERTIES_SSL", "true")},
-		"an owner's option":       {env: env("JAVA_OPTS", "-Xmx1g -Ddb.url=jdbc:postgresql://h/d?ssl=true")},
-		"the platform's URL":      {env: env("DATABASE_URL", "postgres://u:p@h/d?ssl=true")},
-		"a bound URL":             {env: env("VCAP_SERVICES", `{"a":[{"credentials":{"jdbcUrl":"`+url+`"}}]}`)},
-		"a bound URL, as escaped": {env: env("VCAP_SERVICES", `{"a":[{"credentials":{"jdbcUrl":"`+strings.ReplaceAll(url, "&", `\u0026`)+`"}}]}`)},
-		"a bound URL with a flag": {env: env("VCAP_SERVICES", `{"a":[{"credentials":{"jdbcUrl":"jdbc:postgresql://h/d?ssl"}}]}`)},
+		"a file of the app's": {says: "config/application.yml"},
+		"an owner's URL":      {env: env("SPRING_DATASOURCE_URL", url)},
+		"an owner's property": {env: env("SPRING_DATASOURCE_HIKARI_DATA_SOURCE_PROPERTIES_SSL", "true")},
+		"an owner's option":   {env: env("JAVA_OPTS", "-Xmx1g -Ddb.url=jdbc:postgresql://h/d?ssl=true")},
+		"the platform's URL":  {env: env("DATABASE_URL", "postgres://u:p@h/d?ssl=true")},
 	} {
 		a.brings = "java"
 		for _, mode := range []string{"require", "verify-ca"} {
@@ -98,9 +95,10 @@ func TestJavaIsNeverGivenLessThanTheAppMayAskFor(t *testing.T) {
 		assert.Contains(t, driverConfigOf(t, full), "sslmode=verify-full\n", name)
 		assert.Empty(t, full.Warnings, name)
 	}
+	flagged := db("db", "require", oregon)
+	flagged.SSLFlag = "credential jdbcUrl"
+	assert.Empty(t, driverConfigOf(t, app{brings: "java"}.given(t, flagged)))
 	for name, environment := range map[string]map[string]string{
-		"the mode in a bound URL":          env("VCAP_SERVICES", `{"a":[{"credentials":{"uri":"postgres://h/d?ssl=true&sslmode=require"}}]}`),
-		"the mode beside one":              env("VCAP_SERVICES", `{"a":[{"credentials":{"uri":"postgres://h/d","sslmode":"require","ssl":true}}]}`),
 		"the platform's copy of it":        env("DATABASE_URL", "postgres://u:p@h/d?sslmode=require"),
 		"other variables of ours":          env("PGSSLMODE", "require", "DB_SSL_MODE", "require", "PGSSL", "require"),
 		"words that only look like it":     env("A", "ssl", "B", "nossl=true", "C", "ssl=false", "D", "https://h/d?tls=true"),
