@@ -31,6 +31,7 @@ type Binding struct {
 
 	Asked   []Asked // the modes that are written, wherever that is
 	AsksTLS string  // the place that asks for TLS without a mode, "" for none
+	SSLFlag string  // the connection string that asks for TLS and writes no mode, "" for none
 	System  string  // the place that says sslrootcert=system, "" for none
 
 	CA         Credential   // under a well-known key, if there is one

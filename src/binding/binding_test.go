@@ -39,6 +39,17 @@ func one(t testing.TB, env map[string]string) Binding {
 	return found.Databases[0]
 }
 
+// pgjdbc takes ssl for verify-full only where no sslmode is set, so the two are told apart.
+func TestAConnectionStringThatSaysSSLAndNoModeIsNoted(t *testing.T) {
+	for query, want := range map[string]string{
+		"?user=u&ssl=true&sslfactory=x": "credential jdbcUrl", "?ssl": "credential jdbcUrl", "?ssl=": "credential jdbcUrl",
+		"?ssl=true&sslmode=require": "", "?ssl=false": "", "": "",
+	} {
+		credentials := map[string]any{"host": "h.example.com", "ssl": true, "jdbcUrl": "jdbc:postgresql://h.example.com/d" + query}
+		assert.Equal(t, want, one(t, vcap(t, credentials)).SSLFlag, query)
+	}
+}
+
 func TestRealBindingsAreUnderstood(t *testing.T) {
 	type seen struct {
 		Name, Modes   string

@@ -510,6 +510,9 @@ func (r *reader) addModes(b *Binding, f found, by By) error {
 	}
 	if f.asksTLS {
 		b.AsksTLS = cmp.Or(b.AsksTLS, place)
+		if len(f.modes) == 0 {
+			b.SSLFlag = cmp.Or(b.SSLFlag, place)
+		}
 	}
 	if f.system {
 		b.System = cmp.Or(b.System, place)

@@ -276,7 +276,7 @@ func (c *connection) add(pairs []parameter) {
 			if sslmode.Resembles(value) {
 				c.setMode(p)
 			} else {
-				c.asksTLS = isYes(value)
+				c.asksTLS = value == "" || isYes(value) // to pgjdbc, an empty one is a yes (SslMode.of)
 			}
 		case key == "requiressl" || key == "sslrequired" || key == "usessl":
 			c.asksTLS = c.asksTLS || isYes(value)

@@ -201,7 +201,7 @@ func (c container) launch(t testing.TB, env ...string) launched {
 func (c container) given(l launched) map[string]string {
 	given := map[string]string{}
 	for name, value := range l.env {
-		if strings.HasPrefix(name, "PG") || slices.Contains([]string{"DB_SSL_MODE", "SSL_CERT_DIR", "NODE_EXTRA_CA_CERTS", "PATH", "ERL_AFLAGS"}, name) {
+		if strings.HasPrefix(name, "PG") || slices.Contains([]string{"DB_SSL_MODE", "SSL_CERT_DIR", "NODE_EXTRA_CA_CERTS", "PATH", "ERL_AFLAGS", "JAVA_TOOL_OPTIONS", "CF_CA_CERTS"}, name) {
 			given[name] = strings.ReplaceAll(value, c.vcap, "/home/vcap")
 		}
 	}
@@ -312,11 +312,19 @@ func (c container) unfinished() []string {
 		}
 		_, hash, _ := strings.Cut(strings.TrimSuffix(name, filepath.Ext(name)), "-")
 		var content []byte
-		if e.IsDir() {
-			files, _ := filepath.Glob(filepath.Join(dir, name, "*"))
-			for _, file := range files {
-				part, _ := os.ReadFile(file)
+		if e.IsDir() { // nobody is given a folder before each of its files is there; a file is never half
+			whole := true
+			_ = filepath.WalkDir(filepath.Join(dir, name), func(path string, file fs.DirEntry, err error) error {
+				if err != nil || file.IsDir() || strings.HasPrefix(file.Name(), ".") {
+					return nil
+				}
+				part, _ := os.ReadFile(path)
+				whole = whole && (bytes.HasSuffix(part, []byte("-----END CERTIFICATE-----\n")) || file.Name() == "driverconfig.properties")
 				content = append(content, part...)
+				return nil
+			})
+			if whole && (len(content) == 0 || strings.HasPrefix(name, "own-")) {
+				continue
 			}
 		} else {
 			content, _ = os.ReadFile(filepath.Join(dir, name))
@@ -457,14 +465,16 @@ func TestEachWriteOfALaunchMayBeTheOneThatFindsTheDiskFull(t *testing.T) {
 	c.mustStage(t, binding)
 	require.NoError(t, os.MkdirAll(c.path("app/erts-15/bin"), 0o755))
 	require.NoError(t, os.WriteFile(c.path("app/erts-15/bin/erlexec"), nil, 0o755)) // for the file that Erlang is given
+	require.NoError(t, os.WriteFile(c.path("app/shop.jar"), nil, 0o644))            // for those that Java is given
 	noPages, noFiles := used(t, c.vcap)
 	l := c.launch(t, binding)
 	whole := c.given(l)
 	require.Contains(t, whole, "PGSSLKEY", l.stderr)
 	require.Contains(t, whole, "ERL_AFLAGS")
+	require.Contains(t, whole, "JAVA_TOOL_OPTIONS")
 	pages, files := used(t, c.vcap)
 
-	failed := map[string]bool{}
+	failed, without := map[string]bool{}, false
 	try := func(options string) {
 		remount("size=64m,nr_inodes=4000")
 		c.forget(t)
@@ -476,6 +486,10 @@ func TestEachWriteOfALaunchMayBeTheOneThatFindsTheDiskFull(t *testing.T) {
 			failed[strings.FieldsFunc(path, func(r rune) bool { return r == '/' || r == ':' })[0]] = true
 		} else {
 			assert.Equal(t, whole, c.given(l), options)
+			if l.stderr != "" {
+				assert.Regexp(t, `^postgres-ssl: goes without: [^\n]*/\.postgresql(/root\.crt)?: no space left on device\n$`, l.stderr, options)
+				without = true
+			}
 		}
 		c.assertNothingUnfinished(t)
 		left, err := filepath.Glob(c.path(".postgres-ssl/.*"))
@@ -490,7 +504,8 @@ func TestEachWriteOfALaunchMayBeTheOneThatFindsTheDiskFull(t *testing.T) {
 	for n := noPages; n <= pages; n += 4 {
 		try(fmt.Sprintf("size=%d,nr_inodes=4000", n*os.Getpagesize()))
 	}
-	assert.Equal(t, map[string]bool{".postgres-ssl": true, ".postgresql": true}, failed, "the sweep finds the disk full in both folders")
+	assert.Equal(t, map[string]bool{".postgres-ssl": true}, failed, "the sweep finds the disk full in the folder that the app needs")
+	assert.True(t, without, "and in the one that it can go without")
 }
 
 func TestAReadOnlyFolderIsNamed(t *testing.T) {
@@ -513,11 +528,23 @@ func TestAReadOnlyFolderIsNamed(t *testing.T) {
 		c.clear(t)
 		c.mustStage(t, binding)
 		remount("ro")
-		for _, binding := range []string{binding, ownServices(t)} {
-			l := c.launch(t, binding)
-			assert.Nil(t, l.env)
-			assert.Regexp(t, `^postgres-ssl: [^\n]*`+c.vcap+`/[^ \n]+: read-only file system\n$`, l.stderr)
-		}
+		l := c.launch(t, binding)
+		assert.Equal(t, "verify-full", l.env["PGSSLMODE"], "root.crt is nothing that the mode needs")
+		assert.Equal(t, "postgres-ssl: goes without: mkdir "+c.path(".postgresql")+": read-only file system\n", l.stderr)
+		l = c.launch(t, ownServices(t))
+		assert.Nil(t, l.env)
+		assert.Regexp(t, `^postgres-ssl: [^\n]*`+c.vcap+`/[^ \n]+: read-only file system\n$`, l.stderr)
+	})
+	t.Run("at launch, where Java needs a file", func(t *testing.T) {
+		c := newContainer(t, pack)
+		remount := mount(t, c.vcap, "size=64m")
+		c.clear(t)
+		c.mustStage(t, binding)
+		require.NoError(t, os.WriteFile(c.path("app/shop.jar"), nil, 0o644))
+		remount("ro")
+		l := c.launch(t, binding)
+		assert.Nil(t, l.env)
+		assert.Equal(t, "postgres-ssl: mkdir "+c.path(".postgres-ssl")+": read-only file system\n", l.stderr)
 	})
 	t.Run("the cache, which nothing depends on", func(t *testing.T) {
 		c := newContainer(t, pack)

@@ -42,7 +42,7 @@ func assertOnlyOurs(t *testing.T, c container, before map[string]string, about s
 	t.Helper()
 	for _, path := range newFiles(t, filepath.Dir(filepath.Dir(c.vcap)), before) {
 		rel := strings.TrimPrefix(path, "home/vcap/")
-		assert.Regexp(t, `^(\.|home/vcap|\.postgres-ssl(/(root|client|own)-[0-9a-f]{32}(\.(pem|crt|key)|(/[0-9a-f]{8}\.0)?))?|\.postgresql(/root\.crt)?)$`, rel, about)
+		assert.Regexp(t, `^(\.|home/vcap|\.postgres-ssl(/(root|client|own|java)-[0-9a-f]{32}(\.(pem|crt|key|pk8)|(/[0-9a-f]{8}\.0|/org(/postgresql(/driverconfig\.properties)?)?)?))?|\.postgresql(/root\.crt)?)$`, rel, about)
 	}
 	_, err := os.Lstat(filepath.Join("/", canary))
 	assert.ErrorIs(t, err, os.ErrNotExist, about)
@@ -117,16 +117,19 @@ func TestNeitherCanAVariableOfTheAppsOwner(t *testing.T) {
 	c.mustStage(t)
 	require.NoError(t, os.MkdirAll(c.path("app/erts-15/bin"), 0o755))
 	require.NoError(t, os.WriteFile(c.path("app/erts-15/bin/erlexec"), nil, 0o755)) // for ERL_AFLAGS
+	require.NoError(t, os.WriteFile(c.path("app/shop.jar"), nil, 0o644))            // for JAVA_TOOL_OPTIONS
 	binding := ownServices(t)
 	before := tree(t, filepath.Dir(filepath.Dir(c.vcap)), stamps)
 	for _, raw := range payloads {
 		payload := strings.ReplaceAll(hostile(raw), "\x00", "")
 		l := c.launch(t, binding, "SSL_CERT_DIR="+payload, "CF_SYSTEM_CERT_PATH="+payload, "ERL_AFLAGS="+payload, "PATH=/usr/bin:/bin:"+payload,
-			"PGSSLCERT="+payload, "PGSSLKEY="+payload, "NODE_EXTRA_CA_CERTS="+payload)
+			"PGSSLCERT="+payload, "PGSSLKEY="+payload, "PGSSL="+payload, "CF_CA_CERTS="+payload, "JAVA_TOOL_OPTIONS="+payload, "NODE_EXTRA_CA_CERTS="+payload)
 		if assert.NotNil(t, l.env, "%q: %s", raw, l.stderr) {
 			assert.True(t, strings.HasPrefix(l.env["SSL_CERT_DIR"], payload+":"), raw)
 			assert.True(t, strings.HasSuffix(l.env["ERL_AFLAGS"], " -- "+payload), raw)
 			assert.Equal(t, payload, l.env["NODE_EXTRA_CA_CERTS"])
+			assert.Equal(t, payload, l.env["PGSSL"])
+			assert.Equal(t, payload, l.env["CF_CA_CERTS"])
 		}
 		assertOnlyOurs(t, c, before, raw)
 		c.forget(t)

@@ -10,6 +10,18 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
 )
 
+// given is what decides about the variables of an app.
+type given struct {
+	Mode     sslmode.Mode
+	Sets     []string
+	Everyone bool
+}
+
+func giving(plan *Plan) given {
+	trust := plan.TrustAll()
+	return given{plan.Mode, trust.Sets, trust.Everyone}
+}
+
 // says makes a binding that asks for these modes.
 func says(modes ...binding.Asked) binding.Binding {
 	b := db("db", "", elsewhere)
@@ -156,7 +168,7 @@ func TestFurtherDatabasesOfAServiceChangeNothingUnlessTheyWriteMore(t *testing.T
 		}
 		return b
 	}
-	alone := exported(decide(t, nil, main))
+	alone := giving(decide(t, nil, main))
 	for name, other := range map[string]binding.Binding{
 		"a pgbouncer":              further("", "127.0.0.1"),
 		"an example":               further("disable", "localhost"),
@@ -166,9 +178,9 @@ func TestFurtherDatabasesOfAServiceChangeNothingUnlessTheyWriteMore(t *testing.T
 	} {
 		t.Run(name, func(t *testing.T) {
 			plan := decide(t, nil, main, other)
-			assert.Equal(t, alone, exported(plan))
+			assert.Equal(t, alone, giving(plan))
 			assert.Equal(t, "db", plan.Decider.Title())
-			assert.Equal(t, alone, exported(decide(t, nil, other, main)), "in any order")
+			assert.Equal(t, alone, giving(decide(t, nil, other, main)), "in any order")
 		})
 	}
 
@@ -225,7 +237,8 @@ func TestACertificateWithoutItsKeyIsNotHandedOut(t *testing.T) {
 	b := db("db", "verify-full", oregon)
 	b.ClientCert, _ = clientPair(t)
 	plan := decide(t, nil, b)
-	assert.NotContains(t, exported(plan), "PGSSLCERT")
+	cert, _ := plan.ClientCertificate()
+	assert.Nil(t, cert)
 	assert.Equal(t, []string{"db: credential sslcert is not handed out as a client certificate: its key is missing"}, plan.Warnings)
 }
 
@@ -255,10 +268,7 @@ func TestWhatMayStillChangeIsAWarningAtStagingAndStopsALaunch(t *testing.T) {
 
 func TestTheOwnersModeIsExportedWithNoDatabaseAtAll(t *testing.T) {
 	plan := decide(t, map[string]string{"POSTGRES_SSL_MODE": "verify-full"})
-	vars := exported(plan)
-	assert.Equal(t, "verify-full", vars["PGSSLMODE"])
-	assert.Equal(t, "verify-full", vars["DB_SSL_MODE"])
-	assert.NotEmpty(t, vars["PGSSLROOTCERT"], "with the trust of any other host")
+	assert.Equal(t, given{sslmode.VerifyFull, plan.trustEveryone("").Sets, true}, giving(plan), "with the trust of any other host")
 	assert.Len(t, plan.Warnings, 1)
-	assert.NotContains(t, exported(decide(t, nil)), "PGSSLMODE", "the control")
+	assert.Equal(t, given{}, giving(decide(t, nil)), "the control")
 }

@@ -61,18 +61,6 @@ func decide(t testing.TB, env map[string]string, bindings ...binding.Binding) *P
 	return plan
 }
 
-// exported returns what the plan exports; a "!" before a value says that the owner's stays.
-func exported(plan *Plan) map[string]string {
-	vars := map[string]string{}
-	for _, v := range plan.Variables(plan.Preview()) {
-		vars[v.Name] = v.Value
-		if v.Kept {
-			vars[v.Name] = "!" + v.Value
-		}
-	}
-	return vars
-}
-
 func TestTheRulesForTheModeInTheirOrder(t *testing.T) {
 	for name, test := range map[string]struct {
 		env          map[string]string
@@ -99,18 +87,7 @@ func TestTheRulesForTheModeInTheirOrder(t *testing.T) {
 			if test.source != "" {
 				assert.Equal(t, test.source, plan.Databases[0].Source)
 			}
-			vars := exported(plan)
-			assert.Equal(t, test.mode, vars["DB_SSL_MODE"])
-			assert.Equal(t, test.mode, vars["PGSSLMODE"])
 		})
-	}
-}
-
-func TestStratosIsGivenPreferAndAllowToo(t *testing.T) {
-	for _, mode := range []string{"allow", "prefer"} {
-		vars := exported(decide(t, nil, db("console_db", mode, elsewhere)))
-		assert.Equal(t, mode, vars["PGSSLMODE"])
-		assert.Equal(t, mode, vars["DB_SSL_MODE"], "it refuses to start, and does not connect in plain text")
 	}
 }
 
@@ -149,34 +126,6 @@ func TestWhichOfSeveralDatabasesDecides(t *testing.T) {
 			assert.Equal(t, test.mode, plan.Mode.String())
 		})
 	}
-}
-
-func TestTheOwnersWordStaysEachOnItsOwn(t *testing.T) {
-	for _, name := range []string{"DB_SSL_MODE", "PGSSLMODE", "PGSSLROOTCERT", "NODE_EXTRA_CA_CERTS"} {
-		t.Run(name, func(t *testing.T) {
-			with := exported(decide(t, map[string]string{name: "verify-ca"}, db("db", "verify-full", oregon)))
-			without := exported(decide(t, nil, db("db", "verify-full", oregon)))
-			assert.Equal(t, "!verify-ca", with[name])
-			with[name] = without[name]
-			assert.Equal(t, without, with, "the others do not change")
-		})
-	}
-	for _, name := range []string{"PGSSLCERT", "PGSSLKEY"} {
-		t.Run(name, func(t *testing.T) {
-			b := db("db", "verify-full", oregon)
-			b.ClientCert, b.ClientKey = clientPair(t)
-			assert.Equal(t, "!mine", exported(decide(t, map[string]string{name: "mine"}, b))[name])
-		})
-	}
-	t.Run("what holds our own value is ours: a launch has exported it", func(t *testing.T) {
-		vars := exported(decide(t, nil, db("db", "verify-full", oregon)))
-		assert.Equal(t, vars, exported(decide(t, vars, db("db", "verify-full", oregon))))
-	})
-	t.Run("an empty one is none", func(t *testing.T) {
-		vars := exported(decide(t, map[string]string{"DB_SSL_MODE": "", "PGSSLMODE": ""}, db("db", "verify-full", oregon)))
-		assert.Equal(t, "verify-full", vars["DB_SSL_MODE"])
-		assert.Equal(t, "verify-full", vars["PGSSLMODE"])
-	})
 }
 
 func TestAnOwnersModeThatIsWeakerGetsAWarningThatNamesBoth(t *testing.T) {
@@ -222,69 +171,8 @@ func TestWhomToTrust(t *testing.T) {
 				require.Len(t, plan.Warnings, 1)
 				assert.Contains(t, plan.Warnings[0], test.warning)
 			}
-			dirs := []string{"/etc/ssl/certs"}
-			for _, set := range test.sets {
-				dirs = append(dirs, "/home/vcap/deps/0/trust/"+set)
-			}
-			if test.own > 0 {
-				dirs = append(dirs, "(a folder with the databases' own CAs, written at launch)")
-			}
-			assert.Equal(t, strings.Join(dirs, ":"), exported(plan)["SSL_CERT_DIR"])
 		})
 	}
-}
-
-func TestSSLCertDirKeepsWhatItWasAndThePlatformsFolder(t *testing.T) {
-	env := map[string]string{"SSL_CERT_DIR": "/mine", "CF_SYSTEM_CERT_PATH": "/etc/cf-system-certificates", "PATH": "/bin"}
-	vars := exported(decide(t, env, db("db", "", oregon)))
-	const want = "/mine:/etc/cf-system-certificates:/home/vcap/deps/0/trust/us-west-2"
-	assert.Equal(t, want, vars["SSL_CERT_DIR"])
-	assert.Equal(t, "/bin:/home/vcap/deps/0/bin", vars["PATH"], "behind, so that it shadows no command")
-
-	env["SSL_CERT_DIR"], env["PATH"] = vars["SSL_CERT_DIR"], vars["PATH"]
-	again := exported(decide(t, env, db("db", "", oregon)))
-	assert.Equal(t, want, again["SSL_CERT_DIR"], "sourced twice, it does not grow")
-	assert.Equal(t, vars["PATH"], again["PATH"])
-}
-
-func TestARootCertificateIsHandedOutOnlyWhereTheModeVerifies(t *testing.T) {
-	for name, test := range map[string]struct {
-		env  map[string]string
-		mode string
-		want string
-	}{
-		"verify-full": {nil, "verify-full", "/home/vcap/deps/0/trust/us-west-2.pem"},
-		"verify-ca":   {nil, "verify-ca", "/home/vcap/deps/0/trust/us-west-2.pem"},
-		"require, which a root certificate would turn into verify-ca": {nil, "require", ""},
-		"the owner wants less of libpq":                               {map[string]string{"PGSSLMODE": "require"}, "verify-full", ""},
-		"the owner wants less of Stratos, and lib/pq reads it too":    {map[string]string{"DB_SSL_MODE": "require"}, "verify-full", ""},
-		"the owner wants more":                                        {map[string]string{"PGSSLMODE": "verify-full", "DB_SSL_MODE": "verify-full"}, "require", "/home/vcap/deps/0/trust/us-west-2.pem"},
-		"the owner's mode makes no sense":                             {map[string]string{"PGSSLMODE": "on"}, "verify-full", ""},
-	} {
-		t.Run(name, func(t *testing.T) {
-			vars := exported(decide(t, test.env, db("db", test.mode, oregon)))
-			assert.Equal(t, test.want, vars["PGSSLROOTCERT"])
-			assert.Equal(t, test.want, vars["NODE_EXTRA_CA_CERTS"])
-		})
-	}
-}
-
-func TestErlangIsGivenTheCAsThroughItsFlags(t *testing.T) {
-	flags := func(owners, file string) string {
-		plan := decide(t, map[string]string{"ERL_AFLAGS": owners}, db("db", "verify-full", oregon))
-		for _, v := range plan.Variables(Files{ErlangBundle: file}) {
-			if v.Name == "ERL_AFLAGS" {
-				return v.Value
-			}
-		}
-		return ""
-	}
-	const ours = `-public_key cacerts_path '"/f.pem"' -eval 'try public_key:cacerts_load("/f.pem") catch _:_ -> ok end'`
-	assert.Equal(t, ours, flags("", "/f.pem"))
-	assert.Equal(t, ours+" -- -extra mine", flags("-extra mine", "/f.pem"), "the owner's stay")
-	assert.Equal(t, ours, flags(ours, "/f.pem"), "sourced twice, they do not grow")
-	assert.Contains(t, flags("", `/a'b"c\d`), `'"/a'\''b\"c\\d"'`)
-	assert.Empty(t, flags("-extra mine", ""), "not where there is no Erlang")
 }
 
 func TestOneFileHoldsTheCAsOfAllBoundDatabases(t *testing.T) {

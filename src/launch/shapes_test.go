@@ -167,9 +167,7 @@ func shown(plan *Plan) string {
 	for _, db := range plan.Databases {
 		fmt.Fprintln(&text, db.Title(), db.Source, db.Trust.Why, db.Hosts, db.Ports)
 	}
-	for _, v := range plan.Variables(plan.Preview()) {
-		fmt.Fprintln(&text, v.Name, v.Value, v.Why)
-	}
+	fmt.Fprintln(&text, plan.ModeSource())
 	return text.String()
 }
 

@@ -8,13 +8,14 @@ import (
 
 	"github.com/cloudfoundry/libbuildpack"
 
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/client"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/launch"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/truststore"
 )
 
 // report tells, in the staging log, what a launch with these bindings would do.
-func report(log *libbuildpack.Logger, plan *launch.Plan, sets truststore.Sets, now time.Time) error {
+func report(log *libbuildpack.Logger, plan *launch.Plan, handout *client.Handout, sets truststore.Sets, now time.Time) error {
 	if extra := sets[truststore.Extra]; len(extra) > 0 {
 		log.BeginStep("Certificates of the platform team (ca/extra)")
 		for _, c := range extra {
@@ -60,20 +61,18 @@ func report(log *libbuildpack.Logger, plan *launch.Plan, sets truststore.Sets, n
 
 	log.BeginStep("At launch, with these bindings")
 	moded := false
-	for _, v := range plan.Variables(plan.Preview()) {
+	for _, v := range handout.Variables {
 		moded = moded || v.Name == "PGSSLMODE" || v.Name == "DB_SSL_MODE"
 		if v.Kept {
-			log.Info("%s=%s stays, %s", v.Name, Printable(v.Value), v.Why)
-		} else if v.Name == "PATH" {
-			log.Info("PATH also holds the command postgres-ssl")
+			log.Info("%s stays, %s", Printable(v.String()), v.Why)
 		} else {
-			log.Info("%s=%s", v.Name, Printable(v.Value))
+			log.Info("%s", Printable(v.String()))
 		}
 	}
 	if len(plan.Databases) > 0 && !moded {
 		log.Info("DB_SSL_MODE and PGSSLMODE are not set: put an sslmode into the binding, or set POSTGRES_SSL_MODE")
 	}
-	for _, w := range warnings {
+	for _, w := range slices.Concat(warnings, handout.Warnings) {
 		log.Warning("%s", Printable(w))
 	}
 	return nil

@@ -58,14 +58,28 @@ func Supply(args []string, env map[string]string, helper string, log io.Writer) 
 	if err != nil {
 		return err
 	}
-	plan, err := launch.Foresee(env, found, truststore.NewStore("$DEPS_DIR/"+stager.DepsIdx()+"/trust", sets))
+	store := truststore.NewStore("$DEPS_DIR/"+stager.DepsIdx()+"/trust", sets)
+	plan, err := launch.Foresee(env, found, store)
 	if err != nil {
 		return err
 	}
-	if err := report(stager.Logger(), plan, sets, time.Now()); err != nil {
+	buildDir, err := os.OpenRoot(stager.BuildDir()) // a link out of the app is not followed
+	if err != nil {
 		return err
 	}
-	if err := install(stager, sets, helper); err != nil {
+	defer buildDir.Close()
+	javaSays := Printable(configuresTLS(buildDir.FS()))
+	handout, err := handOut(stager, plan, env, store, javaSays)
+	if err != nil {
+		return err
+	}
+	if err := report(stager.Logger(), plan, handout, sets, time.Now()); err != nil {
+		return err
+	}
+	if handout.Gives("JAVA_TOOL_OPTIONS") {
+		reportJava(stager.Logger(), buildDir.FS(), plan.Mode, env)
+	}
+	if err := install(stager, sets, helper, javaSays); err != nil {
 		return err
 	}
 	stager.StagingComplete()
@@ -74,7 +88,7 @@ func Supply(args []string, env map[string]string, helper string, log io.Writer) 
 
 // install writes everything: the scripts first, which refuse to start the app without the program, and the program last. What is left
 // of a staging that was cut short does not launch.
-func install(stager *libbuildpack.Stager, sets truststore.Sets, helper string) error {
+func install(stager *libbuildpack.Stager, sets truststore.Sets, helper, javaSays string) error {
 	if err := os.MkdirAll(stager.DepDir(), 0o755); err != nil {
 		return err
 	}
@@ -89,6 +103,11 @@ func install(stager *libbuildpack.Stager, sets truststore.Sets, helper string) e
 	}
 	if err := truststore.Write(filepath.Join(stager.DepDir(), "trust"), sets); err != nil {
 		return err
+	}
+	if javaSays != "" {
+		if err := os.WriteFile(filepath.Join(stager.DepDir(), JavaMark), []byte(javaSays+"\n"), 0o644); err != nil {
+			return err
+		}
 	}
 	if err := stager.WriteConfigYml(nil); err != nil {
 		return err

@@ -92,23 +92,43 @@ func Write(dir string, sets Sets) error {
 	return nil
 }
 
-// WriteFolder writes one file a certificate, named HHHHHHHH.N as `openssl rehash` names its links: the subject's name hash, and
-// a number that tells certificates with the same hash apart. OpenSSL looks for N from 0 up and stops at the first gap.
+// Entry is a file of a folder of CAs.
+type Entry struct {
+	Name    string
+	Content []byte
+}
+
+// Index returns one file a certificate, named HHHHHHHH.N as `openssl rehash` names its links: the
+// subject's name hash, and a number that tells certificates with the same hash apart. OpenSSL looks
+// for N from 0 up and stops at the first gap.
 //
 // Source: OpenSSL, X509_LOOKUP_hash_dir(3).
-func WriteFolder(dir string, certs []*x509.Certificate) error {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return err
-	}
+func Index(certs []*x509.Certificate) ([]Entry, error) {
+	var files []Entry
 	next := map[uint32]int{}
 	for _, c := range certs {
 		hash, err := SubjectHash(c.RawSubject)
 		if err != nil {
-			return fmt.Errorf("%s: %w", CommonName(c), err)
+			return nil, fmt.Errorf("%s: %w", CommonName(c), err)
 		}
 		name := fmt.Sprintf("%08x.%d", hash, next[hash])
 		next[hash]++
-		if err := os.WriteFile(filepath.Join(dir, name), EncodePEM([]*x509.Certificate{c}), 0o644); err != nil {
+		files = append(files, Entry{name, EncodePEM([]*x509.Certificate{c})})
+	}
+	return files, nil
+}
+
+// WriteFolder writes the files of Index to dir.
+func WriteFolder(dir string, certs []*x509.Certificate) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	files, err := Index(certs)
+	if err != nil {
+		return err
+	}
+	for _, file := range files {
+		if err := os.WriteFile(filepath.Join(dir, file.Name), file.Content, 0o644); err != nil {
 			return err
 		}
 	}

@@ -7,10 +7,12 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/binding"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/client"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/launch"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/staging"
@@ -45,20 +47,23 @@ func runEnv(args []string, env map[string]string, in io.Reader, out, errOut io.W
 	if err != nil {
 		return err
 	}
-	if *explain {
-		return explainPlan(plan, out)
-	}
-	for _, loss := range plan.Losses {
-		fmt.Fprintf(errOut, "postgres-ssl: %s\n", staging.Printable(loss))
-	}
-	files, err := handOut(plan, env, filepath.Join(store.Dir, "..", "..", ".."))
+	handout, err := handOut(plan, env, store)
 	if err != nil {
 		return err
+	}
+	if *explain {
+		return explainPlan(plan, handout, out)
+	}
+	if err := write(handout, errOut); err != nil {
+		return err
+	}
+	for _, w := range slices.Concat(plan.Losses, handout.Warnings) {
+		fmt.Fprintf(errOut, "postgres-ssl: %s\n", staging.Printable(w))
 	}
 	if err := gate(env, plan, store, errOut); err != nil {
 		return err
 	}
-	lines := exportLines(plan.Variables(files))
+	lines := exportLines(handout.Variables)
 	if env[gateVariable] != "" {
 		lines += "unset " + gateVariable + "\n" // one start, one look: the script may be sourced again
 	}
@@ -107,7 +112,7 @@ func openStore() (truststore.Store, error) {
 }
 
 // exportLines writes the variables for bash. Those that the owner set are left alone.
-func exportLines(vars []launch.Variable) string {
+func exportLines(vars []client.Variable) string {
 	var b strings.Builder
 	for _, v := range vars {
 		if !v.Kept {
@@ -124,7 +129,7 @@ func shellQuote(value string) string {
 }
 
 // explainPlan says for people what a launch would export, and why: one line a decision.
-func explainPlan(plan *launch.Plan, out io.Writer) error {
+func explainPlan(plan *launch.Plan, handout *client.Handout, out io.Writer) error {
 	var lines, warnings []string
 	for _, db := range plan.Databases {
 		mode := db.Mode.String() + ", from " + db.Source
@@ -143,17 +148,17 @@ func explainPlan(plan *launch.Plan, out io.Writer) error {
 	if len(plan.Databases) == 0 {
 		lines = append(lines, "no Postgres database is bound")
 	}
-	for _, v := range plan.Variables(plan.Preview()) {
-		switch {
-		case v.Name == "PATH":
-			lines = append(lines, "PATH also holds the command postgres-ssl")
-		case v.Kept:
-			lines = append(lines, fmt.Sprintf("%s=%s stays, %s", v.Name, v.Value, v.Why))
-		default:
-			lines = append(lines, fmt.Sprintf("%s=%s, %s", v.Name, v.Value, v.Why))
+	for _, v := range handout.Variables {
+		line := v.String()
+		if v.Kept {
+			line += " stays"
 		}
+		if v.Why != "" {
+			line += ", " + v.Why
+		}
+		lines = append(lines, line)
 	}
-	for _, w := range append(plan.Warnings, warnings...) {
+	for _, w := range slices.Concat(plan.Warnings, warnings, handout.Warnings) {
 		lines = append(lines, "warning: "+w)
 	}
 	for _, line := range lines {

@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/launch"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/client"
 )
 
 // FuzzBashGivesBackTheIntendedValues lets a real bash evaluate what env prints, in a strict state and in a lax one.
@@ -23,7 +23,7 @@ func FuzzBashGivesBackTheIntendedValues(f *testing.F) {
 		if strings.ContainsRune(one+two, 0) {
 			return // no environment can hold it
 		}
-		lines := exportLines([]launch.Variable{
+		lines := exportLines([]client.Variable{
 			{Name: "PGSSLROOTCERT", Value: one},
 			{Name: "PGSSLMODE", Value: "not exported", Kept: true},
 			{Name: "SSL_CERT_DIR", Value: two},

@@ -1,0 +1,330 @@
+package client
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"io/fs"
+	"math/big"
+	"strings"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/binding"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/launch"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/truststore"
+)
+
+const (
+	oregon    = "db.abc.us-west-2.rds.amazonaws.com"
+	frankfurt = "db.abc.eu-central-1.rds.amazonaws.com"
+	elsewhere = "db.example.com"
+
+	oregonBundle = "/home/vcap/deps/0/trust/us-west-2.pem"
+	stackCAs     = "the stack's\n"
+)
+
+func db(name, mode string, hosts ...string) binding.Binding {
+	b := binding.Binding{Name: name, Hosts: hosts, Ports: make([]string, len(hosts)), WellKnown: true}
+	if mode != "" {
+		parsed, err := sslmode.Parse(mode)
+		if err != nil {
+			panic(err)
+		}
+		b.Asked = []binding.Asked{{Mode: parsed, Place: "credential sslmode", By: binding.ByKey}}
+	}
+	return b
+}
+
+// app is an app to hand out to.
+type app struct {
+	env    map[string]string
+	brings string
+	says   string
+}
+
+func (a app) try(t testing.TB, bindings ...binding.Binding) (*Handout, error) {
+	t.Helper()
+	sets, err := truststore.Read("../../ca")
+	require.NoError(t, err)
+	store := truststore.NewStore("/home/vcap/deps/0/trust", sets)
+	plan, err := launch.Decide(a.env, binding.Found{Databases: bindings}, store)
+	require.NoError(t, err)
+	brings := map[string]bool{}
+	for _, language := range strings.Fields(a.brings) {
+		brings[language] = true
+	}
+	var stores []byte
+	if WantsStores(plan, brings) {
+		stores = []byte(stackCAs)
+	}
+	return For(plan, App{Home: "/home/vcap", Env: a.env, Store: store, Stores: stores, Brings: brings, JavaSays: a.says})
+}
+
+func (a app) given(t testing.TB, bindings ...binding.Binding) *Handout {
+	t.Helper()
+	handout, err := a.try(t, bindings...)
+	require.NoError(t, err)
+	return handout
+}
+
+// exported returns what is exported; a "!" before a value says that the owner's stays.
+func (h *Handout) exported() map[string]string {
+	vars := map[string]string{}
+	for _, v := range h.Variables {
+		vars[v.Name] = v.Value
+		if v.Kept {
+			vars[v.Name] = "!" + v.Value
+		}
+	}
+	return vars
+}
+
+// content returns what a file holds, and fails where there is none.
+func (h *Handout) content(t testing.TB, path string) string {
+	t.Helper()
+	for _, f := range h.Files {
+		if f.Path == path {
+			return string(f.Content)
+		}
+	}
+	require.Fail(t, "no such file", path)
+	return ""
+}
+
+func env(pairs ...string) map[string]string {
+	env := map[string]string{}
+	for i := 0; i < len(pairs); i += 2 {
+		env[pairs[i]] = pairs[i+1]
+	}
+	return env
+}
+
+func TestEveryModeReachesStratosAlsoOneThatItRefuses(t *testing.T) {
+	for _, mode := range []string{"disable", "allow", "prefer", "require", "verify-ca", "verify-full"} {
+		vars := app{}.given(t, db("console_db", mode, elsewhere)).exported()
+		assert.Equal(t, mode, vars["PGSSLMODE"])
+		assert.Equal(t, mode, vars["DB_SSL_MODE"])
+	}
+}
+
+func TestWithoutAModeNobodyIsToldOne(t *testing.T) {
+	h := app{brings: "java erlang"}.given(t, db("db", "", elsewhere))
+	assert.ElementsMatch(t, []string{"PATH", "SSL_CERT_DIR"}, keys(h.exported()))
+	assert.Empty(t, h.Files)
+}
+
+func TestTheOwnersWordStaysEachOnItsOwn(t *testing.T) {
+	for _, name := range []string{"DB_SSL_MODE", "PGSSLMODE", "PGSSLROOTCERT", "PGSSL", "NODE_EXTRA_CA_CERTS", "CF_CA_CERTS"} {
+		t.Run(name, func(t *testing.T) {
+			a := app{env: env(name, "VERIFY-FULL"), brings: "java"}
+			with := a.given(t, db("db", "verify-full", oregon)).exported()
+			without := app{brings: "java"}.given(t, db("db", "verify-full", oregon)).exported()
+			assert.Equal(t, "!VERIFY-FULL", with[name])
+			with[name] = without[name]
+			if name == "PGSSLROOTCERT" { // pgjdbc's mode comes with the file; see TestJavaFollowsTheOwner
+				with["JAVA_TOOL_OPTIONS"] = without["JAVA_TOOL_OPTIONS"]
+			}
+			assert.Equal(t, without, with, "the others do not change")
+		})
+	}
+	t.Run("what holds our own value is ours: a launch has exported it", func(t *testing.T) {
+		first := app{}.given(t, db("db", "verify-full", oregon)).exported()
+		assert.Equal(t, first, app{env: first}.given(t, db("db", "verify-full", oregon)).exported())
+	})
+	for _, name := range []string{"PGSSLCERT", "PGSSLKEY"} {
+		t.Run(name, func(t *testing.T) {
+			b := db("db", "verify-full", oregon)
+			b.ClientCert, b.ClientKey = clientPair(t)
+			assert.Equal(t, "!mine", app{env: env(name, "mine")}.given(t, b).exported()[name])
+		})
+	}
+	t.Run("an empty one is none", func(t *testing.T) {
+		vars := app{env: env("DB_SSL_MODE", "", "PGSSLMODE", "")}.given(t, db("db", "verify-full", oregon)).exported()
+		assert.Equal(t, "verify-full", vars["DB_SSL_MODE"])
+		assert.Equal(t, "verify-full", vars["PGSSLMODE"])
+	})
+}
+
+func TestSSLCertDirKeepsWhatItWasAndThePlatformsFolder(t *testing.T) {
+	a := app{env: env("SSL_CERT_DIR", "/mine", "CF_SYSTEM_CERT_PATH", "/etc/cf-system-certificates", "PATH", "/bin")}
+	vars := a.given(t, db("db", "", oregon)).exported()
+	const want = "/mine:/etc/cf-system-certificates:/home/vcap/deps/0/trust/us-west-2"
+	assert.Equal(t, want, vars["SSL_CERT_DIR"])
+	assert.Equal(t, "/bin:/home/vcap/deps/0/bin", vars["PATH"], "behind, so that it shadows no command")
+
+	a.env["SSL_CERT_DIR"], a.env["PATH"] = vars["SSL_CERT_DIR"], vars["PATH"]
+	again := a.given(t, db("db", "", oregon)).exported()
+	assert.Equal(t, want, again["SSL_CERT_DIR"], "sourced twice, it does not grow")
+	assert.Equal(t, vars["PATH"], again["PATH"])
+}
+
+func TestACAThatTheBindingBringsBecomesAFolderForOpenSSL(t *testing.T) {
+	own := db("db", "verify-full", oregon)
+	own.CA = binding.Credential{Key: "cacrt", Value: caPEM(t)}
+	h := app{}.given(t, own)
+	dirs := strings.Split(h.exported()["SSL_CERT_DIR"], ":")
+	require.Len(t, dirs, 2)
+	assert.Regexp(t, `^/home/vcap/\.postgres-ssl/own-[0-9a-f]{32}$`, dirs[1])
+	var inside []string
+	for _, f := range h.Files {
+		if strings.HasPrefix(f.Path, dirs[1]) {
+			inside = append(inside, strings.TrimPrefix(f.Path, dirs[1]))
+			assert.Equal(t, string(own.CA.Value), string(f.Content))
+		}
+	}
+	require.Len(t, inside, 1)
+	assert.Regexp(t, `^/[0-9a-f]{8}\.0$`, inside[0])
+}
+
+// Who reads PGSSLROOTCERT takes require for verify-ca when it is there. Who reads NODE_EXTRA_CA_CERTS does not.
+func TestARootCertificateIsHandedOutOnlyWhereItLoosensAndTightensNothing(t *testing.T) {
+	for name, test := range map[string]struct {
+		env         map[string]string
+		mode        string
+		libpq, node bool
+	}{
+		"verify-full": {nil, "verify-full", true, true},
+		"verify-ca":   {nil, "verify-ca", true, true},
+		"require, which a root certificate would turn into verify-ca": {nil, "require", false, true},
+		"prefer":                        {nil, "prefer", false, false},
+		"the owner wants less of libpq": {env("PGSSLMODE", "require"), "verify-full", false, true},
+		"the owner wants no TLS of libpq, nor of node":             {env("PGSSLMODE", "disable"), "verify-full", false, false},
+		"the owner wants less of Stratos, and lib/pq reads it too": {env("DB_SSL_MODE", "require"), "verify-full", false, true},
+		"the owner wants more":                                     {env("PGSSLMODE", "verify-full", "DB_SSL_MODE", "verify-full"), "require", true, true},
+		"the owner's mode makes no sense":                          {env("PGSSLMODE", "on"), "verify-full", false, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := app{env: test.env}.given(t, db("db", test.mode, oregon))
+			path := func(wanted bool) string {
+				if wanted {
+					return oregonBundle
+				}
+				return ""
+			}
+			assert.Equal(t, path(test.libpq), h.exported()["PGSSLROOTCERT"])
+			assert.Equal(t, path(test.node), h.exported()["NODE_EXTRA_CA_CERTS"])
+			if test.libpq {
+				require.Len(t, h.Files, 1, "a file of the droplet holds just these CAs")
+				want := File{"/home/vcap/.postgresql/root.crt", []byte(oregonBundle), fs.ModeSymlink, true}
+				assert.Equal(t, want, h.Files[0])
+			} else {
+				assert.Empty(t, h.Files)
+			}
+		})
+	}
+}
+
+func TestPostgresJSIsToldTheModeFromRequireUp(t *testing.T) {
+	for mode, want := range map[string]string{"disable": "", "allow": "", "prefer": "",
+		"require": "require", "verify-ca": "verify-ca", "verify-full": "verify-full"} {
+		assert.Equal(t, want, app{}.given(t, db("db", mode, oregon)).exported()["PGSSL"])
+	}
+	weaker := app{env: env("PGSSLMODE", "disable")}.given(t, db("db", "verify-full", oregon)).exported()
+	assert.NotContains(t, weaker, "PGSSL", "the owner's PGSSLMODE means the app; postgres.js would take disable for TLS")
+}
+
+func TestOneFileHoldsTheCAsOfAllBoundDatabases(t *testing.T) {
+	own := db("c", "verify-full", elsewhere)
+	own.CA = binding.Credential{Key: "ca", Value: caPEM(t)}
+	h := app{brings: "erlang java"}.given(t, db("a", "verify-full", oregon), db("b", "verify-full", frankfurt), own)
+	names := func(path string) (names []string) {
+		certs, err := truststore.Parse([]byte(strings.TrimSuffix(h.content(t, path), stackCAs)))
+		require.NoError(t, err)
+		for _, c := range certs {
+			names = append(names, truststore.CommonName(c))
+		}
+		return names
+	}
+	vars := h.exported()
+	all := names(vars["PGSSLROOTCERT"])
+	assert.Len(t, all, 3+3+1)
+	assert.Contains(t, strings.Join(all, ","), "us-west-2")
+	assert.Contains(t, strings.Join(all, ","), "eu-central-1")
+	assert.Contains(t, all, "Test CA")
+	assert.Equal(t, vars["PGSSLROOTCERT"], vars["NODE_EXTRA_CA_CERTS"])
+
+	assert.Equal(t, all, names(vars["CF_CA_CERTS"]))
+	assert.Contains(t, h.content(t, vars["CF_CA_CERTS"]), stackCAs)
+	assert.NotContains(t, h.content(t, vars["PGSSLROOTCERT"]), stackCAs)
+	assert.Contains(t, vars["ERL_AFLAGS"], vars["CF_CA_CERTS"], "one file for both")
+}
+
+func TestErlangIsGivenTheCAsThroughItsFlags(t *testing.T) {
+	const ours = `-public_key cacerts_path '"/f.pem"' -eval 'try public_key:cacerts_load("/f.pem") catch _:_ -> ok end'`
+	assert.Equal(t, ours, erlangFlags("", "/f.pem"))
+	assert.Equal(t, ours+" -- -extra mine", erlangFlags("-extra mine", "/f.pem"), "the owner's stay")
+	assert.Equal(t, ours, erlangFlags(ours, "/f.pem"), "sourced twice, they do not grow")
+	assert.Contains(t, erlangFlags("", `/a'b"c\d`), `'"/a'\''b\"c\\d"'`)
+
+	given := func(brings, mode string) bool {
+		_, ok := app{brings: brings}.given(t, db("db", mode, oregon)).exported()["ERL_AFLAGS"]
+		return ok
+	}
+	assert.True(t, given("erlang", "require"))
+	assert.False(t, given("erlang", "prefer"))
+	assert.False(t, given("", "verify-full"), "not where there is no Erlang")
+}
+
+func TestADropletShowsWhichLanguagesItBrings(t *testing.T) {
+	for place, language := range map[string]string{
+		"deps/1/bin/erl": "erlang", "deps/0/apt/usr/lib/erlang/bin/erl": "erlang", "app/.platform_tools/erlang/bin/erl": "erlang",
+		"app/erts-13/bin/erlexec": "erlang", "app/_build/prod/rel/shop/erts-14/bin/erlexec": "erlang",
+		"deps/1/jre/bin/java": "java", "deps/1/jre/jre-21/bin/java": "java", "app/.java-buildpack/open_jdk_jre/bin/java": "java",
+		"deps/0/apt/usr/lib/jvm/java-17-openjdk-amd64/bin/java": "java", "app/.jdk/bin/java": "java", "app/jre/bin/java": "java",
+		"app/BOOT-INF/lib/a.jar": "java", "app/WEB-INF/web.xml": "java", "app/META-INF/MANIFEST.MF": "java", "app/shop.jar": "java",
+		"app/package.json": "", "app/lib/x.jar": "", "app/java/Main.java": "", "deps/0/bin/node": "", "app/Manifest.toml": "",
+	} {
+		tree := fstest.MapFS{place: {}, "app/readme": {}, "deps/readme": {}}
+		below := func(dir string) fs.FS {
+			sub, err := fs.Sub(tree, dir)
+			require.NoError(t, err)
+			return sub
+		}
+		want := map[string]bool{}
+		for name := range languages {
+			want[name] = name == language
+		}
+		assert.Equal(t, want, Look(below("app"), below("deps")), place)
+	}
+}
+
+func keys(m map[string]string) (names []string) {
+	for name := range m {
+		names = append(names, name)
+	}
+	return names
+}
+
+// caPEM returns a CA certificate as a credential holds it.
+func caPEM(t testing.TB) binding.Secret {
+	t.Helper()
+	certificate, _ := makePair(t, &x509.Certificate{IsCA: true, BasicConstraintsValid: true, Subject: pkix.Name{CommonName: "Test CA"}})
+	return binding.Secret(certificate)
+}
+
+func clientPair(t testing.TB) (cert, key binding.Credential) {
+	t.Helper()
+	c, k := makePair(t, &x509.Certificate{Subject: pkix.Name{CommonName: "client"}})
+	return binding.Credential{Key: "sslcert", Value: binding.Secret(c)}, binding.Credential{Key: "sslkey", Value: binding.Secret(k)}
+}
+
+func makePair(t testing.TB, template *x509.Certificate) (certificate, key []byte) {
+	t.Helper()
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	template.SerialNumber, template.NotBefore, template.NotAfter = big.NewInt(1), time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
+	der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
+	require.NoError(t, err)
+	pkcs8, err := x509.MarshalPKCS8PrivateKey(private)
+	require.NoError(t, err)
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8})
+}

@@ -1,0 +1,56 @@
+package client
+
+import (
+	"strings"
+
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
+)
+
+// Erlang's clients have no modes. Those that verify ask public_key:cacerts_get(), which looks for the
+// stack's CAs and nothing else, so it is given a file with the databases' CAs beside these.
+//
+// The launch scripts of later buildpacks have not run yet, so PATH does not tell who brings Erlang.
+func init() {
+	languages["erlang"] = language{give: erlang, places: []string{
+		// supply buildpacks, apt-buildpack
+		"deps/*/bin/erl", "deps/*/erlang/bin/erl", "deps/*/apt/usr/lib/erlang/bin/erl",
+		// the Elixir and the Erlang buildpacks
+		"app/.platform_tools/erlang/bin/erl", "app/otp/bin/erl",
+		// a release
+		"app/erts-*/bin/erlexec", "app/*/erts-*/bin/erlexec", "app/_build/*/rel/*/erts-*/bin/erlexec",
+	}}
+}
+
+func erlang(h *Handout) error {
+	if h.untold() < sslmode.Require {
+		return nil
+	}
+	root, err := h.roots(true)
+	if root != "" {
+		flags := erlangFlags(h.app.Env["ERL_AFLAGS"], root)
+		h.add("ERL_AFLAGS", flags, "a flag that names "+root, "for Erlang's public_key:cacerts_get()")
+	}
+	return err
+}
+
+// erlangFlags makes public_key:cacerts_get() return the CAs of a file in place of the stack's. From
+// OTP 27.2 on public_key reads its parameter cacerts_path, which also reaches a release before its
+// applications start. Before, the -eval is run when the boot is done. A release without public_key
+// boots all the same. The owner's flags stay, behind ours: they may end in "-extra", which swallows
+// what follows, and "--" keeps them from becoming arguments of our -eval.
+//
+// Source: OTP, erts/etc/common/erlexec.c, build_args_from_string, for the quotes: between them
+// nothing escapes.
+func erlangFlags(owners, file string) string {
+	if strings.Contains(owners, file) {
+		return owners
+	}
+	text := `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(file) + `"`
+	word := func(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
+	flags := "-public_key cacerts_path " + word(text) +
+		" -eval " + word("try public_key:cacerts_load("+text+") catch _:_ -> ok end")
+	if owners != "" {
+		flags += " -- " + owners
+	}
+	return flags
+}

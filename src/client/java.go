@@ -1,0 +1,204 @@
+package client
+
+import (
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"maps"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"unicode/utf16"
+
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
+)
+
+// pgjdbc reads no variable. It takes its defaults from every org/postgresql/driverconfig.properties
+// that its class loader finds, and every class loader asks the JVM's boot loader first. So a folder
+// with this file goes to the end of the boot class path, for any pool, DataSource, Spring Boot and
+// Tomcat. What the app itself says in a URL or in Properties counts more.
+//
+// R2DBC, Vert.x, HTTP clients and pgjdbc's DefaultJavaSSLFactory ask the JVM's own trust. Behind the
+// java-buildpack, that is the file that CF_CA_CERTS names, beside the JDK's store. It may hold
+// certificates and nothing else. It is the file that Erlang gets.
+//
+// JAVA_TOOL_OPTIONS reaches every JVM. Agents and other buildpacks use it too: ours are added.
+//
+// Source: pgjdbc, Driver.loadDefaultProperties; HotSpot, arguments.cpp, parse_options_buffer;
+// java-buildpack, docs/framework-container_security_provider.md.
+func init() {
+	languages["java"] = language{give: java, places: []string{
+		// java-buildpack 5, java-buildpack 4, apt-buildpack, apps that bring their own
+		"deps/*/jre/bin/java", "deps/*/jre/*/bin/java",
+		"app/.java-buildpack/*/bin/java",
+		"deps/*/apt/usr/lib/jvm/*/bin/java",
+		"app/.jdk/bin/java", "app/jre/bin/java",
+		// the app itself says so
+		"app/BOOT-INF", "app/WEB-INF", "app/META-INF/MANIFEST.MF", "app/*.jar",
+	}}
+}
+
+func java(h *Handout) error {
+	mode := h.untold()
+	if mode < sslmode.Require {
+		return nil
+	}
+	cas, err := h.roots(true)
+	if err != nil {
+		return err
+	}
+	if cas != "" {
+		h.give("CF_CA_CERTS", cas, "for the java-buildpack's trust")
+	}
+	// ssl=true alone means verify-full to pgjdbc, and only where no sslmode is set (SslMode.of). A
+	// default that is weaker would take that away, so whoever may say it is given none.
+	if where := h.saysTLS(); where != "" && mode != sslmode.VerifyFull {
+		h.Warnings = append(h.Warnings, fmt.Sprintf("pgjdbc is not given sslmode=%s, because %s, and that may ask it for more; "+
+			"write verify-full into the binding, or sslmode into the app's JDBC URL", mode, where))
+		return nil
+	}
+	config, err := h.driverConfig(mode)
+	if err != nil {
+		return err
+	}
+	const name = "org/postgresql/driverconfig.properties"
+	dir := filepath.Join(h.Dir, "java-"+hash(config))
+	option, err := javaOption("-Xbootclasspath/a:", dir)
+	if err != nil {
+		return err
+	}
+	h.put(filepath.Join(dir, name), config, 0o644)
+	options := h.app.Env["JAVA_TOOL_OPTIONS"]
+	if !strings.Contains(" "+options+" ", " "+option+" ") {
+		options = strings.TrimLeft(options+" "+option, " ")
+	}
+	h.add("JAVA_TOOL_OPTIONS", options, option, "for pgjdbc: sslmode "+mode.String())
+	return nil
+}
+
+// driverConfig is what pgjdbc takes for its defaults. sslrootcert is where libpq's counterparts find
+// it too. pgjdbc takes the certificate in PEM, and the key as PKCS #8 in DER from a file that ends
+// in .pk8 (LazyKeyManager).
+func (h *Handout) driverConfig(mode sslmode.Mode) ([]byte, error) {
+	lines := []string{"sslmode=" + mode.String()}
+	if mode.Verifies() {
+		root, err := h.roots(false)
+		if err != nil {
+			return nil, err
+		}
+		// The owner's replaces ours here as everywhere. "system" is libpq's word, and no file.
+		if own := h.app.Env["PGSSLROOTCERT"]; own != "" && own != "system" {
+			root = own
+		}
+		if root != "" {
+			lines = append(lines, "sslrootcert="+propertyValue(root))
+		}
+	}
+	if cert, key := h.plan.ClientCertificate(); cert != nil {
+		der, err := pkcs8(key)
+		if err != nil {
+			return nil, fmt.Errorf("%s: the client key cannot be given to Java: %w", h.plan.Decider.Title(), err)
+		}
+		lines = append(lines,
+			"sslcert="+propertyValue(h.file("client", ".crt", cert, 0o644)),
+			"sslkey="+propertyValue(h.file("client", ".pk8", der, 0o600)))
+	}
+	return []byte(strings.Join(lines, "\n") + "\n"), nil
+}
+
+// pkcs8 turns a key in PEM into unencrypted PKCS #8 in DER. No error shows the key.
+func pkcs8(key []byte) ([]byte, error) {
+	block, _ := pem.Decode(key)
+	if block == nil {
+		return nil, errors.New("it is not in PEM")
+	}
+	var parsed any
+	var err error
+	switch block.Type {
+	case "PRIVATE KEY":
+		return block.Bytes, nil
+	case "RSA PRIVATE KEY":
+		parsed, err = x509.ParsePKCS1PrivateKey(block.Bytes)
+	case "EC PRIVATE KEY":
+		parsed, err = x509.ParseECPrivateKey(block.Bytes)
+	default:
+		return nil, errors.New("it is neither PKCS #8, RSA nor EC")
+	}
+	if err != nil {
+		return nil, errors.New("it cannot be read")
+	}
+	return x509.MarshalPKCS8PrivateKey(parsed)
+}
+
+// javaOption writes an option with a path as JAVA_TOOL_OPTIONS takes it. White space separates
+// options, and quotes keep it; inside quotes nothing escapes. A colon separates folders.
+func javaOption(option, path string) (string, error) {
+	if strings.Contains(path, ":") {
+		return "", fmt.Errorf("%s: Java's class path cannot hold a folder with a colon in its name", path)
+	}
+	if !strings.ContainsAny(path, " \t\n\v\f\r'\"") {
+		return option + path, nil
+	}
+	return option + "'" + strings.ReplaceAll(path, "'", `'"'"'`) + "'", nil
+}
+
+// propertyValue writes a value as java.util.Properties reads it.
+func propertyValue(value string) string {
+	var b strings.Builder
+	for i, r := range value {
+		switch {
+		case r == '\\' || r == ' ' && i == 0:
+			b.WriteRune('\\')
+			b.WriteRune(r)
+		case r < ' ' || r > '~':
+			for _, unit := range utf16.Encode([]rune{r}) {
+				fmt.Fprintf(&b, `\u%04X`, unit)
+			}
+		default:
+			b.WriteRune(r)
+		}
+	}
+	return b.String()
+}
+
+// saysTLS returns who besides us may configure pgjdbc's TLS, and "" if nobody does as far as we see.
+func (h *Handout) saysTLS() string {
+	if h.app.JavaSays != "" {
+		return h.app.JavaSays + " configures its TLS"
+	}
+	for _, db := range h.plan.Databases {
+		if db.SSLFlag != "" {
+			return db.Title() + " says ssl=true in " + db.SSLFlag
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(h.app.Env)) {
+		value := h.app.Env[name]
+		switch name {
+		case "DB_SSL_MODE", "PGSSLMODE", "PGSSL", "POSTGRES_SSL_MODE", "VCAP_SERVICES": // not pgjdbc's, or read above
+		case "DATABASE_URL": // a copy of a bound URI; a mode in it counts more than ours
+			if _, query, _ := strings.Cut(value, "?"); sslFlag().MatchString("&"+query) && !strings.Contains(query, "sslmode=") {
+				return "DATABASE_URL says ssl=true"
+			}
+		default:
+			if ConfiguresTLS(name + "=" + value) {
+				return "the variable " + name + " configures its TLS"
+			}
+		}
+	}
+	return ""
+}
+
+// ConfiguresTLS says whether a text configures the TLS of pgjdbc, as far as words can tell: ssl as a
+// flag or true, in a URL, in properties, YAML or XML, or any sslmode. Other libraries have such words
+// too. It is better to give pgjdbc less than to take away what the app asks.
+func ConfiguresTLS(text string) bool { return tlsWords().MatchString(text) }
+
+var tlsWords = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`(?i)(?:^|[^a-z0-9])ssl["']?\s*(?:[:=]|value\s*=|>\s*(?:<value>)?)\s*["']?true` +
+		`|[?&;]ssl=?(?:[&;"'\s<]|$)|ssl[-_.]?mode`)
+})
+
+var sslFlag = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`&ssl(=(true)?)?(&|$)`) })

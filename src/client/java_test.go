@@ -1,0 +1,192 @@
+package client
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/pem"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// driverConfigOf returns what pgjdbc's defaults are, and "" where it is given none.
+func driverConfigOf(t testing.TB, h *Handout) string {
+	t.Helper()
+	_, folder, ok := strings.Cut(h.exported()["JAVA_TOOL_OPTIONS"], "-Xbootclasspath/a:")
+	if !ok {
+		return ""
+	}
+	return h.content(t, folder+"/org/postgresql/driverconfig.properties")
+}
+
+func TestJavaIsToldTheModeFromRequireUp(t *testing.T) {
+	for mode, want := range map[string]string{
+		"": "", "disable": "", "allow": "", "prefer": "",
+		"require":     "sslmode=require\n",
+		"verify-ca":   "sslmode=verify-ca\nsslrootcert=" + oregonBundle + "\n",
+		"verify-full": "sslmode=verify-full\nsslrootcert=" + oregonBundle + "\n",
+	} {
+		h := app{brings: "java"}.given(t, db("db", mode, elsewhere))
+		if mode != "" {
+			h = app{brings: "java"}.given(t, db("db", mode, oregon))
+		}
+		assert.Equal(t, want, driverConfigOf(t, h), mode)
+		assert.Equal(t, want != "", h.Gives("CF_CA_CERTS"), mode)
+		assert.Empty(t, h.Warnings)
+	}
+	h := app{}.given(t, db("db", "verify-full", oregon))
+	assert.False(t, h.Gives("JAVA_TOOL_OPTIONS"), "not where there is no Java")
+	assert.False(t, h.Gives("CF_CA_CERTS"))
+}
+
+func TestJavaFollowsTheOwner(t *testing.T) {
+	for name, test := range map[string]struct {
+		env  map[string]string
+		want string
+	}{
+		"PGSSLMODE means the app":       {env("PGSSLMODE", "require"), "sslmode=require\n"},
+		"one that makes no sense":       {env("PGSSLMODE", "on"), "sslmode=verify-full\nsslrootcert=" + oregonBundle + "\n"},
+		"Stratos's own":                 {env("DB_SSL_MODE", "disable"), "sslmode=verify-full\nsslrootcert=" + oregonBundle + "\n"},
+		"a root certificate":            {env("PGSSLROOTCERT", "/app/ca.pem"), "sslmode=verify-full\nsslrootcert=/app/ca.pem\n"},
+		"libpq's word for the stack":    {env("PGSSLROOTCERT", "system"), "sslmode=verify-full\nsslrootcert=" + oregonBundle + "\n"},
+		"less than Java could be given": {env("PGSSLMODE", "prefer"), ""},
+	} {
+		assert.Equal(t, test.want, driverConfigOf(t, app{env: test.env, brings: "java"}.given(t, db("db", "verify-full", oregon))), name)
+	}
+}
+
+func TestJavaKeepsTheOwnersOptionsAndGrowsByOneOfOurs(t *testing.T) {
+	a := app{env: env("JAVA_TOOL_OPTIONS", "-Dkey=s3cr3t -javaagent:a.jar"), brings: "java"}
+	h := a.given(t, db("db", "require", oregon))
+	once := h.exported()["JAVA_TOOL_OPTIONS"]
+	assert.Regexp(t, `^-Dkey=s3cr3t -javaagent:a\.jar -Xbootclasspath/a:/home/vcap/\.postgres-ssl/java-[0-9a-f]{32}$`, once)
+	for _, v := range h.Variables {
+		assert.NotContains(t, v.String(), "s3cr3t", "what the owner wrote is not for a log")
+	}
+	a.env["JAVA_TOOL_OPTIONS"] = once
+	assert.Equal(t, once, a.given(t, db("db", "require", oregon)).exported()["JAVA_TOOL_OPTIONS"], "sourced twice")
+}
+
+// ssl=true alone means verify-full to pgjdbc, and a default sslmode would hide it.
+func TestJavaIsNeverGivenLessThanTheAppMayAskFor(t *testing.T) {
+	const url = "jdbc:postgresql://h/d?user=u&ssl=true&sslfactory=org.postgresql.ssl.DefaultJavaSSLFactory"
+	for name, a := range map[string]app{
+		"a file of the app's": {says: "config/application.yml"},
+		"an owner's URL":      {env: env("SPRING_DATASOURCE_URL", url)},
+		"an owner's property": {env: env("SPRING_DATASOURCE_HIKARI_DATA_SOURCE_PROPERTIES_SSL", "true")},
+		"an owner's option":   {env: env("JAVA_OPTS", "-Xmx1g -Ddb.url=jdbc:postgresql://h/d?ssl=true")},
+		"the platform's URL":  {env: env("DATABASE_URL", "postgres://u:p@h/d?ssl=true")},
+	} {
+		a.brings = "java"
+		for _, mode := range []string{"require", "verify-ca"} {
+			h, err := a.try(t, db("db", mode, oregon))
+			require.NoError(t, err)
+			assert.Empty(t, driverConfigOf(t, h), "%s, %s", name, mode)
+			require.Len(t, h.Warnings, 1, name)
+			assert.Contains(t, h.Warnings[0], "pgjdbc is not given sslmode="+mode+", because ", name)
+			assert.True(t, h.Gives("CF_CA_CERTS"))
+		}
+		full := a.given(t, db("db", "verify-full", oregon))
+		assert.Contains(t, driverConfigOf(t, full), "sslmode=verify-full\n", name)
+		assert.Empty(t, full.Warnings, name)
+	}
+	flagged := db("db", "require", oregon)
+	flagged.SSLFlag = "credential jdbcUrl"
+	assert.Empty(t, driverConfigOf(t, app{brings: "java"}.given(t, flagged)))
+	for name, environment := range map[string]map[string]string{
+		"the platform's copy of it":        env("DATABASE_URL", "postgres://u:p@h/d?sslmode=require"),
+		"other variables of ours":          env("PGSSLMODE", "require", "DB_SSL_MODE", "require", "PGSSL", "require"),
+		"words that only look like it":     env("A", "ssl", "B", "nossl=true", "C", "ssl=false", "D", "https://h/d?tls=true"),
+		"a flag that is no parameter":      env("E", "a?ssltrue", "F", "server.ssl.enabled=true"),
+		"options that have nothing to say": env("JAVA_TOOL_OPTIONS", "-Xmx1g"),
+	} {
+		h := app{env: environment, brings: "java"}.given(t, db("db", "require", oregon))
+		assert.Equal(t, "sslmode=require\n", driverConfigOf(t, h), name)
+	}
+}
+
+func TestJavaTakesTheClientCertificateInItsOwnForm(t *testing.T) {
+	ec, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	rsaKey, err := rsa.GenerateKey(rand.Reader, 2048)
+	require.NoError(t, err)
+	sec1, err := x509.MarshalECPrivateKey(ec)
+	require.NoError(t, err)
+	wantEC, err := x509.MarshalPKCS8PrivateKey(ec)
+	require.NoError(t, err)
+	wantRSA, err := x509.MarshalPKCS8PrivateKey(rsaKey)
+	require.NoError(t, err)
+	for kind, test := range map[string]struct{ der, want []byte }{
+		"PRIVATE KEY":     {wantEC, wantEC},
+		"EC PRIVATE KEY":  {sec1, wantEC},
+		"RSA PRIVATE KEY": {x509.MarshalPKCS1PrivateKey(rsaKey), wantRSA},
+	} {
+		got, err := pkcs8(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: test.der}))
+		require.NoError(t, err, kind)
+		assert.Equal(t, test.want, got, kind)
+	}
+	for _, bad := range []string{"s3cr3t", "-----BEGIN DSA PRIVATE KEY-----\nczNjcjN0\n-----END DSA PRIVATE KEY-----\n",
+		"-----BEGIN RSA PRIVATE KEY-----\nczNjcjN0\n-----END RSA PRIVATE KEY-----\n"} {
+		_, err := pkcs8([]byte(bad))
+		require.Error(t, err)
+		assert.NotContains(t, err.Error(), "czNjcjN0")
+		assert.NotContains(t, err.Error(), "s3cr3t")
+	}
+
+	for _, mode := range []string{"require", "verify-full"} {
+		b := db("db", mode, oregon)
+		b.ClientCert, b.ClientKey = clientPair(t)
+		h := app{brings: "java"}.given(t, b)
+		vars := h.exported()
+		lines := strings.Split(strings.TrimSpace(driverConfigOf(t, h)), "\n")
+		assert.Equal(t, "sslcert="+vars["PGSSLCERT"], lines[len(lines)-2])
+		key := strings.TrimPrefix(lines[len(lines)-1], "sslkey=")
+		assert.Regexp(t, `/client-[0-9a-f]{32}\.pk8$`, key)
+		for _, f := range h.Files {
+			if f.Path == key {
+				assert.Equal(t, "-rw-------", f.Mode.String())
+				parsed, err := x509.ParsePKCS8PrivateKey(f.Content)
+				require.NoError(t, err)
+				assert.NotNil(t, parsed)
+			}
+		}
+	}
+}
+
+// What the file looks like is told by the JVM itself; see TestJavaReadsWhatItIsGiven.
+func TestAPathThatJavaCannotTakeStopsTheStart(t *testing.T) {
+	option, err := javaOption("-X:", "/home/it's mine")
+	require.NoError(t, err)
+	assert.Equal(t, `-X:'/home/it'"'"'s mine'`, option)
+	_, err = javaOption("-X:", "/home/a:b")
+	assert.EqualError(t, err, "/home/a:b: Java's class path cannot hold a folder with a colon in its name")
+}
+
+func TestAPropertyKeepsItsValue(t *testing.T) {
+	assert.Equal(t, `/a\\b\u00E9\uD83D\uDE00\u000A=:#! c`, propertyValue("/a\\bé😀\n=:#! c"))
+	assert.Equal(t, `\ a`, propertyValue(" a"))
+}
+
+func TestWordsThatConfigureTheTLSOfPgjdbc(t *testing.T) {
+	for _, text := range []string{
+		"spring.datasource.url=jdbc:postgresql://h/d?ssl=true", "url: jdbc:postgresql://h/d?user=u&ssl=true&x=1",
+		"spring.datasource.hikari.data-source-properties.ssl = true", "  ssl: true\n", `  "ssl": "true"`, "ssl: 'TRUE'",
+		`<property name="ssl" value="true"/>`, `<property name="ssl">true</property>`, `<entry key="ssl"><value>true</value></entry>`,
+		`<prop key='ssl'>true</prop>`, "<ssl>true</ssl>", "jdbc:postgresql://h/d?a=b&amp;ssl=true", "jdbc:postgresql://h/d?ssl",
+		`"jdbc:postgresql://h/d?ssl&a=b"`, "jdbc:postgresql://h/d?ssl=&a=b", "connectionProperties=\"a=b;ssl=true;\"",
+		"sslmode=verify-full", "sslMode: VERIFY_FULL", "ssl-mode=require", "ssl_mode: x",
+	} {
+		assert.True(t, ConfiguresTLS(text), text)
+	}
+	for _, text := range []string{
+		"", "server.ssl.enabled=true", "server:\n  ssl:\n    enabled: true", "ssl=false", "ssl: false", "nossl=true", "useSSL=false",
+		"# about ssl", "spring.kafka.ssl.key-store=a", "ssl.truststore=true", "lib/ssl/true", `<ssl enabled="true"/>`,
+	} {
+		assert.False(t, ConfiguresTLS(text), text)
+	}
+}

@@ -1,0 +1,52 @@
+package client
+
+import (
+	"io/fs"
+	"path/filepath"
+
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
+)
+
+// libpq is inside psql, psycopg, ruby-pg, PHP and many more. asyncpg, pgx, lib/pq and Bun read the
+// same variables. PGSSLROOTCERT replaces what they trust, so its file holds the CAs of every bound
+// database. ~/.postgresql/root.crt is where libpq and pgjdbc look without it.
+//
+// Source: libpq's manual, "Environment Variables" and "SSL Support".
+func init() { languages["libpq"] = language{give: libpq} }
+
+func libpq(h *Handout) error {
+	if h.app.Env["PGSSLMODE"] != "" || h.plan.Mode != sslmode.None {
+		h.give("PGSSLMODE", h.plan.Mode.String(), h.plan.ModeSource())
+	}
+	if h.verifies() {
+		root, err := h.roots(false)
+		if err != nil {
+			return err
+		}
+		if root != "" {
+			h.give("PGSSLROOTCERT", root, "for libpq, lib/pq and pgx")
+			h.Files = append(h.Files, File{
+				Path:     filepath.Join(h.app.Home, ".postgresql", "root.crt"),
+				Content:  []byte(root),
+				Mode:     fs.ModeSymlink,
+				Optional: true,
+			})
+		}
+	}
+	if cert, key := h.plan.ClientCertificate(); cert != nil {
+		name := h.plan.Decider.Title()
+		h.give("PGSSLCERT", h.file("client", ".crt", cert, 0o644), name+"'s client certificate")
+		// libpq refuses a key that others may read (libpq's manual, "Client Certificates").
+		h.give("PGSSLKEY", h.file("client", ".key", key, 0o600), "its key")
+	}
+	return nil
+}
+
+// verifies says whether libpq and lib/pq may be given a root certificate. One that exists turns
+// require into verify-ca in libpq, lib/pq and pgx (libpq's manual, "libpq-ssl", on backward
+// compatibility), so each mode in force has to verify. Stratos reads it too.
+func (h *Handout) verifies() bool {
+	stratos := h.mode("DB_SSL_MODE")
+	return h.mode("PGSSLMODE").Verifies() &&
+		(stratos.Verifies() || stratos == sslmode.None && h.app.Env["DB_SSL_MODE"] == "")
+}
