@@ -50,7 +50,8 @@ type reader struct {
 	service
 	objects   []*object
 	strings   []found
-	loose     []found // queries that stand alone
+	loose     map[*object][]found   // queries that stand alone
+	levels    map[*object][]*object // see about
 	texts     []text
 	databases []*database
 	heard     map[string]bool // paths whose mode was read
@@ -63,7 +64,7 @@ func (s service) read() ([]Binding, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &reader{service: s, objects: objects, texts: texts, heard: map[string]bool{}}
+	r := &reader{service: s, objects: objects, texts: texts, heard: map[string]bool{}, loose: map[*object][]found{}, levels: map[*object][]*object{}}
 	foreign := r.readStrings()
 	r.markObjects()
 	r.gather()
@@ -73,7 +74,8 @@ func (s service) read() ([]Binding, error) {
 	}
 	hosts := 0
 	for _, d := range r.databases {
-		if hosts += len(d.hosts) + len(d.replicas); hosts > mostHosts {
+		// A database without a host counts too, and so does each place that names the same one.
+		if hosts += max(len(d.hosts)+len(d.replicas), len(d.objects)); hosts > mostHosts {
 			return nil, fmt.Errorf("the credentials name more than %d hosts", mostHosts)
 		}
 	}
@@ -112,7 +114,7 @@ func (r *reader) readStrings() (foreign bool) {
 			t.in.other = true
 		} else if asksForMode(t.text) {
 			if c, ok := parseParameters(t.text); ok {
-				r.loose = append(r.loose, found{t, c})
+				r.loose[t.in] = append(r.loose[t.in], found{t, c})
 			}
 		}
 	}
@@ -522,33 +524,51 @@ func (r *reader) addModes(b *Binding, f found, by By) error {
 
 // addKeys takes the modes under the keys of an object and of what is nested in it, unless that is about another database.
 func (r *reader) addKeys(b *Binding, level *object) error {
-	mine := func(in *object) bool {
-		owner := in.owner()
-		return in.within(level) && (owner == nil || level.within(owner))
-	}
-	for _, in := range r.objects {
-		if !mine(in) {
-			continue
-		}
+	for _, in := range r.about(level) {
 		for _, v := range in.values {
 			if err := r.addKey(b, v); err != nil {
 				return err
 			}
 		}
-	}
-	for _, f := range r.loose {
-		if mine(f.in) && !r.heard[f.path] {
-			if err := r.addModes(b, f, ByString); err != nil {
-				return err
+		for _, f := range r.loose[in] {
+			if !r.heard[f.path] {
+				if err := r.addModes(b, f, ByString); err != nil {
+					return err
+				}
 			}
 		}
 	}
 	return nil
 }
 
-// ask adds a mode, once for each place.
+// about returns the objects that say something about the level: itself, and what is nested in it and about no database of its own.
+func (r *reader) about(level *object) []*object {
+	if known, ok := r.levels[level]; ok {
+		return known // a thousand connections may have one object around them
+	}
+	var all []*object
+	var visit func(o *object)
+	visit = func(o *object) {
+		if len(o.values) > 0 || len(r.loose[o]) > 0 {
+			all = append(all, o)
+		}
+		for _, child := range o.children {
+			if !child.holds && !child.other {
+				visit(child)
+			}
+		}
+	}
+	visit(level)
+	r.levels[level] = all
+	return all
+}
+
+// ask adds a mode, once for each place. Beyond a hundred places, one of each kind is enough to find a contradiction.
 func (b *Binding) ask(a Asked) {
-	if !slices.Contains(b.Asked, a) {
+	known := func(old Asked) bool {
+		return old == a || len(b.Asked) > mostHosts && old.Mode == a.Mode && old.By == a.By
+	}
+	if !slices.ContainsFunc(b.Asked, known) {
 		b.Asked = append(b.Asked, a)
 	}
 }
