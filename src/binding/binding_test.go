@@ -376,3 +376,56 @@ func FuzzAPasswordNeverBecomesAHost(f *testing.F) {
 		assert.Equal(t, []parameter{{"sslmode", "verify-full"}}, uri.modes)
 	})
 }
+
+func TestAModeThatIsNoTextIsAnErrorThatNamesTheKeyAndWhatItIs(t *testing.T) {
+	for what, mode := range map[string]any{
+		"true": true, "a number": 1, "an object": map[string]any{"a": "verify-full"},
+		"a list": []any{"verify-full", "require"},
+	} {
+		t.Run(what, func(t *testing.T) {
+			_, err := Read(vcap(t, map[string]any{"uri": "postgres://h/d", "ssl_mode": mode}))
+			assert.EqualError(t, err, "db: credential ssl_mode is "+what+
+				"; write one of disable, allow, prefer, require, verify-ca, verify-full")
+		})
+	}
+	b := one(t, vcap(t, map[string]any{"uri": "postgres://h/d", "ssl_mode": []any{"require"}}))
+	assert.Equal(t, "require by credential ssl_mode", modes(b), "a list with one text is that text")
+}
+
+func TestWhatNobodyCanMeanIsRefused(t *testing.T) {
+	nested := func(levels int) map[string]any {
+		credentials := map[string]any{"uri": "postgres://h/d"}
+		for range levels {
+			credentials = map[string]any{"a": credentials}
+		}
+		return credentials
+	}
+	lists := func(levels int) map[string]any {
+		var list any = "postgres://h/d"
+		for range levels {
+			list = []any{list}
+		}
+		return map[string]any{"a": list}
+	}
+	hosts := func(n int) map[string]any {
+		var list []any
+		for i := range n {
+			list = append(list, fmt.Sprintf("h%d", i))
+		}
+		return map[string]any{"uri": "postgres://", "hosts": list}
+	}
+	for name, test := range map[string]struct {
+		good, bad map[string]any
+		wrong     string
+	}{
+		"objects nested deep": {nested(32), nested(33), "the credentials are nested more than 32 levels deep"},
+		"lists nested deep":   {lists(32), lists(33), "the credentials are nested more than 32 levels deep"},
+		"very many hosts":     {hosts(100), hosts(101), "the credentials name more than 100 hosts"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			one(t, vcap(t, test.good))
+			_, err := Read(vcap(t, test.bad))
+			assert.EqualError(t, err, "db: "+test.wrong)
+		})
+	}
+}
