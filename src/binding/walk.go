@@ -215,13 +215,3 @@ func (o *object) owner() *object {
 	}
 	return nil
 }
-
-// within says whether o is the outer object or lies in it.
-func (o *object) within(outer *object) bool {
-	for ; o != nil; o = o.parent {
-		if o == outer {
-			return true
-		}
-	}
-	return false
-}
