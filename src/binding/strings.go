@@ -164,17 +164,14 @@ func parseURI(rest string) connection {
 		i++
 	}
 	if split < 0 {
-		if c, ok := parseAuthority(rest); ok {
-			return c
-		}
-		// No host makes sense. The mode must not be lost because of a typing error elsewhere.
+		// No "?" makes sense as the start of a query. The mode must not be lost because of a typing error elsewhere.
 		at := strings.LastIndexByte(rest, '@') + 1
-		if split = strings.IndexByte(rest[at:], '?') + at; split < at {
+		split = strings.IndexByte(rest[at:], '?') + at
+		if split < at {
 			split = strings.LastIndexByte(rest, '?')
-		}
-		if split < 0 {
-			c, _ := parseAuthority(rest)
-			return c
+			if c, ok := parseAuthority(rest); ok || split < 0 {
+				return c
+			}
 		}
 	}
 	c, _ := parseAuthority(rest[:split])

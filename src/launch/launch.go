@@ -387,8 +387,8 @@ func repairPEM(s binding.Secret) []byte {
 	return []byte(text + "\n")
 }
 
-// chooseMains finds the main database of each service: the one under well-known keys; of several the one that asks for most, in writing,
-// and trusts the fewest; then the first. So another string in a binding never lowers a mode and never widens trust.
+// chooseMains finds the main database of each service: the one under well-known keys; of several the one that asks for most, trusts the
+// fewest, and says so in writing; then the first. So another string in a binding never lowers a mode and never widens trust.
 func (p *Plan) chooseMains() {
 	for i := 0; i < len(p.Databases); {
 		end := i
@@ -398,8 +398,8 @@ func (p *Plan) chooseMains() {
 		main := &p.Databases[i]
 		for j := i + 1; j < end; j++ {
 			if db := &p.Databases[j]; cmp.Or(compareBool(db.WellKnown, main.WellKnown), cmp.Compare(db.Mode, main.Mode),
-				compareBool(db.writes() != sslmode.None, main.writes() != sslmode.None),
-				cmp.Compare(db.Trust.narrowness(), main.Trust.narrowness())) > 0 {
+				cmp.Compare(db.Trust.narrowness(), main.Trust.narrowness()),
+				compareBool(db.writes() != sslmode.None, main.writes() != sslmode.None)) > 0 {
 				main = db
 			}
 		}

@@ -31,8 +31,8 @@ type chapter struct {
 
 // shape is a binding, or several, and what is expected of it.
 type shape struct {
-	Name, Why string
-	Env       map[string]string // of the app's owner
+	Name string
+	Env  map[string]string // of the app's owner
 
 	// A shape is the credentials of one service named db, or several services as in VCAP_SERVICES, or files below SERVICE_BINDING_ROOT.
 	Label       string
@@ -58,7 +58,6 @@ func placeholders(t testing.TB) *strings.Replacer {
 		return string(certificate), string(key)
 	}
 	ca, _ := pair("Own CA", true)
-	ca2, _ := pair("Own CA 2", true)
 	saml, _ := pair("SAML", true)
 	selfSigned, _ := pair("Own, pinned", false)
 	server, _ := pair("Server", false)
@@ -70,7 +69,7 @@ func placeholders(t testing.TB) *strings.Replacer {
 	}
 	return strings.NewReplacer(
 		"$BASE64_CA", base64.StdEncoding.EncodeToString([]byte(ca)),
-		"$CA2", inJSON(ca2), "$CA", inJSON(ca), "$SAML", inJSON(saml), "$SELF_SIGNED", inJSON(selfSigned), "$SERVER_CERT", inJSON(server),
+		"$CA", inJSON(ca), "$SAML", inJSON(saml), "$SELF_SIGNED", inJSON(selfSigned), "$SERVER_CERT", inJSON(server),
 		"$CLIENT_CERT", inJSON(client), "$CLIENT_KEY", inJSON(key))
 }
 
