@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # scripts/install_drivers.sh [--check]: installs the Postgres drivers that the integration tests connect with. As root on Debian or Ubuntu it
-# takes them from there; elsewhere, and with --check, it only says what is missing. node-postgres comes from npm, into its fixture.
+# takes them from there; elsewhere, and with --check, it only says what is missing. Those of Node come from npm, into their fixture.
 set -euo pipefail
 
-cd "$(dirname "${BASH_SOURCE[0]}")/../fixtures/drivers/node-postgres"
+cd "$(dirname "${BASH_SOURCE[0]}")/../fixtures/drivers/node"
 
 missing=()
 # need PACKAGE COMMAND...: PACKAGE is missing if COMMAND fails.
@@ -15,10 +15,20 @@ need() {
 need postgresql-client command -v psql
 need jq command -v jq
 need python3-psycopg2 /usr/bin/python3 -c 'import psycopg2'
+need python3-psycopg /usr/bin/python3 -c 'import psycopg'
+need python3-asyncpg /usr/bin/python3 -c 'import asyncpg'
+need python3-pg8000 /usr/bin/python3 -c 'import pg8000'
+need python3-pygresql /usr/bin/python3 -c 'import pgdb'
+need python3-pyodbc /usr/bin/python3 -c 'import pyodbc'
+need odbc-postgresql compgen -G '/usr/lib/*/odbc/psqlodbcw.so'
+need libdbd-pg-perl /usr/bin/perl -MDBD::Pg -e ''
 need ruby-pg /usr/bin/ruby -rpg -e ''
 need php-cli command -v php
 need php-pgsql php -r 'exit(extension_loaded("pdo_pgsql") ? 0 : 1);'
 need libpostgresql-jdbc-java test -e /usr/share/java/postgresql.jar
+need libhikaricp-java test -e /usr/share/java/HikariCP.jar
+need libslf4j-java test -e /usr/share/java/slf4j-nop.jar
+need libtomcat9-java test -e /usr/share/java/tomcat9-jdbc.jar
 need default-jdk-headless command -v javac
 need erlang-base command -v escript
 need erlang-ssl erl -noinput -eval 'case code:which(ssl) of non_existing -> halt(1); _ -> halt(0) end.'
@@ -45,6 +55,6 @@ if [[ ${1:-} != --check ]] && ! npm_done; then
   touch node_modules/.package-lock.json
 fi
 if ! npm_done; then
-  echo "install_drivers.sh: node-postgres is missing; run: scripts/install_drivers.sh" >&2
+  echo "install_drivers.sh: the drivers of Node are missing; run: scripts/install_drivers.sh" >&2
   exit 1
 fi

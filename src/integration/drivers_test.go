@@ -17,23 +17,46 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/integration/pgtest"
 )
 
-// driver is a client of Postgres in the app that driversApp makes.
+// driver is a client of Postgres in the app that driversApp makes. Those with the same command share a process, which prints a line a
+// client: its name, a tab, and what it did.
 type driver struct {
 	name    string
-	told    string // how a launch tells it whom to trust
+	told    string // how a launch tells it the mode and whom to trust
 	command string
 }
 
+const (
+	libpqVariables = "`PGSSLMODE`, `PGSSLROOTCERT`"
+	nodeClients    = "node/clients.js"
+	javaClients    = "java " + javaOptions + " Main"
+	javaOptions    = "-XX:TieredStopAtLevel=1 -XX:-UsePerfData -cp pgjdbc:" +
+		"/usr/share/java/postgresql.jar:/usr/share/java/HikariCP.jar:/usr/share/java/slf4j-api.jar:/usr/share/java/slf4j-nop.jar:" +
+		"/usr/share/java/tomcat9-jdbc.jar:/usr/share/java/tomcat9-juli.jar"
+)
+
 var drivers = []driver{
 	{"lib/pq 1.10.9, as Stratos uses it", "`DB_SSL_MODE`, `PGSSLROOTCERT`, `SSL_CERT_DIR`", "stratos/client"},
-	{"pgx 5", "`PGSSLMODE`, `PGSSLROOTCERT`", "pgx/client"},
-	{"psql", "`PGSSLMODE`, `PGSSLROOTCERT`", "psql/main.sh"},
-	{"psycopg2", "`PGSSLMODE`, `PGSSLROOTCERT`", "psycopg2/main.py"},
-	{"ruby-pg", "`PGSSLMODE`, `PGSSLROOTCERT`", "ruby-pg/main.rb"},
-	{"PHP PDO", "`PGSSLMODE`, `PGSSLROOTCERT`", "php-pdo/main.php"},
-	{"node-postgres 8", "`PGSSLMODE`, `NODE_EXTRA_CA_CERTS`", "node-postgres/main.js"},
-	{"pgjdbc", "`sslmode` in its URL, `/home/vcap/.postgresql/root.crt`", "java -XX:TieredStopAtLevel=1 -XX:-UsePerfData -cp pgjdbc:/usr/share/java/postgresql.jar Main"},
+	{"pgx 5", libpqVariables, "pgx/client"},
+	{"psql", libpqVariables, "psql/main.sh"},
+	{"psycopg2", libpqVariables, "psycopg2/main.py"},
+	{"psycopg 3", libpqVariables, "psycopg3/main.py"},
+	{"asyncpg 0.27", libpqVariables, "asyncpg/main.py"},
+	{"PyGreSQL", libpqVariables, "pygresql/main.py"},
+	{"ruby-pg", libpqVariables, "ruby-pg/main.rb"},
+	{"PHP PDO", libpqVariables, "php-pdo/main.php"},
+	{"DBD::Pg", libpqVariables, "perl-dbd-pg/main.pl"},
+	{"Bun.sql 1.4", libpqVariables, "node/node_modules/.bin/bun node/bun.js"},
+	{"node-postgres 8", "`PGSSLMODE`, `NODE_EXTRA_CA_CERTS`", nodeClients},
+	{"postgres.js 3", "`PGSSL`, `NODE_EXTRA_CA_CERTS`", nodeClients},
+	{"drizzle on postgres.js", "`PGSSL`, `NODE_EXTRA_CA_CERTS`", nodeClients},
+	{"pgjdbc, plain URL", "`JAVA_TOOL_OPTIONS`", javaClients},
+	{"pgjdbc in HikariCP", "`JAVA_TOOL_OPTIONS`", javaClients},
+	{"pgjdbc in Tomcat's pool", "`JAVA_TOOL_OPTIONS`", javaClients},
+	{"pgjdbc in a parent-last loader, as Tomcat's", "`JAVA_TOOL_OPTIONS`", javaClients},
 	{"Erlang's ssl with `cacerts_get()`", "`ERL_AFLAGS`", "erlang/main.escript"},
+	{"slonik 47", "nothing", nodeClients},
+	{"pg8000 1.10", "nothing", "pg8000/main.py"},
+	{"psqlodbc 13", "nothing", "pyodbc/main.py"},
 }
 
 // driversApp makes an app of all drivers in fixtures. A driver that the machine lacks is a failure that says what to install.
@@ -43,64 +66,128 @@ func driversApp(t *testing.T) string {
 		t.Fatalf("%s", out)
 	}
 	app := filepath.Join(t.TempDir(), "drivers")
-	copyTree(t, "../../fixtures/drivers", app)
+	fixtures, err := filepath.Abs("../../fixtures/drivers")
+	require.NoError(t, err)
+	files, err := filepath.Glob(filepath.Join(fixtures, "*", "*"))
+	require.NoError(t, err)
+	for _, file := range files {
+		rel, err := filepath.Rel(fixtures, file)
+		require.NoError(t, err)
+		require.NoError(t, os.MkdirAll(filepath.Join(app, filepath.Dir(rel)), 0o755))
+		if filepath.Base(file) == "node_modules" { // large, and of the machine like the other drivers
+			require.NoError(t, os.Symlink(file, filepath.Join(app, rel)))
+			continue
+		}
+		copyTree(t, file, filepath.Join(app, rel))
+	}
 	copyTree(t, "../../fixtures/stratos", filepath.Join(app, "stratos"))
 	for _, folder := range []string{"pgx", "stratos"} {
 		mustRun(t, "go", "build", "-C", filepath.Join(app, folder), "-trimpath", "-ldflags", "-s -w", "-o", "client", ".")
 	}
-	mustRun(t, "javac", "-d", filepath.Join(app, "pgjdbc"), filepath.Join(app, "pgjdbc", "Main.java"))
-	// The machine's Erlang is in the app's folder, as an Elixir buildpack puts it there.
-	erl, err := exec.LookPath("erl")
-	require.NoError(t, err)
-	require.NoError(t, os.MkdirAll(filepath.Join(app, ".platform_tools/erlang/bin"), 0o755))
-	require.NoError(t, os.Symlink(erl, filepath.Join(app, ".platform_tools/erlang/bin/erl")))
+	javac(t, filepath.Join(app, "pgjdbc"))
+	// The machine's Erlang and Java are in the app's folder, as an Elixir buildpack and the java-buildpack put them there.
+	for program, place := range map[string]string{"erl": ".platform_tools/erlang/bin/erl", "java": ".java-buildpack/open_jdk_jre/bin/java"} {
+		found, err := exec.LookPath(program)
+		require.NoError(t, err)
+		place = filepath.Join(app, place)
+		require.NoError(t, os.MkdirAll(filepath.Dir(place), 0o755))
+		require.NoError(t, os.Symlink(found, place))
+	}
 	return app
+}
+
+// javac compiles the sources in a folder, into it.
+func javac(t *testing.T, folder string) {
+	t.Helper()
+	sources, err := filepath.Glob(filepath.Join(folder, "*.java"))
+	require.NoError(t, err)
+	jars := javaOptions[strings.Index(javaOptions, "/usr/"):]
+	mustRun(t, "javac", append([]string{"-cp", jars, "-d", folder}, sources...)...)
 }
 
 // outcome is what a driver did.
 type outcome struct {
 	connected bool
+	tls       bool
 	said      string
 }
 
 func (o outcome) String() string {
-	if o.connected {
+	switch {
+	case o.tls:
 		return "connects"
+	case o.connected:
+		return "plain text"
 	}
 	return "refuses"
 }
 
-// connectAll runs every driver in the app's environment. Whoever connects must have done so with TLS, which the server's log
-// confirms; whoever refuses must not have logged in.
-func connectAll(t *testing.T, app *container, server *pgtest.Server, variables ...string) map[string]outcome {
+// cell is how the table shows an outcome: bold where it is less than a mode promises.
+func (o outcome) cell(mayConnect bool) string {
+	if o.connected && !(o.tls && mayConnect) {
+		return "**" + o.String() + "**"
+	}
+	return o.String()
+}
+
+// connectAll runs the drivers in the app's environment. The server's log says whether who connected did so with TLS; whoever refuses
+// must not have logged in.
+func connectAll(t *testing.T, app *container, server *pgtest.Server, chosen []driver, variables ...string) map[string]outcome {
 	t.Helper()
 	before := server.Log(t)
-	outcomes := make([]outcome, len(drivers))
+	byName := map[string]outcome{}
+	var mutex sync.Mutex
+	keep := func(name, said string, connected bool) {
+		mutex.Lock()
+		defer mutex.Unlock()
+		byName[name] = outcome{connected: connected, said: said}
+	}
 	var running sync.WaitGroup
 	slots := make(chan struct{}, runtime.NumCPU()+1)
-	for i, d := range drivers {
+	started := map[string]bool{}
+	for _, d := range chosen {
+		shared := d.command == nodeClients || d.command == javaClients
+		if shared && started[d.command] {
+			continue
+		}
+		started[d.command] = true
 		running.Go(func() {
 			slots <- struct{}{}
 			defer func() { <-slots }()
 			// The name under which the server's log knows a client is the one thing that the launch does not give.
 			said, err := app.run(t, d.command, append(slices.Clone(variables), "PGAPPNAME="+d.name)...)
-			outcomes[i] = outcome{err == nil, said}
+			if !shared {
+				keep(d.name, said, err == nil)
+				return
+			}
+			assert.NoError(t, err, said)
+			for line := range strings.Lines(said) {
+				if name, said, ok := strings.Cut(strings.TrimSpace(line), "\t"); ok {
+					keep(name, said, !strings.HasPrefix(said, "refuses"))
+				}
+			}
 		})
 	}
 	running.Wait()
 
 	log := strings.TrimPrefix(server.Log(t), before)
-	byName := map[string]outcome{}
-	for i, d := range drivers {
-		o := outcomes[i]
-		byName[d.name] = o
-		if o.connected {
-			assert.Contains(t, o.said, "ssl=t version=TLSv1.3", d.name)
-			assert.Contains(t, log, "application_name="+d.name+" SSL enabled (protocol=TLSv1.3", d.name)
-		} else {
-			assert.NotContains(t, log, "application_name="+d.name, d.name)
+	for _, d := range chosen {
+		o, ok := byName[d.name]
+		require.True(t, ok, "%s said nothing", d.name)
+		encrypted := strings.Contains(log, "application_name="+d.name+" SSL enabled (protocol=TLSv1.3")
+		switch {
+		case !o.connected:
+			assert.NotContains(t, log, "application_name="+d.name+" ", "%s: %s", d.name, o.said)
 			assert.NotContains(t, o.said, "mypass", d.name)
+		case strings.HasPrefix(o.said, "ssl=t"):
+			assert.Contains(t, o.said, "version=TLSv1.3", d.name)
+			assert.True(t, encrypted, "%s: %s", d.name, o.said)
+			o.tls = true
+		default:
+			assert.Regexp(t, "ssl=f(alse)? version=", o.said, d.name)
+			assert.False(t, encrypted, d.name)
 		}
+		byName[d.name] = o
 	}
 	return byName
 }
@@ -108,20 +195,23 @@ func connectAll(t *testing.T, app *container, server *pgtest.Server, variables .
 // What drivers say of a certificate whose issuer they do not trust, and of one made out for another name. A driver that fails
 // for another reason has refused nothing.
 const (
-	untrusted = `certificate verify failed|unknown authority|unable to verify|PKIX path|unknown_ca`
-	misnamed  = `does not match|is valid for|could not be verified by hostnameverifier|handshake_failure`
+	untrusted  = `certificate verify failed|unknown authority|unable to verify|PKIX path|unknown_ca`
+	withoutTLS = `(?i)ssl|tls|<<"N">>`
+	misnamed   = `does not match|is (not )?valid for|could not be verified by hostnameverifier|handshake_failure`
 )
 
 func TestDrivers(t *testing.T) {
 	oregon := pgtest.NewCA(t, "Amazon RDS us-west-2 Root CA RSA2048 G1")
 	frankfurt := pgtest.NewCA(t, "Amazon RDS eu-central-1 Root CA RSA2048 G1")
 	buildpack, app := buildpack(t, oregon, frankfurt), driversApp(t)
-	t.Run("obey what is bound", func(t *testing.T) { obeyWhatIsBound(t, buildpack, app, oregon, frankfurt) })
-	t.Run("verify several databases at once", func(t *testing.T) { verifySeveralAtOnce(t, buildpack, app, oregon, frankfurt) })
+	var obedient []driver
+	t.Run("obey what is bound", func(t *testing.T) { obedient = obeyWhatIsBound(t, buildpack, app, oregon, frankfurt) })
+	t.Run("verify several databases at once", func(t *testing.T) { verifySeveralAtOnce(t, buildpack, app, obedient, oregon, frankfurt) })
+	t.Run("Java", func(t *testing.T) { java(t, buildpack, app, oregon) })
 }
 
-// obeyWhatIsBound measures the table of docs/drivers.md.
-func obeyWhatIsBound(t *testing.T, buildpack, app string, oregon, frankfurt *pgtest.CA) {
+// obeyWhatIsBound measures the table of docs/drivers.md, and returns the drivers that obey verify-full.
+func obeyWhatIsBound(t *testing.T, buildpack, app string, oregon, frankfurt *pgtest.CA) (obedient []driver) {
 	const host, otherHost = "db.abc123.us-west-2.rds.amazonaws.com", "db.def456.us-west-2.rds.amazonaws.com"
 	impostor := pgtest.NewCA(t, oregon.Cert.Subject.CommonName)
 	server := pgtest.Start(t, serving(t, oregon, host))
@@ -132,35 +222,41 @@ func obeyWhatIsBound(t *testing.T, buildpack, app string, oregon, frankfurt *pgt
 	}
 	assert.Regexp(t, "/deps/0/trust/us-west-2.pem$", launched["verify-full"].variable("PGSSLROOTCERT"), "one region, and no other")
 
-	full, required := connectAll(t, launched["verify-full"], server), connectAll(t, launched["require"], server)
+	full, required := connectAll(t, launched["verify-full"], server, drivers), connectAll(t, launched["require"], server, drivers)
 	server.Reload(t, serving(t, oregon, otherHost))
-	renamed, renamedCA := connectAll(t, launched["verify-full"], server), connectAll(t, launched["verify-ca"], server)
+	renamed, renamedCA := connectAll(t, launched["verify-full"], server, drivers), connectAll(t, launched["verify-ca"], server, drivers)
 	server.Reload(t, serving(t, impostor, host))
-	forged := connectAll(t, launched["verify-full"], server)
+	forged := connectAll(t, launched["verify-full"], server, drivers)
 	server.Reload(t, serving(t, frankfurt, host))
-	foreign := connectAll(t, launched["verify-full"], server)
+	foreign := connectAll(t, launched["verify-full"], server, drivers)
+	server.Reload(t, pgtest.Config{HBA: logins})
+	plain := connectAll(t, launched["verify-full"], server, drivers)
 
 	var table strings.Builder
-	table.WriteString("| driver | what a launch tells it | `verify-full` | another CA | another name | `verify-ca`, another name | `require` |\n")
-	table.WriteString("| --- | --- | --- | --- | --- | --- | --- |\n")
+	table.WriteString("| driver | what a launch tells it | `verify-full` | another CA | another name | no TLS | `verify-ca`, another name | `require` |\n")
+	table.WriteString("| --- | --- | --- | --- | --- | --- | --- | --- |\n")
 	for _, d := range drivers {
 		assert.True(t, full[d.name].connected, "%s does not connect: %s", d.name, full[d.name].said)
-		assert.Regexp(t, untrusted, forged[d.name].said, "%s and an unknown CA of the same name", d.name)
-		assert.Regexp(t, untrusted, foreign[d.name].said, "%s and the CA of another region", d.name)
-		assert.Regexp(t, misnamed, renamed[d.name].said, "%s and a certificate for another name", d.name)
-		fmt.Fprintf(&table, "| %s | %s | %s | %s | %s | %s | %s |\n", d.name, d.told,
-			full[d.name], forged[d.name], renamed[d.name], renamedCA[d.name], required[d.name])
+		assert.Equal(t, forged[d.name].String(), foreign[d.name].String(), "%s and the CA of another region", d.name)
+		if full[d.name].tls && !forged[d.name].connected && !renamed[d.name].connected && !plain[d.name].connected {
+			obedient = append(obedient, d)
+			assert.Regexp(t, untrusted, forged[d.name].said, "%s and an unknown CA of the same name", d.name)
+			assert.Regexp(t, untrusted, foreign[d.name].said, "%s and the CA of another region", d.name)
+			assert.Regexp(t, misnamed, renamed[d.name].said, "%s and a certificate for another name", d.name)
+			assert.Regexp(t, withoutTLS, plain[d.name].said, "%s and a server without TLS", d.name)
+		}
+		fmt.Fprintf(&table, "| %s | %s | %s | %s | %s | %s | %s | %s |\n", d.name, d.told, full[d.name].cell(true), forged[d.name].cell(false),
+			renamed[d.name].cell(false), plain[d.name].cell(false), renamedCA[d.name].cell(true), required[d.name].cell(true))
 	}
 	t.Logf("measured:\n%s", &table)
-	for _, shown := range []string{"README.md", "docs/drivers.md"} {
-		document, err := os.ReadFile(filepath.Join("../..", shown))
-		require.NoError(t, err)
-		assert.Contains(t, string(document), table.String(), "%s shows another table than the one just measured", shown)
-	}
+	document, err := os.ReadFile("../../docs/drivers.md")
+	require.NoError(t, err)
+	assert.Contains(t, string(document), table.String(), "docs/drivers.md shows another table than the one just measured")
+	return obedient
 }
 
 // verifySeveralAtOnce binds databases of two RDS regions, one that brings its CA, and one whose CA the stack trusts.
-func verifySeveralAtOnce(t *testing.T, buildpack, app string, oregon, frankfurt *pgtest.CA) {
+func verifySeveralAtOnce(t *testing.T, buildpack, app string, obedient []driver, oregon, frankfurt *pgtest.CA) {
 	own, public := pgtest.NewCA(t, "The database's own CA"), pgtest.NewCA(t, "A public CA")
 	databases := map[string]struct {
 		host string
@@ -191,12 +287,12 @@ func verifySeveralAtOnce(t *testing.T, buildpack, app string, oregon, frankfurt 
 		return "VCAP_SERVICES=" + vcapServices(t, map[string]credentials{name: services[name]})
 	}
 	for name := range databases {
-		for driver, o := range connectAll(t, launched, servers[name], only(name)) {
+		for driver, o := range connectAll(t, launched, servers[name], obedient, only(name)) {
 			assert.True(t, o.connected, "%s does not connect to %s: %s", driver, name, o.said)
 		}
 	}
 	servers["public"].Reload(t, serving(t, pgtest.NewCA(t, public.Cert.Subject.CommonName), databases["public"].host))
-	for driver, o := range connectAll(t, launched, servers["public"], only("public")) {
+	for driver, o := range connectAll(t, launched, servers["public"], obedient, only("public")) {
 		assert.Regexp(t, untrusted, o.said, "%s and an unknown CA", driver)
 	}
 }

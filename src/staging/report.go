@@ -64,9 +64,9 @@ func report(log *libbuildpack.Logger, plan *launch.Plan, handout *client.Handout
 	for _, v := range handout.Variables {
 		moded = moded || v.Name == "PGSSLMODE" || v.Name == "DB_SSL_MODE"
 		if v.Kept {
-			log.Info("%s stays, %s", Printable(v.String()), v.Why)
+			log.Info("%s stays, %s", shown(v), v.Why)
 		} else {
-			log.Info("%s", Printable(v.String()))
+			log.Info("%s", shown(v))
 		}
 	}
 	if len(plan.Databases) > 0 && !moded {
@@ -76,6 +76,11 @@ func report(log *libbuildpack.Logger, plan *launch.Plan, handout *client.Handout
 		log.Warning("%s", Printable(w))
 	}
 	return nil
+}
+
+// shown is a variable as the log has it: the folder of all buildpacks has a name in the app's shell.
+func shown(v client.Variable) string {
+	return Printable(strings.ReplaceAll(v.String(), Home+"/deps/", "$DEPS_DIR/"))
 }
 
 // isSlipForRDS says whether a host ends as RDS endpoints do, but for the "aws" of amazonaws.com. The blog post that many copy from has it

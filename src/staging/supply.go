@@ -58,7 +58,7 @@ func Supply(args []string, env map[string]string, helper string, log io.Writer) 
 	if err != nil {
 		return err
 	}
-	store := truststore.NewStore("$DEPS_DIR/"+stager.DepsIdx()+"/trust", sets)
+	store := truststore.NewStore(filepath.Join(Home, "deps", stager.DepsIdx(), "trust"), sets)
 	plan, err := launch.Foresee(env, found, store)
 	if err != nil {
 		return err

@@ -33,8 +33,8 @@ For the platform, called by bin/supply and bin/finalize:
 The bindings are read from VCAP_SERVICES, VCAP_SERVICES_FILE_PATH or SERVICE_BINDING_ROOT.
 
 What the app's owner can set:
-    DB_SSL_MODE, PGSSLMODE, PGSSLROOTCERT, PGSSLCERT, PGSSLKEY, NODE_EXTRA_CA_CERTS
-                            stay as they are
+    DB_SSL_MODE, PGSSLMODE, PGSSLROOTCERT, PGSSLCERT, PGSSLKEY, PGSSL, NODE_EXTRA_CA_CERTS,
+    CF_CA_CERTS             stay as they are
     POSTGRES_SSL_MODE       the sslmode of bindings that carry none
     POSTGRES_SSL_SERVICE    the name of the service that decides, where several are bound
     POSTGRES_SSL_VERIFY     "start": the app starts only if each bound database that answers

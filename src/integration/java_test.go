@@ -1,0 +1,127 @@
+package integration
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/integration/pgtest"
+)
+
+// csbQuery is what csb-brokerpak-aws hands out: verify-full, by the JVM's own trust.
+const csbQuery = "?ssl=true&sslfactory=org.postgresql.ssl.DefaultJavaSSLFactory"
+
+// java tries what an app may say itself, on top of what a launch gives it.
+func java(t *testing.T, buildpack, app string, oregon *pgtest.CA) {
+	const host, otherHost = "db.abc123.us-west-2.rds.amazonaws.com", "db.def456.us-west-2.rds.amazonaws.com"
+	client := pgtest.NewCA(t, "CA of clients")
+	good, renamed := serving(t, oregon, host), serving(t, oregon, otherHost)
+	forged, plain := serving(t, pgtest.NewCA(t, oregon.Cert.Subject.CommonName), host), pgtest.Config{HBA: logins}
+	server := pgtest.Start(t, good)
+
+	launched := map[string]*container{}
+	for name, change := range map[string]credentials{
+		"verify-full": {}, "require": {"sslmode": "require"}, "flag": {"sslmode": nil, "require_ssl": true, "jdbcUrl": "", "hostname": "db.example.com"},
+	} {
+		c := credentialsOf(server, host, "verify-full")
+		for key, value := range change {
+			c[key] = value
+		}
+		if name == "flag" {
+			c["jdbcUrl"] = "jdbc:postgresql://db.example.com/console_db" + csbQuery
+		}
+		launched[name] = launch(t, buildpack, app, "compile", vcapServices(t, map[string]credentials{"console_db": c}), hosts(host, "db.example.com"))
+	}
+	// ask connects with what the app says, quoted for the shell.
+	ask := func(mode string, says ...string) string {
+		said, err := launched[mode].run(t, javaClients+" '"+strings.Join(says, "' '")+"'")
+		require.NoError(t, err, said)
+		_, said, _ = strings.Cut(said, "\t")
+		return said
+	}
+	const encrypted, inPlainText = "ssl=t version=TLSv1.3", "ssl=f version="
+
+	assert.Equal(t, encrypted, ask("verify-full", "provider", csbQuery))
+	assert.Regexp(t, untrusted, ask("verify-full", csbQuery), "the control: without the java-buildpack's trust, its URL connects to nothing")
+
+	server.Reload(t, renamed)
+	assert.Regexp(t, misnamed, ask("verify-full", "provider", csbQuery))
+	assert.Equal(t, encrypted, ask("require", "?sslmode=require"))
+	// The one way to loosen that nobody can see: ssl in code, under require. docs/drivers.md says so.
+	assert.Equal(t, encrypted, ask("require", "?ssl=true"))
+	// Where the binding says it, pgjdbc is left its own meaning.
+	assert.NotContains(t, launched["flag"].variable("JAVA_TOOL_OPTIONS"), "-Xbootclasspath")
+	assert.Regexp(t, "root certificate file|"+misnamed+"|"+untrusted, ask("flag", "?ssl=true"))
+
+	server.Reload(t, forged)
+	assert.Regexp(t, untrusted, ask("verify-full", "provider", csbQuery))
+	assert.Equal(t, encrypted, ask("verify-full", "?sslmode=require"), "the app's URL counts more")
+	assert.Equal(t, encrypted, ask("verify-full", "sslmode=require"), "so do its Properties")
+
+	server.Reload(t, plain)
+	assert.Equal(t, inPlainText, ask("verify-full", "?sslmode=prefer"))
+	assert.Regexp(t, withoutTLS, ask("require", "loginTimeout=30"), "require alone refuses a server without TLS")
+	assert.Contains(t, launched["require"].variable("JAVA_TOOL_OPTIONS"), "-Xbootclasspath/a:/")
+
+	// A client certificate, whose key Java wants in a form of its own.
+	withClient := good
+	withClient.ClientCA, withClient.HBA = client.PEM, []string{"hostssl all all 127.0.0.1/32 cert"}
+	server.Reload(t, withClient)
+	pair := client.Issue(t, []string{"myuser"})
+	assert.Regexp(t, "certificate", ask("require", "loginTimeout=30"), "the control: without one, the server refuses")
+	c := credentialsOf(server, host, "verify-full")
+	c["sslcert"], c["sslkey"] = string(pair.CertPEM), string(pair.KeyPEM)
+	launched["client"] = launch(t, buildpack, app, "compile", vcapServices(t, map[string]credentials{"console_db": c}), hosts(host))
+	assert.Equal(t, encrypted, ask("client", "loginTimeout=30"))
+}
+
+// showDefaults prints what a JVM makes of its options and of pgjdbc's defaults.
+const showDefaults = `
+import java.nio.file.*;
+public class Show {
+    public static void main(String[] args) throws Exception {
+        var defaults = new java.util.Properties();
+        var all = Show.class.getClassLoader().getResources("org/postgresql/driverconfig.properties");
+        while (all.hasMoreElements()) {
+            try (var in = all.nextElement().openStream()) {
+                defaults.load(in);
+            }
+        }
+        System.out.println(System.getProperty("owner") + " " + defaults.getProperty("sslmode"));
+        System.out.println(Files.isRegularFile(Path.of(defaults.getProperty("sslrootcert"))));
+        System.out.println(System.getenv("JAVA_TOOL_OPTIONS").split("bootclasspath", -1).length - 1);
+    }
+}
+`
+
+// A folder may have any name but one with a colon. The owner's options stay, and sourcing the script twice adds ours once.
+func TestJavaReadsWhatItIsGiven(t *testing.T) {
+	t.Parallel()
+	pack := buildpack(t, pgtest.NewCA(t, "Amazon RDS us-west-2 Root CA RSA2048 G1"))
+	classes := t.TempDir()
+	write(t, classes, "Show.java", showDefaults)
+	mustRun(t, "javac", "-d", classes, filepath.Join(classes, "Show.java"))
+	services := vcapServices(t, map[string]credentials{"db": {"uri": "postgres://u:p@db.abc.us-west-2.rds.amazonaws.com/d?sslmode=verify-full"}})
+	for _, name := range []string{"plain", `it's a "folder" \of é`} {
+		home := filepath.Join(t.TempDir(), name, "vcap")
+		for _, dir := range []string{"app/BOOT-INF", "deps/0", "cache"} {
+			require.NoError(t, os.MkdirAll(filepath.Join(home, dir), 0o755))
+		}
+		run := func(program string, args ...string) string {
+			cmd := exec.Command(program, args...)
+			cmd.Dir = filepath.Join(home, "app")
+			cmd.Env = append(machineEnv(), "LC_ALL=C.UTF-8", "VCAP_SERVICES="+services, "JAVA_TOOL_OPTIONS=-Downer=kept", "DEPS_DIR="+filepath.Join(home, "deps"))
+			out, err := cmd.Output()
+			require.NoError(t, err, string(out))
+			return string(out)
+		}
+		run(filepath.Join(pack, "bin", "supply"), filepath.Join(home, "app"), filepath.Join(home, "cache"), filepath.Join(home, "deps"), "0")
+		said := run("bash", "-c", `source .profile.d/*.sh; source .profile.d/*.sh; java -cp "$1" Show`, "bash", classes)
+		assert.Equal(t, "kept verify-full\ntrue\n1\n", said, name)
+	}
+}
