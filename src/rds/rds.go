@@ -41,10 +41,21 @@ func Parse(host string) (Endpoint, bool) {
 	switch {
 	case e.Region == "global":
 		e.Region = ""
-	case strings.HasPrefix(e.Region, "us-gov-"):
+	case partition == "aws" && Partition(e.Region) == "aws-us-gov":
 		e.Partition = "aws-us-gov"
 	}
 	return e, true
+}
+
+// Partition returns the partition that a region belongs to, by its name: AWS's own begin with us-gov- and cn-.
+func Partition(region string) string {
+	switch {
+	case strings.HasPrefix(region, "us-gov-"):
+		return "aws-us-gov"
+	case strings.HasPrefix(region, "cn-"):
+		return "aws-cn"
+	}
+	return "aws"
 }
 
 // rootName is how AWS names the certificates in its bundles: "Amazon RDS us-west-2 Root CA RSA2048 G1",

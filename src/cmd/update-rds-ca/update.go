@@ -63,15 +63,13 @@ func without(certs, others []*x509.Certificate) []*x509.Certificate {
 	return slices.DeleteFunc(slices.Clone(certs), func(c *x509.Certificate) bool { return slices.ContainsFunc(others, c.Equal) })
 }
 
-// partitionOf returns the partition of the region that a certificate's name carries, as an endpoint there has it, and "" for a name
-// without a region.
+// partitionOf returns the partition of the region that a certificate's name carries, and "" for a name without a region.
 func partitionOf(c *x509.Certificate) string {
 	region := regionOf(c)
 	if region == "" {
 		return ""
 	}
-	endpoint, _ := rds.Parse("db.account." + region + ".rds.amazonaws.com")
-	return endpoint.Partition
+	return rds.Partition(region)
 }
 
 func regionOf(c *x509.Certificate) string { return rds.CertificateRegion(c.Subject.CommonName) }
