@@ -45,6 +45,7 @@ type row struct{ what, value, beside, ratio, aim, runs string }
 func (b *bench) run() {
 	b.staging()
 	b.launch()
+	b.java()
 	b.gate()
 	b.sameWork()
 	b.scale()

@@ -59,9 +59,15 @@ func System(env map[string]string) ([]byte, error) {
 
 // onlyCertificates returns the certificates of a text. Where there is nothing else, that is the text.
 func onlyCertificates(data []byte) []byte {
-	blocks := bytes.Count(data, []byte("-----BEGIN "))
-	if blocks == bytes.Count(data, []byte("-----BEGIN CERTIFICATE-----")) {
-		return append(bytes.TrimSpace(data), '\n')
+	begin, rest := []byte("-----BEGIN "), data
+	for {
+		i := bytes.Index(rest, begin)
+		if i < 0 {
+			return append(bytes.TrimSpace(data), '\n')
+		}
+		if rest = rest[i+len(begin):]; !bytes.HasPrefix(rest, []byte("CERTIFICATE-----")) {
+			break
+		}
 	}
 	var certs []byte
 	for block, rest := pem.Decode(data); block != nil; block, rest = pem.Decode(rest) {

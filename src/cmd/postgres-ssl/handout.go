@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/atomicfile"
@@ -43,6 +44,11 @@ func handOut(plan *launch.Plan, env map[string]string, store truststore.Store) (
 // write puts the files of a handout in place, before anybody is told of them. It stops at the first
 // that fails, and the app does not start. What it wrote before stays: a sidecar may use it already.
 func write(h *client.Handout, errOut io.Writer) error {
+	if slices.ContainsFunc(h.Files, func(f client.File) bool { return !f.Optional }) {
+		if err := privateFolder(h.Dir); err != nil {
+			return err
+		}
+	}
 	for _, f := range h.Files {
 		err := writeFile(h.Dir, f)
 		if err != nil && f.Optional {
@@ -58,11 +64,10 @@ func writeFile(dir string, f client.File) error {
 	if f.Mode.Type() == fs.ModeSymlink {
 		return link(string(f.Content), f.Path)
 	}
-	if err := privateFolder(dir); err != nil {
-		return err
-	}
-	if err := os.MkdirAll(filepath.Dir(f.Path), 0o700); err != nil {
-		return err
+	if parent := filepath.Dir(f.Path); parent != dir {
+		if err := os.MkdirAll(parent, 0o700); err != nil {
+			return err
+		}
 	}
 	if old, err := os.ReadFile(f.Path); err == nil && bytes.Equal(old, f.Content) {
 		return nil
