@@ -65,6 +65,7 @@ func Supply(args []string, env map[string]string, helper string, log io.Writer) 
 	if err := report(stager.Logger(), plan, sets, time.Now()); err != nil {
 		return err
 	}
+	reportDrivers(stager.Logger(), stager.BuildDir(), env, plan)
 	if err := install(stager, sets, helper); err != nil {
 		return err
 	}
