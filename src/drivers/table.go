@@ -56,7 +56,7 @@ const (
 	Verifies           // certificate and name, in every mode from require up
 	PlainText          // it cannot be told, and connects in plain text
 	Unverified         // it cannot be told, encrypts if the server does, and believes whoever answers
-	Unencodable        // it does not connect: it misreads what it is told
+	Misreads           // it does not connect: it misreads what it is told
 )
 
 // String is the answer, for a table.
@@ -95,7 +95,7 @@ const (
 var Table = []Driver{
 	{Name: "node-postgres", Ecosystem: npm, Packages: []string{"pg"}, Answer: Verifies, Variable: "PGSSLMODE", URI: Verified,
 		Version: "8", Day: "2026-11-23", Outcomes: "TxxxxT", Client: "node-postgres 8"},
-	{Name: "pg-native", Ecosystem: npm, Packages: []string{"pg-native"}, Answer: Unencodable, Variable: "PGSSLMODE", URI: Believed,
+	{Name: "pg-native", Ecosystem: npm, Packages: []string{"pg-native"}, Answer: Misreads, Variable: "PGSSLMODE", URI: Verified,
 		Does:    "node-postgres makes sslmode=true of PGSSLMODE, which libpq refuses",
 		Mend:    "Put ?sslmode=MODE into its URI",
 		Version: "3", Day: "2026-11-23", Outcomes: "xxxxxx"},
@@ -136,13 +136,13 @@ var Table = []Driver{
 		Version: "1.2", Day: "2026-11-23", Outcomes: "TTTxTT"},
 
 	{Name: "tokio-postgres", Ecosystem: crates, Packages: []string{"tokio-postgres", "postgres"}, Through: []string{"deadpool-postgres", "bb8-postgres"}, Answer: PlainText, URI: OnlyRequire,
-		Does: "connects in plain text with NoTls", Mend: "Give it a TLS connector, and sslmode=require", MendMode: "require",
+		Does: "connects in plain text with NoTls", Mend: "Give it a TLS connector that verifies in place of NoTls, and put ?sslmode=require into its URI", MendMode: "require",
 		Version: "0.7", Day: "2026-11-23", Outcomes: "PPPPPP"},
 
 	{Name: "postgrex", Ecosystem: hex, Packages: []string{"postgrex"}, Answer: PlainText,
-		Does: "connects in plain text", Mend: "Set ssl: true in its options", Version: "0.22", Day: "2026-11-23", Outcomes: "PPPPPP"},
+		Does: "connects in plain text", Mend: "Set ssl: true in its options; 0.22 then verifies", Version: "0.22", Day: "2026-11-23", Outcomes: "PPPPPP"},
 	{Name: "pgo", Ecosystem: hex, Packages: []string{"pgo"}, Answer: PlainText,
-		Does: "connects in plain text", Mend: "Set ssl => true in its options", Version: "0.20", Day: "2026-11-23", Outcomes: "PPPPPP"},
+		Does: "connects in plain text", Mend: "Set ssl => true in its options; 0.20 then verifies", Version: "0.20", Day: "2026-11-23", Outcomes: "PPPPPP"},
 	{Name: "pog", Ecosystem: hex, Packages: []string{"pog"}, Answer: PlainText,
 		Does: "connects in plain text", Mend: "Set pog.ssl(pog.SslVerified)", Version: "4.1", Day: "2026-11-23", Outcomes: "PPPPPP"},
 	{Name: "epgsql", Ecosystem: hex, Packages: []string{"epgsql"}, Answer: PlainText,
@@ -155,7 +155,7 @@ var Table = []Driver{
 	{Name: "pgjdbc", Ecosystem: maven, Packages: []string{"postgresql", "org.postgresql.postgresql"}, Answer: ObeysItsURL, Variable: "JAVA_TOOL_OPTIONS",
 		Version: "42.2 to 42.7", Day: "2026-11-23", Outcomes: "TxxxTT", Client: "pgjdbc"},
 	{Name: "R2DBC", Ecosystem: maven, Packages: []string{"r2dbc-postgresql"}, Answer: PlainText,
-		Does: "connects in plain text", Mend: "Ask for MODE in its options"},
+		Does: "connects in plain text", Mend: "Ask for sslMode=MODE in its options"},
 	{Name: "Vert.x", Ecosystem: maven, Packages: []string{"vertx-pg-client"}, Answer: PlainText,
 		Does: "connects in plain text, unless it is configured by fromEnv()", Mend: "Ask for MODE in its options"},
 
@@ -164,8 +164,6 @@ var Table = []Driver{
 	{Name: "pgbouncer", Ecosystem: debian, Packages: []string{"pgbouncer"}, Answer: PlainText,
 		Does: "connects to the database in plain text, whoever connects to it",
 		Mend: "Write server_tls_sslmode = MODE and server_tls_ca_file into its configuration", Version: "1.18", Day: "2026-11-23", Outcomes: "PPPPPP"},
-	{Name: "pgloader", Ecosystem: debian, Packages: []string{"pgloader"}, Answer: Unencodable, Variable: "PGSSLMODE",
-		Does: "cannot read PGSSLMODE=verify-full or verify-ca", Mend: "", Version: "3.6", Day: "2026-11-23", Outcomes: "xxxxxx"},
 	{Name: "libpq", Ecosystem: debian, Packages: []string{"postgresql-client", "libpq5", "php-pgsql", "libdbd-pg-perl"}, Answer: Obeys, Variable: "PGSSLMODE", URI: Believed,
 		Version: "15", Day: "2026-11-23", Outcomes: "TxxxTT", Client: "psql"},
 }

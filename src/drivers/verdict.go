@@ -50,7 +50,7 @@ func judge(f Found, app App) Verdict {
 	}
 
 	// Node's own switch turns verification off for whatever uses its TLS.
-	if app.Env["NODE_TLS_REJECT_UNAUTHORIZED"] == "0" && d.Ecosystem == npm && d.Answer != Unencodable && mode.Verifies() {
+	if app.Env["NODE_TLS_REJECT_UNAUTHORIZED"] == "0" && d.Ecosystem == npm && d.Answer != Misreads && mode.Verifies() {
 		return warn("verifies nothing", "verifies nothing: NODE_TLS_REJECT_UNAUTHORIZED=0 is set. Unset it")
 	}
 
@@ -58,12 +58,12 @@ func judge(f Found, app App) Verdict {
 	if app.URI != sslmode.None {
 		switch {
 		case d.URI == Believed && app.URI < mode, d.URI == Verified && app.URI < sslmode.Prefer && app.URI < mode:
-			return warn("obeys, unless it uses the bound URI", "does as the bound URI says where it uses that: sslmode=%s is weaker than %s", app.URI, mode)
-		case d.Answer.CanBeTold():
-		case d.URI == Believed, d.URI == OnlyRequire && app.URI == sslmode.Require:
+			return warn("obeys, unless it uses the bound URI", "does as the bound URI says where it uses that, and sslmode=%s is weaker than %s", app.URI, mode)
+		case d.Answer.CanBeTold(), app.URI < mode && d.URI != OnlyRequire && d.URI != Verified:
+		case d.URI == Believed, d.URI == Verified, d.URI == OnlyRequire && app.URI == sslmode.Require:
 			return Verdict{Says: "obeys, if it uses the bound URI"}
 		case d.URI == OnlyRequire && app.URI.Verifies():
-			return warn("does not connect with the bound URI", "knows no sslmode=%s, which the bound URI says. %s", app.URI, mend(d, mode))
+			return warn("cannot be told", "reads no variable: it %s, and does not take the bound URI's sslmode=%s. %s", d.Does, app.URI, mend(d, mode))
 		}
 	}
 
@@ -85,7 +85,7 @@ func judge(f Found, app App) Verdict {
 			return obeys(f, app, "obeys, and checks the name too")
 		}
 		return obeys(f, app, "obeys")
-	case Unencodable:
+	case Misreads:
 		if mode == sslmode.None {
 			return Verdict{Says: "obeys"}
 		}
@@ -121,12 +121,13 @@ func (d *Driver) does(mode sslmode.Mode) bool {
 	return false
 }
 
-// mend says what helps, in the mode's word. A word that is weaker than the mode contradicts the binding where it
-// gets into it, which stops the app: so what settles that is said too.
+// mend says what helps, in the mode's word. A word that is weaker than the mode contradicts the binding, or takes
+// its place, where it gets into the binding's URI: so what keeps the mode in force is said too.
 func mend(d *Driver, mode sslmode.Mode) string {
 	text := strings.ReplaceAll(d.Mend, "MODE", mode.String())
 	if word, err := sslmode.Parse(d.MendMode); err == nil && word < mode {
-		text += fmt.Sprintf(" (it then verifies), and set POSTGRES_SSL_MODE=%s, for the word alone would ask for less", mode)
+		text += fmt.Sprintf(": it then verifies. Where that is the binding's URI, keep sslmode=%[1]s beside it, "+
+			"and set POSTGRES_SSL_MODE=%[1]s, which settles the contradiction", mode)
 	}
 	return text
 }

@@ -3,10 +3,10 @@ package staging
 import (
 	"fmt"
 	"os"
-	"strings"
 
 	"github.com/cloudfoundry/libbuildpack"
 
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/binding"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/drivers"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/launch"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
@@ -42,8 +42,14 @@ func Drivers(dir string) ([]drivers.Found, []drivers.Skipped) {
 // App is what a plan says of the app that a driver is judged in.
 func App(env map[string]string, plan *launch.Plan) drivers.App {
 	app := drivers.App{Bound: len(plan.Databases) > 0, Mode: plan.Mode, Env: env}
-	if d := plan.Decider; d != nil && strings.HasPrefix(d.ModeSource, "query of ") {
-		app.URI, _ = sslmode.Parse(d.SSLMode) // the plan refuses what is no mode
+	if plan.Decider == nil {
+		return app
+	}
+	for _, asked := range plan.Decider.Asked {
+		// The app takes whichever string it likes: the weakest counts.
+		if asked.By != binding.ByKey && (app.URI == sslmode.None || asked.Mode < app.URI) {
+			app.URI = asked.Mode
+		}
 	}
 	return app
 }

@@ -38,11 +38,11 @@ func runDrivers(args []string, env map[string]string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	bindings, err := binding.Read(env)
+	bound, err := binding.Read(env)
 	if err != nil {
 		return err
 	}
-	plan, err := launch.Decide(env, bindings, store)
+	plan, err := launch.Foresee(env, bound, store)
 	if err != nil {
 		return err
 	}
