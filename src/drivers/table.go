@@ -25,7 +25,7 @@ type Driver struct {
 	Day      string // on which it was
 	Outcomes string // see Outcomes below; "" where only its source was read
 	Client   string // its name in src/integration, which measures it anew
-	Tried    string // where and when Mend was
+	Tried    string // the version that Mend was tried with, when, and what came of it; "" where it was not, here
 }
 
 // Ecosystem is where a package's name means something.
@@ -62,7 +62,7 @@ const (
 // String is the answer, for a table.
 func (a Answer) String() string {
 	return [...]string{"obeys", "obeys, unless its URL says otherwise", "obeys, and checks the name in `verify-ca` too",
-		"verifies in every mode", "cannot be told: plain text", "cannot be told: unverified", "does not connect"}[a]
+		"verifies in every mode", "cannot be told", "cannot be told", "does not connect"}[a]
 }
 
 // CanBeTold says whether anything in the environment makes the driver do as it is asked.
@@ -96,14 +96,14 @@ var Table = []Driver{
 	{Name: "node-postgres", Ecosystem: npm, Packages: []string{"pg"}, Answer: Verifies, Variable: "PGSSLMODE", URI: Verified,
 		Version: "8", Day: "2026-11-23", Outcomes: "TxxxxT", Client: "node-postgres 8"},
 	{Name: "pg-native", Ecosystem: npm, Packages: []string{"pg-native"}, Answer: Misreads, Variable: "PGSSLMODE", URI: Verified,
-		Does:    "node-postgres makes sslmode=true of PGSSLMODE, which libpq refuses",
+		Does:    "gets sslmode=true from node-postgres, whatever PGSSLMODE says, and libpq refuses that",
 		Mend:    "Put ?sslmode=MODE into its URI",
-		Version: "3", Day: "2026-11-23", Outcomes: "xxxxxx"},
+		Version: "3", Day: "2026-11-23", Outcomes: "xxxxxx", Tried: "3.9, 2026-11-23: T x x x"},
 	{Name: "postgres.js", Ecosystem: npm, Packages: []string{"postgres"}, Answer: ChecksName, Variable: "PGSSL", URI: Believed,
 		Version: "3.4", Day: "2026-11-23", Outcomes: "TxxxxT", Client: "postgres.js"},
 	{Name: "slonik", Ecosystem: npm, Packages: []string{"slonik"}, Answer: PlainText, URI: OnlyRequire,
 		Does: "connects in plain text", Mend: "Put ?sslmode=require into its URI", MendMode: "require",
-		Version: "47", Day: "2026-11-23", Outcomes: "PPPPPP"},
+		Version: "47", Day: "2026-11-23", Outcomes: "PPPPPP", Tried: "47.3, 2026-11-23: T x x x"},
 	{Name: "deno-postgres", Ecosystem: deno, Packages: []string{"@db/postgres", "@bartlomieju/postgres", "deno.land/x/postgres"}, Answer: PlainText,
 		Does: "falls back to plain text", Mend: "Ask for TLS in its own options"},
 
@@ -112,7 +112,7 @@ var Table = []Driver{
 	{Name: "aiopg", Ecosystem: pypi, Packages: []string{"aiopg"}, Answer: Obeys, Variable: "PGSSLMODE", URI: Believed,
 		Version: "1.4", Day: "2026-11-23", Outcomes: "TxxxTT"},
 	{Name: "PyGreSQL", Ecosystem: pypi, Packages: []string{"pygresql"}, Answer: Obeys, Variable: "PGSSLMODE", URI: Believed,
-		Version: "5.2", Day: "2026-11-23", Outcomes: "TxxxTT"},
+		Version: "5.1", Day: "2026-11-23", Outcomes: "TxxxTT"},
 	{Name: "asyncpg", Ecosystem: pypi, Packages: []string{"asyncpg"}, Answer: Obeys, Variable: "PGSSLMODE", URI: Believed,
 		Version: "0.27", Day: "2026-11-23", Outcomes: "TxxxTT"},
 	{Name: "pg8000", Ecosystem: pypi, Packages: []string{"pg8000"}, Answer: Unverified,
@@ -130,21 +130,21 @@ var Table = []Driver{
 		Version: "5.12, 4.18", Day: "2026-11-23", Outcomes: "TxxxTT", Client: "pgx 5"},
 	{Name: "go-pg", Ecosystem: golang, Packages: []string{"github.com/go-pg/pg/v10", "github.com/go-pg/pg/v9", "github.com/go-pg/pg"}, Answer: PlainText,
 		Does: "connects in plain text, or unverified if it is given a URI",
-		Mend: "Set TLSConfig: &tls.Config{ServerName: host} in its Options", Version: "10", Day: "2026-11-23", Outcomes: "PPPPPP"},
+		Mend: "Set TLSConfig: &tls.Config{ServerName: host} in its Options", Version: "10", Day: "2026-11-23", Outcomes: "PPPPPP", Tried: "10.15, 2026-11-23: T x x x"},
 	{Name: "pgdriver", Ecosystem: golang, Packages: []string{"github.com/uptrace/bun/driver/pgdriver"}, Answer: Unverified, URI: Believed,
 		Does: "verifies nothing", Mend: "Put ?sslmode=MODE into its DSN",
-		Version: "1.2", Day: "2026-11-23", Outcomes: "TTTxTT"},
+		Version: "1.2", Day: "2026-11-23", Outcomes: "TTTxTT", Tried: "1.2, 2026-11-23: T x x x"},
 
 	{Name: "tokio-postgres", Ecosystem: crates, Packages: []string{"tokio-postgres", "postgres"}, Through: []string{"deadpool-postgres", "bb8-postgres"}, Answer: PlainText, URI: OnlyRequire,
 		Does: "connects in plain text with NoTls", Mend: "Give it a TLS connector that verifies in place of NoTls, and put ?sslmode=require into its URI", MendMode: "require",
 		Version: "0.7", Day: "2026-11-23", Outcomes: "PPPPPP"},
 
 	{Name: "postgrex", Ecosystem: hex, Packages: []string{"postgrex"}, Answer: PlainText,
-		Does: "connects in plain text", Mend: "Set ssl: true in its options; 0.22 then verifies", Version: "0.22", Day: "2026-11-23", Outcomes: "PPPPPP"},
+		Does: "connects in plain text", Mend: "Set ssl: true in its options; 0.22 then verifies", Version: "0.22", Day: "2026-11-23", Outcomes: "PPPPPP", Tried: "0.22, 2026-11-23: T x x x"},
 	{Name: "pgo", Ecosystem: hex, Packages: []string{"pgo"}, Answer: PlainText,
-		Does: "connects in plain text", Mend: "Set ssl => true in its options; 0.20 then verifies", Version: "0.20", Day: "2026-11-23", Outcomes: "PPPPPP"},
+		Does: "connects in plain text", Mend: "Set ssl => true in its options; 0.20 then verifies", Version: "0.20", Day: "2026-11-23", Outcomes: "PPPPPP", Tried: "0.20, 2026-11-23: T x x x"},
 	{Name: "pog", Ecosystem: hex, Packages: []string{"pog"}, Answer: PlainText,
-		Does: "connects in plain text", Mend: "Set pog.ssl(pog.SslVerified)", Version: "4.1", Day: "2026-11-23", Outcomes: "PPPPPP"},
+		Does: "connects in plain text", Mend: "Set pog.ssl(pog.SslVerified)", Version: "4.1", Day: "2026-11-23", Outcomes: "PPPPPP", Tried: "4.1, 2026-11-23: T x x x"},
 	{Name: "epgsql", Ecosystem: hex, Packages: []string{"epgsql"}, Answer: PlainText,
 		Does: "connects in plain text", Mend: "Set ssl => required and ssl_opts that verify; ssl => true alone verifies nothing",
 		Version: "4.8", Day: "2026-11-23", Outcomes: "PPPPPP"},
@@ -160,10 +160,10 @@ var Table = []Driver{
 		Does: "connects in plain text, unless it is configured by fromEnv()", Mend: "Ask for MODE in its options"},
 
 	{Name: "psqlodbc", Ecosystem: debian, Packages: []string{"odbc-postgresql"}, Answer: PlainText,
-		Does: "connects in plain text", Mend: "Write SSLmode=MODE into its DSN", Version: "13", Day: "2026-11-23", Outcomes: "PPPPPP"},
+		Does: "connects in plain text", Mend: "Write SSLmode=MODE into its DSN", Version: "13", Day: "2026-11-23", Outcomes: "PPPPPP", Tried: "13, 2026-11-23: T x x x"},
 	{Name: "pgbouncer", Ecosystem: debian, Packages: []string{"pgbouncer"}, Answer: PlainText,
 		Does: "connects to the database in plain text, whoever connects to it",
-		Mend: "Write server_tls_sslmode = MODE and server_tls_ca_file into its configuration", Version: "1.18", Day: "2026-11-23", Outcomes: "PPPPPP"},
+		Mend: "Write server_tls_sslmode = MODE and server_tls_ca_file into its configuration", Version: "1.18", Day: "2026-11-23", Outcomes: "PPPPPP", Tried: "1.18, 2026-11-23: T x x x"},
 	{Name: "libpq", Ecosystem: debian, Packages: []string{"postgresql-client", "libpq5", "php-pgsql", "libdbd-pg-perl"}, Answer: Obeys, Variable: "PGSSLMODE", URI: Believed,
 		Version: "15", Day: "2026-11-23", Outcomes: "TxxxTT", Client: "psql"},
 }

@@ -89,7 +89,7 @@ func judge(f Found, app App) Verdict {
 		if mode == sslmode.None {
 			return Verdict{Says: "obeys"}
 		}
-		return warn("does not connect", "does not connect: %s. %s", d.Does, mend(d, mode))
+		return warn("does not connect", "does not connect: it %s. %s", d.Does, mend(d, mode))
 	}
 
 	says := "cannot be told"
