@@ -79,6 +79,7 @@ func Supply(args []string, env map[string]string, helper string, log io.Writer) 
 	if handout.Gives("JAVA_TOOL_OPTIONS") {
 		reportJava(stager.Logger(), buildDir.FS(), plan.Mode, env)
 	}
+	reportDrivers(stager.Logger(), stager.BuildDir(), env, plan)
 	if err := install(stager, sets, helper, javaSays); err != nil {
 		return err
 	}

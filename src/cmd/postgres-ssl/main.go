@@ -23,6 +23,8 @@ const usage = `Usage:
     postgres-ssl verify [--services FILE] [--json] [--timeout 10s]
                                                  connect to the bound databases as the app
                                                  does, and say what is wrong, if anything
+    postgres-ssl drivers [DIR] [--json]          name the Postgres drivers in an app's folder, and
+                                                 what each does with the bindings' sslmode
     postgres-ssl help                            this text
     postgres-ssl version                         the version
 
@@ -69,6 +71,8 @@ func run(args []string, in io.Reader, out, errOut io.Writer) int {
 		err = runEnv(args, cfenv.CurrentEnv(), in, out, errOut)
 	case "verify":
 		return runVerify(args, cfenv.CurrentEnv(), in, out, errOut)
+	case "drivers":
+		err = runDrivers(args, cfenv.CurrentEnv(), out)
 	case "help", "-h", "--help":
 		fmt.Fprint(out, usage)
 	case "version", "--version":

@@ -1,0 +1,107 @@
+package main
+
+import (
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/binding"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/drivers"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/launch"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/staging"
+)
+
+// runDrivers names the Postgres drivers in an app's folder, as staging does, or as JSON for whoever looks at many apps.
+func runDrivers(args []string, env map[string]string, out io.Writer) error {
+	flags := flag.NewFlagSet("drivers", flag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	asJSON := flags.Bool("json", false, "")
+	dir := "."
+	if flags.Parse(args) != nil {
+		return staging.ErrUsage
+	}
+	if flags.NArg() > 0 {
+		dir = flags.Arg(0)
+		// DIR may stand before the flags too.
+		if flags.Parse(flags.Args()[1:]) != nil || flags.NArg() > 0 {
+			return staging.ErrUsage
+		}
+	}
+	if info, err := os.Stat(dir); err != nil {
+		return err
+	} else if !info.IsDir() {
+		return fmt.Errorf("%s is no folder; give the app's", dir)
+	}
+	store, err := openStore()
+	if err != nil {
+		return err
+	}
+	bound, err := binding.Read(env)
+	if err != nil {
+		return err
+	}
+	plan, err := launch.Foresee(env, bound, store)
+	if err != nil {
+		return err
+	}
+	found, skipped := staging.Drivers(dir)
+	app := staging.App(env, plan)
+	if *asJSON {
+		encoder := json.NewEncoder(out)
+		encoder.SetEscapeHTML(false)
+		encoder.SetIndent("", "  ")
+		return encoder.Encode(driversJSON(found, skipped, app))
+	}
+	lines, warnings := staging.DriverLines(found, skipped, app)
+	for _, w := range warnings {
+		lines = append(lines, "warning: "+w)
+	}
+	for _, line := range lines {
+		if _, err := fmt.Fprintln(out, line); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// foundJSON is what programs are told of a driver.
+type foundJSON struct {
+	Driver    string            `json:"driver"`
+	Ecosystem drivers.Ecosystem `json:"ecosystem"`
+	Package   string            `json:"package"`
+	Version   string            `json:"version"`
+	File      string            `json:"file"`
+	Use       string            `json:"use"` // "direct", "transitive" or "unknown"
+	Told      bool              `json:"can_be_told"`
+	Verdict   string            `json:"verdict"`
+	Warning   string            `json:"warning,omitempty"`
+}
+
+type skippedJSON struct {
+	File string `json:"file"`
+	Why  string `json:"why"`
+}
+
+type reportJSON struct {
+	SSLMode string        `json:"sslmode"` // that the bindings ask for
+	Drivers []foundJSON   `json:"drivers"`
+	Skipped []skippedJSON `json:"skipped"`
+}
+
+func driversJSON(found []drivers.Found, skipped []drivers.Skipped, app drivers.App) reportJSON {
+	report := reportJSON{SSLMode: app.Mode.String(), Drivers: []foundJSON{}, Skipped: []skippedJSON{}}
+	for _, f := range found {
+		verdict := drivers.Judge(f, app)
+		report.Drivers = append(report.Drivers, foundJSON{
+			Driver: f.Driver.Name, Ecosystem: f.Driver.Ecosystem, Package: f.Package,
+			Version: staging.Printable(f.Version), File: staging.Printable(f.File), Use: f.Use.String(),
+			Told: f.Driver.Answer.CanBeTold(), Verdict: verdict.Says, Warning: staging.Printable(verdict.Warning),
+		})
+	}
+	for _, s := range skipped {
+		report.Skipped = append(report.Skipped, skippedJSON{staging.Printable(s.File), s.Why})
+	}
+	return report
+}

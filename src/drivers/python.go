@@ -1,0 +1,254 @@
+package drivers
+
+import (
+	"bytes"
+	"encoding/json"
+	"path"
+	"strings"
+
+	"github.com/pelletier/go-toml/v2"
+)
+
+// lookPython reads every file in which a Python app may list its packages; which of them a buildpack takes
+// is the buildpack's affair.
+func lookPython(s *scan) {
+	seen := map[string]bool{}
+	for _, name := range s.matching("requirements*.txt") {
+		s.requirements(name, seen)
+	}
+	var pipfile struct{ Packages map[string]any }
+	own := map[string]bool(nil)
+	if text := s.read("Pipfile"); text != nil && s.toml("Pipfile", text, &pipfile) {
+		own = map[string]bool{}
+		for name := range pipfile.Packages {
+			own[pypiName(name)] = true
+		}
+	}
+	s.file("Pipfile.lock", pypi, parsePipfileLock(own))
+	own = nil
+	if text := s.read("pyproject.toml"); text != nil {
+		if names, err := guard(parsePyproject, text); err != nil {
+			s.skip("pyproject.toml", errBroken.Error())
+		} else {
+			own = names
+		}
+	}
+	s.file("poetry.lock", pypi, parsePoetryLock(own))
+	s.file("uv.lock", pypi, parseUVLock)
+}
+
+// toml reads a file that only adds to what another one says.
+func (s *scan) toml(name string, text []byte, into any) bool {
+	if _, err := guard(func(text []byte) (any, error) { return nil, unmarshalTOML(text, into) }, text); err != nil {
+		s.skip(name, errBroken.Error())
+		return false
+	}
+	return true
+}
+
+// unmarshalTOML refuses what no tool writes: the parser takes long for lines of megabytes.
+func unmarshalTOML(text []byte, into any) error {
+	const longestLine = 1 << 16
+	rest := text
+	for len(rest) > longestLine {
+		i := bytes.LastIndexByte(rest[:longestLine], '\n')
+		if i < 0 {
+			return errBroken
+		}
+		rest = rest[i+1:]
+	}
+	return toml.Unmarshal(text, into)
+}
+
+// requirements reads a requirements file and those that it includes.
+func (s *scan) requirements(name string, seen map[string]bool) {
+	const most = 50 // no app has that many
+	if seen[name] || len(seen) > most {
+		return
+	}
+	seen[name] = true
+	var includes []string
+	s.file(name, pypi, func(text []byte) (deps []dependency, err error) {
+		deps, includes, err = parseRequirements(text)
+		return deps, err
+	})
+	for _, file := range includes {
+		s.requirements(path.Join(path.Dir(name), file), seen)
+	}
+}
+
+var (
+	requirement = lazily(`^([A-Za-z0-9][A-Za-z0-9._-]*)\s*(?:\[[^\]]*\])?\s*\(?([^;#)@]*)`)
+	include     = lazily(`^(?:-r|--requirement)[ =]?\s*([^\s#]+)`)
+	separators  = lazily(`[-_.]+`)
+)
+
+// pypiName folds the spellings of a package's name.
+//
+// Source: https://peps.python.org/pep-0503/#normalized-names
+func pypiName(name string) string { return separators().ReplaceAllString(strings.ToLower(name), "-") }
+
+// parseRequirements reads pip's requirements file, and what "pip freeze" and "pip-compile" write. Only the
+// last says, in a comment, on whose account a package is there.
+//
+// Source: https://pip.pypa.io/en/stable/reference/requirements-file-format
+func parseRequirements(text []byte) (deps []dependency, includes []string, err error) {
+	text = []byte(strings.ReplaceAll(strings.ReplaceAll(string(text), "\r", ""), "\\\n", " "))
+	via := false
+	for line := range strings.Lines(string(text)) {
+		field := strings.TrimSpace(line)
+		if m := include().FindStringSubmatch(field); m != nil {
+			includes = append(includes, m[1])
+			continue
+		}
+		if m := requirement().FindStringSubmatch(field); m != nil {
+			// Hashes and other options follow behind a blank.
+			version, _, _ := strings.Cut(m[2], " --")
+			version = strings.ReplaceAll(version, " ", "")
+			if exact, ok := strings.CutPrefix(version, "=="); ok && !strings.Contains(exact, ",") {
+				version = strings.TrimPrefix(exact, "=")
+			}
+			deps = append(deps, dependency{pypiName(m[1]), version, Unknown})
+			via = false
+		}
+		if _, comment, ok := strings.Cut(field, "#"); ok && len(deps) > 0 {
+			who := strings.TrimSpace(comment)
+			if rest, ok := strings.CutPrefix(who, "via"); ok {
+				via, who = true, strings.TrimSpace(rest)
+			}
+			last := &deps[len(deps)-1]
+			switch {
+			case !via || who == "" || last.use == Direct:
+			case strings.HasPrefix(who, "-r ") || strings.HasSuffix(who, ".in") || strings.Contains(who, "pyproject.toml"):
+				last.use = Direct
+			default:
+				last.use = Transitive
+			}
+		}
+	}
+	return deps, includes, nil
+}
+
+// parsePipfileLock reads Pipenv's lock file; what is there for development only is not installed.
+//
+// Source: https://github.com/pypa/pipfile#pipfilelock
+func parsePipfileLock(own map[string]bool) func([]byte) ([]dependency, error) {
+	return func(text []byte) (deps []dependency, err error) {
+		var lock struct {
+			Meta    map[string]any `json:"_meta"`
+			Default map[string]struct{ Version string }
+		}
+		if err := json.Unmarshal(text, &lock); err != nil {
+			return nil, err
+		}
+		if lock.Meta == nil {
+			return nil, errBroken
+		}
+		for name, p := range lock.Default {
+			name = pypiName(name)
+			deps = append(deps, dependency{name, strings.TrimPrefix(p.Version, "=="), named(own, name)})
+		}
+		return deps, nil
+	}
+}
+
+// parsePyproject returns what the app names, in the words of the standard and of Poetry.
+func parsePyproject(text []byte) (map[string]bool, error) {
+	var file struct {
+		Project struct {
+			Dependencies         []string
+			OptionalDependencies map[string][]string `toml:"optional-dependencies"`
+		}
+		Tool struct {
+			Poetry struct{ Dependencies map[string]any }
+		}
+	}
+	if err := unmarshalTOML(text, &file); err != nil {
+		return nil, err
+	}
+	own := map[string]bool{}
+	for name := range file.Tool.Poetry.Dependencies {
+		own[pypiName(name)] = true
+	}
+	lists := [][]string{file.Project.Dependencies}
+	for _, list := range file.Project.OptionalDependencies {
+		lists = append(lists, list)
+	}
+	for _, list := range lists {
+		for _, text := range list {
+			if m := requirement().FindStringSubmatch(text); m != nil {
+				own[pypiName(m[1])] = true
+			}
+		}
+	}
+	return own, nil
+}
+
+// parsePoetryLock reads Poetry's lock file; what is there for development only is not installed.
+func parsePoetryLock(own map[string]bool) func([]byte) ([]dependency, error) {
+	return func(text []byte) (deps []dependency, err error) {
+		var lock struct {
+			Metadata map[string]any
+			Package  []struct {
+				Name, Version, Category string
+				Groups                  []string
+			}
+		}
+		if err := unmarshalTOML(text, &lock); err != nil {
+			return nil, err
+		}
+		if lock.Metadata == nil {
+			return nil, errBroken
+		}
+		for _, p := range lock.Package {
+			name := pypiName(p.Name)
+			development := p.Category == "dev" || len(p.Groups) > 0 && !strings.Contains(" "+strings.Join(p.Groups, " ")+" ", " main ")
+			if !development {
+				deps = append(deps, dependency{name, p.Version, named(own, name)})
+			}
+		}
+		return deps, nil
+	}
+}
+
+// parseUVLock reads uv's lock file, in which the app and its workspaces are packages too: those that come
+// from no other place than the app.
+//
+// Source: https://docs.astral.sh/uv/concepts/projects/layout/#the-lockfile
+func parseUVLock(text []byte) (deps []dependency, err error) {
+	type names []struct{ Name string }
+	var lock struct {
+		Version int
+		Package []struct {
+			Name, Version        string
+			Source               map[string]any
+			Dependencies         names
+			OptionalDependencies map[string]names `toml:"optional-dependencies"`
+		}
+	}
+	if err := unmarshalTOML(text, &lock); err != nil {
+		return nil, err
+	}
+	if lock.Version == 0 {
+		return nil, errBroken
+	}
+	own := map[string]bool{}
+	for _, p := range lock.Package {
+		if p.Source["virtual"] == nil && p.Source["editable"] == nil {
+			continue
+		}
+		lists := []names{p.Dependencies}
+		for _, list := range p.OptionalDependencies {
+			lists = append(lists, list)
+		}
+		for _, list := range lists {
+			for _, d := range list {
+				own[d.Name] = true
+			}
+		}
+	}
+	for _, p := range lock.Package {
+		deps = append(deps, dependency{p.Name, p.Version, named(own, p.Name)})
+	}
+	return deps, nil
+}

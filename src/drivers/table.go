@@ -1,0 +1,181 @@
+package drivers
+
+import (
+	"slices"
+
+	"golang.org/x/mod/semver"
+)
+
+// Driver is a Postgres driver: where it is looked for, and what it does with what a launch tells it.
+type Driver struct {
+	Name      string
+	Ecosystem Ecosystem
+	Packages  []string // as the ecosystem's files name it; none where no file does
+	Through   []string // packages that bring it to an app that means to use it
+	Below     string   // only versions below this one; a row without it has the others
+
+	Answer   Answer
+	Variable string    // that carries the mode to it
+	URI      URIAnswer // to an explicit sslmode in its connection URI
+	Does     string    // what it does instead, where it does not obey: "connects in plain text"
+	Mend     string    // what the app's own code needs; MODE stands for the mode that is asked for
+	MendMode string    // the word of Mend, where it is no other for any mode
+
+	Version  string // that was measured
+	Day      string // on which it was
+	Outcomes string // see Outcomes below; "" where only its source was read
+	Client   string // its name in src/integration, which measures it anew
+	Tried    string // the version that Mend was tried with, when, and what came of it; "" where it was not, here
+}
+
+// Ecosystem is where a package's name means something.
+type Ecosystem string
+
+// The ecosystems.
+const (
+	npm      Ecosystem = "npm"
+	deno     Ecosystem = "Deno"
+	pypi     Ecosystem = "PyPI"
+	rubygems Ecosystem = "RubyGems"
+	golang   Ecosystem = "Go"
+	crates   Ecosystem = "crates.io"
+	hex      Ecosystem = "Hex"
+	nuget    Ecosystem = "NuGet"
+	maven    Ecosystem = "Maven"
+	debian   Ecosystem = "Debian"
+)
+
+// Answer is what a driver does that a launch has told the mode.
+type Answer int
+
+// The answers.
+const (
+	Obeys       Answer = iota
+	ObeysItsURL        // unless its own URL, properties or data source say otherwise
+	ChecksName         // and checks the name in verify-ca too
+	Verifies           // certificate and name, in every mode from require up
+	PlainText          // it cannot be told, and connects in plain text
+	Unverified         // it cannot be told, encrypts if the server does, and believes whoever answers
+	Misreads           // it does not connect: it misreads what it is told
+)
+
+// String is the answer, for a table.
+func (a Answer) String() string {
+	return [...]string{"obeys", "obeys, unless its URL says otherwise", "obeys, and checks the name in `verify-ca` too",
+		"verifies in every mode", "cannot be told", "cannot be told", "does not connect"}[a]
+}
+
+// CanBeTold says whether anything in the environment makes the driver do as it is asked.
+func (a Answer) CanBeTold() bool { return a < PlainText }
+
+// URIAnswer is what a driver does with a connection URI that says an sslmode.
+type URIAnswer int
+
+// The answers.
+const (
+	Ignored     URIAnswer = iota // or it takes no URI of a binding's shape
+	Believed                     // it does what the URI says
+	Verified                     // it verifies, whichever of the modes from require up it is
+	OnlyRequire                  // it verifies with require, and refuses the stricter words
+)
+
+// What was measured, six letters: verify-full with a good server, with one whose certificate is another CA's,
+// with one for another name, with a server without TLS; verify-ca with one for another name; require with a
+// good server. T: it logs in over TLS. P: it logs in, in plain text. x: it refuses.
+const (
+	goodServer = iota
+	anotherCA
+	anotherName
+	noTLS
+	anotherNameCA
+	goodRequire
+)
+
+// Table is what is known of each driver: found in the app's files, said in the log, shown in docs/drivers.md.
+var Table = []Driver{
+	{Name: "node-postgres", Ecosystem: npm, Packages: []string{"pg"}, Answer: Verifies, Variable: "PGSSLMODE", URI: Verified,
+		Version: "8", Day: "2026-11-23", Outcomes: "TxxxxT", Client: "node-postgres 8"},
+	{Name: "pg-native", Ecosystem: npm, Packages: []string{"pg-native"}, Answer: Misreads, Variable: "PGSSLMODE", URI: Verified,
+		Does:    "gets sslmode=true from node-postgres, whatever PGSSLMODE says, and libpq refuses that",
+		Mend:    "Put ?sslmode=MODE into its URI",
+		Version: "3", Day: "2026-11-23", Outcomes: "xxxxxx", Tried: "3.9, 2026-11-23: T x x x"},
+	{Name: "postgres.js", Ecosystem: npm, Packages: []string{"postgres"}, Answer: ChecksName, Variable: "PGSSL", URI: Believed,
+		Version: "3.4", Day: "2026-11-23", Outcomes: "TxxxxT", Client: "postgres.js"},
+	{Name: "slonik", Ecosystem: npm, Packages: []string{"slonik"}, Answer: PlainText, URI: OnlyRequire,
+		Does: "connects in plain text", Mend: "Put ?sslmode=require into its URI", MendMode: "require",
+		Version: "47", Day: "2026-11-23", Outcomes: "PPPPPP", Tried: "47.3, 2026-11-23: T x x x"},
+	{Name: "deno-postgres", Ecosystem: deno, Packages: []string{"@db/postgres", "@bartlomieju/postgres", "deno.land/x/postgres"}, Answer: PlainText,
+		Does: "falls back to plain text", Mend: "Ask for TLS in its own options"},
+
+	{Name: "psycopg", Ecosystem: pypi, Packages: []string{"psycopg", "psycopg2", "psycopg2-binary"}, Answer: Obeys, Variable: "PGSSLMODE", URI: Believed,
+		Version: "2.9, 3.1", Day: "2026-11-23", Outcomes: "TxxxTT", Client: "psycopg2"},
+	{Name: "aiopg", Ecosystem: pypi, Packages: []string{"aiopg"}, Answer: Obeys, Variable: "PGSSLMODE", URI: Believed,
+		Version: "1.4", Day: "2026-11-23", Outcomes: "TxxxTT"},
+	{Name: "PyGreSQL", Ecosystem: pypi, Packages: []string{"pygresql"}, Answer: Obeys, Variable: "PGSSLMODE", URI: Believed,
+		Version: "5.1", Day: "2026-11-23", Outcomes: "TxxxTT"},
+	{Name: "asyncpg", Ecosystem: pypi, Packages: []string{"asyncpg"}, Answer: Obeys, Variable: "PGSSLMODE", URI: Believed,
+		Version: "0.27", Day: "2026-11-23", Outcomes: "TxxxTT"},
+	{Name: "pg8000", Ecosystem: pypi, Packages: []string{"pg8000"}, Answer: Unverified,
+		Does: "verifies nothing, and connects in plain text to a server without TLS",
+		Mend: "Give it ssl_context=ssl.create_default_context()", Version: "1.31", Day: "2026-11-23", Outcomes: "TTTPTT"},
+
+	{Name: "ruby-pg", Ecosystem: rubygems, Packages: []string{"pg"}, Answer: Obeys, Variable: "PGSSLMODE", URI: Believed,
+		Version: "1.4", Day: "2026-11-23", Outcomes: "TxxxTT", Client: "ruby-pg"},
+
+	{Name: "lib/pq", Ecosystem: golang, Packages: []string{"github.com/lib/pq"}, Below: "1.11", Answer: ChecksName, Variable: "PGSSLMODE", URI: Believed,
+		Version: "1.10.9", Day: "2026-11-23", Outcomes: "TxxxxT", Client: "lib/pq 1.10.9, as Stratos uses it"},
+	{Name: "lib/pq", Ecosystem: golang, Packages: []string{"github.com/lib/pq"}, Answer: Obeys, Variable: "PGSSLMODE", URI: Believed,
+		Version: "1.12.3", Day: "2026-11-23", Outcomes: "TxxxTT"},
+	{Name: "pgx", Ecosystem: golang, Packages: []string{"github.com/jackc/pgx/v5", "github.com/jackc/pgx/v4"}, Answer: Obeys, Variable: "PGSSLMODE", URI: Believed,
+		Version: "5.12, 4.18", Day: "2026-11-23", Outcomes: "TxxxTT", Client: "pgx 5"},
+	{Name: "go-pg", Ecosystem: golang, Packages: []string{"github.com/go-pg/pg/v10", "github.com/go-pg/pg/v9", "github.com/go-pg/pg"}, Answer: PlainText,
+		Does: "connects in plain text, or unverified if it is given a URI",
+		Mend: "Set TLSConfig: &tls.Config{ServerName: host} in its Options", Version: "10", Day: "2026-11-23", Outcomes: "PPPPPP", Tried: "10.15, 2026-11-23: T x x x"},
+	{Name: "pgdriver", Ecosystem: golang, Packages: []string{"github.com/uptrace/bun/driver/pgdriver"}, Answer: Unverified, URI: Believed,
+		Does: "verifies nothing", Mend: "Put ?sslmode=MODE into its DSN",
+		Version: "1.2", Day: "2026-11-23", Outcomes: "TTTxTT", Tried: "1.2, 2026-11-23: T x x x"},
+
+	{Name: "tokio-postgres", Ecosystem: crates, Packages: []string{"tokio-postgres", "postgres"}, Through: []string{"deadpool-postgres", "bb8-postgres"}, Answer: PlainText, URI: OnlyRequire,
+		Does: "connects in plain text with NoTls", Mend: "Give it a TLS connector that verifies in place of NoTls, and put ?sslmode=require into its URI", MendMode: "require",
+		Version: "0.7", Day: "2026-11-23", Outcomes: "PPPPPP"},
+
+	{Name: "postgrex", Ecosystem: hex, Packages: []string{"postgrex"}, Answer: PlainText,
+		Does: "connects in plain text", Mend: "Set ssl: true in its options; 0.22 then verifies", Version: "0.22", Day: "2026-11-23", Outcomes: "PPPPPP", Tried: "0.22, 2026-11-23: T x x x"},
+	{Name: "pgo", Ecosystem: hex, Packages: []string{"pgo"}, Answer: PlainText,
+		Does: "connects in plain text", Mend: "Set ssl => true in its options; 0.20 then verifies", Version: "0.20", Day: "2026-11-23", Outcomes: "PPPPPP", Tried: "0.20, 2026-11-23: T x x x"},
+	{Name: "pog", Ecosystem: hex, Packages: []string{"pog"}, Answer: PlainText,
+		Does: "connects in plain text", Mend: "Set pog.ssl(pog.SslVerified)", Version: "4.1", Day: "2026-11-23", Outcomes: "PPPPPP", Tried: "4.1, 2026-11-23: T x x x"},
+	{Name: "epgsql", Ecosystem: hex, Packages: []string{"epgsql"}, Answer: PlainText,
+		Does: "connects in plain text", Mend: "Set ssl => required and ssl_opts that verify; ssl => true alone verifies nothing",
+		Version: "4.8", Day: "2026-11-23", Outcomes: "PPPPPP"},
+
+	{Name: "Npgsql", Ecosystem: nuget, Packages: []string{"Npgsql"}, Through: []string{"Npgsql.EntityFrameworkCore.PostgreSQL"}, Answer: Unverified,
+		Does: "verifies nothing, and connects in plain text to a server without TLS", Mend: "Ask for MODE in its connection string"},
+
+	{Name: "pgjdbc", Ecosystem: maven, Packages: []string{"postgresql", "org.postgresql.postgresql"}, Answer: ObeysItsURL, Variable: "JAVA_TOOL_OPTIONS",
+		Version: "42.2 to 42.7", Day: "2026-11-23", Outcomes: "TxxxTT", Client: "pgjdbc"},
+	{Name: "R2DBC", Ecosystem: maven, Packages: []string{"r2dbc-postgresql"}, Answer: PlainText,
+		Does: "connects in plain text", Mend: "Ask for sslMode=MODE in its options"},
+	{Name: "Vert.x", Ecosystem: maven, Packages: []string{"vertx-pg-client"}, Answer: PlainText,
+		Does: "connects in plain text, unless it is configured by fromEnv()", Mend: "Ask for MODE in its options"},
+
+	{Name: "psqlodbc", Ecosystem: debian, Packages: []string{"odbc-postgresql"}, Answer: PlainText,
+		Does: "connects in plain text", Mend: "Write SSLmode=MODE into its DSN", Version: "13", Day: "2026-11-23", Outcomes: "PPPPPP", Tried: "13, 2026-11-23: T x x x"},
+	{Name: "pgbouncer", Ecosystem: debian, Packages: []string{"pgbouncer"}, Answer: PlainText,
+		Does: "connects to the database in plain text, whoever connects to it",
+		Mend: "Write server_tls_sslmode = MODE and server_tls_ca_file into its configuration", Version: "1.18", Day: "2026-11-23", Outcomes: "PPPPPP", Tried: "1.18, 2026-11-23: T x x x"},
+	{Name: "libpq", Ecosystem: debian, Packages: []string{"postgresql-client", "libpq5", "php-pgsql", "libdbd-pg-perl"}, Answer: Obeys, Variable: "PGSSLMODE", URI: Believed,
+		Version: "15", Day: "2026-11-23", Outcomes: "TxxxTT", Client: "psql"},
+}
+
+// lookUp returns the driver that a package is, and nil where it is none.
+func lookUp(e Ecosystem, name, version string) *Driver {
+	for i := range Table {
+		d := &Table[i]
+		if d.Ecosystem == e && slices.Contains(d.Packages, name) &&
+			(d.Below == "" || semver.IsValid("v"+version) && semver.Compare("v"+version, "v"+d.Below) < 0) {
+			return d
+		}
+	}
+	return nil
+}

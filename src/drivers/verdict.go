@@ -1,0 +1,133 @@
+package drivers
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
+)
+
+// App is what is known of the app that a driver is in.
+type App struct {
+	Bound bool              // a database is: else it is judged by the strictest mode, for staging is not run again when one is
+	Mode  sslmode.Mode      // that the bindings ask for
+	URI   sslmode.Mode      // that the bound connection URI says itself; None where it says none
+	Env   map[string]string // the app's, with what its owner set
+}
+
+// Verdict is what a driver does in an app.
+type Verdict struct {
+	Says    string // in the words of the table: "obeys"
+	Warning string // one line, and "" where there is nothing to warn of
+}
+
+// inForce is the mode that the app is given: the owner's word, else the bindings'.
+func (a App) inForce() sslmode.Mode {
+	if own := a.Env["PGSSLMODE"]; own != "" {
+		mode, _ := sslmode.Parse(own) // that it makes no sense is said elsewhere
+		return mode
+	}
+	if !a.Bound && a.Mode == sslmode.None {
+		return sslmode.VerifyFull
+	}
+	return a.Mode
+}
+
+// Judge says what a driver that was found does in this app.
+func Judge(f Found, app App) Verdict {
+	v := judge(f, app)
+	if f.Use == Transitive {
+		v.Says += "; another package brings it"
+		v.Warning = ""
+	}
+	return v
+}
+
+func judge(f Found, app App) Verdict {
+	d, mode := f.Driver, app.inForce()
+	warn := func(says, format string, args ...any) Verdict {
+		return Verdict{says, f.Title() + " " + fmt.Sprintf(format, args...)}
+	}
+
+	// Node's own switch turns verification off for whatever uses its TLS.
+	if app.Env["NODE_TLS_REJECT_UNAUTHORIZED"] == "0" && d.Ecosystem == npm && d.Answer != Misreads && mode.Verifies() {
+		return warn("verifies nothing", "verifies nothing: NODE_TLS_REJECT_UNAUTHORIZED=0 is set. Unset it")
+	}
+
+	// A mode in the URI that the app connects with beats every variable.
+	if app.URI != sslmode.None {
+		switch {
+		case d.URI == Believed && app.URI < mode, d.URI == Verified && app.URI < sslmode.Prefer && app.URI < mode:
+			return warn("obeys, unless it uses the bound URI", "does as the bound URI says where it uses that, and sslmode=%s is weaker than %s", app.URI, mode)
+		case d.Answer.CanBeTold(), app.URI < mode && d.URI != OnlyRequire && d.URI != Verified:
+		case d.URI == Believed, d.URI == Verified, d.URI == OnlyRequire && app.URI == sslmode.Require:
+			return Verdict{Says: "obeys, if it uses the bound URI"}
+		case d.URI == OnlyRequire && app.URI.Verifies():
+			return warn("cannot be told", "reads no variable: it %s, and does not take the bound URI's sslmode=%s. %s", d.Does, app.URI, mend(d, mode))
+		}
+	}
+
+	switch d.Answer {
+	case Obeys:
+		return obeys(f, app, "obeys")
+	case ObeysItsURL:
+		return obeys(f, app, d.Answer.String())
+	case ChecksName:
+		if mode == sslmode.VerifyCA {
+			return obeys(f, app, "obeys, and checks the name too")
+		}
+		return obeys(f, app, "obeys")
+	case Verifies:
+		switch mode {
+		case sslmode.Prefer, sslmode.Require:
+			return obeys(f, app, "obeys, and verifies too")
+		case sslmode.VerifyCA:
+			return obeys(f, app, "obeys, and checks the name too")
+		}
+		return obeys(f, app, "obeys")
+	case Misreads:
+		if mode == sslmode.None {
+			return Verdict{Says: "obeys"}
+		}
+		return warn("does not connect", "does not connect: it %s. %s", d.Does, mend(d, mode))
+	}
+
+	says := "cannot be told"
+	if d.does(mode) {
+		return Verdict{Says: says}
+	}
+	return warn(says, "reads no variable: it %s. %s", d.Does, mend(d, mode))
+}
+
+// obeys is the verdict on a driver that does as its variable says, which the owner may have set.
+func obeys(f Found, app App, says string) Verdict {
+	own := app.Env[f.Driver.Variable]
+	mode, err := sslmode.Parse(own)
+	if f.Driver.Variable == "PGSSLMODE" || own == "" || err != nil || mode >= app.inForce() {
+		return Verdict{Says: says} // a weak PGSSLMODE is warned of for all drivers at once
+	}
+	said := fmt.Sprintf("obeys %s=%s, which the app's owner set", f.Driver.Variable, mode)
+	return Verdict{said, fmt.Sprintf("%s %s: it is weaker than %s", f.Title(), said, app.inForce())}
+}
+
+// does says whether a driver that cannot be told does all that the mode asks.
+func (d *Driver) does(mode sslmode.Mode) bool {
+	switch {
+	case !mode.Encrypts():
+		return true
+	case mode == sslmode.Require && d.Outcomes != "":
+		return d.Outcomes[goodRequire] == 'T' && d.Outcomes[noTLS] != 'P'
+	}
+	return false
+}
+
+// mend says what helps, in the mode's word. A word that is weaker than the mode contradicts the binding, or takes
+// its place, where it gets into the binding's URI: so what keeps the mode in force is said too.
+func mend(d *Driver, mode sslmode.Mode) string {
+	text := strings.ReplaceAll(d.Mend, "MODE", mode.String())
+	if word, err := sslmode.Parse(d.MendMode); err == nil && word < mode {
+		text += fmt.Sprintf(": it then verifies. Where that is the binding's URI, keep sslmode=%[1]s beside it, "+
+			"and set POSTGRES_SSL_MODE=%[1]s, which settles the contradiction", mode)
+	}
+	return text
+}

@@ -1,0 +1,87 @@
+package staging
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/cloudfoundry/libbuildpack"
+
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/binding"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/drivers"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/launch"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
+)
+
+// mostDrivers is how many of an app's drivers the log shows. Apps have one or two; a lock file may hold anything.
+const mostDrivers = 50
+
+// reportDrivers names the app's Postgres drivers in the staging log, and warns of those that nothing can reach.
+// It stops no staging: what it cannot read, it says.
+func reportDrivers(log *libbuildpack.Logger, dir string, env map[string]string, plan *launch.Plan) {
+	found, skipped := Drivers(dir)
+	lines, warnings := DriverLines(found, skipped, App(env, plan))
+	log.BeginStep("Postgres drivers in this app")
+	for _, line := range lines {
+		log.Info("%s", line)
+	}
+	for _, warning := range warnings {
+		log.Warning("%s", warning)
+	}
+}
+
+// Drivers looks for Postgres drivers in a folder, and follows no link out of it.
+func Drivers(dir string) ([]drivers.Found, []drivers.Skipped) {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, []drivers.Skipped{{File: ".", Why: "it cannot be opened"}}
+	}
+	defer root.Close()
+	return drivers.Find(root.FS())
+}
+
+// App is what a plan says of the app that a driver is judged in.
+func App(env map[string]string, plan *launch.Plan) drivers.App {
+	app := drivers.App{Bound: len(plan.Databases) > 0, Mode: plan.Mode, Env: env}
+	if plan.Decider == nil {
+		return app
+	}
+	for _, asked := range plan.Decider.Asked {
+		// The app takes whichever string it likes: the weakest counts.
+		if asked.By != binding.ByKey && (app.URI == sslmode.None || asked.Mode < app.URI) {
+			app.URI = asked.Mode
+		}
+	}
+	return app
+}
+
+// DriverLines says what was found, for people: a line a driver, and a warning for each that the app names and
+// that does not do what is asked.
+func DriverLines(found []drivers.Found, skipped []drivers.Skipped, app drivers.App) (lines, warnings []string) {
+	if len(found) == 0 {
+		lines = append(lines, "none recognised; postgres-ssl verify shows who is connected in plain text")
+	}
+	more := max(len(found)-mostDrivers, 0)
+	found = found[:len(found)-more]
+	rows := make([][3]string, len(found))
+	widths := [2]int{19, 20}
+	for i, f := range found {
+		verdict := drivers.Judge(f, app)
+		rows[i] = [3]string{Printable(f.Title()), Printable(f.File), verdict.Says}
+		for column := range widths {
+			widths[column] = max(widths[column], len([]rune(rows[i][column])))
+		}
+		if verdict.Warning != "" {
+			warnings = append(warnings, Printable(verdict.Warning))
+		}
+	}
+	for _, row := range rows {
+		lines = append(lines, fmt.Sprintf("%-*s  %-*s  %s", widths[0], row[0], widths[1], row[1], row[2]))
+	}
+	if more > 0 {
+		lines = append(lines, fmt.Sprintf("and %d more", more))
+	}
+	for _, s := range skipped {
+		lines = append(lines, Printable(s.File)+" is skipped: "+s.Why)
+	}
+	return lines, warnings
+}
