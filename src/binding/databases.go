@@ -53,6 +53,7 @@ type reader struct {
 	loose     map[*object][]found   // queries that stand alone
 	levels    map[*object][]*object // see about
 	texts     []text
+	pems      []text // those that are certificates
 	databases []*database
 	heard     map[string]bool // paths whose mode was read
 }
@@ -98,6 +99,9 @@ func (r *reader) readStrings() (foreign bool) {
 	for _, t := range r.texts {
 		if t.isSecret() {
 			continue
+		}
+		if looksLikePEM(t.text) {
+			r.pems = append(r.pems, t)
 		}
 		if c, ok := parseString(t.text); ok {
 			// A "postgres://" alone speaks of the host around it, unless that has a login of its own: then it is another connection.
@@ -447,9 +451,9 @@ func readRegular(path string) ([]byte, error) {
 // moreCAs returns the certificates that stand in the objects of a database, or nested in them, under other keys than the well-known.
 func (r *reader) moreCAs(d *database) []Credential {
 	var cas []Credential
-	for _, t := range r.texts {
+	for _, t := range r.pems {
 		owner := t.in.owner()
-		if !slices.Contains(d.objects, owner) || t.in == owner && slices.Contains(caKeys, t.key) || slices.Contains(clientCertKeys, t.key) || !looksLikePEM(t.text) {
+		if !slices.Contains(d.objects, owner) || t.in == owner && slices.Contains(caKeys, t.key) || slices.Contains(clientCertKeys, t.key) {
 			continue
 		}
 		if speaksOfServerCA(strings.TrimPrefix(t.path, owner.path)) {
