@@ -2,7 +2,9 @@ package staging
 
 import (
 	"fmt"
+	"io/fs"
 	"os"
+	"time"
 
 	"github.com/cloudfoundry/libbuildpack"
 
@@ -29,14 +31,33 @@ func reportDrivers(log *libbuildpack.Logger, dir string, env map[string]string, 
 	}
 }
 
+// patience is how long a look at an app may take. It takes a few milliseconds, but a file that was made
+// for it keeps a parser busy for minutes, and nothing here may stop a staging.
+const patience = 3 * time.Second
+
 // Drivers looks for Postgres drivers in a folder, and follows no link out of it.
 func Drivers(dir string) ([]drivers.Found, []drivers.Skipped) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return nil, []drivers.Skipped{{File: ".", Why: "it cannot be opened"}}
 	}
-	defer root.Close()
-	return drivers.Find(root.FS())
+	return lookFor(root.FS(), patience)
+}
+
+func lookFor(app fs.FS, patience time.Duration) ([]drivers.Found, []drivers.Skipped) {
+	var found []drivers.Found
+	var skipped []drivers.Skipped
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		found, skipped = drivers.Find(app)
+	}()
+	select {
+	case <-done:
+		return found, skipped
+	case <-time.After(patience): // what is still at work ends with the process
+		return nil, []drivers.Skipped{{File: ".", Why: "its files take too long to read"}}
+	}
 }
 
 // App is what a plan says of the app that a driver is judged in.
