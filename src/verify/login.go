@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"os"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -54,17 +56,15 @@ func (t *Target) logIn(ctx context.Context) *login {
 	config = config.Copy()
 	config.Host, config.Port = t.Host, t.Port
 	config.User, config.Database, config.Password = t.User, t.Database, string(t.Password)
-	var seen peer // not l.peer: pgconn may connect again, to cancel a query, when l is somebody else's
-	config.TLSConfig = t.tlsConfig(t.Host, l.mode, time.Now(), &seen)
+	config.TLSConfig = t.tlsConfig(t.Host, l.mode, time.Now(), &l.peer)
 	config.Fallbacks = nil // no second try without TLS
 	config.RuntimeParams = map[string]string{"application_name": applicationName}
-	config.DialFunc = dial
+	config.DialFunc = once(dial)
 	config.BuildFrontend = func(r io.Reader, w io.Writer) *pgproto3.Frontend {
 		return pgproto3.NewFrontend(newBounded(r, deadline), w)
 	}
 	config.LookupFunc = func(_ context.Context, host string) ([]string, error) { return []string{host}, nil } // dial does it
 	conn, err := pgconn.ConnectConfig(ctx, config)
-	l.peer = seen
 	var refused *pgconn.PgError
 	if errors.As(err, &refused) {
 		l.answer.refusal = &refusal{refused.Code, refused.Message}
@@ -77,6 +77,18 @@ func (t *Target) logIn(ctx context.Context) *login {
 	defer conn.Close(ctx) // all that there was to ask has been asked
 	l.sessions, l.asked = askSessions(ctx, conn)
 	return l
+}
+
+// once dials once. Where an answer ends in an error, pgconn connects anew in the background, to have the
+// server cancel the query: here, whoever misbehaves is not talked to again.
+func once(dial pgconn.DialFunc) pgconn.DialFunc {
+	var dialed atomic.Bool
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		if dialed.Swap(true) {
+			return nil, errors.New("one connection is all")
+		}
+		return dial(ctx, network, address)
+	}
 }
 
 // askSessions asks for the sessions. What a server sends beyond what it was asked for is not read.
