@@ -171,6 +171,7 @@ func connectAll(t *testing.T, app *container, server *pgtest.Server, chosen []dr
 	running.Wait()
 
 	log := strings.TrimPrefix(server.Log(t), before)
+	outcomes := map[string]outcome{}
 	for _, d := range chosen {
 		o, ok := byName[d.name]
 		require.True(t, ok, "%s said nothing", d.name)
@@ -187,9 +188,9 @@ func connectAll(t *testing.T, app *container, server *pgtest.Server, chosen []dr
 			assert.Regexp(t, "ssl=f(alse)? version=", o.said, d.name)
 			assert.False(t, encrypted, d.name)
 		}
-		byName[d.name] = o
+		outcomes[d.name] = o
 	}
-	return byName
+	return outcomes
 }
 
 // What drivers say of a certificate whose issuer they do not trust, and of one made out for another name. A driver that fails
