@@ -14,7 +14,7 @@ import (
 
 // Run verifies all databases side by side, each within the timeout. warnings are those of the plan.
 func Run(ctx context.Context, targets []Target, warnings []string, timeout time.Duration) Report {
-	report := Report{OK: true, Databases: make([]Database, len(targets)), Warnings: []string{}}
+	report := Report{OK: true, Databases: make([]Database, len(targets)), Warnings: []string{}, Drivers: []string{}}
 	var wait sync.WaitGroup
 	for i, t := range targets {
 		wait.Go(func() { report.Databases[i] = t.run(ctx, timeout, ladder) })

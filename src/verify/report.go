@@ -12,6 +12,7 @@ type Report struct {
 	OK        bool       `json:"ok"` // exit status 0
 	Databases []Database `json:"databases"`
 	Warnings  []string   `json:"warnings"` // about the bindings and the app's own variables
+	Drivers   []string   `json:"drivers"`  // in the app's files, where these are at hand: nobody sees from here what each verifies
 }
 
 // Database is one bound database.

@@ -18,6 +18,12 @@ func (r Report) Write(out io.Writer, colour bool) error {
 		}
 		db.write(&b, paint)
 	}
+	if len(r.Drivers) > 0 {
+		b.WriteString("\nPostgres drivers in the app's files; what each of them verifies is not seen from here\n")
+	}
+	for _, d := range r.Drivers {
+		b.WriteString("  " + d + "\n")
+	}
 	if len(r.Warnings) > 0 {
 		b.WriteString("\n")
 	}

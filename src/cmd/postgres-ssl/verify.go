@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/binding"
@@ -29,12 +30,15 @@ func runVerify(args []string, env map[string]string, in io.Reader, out, errOut i
 		fmt.Fprint(errOut, usage)
 		return 2
 	}
-	targets, warnings, err := verifyTargets(env, *services, in)
+	targets, plan, err := verifyTargets(env, *services, in)
 	if err != nil {
 		fmt.Fprintf(errOut, "postgres-ssl: %s\n", staging.Printable(err.Error()))
 		return 2
 	}
-	report := verify.Run(context.Background(), targets, warnings, *timeout)
+	report := verify.Run(context.Background(), targets, plan.Warnings, *timeout)
+	if *services == "" {
+		report.Drivers = append(report.Drivers, appDrivers(env, plan)...)
+	}
 	if *asJSON {
 		encoder := json.NewEncoder(out)
 		encoder.SetEscapeHTML(false)
@@ -53,8 +57,25 @@ func runVerify(args []string, env map[string]string, in io.Reader, out, errOut i
 	return 0
 }
 
+// appDrivers names the Postgres drivers of the app whose droplet this program is in, as staging does.
+func appDrivers(env map[string]string, plan *launch.Plan) []string {
+	program, err := os.Executable()
+	if err != nil {
+		return nil
+	}
+	found, skipped := staging.Drivers(filepath.Join(filepath.Dir(program), "..", "..", "..", "app"))
+	if len(found) == 0 {
+		return nil // also where this is no droplet
+	}
+	lines, warnings := staging.DriverLines(found, skipped, staging.App(env, plan))
+	for _, w := range warnings {
+		lines = append(lines, "warning: "+w)
+	}
+	return lines
+}
+
 // verifyTargets reads the bindings and decides as a launch does.
-func verifyTargets(env map[string]string, services string, in io.Reader) ([]verify.Target, []string, error) {
+func verifyTargets(env map[string]string, services string, in io.Reader) ([]verify.Target, *launch.Plan, error) {
 	env, err := withServices(env, services, in)
 	if err != nil {
 		return nil, nil, err
@@ -75,7 +96,7 @@ func verifyTargets(env map[string]string, services string, in io.Reader) ([]veri
 		return nil, nil, errors.New("no Postgres database is bound")
 	}
 	targets, err := planTargets(env, plan, store)
-	return targets, plan.Warnings, err
+	return targets, plan, err
 }
 
 // planTargets returns what is to be verified in an app that has this plan and this environment.
