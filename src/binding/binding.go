@@ -1,7 +1,7 @@
 // Package binding finds the Postgres databases among an app's service bindings, in whichever form the platform delivers them.
 //
 // walk.go goes through the credentials, strings.go reads connection strings, keys.go knows the keys, databases.go puts together what
-// belongs to one database, and read.go gets the bindings from the environment.
+// belongs to one database, modes.go finds the modes that are written for it, and read.go gets the bindings from the environment.
 package binding
 
 import (

@@ -6,8 +6,6 @@ import (
 	"os"
 	"slices"
 	"strings"
-
-	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
 )
 
 // service is a bound service as the platform describes it.
@@ -127,7 +125,7 @@ func (r *reader) readStrings() (foreign bool) {
 
 // markObjects finds out which objects are about Postgres, and which about another kind of database.
 func (r *reader) markObjects() {
-	byLabel := r.says(postgresWords)
+	byLabel, otherLabel := r.says(postgresWords), r.says(otherWords)
 	asks := map[*object]bool{} // some mode is written in it or nested in it
 	for _, o := range r.objects {
 		if slices.ContainsFunc(o.values, func(v value) bool { return v.isMode() && !isEmpty(v.raw) }) {
@@ -144,7 +142,7 @@ func (r *reader) markObjects() {
 			o.other = false
 			continue
 		case o.says(otherWords), asText(port.raw) == "3306" && !postgres,
-			!postgres && !byLabel && r.says(otherWords):
+			!postgres && !byLabel && otherLabel:
 			o.other = true
 		}
 		if o.other || len(o.hosts()) == 0 || o.isHost() {
@@ -210,7 +208,9 @@ func hostsOf(raw any) []address {
 	case []any:
 		var hosts []address
 		for _, item := range v {
-			hosts = append(hosts, hostsOf(item)...)
+			if hosts = append(hosts, hostsOf(item)...); len(hosts) > mostHosts {
+				break // and is refused
+			}
 		}
 		return hosts
 	case map[string]any:
@@ -466,202 +466,4 @@ func (r *reader) moreCAs(d *database) []Credential {
 // looksLikePEM says whether a text is a certificate in PEM, or base64 of that.
 func looksLikePEM(text string) bool {
 	return strings.Contains(text, "-----BEGIN CERTIFICATE") || strings.HasPrefix(strings.TrimSpace(text), "LS0tLS1CRUdJTi")
-}
-
-// setModes finds the modes that are written for a database: in its strings, and under keys of the nearest object that has any.
-func (r *reader) setModes(b *Binding, d *database) error {
-	for _, f := range d.strings {
-		by := ByString
-		if f.in.parent == nil && f.key == "uri" {
-			by = ByURI
-		}
-		if err := r.addModes(b, f, by); err != nil {
-			return err
-		}
-	}
-	if len(b.Asked) > 0 && !d.own {
-		return nil // a string about another host speaks for itself
-	}
-	for _, o := range d.objects {
-		n := len(b.Asked)
-		for level := o; level != nil && len(b.Asked) == n; level = level.parent {
-			if level.other && !level.holds {
-				continue
-			}
-			if err := r.addKeys(b, level); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-// addModes takes the modes of a connection string.
-func (r *reader) addModes(b *Binding, f found, by By) error {
-	place := "credential " + f.path
-	r.heard[f.path] = true
-	for _, p := range f.modes {
-		where := p.key + " in " + place
-		if f.inQuery {
-			where = "query of " + place
-		}
-		mode, err := sslmode.Parse(p.value)
-		if err != nil {
-			return fmt.Errorf("%s: %w", where, err)
-		}
-		if len(f.modes) > 1 && f.inQuery {
-			where = p.key + " in the " + where
-		}
-		b.ask(Asked{mode, where, by})
-	}
-	if f.asksTLS {
-		b.AsksTLS = cmp.Or(b.AsksTLS, place)
-		if len(f.modes) == 0 {
-			b.SSLFlag = cmp.Or(b.SSLFlag, place)
-		}
-	}
-	if f.system {
-		b.System = cmp.Or(b.System, place)
-	}
-	return nil
-}
-
-// addKeys takes the modes under the keys of an object and of what is nested in it, unless that is about another database.
-func (r *reader) addKeys(b *Binding, level *object) error {
-	for _, in := range r.about(level) {
-		for _, v := range in.values {
-			if err := r.addKey(b, v); err != nil {
-				return err
-			}
-		}
-		for _, f := range r.loose[in] {
-			if !r.heard[f.path] {
-				if err := r.addModes(b, f, ByString); err != nil {
-					return err
-				}
-			}
-		}
-	}
-	return nil
-}
-
-// about returns the objects that say something about the level: itself, and what is nested in it and about no database of its own.
-func (r *reader) about(level *object) []*object {
-	if known, ok := r.levels[level]; ok {
-		return known // a thousand connections may have one object around them
-	}
-	var all []*object
-	var visit func(o *object)
-	visit = func(o *object) {
-		if len(o.values) > 0 || len(r.loose[o]) > 0 {
-			all = append(all, o)
-		}
-		for _, child := range o.children {
-			if !child.holds && !child.other {
-				visit(child)
-			}
-		}
-	}
-	visit(level)
-	r.levels[level] = all
-	return all
-}
-
-// ask adds a mode, once for each place. Beyond a hundred places, one of each kind is enough to find a contradiction.
-func (b *Binding) ask(a Asked) {
-	known := func(old Asked) bool {
-		return old == a || len(b.Asked) > mostHosts && old.Mode == a.Mode && old.By == a.By
-	}
-	if !slices.ContainsFunc(b.Asked, known) {
-		b.Asked = append(b.Asked, a)
-	}
-}
-
-// addKey takes the mode under one key, if it is a key for modes. What is no mode there is an error: it must have been meant as one.
-func (r *reader) addKey(b *Binding, v value) error {
-	place := "credential " + v.path
-	raw := single(v.raw)
-	if isEmpty(raw) {
-		return nil
-	}
-	written, isText := raw.(string)
-	switch {
-	case v.isMode() && !isText:
-		return fmt.Errorf("%s is %s; write one of disable, allow, prefer, require, verify-ca, verify-full", place, kindOf(raw))
-	case v.isMode():
-		mode, err := sslmode.Parse(written)
-		if err != nil {
-			return fmt.Errorf("%s: %w", place, err)
-		}
-		r.heard[v.path], r.heard[v.path+"[0]"] = true, true
-		b.ask(Asked{mode, place, ByKey})
-	case slices.Contains(askKeys, v.key) && (raw == true || isYes(asText(raw))):
-		b.AsksTLS = cmp.Or(b.AsksTLS, place)
-	}
-	return nil
-}
-
-// isEmpty says whether a value is none: null, or a text of blanks.
-func isEmpty(raw any) bool {
-	raw = single(raw)
-	text, isText := raw.(string)
-	return raw == nil || isText && strings.TrimSpace(text) == ""
-}
-
-func kindOf(raw any) string {
-	switch v := raw.(type) {
-	case bool:
-		return fmt.Sprint(v)
-	case []any:
-		return "a list"
-	case map[string]any:
-		return "an object"
-	}
-	return "a number"
-}
-
-// checkAllHeard is the safety net: a mode that is written for a Postgres connection and that nobody read stops the app. So does one in
-// a service that may be Postgres and does not say so.
-func (r *reader) checkAllHeard() error {
-	if len(r.databases) == 0 && r.says(otherWords) {
-		return nil
-	}
-	unheard := func(path, what string) error {
-		return fmt.Errorf("credential %s %s, and it is not clear of which Postgres database; write it beside the host or the uri, as sslmode", path, what)
-	}
-	foreign := func(o *object) bool {
-		owner := o.owner()
-		return owner != nil && owner.other && !owner.holds
-	}
-	for _, o := range r.objects {
-		if foreign(o) {
-			continue
-		}
-		for _, v := range o.values {
-			if strings.Contains(v.key, "sslmode") && !isEmpty(v.raw) && !r.heard[v.path] && !holdsAny(v.key, otherWords) {
-				return unheard(v.path, "asks for an sslmode")
-			}
-		}
-	}
-	for _, f := range r.strings {
-		if f.saysMore() {
-			return unheard(f.path, "holds an sslmode that cannot be read")
-		}
-	}
-	for _, t := range r.texts {
-		if r.heard[t.path] || t.isSecret() || foreign(t.in) {
-			continue
-		}
-		scheme, _, _ := strings.Cut(t.text, "://")
-		if asksForMode(t.text) && !(len(scheme) < 64 && (holdsAny(scheme, otherWords) || isWeb(strings.ToLower(scheme)))) {
-			return unheard(t.path, "holds an sslmode that cannot be read")
-		}
-		if len(t.text) > 20 {
-			continue
-		}
-		if mode, err := sslmode.Parse(t.text); err == nil && mode.Verifies() && (t.in.owner() != nil || len(t.in.withHosts().hosts()) > 0) {
-			return unheard(t.path, "says "+mode.String())
-		}
-	}
-	return nil
 }

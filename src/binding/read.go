@@ -134,19 +134,17 @@ func vcapServices(env map[string]string) ([]service, error) {
 	if len(bytes.TrimSpace(document)) == 0 {
 		return nil, nil
 	}
-	var byLabel map[string]json.RawMessage
-	if err := json.Unmarshal(document, &byLabel); err != nil {
-		return nil, hideContent(source, err)
+	parsed, err := decodeJSON(document)
+	byLabel, ok := parsed.(map[string]any)
+	if err != nil || !ok && parsed != nil {
+		var form map[string]json.RawMessage
+		return nil, hideContent(source, json.Unmarshal(document, &form)) // its error knows the position
 	}
 	var services []service
 	for _, label := range slices.Sorted(maps.Keys(byLabel)) {
-		raw, err := decodeJSON(byLabel[label])
-		if err != nil {
-			return nil, hideContent(source, err)
-		}
-		list, ok := raw.([]any)
+		list, ok := byLabel[label].([]any)
 		if !ok {
-			list = []any{raw}
+			list = []any{byLabel[label]}
 		}
 		for _, item := range list {
 			s, ok := asService(label, item)

@@ -343,6 +343,9 @@ func parseWords(text string) (connection, bool) {
 	if len(text) >= 6 && strings.EqualFold(text[:6], "pgsql:") {
 		text = strings.ReplaceAll(text[6:], ";", " ") // as pdo_pgsql does it
 	}
+	if !holdsAny(fold(text), []string{"host", "dbname", "server", "service"}) {
+		return connection{}, false // see areOfPostgres
+	}
 	pairs, ok := splitWords(text)
 	// In libpq's words a semicolon may be part of the password, but not of another value.
 	if strings.Contains(text, ";") && (!ok || !areOfPostgres(pairs) || slices.ContainsFunc(pairs, func(p parameter) bool {

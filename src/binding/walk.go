@@ -1,11 +1,12 @@
 package binding
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
-	"sort"
+	"strconv"
 	"strings"
 
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
@@ -72,7 +73,7 @@ func (w *walker) object(parent *object, key, path string, raw map[string]any, de
 	for key := range raw {
 		keys = append(keys, key)
 	}
-	sort.Strings(keys)
+	slices.Sort(keys)
 	for _, key := range keys {
 		v := value{in: o, path: joinPath(path, key), key: fold(key), raw: raw[key]}
 		if s, ok := v.raw.(string); ok && !slices.Contains(secretKeys, v.key) {
@@ -105,7 +106,7 @@ func (w *walker) value(in *object, key, path string, raw any, depth int) error {
 			return errDeep
 		}
 		for i, item := range v {
-			if err := w.value(in, key, fmt.Sprintf("%s[%d]", path, i), item, depth+1); err != nil {
+			if err := w.value(in, key, path+"["+strconv.Itoa(i)+"]", item, depth+1); err != nil {
 				return err
 			}
 		}
@@ -136,7 +137,7 @@ func asJSON(s string) (any, bool) {
 
 // decodeJSON reads JSON and keeps numbers as they are written.
 func decodeJSON(data []byte) (any, error) {
-	decoder := json.NewDecoder(strings.NewReader(string(data)))
+	decoder := json.NewDecoder(bytes.NewReader(data))
 	decoder.UseNumber()
 	var v any
 	if err := decoder.Decode(&v); err != nil {

@@ -4,6 +4,7 @@ package rds
 import (
 	"regexp"
 	"strings"
+	"sync"
 )
 
 // Endpoint is what the host name of an RDS endpoint says about its certificate.
@@ -21,17 +22,22 @@ type Endpoint struct {
 //	g.global-abc123.global.rds.amazonaws.com         the writer of a global cluster
 //	db.abc123.rds.cn-north-1.amazonaws.com.cn        China
 var (
-	world = regexp.MustCompile(`^((?:[a-z0-9-]+\.)+)([a-z]{2,}(?:-[a-z]+)+-[0-9]+|global)\.rds\.amazonaws\.com$`)
-	china = regexp.MustCompile(`^((?:[a-z0-9-]+\.)+)rds\.(cn-[a-z]+-[0-9]+)\.amazonaws\.com\.cn$`)
+	world = lazily(`^((?:[a-z0-9-]+\.)+)([a-z]{2,}(?:-[a-z]+)+-[0-9]+|global)\.rds\.amazonaws\.com$`)
+	china = lazily(`^((?:[a-z0-9-]+\.)+)rds\.(cn-[a-z]+-[0-9]+)\.amazonaws\.com\.cn$`)
 )
+
+// lazily compiles a pattern when it is needed first: most launches need one of them.
+func lazily(pattern string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(pattern) })
+}
 
 // Parse reads a host name without a port. Case does not matter and a trailing dot is allowed.
 // It returns false for every host that is not an RDS endpoint, IP addresses and CNAMEs included.
 func Parse(host string) (Endpoint, bool) {
 	host = strings.ToLower(strings.TrimSuffix(host, "."))
-	m, partition := world.FindStringSubmatch(host), "aws"
+	m, partition := world().FindStringSubmatch(host), "aws"
 	if m == nil {
-		m, partition = china.FindStringSubmatch(host), "aws-cn"
+		m, partition = china().FindStringSubmatch(host), "aws-cn"
 	}
 	if m == nil {
 		return Endpoint{}, false
@@ -60,12 +66,12 @@ func Partition(region string) string {
 
 // rootName is how AWS names the certificates in its bundles: "Amazon RDS us-west-2 Root CA RSA2048 G1",
 // and without "Root CA" the intermediates of GovCloud.
-var rootName = regexp.MustCompile(`^Amazon RDS ([a-z]{2,}(?:-[a-z]+)+-[0-9]+) `)
+var rootName = lazily(`^Amazon RDS ([a-z]{2,}(?:-[a-z]+)+-[0-9]+) `)
 
 // CertificateRegion returns the region that an RDS CA's common name carries, and "" where it carries none:
 // a certificate of another kind, or of AWS's own test stages ("Amazon RDS Beta us-east-1 …").
 func CertificateRegion(commonName string) string {
-	if m := rootName.FindStringSubmatch(commonName); m != nil {
+	if m := rootName().FindStringSubmatch(commonName); m != nil {
 		return m[1]
 	}
 	return ""

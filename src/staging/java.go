@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/cloudfoundry/libbuildpack"
 
@@ -73,7 +74,9 @@ func configuresTLS(app fs.FS) string {
 }
 
 // assignsOptions matches a line of a script that sets JAVA_TOOL_OPTIONS, or unsets it.
-var assignsOptions = regexp.MustCompile(`(?m)^[^#\n]*(?:\bJAVA_TOOL_OPTIONS=[^\n]*|(?:\bunset\b|-u)[^\n;&|]*\bJAVA_TOOL_OPTIONS\b)`)
+var assignsOptions = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`(?m)^[^#\n]*(?:\bJAVA_TOOL_OPTIONS=[^\n]*|(?:\bunset\b|-u)[^\n;&|]*\bJAVA_TOOL_OPTIONS\b)`)
+})
 
 // replacesOptions returns the app's own scripts that replace JAVA_TOOL_OPTIONS. The launcher sources
 // .profile.d and .profile after ours; a start script runs last.
@@ -90,7 +93,7 @@ func replacesOptions(app fs.FS) []string {
 			if err != nil {
 				continue
 			}
-			for _, line := range assignsOptions.FindAllString(string(text), -1) {
+			for _, line := range assignsOptions().FindAllString(string(text), -1) {
 				_, value, _ := strings.Cut(line, "JAVA_TOOL_OPTIONS=")
 				if !strings.Contains(value, "$JAVA_TOOL_OPTIONS") && !strings.Contains(value, "${JAVA_TOOL_OPTIONS") {
 					scripts = append(scripts, name)
@@ -105,7 +108,9 @@ func replacesOptions(app fs.FS) []string {
 // ownArchive matches options of a JVM that start it from an archive of its classes, or make one.
 //
 // Source: JDK, src/hotspot/share/cds/filemap.cpp, validate_boot_class_paths; tried on 17 and 25.
-var ownArchive = regexp.MustCompile(`-Xshare:on|-XX:SharedArchiveFile|-XX:ArchiveClassesAtExit|-XX:\+AutoCreateSharedArchive|-XX:AOT\w+`)
+var ownArchive = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`-Xshare:on|-XX:SharedArchiveFile|-XX:ArchiveClassesAtExit|-XX:\+AutoCreateSharedArchive|-XX:AOT\w+`)
+})
 
 // javaNotes says what the owner of a Java app should know, and warns of what would undo what it is
 // given.
@@ -127,7 +132,7 @@ func javaNotes(app fs.FS, mode sslmode.Mode, env map[string]string) (notes, warn
 		warn("%s sets JAVA_TOOL_OPTIONS without what it was, so pgjdbc would not be told its sslmode; write $JAVA_TOOL_OPTIONS into the new value", script)
 	}
 	for _, name := range []string{"JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "_JAVA_OPTIONS", "JAVA_OPTS", "JBP_CONFIG_JAVA_OPTS"} {
-		if option := ownArchive.FindString(env[name]); option != "" {
+		if option := ownArchive().FindString(env[name]); option != "" {
 			warn("%s in %s: the launch adds a folder to the boot class path, so the JVM may refuse an archive of classes, "+
 				"and make none; with -Xshare:on it then does not start", option, name)
 		}
