@@ -64,7 +64,7 @@ const (
 func Find(app fs.FS) ([]Found, []Skipped) {
 	ctx, cancel := context.WithTimeout(context.Background(), mostTime)
 	defer cancel()
-	s := &scan{app: app, left: mostInAll, ctx: ctx}
+	s := &scan{app: app, left: mostInAll, ctx: ctx, places: map[[3]string]int{}}
 	s.names = s.list(".")
 	for _, look := range []func(*scan){lookNPM, lookDeno, lookPython, lookRuby, lookGo, lookRust, lookBEAM, lookDotNet, lookJava, lookDebian} {
 		look(s)
@@ -79,6 +79,7 @@ type scan struct {
 	left    int64    // bytes that may still be read
 	ctx     context.Context
 	found   []Found
+	places  map[[3]string]int // in found: ecosystem, package and version
 	skipped []Skipped
 }
 
@@ -241,14 +242,14 @@ func (s *scan) add(e Ecosystem, file string, deps []dependency) {
 		if slices.ContainsFunc(driver.Through, func(name string) bool { return direct[name] }) {
 			f.Use = Direct
 		}
-		same := func(old Found) bool {
-			return old.Driver == f.Driver && old.Package == f.Package && old.Version == f.Version
-		}
-		if i := slices.IndexFunc(s.found, same); i >= 0 {
+		// The same in two places is one.
+		key := [3]string{string(e), f.Package, f.Version}
+		if i, known := s.places[key]; known {
 			s.found[i].Use = max(s.found[i].Use, f.Use)
-		} else {
-			s.found = append(s.found, f)
+			continue
 		}
+		s.places[key] = len(s.found)
+		s.found = append(s.found, f)
 	}
 }
 
