@@ -44,6 +44,7 @@ type row struct{ what, value, beside, ratio, aim, runs string }
 
 func (b *bench) run() {
 	b.staging()
+	b.drivers()
 	b.launch()
 	b.java()
 	b.gate()

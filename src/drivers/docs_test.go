@@ -53,7 +53,7 @@ func markdown() string {
 		if d.Outcomes != "" {
 			measured = fmt.Sprintf("%s, %s: %s", d.Version, d.Day, strings.Join(strings.Split(d.Outcomes, ""), " "))
 		}
-		if d.Client != "" {
+		if d.Clients != nil {
 			measured += ", and in each test"
 		}
 		mend, tried := "", ""

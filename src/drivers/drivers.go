@@ -3,6 +3,7 @@
 package drivers
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 	"unicode/utf8"
 )
 
@@ -54,12 +56,15 @@ const (
 	mostInAll  = 20 << 20
 	mostOfFile = 5 << 20
 	mostNames  = 10_000 // in one folder
+	mostTime   = 2 * time.Second
 )
 
 // Find looks for drivers in an app's folder. Links that lead out of app are not followed if app does not
 // follow them: give it os.Root's.
 func Find(app fs.FS) ([]Found, []Skipped) {
-	s := &scan{app: app, left: mostInAll}
+	ctx, cancel := context.WithTimeout(context.Background(), mostTime)
+	defer cancel()
+	s := &scan{app: app, left: mostInAll, ctx: ctx, places: map[[3]string]int{}}
 	s.names = s.list(".")
 	for _, look := range []func(*scan){lookNPM, lookDeno, lookPython, lookRuby, lookGo, lookRust, lookBEAM, lookDotNet, lookJava, lookDebian} {
 		look(s)
@@ -72,7 +77,9 @@ type scan struct {
 	app     fs.FS
 	names   []string // in the app's own folder, sorted
 	left    int64    // bytes that may still be read
+	ctx     context.Context
 	found   []Found
+	places  map[[3]string]int // in found: ecosystem, package and version
 	skipped []Skipped
 }
 
@@ -82,8 +89,11 @@ type dependency struct {
 	use           Use
 }
 
-// errBroken is all that is said of a file that is not what its name promises: errors of parsers quote it.
-var errBroken = errors.New("it is not what its name promises")
+// This is all that is said of a file that cannot be parsed: errors of parsers quote it.
+var (
+	errBroken = errors.New("it is not what its name promises")
+	errSlow   = errors.New("it takes too long to read")
+)
 
 func (s *scan) skip(file, why string) { s.skipped = append(s.skipped, Skipped{file, why}) }
 
@@ -174,23 +184,44 @@ func (s *scan) file(name string, e Ecosystem, parse func(text []byte) ([]depende
 	if text == nil {
 		return false
 	}
-	deps, err := guard(parse, text)
-	if err != nil {
-		s.skip(name, errBroken.Error())
-		return false
+	deps, ok := guard(s, name, parse, text)
+	if ok {
+		s.add(e, name, deps)
 	}
-	s.add(e, name, deps)
-	return true
+	return ok
 }
 
-// guard parses, and takes a parser that panics for one that fails: nothing here may stop a staging.
-func guard[T any](parse func([]byte) (T, error), text []byte) (result T, err error) {
-	defer func() {
-		if recover() != nil {
-			err = errBroken
+// guard parses a file, and skips it if the parser fails, panics or is not done in time: nothing here may stop a
+// staging or slow it down. The TOML parser's time grows with the square of what some hostile files hold. A
+// parser that is given up goes on until the program ends, so it may share nothing.
+func guard[T any](s *scan, name string, parse func([]byte) (T, error), text []byte) (result T, ok bool) {
+	type outcome struct {
+		result T
+		err    error
+	}
+	done := make(chan outcome, 1)
+	if s.ctx.Err() == nil {
+		go func() {
+			o := outcome{err: errBroken}
+			defer func() {
+				if recover() != nil {
+					o = outcome{err: errBroken}
+				}
+				done <- o
+			}()
+			o.result, o.err = parse(text)
+		}()
+	}
+	select {
+	case o := <-done:
+		if o.err != nil {
+			s.skip(name, errBroken.Error())
 		}
-	}()
-	return parse(text)
+		return o.result, o.err == nil
+	case <-s.ctx.Done():
+		s.skip(name, errSlow.Error())
+		return result, false
+	}
 }
 
 // add keeps the drivers among the packages that a file names, in the order of their names.
@@ -211,14 +242,14 @@ func (s *scan) add(e Ecosystem, file string, deps []dependency) {
 		if slices.ContainsFunc(driver.Through, func(name string) bool { return direct[name] }) {
 			f.Use = Direct
 		}
-		same := func(old Found) bool {
-			return old.Driver == f.Driver && old.Package == f.Package && old.Version == f.Version
-		}
-		if i := slices.IndexFunc(s.found, same); i >= 0 {
+		// The same in two places is one.
+		key := [3]string{string(e), f.Package, f.Version}
+		if i, known := s.places[key]; known {
 			s.found[i].Use = max(s.found[i].Use, f.Use)
-		} else {
-			s.found = append(s.found, f)
+			continue
 		}
+		s.places[key] = len(s.found)
+		s.found = append(s.found, f)
 	}
 }
 

@@ -1,6 +1,7 @@
 package drivers
 
 import (
+	"context"
 	"fmt"
 	"io/fs"
 	"os"
@@ -168,7 +169,7 @@ func TestABrokenFileIsSkippedWithItsName(t *testing.T) {
 	names := map[string]bool{}
 	for _, s := range skipped {
 		names[s.File] = true
-		assert.NotContains(t, s.Why, "\n")
+		assert.Equal(t, errBroken.Error(), s.Why, "a parser's own error quotes the file")
 	}
 	for name := range broken {
 		assert.True(t, names[name], "%s is not named", name)
@@ -176,8 +177,20 @@ func TestABrokenFileIsSkippedWithItsName(t *testing.T) {
 }
 
 func TestAPanickingParserStopsNothing(t *testing.T) {
-	_, err := guard(func([]byte) ([]dependency, error) { panic("on purpose") }, nil)
-	assert.Equal(t, errBroken, err)
+	s := &scan{ctx: t.Context()}
+	_, ok := guard(s, "file", func([]byte) (int, error) { panic("on purpose") }, nil)
+	assert.False(t, ok)
+	assert.Equal(t, []Skipped{{"file", errBroken.Error()}}, s.skipped)
+}
+
+func TestASlowParserIsNotWaitedFor(t *testing.T) {
+	ctx, timeIsUp := context.WithCancel(t.Context())
+	never := make(chan struct{})
+	s := &scan{app: app(map[string]string{"go.mod": "module x\n"}), left: mostInAll, ctx: ctx}
+	_, ok := guard(s, "slow", func([]byte) (int, error) { timeIsUp(); <-never; return 1, nil }, nil)
+	assert.False(t, ok)
+	assert.False(t, s.file("go.mod", golang, parseGoMod), "nothing is read any more")
+	assert.Equal(t, []Skipped{{"slow", errSlow.Error()}, {"go.mod", errSlow.Error()}}, s.skipped)
 }
 
 // theApp is a real folder, as staging opens it.
@@ -226,10 +239,10 @@ func TestWhatIsNoFileIsNotWaitedFor(t *testing.T) {
 
 func TestNoMoreIsReadThanTheLimits(t *testing.T) {
 	dir := t.TempDir()
-	pad := strings.Repeat("# "+strings.Repeat("x", 97)+"\n", mostOfFile/100)
-	write(t, filepath.Join(dir, "uv.lock"), pad+strings.Repeat("#\n", 50)) // one line more than may be
+	pad := strings.Repeat("# "+strings.Repeat("x", 997)+"\n", mostOfFile/1000)
+	write(t, filepath.Join(dir, "uv.lock"), pad+strings.Repeat("#\n", 500)) // a little more than may be
 	for i := range 5 {
-		write(t, filepath.Join(dir, fmt.Sprintf("requirements-%d.txt", i)), "pg8000==1."+fmt.Sprint(i)+"\n"+pad[200:])
+		write(t, filepath.Join(dir, fmt.Sprintf("requirements-%d.txt", i)), "pg8000==1."+fmt.Sprint(i)+"\n"+pad[2000:])
 	}
 	found, skipped := Find(theApp(t, dir))
 	assert.Len(t, found, 4, "20 MB are four files of 5 MB")

@@ -50,14 +50,18 @@ func FuzzRebarLock(f *testing.F)   { fuzz(f, "rebar.lock", parseRebarLock) }
 func FuzzGleamLock(f *testing.F)   { fuzz(f, "manifest.toml", parseGleamManifest) }
 func FuzzDepsJSON(f *testing.F)    { fuzz(f, "x.deps.json", parseDepsJSON) }
 func FuzzAptYML(f *testing.F)      { fuzz(f, "apt.yml", parseAptYML) }
+func FuzzPipfile(f *testing.F) {
+	fuzz(f, "Pipfile", func(text []byte) ([]dependency, error) { _, err := parsePipfile(text); return nil, err })
+}
+
 func FuzzPyproject(f *testing.F) {
 	fuzz(f, "pyproject.toml", func(text []byte) ([]dependency, error) { _, err := parsePyproject(text); return nil, err })
 }
 
 func FuzzRequirements(f *testing.F) {
 	fuzz(f, "requirements.txt", func(text []byte) ([]dependency, error) {
-		deps, _, err := parseRequirements(text)
-		return deps, err
+		listed, err := parseRequirements(text)
+		return listed.packages, err
 	})
 }
 

@@ -66,8 +66,11 @@ func (s *scan) program(name string) {
 	if !ok {
 		return
 	}
-	deps, err := guard(func([]byte) ([]dependency, error) { return parseProgram(&limited{at, &s.left}) }, nil)
-	if err == nil {
+	// What is no program of Go's fails, and that is not worth a line.
+	reader := &limited{at, s.left}
+	deps, ok := guard(s, name, func([]byte) ([]dependency, error) { deps, _ := parseProgram(reader); return deps, nil }, nil)
+	if ok {
+		s.left = reader.left
 		s.add(golang, name, deps)
 	}
 }
@@ -91,13 +94,13 @@ func parseProgram(at io.ReaderAt) (deps []dependency, err error) {
 // limited reads no more than is left.
 type limited struct {
 	io.ReaderAt
-	left *int64
+	left int64
 }
 
 func (l *limited) ReadAt(p []byte, offset int64) (int, error) {
-	if int64(len(p)) > *l.left {
+	if int64(len(p)) > l.left {
 		return 0, io.ErrUnexpectedEOF
 	}
-	*l.left -= int64(len(p))
+	l.left -= int64(len(p))
 	return l.ReaderAt.ReadAt(p, offset)
 }

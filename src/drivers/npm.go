@@ -16,10 +16,8 @@ func lookNPM(s *scan) {
 	var app manifest
 	own := map[string]bool(nil)
 	if text := s.read("package.json"); text != nil {
-		var err error
-		if app, err = guard(parsePackageJSON, text); err != nil {
-			s.skip("package.json", errBroken.Error())
-		} else if len(app.Workspaces) == 0 {
+		var ok bool
+		if app, ok = guard(s, "package.json", parsePackageJSON, text); ok && len(app.Workspaces) == 0 {
 			own = app.own()
 		}
 	}
@@ -86,8 +84,9 @@ func (s *scan) installed(app manifest) {
 	var deps []dependency
 	for name, spec := range wanted {
 		real, version := unalias(name, spec)
-		if text := s.read(path.Join("node_modules", name, "package.json")); text != nil {
-			if m, err := guard(parsePackageJSON, text); err == nil && m.Name == real {
+		file := path.Join("node_modules", name, "package.json")
+		if text := s.read(file); text != nil {
+			if m, ok := guard(s, file, parsePackageJSON, text); ok && m.Name == real {
 				deps = append(deps, dependency{real, m.Version, named(own, name)})
 				continue
 			}

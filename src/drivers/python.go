@@ -16,34 +16,20 @@ func lookPython(s *scan) {
 	for _, name := range s.matching("requirements*.txt") {
 		s.requirements(name, seen)
 	}
-	var pipfile struct{ Packages map[string]any }
-	own := map[string]bool(nil)
-	if text := s.read("Pipfile"); text != nil && s.toml("Pipfile", text, &pipfile) {
-		own = map[string]bool{}
-		for name := range pipfile.Packages {
-			own[pypiName(name)] = true
-		}
-	}
-	s.file("Pipfile.lock", pypi, parsePipfileLock(own))
-	own = nil
-	if text := s.read("pyproject.toml"); text != nil {
-		if names, err := guard(parsePyproject, text); err != nil {
-			s.skip("pyproject.toml", errBroken.Error())
-		} else {
-			own = names
-		}
-	}
+	s.file("Pipfile.lock", pypi, parsePipfileLock(s.pythonNames("Pipfile", parsePipfile)))
+	own := s.pythonNames("pyproject.toml", parsePyproject)
 	s.file("poetry.lock", pypi, parsePoetryLock(own))
 	s.file("uv.lock", pypi, parseUVLock)
 }
 
-// toml reads a file that only adds to what another one says.
-func (s *scan) toml(name string, text []byte, into any) bool {
-	if _, err := guard(func(text []byte) (any, error) { return nil, unmarshalTOML(text, into) }, text); err != nil {
-		s.skip(name, errBroken.Error())
-		return false
+// pythonNames returns what the app names in a file beside its lock file, and nil where nothing says it.
+func (s *scan) pythonNames(file string, parse func([]byte) (map[string]bool, error)) map[string]bool {
+	if text := s.read(file); text != nil {
+		if own, ok := guard(s, file, parse, text); ok {
+			return own
+		}
 	}
-	return true
+	return nil
 }
 
 // unmarshalTOML refuses what no tool writes: the parser takes long for lines of megabytes.
@@ -67,12 +53,13 @@ func (s *scan) requirements(name string, seen map[string]bool) {
 		return
 	}
 	seen[name] = true
-	var includes []string
-	s.file(name, pypi, func(text []byte) (deps []dependency, err error) {
-		deps, includes, err = parseRequirements(text)
-		return deps, err
-	})
-	for _, file := range includes {
+	text := s.read(name)
+	if text == nil {
+		return
+	}
+	listed, _ := guard(s, name, parseRequirements, text)
+	s.add(pypi, name, listed.packages)
+	for _, file := range listed.includes {
 		s.requirements(path.Join(path.Dir(name), file), seen)
 	}
 }
@@ -88,17 +75,23 @@ var (
 // Source: https://peps.python.org/pep-0503/#normalized-names
 func pypiName(name string) string { return separators().ReplaceAllString(strings.ToLower(name), "-") }
 
+// requirements are what one file asks for, and the files that it includes.
+type requirements struct {
+	packages []dependency
+	includes []string
+}
+
 // parseRequirements reads pip's requirements file, and what "pip freeze" and "pip-compile" write. Only the
 // last says, in a comment, on whose account a package is there.
 //
 // Source: https://pip.pypa.io/en/stable/reference/requirements-file-format
-func parseRequirements(text []byte) (deps []dependency, includes []string, err error) {
+func parseRequirements(text []byte) (listed requirements, err error) {
 	text = []byte(strings.ReplaceAll(strings.ReplaceAll(string(text), "\r", ""), "\\\n", " "))
 	via := false
 	for line := range strings.Lines(string(text)) {
 		field := strings.TrimSpace(line)
 		if m := include().FindStringSubmatch(field); m != nil {
-			includes = append(includes, m[1])
+			listed.includes = append(listed.includes, m[1])
 			continue
 		}
 		if m := requirement().FindStringSubmatch(field); m != nil {
@@ -108,15 +101,15 @@ func parseRequirements(text []byte) (deps []dependency, includes []string, err e
 			if exact, ok := strings.CutPrefix(version, "=="); ok && !strings.Contains(exact, ",") {
 				version = strings.TrimPrefix(exact, "=")
 			}
-			deps = append(deps, dependency{pypiName(m[1]), version, Unknown})
+			listed.packages = append(listed.packages, dependency{pypiName(m[1]), version, Unknown})
 			via = false
 		}
-		if _, comment, ok := strings.Cut(field, "#"); ok && len(deps) > 0 {
+		if _, comment, ok := strings.Cut(field, "#"); ok && len(listed.packages) > 0 {
 			who := strings.TrimSpace(comment)
 			if rest, ok := strings.CutPrefix(who, "via"); ok {
 				via, who = true, strings.TrimSpace(rest)
 			}
-			last := &deps[len(deps)-1]
+			last := &listed.packages[len(listed.packages)-1]
 			switch {
 			case !via || who == "" || last.use == Direct:
 			case strings.HasPrefix(who, "-r ") || strings.HasSuffix(who, ".in") || strings.Contains(who, "pyproject.toml"):
@@ -126,7 +119,20 @@ func parseRequirements(text []byte) (deps []dependency, includes []string, err e
 			}
 		}
 	}
-	return deps, includes, nil
+	return listed, nil
+}
+
+// parsePipfile returns what the app names.
+func parsePipfile(text []byte) (map[string]bool, error) {
+	var file struct{ Packages map[string]any }
+	if err := unmarshalTOML(text, &file); err != nil {
+		return nil, err
+	}
+	own := map[string]bool{}
+	for name := range file.Packages {
+		own[pypiName(name)] = true
+	}
+	return own, nil
 }
 
 // parsePipfileLock reads Pipenv's lock file; what is there for development only is not installed.

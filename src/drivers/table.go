@@ -21,11 +21,11 @@ type Driver struct {
 	Mend     string    // what the app's own code needs; MODE stands for the mode that is asked for
 	MendMode string    // the word of Mend, where it is no other for any mode
 
-	Version  string // that was measured
-	Day      string // on which it was
-	Outcomes string // see Outcomes below; "" where only its source was read
-	Client   string // its name in src/integration, which measures it anew
-	Tried    string // the version that Mend was tried with, when, and what came of it; "" where it was not, here
+	Version  string   // that was measured
+	Day      string   // on which it was
+	Outcomes string   // see Outcomes below; "" where only its source was read
+	Clients  []string // its names in src/integration, which measures it anew
+	Tried    string   // the version that Mend was tried with, when, and what came of it; "" where it was not, here
 }
 
 // Ecosystem is where a package's name means something.
@@ -94,40 +94,43 @@ const (
 // Table is what is known of each driver: found in the app's files, said in the log, shown in docs/drivers.md.
 var Table = []Driver{
 	{Name: "node-postgres", Ecosystem: npm, Packages: []string{"pg"}, Answer: Verifies, Variable: "PGSSLMODE", URI: Verified,
-		Version: "8", Day: "2026-11-23", Outcomes: "TxxxxT", Client: "node-postgres 8"},
+		Version: "8", Day: "2026-11-23", Outcomes: "TxxxxT", Clients: []string{"node-postgres 8"}},
 	{Name: "pg-native", Ecosystem: npm, Packages: []string{"pg-native"}, Answer: Misreads, Variable: "PGSSLMODE", URI: Verified,
 		Does:    "gets sslmode=true from node-postgres, whatever PGSSLMODE says, and libpq refuses that",
 		Mend:    "Put ?sslmode=MODE into its URI",
 		Version: "3", Day: "2026-11-23", Outcomes: "xxxxxx", Tried: "3.9, 2026-11-23: T x x x"},
 	{Name: "postgres.js", Ecosystem: npm, Packages: []string{"postgres"}, Answer: ChecksName, Variable: "PGSSL", URI: Believed,
-		Version: "3.4", Day: "2026-11-23", Outcomes: "TxxxxT", Client: "postgres.js"},
+		Version: "3.4", Day: "2026-11-23", Outcomes: "TxxxxT", Clients: []string{"postgres.js 3", "drizzle on postgres.js"}},
 	{Name: "slonik", Ecosystem: npm, Packages: []string{"slonik"}, Answer: PlainText, URI: OnlyRequire,
 		Does: "connects in plain text", Mend: "Put ?sslmode=require into its URI", MendMode: "require",
-		Version: "47", Day: "2026-11-23", Outcomes: "PPPPPP", Tried: "47.3, 2026-11-23: T x x x"},
+		Version: "47", Day: "2026-11-23", Outcomes: "PPPPPP", Clients: []string{"slonik 47"}, Tried: "47.3, 2026-11-23: T x x x"},
 	{Name: "deno-postgres", Ecosystem: deno, Packages: []string{"@db/postgres", "@bartlomieju/postgres", "deno.land/x/postgres"}, Answer: PlainText,
 		Does: "falls back to plain text", Mend: "Ask for TLS in its own options"},
 
 	{Name: "psycopg", Ecosystem: pypi, Packages: []string{"psycopg", "psycopg2", "psycopg2-binary"}, Answer: Obeys, Variable: "PGSSLMODE", URI: Believed,
-		Version: "2.9, 3.1", Day: "2026-11-23", Outcomes: "TxxxTT", Client: "psycopg2"},
+		Version: "2.9, 3.1", Day: "2026-11-23", Outcomes: "TxxxTT", Clients: []string{"psycopg2", "psycopg 3"}},
 	{Name: "aiopg", Ecosystem: pypi, Packages: []string{"aiopg"}, Answer: Obeys, Variable: "PGSSLMODE", URI: Believed,
 		Version: "1.4", Day: "2026-11-23", Outcomes: "TxxxTT"},
 	{Name: "PyGreSQL", Ecosystem: pypi, Packages: []string{"pygresql"}, Answer: Obeys, Variable: "PGSSLMODE", URI: Believed,
-		Version: "5.1", Day: "2026-11-23", Outcomes: "TxxxTT"},
+		Version: "5.1", Day: "2026-11-23", Outcomes: "TxxxTT", Clients: []string{"PyGreSQL"}},
 	{Name: "asyncpg", Ecosystem: pypi, Packages: []string{"asyncpg"}, Answer: Obeys, Variable: "PGSSLMODE", URI: Believed,
-		Version: "0.27", Day: "2026-11-23", Outcomes: "TxxxTT"},
+		Version: "0.27", Day: "2026-11-23", Outcomes: "TxxxTT", Clients: []string{"asyncpg 0.27"}},
+	{Name: "pg8000", Ecosystem: pypi, Packages: []string{"pg8000"}, Below: "1.11", Answer: PlainText,
+		Does: "connects in plain text", Mend: "Take a newer one, and give it ssl_context=ssl.create_default_context()",
+		Version: "1.10", Day: "2026-11-23", Outcomes: "PPPPPP", Clients: []string{"pg8000 1.10"}},
 	{Name: "pg8000", Ecosystem: pypi, Packages: []string{"pg8000"}, Answer: Unverified,
 		Does: "verifies nothing, and connects in plain text to a server without TLS",
 		Mend: "Give it ssl_context=ssl.create_default_context()", Version: "1.31", Day: "2026-11-23", Outcomes: "TTTPTT"},
 
 	{Name: "ruby-pg", Ecosystem: rubygems, Packages: []string{"pg"}, Answer: Obeys, Variable: "PGSSLMODE", URI: Believed,
-		Version: "1.4", Day: "2026-11-23", Outcomes: "TxxxTT", Client: "ruby-pg"},
+		Version: "1.4", Day: "2026-11-23", Outcomes: "TxxxTT", Clients: []string{"ruby-pg"}},
 
 	{Name: "lib/pq", Ecosystem: golang, Packages: []string{"github.com/lib/pq"}, Below: "1.11", Answer: ChecksName, Variable: "PGSSLMODE", URI: Believed,
-		Version: "1.10.9", Day: "2026-11-23", Outcomes: "TxxxxT", Client: "lib/pq 1.10.9, as Stratos uses it"},
+		Version: "1.10.9", Day: "2026-11-23", Outcomes: "TxxxxT", Clients: []string{"lib/pq 1.10.9, as Stratos uses it"}},
 	{Name: "lib/pq", Ecosystem: golang, Packages: []string{"github.com/lib/pq"}, Answer: Obeys, Variable: "PGSSLMODE", URI: Believed,
 		Version: "1.12.3", Day: "2026-11-23", Outcomes: "TxxxTT"},
 	{Name: "pgx", Ecosystem: golang, Packages: []string{"github.com/jackc/pgx/v5", "github.com/jackc/pgx/v4"}, Answer: Obeys, Variable: "PGSSLMODE", URI: Believed,
-		Version: "5.12, 4.18", Day: "2026-11-23", Outcomes: "TxxxTT", Client: "pgx 5"},
+		Version: "5.12, 4.18", Day: "2026-11-23", Outcomes: "TxxxTT", Clients: []string{"pgx 5"}},
 	{Name: "go-pg", Ecosystem: golang, Packages: []string{"github.com/go-pg/pg/v10", "github.com/go-pg/pg/v9", "github.com/go-pg/pg"}, Answer: PlainText,
 		Does: "connects in plain text, or unverified if it is given a URI",
 		Mend: "Set TLSConfig: &tls.Config{ServerName: host} in its Options", Version: "10", Day: "2026-11-23", Outcomes: "PPPPPP", Tried: "10.15, 2026-11-23: T x x x"},
@@ -153,19 +156,19 @@ var Table = []Driver{
 		Does: "verifies nothing, and connects in plain text to a server without TLS", Mend: "Ask for MODE in its connection string"},
 
 	{Name: "pgjdbc", Ecosystem: maven, Packages: []string{"postgresql", "org.postgresql.postgresql"}, Answer: ObeysItsURL, Variable: "JAVA_TOOL_OPTIONS",
-		Version: "42.2 to 42.7", Day: "2026-11-23", Outcomes: "TxxxTT", Client: "pgjdbc"},
+		Version: "42.2 to 42.7", Day: "2026-11-23", Outcomes: "TxxxTT", Clients: []string{"pgjdbc, plain URL", "pgjdbc in HikariCP", "pgjdbc in Tomcat's pool", "pgjdbc in a parent-last loader, as Tomcat's"}},
 	{Name: "R2DBC", Ecosystem: maven, Packages: []string{"r2dbc-postgresql"}, Answer: PlainText,
 		Does: "connects in plain text", Mend: "Ask for sslMode=MODE in its options"},
 	{Name: "Vert.x", Ecosystem: maven, Packages: []string{"vertx-pg-client"}, Answer: PlainText,
 		Does: "connects in plain text, unless it is configured by fromEnv()", Mend: "Ask for MODE in its options"},
 
 	{Name: "psqlodbc", Ecosystem: debian, Packages: []string{"odbc-postgresql"}, Answer: PlainText,
-		Does: "connects in plain text", Mend: "Write SSLmode=MODE into its DSN", Version: "13", Day: "2026-11-23", Outcomes: "PPPPPP", Tried: "13, 2026-11-23: T x x x"},
+		Does: "connects in plain text", Mend: "Write SSLmode=MODE into its DSN", Version: "13", Day: "2026-11-23", Outcomes: "PPPPPP", Clients: []string{"psqlodbc 13"}, Tried: "13, 2026-11-23: T x x x"},
 	{Name: "pgbouncer", Ecosystem: debian, Packages: []string{"pgbouncer"}, Answer: PlainText,
 		Does: "connects to the database in plain text, whoever connects to it",
 		Mend: "Write server_tls_sslmode = MODE and server_tls_ca_file into its configuration", Version: "1.18", Day: "2026-11-23", Outcomes: "PPPPPP", Tried: "1.18, 2026-11-23: T x x x"},
 	{Name: "libpq", Ecosystem: debian, Packages: []string{"postgresql-client", "libpq5", "php-pgsql", "libdbd-pg-perl"}, Answer: Obeys, Variable: "PGSSLMODE", URI: Believed,
-		Version: "15", Day: "2026-11-23", Outcomes: "TxxxTT", Client: "psql"},
+		Version: "15", Day: "2026-11-23", Outcomes: "TxxxTT", Clients: []string{"psql", "PHP PDO", "DBD::Pg"}},
 }
 
 // lookUp returns the driver that a package is, and nil where it is none.

@@ -236,7 +236,11 @@ func obeyWhatIsBound(t *testing.T, buildpack, app string, oregon, frankfurt *pgt
 	var table strings.Builder
 	table.WriteString("| driver | what a launch tells it | `verify-full` | another CA | another name | no TLS | `verify-ca`, another name | `require` |\n")
 	table.WriteString("| --- | --- | --- | --- | --- | --- | --- | --- |\n")
+	measured := map[string]string{}
 	for _, d := range drivers {
+		for _, outcomes := range []map[string]outcome{full, forged, renamed, plain, renamedCA, required} {
+			measured[d.name] += outcomes[d.name].letter()
+		}
 		assert.True(t, full[d.name].connected, "%s does not connect: %s", d.name, full[d.name].said)
 		assert.Equal(t, forged[d.name].String(), foreign[d.name].String(), "%s and the CA of another region", d.name)
 		if full[d.name].tls && !forged[d.name].connected && !renamed[d.name].connected && !plain[d.name].connected {
@@ -250,6 +254,7 @@ func obeyWhatIsBound(t *testing.T, buildpack, app string, oregon, frankfurt *pgt
 			renamed[d.name].cell(false), plain[d.name].cell(false), renamedCA[d.name].cell(true), required[d.name].cell(true))
 	}
 	t.Logf("measured:\n%s", &table)
+	agreeWithTable(t, measured)
 	document, err := os.ReadFile("../../docs/drivers.md")
 	require.NoError(t, err)
 	assert.Contains(t, string(document), table.String(), "docs/drivers.md shows another table than the one just measured")

@@ -1,10 +1,10 @@
 package staging
 
 import (
+	"cmp"
 	"fmt"
-	"io/fs"
 	"os"
-	"time"
+	"slices"
 
 	"github.com/cloudfoundry/libbuildpack"
 
@@ -14,7 +14,7 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
 )
 
-// mostDrivers is how many of an app's drivers the log shows. Apps have one or two; a lock file may hold anything.
+// mostDrivers is how many of an app's drivers, and of the files that are skipped, the log shows. Apps have one or two; a lock file may hold anything.
 const mostDrivers = 50
 
 // reportDrivers names the app's Postgres drivers in the staging log, and warns of those that nothing can reach.
@@ -31,33 +31,14 @@ func reportDrivers(log *libbuildpack.Logger, dir string, env map[string]string, 
 	}
 }
 
-// patience is how long a look at an app may take. It takes a few milliseconds, but a file that was made
-// for it keeps a parser busy for minutes, and nothing here may stop a staging.
-const patience = 3 * time.Second
-
 // Drivers looks for Postgres drivers in a folder, and follows no link out of it.
 func Drivers(dir string) ([]drivers.Found, []drivers.Skipped) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return nil, []drivers.Skipped{{File: ".", Why: "it cannot be opened"}}
 	}
-	return lookFor(root.FS(), patience)
-}
-
-func lookFor(app fs.FS, patience time.Duration) ([]drivers.Found, []drivers.Skipped) {
-	var found []drivers.Found
-	var skipped []drivers.Skipped
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		found, skipped = drivers.Find(app)
-	}()
-	select {
-	case <-done:
-		return found, skipped
-	case <-time.After(patience): // what is still at work ends with the process
-		return nil, []drivers.Skipped{{File: ".", Why: "its files take too long to read"}}
-	}
+	defer root.Close()
+	return drivers.Find(root.FS())
 }
 
 // App is what a plan says of the app that a driver is judged in.
@@ -81,7 +62,14 @@ func DriverLines(found []drivers.Found, skipped []drivers.Skipped, app drivers.A
 	if len(found) == 0 {
 		lines = append(lines, "none recognised; postgres-ssl verify shows who is connected in plain text")
 	}
+	// What a warning is due for comes first where not all can be shown.
 	more := max(len(found)-mostDrivers, 0)
+	if more > 0 {
+		found = slices.Clone(found)
+		slices.SortStableFunc(found, func(a, b drivers.Found) int {
+			return cmp.Compare(min(len(drivers.Judge(b, app).Warning), 1), min(len(drivers.Judge(a, app).Warning), 1))
+		})
+	}
 	found = found[:len(found)-more]
 	rows := make([][3]string, len(found))
 	widths := [2]int{19, 20}
@@ -101,7 +89,7 @@ func DriverLines(found []drivers.Found, skipped []drivers.Skipped, app drivers.A
 	if more > 0 {
 		lines = append(lines, fmt.Sprintf("and %d more", more))
 	}
-	for _, s := range skipped {
+	for _, s := range skipped[:min(len(skipped), mostDrivers)] {
 		lines = append(lines, Printable(s.File)+" is skipped: "+s.Why)
 	}
 	return lines, warnings
