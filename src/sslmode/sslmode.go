@@ -1,4 +1,4 @@
-// Package sslmode knows the six values of libpq's sslmode, how strict each one is, and which of them Stratos accepts.
+// Package sslmode knows the six values of libpq's sslmode, and how strict each one is.
 //
 // Source: https://www.postgresql.org/docs/current/libpq-ssl.html, table "SSL Mode Descriptions".
 package sslmode
@@ -35,13 +35,6 @@ func (m Mode) Encrypts() bool { return m >= Require }
 
 // Verifies says whether the server's certificate is checked against trusted CAs.
 func (m Mode) Verifies() bool { return m >= VerifyCA }
-
-// Stratos says whether Stratos accepts the mode in DB_SSL_MODE. It refuses to start on any but these four.
-//
-// Source: Stratos, src/jetstream/datastore, the SSLMode constants and validation of its database configuration.
-func (m Mode) Stratos() bool {
-	return m == Disable || m == Require || m == VerifyCA || m == VerifyFull
-}
 
 // Parse reads a mode as people write it. Upper case, "_" for "-", a missing "-" and blanks around are forgiven, nothing else.
 // An unknown value gives an *UnknownError.

@@ -23,21 +23,20 @@ func TestModesAreOrderedFromWeakestToStrictest(t *testing.T) {
 
 func TestWhatAModePromises(t *testing.T) {
 	for _, test := range []struct {
-		mode                         Mode
-		encrypts, verifies, stratoss bool
+		mode               Mode
+		encrypts, verifies bool
 	}{
-		{None, false, false, false},
-		{Disable, false, false, true},
-		{Allow, false, false, false},
-		{Prefer, false, false, false},
-		{Require, true, false, true},
-		{VerifyCA, true, true, true},
-		{VerifyFull, true, true, true},
+		{None, false, false},
+		{Disable, false, false},
+		{Allow, false, false},
+		{Prefer, false, false},
+		{Require, true, false},
+		{VerifyCA, true, true},
+		{VerifyFull, true, true},
 	} {
 		t.Run("mode "+test.mode.String(), func(t *testing.T) {
 			assert.Equal(t, test.encrypts, test.mode.Encrypts(), "encrypts")
 			assert.Equal(t, test.verifies, test.mode.Verifies(), "verifies")
-			assert.Equal(t, test.stratoss, test.mode.Stratos(), "accepted by Stratos")
 		})
 	}
 }
