@@ -48,8 +48,9 @@ type Handout struct {
 	Dir       string     // private to the app's user
 	Warnings  []string   // each one line
 
-	plan *launch.Plan
-	app  App
+	plan  *launch.Plan
+	app   App
+	files map[bool]string // of roots, each put together once
 }
 
 // Variable is an environment variable that is exported, or left as the app's owner set it.
@@ -81,7 +82,7 @@ type File struct {
 
 // For returns what the app is given.
 func For(plan *launch.Plan, app App) (*Handout, error) {
-	h := &Handout{Dir: filepath.Join(app.Home, ".postgres-ssl"), plan: plan, app: app}
+	h := &Handout{Dir: filepath.Join(app.Home, ".postgres-ssl"), plan: plan, app: app, files: map[bool]string{}}
 	for _, name := range slices.Sorted(maps.Keys(languages)) {
 		if l := languages[name]; len(l.places) == 0 || app.Brings[name] {
 			if err := l.give(h); err != nil {
@@ -199,11 +200,15 @@ func (h *Handout) roots(everyone bool) (string, error) {
 		return ready, nil
 	}
 	trust.Everyone = trust.Everyone || everyone
+	if path := h.files[trust.Everyone]; path != "" {
+		return path, nil
+	}
 	bundle, err := Bundle(h.plan, trust, h.app.Stores)
 	if err != nil {
 		return "", err
 	}
-	return h.file("root", ".pem", bundle, 0o644), nil
+	h.files[trust.Everyone] = h.file("root", ".pem", bundle, 0o644)
+	return h.files[trust.Everyone], nil
 }
 
 // Bundle returns the CAs of the trust, in PEM: its own, those on board, and the stores'.
