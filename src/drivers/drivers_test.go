@@ -123,7 +123,7 @@ func TestWhatEachFileSays(t *testing.T) {
 		}, []string{"postgres 0.19.9, Cargo.lock, direct", "tokio-postgres 0.7.10, Cargo.lock, direct"}},
 		"mix, an umbrella and a package from git": {map[string]string{
 			"mix.exs":          "def project, do: [apps_path: \"apps\"]\n",
-			"apps/web/mix.exs": "  defp deps, do: [{:plug, \"~> 1.0\"}, {:epgsql, git: \"https://git.example.com/epgsql\"}]\n",
+			"apps/web/mix.exs": "  defp deps, do: [{:plug, \"~> 1.0\"}, {:epgsql, git: \"https://git.example.com/epgsql\"}] # not {:postgrex, \"~> 0.19\"}\n",
 			"mix.lock":         "%{\n  \"epgsql\": {:git, \"https://git.example.com/epgsql\", \"0123abcd\", []},\n  \"postgrex\": {:hex, :postgrex, \"0.19.3\", \"aa\", [:mix], [], \"hexpm\", \"bb\"},\n}\n",
 		}, []string{"epgsql, mix.lock, direct", "postgrex 0.19.3, mix.lock, transitive"}},
 		"mix without mix.exs": {map[string]string{
@@ -132,6 +132,10 @@ func TestWhatEachFileSays(t *testing.T) {
 		"rebar3, another package's name, git, and an older form": {map[string]string{
 			"rebar.lock": "[{<<\"db\">>,{pkg,<<\"pgo\">>,<<\"0.14.0\">>,<<\"AA\">>},0},\n {<<\"epgsql\">>,\n  {git,\"https://git.example.com/epgsql\",\n       {ref,\"0123abcd\"}},\n  1}].\n",
 		}, []string{"epgsql, rebar.lock, transitive", "pgo 0.14.0, rebar.lock, direct"}},
+		".NET, a driver that another package brings": {map[string]string{
+			"Shop.deps.json": `{"targets": {"net9.0": {"Shop/1.0.0": {"dependencies": {"Marten": "7.0.0"}}, "Marten/7.0.0": {"dependencies": {"Npgsql": "8.0.5"}}}},
+				"libraries": {"Shop/1.0.0": {"type": "project"}, "Marten/7.0.0": {"type": "package"}, "Npgsql/8.0.5": {"type": "package"}}}`,
+		}, []string{"Npgsql 8.0.5, Shop.deps.json, transitive"}},
 		"a WAR, and sbt's names": {map[string]string{
 			"WEB-INF/lib/postgresql-9.4.1212.jre7.jar": "", "lib/org.postgresql.postgresql-42.7.3.jar": "", "postgresql.jar": "",
 			"WEB-INF/lib/postgresql-1.19.0.jar": "", "lib/postgresql-simple-2.0.jar": "", "lib/postgresql-42.7.3.txt": "",
@@ -252,6 +256,14 @@ func TestNoMoreIsReadThanTheLimits(t *testing.T) {
 	}, skipped)
 }
 
+func TestAFileThatIncludesItselfIsReadOnce(t *testing.T) {
+	found, skipped := Find(app(map[string]string{
+		"requirements.txt": "-r requirements.txt\n-r ./x/../requirements.txt\npg8000==1.31.2\n" + strings.Repeat("# "+strings.Repeat("x", 997)+"\n", 1000),
+	}))
+	assert.Len(t, found, 1)
+	assert.Empty(t, skipped, "20 MB are not used up")
+}
+
 func TestAFolderWithTooManyFilesIsNotListed(t *testing.T) {
 	folder := fstest.MapFS{}
 	for i := range mostNames + 1 {
@@ -339,6 +351,15 @@ func TestARealGoProgram(t *testing.T) {
 	assert.Equal(t, "client", found[0].File)
 	assert.Equal(t, "lib/pq 1.10.9, bin/stratos, unknown", lines(found)[1])
 	assert.Len(t, found, 2)
+
+	// What is read of a program counts as what is read of a file.
+	s := &scan{app: theApp(t, dir), left: 100, ctx: t.Context(), places: map[[3]string]int{}}
+	s.program("client")
+	assert.Empty(t, s.found)
+	s.left = mostInAll
+	s.program("client")
+	assert.Len(t, s.found, 1)
+	assert.Less(t, s.left, int64(mostInAll))
 
 	// Half of a program is none, and stops nothing.
 	program, err := os.ReadFile(filepath.Join(dir, "client"))
