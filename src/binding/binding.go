@@ -12,7 +12,7 @@ import (
 
 // Found is what an environment binds.
 type Found struct {
-	Databases  []Binding    // sorted by service; of each service, the main one first
+	Databases  []Binding    // sorted by service
 	Others     []string     // services that hold no Postgres database
 	CAs        []Credential // of services tagged postgres-ssl-ca, for databases that bring none
 	Unresolved []string     // Postgres services whose credentials the platform left in CredHub

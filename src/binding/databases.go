@@ -56,8 +56,7 @@ type reader struct {
 	heard     map[string]bool // paths whose mode was read
 }
 
-// read returns the databases that a service holds, the main one first, and none if it holds no Postgres. An error is one line that names
-// the key.
+// read returns the databases that a service holds, and none if it holds no Postgres. An error is one line that names the key.
 func (s service) read() ([]Binding, error) {
 	root, objects, texts, err := walk(s.credentials)
 	if err != nil {
@@ -188,16 +187,9 @@ func (o *object) hosts() []address {
 			}
 		}
 	}
-	if port, ok := o.first(portKeys); ok {
-		var open []int
-		for i := range hosts {
-			if hosts[i].port == "" {
-				open = append(open, i)
-			}
-		}
-		if len(open) == len(hosts) {
-			setPorts(hosts, asText(port.raw))
-		}
+	hasPort := func(a address) bool { return a.port != "" }
+	if port, ok := o.first(portKeys); ok && !slices.ContainsFunc(hosts, hasPort) {
+		setPorts(hosts, asText(port.raw))
 	}
 	return hosts
 }
@@ -405,7 +397,7 @@ func (r *reader) setLogin(b *Binding, d *database) {
 func (d *database) credential(keys []string) Credential {
 	for _, o := range d.objects {
 		for ; o != nil; o = o.parent {
-			if v, ok := o.first(keys); ok && !(o.other && !o.holds) {
+			if v, ok := o.first(keys); ok && !o.other {
 				return Credential{Key: v.path, Value: Secret(lines(v.raw))}
 			}
 		}

@@ -26,7 +26,7 @@ func (r *reader) setModes(b *Binding, d *database) error {
 	for _, o := range d.objects {
 		n := len(b.Asked)
 		for level := o; level != nil && len(b.Asked) == n; level = level.parent {
-			if level.other && !level.holds {
+			if level.other {
 				continue
 			}
 			if err := r.addKeys(b, level); err != nil {
@@ -172,7 +172,7 @@ func (r *reader) checkAllHeard() error {
 	}
 	foreign := func(o *object) bool {
 		owner := o.owner()
-		return owner != nil && owner.other && !owner.holds
+		return owner != nil && owner.other
 	}
 	for _, o := range r.objects {
 		if foreign(o) {

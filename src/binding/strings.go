@@ -18,7 +18,7 @@ type connection struct {
 	username string
 	password string
 	modes    []parameter // each way of writing the mode once, the last of equal keys, as in libpq
-	asksTLS  bool        // without saying how strictly: ssl=true, requiressl=1, r2dbcs:
+	asksTLS  bool        // without saying how strictly: ssl=true, requiressl=1
 	system   bool        // sslrootcert=system
 	rootCert string      // another sslrootcert: a path
 	inQuery  bool        // the modes stand in a query, as in a URI, and not among words
@@ -189,10 +189,9 @@ func startsQuery(before, query string) bool {
 	query = strings.TrimLeft(query, "?&")
 	untilAt, _, at := strings.Cut(query, "@")
 	if !at {
-		for pair := range strings.SplitSeq(strings.TrimLeft(query, "?&"), "&") {
-			key, _, _ := strings.Cut(pair, "=")
-			return isParameterName(key)
-		}
+		first, _, _ := strings.Cut(query, "&")
+		key, _, _ := strings.Cut(first, "=")
+		return isParameterName(key)
 	}
 	if !strings.ContainsAny(before, "@/") {
 		return false

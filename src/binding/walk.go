@@ -20,7 +20,7 @@ type object struct {
 	values   []value // under keys that mean something, by their spelling, so that the result does not depend on chance
 	children []*object
 
-	other bool // it is about MySQL or another kind of database
+	other bool // it is about MySQL or another kind of database, and then never about a Postgres connection
 	holds bool // it is about a Postgres connection
 }
 

@@ -102,17 +102,3 @@ func link(target, path string) error {
 	}
 	return nil
 }
-
-// commonFiles lists the files of the stack's store, the first, and of the platform's.
-func commonFiles(env map[string]string) ([]string, error) { return truststore.SystemFiles(env) }
-
-// rootBundle returns, in PEM, the CAs of all bound databases and, with everyone, the stack's and the platform's.
-func rootBundle(plan *launch.Plan, env map[string]string, everyone bool) ([]byte, error) {
-	trust := plan.TrustAll()
-	trust.Everyone = everyone
-	stores, err := truststore.System(env)
-	if err != nil {
-		return nil, err
-	}
-	return client.Bundle(plan, trust, stores)
-}

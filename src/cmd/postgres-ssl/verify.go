@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/binding"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/client"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/launch"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/staging"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/truststore"
@@ -101,11 +102,18 @@ func verifyTargets(env map[string]string, services string, in io.Reader) ([]veri
 
 // planTargets returns what is to be verified in an app that has this plan and this environment.
 func planTargets(env map[string]string, plan *launch.Plan, store truststore.Store) ([]verify.Target, error) {
-	stores, err := commonFiles(env)
+	stores, err := truststore.SystemFiles(env)
 	if err != nil {
 		return nil, err
 	}
-	bundle, err := rootBundle(plan, env, plan.TrustAll().Everyone)
+	trust := plan.TrustAll()
+	var system []byte
+	if trust.Everyone {
+		if system, err = truststore.System(env); err != nil {
+			return nil, err
+		}
+	}
+	bundle, err := client.Bundle(plan, trust, system)
 	if err != nil {
 		return nil, err
 	}
