@@ -429,3 +429,19 @@ func TestWhatNobodyCanMeanIsRefused(t *testing.T) {
 		})
 	}
 }
+
+func TestNothingIsTakenFromTheObjectOfAnotherDatabase(t *testing.T) {
+	credentials := func(uri string) map[string]any {
+		return map[string]any{"uri": uri, "username": "theirs", "ca": "their CA", "ssl_mode": "REQUIRED",
+			"reports": map[string]any{"uri": "postgres://h/d"}}
+	}
+	b := one(t, vcap(t, credentials("mysql://m/d")))
+	assert.Equal(t, [3]string{"", "", ""}, [3]string{b.Username, b.CA.Key, modes(b)})
+	_, err := Read(vcap(t, credentials("https://console.example.com")))
+	assert.ErrorContains(t, err, "credential ssl_mode", "the control: around nobody else's, it counts")
+}
+
+func TestAPortBesideItsHostCountsMoreThanThePortOfTheObject(t *testing.T) {
+	assert.Equal(t, []string{"6432", ""}, one(t, vcap(t, map[string]any{"hosts": []any{"a:6432", "b"}, "port": 5432}, "postgresql")).Ports)
+	assert.Equal(t, []string{"5432", "5432"}, one(t, vcap(t, map[string]any{"hosts": []any{"a", "b"}, "port": 5432}, "postgresql")).Ports)
+}
