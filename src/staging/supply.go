@@ -18,15 +18,18 @@ import (
 )
 
 // ErrUsage says that bin/supply or bin/finalize was not called as the platform calls it.
-var ErrUsage = errors.New("usage")
+var ErrUsage = errors.New("the command was not understood")
 
 // depsIndex is how the platform numbers buildpacks: "0", and with ten or more "00". It becomes part of a shell script.
 var depsIndex = regexp.MustCompile(`^[0-9]+$`)
 
 // newStager reads the arguments of bin/supply (BUILD_DIR CACHE_DIR DEPS_DIR DEPS_IDX) or bin/finalize (and PROFILE_DIR).
 func newStager(args []string, wanted int, log io.Writer) (*libbuildpack.Stager, *libbuildpack.Manifest, error) {
-	if len(args) != wanted || !depsIndex.MatchString(args[3]) {
-		return nil, nil, ErrUsage
+	if len(args) != wanted {
+		return nil, nil, fmt.Errorf("%w: it wants %d arguments", ErrUsage, wanted)
+	}
+	if !depsIndex.MatchString(args[3]) {
+		return nil, nil, fmt.Errorf("%w: DEPS_IDX is not a number", ErrUsage)
 	}
 	buildpackDir, err := libbuildpack.GetBuildpackDir()
 	if err != nil {

@@ -13,20 +13,29 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/staging"
 )
 
+const driversHelp = `Usage: postgres-ssl drivers [DIR] [--json]
+
+Names the Postgres drivers in an app's folder, by default this one, and what each does with the
+sslmode of the bindings.
+
+  --json    the same for programs
+` + bindingsHelp + `
+Exit status: 0 done, 1 something is wrong, 2 the command was not understood.
+`
+
 // runDrivers names the Postgres drivers in an app's folder, as staging does, or as JSON for whoever looks at many apps.
-func runDrivers(args []string, env map[string]string, out io.Writer) error {
+func runDrivers(args []string, env map[string]string, _ io.Reader, out, _ io.Writer) error {
 	flags := flag.NewFlagSet("drivers", flag.ContinueOnError)
-	flags.SetOutput(io.Discard)
 	asJSON := flags.Bool("json", false, "")
 	dir := "."
-	if flags.Parse(args) != nil {
-		return staging.ErrUsage
+	if err := parse(flags, args, len(args)); err != nil {
+		return err
 	}
 	if flags.NArg() > 0 {
 		dir = flags.Arg(0)
 		// DIR may stand before the flags too.
-		if flags.Parse(flags.Args()[1:]) != nil || flags.NArg() > 0 {
-			return staging.ErrUsage
+		if err := parse(flags, flags.Args()[1:], 0); err != nil {
+			return err
 		}
 	}
 	if info, err := os.Stat(dir); err != nil {

@@ -19,14 +19,35 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/truststore"
 )
 
+const envHelp = `Usage: postgres-ssl env
+       postgres-ssl env --explain [--services FILE]
+
+Prints the export lines of a launch. The launch script evaluates them.
+
+  --explain         say what a launch would export, and why
+` + servicesHelp + bindingsHelp + `
+What the app's owner can set:
+    DB_SSL_MODE, PGSSLMODE, PGSSLROOTCERT, PGSSLCERT, PGSSLKEY, PGSSL, NODE_EXTRA_CA_CERTS,
+    CF_CA_CERTS             stay as they are
+    POSTGRES_SSL_MODE       the sslmode of bindings that carry none
+    POSTGRES_SSL_SERVICE    the name of the service that decides, where several are bound
+    POSTGRES_SSL_VERIFY     "start": the app starts only if each bound database that answers
+                            is encrypted and verified
+
+Exit status: 0 done, 1 something is wrong, and an app would not start, 2 the command was not
+understood.
+`
+
 // runEnv prints the export lines of a launch or, with --explain, what they would be and why.
 func runEnv(args []string, env map[string]string, in io.Reader, out, errOut io.Writer) error {
 	flags := flag.NewFlagSet("env", flag.ContinueOnError)
-	flags.SetOutput(io.Discard)
 	explain := flags.Bool("explain", false, "")
 	services := flags.String("services", "", "")
-	if flags.Parse(args) != nil || flags.NArg() > 0 || *services != "" && !*explain {
-		return staging.ErrUsage
+	if err := parse(flags, args, 0); err != nil {
+		return err
+	}
+	if *services != "" && !*explain {
+		return fmt.Errorf("%w: --services goes with --explain", staging.ErrUsage)
 	}
 	env, err := withServices(env, *services, in)
 	if err != nil {

@@ -3,9 +3,12 @@ package main
 
 import (
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"os"
+	"slices"
+	"strings"
 
 	"github.com/cloudfoundry-community/go-cfenv"
 	"github.com/cloudfoundry/libbuildpack"
@@ -13,84 +16,154 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/staging"
 )
 
-const usage = `Usage:
-    postgres-ssl env                             print the export lines of a launch
-    postgres-ssl env --explain                   say what a launch would export, and why
-    postgres-ssl env --explain --services FILE   the same for other bindings: the JSON of
-                                                 VCAP_SERVICES, an answer of
-                                                 "cf curl /v3/apps/GUID/env", or the text
-                                                 of "cf env APP"; "-" is standard input
-    postgres-ssl verify [--services FILE] [--json] [--timeout 10s]
-                                                 connect to the bound databases as the app
-                                                 does, and say what is wrong, if anything
-    postgres-ssl drivers [DIR] [--json]          name the Postgres drivers in an app's folder, and
-                                                 what each does with the bindings' sslmode
-    postgres-ssl help                            this text
-    postgres-ssl version                         the version
-
-For the platform, called by bin/supply and bin/finalize:
-    postgres-ssl supply   BUILD_DIR CACHE_DIR DEPS_DIR DEPS_IDX
-    postgres-ssl finalize BUILD_DIR CACHE_DIR DEPS_DIR DEPS_IDX PROFILE_DIR
-
-The bindings are read from VCAP_SERVICES, VCAP_SERVICES_FILE_PATH or SERVICE_BINDING_ROOT.
-
-What the app's owner can set:
-    DB_SSL_MODE, PGSSLMODE, PGSSLROOTCERT, PGSSLCERT, PGSSLKEY, PGSSL, NODE_EXTRA_CA_CERTS,
-    CF_CA_CERTS             stay as they are
-    POSTGRES_SSL_MODE       the sslmode of bindings that carry none
-    POSTGRES_SSL_SERVICE    the name of the service that decides, where several are bound
-    POSTGRES_SSL_VERIFY     "start": the app starts only if each bound database that answers
-                            is encrypted and verified
-
-Exit status: 0 done, 1 something is wrong, 2 the command was not understood. Of verify: 0 every
-database is encrypted as its mode asks, and no session of its user is in plain text, 1 something
-is not, 2 the command was not understood, the bindings cannot be read, or no database is bound.
-`
-
 // version is stamped by the build.
 var version = "unknown"
 
+// A command is a subcommand of the program. Its help is the whole of what --help prints.
+type command struct {
+	name string
+	does string // its line in the overview; one without is for our own scripts
+	help string
+	run  func(args []string, env map[string]string, in io.Reader, out, errOut io.Writer) error
+}
+
+// commands are the subcommands, in the order of the overview.
+var commands = []command{
+	{"env", "print the export lines of a launch, or explain them", envHelp, runEnv},
+	{"verify", "connect to the bound databases as the app does, and say what is wrong", verifyHelp, runVerify},
+	{"drivers", "name the Postgres drivers in an app's folder, and whether they obey", driversHelp, runDrivers},
+	{"supply", "stage an app: for the platform, called by bin/supply", supplyHelp, runSupply},
+	{"finalize", "the same as the last buildpack: called by bin/finalize", finalizeHelp, runFinalize},
+}
+
+// overview is the help of the whole program.
+func overview() string {
+	var b strings.Builder
+	b.WriteString("Usage: postgres-ssl COMMAND [ARGUMENT...]\n\nPuts the sslmode of bound Postgres databases in force.\n\n")
+	row := func(name, does string) { fmt.Fprintf(&b, "    %-10s %s\n", name, does) }
+	for _, c := range commands {
+		if c.does != "" {
+			row(c.name, c.does)
+		}
+	}
+	row("help", "this text, or the help of a command: postgres-ssl help env")
+	row("version", "the version of this program")
+	b.WriteString("\nThe help of a command has its arguments, and its exit statuses.\n")
+	return b.String()
+}
+
+// bindingsHelp is part of the help of each command that reads an app's bindings.
+const bindingsHelp = `
+The bindings are read from VCAP_SERVICES, VCAP_SERVICES_FILE_PATH or SERVICE_BINDING_ROOT.
+`
+
+// servicesHelp is the flag --services in the help of each command that has it.
+const servicesHelp = `  --services FILE   other bindings: the JSON of VCAP_SERVICES, an answer of
+                    "cf curl /v3/apps/GUID/env", or the text of "cf env APP". "-" is standard
+                    input. Only FILE counts then, nothing of your own environment.
+`
+
+const supplyHelp = `Usage: postgres-ssl supply BUILD_DIR CACHE_DIR DEPS_DIR DEPS_IDX
+
+Lays the trust store, this program and the launch script into the droplet, and logs what a launch
+would do with the bindings as they are.
+` + bindingsHelp + `
+Exit status: 0 done, 1 something is wrong, 2 the command was not understood.
+`
+
+const finalizeHelp = `Usage: postgres-ssl finalize BUILD_DIR CACHE_DIR DEPS_DIR DEPS_IDX PROFILE_DIR
+
+Puts the launch scripts of all buildpacks into PROFILE_DIR, and their programs on PATH.
+
+Exit status: 0 done, 1 something is wrong, 2 the command was not understood.
+`
+
+// errSaid ends a command with exit status 1. What is wrong has been printed already.
+var errSaid = errors.New("something is wrong")
+
+// An undecided error ends a command with exit status 2: it could not even look.
+type undecided struct{ error }
+
 func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
 
-// run is the command without the process: it returns the exit status.
+// run is the program without the process: it returns the exit status.
 func run(args []string, in io.Reader, out, errOut io.Writer) int {
-	command := ""
-	if len(args) > 0 {
-		command, args = args[0], args[1:]
+	if len(args) == 0 {
+		fmt.Fprint(errOut, overview())
+		return 2
 	}
-	var err error
-	switch command {
-	case "supply":
-		var helper string
-		if helper, err = os.Executable(); err == nil {
-			err = staging.Supply(args, cfenv.CurrentEnv(), helper, out)
-		}
-	case "finalize":
-		err = staging.Finalize(args, out)
-	case "env":
-		err = runEnv(args, cfenv.CurrentEnv(), in, out, errOut)
-	case "verify":
-		return runVerify(args, cfenv.CurrentEnv(), in, out, errOut)
-	case "drivers":
-		err = runDrivers(args, cfenv.CurrentEnv(), out)
-	case "help", "-h", "--help":
-		fmt.Fprint(out, usage)
+	name, args := args[0], args[1:]
+	asked := slices.Contains(args, "--help") || slices.Contains(args, "-h")
+	switch name {
 	case "version", "--version":
 		fmt.Fprintln(out, "postgres-ssl", version)
-	default:
-		err = staging.ErrUsage
+		return 0
+	case "help", "--help", "-h":
+		if len(args) == 0 || asked {
+			fmt.Fprint(out, overview())
+			return 0
+		}
+		name, asked = args[0], true
 	}
+	i := slices.IndexFunc(commands, func(c command) bool { return c.name == name })
+	if i < 0 {
+		fmt.Fprint(errOut, "postgres-ssl: there is no such command\n\n", overview())
+		return 2
+	}
+	c := commands[i]
+	if asked {
+		fmt.Fprint(out, c.help)
+		return 0
+	}
+	err := c.run(args, cfenv.CurrentEnv(), in, out, errOut)
 	switch {
 	case err == nil:
 		return 0
-	case errors.Is(err, staging.ErrUsage):
-		fmt.Fprint(errOut, usage)
+	case errors.Is(err, errSaid):
+		return 1
+	}
+	fmt.Fprintf(errOut, "postgres-ssl: %s\n", staging.Printable(err.Error()))
+	if errors.Is(err, staging.ErrUsage) {
+		fmt.Fprint(errOut, "\n", c.help)
 		return 2
-	case errors.Is(err, errGateClosed):
-	case command == "supply" || command == "finalize":
-		staging.Fail(libbuildpack.NewLogger(out), err)
-	default:
-		fmt.Fprintf(errOut, "postgres-ssl: %s\n", staging.Printable(err.Error()))
+	}
+	if errors.As(err, &undecided{}) {
+		return 2
 	}
 	return 1
+}
+
+// parse reads the flags of a command line, and checks that no more than most other arguments follow.
+func parse(flags *flag.FlagSet, args []string, most int) error {
+	flags.SetOutput(io.Discard)
+	if err := flags.Parse(args); err != nil {
+		return fmt.Errorf("%w: %w", staging.ErrUsage, err)
+	}
+	if flags.NArg() > most {
+		return fmt.Errorf("%w: there are too many arguments", staging.ErrUsage)
+	}
+	return nil
+}
+
+// runSupply is what bin/supply runs.
+func runSupply(args []string, env map[string]string, _ io.Reader, out, _ io.Writer) error {
+	helper, err := os.Executable()
+	if err == nil {
+		err = staging.Supply(args, env, helper, out)
+	}
+	return inLog(out, err)
+}
+
+// runFinalize is what bin/finalize runs.
+func runFinalize(args []string, _ map[string]string, _ io.Reader, out, _ io.Writer) error {
+	return inLog(out, staging.Finalize(args, out))
+}
+
+// inLog says in the staging log why the staging stops.
+func inLog(log io.Writer, err error) error {
+	if err == nil || errors.Is(err, staging.ErrUsage) {
+		return err
+	}
+	staging.Fail(libbuildpack.NewLogger(log), err)
+	return errSaid
 }

@@ -19,22 +19,35 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/verify"
 )
 
-// runVerify connects to the bound databases, prints what it finds, and returns the exit status: 0 if all is well, 1 if something is
-// not, 2 if there is nothing to verify.
-func runVerify(args []string, env map[string]string, in io.Reader, out, errOut io.Writer) int {
+const verifyHelp = `Usage: postgres-ssl verify [--services FILE] [--json] [--timeout 10s]
+
+Connects to the bound databases as the app does, and says what is wrong, if anything.
+
+  --json            the same for programs
+  --timeout 10s     how long one database may take
+` + servicesHelp + bindingsHelp + `
+In colour on a terminal, unless NO_COLOR is set.
+
+Exit status: 0 every database is encrypted as its mode asks, and no session of its user is in
+plain text, 1 something is not, 2 the command was not understood, the bindings cannot be read,
+or no database is bound.
+`
+
+// runVerify connects to the bound databases, and prints what it finds.
+func runVerify(args []string, env map[string]string, in io.Reader, out, _ io.Writer) error {
 	flags := flag.NewFlagSet("verify", flag.ContinueOnError)
-	flags.SetOutput(io.Discard)
 	services := flags.String("services", "", "")
 	asJSON := flags.Bool("json", false, "")
 	timeout := flags.Duration("timeout", 10*time.Second, "")
-	if flags.Parse(args) != nil || flags.NArg() > 0 || *timeout <= 0 {
-		fmt.Fprint(errOut, usage)
-		return 2
+	if err := parse(flags, args, 0); err != nil {
+		return err
+	}
+	if *timeout <= 0 {
+		return fmt.Errorf("%w: --timeout is not more than 0s", staging.ErrUsage)
 	}
 	targets, plan, err := verifyTargets(env, *services, in)
 	if err != nil {
-		fmt.Fprintf(errOut, "postgres-ssl: %s\n", staging.Printable(err.Error()))
-		return 2
+		return undecided{err}
 	}
 	report := verify.Run(context.Background(), targets, plan.Warnings, *timeout)
 	if *services == "" {
@@ -48,14 +61,10 @@ func runVerify(args []string, env map[string]string, in io.Reader, out, errOut i
 	} else {
 		err = report.Write(out, colourful(out, env))
 	}
-	if err != nil {
-		fmt.Fprintf(errOut, "postgres-ssl: %s\n", staging.Printable(err.Error()))
-		return 1
+	if err == nil && !report.OK {
+		err = errSaid
 	}
-	if !report.OK {
-		return 1
-	}
-	return 0
+	return err
 }
 
 // appDrivers names the Postgres drivers of the app whose droplet this program is in, as staging does.
@@ -126,11 +135,9 @@ const gateVariable = "POSTGRES_SSL_VERIFY"
 // gateTimeout is how long a start waits for a database that gives no answer.
 const gateTimeout = 10 * time.Second
 
-// errGateClosed says that the app must not start. Why stands on stderr already, a line a database.
-var errGateClosed = errors.New("the start was stopped")
-
 // gate connects to the databases before the app starts, as the app will connect: with the variables
 // that its owner set, and with what the plan exports for the rest. Without its variable it does nothing.
+// Where the app must not start, it prints why, a line a database.
 func gate(env map[string]string, plan *launch.Plan, store truststore.Store, errOut io.Writer) error {
 	switch env[gateVariable] {
 	case "":
@@ -152,7 +159,7 @@ func gate(env map[string]string, plan *launch.Plan, store truststore.Store, errO
 		fmt.Fprintln(errOut, "postgres-ssl:", line)
 	}
 	if !open {
-		return errGateClosed
+		return errSaid
 	}
 	return nil
 }
