@@ -1,25 +1,21 @@
 #!/usr/bin/env bash
 # Measures staging and launch beside what they are to be compared with, and prints a Markdown table.
 set -euo pipefail
+# shellcheck source=scripts/lib.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-if [[ $# -gt 0 ]]; then
-  echo 'Usage: scripts/bench.sh
+usage() {
+  cat <<'TEXT'
+Usage: scripts/bench.sh
 
 Measures what staging and launch cost, beside bare programs, beside openssl rehash and beside a script that does the
 same by hand, and prints a Markdown table: medians of many runs, those of a comparison in turns. Takes a minute or
-two, and wants the machine to itself. Needs go, openssl, jq, a JDK with pgjdbc, and PostgreSQL with psql.'
-  [[ $1 == -h || $1 == --help ]] && exit 0 || exit 2
-fi
-for tool in go openssl jq git tar psql java; do
-  if ! command -v "$tool" >/dev/null; then
-    hint="apt-get install $tool"
-    [[ $tool != psql ]] || hint='apt-get install postgresql'
-    [[ $tool != java ]] || hint='apt-get install default-jdk-headless libpostgresql-jdbc-java'
-    [[ $tool != go ]] || hint='see https://go.dev/dl'
-    echo "bench.sh: $tool is not on the PATH; install it ($hint) and try again" >&2
-    exit 1
-  fi
-done
+two, and wants the machine to itself. Needs go, openssl, jq, a JDK with pgjdbc, and PostgreSQL with psql.
+TEXT
+}
+
+no_arguments "$@"
+need_tools go openssl jq git tar psql java
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root"

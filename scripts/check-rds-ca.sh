@@ -1,9 +1,6 @@
 #!/usr/bin/env bash
-# Tells which certificates in ca/ expire soon, for a scheduled job (--help tells more): builds src/cmd/update-rds-ca and runs it.
+# Tells which certificates in ca/ expire soon, for a scheduled job (--help tells more).
 set -euo pipefail
-
-root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-program=$(mktemp)
-trap 'rm -f "$program"' EXIT
-go build -C "$root" -buildvcs=false -o "$program" ./src/cmd/update-rds-ca
-"$program" check "$root/ca" "$@"
+# shellcheck source=scripts/lib.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+run_rds_ca check "$@"

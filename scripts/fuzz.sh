@@ -2,6 +2,8 @@
 # Runs every fuzz target of the module, one after the other, to find what nobody thought of. Random search is no test: scripts/test.sh
 # runs the inputs that were found and committed.
 set -euo pipefail
+# shellcheck source=scripts/lib.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 usage() {
   cat <<'TEXT'
@@ -24,18 +26,9 @@ case $#:${1-} in
   exit
   ;;
 1:[0-9]*[smhx]) duration=$1 ;;
-*)
-  echo "fuzz.sh: $* was not understood" >&2
-  usage >&2
-  exit 2
-  ;;
+*) not_understood "$@" ;;
 esac
-for tool in go openssl; do
-  if ! command -v "$tool" >/dev/null; then
-    echo "fuzz.sh: $tool is not on the PATH; install it and try again" >&2
-    exit 1
-  fi
-done
+need_tools go openssl
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 # go test -list prints the targets of a package, and then a line "ok PACKAGE TIME".

@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
 # Packages the buildpack as a zip, with libbuildpack's buildpack-packager: builds the program, and puts it and the certificates into it.
 set -euo pipefail
+# shellcheck source=scripts/lib.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 usage() {
   cat <<'TEXT'
@@ -40,20 +42,11 @@ while [[ $# -gt 0 ]]; do
     usage
     exit
     ;;
-  *)
-    echo "package.sh: $1 was not understood" >&2
-    usage >&2
-    exit 2
-    ;;
+  *) not_understood "$1" ;;
   esac
   shift
 done
-for tool in go unzip; do
-  if ! command -v "$tool" >/dev/null; then
-    echo "package.sh: $tool is not on the PATH; install it and try again" >&2
-    exit 1
-  fi
-done
+need_tools go unzip
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root"

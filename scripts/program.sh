@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Sourced by bin/supply and bin/finalize of a git clone: builds the program postgres-ssl, with the Go on PATH or else with the pinned one,
-# and keeps it in the app's cache under a key made of all it was built from. The next staging builds and downloads nothing.
-# A packaged buildpack holds the program, and not this script.
+# Sourced by bin/run.sh of a git clone: builds the program postgres-ssl, with the Go on PATH or else
+# with the pinned one, and keeps it in the app's cache under a key made of all it was built from. The
+# next staging builds and downloads nothing. A packaged buildpack holds the program, and not this script.
 
 # shellcheck source=scripts/install_go.sh
 source "$BUILDPACK_DIR/scripts/install_go.sh"

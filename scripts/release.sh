@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # Makes a release in dist/: the zips, their checksums, and what the program is made of.
 set -euo pipefail
+# shellcheck source=scripts/lib.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-case ${1:-} in
-'') ;;
--h | --help)
+usage() {
   cat <<'TEXT'
 Usage: scripts/release.sh
 
@@ -16,13 +16,10 @@ Makes in dist/, for the version in VERSION:
 
 Needs go (https://go.dev/dl) and unzip.
 TEXT
-  exit
-  ;;
-*)
-  echo "release.sh: $1 was not understood; it takes no arguments" >&2
-  exit 2
-  ;;
-esac
+}
+
+no_arguments "$@"
+need_tools go unzip
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 version=$(<VERSION)

@@ -1,13 +1,11 @@
 #!/usr/bin/env bash
 # Stages an app as the platform's builder does and starts it as its launcher does: builds src/cmd/stage and runs it.
 set -euo pipefail
+# shellcheck source=scripts/lib.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-
-if ! command -v go >/dev/null; then
-  echo "stage.sh: go is not on the PATH; install Go (https://go.dev/dl) and try again" >&2
-  exit 1
-fi
+need_tools go
 
 STAGE_BINARY=$(mktemp)
 trap 'rm -f "$STAGE_BINARY"' EXIT

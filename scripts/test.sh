@@ -1,22 +1,23 @@
 #!/usr/bin/env bash
 # scripts/test.sh: installs what the tests need and is missing, and runs all of them. The one test command.
 set -euo pipefail
+# shellcheck source=scripts/lib.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-case ${1:-} in
-  '') ;;
-  *)
-    echo 'Usage: scripts/test.sh
-Installs what the tests need (with apt-get, when root on Debian or Ubuntu), checks the form of the code, and runs every test.'
-    [[ $1 == -h || $1 == --help ]] && exit 0 || exit 2
-    ;;
-esac
+usage() {
+  cat <<'TEXT'
+Usage: scripts/test.sh
+
+Installs what the tests need (with apt-get, when root on Debian or Ubuntu), checks the form of the
+code, and runs every test.
+TEXT
+}
+
+no_arguments "$@"
+need_tools go
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-step() { printf -- '-----> %s\n' "$*"; }
 
-if ! command -v go >/dev/null; then
-  echo 'test.sh: go is not on PATH; install Go 1.25 or newer (https://go.dev/dl) and try again' >&2
-  exit 1
-fi
+step() { echo "-----> $*"; }
 
 step 'What the tests need'
 missing=()

@@ -140,7 +140,7 @@ func TestZip(t *testing.T) {
 		names = append(names, name)
 	}
 	slices.Sort(names)
-	assert.Equal(t, "CHANGELOG.md LICENSE README.md VERSION bin/detect bin/finalize bin/postgres-ssl bin/release bin/supply "+onboard+
+	assert.Equal(t, "CHANGELOG.md LICENSE README.md VERSION bin/detect bin/finalize bin/postgres-ssl bin/release bin/run.sh bin/supply "+onboard+
 		" manifest.yml", strings.Join(names, " "))
 	assert.NotContains(t, files["bin/postgres-ssl"], first, "a path of the machine")
 	assert.NoFileExists(t, filepath.Join(first, "bin", "postgres-ssl"), "packaging leaves the checkout as it was")
@@ -251,12 +251,34 @@ func TestUsageOfThePackagingScripts(t *testing.T) {
 		{[]string{"scripts/package.sh", "--stack", "--cached"}, 2, "package.sh: the value of --stack is missing"},
 		{[]string{"scripts/release.sh", "-h"}, 0, "Usage: scripts/release.sh"},
 		{[]string{"scripts/release.sh", "now"}, 2, "release.sh: now was not understood"},
+		{[]string{"scripts/test.sh", "--help"}, 0, "Usage: scripts/test.sh"},
+		{[]string{"scripts/test.sh", "./src/rds"}, 2, "test.sh: ./src/rds was not understood"},
+		{[]string{"scripts/bench.sh", "-h", "all"}, 2, "bench.sh: -h all was not understood"},
+		{[]string{"scripts/fuzz.sh", "soon"}, 2, "fuzz.sh: soon was not understood"},
+		{[]string{"scripts/check-rds-ca.sh", "now"}, 2, "check-rds-ca.sh: now was not understood"},
+		{[]string{"scripts/update-rds-ca.sh", "--help"}, 0, "Usage: scripts/update-rds-ca.sh"},
 		{[]string{"scripts/build.sh", "--help"}, 0, "scripts/build.sh [PROGRAM [FLAG...]]"},
 	} {
 		r := execute(t, "../..", nil, test.args...)
 		assert.Equal(t, test.status, r.status, test.args)
 		assert.Contains(t, r.out+r.err, test.says)
 	}
+}
+
+// A tool that is missing is named, with where to get it.
+func TestScriptsNameTheToolThatIsMissing(t *testing.T) {
+	path := []string{"PATH=" + tools(t, "bash", "dirname")}
+	for script, says := range map[string]string{
+		"package.sh":       "package.sh: go is not on the PATH; install it (see https://go.dev/dl) and try again\n",
+		"stage.sh":         "stage.sh: go is not on the PATH; install it (see https://go.dev/dl) and try again\n",
+		"check-rds-ca.sh":  "check-rds-ca.sh: go is not on the PATH; install it (see https://go.dev/dl) and try again\n",
+		"update-rds-ca.sh": "update-rds-ca.sh: go is not on the PATH; install it (see https://go.dev/dl) and try again\n",
+	} {
+		assert.Equal(t, result{1, "", says}, execute(t, "../..", path, "scripts/"+script), script)
+	}
+	path[0] = "PATH=" + tools(t, "bash", "dirname", "go")
+	assert.Equal(t, result{1, "", "package.sh: unzip is not on the PATH; install it (apt-get install unzip) and try again\n"},
+		execute(t, "../..", path, "scripts/package.sh"))
 }
 
 // The newest entry of the changelog is the version that is built.

@@ -348,7 +348,9 @@ func TestScript(t *testing.T) {
 	}
 	script := filepath.Join(tree, "scripts", "update-rds-ca.sh")
 	require.NoError(t, os.Mkdir(filepath.Dir(script), 0o755))
-	require.NoError(t, os.WriteFile(script, []byte(content(t, "../../../scripts/update-rds-ca.sh")), 0o755))
+	for _, name := range []string{"update-rds-ca.sh", "lib.sh"} {
+		require.NoError(t, os.WriteFile(filepath.Join(tree, "scripts", name), []byte(content(t, "../../../scripts/"+name)), 0o755))
+	}
 	require.NoError(t, os.Mkdir(filepath.Join(tree, "ca"), 0o755))
 	require.NoError(t, os.WriteFile(filepath.Join(tree, "server.pem"), []byte(pemOf(server.Certificate())), 0o644))
 	require.NoError(t, os.WriteFile(filepath.Join(tree, "bundle.pem"), []byte(pemOf(cert)), 0o644))
