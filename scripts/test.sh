@@ -9,7 +9,7 @@ usage() {
 Usage: scripts/test.sh
 
 Installs what the tests need (with apt-get, when root on Debian or Ubuntu), checks the form of the
-code, and runs every test.
+code, and runs every test. Says how long each step takes.
 TEXT
 }
 
@@ -17,7 +17,14 @@ no_arguments "$@"
 need_tools go
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-step() { echo "-----> $*"; }
+# step WHAT: begins a step, and says how long the one before took.
+step() {
+  if [[ ${begun-} ]]; then
+    echo "       took $((SECONDS - begun)) s"
+  fi
+  begun=$SECONDS
+  echo "-----> $*"
+}
 
 step 'What the tests need'
 missing=()
@@ -57,3 +64,4 @@ git ls-files -z --cached --others --exclude-standard -- bin scripts .ci fixtures
 # Fuzz targets run their committed inputs only: the same commit gives the same answer. scripts/fuzz.sh searches.
 step 'Tests'
 go test ./...
+step "Done, after $SECONDS s"
