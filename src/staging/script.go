@@ -19,6 +19,10 @@ const (
 // The launcher sources the script in the app's own shell: it has to work in whatever state `set` is, and may leave no variable and
 // no function behind. `env` prints all or nothing; whatever else goes wrong with it, the app does not start, also where the program is
 // an empty file, which bash takes for a script that succeeds: then `false` is the last word.
+//
+// The launcher's shell is bash, with no option set (buildpackapplifecycle, launcher and shell). An
+// earlier script may have set any: the script has no pipeline, and no assignment that "set -k" could
+// take away. It holds in dash too, for whoever sources it by hand.
 const scriptWork = `eval "false; $("${DEPS_DIR:-../deps}/%[1]s/bin/postgres-ssl" env || echo exit 1)" || exit 1
 `
 
@@ -34,9 +38,10 @@ func depsScript(idx string) string {
 func appScript(idx string) string {
 	return scriptMarker + "\n" +
 		"# Sourced by the platform's launcher, after ../profile.d. If the copy there has done the work, nothing is left to do.\n" +
-		fmt.Sprintf(`if ! [[ -f "${DEPS_DIR:-../deps}/../profile.d/%[1]s_`+scriptName+`" && "${SSL_CERT_DIR:-}" == *"/deps/%[1]s/trust/"* ]]; then
-  `+scriptWork+`fi
-`, idx)
+		fmt.Sprintf(`case ${SSL_CERT_DIR:-} in
+*"/deps/%[1]s/trust/"*) [ -f "${DEPS_DIR:-../deps}/../profile.d/%[1]s_`+scriptName+`" ] ;;
+*) false ;;
+esac || `+scriptWork, idx)
 }
 
 // writeAppScript puts the script into BUILD_DIR/.profile.d, the only thing of ours outside deps/IDX. Its name begins with zeros, so

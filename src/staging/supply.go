@@ -25,11 +25,8 @@ var depsIndex = regexp.MustCompile(`^[0-9]+$`)
 
 // newStager reads the arguments of bin/supply (BUILD_DIR CACHE_DIR DEPS_DIR DEPS_IDX) or bin/finalize (and PROFILE_DIR).
 func newStager(args []string, wanted int, log io.Writer) (*libbuildpack.Stager, *libbuildpack.Manifest, error) {
-	if len(args) != wanted {
-		return nil, nil, fmt.Errorf("%w: it wants %d arguments", ErrUsage, wanted)
-	}
-	if !depsIndex.MatchString(args[3]) {
-		return nil, nil, fmt.Errorf("%w: DEPS_IDX is not a number", ErrUsage)
+	if len(args) != wanted || !depsIndex.MatchString(args[3]) {
+		return nil, nil, fmt.Errorf("%w: it wants %d arguments, and DEPS_IDX is a number", ErrUsage, wanted)
 	}
 	buildpackDir, err := libbuildpack.GetBuildpackDir()
 	if err != nil {

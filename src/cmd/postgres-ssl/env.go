@@ -132,12 +132,15 @@ func openStore() (truststore.Store, error) {
 	return truststore.NewStore(trust, sets), nil
 }
 
-// exportLines writes the variables for bash. Those that the owner set are left alone.
+// exportLines writes the variables for the app's shell. Those that the owner set are left alone. The
+// quotes are around name and value: under "set -k" a shell takes NAME='value' away from export, which
+// then sets nothing and prints the whole environment. A variable that a script made readonly stops
+// the start.
 func exportLines(vars []client.Variable) string {
 	var b strings.Builder
 	for _, v := range vars {
 		if !v.Kept {
-			fmt.Fprintf(&b, "export %s=%s\n", v.Name, shellQuote(v.Value))
+			fmt.Fprintf(&b, "export %s || exit 1\n", shellQuote(v.Name+"="+v.Value))
 		}
 	}
 	return b.String()

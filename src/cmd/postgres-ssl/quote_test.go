@@ -11,7 +11,7 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/client"
 )
 
-// FuzzBashGivesBackTheIntendedValues lets a real bash evaluate what env prints, in a strict state and in a lax one.
+// FuzzBashGivesBackTheIntendedValues lets a real bash evaluate what env prints, in a strict state, in a lax one and in odd ones.
 func FuzzBashGivesBackTheIntendedValues(f *testing.F) {
 	for _, seed := range []string{
 		"", "verify-full", "it's", `"`, "a\nb", "\n\n", "$(touch /tmp/owned)", "`id`", "$HOME", `\`, `\'`, "'; exit 3; '", "!", "*", "~",
@@ -28,7 +28,7 @@ func FuzzBashGivesBackTheIntendedValues(f *testing.F) {
 			{Name: "PGSSLMODE", Value: "not exported", Kept: true},
 			{Name: "SSL_CERT_DIR", Value: two},
 		})
-		for _, state := range []string{"set -euo pipefail", "set +e; IFS=\"'x\""} {
+		for _, state := range []string{"set -euo pipefail", "set +e; IFS=\"'x\"", "set -k", "set -o posix"} {
 			cmd := exec.Command("bash", "-c", state+`; eval "$1" || exit; printf '%s\0%s\0%s' "$PGSSLROOTCERT" "$SSL_CERT_DIR" "${PGSSLMODE-unset}"`, "bash", lines)
 			cmd.Env = []string{"PATH=/usr/bin:/bin", "LC_ALL=C"}
 			out, err := cmd.Output()

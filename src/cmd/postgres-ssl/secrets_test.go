@@ -88,7 +88,7 @@ func TestNoSecretLeavesTheEnvironment(t *testing.T) {
 			launched := run(helper, "env")
 			explained := run(helper, "env", "--explain")
 			if test.fails == "" {
-				assert.Contains(t, launched, "export PGSSLMODE='verify-full'")
+				assert.Contains(t, launched, "export 'PGSSLMODE=verify-full'")
 			} else {
 				assert.Contains(t, launched, test.fails)
 				assert.NotContains(t, launched, "export")
