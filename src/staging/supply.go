@@ -80,6 +80,7 @@ func Supply(args []string, env map[string]string, helper string, log io.Writer) 
 		reportJava(stager.Logger(), buildDir.FS(), plan.Mode, env)
 	}
 	reportDrivers(stager.Logger(), stager.BuildDir(), env, plan)
+	reportLast(stager.Logger(), manifest.RootDir())
 	if err := install(stager, sets, helper, javaSays); err != nil {
 		return err
 	}

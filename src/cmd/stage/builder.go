@@ -51,12 +51,19 @@ func (b builder) build(ctx context.Context, app, droplet string) (err error) {
 	contents := filepath.Join(b.dir, "contents")
 	b.buildDir, b.depsDir = filepath.Join(contents, "app"), filepath.Join(contents, "deps")
 	b.profileDir, b.cacheDir = filepath.Join(contents, "profile.d"), filepath.Join(b.dir, "cache")
-	dirs := []string{b.buildDir, b.profileDir, filepath.Join(contents, "tmp"), filepath.Join(contents, "logs")}
+	downloads := filepath.Join(b.dir, "buildpackdownloads")
+	dirs := []string{downloads, b.buildDir, b.profileDir, filepath.Join(contents, "tmp"), filepath.Join(contents, "logs")}
 	for i := range b.buildpacks {
 		dirs = append(dirs, filepath.Join(b.depsDir, strconv.Itoa(i)), filepath.Join(b.cacheDir, strconv.Itoa(i)))
 	}
 	for _, dir := range dirs {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return err
+		}
+	}
+	for i, buildpack := range b.buildpacks {
+		b.buildpacks[i] = filepath.Join(downloads, strconv.Itoa(i))
+		if err := os.Symlink(buildpack, b.buildpacks[i]); err != nil {
 			return err
 		}
 	}
