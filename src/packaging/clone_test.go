@@ -14,8 +14,10 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -68,11 +70,19 @@ func (c *clone) pin(t *testing.T, tarball []byte) {
 // supply stages the app, and returns what the staging log shows. The modules come from this machine's own module cache.
 func (c *clone) supply(t *testing.T, env ...string) result {
 	t.Helper()
-	all := append([]string{"PATH=" + c.path, "HOME=" + c.stage, "CF_STACK=cflinuxfs4", "POSTGRES_SSL_GO_URL=" + c.url,
-		"GOPROXY=file://" + filepath.Join(goEnv(t, "GOMODCACHE"), "cache", "download")}, env...)
-	r := execute(t, c.stage, all, filepath.Join(c.buildpack, "bin", "supply"), c.stage+"/app", c.stage+"/cache", c.stage+"/deps", "0")
+	r := finish(t, c.command(t, env...))
 	assert.NotContains(t, r.out+r.err, "secret")
 	return r
+}
+
+// command is the one that supply runs.
+func (c *clone) command(t *testing.T, env ...string) *exec.Cmd {
+	t.Helper()
+	command := exec.Command(filepath.Join(c.buildpack, "bin", "supply"), c.stage+"/app", c.stage+"/cache", c.stage+"/deps", "0")
+	command.Dir = c.stage
+	command.Env = append([]string{"PATH=" + c.path, "HOME=" + c.stage, "CF_STACK=cflinuxfs4", "POSTGRES_SSL_GO_URL=" + c.url,
+		"GOPROXY=file://" + filepath.Join(goEnv(t, "GOMODCACHE"), "cache", "download")}, env...)
+	return command
 }
 
 // cached lists what the cache of the buildpack holds, without the hashes.
@@ -251,6 +261,53 @@ func TestProgramThatDoesNotCompileLeavesNothingHalf(t *testing.T) {
 		lines[len(lines)-1])
 	assert.NotContains(t, c.cached(t), "program")
 	assert.NotContains(t, c.cached(t), "unfinished")
+}
+
+// A staging container often has 1 GB, and its cell many cores. Everything is compiled, the standard
+// library too, as at an app's first staging. One compiler a core would take 1.2 GB with 64 cores.
+func TestBuildStaysUnder600MBWithManyCores(t *testing.T) {
+	realGo := filepath.Join(goEnv(t, "GOROOT"), "bin", "go")
+	c := newClone(t, makeTarball(t, map[string]string{"bin/go": "#!/bin/bash\nexec '" + realGo + "' \"$@\"\n"}))
+	command := c.command(t, "GOMAXPROCS=64", "GOGC=400") // 64 cores, and an app with wishes of its own
+	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	require.NoError(t, command.Start())
+	done := make(chan error)
+	go func() { done <- command.Wait() }()
+	peak := 0
+	for {
+		select {
+		case err := <-done:
+			require.NoError(t, err)
+			t.Logf("peak: %d MB", peak/1e6)
+			assert.Less(t, peak, 600_000_000)
+			assert.Greater(t, peak, 150_000_000, "the compilers were not seen")
+			return
+		case <-time.After(10 * time.Millisecond):
+			peak = max(peak, residentMemory(t, command.Process.Pid))
+		}
+	}
+}
+
+// residentMemory sums up what the processes of a group have in memory (Linux, proc_pid_stat(5)).
+func residentMemory(t *testing.T, group int) int {
+	t.Helper()
+	stats, err := filepath.Glob("/proc/[0-9]*/stat")
+	require.NoError(t, err)
+	pages := 0
+	for _, stat := range stats {
+		content, err := os.ReadFile(stat)
+		if err != nil { // it has ended
+			continue
+		}
+		// The name, in brackets, may hold anything. Behind it: 0 is the state, 2 the group, 21 the pages.
+		fields := strings.Fields(string(content[bytes.LastIndexByte(content, ')')+1:]))
+		if fields[2] == strconv.Itoa(group) {
+			resident, err := strconv.Atoi(fields[21])
+			require.NoError(t, err)
+			pages += resident
+		}
+	}
+	return pages * os.Getpagesize()
 }
 
 // On a developer's machine, Go is on PATH.

@@ -68,6 +68,12 @@ func execute(t *testing.T, dir string, env []string, args ...string) result {
 	t.Helper()
 	command := exec.Command(args[0], args[1:]...)
 	command.Dir, command.Env = dir, env
+	return finish(t, command)
+}
+
+// finish runs a command to its end.
+func finish(t *testing.T, command *exec.Cmd) result {
+	t.Helper()
 	var out, errOut bytes.Buffer
 	command.Stdout, command.Stderr = &out, &errOut
 	if err := command.Run(); err != nil {

@@ -24,7 +24,7 @@ func TestTheWarningAboutTheLastBuildpackIsForeseenFromItsFiles(t *testing.T) {
 		"it can finalize":                   {"buildpacks/a", []string{"buildpacks/b/bin/compile", "buildpacks/b/bin/finalize"}, false},
 		"a folder of its own files":         {"buildpacks/a", []string{"buildpacks/b/bin/finalize", "buildpacks/b/old/bin/compile"}, false},
 		"ours alone":                        {"buildpacks/a", nil, false},
-		"a checkout, not on the platform":   {"src/a", []string{"src/b/bin/compile", "buildpacks/c/bin/compile"}, false},
+		"a checkout, not on the platform":   {"one/two/a", []string{"one/b/bin/compile", "buildpacks/c/bin/compile"}, false},
 		"the other folder lies elsewhere":   {"one/buildpacks/a", []string{"two/buildpackdownloads/b/bin/compile"}, false},
 		"a file where a buildpack would be": {"buildpacks/a", []string{"buildpacks/b"}, false},
 	} {
