@@ -2,6 +2,9 @@
 # Sourced by bin/run.sh of a git clone: builds the program postgres-ssl, with the Go on PATH or else
 # with the pinned one, and keeps it in the app's cache under a key made of all it was built from. The
 # next staging builds and downloads nothing. A packaged buildpack holds the program, and not this script.
+#
+# What lies in the cache is run unproven: any buildpack of the app can write there, and nothing in the
+# cache can show who did. SECURITY.md says what that means, and what to do.
 
 # shellcheck source=scripts/install_go.sh
 source "$BUILDPACK_DIR/scripts/install_go.sh"
