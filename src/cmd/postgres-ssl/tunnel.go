@@ -1,0 +1,181 @@
+package main
+
+import (
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/hex"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/binding"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/client"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/launch"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/tunnel"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/verify"
+)
+
+// originalsVariable holds, in an app that has a tunnel, what the platform gave it. Whatever of ours runs
+// there later reads the bindings from it.
+const originalsVariable = "POSTGRES_SSL_ORIGINALS"
+
+// longestVariable is what Linux takes, the name and the last zero byte included (MAX_ARG_STRLEN).
+const longestVariable = 128 << 10
+
+// originals are the value of that variable, in JSON, and the tunnel that stands in for them.
+type originals struct {
+	Ports []int             // of the tunnel, on 127.0.0.1
+	CA    []byte            // in PEM, who signed the tunnel's certificate
+	Was   map[string]string // variables as the platform gave them
+	Is    map[string]string // the SHA-256 of what they became
+}
+
+// withOriginals returns the environment with the bindings as the platform gave them, and the tunnel that
+// a launch has started; nil for none. What was copied out of another app, or is older than the
+// bindings, is ignored: a variable that the platform has given anew is not what it became then.
+func withOriginals(env map[string]string) (map[string]string, *originals, error) {
+	text := env[originalsVariable]
+	env = maps.Clone(env)
+	delete(env, originalsVariable)
+	if text == "" {
+		return env, nil, nil
+	}
+	var o originals
+	if json.Unmarshal([]byte(text), &o) != nil { // its error quotes what it cannot read
+		return nil, nil, errors.New(originalsVariable + " is not what a launch made of it: unset it")
+	}
+	for name, is := range o.Is {
+		if sum(env[name]) != is {
+			return env, nil, nil
+		}
+	}
+	maps.Copy(env, o.Was)
+	return env, &o, nil
+}
+
+func sum(value string) string {
+	hash := sha256.Sum256([]byte(value))
+	return hex.EncodeToString(hash[:])
+}
+
+// redirection finds where the bindings name the databases that go through the tunnel.
+func redirection(env map[string]string, plan *launch.Plan) (*binding.Redirection, error) {
+	return binding.Redirect(env, func(database int) bool { return plan.Databases[database].Tunnel })
+}
+
+// openTunnel starts the tunnel of a launch, whose process has the number pid, unless the plan needs none.
+// Where the script is sourced again below that process, the tunnel is there already. openTunnel returns
+// what adds the tunnel to the app's handout.
+func openTunnel(env map[string]string, there *originals, pid int, plan *launch.Plan) (func(*client.Handout) error, error) {
+	if wanted, _ := plan.Tunnelled(); !wanted {
+		return func(*client.Handout) error { return nil }, nil
+	}
+	if pid <= 0 {
+		return nil, errors.New("POSTGRES_SSL_TUNNEL is set, and the tunnel goes with a launched process: source the launch script, or name the process with --launch")
+	}
+	r, err := redirection(env, plan)
+	if err != nil {
+		return nil, err
+	}
+	if there == nil || len(there.Ports) != len(r.Endpoints) {
+		program, err := os.Executable()
+		if err != nil {
+			return nil, err
+		}
+		t, err := tunnel.Start(program, pid, env, len(r.Endpoints))
+		if err != nil {
+			return nil, fmt.Errorf("the tunnel does not start: %w", err)
+		}
+		there = &originals{Ports: t.Ports, CA: t.CA}
+	}
+	block, _ := pem.Decode(there.CA)
+	if block == nil {
+		return nil, errors.New(originalsVariable + " is not what a launch made of it: unset it")
+	}
+	ca, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		return nil, err
+	}
+	plan.TunnelCA = []*x509.Certificate{ca}
+	return func(h *client.Handout) error { return redirect(h, env, r, there) }, nil
+}
+
+// redirect adds to a handout the bindings that name the tunnel.
+func redirect(h *client.Handout, env map[string]string, r *binding.Redirection, o *originals) error {
+	to := r.To(o.Ports)
+	var files []client.File
+	private := func(path string, content []byte) {
+		files = append(files, client.File{Path: path, Content: content, Mode: 0o600})
+	}
+	if to.Document != nil {
+		path := filepath.Join(h.Dir, "bindings-"+sum(string(to.Document))[:32]+".json")
+		private(path, to.Document)
+		to.Variables["VCAP_SERVICES_FILE_PATH"] = path
+	}
+	if to.Mounted != nil {
+		text, err := json.Marshal(to.Mounted)
+		if err != nil {
+			return err
+		}
+		root := filepath.Join(h.Dir, "bindings-"+sum(string(text))[:32])
+		for _, folder := range slices.Sorted(maps.Keys(to.Mounted)) {
+			for _, name := range slices.Sorted(maps.Keys(to.Mounted[folder])) {
+				private(filepath.Join(root, folder, name), to.Mounted[folder][name])
+			}
+		}
+		to.Variables["SERVICE_BINDING_ROOT"] = root
+	}
+	o.Was, o.Is = map[string]string{}, map[string]string{}
+	for _, name := range slices.Sorted(maps.Keys(to.Variables)) {
+		o.Was[name], o.Is[name] = env[name], sum(to.Variables[name])
+		h.Variables = append(h.Variables, client.Variable{Name: name, Value: to.Variables[name]})
+	}
+	text, err := json.Marshal(o)
+	if err != nil {
+		return err
+	}
+	if len(originalsVariable)+len(text)+2 > longestVariable {
+		return errors.New("the bindings are too long to be kept in a variable beside the tunnel's: let the platform deliver them as files (app feature file-based-vcap-services)")
+	}
+	h.Variables = append(h.Variables, client.Variable{Name: originalsVariable, Value: string(text)})
+	h.Files = append(files, h.Files...)
+	if r.OwnURL {
+		h.Warnings = append(h.Warnings, "DATABASE_URL is set by the app's owner, and stays: what connects with it goes past the tunnel")
+	}
+	return nil
+}
+
+// tunnelTargets are the databases that a tunnel connects to, in the order of its listeners.
+func tunnelTargets(env map[string]string) ([]*verify.Target, error) {
+	store, err := openStore()
+	if err != nil {
+		return nil, err
+	}
+	found, err := binding.Read(env)
+	if err != nil {
+		return nil, err
+	}
+	plan, err := launch.Decide(env, found, store)
+	if err != nil {
+		return nil, err
+	}
+	r, err := redirection(env, plan)
+	if err != nil {
+		return nil, err
+	}
+	all, err := planTargets(env, plan, store)
+	if err != nil {
+		return nil, err
+	}
+	var targets []*verify.Target
+	for _, e := range r.Endpoints {
+		t := all[e.Database]
+		targets = append(targets, &t)
+	}
+	return targets, nil
+}
