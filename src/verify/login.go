@@ -47,13 +47,12 @@ rollback`
 // after a probe in the same mode found nothing wrong.
 func (t *Target) logIn(ctx context.Context) *login {
 	l := &login{attempt: attempt{mode: t.loginMode(), stage: startingUp}}
-	config, err := blankConfig()
+	config, err := BlankConfig()
 	if err != nil {
 		l.err = err
 		return l
 	}
 	deadline, _ := ctx.Deadline()
-	config = config.Copy()
 	config.Host, config.Port = t.Host, t.Port
 	config.User, config.Database, config.Password = t.User, t.Database, string(t.Password)
 	config.TLSConfig = t.tlsConfig(t.Host, l.mode, time.Now(), &l.peer)
