@@ -216,25 +216,20 @@ func TestWhoeverIsInTheMiddleIsRefusedInRequire(t *testing.T) {
 func TestWhatIsNoClientIsDropped(t *testing.T) {
 	t.Parallel()
 	tunnel := openTunnel(t, target(1, sslmode.VerifyFull))
-	startup := func(version uint32, body string) string {
-		packet := binary.BigEndian.AppendUint32(nil, uint32(8+len(body)))
-		return string(binary.BigEndian.AppendUint32(packet, version)) + body
-	}
-	const ssl, gss = 80877103, 80877104
 	for name, test := range map[string]struct{ says, answer string }{
 		"HTTP":                                  {"GET / HTTP/1.1\r\n\r\n", ""},
 		"a length of nothing":                   {"\x00\x00\x00\x00", ""},
 		"a length of less than nothing":         {"\xff\xff\xff\xff", ""},
-		"a packet that is too long":             {startup(196608, "user\x00"+strings.Repeat("x", 10_000)+"\x00\x00"), ""},
-		"another protocol":                      {startup(2<<16, "user\x00app\x00\x00"), ""},
-		"no end":                                {startup(196608, "user\x00app\x00"), ""},
-		"something after the end":               {startup(196608, "user\x00app\x00\x00\x00x\x00"), ""},
-		"no parameters":                         {startup(196608, "\x00"), ""},
-		"a cancel request without a key":        {startup(80877102, ""), ""},
-		"GSSENC twice":                          {startup(gss, "") + startup(gss, ""), "N"},
-		"plain text behind the request for TLS": {startup(ssl, "") + startup(196608, "user\x00app\x00\x00"), "S"},
-		"TLS twice":                             {startup(ssl, "") + startup(ssl, ""), "S"},
-		"TLS after GSSENC":                      {startup(gss, "") + "\x16\x03\x01\x00", "N"},
+		"a packet that is too long":             {packet(196608, "user\x00"+strings.Repeat("x", 10_000)+"\x00\x00"), ""},
+		"another protocol":                      {packet(2<<16, "user\x00app\x00\x00"), ""},
+		"no end":                                {packet(196608, "user\x00app\x00"), ""},
+		"something after the end":               {packet(196608, "user\x00app\x00\x00\x00x\x00"), ""},
+		"no parameters":                         {packet(196608, "\x00"), ""},
+		"a cancel request without a key":        {packet(cancelRequest, ""), ""},
+		"GSSENC twice":                          {packet(gssRequest, "") + packet(gssRequest, ""), "N"},
+		"plain text behind the request for TLS": {packet(sslRequest, "") + packet(196608, "user\x00app\x00\x00"), "S"},
+		"TLS twice":                             {packet(sslRequest, "") + packet(sslRequest, ""), "S"},
+		"TLS after GSSENC":                      {packet(gssRequest, "") + "\x16\x03\x01\x00", "N"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			conn := tunnel.dial(t)
@@ -271,10 +266,8 @@ func TestProtocolsThatAreNewerAreNegotiated(t *testing.T) {
 			if test.option != "" {
 				body += test.option + "\x00\x00"
 			}
-			packet := binary.BigEndian.AppendUint32(nil, uint32(9+len(body)))
-			packet = append(binary.BigEndian.AppendUint32(packet, test.version), body+"\x00"...)
 			conn := tunnel.dial(t)
-			_, err := conn.Write(packet)
+			_, err := io.WriteString(conn, packet(test.version, body+"\x00"))
 			require.NoError(t, err)
 			frontend := pgproto3.NewFrontend(conn, conn)
 			message, err := frontend.Receive()

@@ -10,7 +10,6 @@ import (
 	"os/exec"
 	"os/signal"
 	"strconv"
-	"strings"
 	"syscall"
 	"time"
 
@@ -103,17 +102,16 @@ func Start(program string, pid int, env map[string]string, targets int) (*Tunnel
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
-	tell.Close() // or its end would not be seen
-	_, err = in.Write(words)
+	tell.Close()           // or its end would not be seen
+	_, _ = in.Write(words) // if this fails, the tunnel is gone, or says why
 	in.Close()
-	said, readErr := io.ReadAll(hear)
-	switch err := errors.Join(err, readErr); {
+	switch said, err := io.ReadAll(hear); {
 	case string(said) == ready:
 		return tunnel, nil
-	case len(said) > 0:
-		return nil, errors.New(string(said))
 	case err != nil:
 		return nil, err
+	case len(said) > 0:
+		return nil, errors.New(string(said))
 	}
 	return nil, errors.New("the tunnel ended as soon as it was started")
 }
@@ -137,8 +135,10 @@ func Run(in io.Reader, resolve func(env map[string]string) ([]*verify.Target, er
 	answer := os.NewFile(readyFD, "ready")
 	process, err := serve(in, resolve)
 	if err != nil {
-		_, _ = io.WriteString(answer, strings.TrimSpace(err.Error()))
-		return err
+		if _, unheard := io.WriteString(answer, err.Error()); unheard != nil {
+			return err // nobody has started this; it was run by hand
+		}
+		return nil
 	}
 	if _, err := io.WriteString(answer, ready); err != nil {
 		return err
