@@ -43,8 +43,9 @@ const (
 
 // relay is the tunnel without the process.
 type relay struct {
-	tls *tls.Config // for the app's side
-	log *journal
+	tls           *tls.Config // for the app's side
+	log           *journal
+	startup, dial time.Duration
 
 	connections atomic.Int64
 	mutex       sync.Mutex
@@ -77,7 +78,7 @@ const (
 )
 
 func newRelay(config *tls.Config, log *journal) *relay {
-	return &relay{tls: config, log: log, sessions: map[session]place{}}
+	return &relay{tls: config, log: log, startup: startupTime, dial: dialTime, sessions: map[session]place{}}
 }
 
 // listen takes connections for a database until the listener is closed.
@@ -105,7 +106,7 @@ func (r *relay) serve(conn *net.TCPConn, target *verify.Target) {
 	if count > 2*maxConnections { // beyond the limit, there is room to be told of it, and for cancel requests, but not for everybody
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), startupTime)
+	ctx, cancel := context.WithTimeout(context.Background(), r.startup)
 	defer cancel()
 	deadline, _ := ctx.Deadline()
 	if conn.SetDeadline(deadline) != nil {
@@ -133,7 +134,7 @@ func (r *relay) serve(conn *net.TCPConn, target *verify.Target) {
 			return
 		}
 	}
-	server, err := logIn(ctx, target, client, startup.Parameters)
+	server, err := r.logIn(ctx, target, client, startup.Parameters)
 	if err != nil {
 		r.refuse(client, target, err)
 		return
@@ -183,7 +184,7 @@ var errClientGone = errors.New("the client has gone")
 
 // logIn logs in at the first host that lets it. Which errors end the search is pgconn's rule, and libpq's: the next host would not
 // say otherwise.
-func logIn(ctx context.Context, target *verify.Target, client net.Conn, parameters map[string]string) (*login, error) {
+func (r *relay) logIn(ctx context.Context, target *verify.Target, client net.Conn, parameters map[string]string) (*login, error) {
 	var failed error
 	ask := sync.OnceValues(func() (string, error) {
 		password, err := askPassword(client)
@@ -193,7 +194,7 @@ func logIn(ctx context.Context, target *verify.Target, client net.Conn, paramete
 		return password, nil
 	})
 	for _, host := range append([]string{target.Host}, target.OtherHosts...) {
-		server, err := logInAt(ctx, target, host, parameters, ask)
+		server, err := r.logInAt(ctx, target, host, parameters, ask)
 		if err == nil {
 			return server, nil
 		}
@@ -223,7 +224,7 @@ func moreTelling(first, second error) error {
 }
 
 // logInAt logs in at one host, as the client that sent these parameters. ask gets the client's password, if the server wants one.
-func logInAt(ctx context.Context, target *verify.Target, host string, parameters map[string]string, ask func() (string, error)) (*login, error) {
+func (r *relay) logInAt(ctx context.Context, target *verify.Target, host string, parameters map[string]string, ask func() (string, error)) (*login, error) {
 	config, err := verify.BlankConfig()
 	if err != nil {
 		return nil, err
@@ -238,7 +239,7 @@ func logInAt(ctx context.Context, target *verify.Target, host string, parameters
 	made := &login{place: place{host: host}}
 	config.DialFunc = func(ctx context.Context, _, address string) (net.Conn, error) {
 		deadline, _ := ctx.Deadline()
-		ctx, cancel := context.WithTimeout(ctx, dialTime)
+		ctx, cancel := context.WithTimeout(ctx, r.dial)
 		defer cancel()
 		conn, problem := target.Connect(ctx, host, address)
 		if problem != nil {

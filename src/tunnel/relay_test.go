@@ -52,7 +52,7 @@ type open struct {
 	log   *buffer
 }
 
-func openTunnel(t testing.TB, target *verify.Target) *open {
+func openTunnel(t testing.TB, target *verify.Target, edits ...func(*relay)) *open {
 	t.Helper()
 	id, err := newIdentity(time.Now())
 	require.NoError(t, err)
@@ -60,6 +60,9 @@ func openTunnel(t testing.TB, target *verify.Target) *open {
 	require.NoError(t, err)
 	log := &buffer{}
 	o := &open{relay: newRelay(config, newJournal(log)), id: id, log: log}
+	for _, edit := range edits {
+		edit(o.relay)
+	}
 	listener, err := net.Listen("tcp4", "127.0.0.1:0")
 	require.NoError(t, err)
 	t.Cleanup(func() { listener.Close() })
@@ -165,6 +168,9 @@ func TestWhoeverConnectsIsVerifiedAndEncrypted(t *testing.T) {
 				conn, err := connect(t, tunnel.settings(), edit)
 				require.NoError(t, err)
 				assert.Equal(t, "t TLSv1.3", ask(t, conn, whoAmI))
+				if secured, ok := conn.Conn().(*tls.Conn); ok && strings.Contains(name, "begins") {
+					assert.Equal(t, "postgresql", secured.ConnectionState().NegotiatedProtocol, "without which libpq goes no further")
+				}
 			})
 		}
 	}
@@ -429,6 +435,20 @@ func TestASessionThatHasEndedIsForgotten(t *testing.T) {
 			}, patience, 10*time.Millisecond)
 		})
 	}
+}
+
+func TestASessionMayBeIdleForLongerThanItsStartMayTake(t *testing.T) {
+	t.Parallel()
+	ca := pgtest.NewCA(t, "Root")
+	server := pgtest.Start(t, serving(t, ca, "localhost"))
+	tunnel := openTunnel(t, target(server.Port, sslmode.VerifyFull, ca), func(r *relay) { r.startup, r.dial = 3*time.Second, 3*time.Second })
+	conn, err := connect(t, tunnel.settings())
+	require.NoError(t, err)
+	ask(t, conn, "select pg_sleep(4)")
+	idle := tunnel.dial(t)
+	answer, err := io.ReadAll(idle)
+	assert.NoError(t, err, "control: whoever does not begin is hung up on")
+	assert.Empty(t, answer)
 }
 
 func TestAFaultInOneConnectionStaysThere(t *testing.T) {
