@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -126,6 +127,45 @@ func TestPasswordIsNotGivenToWhomTheModeDoesNotBelieve(t *testing.T) {
 				return
 			}
 			assert.Eventually(t, func() bool { return strings.Contains(heard.String(), test.hears) }, patience, time.Millisecond)
+		})
+	}
+}
+
+func TestAServerThatIsVerifiedMayStillBeHostile(t *testing.T) {
+	t.Parallel()
+	ca := pgtest.NewCA(t, "Root")
+	notice := &pgproto3.NoticeResponse{Severity: "NOTICE", Code: "00000", Message: strings.Repeat("x", 60_000)}
+	long := &pgproto3.NoticeResponse{Severity: "NOTICE", Code: "00000", Message: strings.Repeat("x", 70_000)}
+	clear := &pgproto3.AuthenticationCleartextPassword{}
+	many := func(message pgproto3.BackendMessage, n int) []pgproto3.BackendMessage {
+		return slices.Repeat([]pgproto3.BackendMessage{message}, n)
+	}
+	for name, test := range map[string]struct {
+		says  []pgproto3.BackendMessage
+		hears string
+	}{
+		"a message that is too long": {many(long, 1), "does not answer as a PostgreSQL server does"},
+		"messages without an end":    {many(notice, 200), "the server sends more than 10 MB"},
+		"too much work": {[]pgproto3.BackendMessage{
+			&pgproto3.AuthenticationSASL{AuthMechanisms: []string{"SCRAM-SHA-256"}},
+			&pgproto3.AuthenticationSASLContinue{Data: []byte("r=x,s=eA==,i=2000000")},
+		}, "more than 1000000 iterations"},
+		"the password, in an error": {[]pgproto3.BackendMessage{clear, &pgproto3.ErrorResponse{Severity: "FATAL", Code: password, Message: password}}, password},
+		"control: a few messages":   {append(many(notice, 2), &pgproto3.AuthenticationOk{}), ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			port, _ := thief(t, certificate(t, ca, "localhost"), test.says...)
+			tunnel := openTunnel(t, target(port, sslmode.VerifyFull, ca))
+			_, err := connect(t, tunnel.settings())
+			if test.hears == "" {
+				require.NoError(t, err)
+				return
+			}
+			var refused *pgconn.PgError
+			require.ErrorAs(t, err, &refused)
+			assert.Contains(t, refused.Message, test.hears)
+			assert.Eventually(t, func() bool { return tunnel.log.String() != "" }, patience, time.Millisecond)
+			assert.NotContains(t, tunnel.log.String(), password)
 		})
 	}
 }

@@ -29,6 +29,7 @@ import (
 	"github.com/jackc/pgx/v5/pgproto3"
 
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/binding"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/staging"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/verify"
 )
 
@@ -60,7 +61,10 @@ type session struct {
 }
 
 // place is where a session is: a host may have several addresses.
-type place struct{ host, address string }
+type place struct {
+	host verify.Address
+	at   string
+}
 
 // failure is a problem as an error, with its SQLSTATE.
 type failure struct {
@@ -193,7 +197,7 @@ func (r *relay) logIn(ctx context.Context, target *verify.Target, client net.Con
 		}
 		return password, nil
 	})
-	for _, host := range append([]string{target.Host}, target.OtherHosts...) {
+	for _, host := range target.Addresses() {
 		server, err := r.logInAt(ctx, target, host, parameters, ask)
 		if err == nil {
 			return server, nil
@@ -224,38 +228,46 @@ func moreTelling(first, second error) error {
 }
 
 // logInAt logs in at one host, as the client that sent these parameters. ask gets the client's password, if the server wants one.
-func (r *relay) logInAt(ctx context.Context, target *verify.Target, host string, parameters map[string]string, ask func() (string, error)) (*login, error) {
-	config, err := verify.BlankConfig()
-	if err != nil {
-		return nil, err
-	}
-	config.Host, config.Port, config.TLSConfig, config.Fallbacks = host, target.Port, nil, nil
-	config.RuntimeParams = maps.Clone(parameters) // with user and database, which pgconn puts there again
-	config.User, config.Database, config.Password = parameters["user"], parameters["database"], ""
-	const longestMessage = 1 << 16 // whoever answers may be hostile
-	config.MaxProtocolMessageBodyLen = longestMessage
-	// Connect resolves the name, makes the connection and verifies it: before anything is said to the server, or asked of the client.
-	config.LookupFunc = func(_ context.Context, host string) ([]string, error) { return []string{host}, nil }
+//
+// The worst mistake would be to give the client's password to a server that was not verified. Where the mode does not verify, a server
+// may only ask for SCRAM, which proves the password and does not show it. One that asks for anything else gets no answer.
+func (r *relay) logInAt(ctx context.Context, target *verify.Target, host verify.Address, parameters map[string]string, ask func() (string, error)) (*login, error) {
 	made := &login{place: place{host: host}}
-	config.DialFunc = func(ctx context.Context, _, address string) (net.Conn, error) {
+	connect := func(ctx context.Context) (net.Conn, error) {
 		deadline, _ := ctx.Deadline()
 		ctx, cancel := context.WithTimeout(ctx, r.dial)
 		defer cancel()
-		conn, problem := target.Connect(ctx, host, address)
+		conn, problem := target.Connect(ctx, host, host.String())
 		if problem != nil {
 			return nil, &failure{unableToConnect, *problem}
 		}
-		made.address = conn.RemoteAddr().String()
+		made.at = conn.RemoteAddr().String()
 		return conn, conn.SetDeadline(deadline)
 	}
-	if !target.Mode.Verifies() {
-		config.RequireAuth = "scram-sha-256" // firstAnswer sees to it before; this is pgconn's own lock on the same door
-	}
-	config.BuildFrontend = func(in io.Reader, out io.Writer) *pgproto3.Frontend {
-		return pgproto3.NewFrontend(&firstAnswer{in: in, target: target, ask: func() (err error) {
+	var config *pgconn.Config
+	asked := false
+	look := func(kind byte, body []byte) (err error) {
+		if kind != 'R' || len(body) < 4 || asked {
+			return nil
+		}
+		asked = true
+		method := binary.BigEndian.Uint32(body)
+		if method != pgproto3.AuthTypeSASL && !target.Mode.Verifies() {
+			return &failure{unableToConnect, unverified(method)}
+		}
+		if method != pgproto3.AuthTypeOk {
 			config.Password, err = ask()
-			return err
-		}}, out)
+		}
+		return err
+	}
+	config, err := verify.LoginConfig(ctx, host, connect, look)
+	if err != nil {
+		return nil, err
+	}
+	config.RuntimeParams = maps.Clone(parameters) // with user and database, which pgconn puts there again
+	config.User, config.Database, config.Password = parameters["user"], parameters["database"], ""
+	if !target.Mode.Verifies() {
+		config.RequireAuth = "scram-sha-256" // look sees to it before; this is pgconn's own lock on the same door
 	}
 	config.OnNotice = func(_ *pgconn.PgConn, n *pgconn.Notice) {
 		notice := pgproto3.NoticeResponse(*response((*pgconn.PgError)(n)))
@@ -268,60 +280,19 @@ func (r *relay) logInAt(ctx context.Context, target *verify.Target, host string,
 	if err == nil {
 		made.HijackedConn, err = conn.Hijack()
 	}
-	if err != nil {
-		return nil, explain(err, target, host, config.Password)
-	}
-	return made, nil
-}
-
-// explain makes an error of pgconn one that a client can be told: the server's own, or a failure.
-func explain(err error, target *verify.Target, host, password string) error {
 	var refused *pgconn.PgError
 	var known *failure
 	switch {
+	case err == nil:
+		return made, nil
 	case errors.Is(err, errClientGone):
-		return errClientGone
+		return nil, errClientGone
 	case errors.As(err, &refused):
-		return refused
+		return nil, refused
 	case errors.As(err, &known):
-		return known
+		return nil, known
 	}
-	told := *target
-	told.Password = binding.Secret(password) // that a server could send back
-	return &failure{connectionFailure, *told.Explain(err, host)}
-}
-
-// firstAnswer looks at the first message of a server before pgconn does. If it asks for a password, the client is asked for it.
-//
-// The worst mistake would be to give the client's password to somebody who was not verified. Where the mode does not verify, a server
-// may only ask for SCRAM, which proves the password and does not show it; one that asks for anything else gets no answer.
-type firstAnswer struct {
-	in     io.Reader
-	target *verify.Target
-	ask    func() error
-	done   bool
-}
-
-func (f *firstAnswer) Read(p []byte) (int, error) {
-	if f.done {
-		return f.in.Read(p)
-	}
-	f.done = true
-	const shortest = 9 // an authentication message without more: type, length, method
-	n, err := io.ReadAtLeast(f.in, p, shortest)
-	if err != nil || p[0] != 'R' {
-		return n, err
-	}
-	method := binary.BigEndian.Uint32(p[5:])
-	if method != pgproto3.AuthTypeSASL && !f.target.Mode.Verifies() {
-		return 0, &failure{unableToConnect, unverified(method)}
-	}
-	if method != pgproto3.AuthTypeOk {
-		if err := f.ask(); err != nil {
-			return 0, err
-		}
-	}
-	return n, nil
+	return nil, &failure{connectionFailure, *target.Explain(err, host, config.User, binding.Secret(config.Password))}
 }
 
 // unverified is the problem with a server that was not verified, and does not ask for SCRAM.
@@ -346,12 +317,12 @@ func (r *relay) refuse(client net.Conn, target *verify.Target, err error) {
 	case errors.Is(err, errClientGone):
 	case errors.As(err, &refused):
 		// Not logged: it is for the client, and may hold anything. The SQLSTATE tells enough.
-		r.log.say(target.Name+refused.Code, fmt.Sprintf("%s: the server refuses the login, SQLSTATE %q", target.Name, refused.Code))
+		r.log.say(target.Name+refused.Code, fmt.Sprintf("%s: the server refuses the login, SQLSTATE %.5q", target.Name, refused.Code))
 		_ = send(client, response(refused)) // whoever does not want to hear it has gone
 	case errors.As(err, &known):
 		r.log.say(target.Name+known.problem.Code, target.Name+": "+known.problem.What+"; what to do: "+known.problem.Do)
 		_ = send(client, &pgproto3.ErrorResponse{Severity: "FATAL", SeverityUnlocalized: "FATAL", Code: known.code,
-			Message: known.problem.What, Hint: known.problem.Do})
+			Message: staging.Printable(known.problem.What), Hint: staging.Printable(known.problem.Do)})
 	default:
 		r.log.say(target.Name+" internal", fmt.Sprintf("%s: the tunnel cannot log in: %T", target.Name, err))
 	}
@@ -416,7 +387,7 @@ func (r *relay) cancel(ctx context.Context, target *verify.Target, request *pgpr
 	if !found || err != nil {
 		return
 	}
-	conn, problem := target.Connect(ctx, where.host, where.address)
+	conn, problem := target.Connect(ctx, where.host, where.at)
 	if problem != nil {
 		r.log.say(target.Name+problem.Code, target.Name+": a cancel request got lost: "+problem.What)
 		return

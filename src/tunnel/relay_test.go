@@ -347,7 +347,10 @@ func TestHostsAreTriedInOrder(t *testing.T) {
 	server := pgtest.Start(t, serving(t, ca, "localhost"))
 	hosts := func(hosts ...string) *verify.Target {
 		several := target(server.Port, sslmode.VerifyFull, ca)
-		several.Host, several.OtherHosts = hosts[0], hosts[1:]
+		several.Host = hosts[0]
+		for _, host := range hosts[1:] {
+			several.Others = append(several.Others, verify.Address{Host: host, Port: uint16(server.Port)})
+		}
 		return several
 	}
 	conn, err := connect(t, openTunnel(t, hosts("nosuchhost.invalid", "127.0.0.1", "localhost")).settings())

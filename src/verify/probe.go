@@ -82,42 +82,15 @@ var dial = (&net.Dialer{}).DialContext
 
 // probe finds out what a mode would do. ctx has a deadline.
 func (t *Target) probe(ctx context.Context, to Address, mode sslmode.Mode) attempt {
-	a := attempt{mode: mode, stage: dialing}
+	a := attempt{mode: mode}
 	conn := t.open(ctx, to, to.String(), &a)
 	if conn == nil {
 		return a
 	}
 	defer conn.Close() // the server's answer is in; how the connection ends says nothing more
 	deadline, _ := ctx.Deadline()
-	a.stage = startingUp
 	a.answer, a.err = startUp(conn, deadline, t.User, t.Database)
 	return a
-}
-
-// open connects to a host with TLS as the attempt's mode asks. at is where to dial: the host's own
-// address, or one of its IP addresses. It returns nil where it got stuck; the attempt then says where,
-// and why. The connection has the deadline of ctx.
-func (t *Target) open(ctx context.Context, to Address, at string, a *attempt) net.Conn {
-	conn, err := dial(ctx, "tcp", at)
-	if a.err = err; err != nil {
-		return nil
-	}
-	deadline, _ := ctx.Deadline()
-	a.err = conn.SetDeadline(deadline)
-	if a.err == nil && a.mode.Encrypts() {
-		a.stage = askingForTLS
-		if a.err = askForTLS(conn); a.err == nil {
-			a.stage = handshaking
-			client := tls.Client(conn, t.tlsConfig(to.Host, a.mode, time.Now(), &a.peer))
-			a.err = client.HandshakeContext(ctx)
-			conn = client
-		}
-	}
-	if a.err != nil {
-		conn.Close() // the attempt has failed, whatever this says
-		return nil
-	}
-	return conn
 }
 
 // tlsConfig verifies as a mode does. Go's own verification is off, because it knows verify-full only, and because whatever the server
