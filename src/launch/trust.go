@@ -51,8 +51,11 @@ func (p *Plan) ClientCertificate() (cert, key []byte) {
 	if p.Decider == nil {
 		return nil, nil
 	}
-	return p.Decider.clientCert, p.Decider.clientKey
+	return p.Decider.ClientCertificate()
 }
+
+// ClientCertificate returns the database's own client certificate and key in PEM, and nil where its binding has none.
+func (db Database) ClientCertificate() (cert, key []byte) { return db.clientCert, db.clientKey }
 
 // Certificates returns the CAs that a database is verified by, those of the stack's and the platform's stores left out.
 func (p *Plan) Certificates(t Trust) ([]*x509.Certificate, error) {

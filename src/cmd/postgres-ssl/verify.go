@@ -96,12 +96,13 @@ func verifyTargets(env map[string]string, services string, in io.Reader) ([]veri
 	if len(plan.Databases) == 0 {
 		return nil, nil, errors.New("no Postgres database is bound")
 	}
-	targets, err := planTargets(env, plan, store)
+	targets, err := planTargets(env, plan, store, false)
 	return targets, plan, err
 }
 
-// planTargets returns what is to be verified in an app that has this plan and this environment.
-func planTargets(env map[string]string, plan *launch.Plan, store truststore.Store) ([]verify.Target, error) {
+// planTargets returns what is to be verified in an app that has this plan and this environment, one for
+// each of the plan's databases. own is for the tunnel: each database goes by its own mode.
+func planTargets(env map[string]string, plan *launch.Plan, store truststore.Store, own bool) ([]verify.Target, error) {
 	stores, err := truststore.SystemFiles(env)
 	if err != nil {
 		return nil, err
@@ -117,7 +118,7 @@ func planTargets(env map[string]string, plan *launch.Plan, store truststore.Stor
 	if err != nil {
 		return nil, err
 	}
-	return verify.Targets(verify.Given{Env: env, Plan: plan, Store: store, Stores: stores, Bundle: bundle})
+	return verify.Targets(verify.Given{Env: env, Plan: plan, Store: store, Stores: stores, Bundle: bundle, Own: own})
 }
 
 // gateVariable is how an app's owner asks for the gate of a start.
@@ -143,7 +144,7 @@ func gate(env map[string]string, plan *launch.Plan, store truststore.Store, errO
 		fmt.Fprintln(errOut, "postgres-ssl: no Postgres database is bound; there is nothing to verify")
 		return nil
 	}
-	targets, err := planTargets(env, plan, store)
+	targets, err := planTargets(env, plan, store, false)
 	if err != nil {
 		return err
 	}
