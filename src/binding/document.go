@@ -10,7 +10,7 @@ import (
 // node is a value of a JSON document that knows where it stands, so that a part of it can be exchanged
 // and nothing else changes.
 type node struct {
-	text          // of a text or a number
+	text   // of a text or a number
 	doc    *document
 	name   string // the key as it is written
 	isText bool

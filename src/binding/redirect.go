@@ -1,6 +1,7 @@
 package binding
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"reflect"
@@ -230,7 +231,11 @@ func (r *redirector) hosts(n *node) int {
 		return -1
 	}
 	b := r.found.Databases[i]
-	e := r.endpoint(Endpoint{i, b.Hosts, b.Ports})
+	ports := slices.Clone(b.Ports)
+	for i := len(b.Primaries()); i < len(ports); i++ {
+		ports[i] = cmp.Or(ports[i], ports[0]) // a broker gives one port for all
+	}
+	e := r.endpoint(Endpoint{i, b.Hosts, ports})
 	start := 0
 	for item := range strings.SplitSeq(n.text.text, ",") {
 		if trimmed := strings.TrimSpace(item); trimmed != "" {

@@ -18,8 +18,9 @@ const (
 
 // The launcher sources the script in the app's own shell: it has to work in whatever state `set` is, and may leave no variable and
 // no function behind. `env` prints all or nothing; whatever else goes wrong with it, the app does not start, also where the program is
-// an empty file, which bash takes for a script that succeeds: then `false` is the last word.
-const scriptWork = `eval "false; $("${DEPS_DIR:-../deps}/%[1]s/bin/postgres-ssl" env || echo exit 1)" || exit 1
+// an empty file, which bash takes for a script that succeeds: then `false` is the last word. $$ is the shell itself, which becomes
+// the app: a tunnel goes with it.
+const scriptWork = `eval "false; $("${DEPS_DIR:-../deps}/%[1]s/bin/postgres-ssl" env --launch $$ || echo exit 1)" || exit 1
 `
 
 // depsScript goes to deps/IDX/profile.d. A final buildpack built on libbuildpack copies it to the droplet's profile.d, as IDX_NAME.

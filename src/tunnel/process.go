@@ -129,7 +129,7 @@ func keepToMyself() error {
 
 // Run is the tunnel's process. resolve makes of an environment the databases that go through; it is the same that the launch has asked.
 // Run returns when the launched process is gone, or at once with an error.
-func Run(in io.Reader, resolve func(env map[string]string) ([]*verify.Target, error)) error {
+func Run(in io.Reader, resolve func(env map[string]string) ([]verify.Target, error)) error {
 	// TERM and its like are for the app, which may have work in flight. SIGPIPE comes when nobody reads the log any more.
 	signal.Ignore(syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGPIPE)
 	answer := os.NewFile(readyFD, "ready")
@@ -150,7 +150,7 @@ func Run(in io.Reader, resolve func(env map[string]string) ([]*verify.Target, er
 }
 
 // serve starts to take connections, and returns the descriptor of the process to wait for.
-func serve(in io.Reader, resolve func(env map[string]string) ([]*verify.Target, error)) (process int, err error) {
+func serve(in io.Reader, resolve func(env map[string]string) ([]verify.Target, error)) (process int, err error) {
 	var told settings
 	if err := json.NewDecoder(in).Decode(&told); err != nil {
 		return 0, errors.New("tunnel is for the launch of a staged app, which starts it where POSTGRES_SSL_TUNNEL is set")
@@ -167,14 +167,14 @@ func serve(in io.Reader, resolve func(env map[string]string) ([]*verify.Target, 
 		return 0, err
 	}
 	r := newRelay(config, newJournal(os.Stderr))
-	for i, target := range targets {
+	for i := range targets {
 		file := os.NewFile(uintptr(listenFD+i), "listener")
 		listener, err := net.FileListener(file)
 		if err != nil {
 			return 0, err
 		}
 		file.Close() // the listener has its own
-		go r.listen(listener, target)
+		go r.listen(listener, &targets[i])
 	}
 	return pidFD, nil
 }

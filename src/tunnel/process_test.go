@@ -52,7 +52,7 @@ func TestMain(m *testing.M) {
 	os.Exit(0)
 }
 
-func resolveForTest(env map[string]string) ([]*verify.Target, error) {
+func resolveForTest(env map[string]string) ([]verify.Target, error) {
 	port, err := strconv.Atoi(env["PORT"])
 	if err != nil {
 		return nil, errors.New("console_db: no port")
@@ -61,7 +61,7 @@ func resolveForTest(env map[string]string) ([]*verify.Target, error) {
 	if err != nil {
 		return nil, err
 	}
-	return []*verify.Target{{Name: "db", Host: "localhost", Port: uint16(port), Mode: sslmode.VerifyFull, Trust: []verify.Anchor{{Cert: certs[0]}}}}, nil
+	return []verify.Target{{Name: "db", Host: "localhost", Port: uint16(port), Mode: sslmode.VerifyFull, Trust: []verify.Anchor{{Cert: certs[0]}}}}, nil
 }
 
 // app is a launched app with a tunnel beside it.

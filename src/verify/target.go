@@ -27,10 +27,6 @@ type Given struct {
 	Store  truststore.Store
 	Stores []string // the file of the stack's store, then those of the platform's
 	Bundle []byte   // what the plan puts into the file that it names in PGSSLROOTCERT
-
-	// Own makes each database go by its own mode and its own client certificate, as the tunnel connects.
-	// Without it, all go by the one set that an app's environment has room for.
-	Own bool
 }
 
 // Target is a database with all that decides how to connect to it.
@@ -187,11 +183,11 @@ func (t *Target) setAddress(b binding.Binding) *Problem {
 // in an app's container, the launch script has been at work. If the owner set both variables, the
 // weaker counts: nobody can know here which of them the app's driver reads.
 //
-// With Own it is the database's. The owner's counts only where it is stricter: behind a tunnel, a weaker
+// Through the tunnel it is the database's own. The owner's counts only where it is stricter: a weaker
 // one is for the way from the app to the tunnel.
 func (t *Target) setMode(given Given, db launch.Database) *Problem {
 	t.Mode, t.Source, t.lever = given.Plan.Mode, db.Source, "sslmode"
-	if given.Own {
+	if db.Tunnel {
 		t.Mode = db.Mode
 	}
 	if decider := given.Plan.Decider; t.Mode != db.Mode && decider != nil {
@@ -214,7 +210,7 @@ func (t *Target) setMode(given Given, db launch.Database) *Problem {
 			return &Problem{ModeUnknown, fmt.Sprintf("%s, set by the app's owner, is spelled %s", name, value), "spell it " + mode.String()}
 		}
 		counts := !t.owned || mode < t.Mode
-		if given.Own {
+		if db.Tunnel {
 			counts = mode > t.Mode
 		}
 		if counts && mode != given.Plan.Mode {
@@ -315,7 +311,7 @@ func lenientParse(data []byte) []*x509.Certificate {
 func (t *Target) setClient(given Given, db launch.Database) *Problem {
 	plannedCert, plannedKey := given.Plan.ClientCertificate()
 	cert, key := plannedCert, plannedKey
-	if given.Own {
+	if db.Tunnel {
 		cert, key = db.ClientCertificate()
 	}
 	for _, own := range []struct {

@@ -432,10 +432,13 @@ func TestBehindATunnelEachDatabaseGoesByItsOwn(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			env := maps.Clone(exported)
 			maps.Copy(env, test.env)
+			if test.own {
+				env["POSTGRES_SSL_TUNNEL"] = "yes"
+			}
 			store := truststore.NewStore("/trust", truststore.Sets{})
 			plan, err := launch.Decide(env, binding.Found{Databases: []binding.Binding{strict, weak}}, store)
 			require.NoError(t, err)
-			targets, err := Targets(Given{Env: env, Plan: plan, Store: store, Own: test.own})
+			targets, err := Targets(Given{Env: env, Plan: plan, Store: store})
 			require.NoError(t, err)
 			require.Len(t, targets, 2)
 			for i, expected := range []struct {

@@ -25,10 +25,15 @@ func runEnv(args []string, env map[string]string, in io.Reader, out, errOut io.W
 	flags.SetOutput(io.Discard)
 	explain := flags.Bool("explain", false, "")
 	services := flags.String("services", "", "")
+	pid := flags.Int("launch", 0, "")
 	if flags.Parse(args) != nil || flags.NArg() > 0 || *services != "" && !*explain {
 		return staging.ErrUsage
 	}
-	env, err := withServices(env, *services, in)
+	env, there, err := withOriginals(env)
+	if err != nil {
+		return err
+	}
+	env, err = withServices(env, *services, in)
 	if err != nil {
 		return err
 	}
@@ -47,12 +52,21 @@ func runEnv(args []string, env map[string]string, in io.Reader, out, errOut io.W
 	if err != nil {
 		return err
 	}
+	var addTunnel func(*client.Handout) error
+	if *explain {
+		there.trust(plan)
+	} else if addTunnel, err = openTunnel(env, there, *pid, plan); err != nil {
+		return err
+	}
 	handout, err := handOut(plan, env, store)
 	if err != nil {
 		return err
 	}
 	if *explain {
 		return explainPlan(plan, handout, out)
+	}
+	if err := addTunnel(handout); err != nil {
+		return err
 	}
 	if err := write(handout, errOut); err != nil {
 		return err
@@ -147,6 +161,9 @@ func explainPlan(plan *launch.Plan, handout *client.Handout, out io.Writer) erro
 	}
 	if len(plan.Databases) == 0 {
 		lines = append(lines, "no Postgres database is bound")
+	}
+	if tunnel := plan.DescribeTunnel(); tunnel != "" {
+		lines = append(lines, tunnel)
 	}
 	for _, v := range handout.Variables {
 		line := v.String()

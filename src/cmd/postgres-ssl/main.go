@@ -11,10 +11,12 @@ import (
 	"github.com/cloudfoundry/libbuildpack"
 
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/staging"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/tunnel"
 )
 
 const usage = `Usage:
-    postgres-ssl env                             print the export lines of a launch
+    postgres-ssl env [--launch PID]              print the export lines of a launch; PID is the process
+                                                 that a tunnel goes with
     postgres-ssl env --explain                   say what a launch would export, and why
     postgres-ssl env --explain --services FILE   the same for other bindings: the JSON of
                                                  VCAP_SERVICES, an answer of
@@ -41,6 +43,8 @@ What the app's owner can set:
     POSTGRES_SSL_SERVICE    the name of the service that decides, where several are bound
     POSTGRES_SSL_VERIFY     "start": the app starts only if each bound database that answers
                             is encrypted and verified
+    POSTGRES_SSL_TUNNEL     "yes", or names of services, separated by commas: their databases are
+                            reached through a tunnel on 127.0.0.1, for drivers that read no variable
 
 Exit status: 0 done, 1 something is wrong, 2 the command was not understood. Of verify: 0 every
 database is encrypted as its mode asks, and no session of its user is in plain text, 1 something
@@ -71,6 +75,8 @@ func run(args []string, in io.Reader, out, errOut io.Writer) int {
 		err = runEnv(args, cfenv.CurrentEnv(), in, out, errOut)
 	case "verify":
 		return runVerify(args, cfenv.CurrentEnv(), in, out, errOut)
+	case "tunnel":
+		err = tunnel.Run(in, tunnelTargets)
 	case "drivers":
 		err = runDrivers(args, cfenv.CurrentEnv(), out)
 	case "help", "-h", "--help":

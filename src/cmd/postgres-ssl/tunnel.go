@@ -46,7 +46,8 @@ func withOriginals(env map[string]string) (map[string]string, *originals, error)
 		return env, nil, nil
 	}
 	var o originals
-	if json.Unmarshal([]byte(text), &o) != nil { // its error quotes what it cannot read
+	err := json.Unmarshal([]byte(text), &o)
+	if _, invalid := parseCA(o.CA); err != nil || invalid != nil { // they may quote what they cannot read
 		return nil, nil, errors.New(originalsVariable + " is not what a launch made of it: unset it")
 	}
 	for name, is := range o.Is {
@@ -56,6 +57,25 @@ func withOriginals(env map[string]string) (map[string]string, *originals, error)
 	}
 	maps.Copy(env, o.Was)
 	return env, &o, nil
+}
+
+// trust has a plan's app trust the tunnel that is there, if one is.
+func (o *originals) trust(plan *launch.Plan) {
+	if o == nil {
+		return
+	}
+	if ca, err := parseCA(o.CA); err == nil { // withOriginals has tried it
+		plan.TunnelCA = []*x509.Certificate{ca}
+	}
+}
+
+// parseCA reads one certificate in PEM.
+func parseCA(text []byte) (*x509.Certificate, error) {
+	block, _ := pem.Decode(text)
+	if block == nil {
+		return nil, errors.New("no certificate")
+	}
+	return x509.ParseCertificate(block.Bytes)
 }
 
 func sum(value string) string {
@@ -93,15 +113,7 @@ func openTunnel(env map[string]string, there *originals, pid int, plan *launch.P
 		}
 		there = &originals{Ports: t.Ports, CA: t.CA}
 	}
-	block, _ := pem.Decode(there.CA)
-	if block == nil {
-		return nil, errors.New(originalsVariable + " is not what a launch made of it: unset it")
-	}
-	ca, err := x509.ParseCertificate(block.Bytes)
-	if err != nil {
-		return nil, err
-	}
-	plan.TunnelCA = []*x509.Certificate{ca}
+	there.trust(plan)
 	return func(h *client.Handout) error { return redirect(h, env, r, there) }, nil
 }
 
@@ -151,7 +163,7 @@ func redirect(h *client.Handout, env map[string]string, r *binding.Redirection, 
 }
 
 // tunnelTargets are the databases that a tunnel connects to, in the order of its listeners.
-func tunnelTargets(env map[string]string) ([]*verify.Target, error) {
+func tunnelTargets(env map[string]string) ([]verify.Target, error) {
 	store, err := openStore()
 	if err != nil {
 		return nil, err
@@ -168,14 +180,13 @@ func tunnelTargets(env map[string]string) ([]*verify.Target, error) {
 	if err != nil {
 		return nil, err
 	}
-	all, err := planTargets(env, plan, store)
-	if err != nil {
-		return nil, err
-	}
-	var targets []*verify.Target
+	// Each endpoint is a database of its own here, and who logs in is the client's to say.
+	databases := plan.Databases
+	plan.Databases = nil
 	for _, e := range r.Endpoints {
-		t := all[e.Database]
-		targets = append(targets, &t)
+		db := databases[e.Database]
+		db.Hosts, db.Ports, db.Replicas, db.Username = e.Hosts, e.Ports, 0, "the client's"
+		plan.Databases = append(plan.Databases, db)
 	}
-	return targets, nil
+	return planTargets(env, plan, store)
 }

@@ -31,7 +31,12 @@ func runVerify(args []string, env map[string]string, in io.Reader, out, errOut i
 		fmt.Fprint(errOut, usage)
 		return 2
 	}
-	targets, plan, err := verifyTargets(env, *services, in)
+	env, there, err := withOriginals(env)
+	if err != nil {
+		fmt.Fprintf(errOut, "postgres-ssl: %s\n", staging.Printable(err.Error()))
+		return 2
+	}
+	targets, plan, err := verifyTargets(env, there, *services, in)
 	if err != nil {
 		fmt.Fprintf(errOut, "postgres-ssl: %s\n", staging.Printable(err.Error()))
 		return 2
@@ -76,7 +81,7 @@ func appDrivers(env map[string]string, plan *launch.Plan) []string {
 }
 
 // verifyTargets reads the bindings and decides as a launch does.
-func verifyTargets(env map[string]string, services string, in io.Reader) ([]verify.Target, *launch.Plan, error) {
+func verifyTargets(env map[string]string, there *originals, services string, in io.Reader) ([]verify.Target, *launch.Plan, error) {
 	env, err := withServices(env, services, in)
 	if err != nil {
 		return nil, nil, err
@@ -96,13 +101,14 @@ func verifyTargets(env map[string]string, services string, in io.Reader) ([]veri
 	if len(plan.Databases) == 0 {
 		return nil, nil, errors.New("no Postgres database is bound")
 	}
-	targets, err := planTargets(env, plan, store, false)
+	there.trust(plan)
+	targets, err := planTargets(env, plan, store)
 	return targets, plan, err
 }
 
 // planTargets returns what is to be verified in an app that has this plan and this environment, one for
-// each of the plan's databases. own is for the tunnel: each database goes by its own mode.
-func planTargets(env map[string]string, plan *launch.Plan, store truststore.Store, own bool) ([]verify.Target, error) {
+// each of the plan's databases.
+func planTargets(env map[string]string, plan *launch.Plan, store truststore.Store) ([]verify.Target, error) {
 	stores, err := truststore.SystemFiles(env)
 	if err != nil {
 		return nil, err
@@ -118,7 +124,7 @@ func planTargets(env map[string]string, plan *launch.Plan, store truststore.Stor
 	if err != nil {
 		return nil, err
 	}
-	return verify.Targets(verify.Given{Env: env, Plan: plan, Store: store, Stores: stores, Bundle: bundle, Own: own})
+	return verify.Targets(verify.Given{Env: env, Plan: plan, Store: store, Stores: stores, Bundle: bundle})
 }
 
 // gateVariable is how an app's owner asks for the gate of a start.
@@ -144,7 +150,7 @@ func gate(env map[string]string, plan *launch.Plan, store truststore.Store, errO
 		fmt.Fprintln(errOut, "postgres-ssl: no Postgres database is bound; there is nothing to verify")
 		return nil
 	}
-	targets, err := planTargets(env, plan, store, false)
+	targets, err := planTargets(env, plan, store)
 	if err != nil {
 		return err
 	}
