@@ -13,6 +13,8 @@ type App struct {
 	Mode  sslmode.Mode      // that the bindings ask for
 	URI   sslmode.Mode      // that the bound connection URI says itself; None where it says none
 	Env   map[string]string // the app's, with what its owner set
+
+	Tunnel bool // all of its databases are reached through the tunnel
 }
 
 // Verdict is what a driver does in an app.
@@ -45,6 +47,9 @@ func Judge(f Found, app App) Verdict {
 
 func judge(f Found, app App) Verdict {
 	d, mode := f.Driver, app.inForce()
+	if app.Tunnel {
+		return Verdict{Says: "covered by the tunnel"}
+	}
 	warn := func(says, format string, args ...any) Verdict {
 		return Verdict{says, f.Title() + " " + fmt.Sprintf(format, args...)}
 	}
@@ -63,7 +68,7 @@ func judge(f Found, app App) Verdict {
 		case d.URI == Believed, d.URI == Verified, d.URI == OnlyRequire && app.URI == sslmode.Require:
 			return Verdict{Says: "obeys, if it uses the bound URI"}
 		case d.URI == OnlyRequire && app.URI.Verifies():
-			return warn("cannot be told", "reads no variable: it %s, and does not take the bound URI's sslmode=%s. %s", d.Does, app.URI, mend(d, mode))
+			return warn("cannot be told", "reads no variable: it %s, and does not take the bound URI's sslmode=%s. %s%s", d.Does, app.URI, mend(d, mode), offer)
 		}
 	}
 
@@ -96,8 +101,11 @@ func judge(f Found, app App) Verdict {
 	if d.does(mode) {
 		return Verdict{Says: says}
 	}
-	return warn(says, "reads no variable: it %s. %s", d.Does, mend(d, mode))
+	return warn(says, "reads no variable: it %s. %s%s", d.Does, mend(d, mode), offer)
 }
+
+// offer is for a driver that no variable reaches. The tunnel needs nothing of it.
+const offer = ". Or, with no change to the app, set POSTGRES_SSL_TUNNEL=yes"
 
 // obeys is the verdict on a driver that does as its variable says, which the owner may have set.
 func obeys(f Found, app App, says string) Verdict {

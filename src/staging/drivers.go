@@ -44,6 +44,7 @@ func Drivers(dir string) ([]drivers.Found, []drivers.Skipped) {
 // App is what a plan says of the app that a driver is judged in.
 func App(env map[string]string, plan *launch.Plan) drivers.App {
 	app := drivers.App{Bound: len(plan.Databases) > 0, Mode: plan.Mode, Env: env}
+	_, app.Tunnel = plan.Tunnelled()
 	if plan.Decider == nil {
 		return app
 	}
