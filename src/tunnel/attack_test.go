@@ -84,7 +84,9 @@ func TestPasswordIsNotGivenToWhomTheModeDoesNotBelieve(t *testing.T) {
 		"require, nothing, behind a notice":       {sslmode.Require, certificate(t, other, "localhost"), admitted, ""},
 		"require, in clear, behind a notice":      {sslmode.Require, certificate(t, other, "localhost"), clear, ""},
 		"require, in clear, from a trusted CA":    {sslmode.Require, certificate(t, trusted, "localhost"), clear, ""},
+		"require, SCRAM, and then in clear":       {sslmode.Require, certificate(t, other, "localhost"), clear, ""},
 		"control: verify-full, in clear":          {sslmode.VerifyFull, certificate(t, trusted, "localhost"), clear, password},
+		"control: verify-full, behind a notice":   {sslmode.VerifyFull, certificate(t, trusted, "localhost"), clear, password},
 		"control: verify-full, MD5":               {sslmode.VerifyFull, certificate(t, trusted, "localhost"), md5, "md5"},
 		"control: verify-full, nothing":           {sslmode.VerifyFull, certificate(t, trusted, "localhost"), admitted, "select 'a secret'"},
 		"control: verify-ca, another name, clear": {sslmode.VerifyCA, certificate(t, trusted, "elsewhere"), clear, password},
@@ -93,6 +95,9 @@ func TestPasswordIsNotGivenToWhomTheModeDoesNotBelieve(t *testing.T) {
 			asks := []pgproto3.BackendMessage{test.asks}
 			if strings.Contains(name, "behind a notice") {
 				asks = []pgproto3.BackendMessage{&pgproto3.NoticeResponse{Severity: "NOTICE", Code: "00000", Message: "hello"}, test.asks}
+			}
+			if strings.Contains(name, "SCRAM") {
+				asks = []pgproto3.BackendMessage{&pgproto3.AuthenticationSASL{AuthMechanisms: []string{"SCRAM-SHA-256"}}, test.asks}
 			}
 			port, heard := thief(t, test.config, asks...)
 			tunnel := openTunnel(t, target(port, test.mode, trusted))
@@ -167,6 +172,18 @@ func TestAServerThatIsVerifiedMayStillBeHostile(t *testing.T) {
 			assert.Eventually(t, func() bool { return tunnel.log.String() != "" }, patience, time.Millisecond)
 			assert.NotContains(t, tunnel.log.String(), password)
 		})
+	}
+}
+
+func TestWhatACertificateSaysIsMadePrintable(t *testing.T) {
+	t.Parallel()
+	ca := pgtest.NewCA(t, "Root")
+	for name, expected := range map[string]string{"else\x1b[31mwhere": "but for else?[31mwhere", "elsewhere": "but for elsewhere"} {
+		port, _ := thief(t, certificate(t, ca, name))
+		_, err := connect(t, openTunnel(t, target(port, sslmode.VerifyFull, ca)).settings())
+		var refused *pgconn.PgError
+		require.ErrorAs(t, err, &refused)
+		assert.Contains(t, refused.Message, expected)
 	}
 }
 

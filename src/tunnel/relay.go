@@ -29,7 +29,6 @@ import (
 	"github.com/jackc/pgx/v5/pgproto3"
 
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/binding"
-	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/staging"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/verify"
 )
 
@@ -322,7 +321,7 @@ func (r *relay) refuse(client net.Conn, target *verify.Target, err error) {
 	case errors.As(err, &known):
 		r.log.say(target.Name+known.problem.Code, target.Name+": "+known.problem.What+"; what to do: "+known.problem.Do)
 		_ = send(client, &pgproto3.ErrorResponse{Severity: "FATAL", SeverityUnlocalized: "FATAL", Code: known.code,
-			Message: staging.Printable(known.problem.What), Hint: staging.Printable(known.problem.Do)})
+			Message: known.problem.What, Hint: known.problem.Do})
 	default:
 		r.log.say(target.Name+" internal", fmt.Sprintf("%s: the tunnel cannot log in: %T", target.Name, err))
 	}

@@ -523,7 +523,7 @@ func newWire(t testing.TB, port int) *wire {
 		}
 		defer server.Close()
 		go func() {
-			_, _ = io.Copy(io.MultiWriter(server, &w.bytes), client)
+			_, _ = io.Copy(io.MultiWriter(&w.bytes, server), client) // in this order: what the server has, was written down
 			_ = server.(*net.TCPConn).CloseWrite()
 		}()
 		_, _ = io.Copy(client, server)
