@@ -68,7 +68,7 @@ func judge(f Found, app App) Verdict {
 		case d.URI == Believed, d.URI == Verified, d.URI == OnlyRequire && app.URI == sslmode.Require:
 			return Verdict{Says: "obeys, if it uses the bound URI"}
 		case d.URI == OnlyRequire && app.URI.Verifies():
-			return warn("cannot be told", "reads no variable: it %s, and does not take the bound URI's sslmode=%s. %s%s", d.Does, app.URI, mend(d, mode), offer)
+			return warn("cannot be told", "reads no variable: it %s, and does not take the bound URI's sslmode=%s. %s", d.Does, app.URI, mend(d, mode))
 		}
 	}
 
@@ -101,11 +101,8 @@ func judge(f Found, app App) Verdict {
 	if d.does(mode) {
 		return Verdict{Says: says}
 	}
-	return warn(says, "reads no variable: it %s. %s%s", d.Does, mend(d, mode), offer)
+	return warn(says, "reads no variable: it %s. %s", d.Does, mend(d, mode))
 }
-
-// offer is for a driver that no variable reaches. The tunnel needs nothing of it.
-const offer = ". Or, with no change to the app, set POSTGRES_SSL_TUNNEL=yes"
 
 // obeys is the verdict on a driver that does as its variable says, which the owner may have set.
 func obeys(f Found, app App, says string) Verdict {
