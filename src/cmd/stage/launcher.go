@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -21,7 +20,10 @@ import (
 	"syscall"
 )
 
-// The launcher's script: one bash without -e or -u, file names unquoted. $1 is the app's folder, $2 the command.
+// The launcher's script: one bash without -e or -u, file names unquoted, which becomes the app by exec.
+// $1 is the app's folder, $2 the command. The two lines with $3 and $4 are ours: the shell writes the
+// environment that the app gets to the file $3, and stops itself until stage has printed it; $4 is the
+// app's stdout. They are paths, not descriptors, as what a launch script starts would inherit those.
 const launchScript = `
 cd "$1"
 for script in ../profile.d/* .profile.d/*; do
@@ -32,7 +34,8 @@ done
 if [ -f .profile ]; then
   source .profile
 fi
-exec bash -c "$2"
+{ /usr/bin/env -0 >|"$3" && kill -STOP $$; } || exit
+exec bash -c "$2" >"$4"
 `
 
 type launcher struct {
@@ -41,20 +44,68 @@ type launcher struct {
 	log, stdout, stderr io.Writer
 }
 
-// launch prints the variables that the app would see; then it runs command, if there is one, and returns its status.
-func (l launcher) launch(ctx context.Context, command string) int {
-	before := l.environment()
-	after, status := l.source(ctx, before)
-	if after == nil {
-		fmt.Fprintf(l.stderr, "-----> Launch refused: one of the app's launch scripts ended with exit status %d\n", status)
-		return max(status, 1)
+// launch runs the app's launch scripts and prints the variables that the app would see. Then the same
+// process becomes command, or ends if there is none. launch returns its exit status as soon as nobody
+// holds its outputs open any more: the platform waits for their end, too.
+func (l launcher) launch(ctx context.Context, command string) (int, error) {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
+	defer signal.Stop(signals)
+	if ctx.Err() != nil {
+		return 0, ctx.Err()
 	}
-	fmt.Fprintln(l.log, "-----> Variables that the app sees, set at launch:")
-	printVariables(l.log, before, after)
-	if command == "" {
-		return 0
+	stdout, err := newOutput(l.stdout)
+	if err != nil {
+		return 0, err
 	}
-	return l.exec(after, command)
+	defer stdout.close()
+	stderr, err := newOutput(l.stderr)
+	if err != nil {
+		return 0, err
+	}
+	defer stderr.close()
+
+	before, dump := l.environment(), l.vcap+".env"
+	cmd := exec.Command("bash", "-c", launchScript, "launcher", before["HOME"], command, dump, stdout.path())
+	cmd.Env, cmd.Stdin, cmd.Stdout, cmd.Stderr = before.list(), os.Stdin, stdout.w, stderr.w
+	if l.log == l.stderr {
+		cmd.Stdout = stderr.w // what the launch scripts print belongs to the log
+	}
+	if err := cmd.Start(); err != nil {
+		return 0, err
+	}
+	go func() {
+		for s := range signals { // COMMAND decides what a signal does, as the app would
+			if cmd.Process.Signal(s) != nil { // it is gone: we wait for what it left behind, but no longer
+				stdout.interrupt()
+				stderr.interrupt()
+			}
+		}
+	}()
+
+	stdout.start()
+	stderr.start()
+	status := waitFor(cmd.Process.Pid, syscall.WUNTRACED)
+	for status.Stopped() && status.StopSignal() != syscall.SIGSTOP { // Ctrl-Z
+		status = waitFor(cmd.Process.Pid, syscall.WUNTRACED)
+	}
+	launched := status.Stopped()
+	if launched {
+		stdout.pause()
+		stderr.pause()
+		err = l.report(before, dump)
+		stdout.start()
+		stderr.start()
+		cmd.Process.Signal(syscall.SIGCONT)
+		status = waitFor(cmd.Process.Pid, 0)
+	}
+	stdout.finish()
+	stderr.finish()
+	if !launched {
+		fmt.Fprintf(l.stderr, "-----> Launch refused: one of the app's launch scripts ended with exit status %d\n", exitStatus(status))
+		return max(exitStatus(status), 1), nil
+	}
+	return exitStatus(status), err
 }
 
 // environment is the one that the launcher starts its bash with: env.go's CalcEnv.
@@ -93,52 +144,32 @@ func databaseURL(vcapServices string) string {
 	return ""
 }
 
-// source runs the launcher's script up to the point where the app would start, and returns the environment that it
-// has there; nil and the exit status if it does not get there.
-func (l launcher) source(ctx context.Context, env environ) (environ, int) {
-	dump := l.vcap + ".env"
-	cmd := command(ctx, "bash", "-c", launchScript, "launcher", env["HOME"], "/usr/bin/env -0 >"+quote(dump))
-	cmd.Env, cmd.Stdout, cmd.Stderr = env.list(), l.log, l.stderr
-	err := cmd.Run()
-	content, missing := os.ReadFile(dump)
-	os.Remove(dump)
-	if err != nil || missing != nil {
-		return nil, exitStatus(err, l.stderr)
+// report prints the variables that the app sees, from the file that the launch script wrote.
+func (l launcher) report(before environ, dump string) error {
+	content, err := os.ReadFile(dump)
+	if err != nil {
+		return err
 	}
-	return environOf(strings.Split(string(content), "\x00")), 0
+	fmt.Fprintln(l.log, "-----> Variables that the app sees, set at launch:")
+	printVariables(l.log, before, environOf(strings.Split(string(content), "\x00")))
+	return os.Remove(dump)
 }
 
-// exec runs the command as the launcher's script would have: with its environment, in the folder it ended in.
-func (l launcher) exec(env environ, command string) int {
-	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
-	cmd := exec.Command("bash", "-c", command)
-	cmd.Env, cmd.Dir, cmd.Stdin, cmd.Stdout, cmd.Stderr = env.list(), env["PWD"], os.Stdin, l.stdout, l.stderr
-	if err := cmd.Start(); err != nil {
-		return exitStatus(err, l.stderr)
-	}
-	go func() {
-		for s := range signals { // COMMAND decides what a signal does, as the app would
-			cmd.Process.Signal(s)
+// waitFor waits until a child process has ended or, with WUNTRACED, is stopped: os.Process cannot.
+func waitFor(pid, options int) (status syscall.WaitStatus) {
+	for {
+		if _, err := syscall.Wait4(pid, &status, options, nil); err != syscall.EINTR {
+			return status
 		}
-	}()
-	return exitStatus(cmd.Wait(), l.stderr)
+	}
 }
 
 // exitStatus is the shell's: 128 and the signal's number for a program that a signal ended.
-func exitStatus(err error, stderr io.Writer) int {
-	var exit *exec.ExitError
-	switch {
-	case err == nil:
-		return 0
-	case !errors.As(err, &exit):
-		fmt.Fprintln(stderr, "stage.sh:", err)
-		return 1
-	}
-	if status, ok := exit.Sys().(syscall.WaitStatus); ok && status.Signaled() {
+func exitStatus(status syscall.WaitStatus) int {
+	if status.Signaled() {
 		return 128 + int(status.Signal())
 	}
-	return exit.ExitCode()
+	return status.ExitStatus()
 }
 
 // printVariables prints what differs from before, without what bash itself sets.

@@ -32,6 +32,7 @@ prints the staging log and then the variables that the app would see. APP_DIR it
                       none       this buildpack is the only one
   COMMAND           is run with those variables, in the app's folder. One word is a shell command line.
                     stdout is then COMMAND's alone; everything else goes to stderr.
+                    As on the platform, it lasts until no process holds its stdout or stderr open.
 
 Other variables of the environment reach staging and the app as if set with cf set-env, except SSL_CERT_FILE,
 SSL_CERT_DIR and NODE_EXTRA_CA_CERTS, by which a machine tells its own programs whom to trust.
@@ -89,6 +90,13 @@ func run(ctx context.Context, root string, args []string, env environ, stdout, s
 		}
 		err = stage(ctx, root, o, env, place, log, stderr)
 	}
+	status := 0
+	if err == nil {
+		l := launcher{vcap: filepath.Join(place, "home", "vcap"), env: env, log: log, stdout: stdout, stderr: stderr}
+		if status, err = l.launch(ctx, o.command); err != nil {
+			err = fmt.Errorf("stage.sh: cannot launch the app: %w", err)
+		}
+	}
 	if err != nil {
 		if ctx.Err() != nil {
 			err = errors.New("stage.sh: interrupted")
@@ -96,7 +104,7 @@ func run(ctx context.Context, root string, args []string, env environ, stdout, s
 		fmt.Fprintln(stderr, err)
 		return 1
 	}
-	return launcher{vcap: filepath.Join(place, "home", "vcap"), env: env, log: log, stdout: stdout, stderr: stderr}.launch(ctx, o.command)
+	return status
 }
 
 // stage completes the environment, stages the app and unpacks its droplet in place, in home/vcap.

@@ -6,8 +6,10 @@ import (
 	"context"
 	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -216,6 +218,115 @@ func TestLaunchScriptThatExitsRefusesTheLaunch(t *testing.T) {
 		assert.Empty(t, r.stdout, script)
 		assert.Contains(t, r.stderr, "-----> Launch refused")
 	}
+}
+
+func TestAppIsTheProcessThatSourcedItsLaunchScripts(t *testing.T) {
+	app := write(t, map[string]string{".profile": "export SOURCED_BY=$$; umask 027"})
+	r := stageApp(t, buildpack(t, nil), nil, app, "--", `[ "$SOURCED_BY" = $$ ] && [ "$(umask)" = 0027 ]`)
+	assert.Equal(t, 0, r.status, r.stderr)
+}
+
+// The app's first output is on the heels of the list, and what the scripts print fills their pipe.
+func TestOutputOfScriptsThenListThenApp(t *testing.T) {
+	chatter := strings.Repeat("chatter\n", 8000)
+	app := write(t, map[string]string{"chatter": chatter, ".profile": "cat chatter; echo error >&2"})
+	for _, command := range []string{"echo out; cat", "echo out >&2; cat"} {
+		both, err := os.Create(filepath.Join(t.TempDir(), "both"))
+		require.NoError(t, err)
+		defer both.Close()
+		assert.Equal(t, 0, run(t.Context(), buildpack(t, nil), []string{app, "--", command}, environOf(os.Environ()), both, both))
+		content, err := os.ReadFile(both.Name())
+		require.NoError(t, err)
+		_, printed, _ := strings.Cut(string(content), chatter)
+		assert.Regexp(t, `^error\n-----> Variables .*\n       FROM_APP=yes\n       STAGED_AT=.*\nout\n$`, printed)
+	}
+}
+
+type writer func(p []byte)
+
+func (w writer) Write(p []byte) (int, error) {
+	w(p)
+	return len(p), nil
+}
+
+func TestPauseLeavesNothingInThePipe(t *testing.T) {
+	var o *output
+	var printed string
+	busy := make(chan struct{})
+	o, err := newOutput(writer(func(p []byte) {
+		if printed += string(p); string(p) == "first," { // as long as this lasts, nobody reads
+			o.w.WriteString("second")
+			o.interrupt()
+			close(busy)
+		}
+	}))
+	require.NoError(t, err)
+	defer o.close()
+	o.w.WriteString("first,")
+	o.start()
+	<-busy
+	o.pause()
+	assert.Equal(t, "first,second", printed)
+}
+
+func TestNothingOfStageIsInherited(t *testing.T) {
+	list := `for fd in /proc/$$/fd/*; do [ ! -e $fd ] || echo "descriptor ${fd##*/}"; done; echo done; `
+	inherited, err := exec.Command("bash", "-c", list).Output() // also what this test inherited itself
+	require.NoError(t, err)
+	app := write(t, map[string]string{".profile": list})
+	r := stageApp(t, buildpack(t, nil), nil, app, "--", list)
+	assert.Equal(t, string(inherited), r.stdout)
+	_, sourcing, _ := strings.Cut(r.stderr, "descriptor 0\n")
+	assert.Regexp(t, "^"+strings.TrimPrefix(string(inherited), "descriptor 0\n")+"-----> Variables", sourcing)
+}
+
+// waits is a line of a launch script: what it starts in the background lasts until the app's process is gone.
+const waits = "tail --pid=$$ -s 0.01 -f /dev/null; "
+
+// forever is a process that lasts as long as these tests.
+const forever = "exec tail --pid=$PPID -s 0.1 -f /dev/null"
+
+func TestLaunchLastsUntilItsOutputsEnd(t *testing.T) {
+	root := buildpack(t, nil)
+	for _, stream := range []string{"&1", "&2"} {
+		r := stageApp(t, root, nil, write(t, map[string]string{".profile": "(" + waits + "echo last words >" + stream + ") &"}), "--", "echo app; exit 4")
+		assert.Equal(t, 4, r.status)
+		assert.Equal(t, "app\n", r.stdout)
+		assert.Regexp(t, "last words\n$", r.stderr, "a launch script prints to the log")
+	}
+	r := stageApp(t, root, nil, write(t, nil), "--", "("+waits+"echo last words) & echo app; exit 4")
+	assert.Equal(t, 4, r.status)
+	assert.Equal(t, "app\nlast words\n", r.stdout)
+
+	// Not for a process that holds neither; that this ends is the test.
+	stageApp(t, root, nil, write(t, map[string]string{".profile": "(" + forever + ") >/dev/null 2>&1 &"}), "--", "echo app")
+}
+
+func TestSignalsReachTheApp(t *testing.T) {
+	root := buildpack(t, nil)
+	hang := "mkfifo hang; read line <>hang"  // until a signal
+	terminate := "kill -TERM $PPID; " + hang // the parent is stage
+
+	r := stageApp(t, root, nil, write(t, nil), "--", "trap 'echo terminated; exit 5' TERM; "+terminate)
+	assert.Equal(t, result{5, "terminated\n", r.stderr}, r)
+
+	r = stageApp(t, root, nil, write(t, map[string]string{".profile": terminate}), "--", "echo started")
+	assert.Equal(t, result{143, "", r.stderr}, r)
+	assert.Contains(t, r.stderr, "-----> Launch refused")
+
+	// The app is gone, and stage waits for a process that it left behind: a signal ends that. Its end is the test.
+	r = stageApp(t, root, nil, write(t, map[string]string{".profile": "(" + waits + "kill -TERM $PPID; " + forever + ") &"}), "--", "echo app; exit 6")
+	assert.Equal(t, result{6, "app\n", r.stderr}, r)
+}
+
+func TestAppWhoseOutputNobodyReadsIsTold(t *testing.T) {
+	r, w, err := os.Pipe()
+	require.NoError(t, err)
+	require.NoError(t, r.Close())
+	defer w.Close()
+	var stderr bytes.Buffer
+	status := run(t.Context(), buildpack(t, nil), []string{write(t, nil), "--", "exec yes"}, environOf(os.Environ()), w, &stderr)
+	assert.Equal(t, 128+int(syscall.SIGPIPE), status, stderr.String())
 }
 
 func TestFailingBuildpackStopsStaging(t *testing.T) {
