@@ -458,7 +458,7 @@ func (p *Plan) chooseDecider(fallback sslmode.Mode) error {
 	}
 	for _, db := range candidates {
 		if db.Mode != candidates[0].Mode || string(db.clientCert) != string(candidates[0].clientCert) {
-			return fmt.Errorf("the bound databases ask for different things: %s; set POSTGRES_SSL_SERVICE to the name of the one that decides, or tag it stratos", listModes(candidates))
+			return fmt.Errorf("the bound databases ask for different things: %s; set POSTGRES_SSL_SERVICE to the name of the one that decides, tag it stratos, or give each its own mode with POSTGRES_SSL_TUNNEL=yes", listModes(candidates))
 		}
 	}
 	p.Decider, p.Mode = candidates[0], candidates[0].Mode
