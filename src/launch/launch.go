@@ -529,7 +529,7 @@ func (p *Plan) warnOfOwner() {
 		switch {
 		case err != nil:
 			p.warn("%s is set by the app's owner, and stays, but: %s", name, err)
-		case mode < p.Mode && p.Decider != nil:
+		case mode < p.Mode && p.Decider != nil && !p.Decider.Tunnel: // the tunnel goes by the binding's own
 			p.warn("%s=%s is set by the app's owner, and stays; it is weaker than %s, which %s asks for", name, mode, p.Mode, p.Decider.Title())
 		}
 	}
