@@ -437,7 +437,7 @@ func (r *Redirection) To(ports []int) Redirected {
 }
 
 func (r *Redirection) render(to func(endpoint int) address) Redirected {
-	var after Redirected
+	after := Redirected{Variables: map[string]string{}}
 	if r.mounted != nil {
 		after.Mounted = map[string]map[string][]byte{}
 		for folder, content := range r.mounted {
@@ -455,9 +455,6 @@ func (r *Redirection) render(to func(endpoint int) address) Redirected {
 		case "SERVICE_BINDING_ROOT":
 			after.Mounted[doc.folder][doc.file] = []byte(text)
 		default:
-			if after.Variables == nil {
-				after.Variables = map[string]string{}
-			}
 			after.Variables[doc.variable] = text
 		}
 	}
