@@ -13,6 +13,7 @@ import (
 // Found is what an environment binds.
 type Found struct {
 	Databases  []Binding    // sorted by service
+	ByOwner    bool         // no service holds one; the app's owner set DATABASE_URL
 	Others     []string     // services that hold no Postgres database
 	CAs        []Credential // of services tagged postgres-ssl-ca, for databases that bring none
 	Unresolved []string     // Postgres services whose credentials the platform left in CredHub

@@ -23,17 +23,23 @@ var errNoFile = errors.New("not a regular file")
 // database and the app's owner set DATABASE_URL, that is the database. An error names the variable or the service, and shows
 // nothing of the content but keys.
 func Read(env map[string]string) (Found, error) {
-	services, err := vcapServices(env)
+	source, document, err := vcapDocument(env)
 	if err != nil {
 		return Found{}, err
 	}
-	if root := env["SERVICE_BINDING_ROOT"]; root != "" {
-		mounted, err := mountedServices(root)
-		if err != nil {
-			return Found{}, fmt.Errorf("SERVICE_BINDING_ROOT: %w", err)
-		}
-		services = append(services, mounted...)
+	services, err := vcapServices(source, document)
+	if err != nil {
+		return Found{}, err
 	}
+	folders, err := mountedFiles(env)
+	if err != nil {
+		return Found{}, err
+	}
+	return find(append(services, mountedServices(folders)...), env["DATABASE_URL"])
+}
+
+// find finds what services hold, and the variable DATABASE_URL.
+func find(services []service, databaseURL string) (Found, error) {
 	slices.SortStableFunc(services, func(a, b service) int { return strings.Compare(a.name, b.name) })
 	var found Found
 	for _, s := range services {
@@ -59,7 +65,7 @@ func Read(env map[string]string) (Found, error) {
 		}
 		found.Databases = append(found.Databases, databases...)
 	}
-	return found, found.addDatabaseURL(env["DATABASE_URL"])
+	return found, found.addDatabaseURL(databaseURL)
 }
 
 // caTag marks a user-provided service whose CA is for every bound database that brings none: a broker's credentials cannot be edited.
@@ -99,7 +105,7 @@ func (f *Found) addDatabaseURL(text string) error {
 				databases[i].Asked[j].Place = "query of " + name
 			}
 		}
-		f.Databases = databases
+		f.Databases, f.ByOwner = databases, true
 		return err
 	}
 	for i := range f.Databases {
@@ -120,17 +126,22 @@ func (f *Found) addDatabaseURL(text string) error {
 	return nil
 }
 
-// vcapServices reads VCAP_SERVICES, or its file. go-cfenv is not used for it: one malformed service would hide all others from
-// it, and half of a launch with a thousand services went into its reflection.
-func vcapServices(env map[string]string) ([]service, error) {
-	source, document := "VCAP_SERVICES", []byte(env["VCAP_SERVICES"])
-	if path := env["VCAP_SERVICES_FILE_PATH"]; path != "" {
-		source = "VCAP_SERVICES_FILE_PATH (" + path + ")"
-		var err error
-		if document, err = readRegular(path); err != nil {
-			return nil, hideContent(source, err)
-		}
+// vcapDocument returns VCAP_SERVICES, or its file, and what an error calls it.
+func vcapDocument(env map[string]string) (source string, document []byte, err error) {
+	path := env["VCAP_SERVICES_FILE_PATH"]
+	if path == "" {
+		return "VCAP_SERVICES", []byte(env["VCAP_SERVICES"]), nil
 	}
+	source = "VCAP_SERVICES_FILE_PATH (" + path + ")"
+	if document, err = readRegular(path); err != nil {
+		err = hideContent(source, err)
+	}
+	return source, document, err
+}
+
+// vcapServices reads the JSON of VCAP_SERVICES. go-cfenv is not used for it: one malformed service would
+// hide all others from it, and half of a launch with a thousand services went into its reflection.
+func vcapServices(source string, document []byte) ([]service, error) {
 	if len(bytes.TrimSpace(document)) == 0 {
 		return nil, nil
 	}
@@ -167,8 +178,7 @@ func asService(label string, raw any) (service, bool) {
 		return service{label: label}, false
 	}
 	field := func(name string) string { s, _ := fields[name].(string); return s }
-	s := service{label: label + " " + field("label"), kind: field("type"),
-		name: cmp.Or(field("name"), field("binding_name"), field("instance_name"), joinPath("", label))}
+	s := service{label: label + " " + field("label"), kind: field("type"), name: serviceName(label, field)}
 	tags, _ := fields["tags"].([]any)
 	for _, tag := range tags {
 		if text, ok := tag.(string); ok {
@@ -180,6 +190,11 @@ func asService(label string, raw any) (service, bool) {
 	}
 	s.credentials, ok = fields["credentials"].(map[string]any)
 	return s, ok
+}
+
+// serviceName is the binding's name where it has one, else the service instance's.
+func serviceName(label string, field func(string) string) string {
+	return cmp.Or(field("name"), field("binding_name"), field("instance_name"), joinPath("", label))
 }
 
 // hideContent turns an error of encoding/json, which quotes what it could not read, into one that does not.
@@ -213,28 +228,14 @@ var platformFiles = []string{"name", "binding-name", "instance-name", "instance-
 // entries ("..data") that take part in updating the mount and are not bindings or keys.
 //
 // Source: servicebinding.io, "Workload Projection".
-func mountedServices(root string) ([]service, error) {
-	folders, err := visibleEntries(root, true)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil // set for every app with the feature, bindings or not
-	}
-	if err != nil {
-		return nil, err
-	}
+func mountedServices(folders files) []service {
 	var services []service
-	for _, folder := range folders {
-		files, err := visibleEntries(folder, false)
-		if err != nil {
-			return nil, err
-		}
-		s := service{name: filepath.Base(folder), credentials: map[string]any{}}
-		for _, file := range files {
-			data, err := readRegular(file)
-			if err != nil {
-				return nil, err
-			}
+	for _, folder := range slices.Sorted(maps.Keys(folders)) {
+		s := service{name: folder, credentials: map[string]any{}}
+		for _, key := range slices.Sorted(maps.Keys(folders[folder])) {
+			data := folders[folder][key]
 			text := strings.TrimRight(string(data), "\r\n")
-			switch key := filepath.Base(file); {
+			switch {
 			case key == "type" || key == "label":
 				s.label += " " + text
 			case key == "tags":
@@ -247,7 +248,41 @@ func mountedServices(root string) ([]service, error) {
 		}
 		services = append(services, s)
 	}
-	return services, nil
+	return services
+}
+
+// files are those below SERVICE_BINDING_ROOT: their content by folder and name.
+type files map[string]map[string][]byte
+
+// mountedFiles reads the files below SERVICE_BINDING_ROOT.
+func mountedFiles(env map[string]string) (files, error) {
+	root := env["SERVICE_BINDING_ROOT"]
+	if root == "" {
+		return nil, nil
+	}
+	fail := func(err error) (files, error) { return nil, fmt.Errorf("SERVICE_BINDING_ROOT: %w", err) }
+	folders, err := visibleEntries(root, true)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil // the variable is set for every app with the feature, bindings or not
+	}
+	if err != nil {
+		return fail(err)
+	}
+	mounted := files{}
+	for _, folder := range folders {
+		paths, err := visibleEntries(folder, false)
+		if err != nil {
+			return fail(err)
+		}
+		content := map[string][]byte{}
+		for _, path := range paths {
+			if content[filepath.Base(path)], err = readRegular(path); err != nil {
+				return fail(err)
+			}
+		}
+		mounted[filepath.Base(folder)] = content
+	}
+	return mounted, nil
 }
 
 // visibleEntries returns the paths of the folders, or of the files, that dir holds, symbolic links followed.

@@ -159,6 +159,10 @@ func WantsStores(plan *launch.Plan, brings map[string]bool) bool {
 func (h *Handout) give(name, value, why string) {
 	if own := h.app.Env[name]; own != "" && own != value {
 		h.Variables = append(h.Variables, Variable{Name: name, Value: own, Why: "set by the app's owner", Kept: true})
+		if through, _ := h.plan.Tunnelled(); through && (name == "PGSSLROOTCERT" || name == "NODE_EXTRA_CA_CERTS") {
+			h.Warnings = append(h.Warnings, name+" is set by the app's owner, and stays: a driver that verifies by it refuses the tunnel, "+
+				"whose CA is not in it. Unset it, and put the database's CA into the binding as sslrootcert")
+		}
 		return
 	}
 	h.set(name, value, why)

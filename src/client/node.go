@@ -15,10 +15,11 @@ func init() { languages["node"] = language{give: node} }
 
 func node(h *Handout) error {
 	mode := h.untold()
-	if mode < sslmode.Require {
+	if mode >= sslmode.Require {
+		h.give("PGSSL", mode.String(), "for postgres.js")
+	} else if through, _ := h.plan.Tunnelled(); !through {
 		return nil
 	}
-	h.give("PGSSL", mode.String(), "for postgres.js")
 	root, err := h.roots(false)
 	if root != "" {
 		h.give("NODE_EXTRA_CA_CERTS", root, "for node-postgres and postgres.js")

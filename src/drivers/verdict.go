@@ -13,6 +13,8 @@ type App struct {
 	Mode  sslmode.Mode      // that the bindings ask for
 	URI   sslmode.Mode      // that the bound connection URI says itself; None where it says none
 	Env   map[string]string // the app's, with what its owner set
+
+	Tunnel bool // all of its databases are reached through the tunnel
 }
 
 // Verdict is what a driver does in an app.
@@ -45,6 +47,9 @@ func Judge(f Found, app App) Verdict {
 
 func judge(f Found, app App) Verdict {
 	d, mode := f.Driver, app.inForce()
+	if app.Tunnel {
+		return Verdict{Says: "covered by the tunnel"}
+	}
 	warn := func(says, format string, args ...any) Verdict {
 		return Verdict{says, f.Title() + " " + fmt.Sprintf(format, args...)}
 	}

@@ -21,9 +21,10 @@ type Plan struct {
 	Databases []Database // sorted by service
 	Others    []string   // bound services that hold no Postgres database
 	Mode      sslmode.Mode
-	Decider   *Database // the database that Mode, and the client certificate, are taken from; nil where there is none
-	Warnings  []string  // each one line, for whoever stages the app
-	Losses    []string  // each one line, for the log of every start: which database gets less than its binding would
+	Decider   *Database           // the database that Mode, and the client certificate, are taken from; nil where there is none
+	Warnings  []string            // each one line, for whoever stages the app
+	Losses    []string            // each one line, for the log of every start: which database gets less than its binding would
+	TunnelCA  []*x509.Certificate // who signed the tunnel's certificate, once there is a tunnel
 
 	env     map[string]string
 	store   truststore.Store
@@ -37,6 +38,7 @@ type Database struct {
 	Mode   sslmode.Mode
 	Source string // the rule that Mode comes from, as people read it
 	Trust  Trust
+	Tunnel bool // the app connects to the tunnel, and the tunnel to the database, with the database's own mode
 
 	clientCert, clientKey []byte // PEM; nil where the credentials hold none
 }
@@ -105,6 +107,9 @@ func makePlan(p *Plan, found binding.Found) (*Plan, error) {
 		p.Databases = append(p.Databases, db)
 	}
 	p.chooseMains()
+	if err := p.chooseTunnelled(found.ByOwner); err != nil {
+		return nil, err
+	}
 	if err := p.chooseDecider(fallback); err != nil {
 		return nil, err
 	}
@@ -445,9 +450,15 @@ func (p *Plan) chooseDecider(fallback sslmode.Mode) error {
 	if len(candidates) == 0 {
 		return nil
 	}
+	// In the tunnel each database has its own mode. What is exported matters to the others, if there are any.
+	if direct := narrow(candidates, func(db *Database) bool { return !db.Tunnel }); len(direct) > 0 {
+		candidates = direct
+	} else {
+		candidates = []*Database{slices.MaxFunc(candidates, func(a, b *Database) int { return cmp.Compare(a.Mode, b.Mode) })}
+	}
 	for _, db := range candidates {
 		if db.Mode != candidates[0].Mode || string(db.clientCert) != string(candidates[0].clientCert) {
-			return fmt.Errorf("the bound databases ask for different things: %s; set POSTGRES_SSL_SERVICE to the name of the one that decides, or tag it stratos", listModes(candidates))
+			return fmt.Errorf("the bound databases ask for different things: %s; set POSTGRES_SSL_SERVICE to the name of the one that decides, tag it stratos, or give each its own mode with POSTGRES_SSL_TUNNEL=yes", listModes(candidates))
 		}
 	}
 	p.Decider, p.Mode = candidates[0], candidates[0].Mode
@@ -459,8 +470,8 @@ func (p *Plan) chooseDecider(fallback sslmode.Mode) error {
 func (p *Plan) compareOthers(fallback sslmode.Mode, ownersChoice bool) error {
 	for i := range p.Databases {
 		db := &p.Databases[i]
-		if db.Mode <= p.Mode || !db.Mode.Encrypts() {
-			continue // below require, nobody is promised anything
+		if db.Mode <= p.Mode || !db.Mode.Encrypts() || db.Tunnel {
+			continue // below require, nobody is promised anything; in the tunnel it has its own mode
 		}
 		written := db.writes() > p.Mode
 		sameService := db.Name == p.Decider.Name
@@ -518,7 +529,7 @@ func (p *Plan) warnOfOwner() {
 		switch {
 		case err != nil:
 			p.warn("%s is set by the app's owner, and stays, but: %s", name, err)
-		case mode < p.Mode && p.Decider != nil:
+		case mode < p.Mode && p.Decider != nil && !p.Decider.Tunnel: // the tunnel goes by the binding's own
 			p.warn("%s=%s is set by the app's owner, and stays; it is weaker than %s, which %s asks for", name, mode, p.Mode, p.Decider.Title())
 		}
 	}

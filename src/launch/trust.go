@@ -19,7 +19,8 @@ func (p *Plan) ModeSource() string {
 	return p.Decider.Title() + ", from " + p.Decider.Source
 }
 
-// TrustAll is the trust of all bound databases together, which is what a variable with room for one file gets.
+// TrustAll is the trust of all bound databases together, and the tunnel's CA. A variable with room for one
+// file gets that.
 func (p *Plan) TrustAll() Trust {
 	var all Trust
 	if len(p.Databases) == 0 && p.Mode != sslmode.None {
@@ -41,6 +42,7 @@ func (p *Plan) TrustAll() Trust {
 		}
 		all.Everyone = all.Everyone || db.Trust.Everyone
 	}
+	all.Own = append(all.Own, p.TunnelCA...)
 	return all
 }
 
@@ -49,8 +51,11 @@ func (p *Plan) ClientCertificate() (cert, key []byte) {
 	if p.Decider == nil {
 		return nil, nil
 	}
-	return p.Decider.clientCert, p.Decider.clientKey
+	return p.Decider.ClientCertificate()
 }
+
+// ClientCertificate returns the database's own client certificate and key in PEM, and nil where its binding has none.
+func (db Database) ClientCertificate() (cert, key []byte) { return db.clientCert, db.clientKey }
 
 // Certificates returns the CAs that a database is verified by, those of the stack's and the platform's stores left out.
 func (p *Plan) Certificates(t Trust) ([]*x509.Certificate, error) {

@@ -44,6 +44,7 @@ func Drivers(dir string) ([]drivers.Found, []drivers.Skipped) {
 // App is what a plan says of the app that a driver is judged in.
 func App(env map[string]string, plan *launch.Plan) drivers.App {
 	app := drivers.App{Bound: len(plan.Databases) > 0, Mode: plan.Mode, Env: env}
+	_, app.Tunnel = plan.Tunnelled()
 	if plan.Decider == nil {
 		return app
 	}
@@ -73,6 +74,7 @@ func DriverLines(found []drivers.Found, skipped []drivers.Skipped, app drivers.A
 	found = found[:len(found)-more]
 	rows := make([][3]string, len(found))
 	widths := [2]int{19, 20}
+	unreached := false
 	for i, f := range found {
 		verdict := drivers.Judge(f, app)
 		rows[i] = [3]string{Printable(f.Title()), Printable(f.File), verdict.Says}
@@ -81,7 +83,11 @@ func DriverLines(found []drivers.Found, skipped []drivers.Skipped, app drivers.A
 		}
 		if verdict.Warning != "" {
 			warnings = append(warnings, Printable(verdict.Warning))
+			unreached = unreached || !f.Driver.Answer.CanBeTold()
 		}
+	}
+	if unreached {
+		warnings = append(warnings, "POSTGRES_SSL_TUNNEL=yes encrypts and verifies for each driver that reads no variable, with no change to the app")
 	}
 	for _, row := range rows {
 		lines = append(lines, fmt.Sprintf("%-*s  %-*s  %s", widths[0], row[0], widths[1], row[1], row[2]))

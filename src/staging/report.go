@@ -69,6 +69,9 @@ func report(log *libbuildpack.Logger, plan *launch.Plan, handout *client.Handout
 			log.Info("%s", shown(v))
 		}
 	}
+	if tunnel := plan.DescribeTunnel(); tunnel != "" {
+		log.Info("%s", Printable(tunnel))
+	}
 	if len(plan.Databases) > 0 && !moded {
 		log.Info("DB_SSL_MODE and PGSSLMODE are not set: put an sslmode into the binding, or set POSTGRES_SSL_MODE")
 	}

@@ -34,6 +34,7 @@ type bounded struct {
 	left     int    // bytes that the server may still send
 	rest     []byte // of the message that is being read
 	err      error
+	look     func(kind byte, body []byte) error // may be nil; it sees each message, and its error ends the reading
 }
 
 func newBounded(from io.Reader, deadline time.Time) *bounded {
@@ -73,7 +74,10 @@ func (b *bounded) next() ([]byte, error) {
 	if _, err := io.ReadFull(b.from, message[header:]); err != nil {
 		return nil, noEOF(err)
 	}
-	return message, b.checkWork(message[0], message[header:])
+	if err := b.checkWork(message[0], message[header:]); err != nil || b.look == nil {
+		return message, err
+	}
+	return message, b.look(message[0], message[header:])
 }
 
 // noEOF is for an end in the middle of a message.

@@ -42,7 +42,7 @@ func (t *Target) diagnose(a attempt, to Address) *Problem {
 		return &Problem{TimedOut, address + " does not answer in time", "check the host and the port in the binding, " + groups}
 	case isTimeout(a.err):
 		return &Problem{TimedOut, fmt.Sprintf("%s takes the connection, but does not answer %s in time", address, a.stage.request()),
-			"check that a PostgreSQL server runs there, and is not overloaded; a larger --timeout tells"}
+			"check that a PostgreSQL server runs there, and is not overloaded; postgres-ssl verify with a larger --timeout tells"}
 	case errors.Is(a.err, syscall.ECONNREFUSED):
 		return &Problem{NotListened, "nothing listens at " + address, "check the host and the port in the binding, and that the database runs; also " + groups}
 	case a.stage == dialing:

@@ -3,17 +3,10 @@ package verify
 import (
 	"context"
 	"errors"
-	"io"
 	"net"
-	"os"
 	"strconv"
-	"strings"
-	"sync"
-	"sync/atomic"
-	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
-	"github.com/jackc/pgx/v5/pgproto3"
 )
 
 // login is what came of logging in and asking for the sessions.
@@ -46,24 +39,17 @@ rollback`
 // logIn connects in the login's mode, verifies anew, gives the password, and asks for the sessions of the user. It is called only
 // after a probe in the same mode found nothing wrong.
 func (t *Target) logIn(ctx context.Context) *login {
-	l := &login{attempt: attempt{mode: t.loginMode(), stage: startingUp}}
-	config, err := blankConfig()
+	l := &login{attempt: attempt{mode: t.loginMode()}}
+	config, err := LoginConfig(ctx, t.address(), func(ctx context.Context) (net.Conn, error) {
+		conn := t.open(ctx, t.address(), t.address().String(), &l.attempt)
+		return conn, l.err
+	}, nil)
 	if err != nil {
 		l.err = err
 		return l
 	}
-	deadline, _ := ctx.Deadline()
-	config = config.Copy()
-	config.Host, config.Port = t.Host, t.Port
 	config.User, config.Database, config.Password = t.User, t.Database, string(t.Password)
-	config.TLSConfig = t.tlsConfig(t.Host, l.mode, time.Now(), &l.peer)
-	config.Fallbacks = nil // no second try without TLS
 	config.RuntimeParams = map[string]string{"application_name": applicationName}
-	config.DialFunc = once(dial)
-	config.BuildFrontend = func(r io.Reader, w io.Writer) *pgproto3.Frontend {
-		return pgproto3.NewFrontend(newBounded(r, deadline), w)
-	}
-	config.LookupFunc = func(_ context.Context, host string) ([]string, error) { return []string{host}, nil } // dial does it
 	conn, err := pgconn.ConnectConfig(ctx, config)
 	var refused *pgconn.PgError
 	if errors.As(err, &refused) {
@@ -77,18 +63,6 @@ func (t *Target) logIn(ctx context.Context) *login {
 	defer conn.Close(ctx) // all that there was to ask has been asked
 	l.sessions, l.asked = askSessions(ctx, conn)
 	return l
-}
-
-// once dials once. Where an answer ends in an error, pgconn connects anew in the background, to have the
-// server cancel the query: here, whoever misbehaves is not talked to again.
-func once(dial pgconn.DialFunc) pgconn.DialFunc {
-	var dialed atomic.Bool
-	return func(ctx context.Context, network, address string) (net.Conn, error) {
-		if dialed.Swap(true) {
-			return nil, errors.New("one connection is all")
-		}
-		return dial(ctx, network, address)
-	}
 }
 
 // askSessions asks for the sessions. What a server sends beyond what it was asked for is not read.
@@ -136,23 +110,6 @@ func newRow(values [][]byte) row {
 		tls: texts[5], version: texts[6], cipher: texts[7], bits: texts[8], concealed: is(texts[9]), own: is(texts[10]),
 	}
 }
-
-// blankConfig returns a configuration that nothing has a say in. Only pgconn.ParseConfig can make one, and it reads PG* variables of the
-// process, the files that they name, ~/.pgpass and ~/.postgresql; here, bindings and plan decide, and nothing else. So it sees no
-// such variable, and a connection string that names none of the files; what is left is replaced by logIn.
-var blankConfig = sync.OnceValues(func() (*pgconn.Config, error) {
-	for _, variable := range os.Environ() {
-		name, value, _ := strings.Cut(variable, "=")
-		if !strings.HasPrefix(name, "PG") {
-			continue
-		}
-		if err := os.Unsetenv(name); err != nil {
-			return nil, err
-		}
-		defer os.Setenv(name, value) // it was set before
-	}
-	return pgconn.ParseConfig("host=localhost port=5432 user=nobody password=none sslmode=disable sslrootcert='' sslcert='' sslkey='' passfile=''")
-})
 
 // number reads a number that the server sent; what is none is 0.
 func number(text *string) int {

@@ -82,30 +82,13 @@ var dial = (&net.Dialer{}).DialContext
 
 // probe finds out what a mode would do. ctx has a deadline.
 func (t *Target) probe(ctx context.Context, to Address, mode sslmode.Mode) attempt {
-	a := attempt{mode: mode, stage: dialing}
-	conn, err := dial(ctx, "tcp", to.String())
-	if err != nil {
-		a.err = err
+	a := attempt{mode: mode}
+	conn := t.open(ctx, to, to.String(), &a)
+	if conn == nil {
 		return a
 	}
-	defer func() { conn.Close() }() // the server's answer is in; how the connection ends says nothing more
+	defer conn.Close() // the server's answer is in; how the connection ends says nothing more
 	deadline, _ := ctx.Deadline()
-	if a.err = conn.SetDeadline(deadline); a.err != nil {
-		return a
-	}
-	if mode.Encrypts() {
-		a.stage = askingForTLS
-		if a.err = askForTLS(conn); a.err != nil {
-			return a
-		}
-		a.stage = handshaking
-		client := tls.Client(conn, t.tlsConfig(to.Host, mode, time.Now(), &a.peer))
-		if a.err = client.HandshakeContext(ctx); a.err != nil {
-			return a
-		}
-		conn = client
-	}
-	a.stage = startingUp
 	a.answer, a.err = startUp(conn, deadline, t.User, t.Database)
 	return a
 }

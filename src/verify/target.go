@@ -103,7 +103,7 @@ func Targets(given Given) ([]Target, error) {
 			return nil, err
 		}
 		t.complain(problem)
-		t.complain(t.setClient(given))
+		t.complain(t.setClient(given, db))
 		targets = append(targets, t)
 	}
 	return targets, nil
@@ -182,8 +182,14 @@ func (t *Target) setAddress(b binding.Binding) *Problem {
 // bindings. A variable that holds what the plan exports anyway is the plan's word, not the owner's:
 // in an app's container, the launch script has been at work. If the owner set both variables, the
 // weaker counts: nobody can know here which of them the app's driver reads.
+//
+// Through the tunnel it is the database's own. The owner's counts only where it is stricter: a weaker
+// one is for the way from the app to the tunnel.
 func (t *Target) setMode(given Given, db launch.Database) *Problem {
 	t.Mode, t.Source, t.lever = given.Plan.Mode, db.Source, "sslmode"
+	if db.Tunnel {
+		t.Mode = db.Mode
+	}
 	if decider := given.Plan.Decider; t.Mode != db.Mode && decider != nil {
 		t.Source = decider.Title() + ", which decides for the app: " + decider.Source
 		t.lever = "the sslmode of " + decider.Title()
@@ -203,7 +209,11 @@ func (t *Target) setMode(given Given, db launch.Database) *Problem {
 		if mode.String() != value { // drivers forgive nothing
 			return &Problem{ModeUnknown, fmt.Sprintf("%s, set by the app's owner, is spelled %s", name, value), "spell it " + mode.String()}
 		}
-		if mode != given.Plan.Mode && (!t.owned || mode < t.Mode) {
+		counts := !t.owned || mode < t.Mode
+		if db.Tunnel {
+			counts = mode > t.Mode
+		}
+		if counts && mode != given.Plan.Mode {
 			t.Mode, t.Source, t.lever, t.owned = mode, name+", set by the app's owner", name, true
 		}
 	}
@@ -296,14 +306,19 @@ func lenientParse(data []byte) []*x509.Certificate {
 	return certs
 }
 
-// setClient takes the client certificate from where PGSSLCERT and PGSSLKEY point, and from the credentials where they are unset. In an
-// app's container, they point at what the launch script wrote.
-func (t *Target) setClient(given Given) *Problem {
-	cert, key := given.Plan.ClientCertificate()
+// setClient takes the client certificate from where the owner's PGSSLCERT and PGSSLKEY point, and from the credentials where they are
+// unset, or where they point at what the launch script wrote.
+func (t *Target) setClient(given Given, db launch.Database) *Problem {
+	plannedCert, plannedKey := given.Plan.ClientCertificate()
+	cert, key := plannedCert, plannedKey
+	if db.Tunnel {
+		cert, key = db.ClientCertificate()
+	}
 	for _, own := range []struct {
 		name    string
+		planned []byte
 		content *[]byte
-	}{{"PGSSLCERT", &cert}, {"PGSSLKEY", &key}} {
+	}{{"PGSSLCERT", plannedCert, &cert}, {"PGSSLKEY", plannedKey, &key}} {
 		file := given.Env[own.name]
 		if file == "" {
 			continue
@@ -312,7 +327,9 @@ func (t *Target) setClient(given Given) *Problem {
 		if err != nil {
 			return &Problem{ClientCertificateUnusable, own.name + " names a file that cannot be read: " + file, "unset " + own.name + ", or put the file there"}
 		}
-		*own.content = content
+		if !bytes.Equal(content, own.planned) {
+			*own.content = content
+		}
 	}
 	if cert == nil && key == nil {
 		return nil

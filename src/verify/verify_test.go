@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
@@ -389,6 +390,92 @@ func TestModeInForce(t *testing.T) {
 	}
 }
 
+func TestBehindATunnelEachDatabaseGoesByItsOwn(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name string, content []byte) string {
+		file := filepath.Join(dir, name)
+		require.NoError(t, os.WriteFile(file, content, 0o600))
+		return file
+	}
+	ca := pgtest.NewCA(t, "Clients")
+	bound := func(name string, mode sslmode.Mode) (binding.Binding, pgtest.Pair) {
+		pair := ca.Issue(t, []string{name})
+		return binding.Binding{
+			Name: name, Hosts: []string{name}, Ports: []string{""}, Username: "u",
+			Asked:      []binding.Asked{{Mode: mode, Place: "credential sslmode"}},
+			ClientCert: binding.Credential{Key: "sslcert", Value: binding.Secret(pair.CertPEM)},
+			ClientKey:  binding.Credential{Key: "sslkey", Value: binding.Secret(pair.KeyPEM)},
+		}, pair
+	}
+	weak, weakPair := bound("weak", sslmode.Require)
+	strict, strictPair := bound("strict", sslmode.VerifyFull)
+	other := ca.Issue(t, []string{"other"})
+	otherCert, otherKey := write("other.crt", other.CertPEM), write("other.key", other.KeyPEM)
+	// The launch script exports what the database that decides asks for.
+	exported := map[string]string{"POSTGRES_SSL_SERVICE": "weak", "PGSSLMODE": "require", "DB_SSL_MODE": "require",
+		"PGSSLCERT": write("ours.crt", weakPair.CertPEM), "PGSSLKEY": write("ours.key", weakPair.KeyPEM)}
+	for name, test := range map[string]struct {
+		own          bool
+		env          map[string]string
+		weak, strict sslmode.Mode
+		weakCert     *x509.Certificate
+		strictCert   *x509.Certificate
+	}{
+		"its own":                           {true, nil, sslmode.Require, sslmode.VerifyFull, weakPair.Cert, strictPair.Cert},
+		"the owner's, stricter":             {true, map[string]string{"PGSSLMODE": "verify-ca"}, sslmode.VerifyCA, sslmode.VerifyFull, weakPair.Cert, strictPair.Cert},
+		"two of the owner's: the stricter":  {true, map[string]string{"PGSSLMODE": "verify-ca", "DB_SSL_MODE": "verify-full"}, sslmode.VerifyFull, sslmode.VerifyFull, weakPair.Cert, strictPair.Cert},
+		"the owner's, weaker":               {true, map[string]string{"PGSSLMODE": "disable"}, sslmode.Require, sslmode.VerifyFull, weakPair.Cert, strictPair.Cert},
+		"the owner's certificate":           {true, map[string]string{"PGSSLCERT": otherCert, "PGSSLKEY": otherKey}, sslmode.Require, sslmode.VerifyFull, other.Cert, other.Cert},
+		"control: without a tunnel":         {false, nil, sslmode.Require, sslmode.Require, weakPair.Cert, weakPair.Cert},
+		"control: the owner's, and no more": {false, map[string]string{"PGSSLMODE": "disable"}, sslmode.Disable, sslmode.Disable, weakPair.Cert, weakPair.Cert},
+	} {
+		t.Run(name, func(t *testing.T) {
+			env := maps.Clone(exported)
+			maps.Copy(env, test.env)
+			if test.own {
+				env["POSTGRES_SSL_TUNNEL"] = "yes"
+			}
+			store := truststore.NewStore("/trust", truststore.Sets{})
+			plan, err := launch.Decide(env, binding.Found{Databases: []binding.Binding{strict, weak}}, store)
+			require.NoError(t, err)
+			targets, err := Targets(Given{Env: env, Plan: plan, Store: store})
+			require.NoError(t, err)
+			require.Len(t, targets, 2)
+			for i, expected := range []struct {
+				mode sslmode.Mode
+				cert *x509.Certificate
+			}{{test.strict, test.strictCert}, {test.weak, test.weakCert}} {
+				require.Nil(t, targets[i].problem)
+				assert.Equal(t, expected.mode, targets[i].Mode, targets[i].Name)
+				assert.Equal(t, expected.cert.Raw, targets[i].Client.Certificate[0], targets[i].Name)
+			}
+		})
+	}
+}
+
+func TestATunnelConnectsNowhereWithoutAWayThatIsKnown(t *testing.T) {
+	targets, err := Targets(plan(t, map[string]string{"PGSSLMODE": "strict"}, "verify-full"))
+	require.NoError(t, err)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	conn, problem := targets[0].Connect(ctx, targets[0].address(), "127.0.0.1:1")
+	assert.Nil(t, conn)
+	require.NotNil(t, problem)
+	assert.Equal(t, ModeUnknown, problem.Code)
+
+	targets[0].problem = nil
+	_, problem = targets[0].Connect(ctx, targets[0].address(), "127.0.0.1:1")
+	require.NotNil(t, problem)
+	assert.Equal(t, NotListened, problem.Code, "control: with a way, it tries")
+}
+
+func TestWhatIsExplainedHidesThePasswordOfThatLogin(t *testing.T) {
+	target := Target{Host: "h", Port: 5432, Mode: sslmode.VerifyFull, User: "u", Password: "the-bindings-own"}
+	said := errors.New("the server said: THE clients/own")
+	assert.NotContains(t, target.Explain(said, target.address(), "app", "the-clients-own").What, "clients")
+	assert.Contains(t, target.Explain(said, target.address(), "app", "another").What, "clients", "control")
+}
+
 func TestDatabasesAreTriedSideBySideWithinTheTimeout(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0") // takes connections into its queue, and never answers
 	require.NoError(t, err)
@@ -431,12 +518,16 @@ func TestNothingIsWrittenToTheDatabase(t *testing.T) {
 	assert.Equal(t, []string{`app FATAL:  no pg_hba.conf entry for host "127.0.0.1", user "app", database "app", no encryption`}, failures, "what the probe for plain text leaves in the log")
 
 	// The transaction is one that cannot write.
-	config, err := blankConfig()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	config, err := LoginConfig(ctx, target.address(), func(ctx context.Context) (net.Conn, error) {
+		conn, problem := target.Connect(ctx, target.address(), target.address().String())
+		require.Nil(t, problem)
+		return conn, nil
+	}, nil)
 	require.NoError(t, err)
-	config = config.Copy()
-	config.Port, config.User, config.Database, config.Password = target.Port, target.User, target.Database, password
-	config.TLSConfig = target.tlsConfig("localhost", sslmode.VerifyFull, time.Now(), &peer{})
-	conn, err := pgconn.ConnectConfig(t.Context(), config)
+	config.User, config.Database, config.Password = target.User, target.Database, password
+	conn, err := pgconn.ConnectConfig(ctx, config)
 	require.NoError(t, err)
 	defer conn.Close(context.Background())
 	begin, rest, _ := strings.Cut(sessionsQuery, ";")

@@ -43,6 +43,10 @@ func runDrivers(args []string, env map[string]string, _ io.Reader, out, _ io.Wri
 	} else if !info.IsDir() {
 		return fmt.Errorf("%s is no folder; give the app's", dir)
 	}
+	env, _, err := withOriginals(env)
+	if err != nil {
+		return err
+	}
 	store, err := openStore()
 	if err != nil {
 		return err

@@ -19,11 +19,12 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/truststore"
 )
 
-const envHelp = `Usage: postgres-ssl env
+const envHelp = `Usage: postgres-ssl env [--launch PID]
        postgres-ssl env --explain [--services FILE]
 
 Prints the export lines of a launch. The launch script evaluates them.
 
+  --launch PID      the process that becomes the app: a tunnel goes with it
   --explain         say what a launch would export, and why
 ` + servicesHelp + bindingsHelp + `
 What the app's owner can set:
@@ -33,6 +34,8 @@ What the app's owner can set:
     POSTGRES_SSL_SERVICE    the name of the service that decides, where several are bound
     POSTGRES_SSL_VERIFY     "start": the app starts only if each bound database that answers
                             is encrypted and verified
+    POSTGRES_SSL_TUNNEL     "yes", or names of services, separated by commas: the app reaches their
+                            databases through a tunnel, for drivers that read no variable
 
 Exit status: 0 done, 1 something is wrong, and an app would not start, 2 the command was not
 understood.
@@ -43,13 +46,14 @@ func runEnv(args []string, env map[string]string, in io.Reader, out, errOut io.W
 	flags := flag.NewFlagSet("env", flag.ContinueOnError)
 	explain := flags.Bool("explain", false, "")
 	services := flags.String("services", "", "")
+	pid := flags.Int("launch", 0, "")
 	if err := parse(flags, args, 0); err != nil {
 		return err
 	}
 	if *services != "" && !*explain {
 		return fmt.Errorf("%w: --services goes with --explain", staging.ErrUsage)
 	}
-	env, err := withServices(env, *services, in)
+	env, there, err := boundTo(env, *services, in)
 	if err != nil {
 		return err
 	}
@@ -68,12 +72,21 @@ func runEnv(args []string, env map[string]string, in io.Reader, out, errOut io.W
 	if err != nil {
 		return err
 	}
+	var addTunnel func(*client.Handout) error
+	if *explain {
+		there.trust(plan)
+	} else if addTunnel, err = openTunnel(env, there, *pid, plan); err != nil {
+		return err
+	}
 	handout, err := handOut(plan, env, store)
 	if err != nil {
 		return err
 	}
 	if *explain {
 		return explainPlan(plan, handout, out)
+	}
+	if err := addTunnel(handout); err != nil {
+		return err
 	}
 	if err := write(handout, errOut); err != nil {
 		return err
@@ -92,15 +105,15 @@ func runEnv(args []string, env map[string]string, in io.Reader, out, errOut io.W
 	return err
 }
 
-// withServices returns the environment that a document stands for: its bindings, and the owner's
-// variables that it holds. Nothing of env is in it: whoever runs this command may have a PGSSLMODE for
-// something else. path is a file, or "-" for standard input; without one, env is returned as it is.
-func withServices(env map[string]string, path string, in io.Reader) (map[string]string, error) {
+// boundTo returns the environment that counts: the process's own, with the bindings as the platform gave
+// them, or the one that a document stands for. path is a file, or "-" for standard input, and "" for
+// none. Nothing of env counts beside a document: whoever runs this command may have a PGSSLMODE for
+// something else. there is the tunnel that a launch has started; nil for none.
+func boundTo(env map[string]string, path string, in io.Reader) (_ map[string]string, there *originals, err error) {
 	if path == "" {
-		return env, nil
+		return withOriginals(env)
 	}
 	var document []byte
-	var err error
 	name := path
 	if path == "-" {
 		name = "standard input"
@@ -109,9 +122,10 @@ func withServices(env map[string]string, path string, in io.Reader) (map[string]
 		document, err = os.ReadFile(path)
 	}
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return binding.FromDocument(name, document)
+	env, err = binding.FromDocument(name, document)
+	return env, nil, err
 }
 
 // openStore finds the trust store that belongs to this program: beside it in a droplet, or the certificates of the buildpack.
@@ -171,6 +185,9 @@ func explainPlan(plan *launch.Plan, handout *client.Handout, out io.Writer) erro
 	}
 	if len(plan.Databases) == 0 {
 		lines = append(lines, "no Postgres database is bound")
+	}
+	if tunnel := plan.DescribeTunnel(); tunnel != "" {
+		lines = append(lines, tunnel)
 	}
 	for _, v := range handout.Variables {
 		line := v.String()

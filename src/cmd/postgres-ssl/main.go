@@ -22,7 +22,7 @@ var version = "unknown"
 // A command is a subcommand of the program. Its help is the whole of what --help prints.
 type command struct {
 	name string
-	does string // its line in the overview; one without is for our own scripts
+	does string // its line in the overview; one without is not for people
 	help string
 	run  func(args []string, env map[string]string, in io.Reader, out, errOut io.Writer) error
 }
@@ -34,6 +34,7 @@ var commands = []command{
 	{"drivers", "name the Postgres drivers in an app's folder, and whether they obey", driversHelp, runDrivers},
 	{"supply", "stage an app: for the platform, called by bin/supply", supplyHelp, runSupply},
 	{"finalize", "the same as the last buildpack: called by bin/finalize", finalizeHelp, runFinalize},
+	{"tunnel", "", tunnelHelp, runTunnel},
 }
 
 // overview is the help of the whole program.

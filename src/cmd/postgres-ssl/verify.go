@@ -45,13 +45,17 @@ func runVerify(args []string, env map[string]string, in io.Reader, out, _ io.Wri
 	if *timeout <= 0 {
 		return fmt.Errorf("%w: --timeout is not more than 0s", staging.ErrUsage)
 	}
-	targets, plan, err := verifyTargets(env, *services, in)
+	app, there, err := boundTo(env, *services, in)
+	if err != nil {
+		return undecided{err}
+	}
+	targets, plan, err := verifyTargets(app, there)
 	if err != nil {
 		return undecided{err}
 	}
 	report := verify.Run(context.Background(), targets, plan.Warnings, *timeout)
 	if *services == "" {
-		report.Drivers = append(report.Drivers, appDrivers(env, plan)...)
+		report.Drivers = append(report.Drivers, appDrivers(app, plan)...)
 	}
 	if *asJSON {
 		encoder := json.NewEncoder(out)
@@ -85,11 +89,7 @@ func appDrivers(env map[string]string, plan *launch.Plan) []string {
 }
 
 // verifyTargets reads the bindings and decides as a launch does.
-func verifyTargets(env map[string]string, services string, in io.Reader) ([]verify.Target, *launch.Plan, error) {
-	env, err := withServices(env, services, in)
-	if err != nil {
-		return nil, nil, err
-	}
+func verifyTargets(env map[string]string, there *originals) ([]verify.Target, *launch.Plan, error) {
 	store, err := openStore()
 	if err != nil {
 		return nil, nil, err
@@ -105,11 +105,13 @@ func verifyTargets(env map[string]string, services string, in io.Reader) ([]veri
 	if len(plan.Databases) == 0 {
 		return nil, nil, errors.New("no Postgres database is bound")
 	}
+	there.trust(plan)
 	targets, err := planTargets(env, plan, store)
 	return targets, plan, err
 }
 
-// planTargets returns what is to be verified in an app that has this plan and this environment.
+// planTargets returns what is to be verified in an app that has this plan and this environment, one for
+// each of the plan's databases.
 func planTargets(env map[string]string, plan *launch.Plan, store truststore.Store) ([]verify.Target, error) {
 	stores, err := truststore.SystemFiles(env)
 	if err != nil {

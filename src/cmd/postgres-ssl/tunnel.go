@@ -1,0 +1,210 @@
+package main
+
+import (
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/hex"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/binding"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/client"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/launch"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/tunnel"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/verify"
+)
+
+const tunnelHelp = `Usage: postgres-ssl tunnel
+
+Is the process beside an app through which its connections go. The launch starts it where
+POSTGRES_SSL_TUNNEL is set, and tells it all that it needs; nobody else can.
+
+Exit status: 0 the app is gone, 1 something is wrong, 2 the command was not understood.
+`
+
+// runTunnel is the tunnel's process.
+func runTunnel(args []string, _ map[string]string, in io.Reader, _, _ io.Writer) error {
+	if err := parse(flag.NewFlagSet("tunnel", flag.ContinueOnError), args, 0); err != nil {
+		return err
+	}
+	return tunnel.Run(in, tunnelTargets)
+}
+
+// originalsVariable holds, in an app that has a tunnel, what the platform gave it. Whatever of ours runs
+// there later reads the bindings from it.
+const originalsVariable = "POSTGRES_SSL_ORIGINALS"
+
+// longestVariable is what Linux takes, the name and the last zero byte included (MAX_ARG_STRLEN).
+const longestVariable = 128 << 10
+
+// originals are the value of that variable, in JSON, and the tunnel that stands in for them.
+type originals struct {
+	Ports []int             // of the tunnel, on 127.0.0.1
+	CA    []byte            // in PEM, who signed the tunnel's certificate
+	Was   map[string]string // variables as the platform gave them
+	Is    map[string]string // the SHA-256 of what they became
+}
+
+// withOriginals returns the environment with the bindings as the platform gave them, and the tunnel that
+// a launch has started; nil for none. What was copied out of another app, or is older than the
+// bindings, is ignored: a variable that the platform has given anew is not what it became then.
+func withOriginals(env map[string]string) (map[string]string, *originals, error) {
+	text := env[originalsVariable]
+	env = maps.Clone(env)
+	delete(env, originalsVariable)
+	if text == "" {
+		return env, nil, nil
+	}
+	var o originals
+	err := json.Unmarshal([]byte(text), &o)
+	if _, invalid := parseCA(o.CA); err != nil || invalid != nil { // they may quote what they cannot read
+		return nil, nil, errors.New(originalsVariable + " is not what a launch made of it: unset it")
+	}
+	for name, is := range o.Is {
+		if sum(env[name]) != is {
+			return env, nil, nil
+		}
+	}
+	maps.Copy(env, o.Was)
+	return env, &o, nil
+}
+
+// trust has a plan's app trust the tunnel that is there, if one is.
+func (o *originals) trust(plan *launch.Plan) {
+	if o == nil {
+		return
+	}
+	if ca, err := parseCA(o.CA); err == nil { // withOriginals has tried it
+		plan.TunnelCA = []*x509.Certificate{ca}
+	}
+}
+
+// parseCA reads one certificate in PEM.
+func parseCA(text []byte) (*x509.Certificate, error) {
+	block, _ := pem.Decode(text)
+	if block == nil {
+		return nil, errors.New("no certificate")
+	}
+	return x509.ParseCertificate(block.Bytes)
+}
+
+func sum(value string) string {
+	hash := sha256.Sum256([]byte(value))
+	return hex.EncodeToString(hash[:])
+}
+
+// redirection finds where the bindings name the databases that go through the tunnel.
+func redirection(env map[string]string, plan *launch.Plan) (*binding.Redirection, error) {
+	return binding.Redirect(env, func(database int) bool { return plan.Databases[database].Tunnel })
+}
+
+// openTunnel starts the tunnel of a launch, whose process has the number pid, unless the plan needs none.
+// Where the script is sourced again below that process, the tunnel is there already. openTunnel returns
+// what adds the tunnel to the app's handout.
+func openTunnel(env map[string]string, there *originals, pid int, plan *launch.Plan) (func(*client.Handout) error, error) {
+	if wanted, _ := plan.Tunnelled(); !wanted {
+		return func(*client.Handout) error { return nil }, nil
+	}
+	if pid <= 0 {
+		return nil, errors.New("POSTGRES_SSL_TUNNEL is set, and the tunnel goes with a launched process: source the launch script, or name the process with --launch")
+	}
+	r, err := redirection(env, plan)
+	if err != nil {
+		return nil, err
+	}
+	if there == nil || len(there.Ports) != len(r.Endpoints) {
+		program, err := os.Executable()
+		if err != nil {
+			return nil, err
+		}
+		t, err := tunnel.Start(program, pid, env, len(r.Endpoints))
+		if err != nil {
+			return nil, fmt.Errorf("the tunnel does not start: %w", err)
+		}
+		there = &originals{Ports: t.Ports, CA: t.CA}
+	}
+	there.trust(plan)
+	return func(h *client.Handout) error { return redirect(h, env, r, there) }, nil
+}
+
+// redirect adds to a handout the bindings that name the tunnel.
+func redirect(h *client.Handout, env map[string]string, r *binding.Redirection, o *originals) error {
+	to := r.To(o.Ports)
+	var files []client.File
+	private := func(path string, content []byte) {
+		files = append(files, client.File{Path: path, Content: content, Mode: 0o600})
+	}
+	if to.Document != nil {
+		path := filepath.Join(h.Dir, "bindings-"+sum(string(to.Document))[:32]+".json")
+		private(path, to.Document)
+		to.Variables["VCAP_SERVICES_FILE_PATH"] = path
+	}
+	if to.Mounted != nil {
+		text, err := json.Marshal(to.Mounted)
+		if err != nil {
+			return err
+		}
+		root := filepath.Join(h.Dir, "bindings-"+sum(string(text))[:32])
+		for _, folder := range slices.Sorted(maps.Keys(to.Mounted)) {
+			for _, name := range slices.Sorted(maps.Keys(to.Mounted[folder])) {
+				private(filepath.Join(root, folder, name), to.Mounted[folder][name])
+			}
+		}
+		to.Variables["SERVICE_BINDING_ROOT"] = root
+	}
+	o.Was, o.Is = map[string]string{}, map[string]string{}
+	for _, name := range slices.Sorted(maps.Keys(to.Variables)) {
+		o.Was[name], o.Is[name] = env[name], sum(to.Variables[name])
+		h.Variables = append(h.Variables, client.Variable{Name: name, Value: to.Variables[name]})
+	}
+	text, err := json.Marshal(o)
+	if err != nil {
+		return err
+	}
+	if len(originalsVariable)+len(text)+2 > longestVariable {
+		return errors.New("the bindings are too long to be kept in a variable beside the tunnel's: let the platform deliver them as files (app feature file-based-vcap-services)")
+	}
+	h.Variables = append(h.Variables, client.Variable{Name: originalsVariable, Value: string(text)})
+	h.Files = append(files, h.Files...)
+	if r.OwnURL {
+		h.Warnings = append(h.Warnings, "DATABASE_URL is set by the app's owner, and stays: what connects with it goes past the tunnel")
+	}
+	return nil
+}
+
+// tunnelTargets are the databases that a tunnel connects to, in the order of its listeners.
+func tunnelTargets(env map[string]string) ([]verify.Target, error) {
+	store, err := openStore()
+	if err != nil {
+		return nil, err
+	}
+	found, err := binding.Read(env)
+	if err != nil {
+		return nil, err
+	}
+	plan, err := launch.Decide(env, found, store)
+	if err != nil {
+		return nil, err
+	}
+	r, err := redirection(env, plan)
+	if err != nil {
+		return nil, err
+	}
+	// Each endpoint is a database of its own here, and who logs in is the client's to say.
+	databases := plan.Databases
+	plan.Databases = nil
+	for _, e := range r.Endpoints {
+		db := databases[e.Database]
+		db.Hosts, db.Ports, db.Replicas, db.Username = e.Hosts, e.Ports, 0, "the client's"
+		plan.Databases = append(plan.Databases, db)
+	}
+	return planTargets(env, plan, store)
+}

@@ -1,0 +1,82 @@
+package launch
+
+import (
+	"cmp"
+	"fmt"
+	"strings"
+)
+
+// tunnelVariable is how an app's owner asks for the tunnel.
+const tunnelVariable = "POSTGRES_SSL_TUNNEL"
+
+// chooseTunnelled finds the databases that go through the tunnel: those of all services, or of the named
+// ones. byOwner says that there is none but the owner's DATABASE_URL, which stays as it is.
+func (p *Plan) chooseTunnelled(byOwner bool) error {
+	value := strings.TrimSpace(p.env[tunnelVariable])
+	if value == "" {
+		return nil
+	}
+	if byOwner {
+		p.warn("%s changes nothing for DATABASE_URL, which the app's owner set: the app connects as it says", tunnelVariable)
+	}
+	names := map[string]bool{}
+	var bound []string
+	for _, db := range p.Databases {
+		if db.Main && !byOwner {
+			names[db.Name] = value == "yes"
+			bound = append(bound, db.Name)
+		}
+	}
+	if value != "yes" {
+		for name := range strings.SplitSeq(value, ",") {
+			name = strings.TrimSpace(name)
+			if _, ok := names[name]; !ok {
+				// The value is not shown: whoever slips when setting variables may have put anything there.
+				return p.atLaunch(fmt.Errorf("%s names what is no bound Postgres database: write yes, or names of services, separated by commas; bound are: %s",
+					tunnelVariable, cmp.Or(strings.Join(bound, ", "), "none")))
+			}
+			names[name] = true
+		}
+	}
+	for i := range p.Databases {
+		db := &p.Databases[i]
+		switch {
+		case !names[db.Name]:
+		case db.Mode.Encrypts() && len(db.Hosts) > 0:
+			db.Tunnel = true
+		case !db.Main:
+			p.warn("%s does not go through the tunnel: it needs a host, and an sslmode of require or stricter", db.Title())
+		default:
+			if err := p.atLaunch(fmt.Errorf("%s: %s wants it to go through the tunnel, which needs a host, and an sslmode of require or stricter: put them into the binding, or set POSTGRES_SSL_MODE",
+				db.Title(), tunnelVariable)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// Tunnelled says whether a database goes through the tunnel, and whether all do whose app is told anything.
+func (p *Plan) Tunnelled() (any, all bool) {
+	all = len(p.Databases) > 0
+	for _, db := range p.Databases {
+		any = any || db.Tunnel
+		all = all && (db.Tunnel || !db.Main)
+	}
+	return any, all
+}
+
+// DescribeTunnel says in one line what goes through the tunnel, and "" where nothing does.
+func (p *Plan) DescribeTunnel() string {
+	var through []string
+	for _, db := range p.Databases {
+		if db.Tunnel {
+			through = append(through, fmt.Sprintf("%s (%s)", db.Title(), db.Mode))
+		}
+	}
+	if through == nil {
+		return ""
+	}
+	return "the tunnel stands in for " + strings.Join(through, ", ") +
+		": the bindings name 127.0.0.1 and a port that each start chooses"
+}

@@ -1,0 +1,160 @@
+package launch
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/binding"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/truststore"
+)
+
+// through is POSTGRES_SSL_TUNNEL as an app's owner sets it.
+func through(value string) map[string]string { return map[string]string{tunnelVariable: value} }
+
+// tunnelled are the titles of the databases that go through the tunnel.
+func tunnelled(p *Plan) (titles []string) {
+	for _, db := range p.Databases {
+		if db.Tunnel {
+			titles = append(titles, db.Title())
+		}
+	}
+	return titles
+}
+
+func TestWhatGoesThroughTheTunnel(t *testing.T) {
+	example := db("a", "", elsewhere)
+	example.Path, example.WellKnown = "example", false
+	pooler := db("a", "require", elsewhere)
+	pooler.Path, pooler.WellKnown = "pooler", false
+	bound := []binding.Binding{db("a", "verify-full", oregon), example, pooler, db("b", "verify-full", frankfurt)}
+	for name, test := range map[string]struct {
+		env      map[string]string
+		through  []string
+		any, all bool
+	}{
+		"nothing, unless the owner asks":  {nil, nil, false, false},
+		"an empty variable is none":       {through(" "), nil, false, false},
+		"yes: all":                        {through("yes"), []string{"a", "a (pooler)", "b"}, true, true},
+		"one service, with its strings":   {through("a"), []string{"a", "a (pooler)"}, true, false},
+		"several, with blanks in between": {through(" b , a "), []string{"a", "a (pooler)", "b"}, true, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			plan := decide(t, test.env, bound...)
+			assert.Equal(t, test.through, tunnelled(plan))
+			anyOf, all := plan.Tunnelled()
+			assert.Equal(t, [2]bool{test.any, test.all}, [2]bool{anyOf, all})
+		})
+	}
+	t.Run("what is left out is said", func(t *testing.T) {
+		assert.Contains(t, decide(t, through("yes"), bound...).Warnings,
+			"a (example) does not go through the tunnel: it needs a host, and an sslmode of require or stricter")
+	})
+	t.Run("a service may have the name yes", func(t *testing.T) {
+		assert.Equal(t, []string{"a", "yes"}, tunnelled(decide(t, through("yes"), db("a", "require", oregon), db("yes", "require", oregon))))
+	})
+}
+
+func TestATunnelThatMakesNoSenseStopsTheApp(t *testing.T) {
+	const unknown = "POSTGRES_SSL_TUNNEL names what is no bound Postgres database: write yes, or names of services, separated by commas; bound are: "
+	const weak = "a: POSTGRES_SSL_TUNNEL wants it to go through the tunnel, which needs a host, and an sslmode of require or stricter: " +
+		"put them into the binding, or set POSTGRES_SSL_MODE"
+	for name, test := range map[string]struct {
+		value string
+		bound []binding.Binding
+		wrong string
+	}{
+		"a name that is not bound":       {"a,shop", []binding.Binding{db("a", "require", oregon)}, unknown + "a"},
+		"another word for yes":           {"true", []binding.Binding{db("a", "require", oregon)}, unknown + "a"},
+		"Yes":                            {"Yes", []binding.Binding{db("a", "require", oregon)}, unknown + "a"},
+		"a comma too many":               {"a,", []binding.Binding{db("a", "require", oregon)}, unknown + "a"},
+		"nothing is bound":               {"a", nil, unknown + "none"},
+		"a database without a mode":      {"yes", []binding.Binding{db("a", "", elsewhere)}, weak},
+		"a mode that may be plain text":  {"a", []binding.Binding{db("a", "prefer", elsewhere)}, weak},
+		"a mode that is plain text":      {"a", []binding.Binding{db("a", "disable", elsewhere)}, weak},
+		"a database without a host":      {"a", []binding.Binding{db("a", "require")}, weak},
+		"a value that holds a password":  {"mypass", []binding.Binding{db("a", "require", oregon)}, unknown + "a"},
+		"a database whose string is not": {"a (pooler)", []binding.Binding{db("a", "require", oregon)}, unknown + "a"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			found := binding.Found{Databases: test.bound}
+			_, err := Decide(through(test.value), found, store(t))
+			require.EqualError(t, err, test.wrong)
+
+			// At staging, a later binding can still mend it.
+			plan, err := Foresee(through(test.value), found, store(t))
+			require.NoError(t, err)
+			assert.Contains(t, plan.Warnings, test.wrong+"; as it is, the app would not start")
+			assert.Empty(t, tunnelled(plan))
+		})
+	}
+}
+
+func TestAnOwnersDatabaseURLIsTheOwners(t *testing.T) {
+	found := binding.Found{Databases: []binding.Binding{db("DATABASE_URL", "verify-full", oregon)}, ByOwner: true}
+	plan, err := Decide(through("yes"), found, store(t))
+	require.NoError(t, err)
+	assert.Empty(t, tunnelled(plan))
+	assert.Contains(t, plan.Warnings, "POSTGRES_SSL_TUNNEL changes nothing for DATABASE_URL, which the app's owner set: the app connects as it says")
+	_, err = Decide(through("DATABASE_URL"), found, store(t))
+	assert.ErrorContains(t, err, "bound are: none")
+}
+
+func TestInTheTunnelEachDatabaseHasItsOwnMode(t *testing.T) {
+	weak, strict := db("weak", "require", oregon), db("strict", "verify-full", elsewhere)
+	modes := func(p *Plan) []string { return []string{p.Databases[0].Mode.String(), p.Databases[1].Mode.String()} }
+
+	t.Run("control: without it they contradict each other", func(t *testing.T) {
+		_, err := Decide(nil, binding.Found{Databases: []binding.Binding{strict, weak}}, store(t))
+		require.ErrorContains(t, err, "the bound databases ask for different things")
+	})
+	t.Run("what is exported is the strictest, for whoever asks the tunnel for TLS", func(t *testing.T) {
+		plan := decide(t, through("yes"), strict, weak)
+		assert.Equal(t, []string{"verify-full", "require"}, modes(plan))
+		assert.Equal(t, "verify-full", plan.Mode.String())
+		assert.Empty(t, plan.Losses)
+	})
+	t.Run("a database beside the tunnel decides what is exported", func(t *testing.T) {
+		plan := decide(t, through("strict"), strict, weak)
+		assert.Equal(t, []string{"verify-full", "require"}, modes(plan))
+		assert.Equal(t, "require", plan.Mode.String())
+		assert.Equal(t, "weak", plan.Decider.Name)
+		assert.Empty(t, plan.Losses)
+	})
+	t.Run("the owner may still name the one that decides", func(t *testing.T) {
+		plan := decide(t, map[string]string{tunnelVariable: "yes", "POSTGRES_SSL_SERVICE": "weak"}, strict, weak)
+		assert.Equal(t, "require", plan.Mode.String())
+		assert.Equal(t, []string{"verify-full", "require"}, modes(plan))
+	})
+	t.Run("a contradiction within one binding is still one", func(t *testing.T) {
+		torn := db("torn", "verify-full", oregon)
+		torn.Asked = append(torn.Asked, asked("disable", "query of credential uri", binding.ByURI))
+		_, err := Decide(through("yes"), binding.Found{Databases: []binding.Binding{torn}}, store(t))
+		require.ErrorContains(t, err, "asks for verify-full")
+	})
+	t.Run("the owner's weaker variable is for the way to the tunnel", func(t *testing.T) {
+		env := map[string]string{tunnelVariable: "yes", "PGSSLMODE": "disable"}
+		assert.Empty(t, decide(t, env, strict).Warnings)
+		delete(env, tunnelVariable)
+		assert.Len(t, decide(t, env, strict).Warnings, 1, "control: without the tunnel it is warned of")
+	})
+}
+
+func TestWhoeverTrustsTheDatabasesTrustsTheTunnel(t *testing.T) {
+	plan := decide(t, through("yes"), db("a", "verify-full", oregon))
+	require.NotEmpty(t, plan.ReadyBundle(), "control: a region's CAs lie in a file already")
+	tunnel, _, err := truststore.ParseCredential(string(caPEM(t)))
+	require.NoError(t, err)
+	plan.TunnelCA = tunnel
+	assert.Empty(t, plan.ReadyBundle())
+	assert.Equal(t, tunnel, plan.TrustAll().Own)
+	bundle, err := plan.PEM(plan.TrustAll())
+	require.NoError(t, err)
+	assert.Contains(t, string(bundle), string(truststore.EncodePEM(tunnel)))
+	t.Run("the database itself is verified by its own CAs only", func(t *testing.T) {
+		certs, err := plan.Certificates(plan.Databases[0].Trust)
+		require.NoError(t, err)
+		assert.NotContains(t, certs, tunnel[0])
+	})
+}

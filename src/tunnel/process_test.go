@@ -1,0 +1,295 @@
+package tunnel
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/integration/pgtest"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/truststore"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/verify"
+)
+
+// TestMain makes this program three: the tests, a launch, and the tunnel that the launch starts.
+func TestMain(m *testing.M) {
+	if len(os.Args) < 2 || strings.HasPrefix(os.Args[1], "-") {
+		os.Exit(m.Run())
+	}
+	var err error
+	switch os.Args[1] {
+	case "tunnel":
+		err = Run(os.Stdin, resolveForTest)
+	case "launch": // PID: as `postgres-ssl env` does it
+		var pid int
+		if pid, err = strconv.Atoi(os.Args[2]); err == nil {
+			var started *Tunnel
+			env := map[string]string{"PORT": os.Getenv("PORT"), "CA": os.Getenv("CA"), "PASSWORD": password}
+			if started, err = Start(os.Args[0], pid, env, 1); err == nil {
+				fmt.Println(started.Ports[0])
+			}
+		}
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "failed:", err)
+		os.Exit(1)
+	}
+	syscall.Exit(0) // os.Exit waits for a second under the race detector
+}
+
+func resolveForTest(env map[string]string) ([]verify.Target, error) {
+	port, err := strconv.Atoi(env["PORT"])
+	if err != nil {
+		return nil, errors.New("console_db: no port")
+	}
+	certs, _, err := truststore.ParseCredential(env["CA"])
+	if err != nil {
+		return nil, err
+	}
+	return []verify.Target{{Name: "db", Host: "localhost", Port: uint16(port), Mode: sslmode.VerifyFull, Trust: []verify.Anchor{{Cert: certs[0]}}}}, nil
+}
+
+// app is a launched app with a tunnel beside it.
+type app struct {
+	port           int
+	in             io.WriteCloser
+	stdout, stderr *bufio.Reader
+	errPipe        *os.File
+	cmd            *exec.Cmd
+}
+
+// launchApp starts a shell that becomes the app, which lasts until its input ends.
+func launchApp(t *testing.T, server *pgtest.Server, ca *pgtest.CA, before string) *app {
+	t.Helper()
+	cmd := exec.Command("bash", "-c", before+`port=$("$0" launch $$) || exit 1
+echo "$port"
+exec cat`, os.Args[0])
+	cmd.Env = append(os.Environ(), fmt.Sprintf("PORT=%d", server.Port), "CA="+string(ca.PEM))
+	in, err := cmd.StdinPipe()
+	require.NoError(t, err)
+	outRead, outWrite, err := os.Pipe()
+	require.NoError(t, err)
+	errRead, errWrite, err := os.Pipe()
+	require.NoError(t, err)
+	cmd.Stdout, cmd.Stderr = outWrite, errWrite
+	require.NoError(t, cmd.Start())
+	outWrite.Close()
+	errWrite.Close()
+	a := &app{in: in, stdout: bufio.NewReader(outRead), stderr: bufio.NewReader(errRead), errPipe: errRead, cmd: cmd}
+	t.Cleanup(func() {
+		in.Close()
+		_ = cmd.Wait()
+		outRead.Close()
+		errRead.Close()
+	})
+	line, err := a.stdout.ReadString('\n')
+	require.NoError(t, err)
+	a.port, err = strconv.Atoi(strings.TrimSpace(line))
+	require.NoError(t, err)
+	return a
+}
+
+func (a *app) settings() string {
+	return fmt.Sprintf("host=127.0.0.1 port=%d dbname=app user=app password=%s sslmode=disable", a.port, password)
+}
+
+// tunnel finds the process that listens on the app's port.
+func (a *app) tunnel(t *testing.T) *os.Process {
+	t.Helper()
+	table, err := os.ReadFile("/proc/net/tcp")
+	require.NoError(t, err)
+	inode := ""
+	for _, line := range strings.Split(string(table), "\n") {
+		const local, state, node = 1, 3, 9
+		if f := strings.Fields(line); len(f) > node && f[local] == fmt.Sprintf("0100007F:%04X", a.port) && f[state] == "0A" {
+			inode = f[node]
+		}
+	}
+	require.NotEmpty(t, inode)
+	links, err := filepath.Glob("/proc/[0-9]*/fd/*")
+	require.NoError(t, err)
+	for _, link := range links {
+		if to, _ := os.Readlink(link); to == "socket:["+inode+"]" {
+			pid, err := strconv.Atoi(strings.Split(link, "/")[2])
+			require.NoError(t, err)
+			process, err := os.FindProcess(pid)
+			require.NoError(t, err)
+			return process
+		}
+	}
+	t.Fatal("no process listens")
+	return nil
+}
+
+// gone says whether nobody listens any more.
+func (a *app) gone() bool {
+	conn, err := net.Dial("tcp4", fmt.Sprintf("127.0.0.1:%d", a.port))
+	if err == nil {
+		conn.Close()
+	}
+	return errors.Is(err, syscall.ECONNREFUSED)
+}
+
+func TestTheTunnelGoesWithItsAppAndWithNoOther(t *testing.T) {
+	t.Parallel()
+	ca := pgtest.NewCA(t, "Root")
+	server := pgtest.Start(t, serving(t, ca, "localhost"))
+	web, sidecar := launchApp(t, server, ca, ""), launchApp(t, server, ca, "")
+	for _, a := range []*app{web, sidecar} {
+		conn, err := connect(t, a.settings())
+		require.NoError(t, err)
+		assert.Equal(t, "t TLSv1.3", ask(t, conn, whoAmI))
+	}
+	require.NoError(t, web.in.Close())
+	require.NoError(t, web.cmd.Wait())
+	exited := time.Now()
+	_, err := io.ReadAll(web.stdout)
+	require.NoError(t, err)
+	log, err := io.ReadAll(web.stderr)
+	require.NoError(t, err)
+	assert.Less(t, time.Since(exited), time.Second, "until the end of the app's output")
+	assert.Empty(t, string(log))
+	assert.True(t, web.gone())
+
+	_, err = connect(t, sidecar.settings())
+	assert.NoError(t, err, "the other launch's tunnel stays")
+}
+
+func TestSignalsAreForTheApp(t *testing.T) {
+	t.Parallel()
+	ca := pgtest.NewCA(t, "Root")
+	server := pgtest.Start(t, serving(t, ca, "localhost"))
+	a := launchApp(t, server, ca, "")
+	tunnel := a.tunnel(t)
+	holder, err := connect(t, a.settings())
+	require.NoError(t, err)
+	ask(t, holder, "select pg_advisory_lock(1)")
+	conn, err := connect(t, a.settings())
+	require.NoError(t, err)
+	done := make(chan error)
+	go func() { // a query that is in flight until the lock is given back
+		_, err := conn.Exec(context.Background(), "select pg_advisory_lock(1)").ReadAll()
+		done <- err
+	}()
+	waits := fmt.Sprintf("select count(*) from pg_stat_activity where pid = %d and wait_event_type = 'Lock'", conn.PID())
+	require.Eventually(t, func() bool { return server.SQL(t, waits) == "1" }, patience, 10*time.Millisecond)
+	for _, signal := range []os.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGPIPE} {
+		require.NoError(t, tunnel.Signal(signal))
+	}
+	ask(t, holder, "select pg_advisory_unlock(1)")
+	assert.NoError(t, <-done)
+	_, err = connect(t, a.settings())
+	assert.NoError(t, err)
+	require.NoError(t, tunnel.Signal(syscall.SIGKILL), "control: it is the tunnel that was sent them")
+	assert.Eventually(t, a.gone, patience, time.Millisecond, "and what is gone is closed")
+	_, err = conn.Exec(t.Context(), "select 1").ReadAll()
+	assert.Error(t, err)
+}
+
+func TestALogThatNobodyReadsDoesNoHarm(t *testing.T) {
+	t.Parallel()
+	ca := pgtest.NewCA(t, "Root")
+	server := pgtest.Start(t, serving(t, ca, "localhost"))
+	a := launchApp(t, server, ca, "")
+	junk := func() {
+		conn, err := net.Dial("tcp4", fmt.Sprintf("127.0.0.1:%d", a.port))
+		require.NoError(t, err)
+		defer conn.Close()
+		_, err = io.WriteString(conn, "GET / HTTP/1.1\r\n\r\n")
+		require.NoError(t, err)
+		_, _ = io.ReadAll(conn)
+	}
+	require.NoError(t, a.errPipe.Close())
+	junk()
+	_, err := connect(t, a.settings()+" user=nobody")
+	require.Error(t, err)
+	_, err = connect(t, a.settings())
+	assert.NoError(t, err)
+
+	heard := launchApp(t, server, ca, "")
+	_, err = connect(t, heard.settings()+" user=nobody")
+	require.Error(t, err)
+	line, err := heard.stderr.ReadString('\n')
+	require.NoError(t, err)
+	assert.Equal(t, "postgres-ssl tunnel: db: the server refuses the login, SQLSTATE \"28P01\"\n", line, "control: there was something to say")
+}
+
+func TestTheTunnelHoldsNothingButWhatItIsGiven(t *testing.T) {
+	t.Parallel()
+	ca := pgtest.NewCA(t, "Root")
+	server := pgtest.Start(t, serving(t, ca, "localhost"))
+	file := filepath.Join(t.TempDir(), "opened-by-the-script")
+	a := launchApp(t, server, ca, "exec 7>'"+file+"'\n")
+	tunnel := fmt.Sprintf("/proc/%d/", a.tunnel(t).Pid)
+	app := fmt.Sprintf("/proc/%d/fd/", a.cmd.Process.Pid)
+	links, err := filepath.Glob(tunnel + "fd/*")
+	require.NoError(t, err)
+	stdout, err := os.Readlink(app + "1")
+	require.NoError(t, err)
+	for _, link := range links {
+		to, _ := os.Readlink(link)
+		assert.NotEqual(t, file, to)
+		assert.NotEqual(t, stdout, to, "the app's output")
+	}
+	opened, err := os.Readlink(app + "7")
+	require.NoError(t, err)
+	assert.Equal(t, file, opened, "control: the app has it")
+
+	environment, err := os.ReadFile(tunnel + "environ")
+	require.NoError(t, err)
+	assert.Equal(t, "GOTRACEBACK=none\x00", string(environment))
+	arguments, err := os.ReadFile(tunnel + "cmdline")
+	require.NoError(t, err)
+	assert.Equal(t, os.Args[0]+"\x00tunnel\x00", string(arguments))
+	folder, err := os.Readlink(tunnel + "cwd")
+	require.NoError(t, err)
+	assert.Equal(t, "/", folder)
+}
+
+func TestATunnelThatCannotStartStopsTheLaunch(t *testing.T) {
+	t.Parallel()
+	gone := exec.Command("true")
+	require.NoError(t, gone.Run())
+	for name, test := range map[string]struct {
+		pid     int
+		program string
+		targets int
+		says    string
+	}{
+		"a database that cannot be used": {os.Getpid(), os.Args[0], 1, "console_db: no port"},
+		"a process that is gone":         {gone.Process.Pid, os.Args[0], 1, "cannot watch the process"},
+		"a program that ends":            {os.Getpid(), "/bin/true", 1, "the tunnel ended as soon as it was started"},
+		"no program":                     {os.Getpid(), "/nowhere", 1, "no such file"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := Start(test.program, test.pid, nil, test.targets)
+			assert.ErrorContains(t, err, test.says)
+		})
+	}
+	t.Run("run by hand", func(t *testing.T) {
+		out, err := exec.Command(os.Args[0], "tunnel").CombinedOutput()
+		assert.Error(t, err)
+		assert.Contains(t, string(out), "tunnel is for the launch of a staged app")
+	})
+	t.Run("other databases than the launch has found", func(t *testing.T) {
+		words, err := json.Marshal(settings{Env: map[string]string{"PORT": "1", "CA": string(pgtest.NewCA(t, "Root").PEM)}, Listeners: 2})
+		require.NoError(t, err)
+		_, err = serve(strings.NewReader(string(words)), resolveForTest)
+		assert.EqualError(t, err, "the tunnel found 1 databases where the launch had found 2")
+	})
+}

@@ -1,0 +1,88 @@
+package tunnel
+
+import (
+	"encoding/binary"
+	"io"
+	"net"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgproto3"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// FuzzGreet is whatever a client may begin with. It gets a question answered, a session or nothing; and a startup message that is passed
+// on says to the server what it has said to the tunnel.
+func FuzzGreet(f *testing.F) {
+	for _, seed := range []string{
+		"", "\x00", "GET / HTTP/1.1\r\n\r\n", "\x16\x03\x01\x00\x05hello",
+		packet(196608, "user\x00app\x00database\x00app\x00options\x00-c a=b\x00\x00"),
+		packet(196610, "user\x00app\x00_pq_.x\x00\x00\x00"),
+		packet(sslRequest, "") + packet(196608, "user\x00app\x00\x00"),
+		packet(gssRequest, "") + packet(196608, "user\x00app\x00replication\x00true\x00\x00"),
+		packet(cancelRequest, "\x00\x00\x00\x01\x00\x00\x00\x02"),
+		packet(cancelRequest, "\x00\x00\x00\x01"+strings.Repeat("k", 32)),
+		packet(196608, "user\x00app\x00\x00\x00x\x00"), packet(196608, "\x00"), packet(2<<16, "user\x00app\x00\x00"),
+		"\x7f\xff\xff\xff\x00\x03\x00\x00", "\x00\x00\x00\x07\x00\x03\x00",
+	} {
+		f.Add([]byte(seed))
+	}
+	id, err := newIdentity(time.Now())
+	require.NoError(f, err)
+	config, err := id.serverConfig()
+	require.NoError(f, err)
+	listener, err := net.ListenTCP("tcp4", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	require.NoError(f, err)
+	f.Cleanup(func() { listener.Close() })
+	answers := regexp.MustCompile(`^N?S?([\x14-\x17](?s:.*))?$`) // no to GSS, yes to TLS, and then TLS
+	f.Fuzz(func(t *testing.T, says []byte) {
+		client, err := net.DialTCP("tcp4", nil, listener.Addr().(*net.TCPAddr))
+		require.NoError(t, err)
+		defer client.Close()
+		conn, err := listener.AcceptTCP()
+		require.NoError(t, err)
+		answered := make(chan []byte)
+		go func() {
+			_, _ = client.Write(says)
+			_ = client.CloseWrite()
+			answer, _ := io.ReadAll(client)
+			answered <- answer
+		}()
+		_, message, err := greet(conn, config)
+		conn.Close()
+		assert.Regexp(t, answers, string(<-answered))
+		switch message := message.(type) {
+		case nil:
+			assert.Error(t, err)
+		case *pgproto3.CancelRequest:
+			assert.NotEmpty(t, message.SecretKey)
+		case *pgproto3.StartupMessage:
+			negotiate(message)
+			message.ProtocolVersion = pgproto3.ProtocolVersion30
+			passed, err := message.Encode(nil)
+			require.NoError(t, err)
+			again, err := decodeStartup(passed)
+			if len(message.Parameters) > 0 {
+				require.NoError(t, err)
+				assert.Equal(t, message, again)
+			}
+		default:
+			t.Errorf("%T", message)
+		}
+	})
+}
+
+const (
+	sslRequest    = 80877103
+	gssRequest    = 80877104
+	cancelRequest = 80877102
+)
+
+// packet is a first packet.
+func packet(code uint32, body string) string {
+	p := binary.BigEndian.AppendUint32(nil, uint32(8+len(body)))
+	return string(binary.BigEndian.AppendUint32(p, code)) + body
+}

@@ -1,0 +1,124 @@
+package verify
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgproto3"
+
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/binding"
+)
+
+// The way to a server, for the login here and for the tunnel's: open makes the connection, and
+// LoginConfig has pgconn log in over it.
+
+// Addresses are the database's hosts, in the order in which they are to be tried.
+func (t *Target) Addresses() []Address { return append([]Address{t.address()}, t.Others...) }
+
+// Connect connects to a host of the database with TLS as its mode asks, and never without. at is what
+// to dial: the host's own address, or one of its IP addresses. Either the connection or the problem is
+// nil. ctx has a deadline, and so has the connection.
+func (t *Target) Connect(ctx context.Context, to Address, at string) (net.Conn, *Problem) {
+	if t.problem != nil {
+		return nil, t.problem
+	}
+	a := attempt{mode: t.loginMode()}
+	conn := t.open(ctx, to, at, &a)
+	return conn, t.diagnose(a, to)
+}
+
+// Explain says what went wrong in a login over a connection of Connect, if the server did not say it
+// itself. user and password are those of the login.
+func (t *Target) Explain(err error, to Address, user string, password binding.Secret) *Problem {
+	told := *t
+	told.User, told.Password, told.hidden = user, password, nil
+	return told.diagnose(attempt{mode: t.loginMode(), stage: startingUp, err: err}, to)
+}
+
+// open connects with TLS as the attempt's mode asks. It returns nil where it got stuck; the attempt then
+// says where, and why.
+func (t *Target) open(ctx context.Context, to Address, at string, a *attempt) net.Conn {
+	a.stage = dialing
+	conn, err := dial(ctx, "tcp", at)
+	if a.err = err; err != nil {
+		return nil
+	}
+	deadline, _ := ctx.Deadline()
+	a.err = conn.SetDeadline(deadline)
+	if a.err == nil && a.mode.Encrypts() {
+		a.stage = askingForTLS
+		if a.err = askForTLS(conn); a.err == nil {
+			a.stage = handshaking
+			client := tls.Client(conn, t.tlsConfig(to.Host, a.mode, time.Now(), &a.peer))
+			a.err = client.HandshakeContext(ctx)
+			conn = client
+		}
+	}
+	if a.err != nil {
+		conn.Close() // the attempt has failed, whatever this says
+		return nil
+	}
+	a.stage = startingUp
+	return conn
+}
+
+// LoginConfig returns a configuration of pgconn for one login at one host. connect makes the connection,
+// TLS included. look, if there is one, sees each message of the server before pgconn does; its error
+// ends the login. What the server sends is bounded, and ctx has a deadline. The user, the database and
+// the password are the caller's to fill in.
+func LoginConfig(ctx context.Context, to Address, connect func(context.Context) (net.Conn, error), look func(kind byte, body []byte) error) (*pgconn.Config, error) {
+	config, err := blankConfig()
+	if err != nil {
+		return nil, err
+	}
+	deadline, _ := ctx.Deadline()
+	config = config.Copy()
+	config.Host, config.Port = to.Host, to.Port
+	config.Fallbacks = nil // no second try, and none without TLS
+	config.DialFunc = once(connect)
+	config.LookupFunc = func(_ context.Context, host string) ([]string, error) { return []string{host}, nil } // connect does it
+	config.BuildFrontend = func(r io.Reader, w io.Writer) *pgproto3.Frontend {
+		limited := newBounded(r, deadline)
+		limited.look = look
+		return pgproto3.NewFrontend(limited, w)
+	}
+	return config, nil
+}
+
+// once connects once. Where an answer ends in an error, pgconn connects anew in the background, to have
+// the server cancel the query: here, whoever misbehaves is not talked to again.
+func once(connect func(context.Context) (net.Conn, error)) pgconn.DialFunc {
+	var dialed atomic.Bool
+	return func(ctx context.Context, _, _ string) (net.Conn, error) {
+		if dialed.Swap(true) {
+			return nil, errors.New("one connection is all")
+		}
+		return connect(ctx)
+	}
+}
+
+// blankConfig returns a configuration that nothing has a say in. Only pgconn.ParseConfig can make one, and it reads PG* variables of the
+// process, the files that they name, ~/.pgpass and ~/.postgresql; here, bindings and plan decide, and nothing else. So it sees no
+// such variable, and a connection string that names none of the files; what is left is replaced by logIn.
+var blankConfig = sync.OnceValues(func() (*pgconn.Config, error) {
+	for _, variable := range os.Environ() {
+		name, value, _ := strings.Cut(variable, "=")
+		if !strings.HasPrefix(name, "PG") {
+			continue
+		}
+		if err := os.Unsetenv(name); err != nil {
+			return nil, err
+		}
+		defer os.Setenv(name, value) // it was set before
+	}
+	return pgconn.ParseConfig("host=localhost port=5432 user=nobody password=none sslmode=disable sslrootcert='' sslcert='' sslkey='' passfile=''")
+})
