@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"fmt"
 	"strings"
+
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/binding"
 )
 
 // tunnelVariable is how an app's owner asks for the tunnel.
@@ -79,4 +81,13 @@ func (p *Plan) DescribeTunnel() string {
 	}
 	return "the tunnel stands in for " + strings.Join(through, ", ") +
 		": the bindings name 127.0.0.1 and a port that each start chooses"
+}
+
+// Redirect finds the places in an environment's bindings that the tunnel has to take. It is an error, and
+// the app cannot start, where one of them cannot be taken.
+func (p *Plan) Redirect(env map[string]string) (*binding.Redirection, error) {
+	if through, _ := p.Tunnelled(); !through {
+		return &binding.Redirection{}, nil
+	}
+	return binding.Redirect(env, func(database int) bool { return p.Databases[database].Tunnel })
 }

@@ -63,6 +63,9 @@ func Supply(args []string, env map[string]string, helper string, log io.Writer) 
 	if err != nil {
 		return err
 	}
+	if _, err := plan.Redirect(env); err != nil {
+		plan.Warnings = append(plan.Warnings, err.Error()+"; as it is, the app would not start")
+	}
 	buildDir, err := os.OpenRoot(stager.BuildDir()) // a link out of the app is not followed
 	if err != nil {
 		return err

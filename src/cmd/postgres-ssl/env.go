@@ -75,7 +75,11 @@ func runEnv(args []string, env map[string]string, in io.Reader, out, errOut io.W
 	var addTunnel func(*client.Handout) error
 	if *explain {
 		there.trust(plan)
-	} else if addTunnel, err = openTunnel(env, there, *pid, plan); err != nil {
+		_, err = plan.Redirect(env)
+	} else {
+		addTunnel, err = openTunnel(env, there, *pid, plan)
+	}
+	if err != nil {
 		return err
 	}
 	handout, err := handOut(plan, env, store)

@@ -101,11 +101,6 @@ func sum(value string) string {
 	return hex.EncodeToString(hash[:])
 }
 
-// redirection finds where the bindings name the databases that go through the tunnel.
-func redirection(env map[string]string, plan *launch.Plan) (*binding.Redirection, error) {
-	return binding.Redirect(env, func(database int) bool { return plan.Databases[database].Tunnel })
-}
-
 // openTunnel starts the tunnel of a launch, whose process has the number pid, unless the plan needs none.
 // Where the script is sourced again below that process, the tunnel is there already. openTunnel returns
 // what adds the tunnel to the app's handout.
@@ -116,7 +111,7 @@ func openTunnel(env map[string]string, there *originals, pid int, plan *launch.P
 	if pid <= 0 {
 		return nil, errors.New("POSTGRES_SSL_TUNNEL is set, and the tunnel goes with a launched process: source the launch script, or name the process with --launch")
 	}
-	r, err := redirection(env, plan)
+	r, err := plan.Redirect(env)
 	if err != nil {
 		return nil, err
 	}
@@ -194,7 +189,7 @@ func tunnelTargets(env map[string]string) ([]verify.Target, error) {
 	if err != nil {
 		return nil, err
 	}
-	r, err := redirection(env, plan)
+	r, err := plan.Redirect(env)
 	if err != nil {
 		return nil, err
 	}
