@@ -333,6 +333,59 @@ func TestWhatOperatorsHaveAtHandIsUnderstood(t *testing.T) {
 	})
 }
 
+func TestAnAnswerOfThePlatformHasTheVariablesThatALaunchHas(t *testing.T) {
+	env, err := FromDocument("file", []byte(`{
+		"staging_env_json": {"DB_SSL_MODE": "disable"},
+		"running_env_json": {"PGSSLMODE": "require", "PGSSLROOTCERT": "/group.crt", "PGSSLCERT": "/group.crt"},
+		"environment_variables": {"PGSSLMODE": "verify-full", "PGSSLCERT": ""},
+		"system_env_json": {"VCAP_SERVICES": {}}}`))
+	require.NoError(t, err)
+	assert.Equal(t, map[string]string{"VCAP_SERVICES": "{}", "PGSSLMODE": "verify-full", "PGSSLROOTCERT": "/group.crt", "PGSSLCERT": ""}, env,
+		"the platform's running group is for every app, the app's own count more, and staging's are for staging")
+
+	env, err = FromDocument("file", []byte(`{"environment_json": {"PGSSLMODE": "require"}, "system_env_json": {"VCAP_SERVICES": {}}}`))
+	require.NoError(t, err)
+	assert.Equal(t, "require", env["PGSSLMODE"], "an answer of version 2 of the API")
+}
+
+// An answer without the bindings must not look like an app that binds nothing.
+func TestAnAnswerThatDoesNotShowTheBindingsIsRefused(t *testing.T) {
+	const hidden = "file: the platform does not show the bindings to this user; it takes an admin, a read-only admin or a developer of the space"
+	const inFiles = "file: the app gets its bindings in files of its container (%s); only postgres-ssl in the app sees them"
+	for document, want := range map[string]string{
+		`{"system_env_json": {"redacted_message": "[PRIVATE DATA HIDDEN]"}}`: hidden,
+		`{"system_env_json": {}}`: hidden,
+		`{"system_env_json": {"SERVICE_BINDING_ROOT": "/etc/cf-service-bindings"}}`:                    fmt.Sprintf(inFiles, "SERVICE_BINDING_ROOT"),
+		`{"system_env_json": {"VCAP_SERVICES_FILE_PATH": "/etc/passwd"}}`:                              fmt.Sprintf(inFiles, "VCAP_SERVICES_FILE_PATH"),
+		`{"system_env_json": {"VCAP_SERVICES": {}}, "running_env_json": {"SERVICE_BINDING_ROOT":"/"}}`: fmt.Sprintf(inFiles, "SERVICE_BINDING_ROOT"),
+	} {
+		_, err := FromDocument("file", []byte(document))
+		assert.EqualError(t, err, want, document)
+	}
+}
+
+func TestElsewhereNoFileIsOpened(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "ca.pem")
+	require.NoError(t, os.WriteFile(file, []byte("here"), 0o600))
+	env := vcap(t, map[string]any{"uri": "postgres://h/db", "sslrootcert": file})
+	tagged := vcap(t, map[string]any{"ca": file}, "postgres-ssl-ca")
+
+	found, err := ReadElsewhere(env)
+	require.NoError(t, err)
+	assert.Equal(t, Credential{Key: "sslrootcert", Missing: true}, found.Databases[0].CA)
+	found, err = ReadElsewhere(tagged)
+	require.NoError(t, err)
+	assert.Equal(t, []Credential{{Key: "db, credential ca", Missing: true}}, found.CAs)
+	for _, name := range []string{"VCAP_SERVICES_FILE_PATH", "SERVICE_BINDING_ROOT"} {
+		_, err = ReadElsewhere(map[string]string{name: filepath.Dir(file)})
+		assert.ErrorContains(t, err, "in files of its container ("+name+")")
+	}
+
+	found, err = Read(env)
+	require.NoError(t, err)
+	assert.Equal(t, Secret("here"), found.Databases[0].CA.Value, "the control: in the container the file is read")
+}
+
 func FuzzBindingsAreReadOrRefusedInOneLine(f *testing.F) {
 	files, _ := filepath.Glob("../../fixtures/services/*.json")
 	for _, file := range files {

@@ -57,7 +57,7 @@ type reader struct {
 }
 
 // read returns the databases that a service holds, and none if it holds no Postgres. An error is one line that names the key.
-func (s service) read() ([]Binding, error) {
+func (s service) read(open open) ([]Binding, error) {
 	root, objects, texts, err := walk(s.credentials)
 	if err != nil {
 		return nil, err
@@ -79,7 +79,7 @@ func (s service) read() ([]Binding, error) {
 	}
 	var bindings []Binding
 	for _, d := range r.databases {
-		b, err := r.binding(d)
+		b, err := r.binding(d, open)
 		if err != nil {
 			return nil, err
 		}
@@ -337,7 +337,7 @@ func hostList(hosts []address) string {
 }
 
 // binding fills in what belongs to a database: from the objects in which it is written, then from those around them.
-func (r *reader) binding(d *database) (Binding, error) {
+func (r *reader) binding(d *database, open open) (Binding, error) {
 	b := Binding{Name: r.name, Path: d.path, WellKnown: d.wellKnown, Tags: r.tags}
 	hosts := slices.Clone(d.hosts)
 	primaries := len(hosts)
@@ -358,7 +358,7 @@ func (r *reader) binding(d *database) (Binding, error) {
 			b.CA = Credential{Key: f.path + " (sslrootcert)", Value: Secret(f.rootCert)}
 		}
 	}
-	b.CA.load()
+	b.CA.load(open)
 	b.MoreCAs = r.moreCAs(d)
 	b.ClientCert, b.ClientKey = d.credential(clientCertKeys), d.credential(clientKeyKeys)
 	r.setLogin(&b, d)
@@ -419,12 +419,12 @@ func lines(raw any) string {
 }
 
 // load replaces the path of a file by what the file holds. Base64 of PEM has no dot, and does not begin with a slash.
-func (c *Credential) load() {
+func (c *Credential) load(open open) {
 	path := strings.TrimSpace(string(c.Value))
 	if len(path) > 1024 || strings.ContainsAny(path, "\n\x00") || !strings.HasPrefix(path, "/") && !strings.Contains(path, ".") {
 		return
 	}
-	data, err := readRegular(path)
+	data, err := open(path)
 	c.Value, c.Missing = Secret(data), err != nil
 }
 

@@ -35,18 +35,49 @@ func Read(env map[string]string) (Found, error) {
 	if err != nil {
 		return Found{}, err
 	}
-	return find(append(services, mountedServices(folders)...), env["DATABASE_URL"])
+	return find(append(services, mountedServices(folders)...), env["DATABASE_URL"], readRegular)
 }
 
+// ReadElsewhere is Read outside the app's container: it opens no file. A path in a binding means
+// nothing here, and whoever wrote the binding must not choose what is read on this machine. The
+// credential that holds one is Missing.
+func ReadElsewhere(env map[string]string) (Found, error) {
+	if err := inFiles(env); err != nil {
+		return Found{}, err
+	}
+	services, err := vcapServices("VCAP_SERVICES", []byte(env["VCAP_SERVICES"]))
+	if err != nil {
+		return Found{}, err
+	}
+	return find(services, env["DATABASE_URL"], func(path string) ([]byte, error) {
+		return nil, &fs.PathError{Op: "open", Path: path, Err: fs.ErrNotExist}
+	})
+}
+
+// inFiles is an error if the app gets its bindings in files: outside its container nobody sees them.
+//
+// Source: Cloud Foundry's RFC-0030.
+func inFiles(env map[string]string) error {
+	for _, name := range []string{"VCAP_SERVICES_FILE_PATH", "SERVICE_BINDING_ROOT"} {
+		if env[name] != "" {
+			return fmt.Errorf("the app gets its bindings in files of its container (%s); only postgres-ssl in the app sees them", name)
+		}
+	}
+	return nil
+}
+
+// open reads a file of the app's container.
+type open func(path string) ([]byte, error)
+
 // find finds what services hold, and the variable DATABASE_URL.
-func find(services []service, databaseURL string) (Found, error) {
+func find(services []service, databaseURL string, open open) (Found, error) {
 	slices.SortStableFunc(services, func(a, b service) int { return strings.Compare(a.name, b.name) })
 	var found Found
 	for _, s := range services {
 		_, unresolved := s.credentials["credhub-ref"]
 		switch {
 		case slices.Contains(s.tags, caTag):
-			ca, err := s.ca()
+			ca, err := s.ca(open)
 			if err != nil {
 				return Found{}, fmt.Errorf("%s: %w", s.name, err)
 			}
@@ -56,7 +87,7 @@ func find(services []service, databaseURL string) (Found, error) {
 			found.Unresolved = append(found.Unresolved, s.name)
 			continue
 		}
-		databases, err := s.read()
+		databases, err := s.read(open)
 		if err != nil {
 			return Found{}, fmt.Errorf("%s: %w", s.name, err)
 		}
@@ -65,14 +96,14 @@ func find(services []service, databaseURL string) (Found, error) {
 		}
 		found.Databases = append(found.Databases, databases...)
 	}
-	return found, found.addDatabaseURL(databaseURL)
+	return found, found.addDatabaseURL(databaseURL, open)
 }
 
 // caTag marks a user-provided service whose CA is for every bound database that brings none: a broker's credentials cannot be edited.
 const caTag = "postgres-ssl-ca"
 
 // ca returns the CA of a service with that tag.
-func (s service) ca() (Credential, error) {
+func (s service) ca(open open) (Credential, error) {
 	root, _, _, err := walk(s.credentials)
 	if err != nil {
 		return Credential{}, err
@@ -82,7 +113,7 @@ func (s service) ca() (Credential, error) {
 	if ca.Key == "" {
 		return Credential{}, errors.New("is tagged " + caTag + ", but holds no CA: add it as the credential ca, in PEM")
 	}
-	ca.load()
+	ca.load(open)
 	ca.Key = s.name + ", credential " + ca.Key
 	return ca, nil
 }
@@ -91,7 +122,7 @@ func (s service) ca() (Credential, error) {
 // mode. The platform sets it to the uri of a bound service, as it is; then it says nothing new.
 //
 // Source: the launcher's databaseuri.go.
-func (f *Found) addDatabaseURL(text string) error {
+func (f *Found) addDatabaseURL(text string, open open) error {
 	c, ok := parseString(text)
 	if !ok {
 		return nil
@@ -99,7 +130,7 @@ func (f *Found) addDatabaseURL(text string) error {
 	const name = "DATABASE_URL"
 	if len(f.Databases) == 0 {
 		s := service{name: name, credentials: map[string]any{"uri": text}}
-		databases, err := s.read()
+		databases, err := s.read(open)
 		for i := range databases {
 			for j := range databases[i].Asked {
 				databases[i].Asked[j].Place = "query of " + name
@@ -319,7 +350,9 @@ func FromDocument(name string, document []byte) (map[string]string, error) {
 	}
 	var answer struct {
 		System      map[string]json.RawMessage `json:"system_env_json"`
+		Group       map[string]any             `json:"running_env_json"` // the platform's, for every app
 		Environment map[string]any             `json:"environment_variables"`
+		V2          map[string]any             `json:"environment_json"` // the same, of /v2/apps/GUID/env
 		Services    json.RawMessage            `json:"VCAP_SERVICES"`
 	}
 	if err := json.Unmarshal(document, &answer); err != nil {
@@ -327,12 +360,26 @@ func FromDocument(name string, document []byte) (map[string]string, error) {
 	}
 	switch {
 	case answer.System != nil:
-		env["VCAP_SERVICES"] = string(answer.System["VCAP_SERVICES"])
-		for key, value := range answer.Environment {
-			if text := asText(value); text != "" {
+		// What comes later counts more (the platform's Diego::Environment).
+		for _, variables := range []map[string]any{answer.Group, answer.V2, answer.Environment} {
+			for key, value := range variables {
+				env[key] = asText(value)
+			}
+		}
+		for key, value := range answer.System {
+			var text string
+			if json.Unmarshal(value, &text) == nil {
 				env[key] = text
 			}
 		}
+		if err := inFiles(env); err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		services, ok := answer.System["VCAP_SERVICES"]
+		if !ok {
+			return nil, fmt.Errorf("%s: the platform does not show the bindings to this user; it takes an admin, a read-only admin or a developer of the space", name)
+		}
+		env["VCAP_SERVICES"] = string(services)
 	case answer.Services != nil:
 		env["VCAP_SERVICES"] = string(answer.Services)
 	default:

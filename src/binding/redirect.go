@@ -65,7 +65,7 @@ func Redirect(env map[string]string, wanted func(database int) bool) (*Redirecti
 	if err != nil {
 		return nil, err
 	}
-	found, err := find(append(services, mountedServices(mounted)...), "")
+	found, err := find(append(services, mountedServices(mounted)...), "", readRegular)
 	if err != nil {
 		return nil, err
 	}
@@ -399,7 +399,7 @@ func (r *redirector) check(source string) {
 		r.err = err
 		return
 	}
-	found, err := find(append(services, mountedServices(after.Mounted)...), "")
+	found, err := find(append(services, mountedServices(after.Mounted)...), "", readRegular)
 	if err != nil {
 		r.err = err
 		return
