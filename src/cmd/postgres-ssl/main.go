@@ -32,6 +32,7 @@ var commands = []command{
 	{"env", "print the export lines of a launch, or explain them", envHelp, runEnv},
 	{"verify", "connect to the bound databases as the app does, and say what is wrong", verifyHelp, runVerify},
 	{"drivers", "name the Postgres drivers in an app's folder, and whether they obey", driversHelp, runDrivers},
+	{"audit", "of many apps, say which ask for a mode that is not in force", auditHelp, runAudit},
 	{"supply", "stage an app: for the platform, called by bin/supply", supplyHelp, runSupply},
 	{"finalize", "the same as the last buildpack: called by bin/finalize", finalizeHelp, runFinalize},
 	{"tunnel", "", tunnelHelp, runTunnel},
@@ -122,6 +123,8 @@ func run(args []string, in io.Reader, out, errOut io.Writer) int {
 		return 0
 	case errors.Is(err, errSaid):
 		return 1
+	case errors.Is(err, errUnread):
+		return 3
 	}
 	fmt.Fprintf(errOut, "postgres-ssl: %s\n", staging.Printable(err.Error()))
 	if errors.Is(err, staging.ErrUsage) {

@@ -168,8 +168,12 @@ func gate(env map[string]string, plan *launch.Plan, store truststore.Store, errO
 
 // colourful says whether out is a terminal whose owner likes colours (https://no-color.org).
 func colourful(out io.Writer, env map[string]string) bool {
+	return env["NO_COLOR"] == "" && env["TERM"] != "dumb" && isTerminal(out)
+}
+
+func isTerminal(out io.Writer) bool {
 	file, ok := out.(*os.File)
-	if !ok || env["NO_COLOR"] != "" || env["TERM"] == "dumb" {
+	if !ok {
 		return false
 	}
 	info, err := file.Stat()

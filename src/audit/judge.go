@@ -1,0 +1,256 @@
+package audit
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/binding"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/launch"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/truststore"
+)
+
+// database is what an app's environment says of a bound database, whatever its buildpacks are.
+type database struct {
+	name  string
+	asked sslmode.Mode
+	place string // where that is written: "credential sslmode"
+
+	inString string       // the connection string that asks for as much
+	strings  sslmode.Mode // the least that a connection string asks for
+
+	owner owner
+
+	gets    sslmode.Mode // with this buildpack
+	loses   string       // why that is less than asked
+	openCA  bool         // its CA is a file in the container, so that gets may be more
+	refused string       // why a launch with this buildpack would stop
+	unread  string       // why nothing is known
+}
+
+// decide reads an app's environment and decides as its launch would.
+//
+// It is launch.Decide, which refuses what a launch refuses. launch.Foresee, which is for staging,
+// refuses less: it decides only where the container will hold what an answer does not.
+func decide(env map[string]string, store truststore.Store) []database {
+	owner := ownerOf(env)
+	found, err := binding.ReadElsewhere(env)
+	if err != nil {
+		return []database{{owner: owner, refused: cut(err.Error(), 300)}}
+	}
+	var databases []database
+	for _, name := range found.Unresolved {
+		databases = append(databases, database{name: cut(name, 255), unread: "its credentials are in CredHub; only postgres-ssl in the app sees them"})
+	}
+	missing := func(ca binding.Credential) bool { return ca.Missing }
+	openCAs := slices.ContainsFunc(found.CAs, missing)
+	found.CAs = slices.DeleteFunc(found.CAs, missing)
+	decide := launch.Decide
+	if len(found.Unresolved) > 0 || slices.ContainsFunc(found.Databases, func(b binding.Binding) bool { return b.CA.Missing }) {
+		decide = launch.Foresee
+	}
+	plan, err := decide(env, found, store)
+	if err != nil {
+		return append(databases, refused(err, found.Databases, owner))
+	}
+	for _, db := range plan.Databases {
+		if !db.Main {
+			continue // a further connection string of a service decides nothing
+		}
+		d := database{name: cut(db.Title(), 255), owner: owner, gets: plan.Mode, openCA: db.CA.Missing || openCAs && !db.Mode.Verifies()}
+		if len(db.Asked) > 0 || db.System != "" || env["POSTGRES_SSL_MODE"] != "" {
+			d.asked, d.place = db.Mode, cut(db.Source, 200)
+		}
+		if plan.Mode < db.Mode {
+			d.loses = cut(plan.Decider.Title(), 100) + " decides"
+		}
+		for _, a := range db.Asked {
+			if a.By == binding.ByKey {
+				continue
+			}
+			if a.Mode >= d.asked {
+				d.inString = cmp.Or(d.inString, cut(a.Place, 200))
+			}
+			if d.strings == sslmode.None || a.Mode < d.strings {
+				d.strings = a.Mode
+			}
+		}
+		databases = append(databases, d)
+	}
+	return databases
+}
+
+// refused is an app that would stop: one row, whatever it binds.
+func refused(err error, bound []binding.Binding, owner owner) database {
+	d := database{owner: owner, refused: err.Error()}
+	var names []string
+	for _, b := range bound {
+		if !slices.Contains(names, b.Name) {
+			names = append(names, b.Name)
+		}
+		for _, a := range b.Asked {
+			d.asked = max(d.asked, a.Mode)
+		}
+	}
+	if len(names) == 1 {
+		d.refused = strings.TrimPrefix(d.refused, names[0]+": ")
+	}
+	d.name, d.refused = cut(strings.Join(names, ", "), 255), cut(d.refused, 300)
+	return d
+}
+
+// owner is what the variables of an app say, for drivers that read them.
+type owner struct {
+	stratos, libpq sslmode.Mode // DB_SSL_MODE, PGSSLMODE
+	wrong          string       // what is wrong with one of them
+}
+
+func ownerOf(env map[string]string) owner {
+	var o owner
+	read := func(name string) sslmode.Mode {
+		value := env[name]
+		if value == "" {
+			return sslmode.None
+		}
+		mode, err := sslmode.Parse(value)
+		if err != nil {
+			o.wrong = name + ", set by the owner: " + err.Error()
+		} else if mode.String() != value { // drivers forgive nothing
+			o.wrong = name + ", set by the owner, is not spelled as drivers read it; write " + mode.String()
+		}
+		return mode
+	}
+	o.stratos, o.libpq = read("DB_SSL_MODE"), read("PGSSLMODE")
+	return o
+}
+
+// weakest returns the mode in force, and who set it: "" for this buildpack, which gives gets to the
+// variables that the owner did not set. Nobody knows here which of the two a driver reads, so the
+// weaker counts.
+func (o owner) weakest(gets sslmode.Mode) (sslmode.Mode, string) {
+	stratos, libpq := cmp.Or(o.stratos, gets), cmp.Or(o.libpq, gets)
+	switch {
+	case stratos == sslmode.None && libpq == sslmode.None:
+		return sslmode.None, ""
+	case stratos == sslmode.None:
+		return libpq, "PGSSLMODE=" + libpq.String() + ", set by the owner; Stratos does not read it"
+	case libpq == sslmode.None:
+		return stratos, "DB_SSL_MODE=" + stratos.String() + ", set by the owner; Stratos alone reads it"
+	case o.stratos != sslmode.None && o.stratos < libpq:
+		return stratos, "DB_SSL_MODE=" + stratos.String() + ", set by the owner"
+	case o.libpq != sslmode.None && o.libpq < stratos:
+		return libpq, "PGSSLMODE=" + libpq.String() + ", set by the owner"
+	case gets == sslmode.None || o.stratos != sslmode.None && o.libpq != sslmode.None:
+		return libpq, "DB_SSL_MODE and PGSSLMODE, set by the owner"
+	}
+	return min(stratos, libpq), ""
+}
+
+// has says whether an app has this buildpack.
+type has string
+
+const (
+	yes     has = "yes"
+	no      has = "no"
+	unknown has = "unknown"
+)
+
+// row says what is known of a database in an app that has this buildpack, or has not.
+func (d database) row(r Row, ours has) Row {
+	r.Database, r.Buildpack = d.name, string(ours)
+	r.Asked, r.InForce, r.WouldGet = word(d.asked), "unknown", word(d.gets)
+	if d.openCA && d.asked == sslmode.None {
+		r.WouldGet = "unknown"
+	}
+	if d.unread != "" {
+		return unreadable(r, d.unread)
+	}
+	gets := sslmode.None
+	if ours == yes {
+		gets = d.gets
+	}
+	set := ""
+	if r.inForce, set = d.owner.weakest(gets); d.owner.wrong == "" && !(ours == yes && d.refused != "") {
+		r.InForce = word(r.inForce)
+	}
+	// A connection string's own mode counts more than a variable. This buildpack refuses one that
+	// says less.
+	if ours != yes && d.strings != sslmode.None && d.strings < r.inForce {
+		r.inForce, r.InForce = d.strings, word(d.strings)
+		set = "a connection string says " + d.strings.String() + ", which counts more than a variable"
+	}
+	switch {
+	case d.refused != "":
+		r.State, r.WouldGet, r.Why = Stops, "stops", "would stop: "+d.refused
+		if d.asked == sslmode.None {
+			r.Asked = "unknown"
+		}
+		return r
+	case d.asked.Encrypts() && r.inForce >= d.asked && r.InForce != "unknown",
+		!d.asked.Encrypts() && r.inForce.Encrypts() && r.InForce != "unknown":
+		r.State = InForce
+	case !d.asked.Encrypts():
+		r.State = None
+	case r.InForce == "none" && ours != yes && d.inString != "":
+		r.State, r.InForce = Driver, "unknown"
+	default:
+		r.State = Ignored
+	}
+	r.Why = d.why(r, ours, set)
+	return r
+}
+
+// why says in a few words what is at the bottom of a row.
+func (d database) why(r Row, ours has, set string) string {
+	switch {
+	case d.owner.wrong != "":
+		return d.owner.wrong
+	case set != "" && r.State == Ignored:
+		return set + "; it is weaker"
+	case set != "":
+		return set
+	case ours == yes && d.loses != "":
+		return "this buildpack, but " + d.loses
+	case d.asked != sslmode.None && !d.asked.Encrypts():
+		return d.asked.String() + " does not insist on TLS"
+	case ours == yes && d.gets == sslmode.None:
+		return "this buildpack, but the binding names no mode; add sslmode"
+	case ours == yes:
+		return "this buildpack"
+	case r.State == Driver:
+		return "a driver that is given " + stringOf(d.inString) + " obeys it, others do not"
+	case r.State == Ignored && ours == no:
+		return "nothing reads " + the(d.place)
+	case r.State == Ignored:
+		return "no variable puts " + the(d.place) + " in force"
+	case r.WouldGet == "unknown":
+		return "its CA is a file in the container"
+	case d.loses != "":
+		return "with this buildpack, " + d.loses
+	case d.gets == sslmode.VerifyFull:
+		return "RDS; verify-full would work out of the box"
+	case d.gets != sslmode.None:
+		return d.gets.String() + " would be in force out of the box"
+	}
+	return "the binding names no mode; add sslmode"
+}
+
+// word is how a mode is written in a row.
+func word(mode sslmode.Mode) string { return cmp.Or(mode.String(), "none") }
+
+// the puts the article before a place, and none before a variable's name.
+func the(place string) string {
+	if strings.HasPrefix(place, "POSTGRES_SSL_MODE") {
+		return place
+	}
+	return "the " + place
+}
+
+// stringOf names the connection string of a place such as "query of credential uri".
+func stringOf(place string) string {
+	if i := strings.LastIndex(place, "credential "); i >= 0 {
+		return "the " + place[i:]
+	}
+	return strings.TrimPrefix(place, "query of ")
+}
