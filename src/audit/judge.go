@@ -43,13 +43,12 @@ func decide(env map[string]string, store truststore.Store) []database {
 	for _, name := range found.Unresolved {
 		databases = append(databases, database{name: cut(name, 255), unread: "its credentials are in CredHub; only postgres-ssl in the app sees them"})
 	}
-	missing := func(ca binding.Credential) bool { return ca.Missing }
-	openCAs := slices.ContainsFunc(found.CAs, missing)
-	found.CAs = slices.DeleteFunc(found.CAs, missing)
 	decide := launch.Decide
-	if len(found.Unresolved) > 0 || slices.ContainsFunc(found.Databases, func(b binding.Binding) bool { return b.CA.Missing }) {
+	if unseen(found) {
 		decide = launch.Foresee
 	}
+	openCAs := slices.ContainsFunc(found.CAs, isMissing)
+	found.CAs = slices.DeleteFunc(found.CAs, isMissing)
 	plan, err := decide(env, found, store)
 	if err != nil {
 		return append(databases, refused(err, found.Databases, owner))
@@ -65,20 +64,33 @@ func decide(env map[string]string, store truststore.Store) []database {
 		if plan.Mode < db.Mode {
 			d.loses = cut(plan.Decider.Title(), 100) + " decides"
 		}
-		for _, a := range db.Asked {
-			if a.By == binding.ByKey {
-				continue
-			}
-			if a.Mode >= d.asked {
-				d.inString = cmp.Or(d.inString, cut(a.Place, 200))
-			}
-			if d.strings == sslmode.None || a.Mode < d.strings {
-				d.strings = a.Mode
-			}
-		}
+		d.hear(db.Asked)
 		databases = append(databases, d)
 	}
 	return databases
+}
+
+// unseen says whether a launch would see more than an answer holds.
+func unseen(found binding.Found) bool {
+	return len(found.Unresolved) > 0 || slices.ContainsFunc(found.CAs, isMissing) ||
+		slices.ContainsFunc(found.Databases, func(b binding.Binding) bool { return b.CA.Missing })
+}
+
+func isMissing(ca binding.Credential) bool { return ca.Missing }
+
+// hear notes what connection strings ask for: a driver that is given one reads it itself.
+func (d *database) hear(asked []binding.Asked) {
+	for _, a := range asked {
+		if a.By == binding.ByKey {
+			continue
+		}
+		if a.Mode >= d.asked {
+			d.inString = cmp.Or(d.inString, cut(a.Place, 200))
+		}
+		if d.strings == sslmode.None || a.Mode < d.strings {
+			d.strings = a.Mode
+		}
+	}
 }
 
 // refused is an app that would stop: one row, whatever it binds.
@@ -92,6 +104,7 @@ func refused(err error, bound []binding.Binding, owner owner) database {
 		for _, a := range b.Asked {
 			d.asked = max(d.asked, a.Mode)
 		}
+		d.hear(b.Asked)
 	}
 	if len(names) == 1 {
 		d.refused = strings.TrimPrefix(d.refused, names[0]+": ")
@@ -125,26 +138,24 @@ func ownerOf(env map[string]string) owner {
 	return o
 }
 
-// weakest returns the mode in force, and who set it: "" for this buildpack, which gives gets to the
-// variables that the owner did not set. Nobody knows here which of the two a driver reads, so the
-// weaker counts.
-func (o owner) weakest(gets sslmode.Mode) (sslmode.Mode, string) {
+// weakest returns the mode in force, and what the owner set if it comes from there: this buildpack
+// gives gets to the variable that the owner did not set. Nobody knows here which of the two a driver
+// reads, so the weaker counts.
+func (o owner) weakest(gets sslmode.Mode) (mode sslmode.Mode, set, but string) {
 	stratos, libpq := cmp.Or(o.stratos, gets), cmp.Or(o.libpq, gets)
 	switch {
-	case stratos == sslmode.None && libpq == sslmode.None:
-		return sslmode.None, ""
-	case stratos == sslmode.None:
-		return libpq, "PGSSLMODE=" + libpq.String() + ", set by the owner; Stratos does not read it"
-	case libpq == sslmode.None:
-		return stratos, "DB_SSL_MODE=" + stratos.String() + ", set by the owner; Stratos alone reads it"
-	case o.stratos != sslmode.None && o.stratos < libpq:
-		return stratos, "DB_SSL_MODE=" + stratos.String() + ", set by the owner"
-	case o.libpq != sslmode.None && o.libpq < stratos:
-		return libpq, "PGSSLMODE=" + libpq.String() + ", set by the owner"
-	case gets == sslmode.None || o.stratos != sslmode.None && o.libpq != sslmode.None:
-		return libpq, "DB_SSL_MODE and PGSSLMODE, set by the owner"
+	case stratos == sslmode.None && libpq != sslmode.None:
+		return libpq, "PGSSLMODE=" + libpq.String() + ", set by the owner", "; Stratos does not read it"
+	case libpq == sslmode.None && stratos != sslmode.None:
+		return stratos, "DB_SSL_MODE=" + stratos.String() + ", set by the owner", "; Stratos alone reads it"
+	case libpq < stratos && o.libpq != sslmode.None:
+		return libpq, "PGSSLMODE=" + libpq.String() + ", set by the owner", ""
+	case stratos < libpq && o.stratos != sslmode.None:
+		return stratos, "DB_SSL_MODE=" + stratos.String() + ", set by the owner", ""
+	case o.libpq != sslmode.None && o.stratos != sslmode.None:
+		return libpq, "DB_SSL_MODE and PGSSLMODE, set by the owner", ""
 	}
-	return min(stratos, libpq), ""
+	return min(stratos, libpq), "", ""
 }
 
 // has says whether an app has this buildpack.
@@ -170,15 +181,15 @@ func (d database) row(r Row, ours has) Row {
 	if ours == yes {
 		gets = d.gets
 	}
-	set := ""
-	if r.inForce, set = d.owner.weakest(gets); d.owner.wrong == "" && !(ours == yes && d.refused != "") {
+	var set, but string
+	if r.inForce, set, but = d.owner.weakest(gets); d.owner.wrong == "" && !(ours == yes && d.refused != "") {
 		r.InForce = word(r.inForce)
 	}
 	// A connection string's own mode counts more than a variable. This buildpack refuses one that
 	// says less.
 	if ours != yes && d.strings != sslmode.None && d.strings < r.inForce {
 		r.inForce, r.InForce = d.strings, word(d.strings)
-		set = "a connection string says " + d.strings.String() + ", which counts more than a variable"
+		set, but = "a connection string says "+d.strings.String(), ", which counts more than a variable"
 	}
 	switch {
 	case d.refused != "":
@@ -197,19 +208,19 @@ func (d database) row(r Row, ours has) Row {
 	default:
 		r.State = Ignored
 	}
-	r.Why = d.why(r, ours, set)
+	r.Why = d.why(r, ours, set, but)
 	return r
 }
 
 // why says in a few words what is at the bottom of a row.
-func (d database) why(r Row, ours has, set string) string {
+func (d database) why(r Row, ours has, set, but string) string {
 	switch {
 	case d.owner.wrong != "":
 		return d.owner.wrong
 	case set != "" && r.State == Ignored:
-		return set + "; it is weaker"
+		return set + ", is weaker"
 	case set != "":
-		return set
+		return set + but
 	case ours == yes && d.loses != "":
 		return "this buildpack, but " + d.loses
 	case d.asked != sslmode.None && !d.asked.Encrypts():

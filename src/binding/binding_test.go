@@ -353,7 +353,9 @@ func TestAnAnswerThatDoesNotShowTheBindingsIsRefused(t *testing.T) {
 	const hidden = "file: the platform does not show the bindings to this user; it takes an admin, a read-only admin or a developer of the space"
 	const inFiles = "file: the app gets its bindings in files of its container (%s); only postgres-ssl in the app sees them"
 	for document, want := range map[string]string{
-		`{"system_env_json": {"redacted_message": "[PRIVATE DATA HIDDEN]"}}`: hidden,
+		`{"system_env_json": {"redacted_message": "[PRIVATE DATA HIDDEN]"}}`:                                                       hidden,
+		`{"system_env_json": {"VCAP_SERVICES": {"a": [{"credentials": {"redacted_message": "[PRIVATE DATA HIDDEN IN LISTS]"}}]}}}`: hidden,
+		`{"system_env_json": {"VCAP_SERVICES": {}}, "environment_variables": {"redacted_message": "[PRIVATE DATA HIDDEN]"}}`:       hidden,
 		`{"system_env_json": {}}`: hidden,
 		`{"system_env_json": {"SERVICE_BINDING_ROOT": "/etc/cf-service-bindings"}}`:                    fmt.Sprintf(inFiles, "SERVICE_BINDING_ROOT"),
 		`{"system_env_json": {"VCAP_SERVICES_FILE_PATH": "/etc/passwd"}}`:                              fmt.Sprintf(inFiles, "VCAP_SERVICES_FILE_PATH"),

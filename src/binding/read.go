@@ -376,7 +376,7 @@ func FromDocument(name string, document []byte) (map[string]string, error) {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
 		services, ok := answer.System["VCAP_SERVICES"]
-		if !ok {
+		if !ok || isRedacted(document) {
 			return nil, fmt.Errorf("%s: the platform does not show the bindings to this user; it takes an admin, a read-only admin or a developer of the space", name)
 		}
 		env["VCAP_SERVICES"] = string(services)
@@ -386,6 +386,13 @@ func FromDocument(name string, document []byte) (map[string]string, error) {
 		env["VCAP_SERVICES"] = string(document)
 	}
 	return env, nil
+}
+
+// isRedacted says whether the platform has put its own words in the place of a value.
+//
+// Source: the platform's Presenters::V3::BasePresenter, redact_hash.
+func isRedacted(answer []byte) bool {
+	return bytes.Contains(answer, []byte(`"redacted_message"`)) && bytes.Contains(answer, []byte("PRIVATE DATA HIDDEN"))
 }
 
 // fromCFEnv reads the text of `cf env`: "VCAP_SERVICES: {…}" among other things, and the owner's variables as lines "NAME: value" below

@@ -1,0 +1,285 @@
+package audit
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/integration/pgtest"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/truststore"
+)
+
+const (
+	oregon    = "db.abc.us-west-2.rds.amazonaws.com"
+	elsewhere = "db.example.com"
+)
+
+type credentials = map[string]any
+
+var onBoard = sync.OnceValues(func() (truststore.Store, error) {
+	sets, err := truststore.Read("../../ca")
+	return truststore.NewStore("/home/vcap/deps/0/trust", sets), err
+})
+
+func store(t testing.TB) truststore.Store {
+	t.Helper()
+	store, err := onBoard()
+	require.NoError(t, err)
+	return store
+}
+
+func encode(t testing.TB, v any) []byte {
+	t.Helper()
+	text, err := json.Marshal(v)
+	require.NoError(t, err)
+	return text
+}
+
+// answer is what the platform says of an app's environment.
+func answer(t testing.TB, app string, variables map[string]string, services any) Answer {
+	return Answer{From: app + ".json", Document: encode(t, map[string]any{
+		"staging_env_json": map[string]string{}, "running_env_json": map[string]string{},
+		"environment_variables": variables,
+		"system_env_json":       map[string]any{"VCAP_SERVICES": services},
+		"application_env_json": map[string]any{"VCAP_APPLICATION": map[string]any{
+			"application_id": app, "application_name": app, "space_name": "prod", "organization_name": "acme"}},
+	})}
+}
+
+// bound is VCAP_SERVICES with user-provided services.
+func bound(services map[string]credentials) any {
+	var list []any
+	for _, name := range slices.Sorted(maps.Keys(services)) {
+		list = append(list, map[string]any{"name": name, "label": "user-provided", "credentials": services[name]})
+	}
+	return map[string]any{"user-provided": list}
+}
+
+// lists is an app's own answer, with its buildpacks.
+func lists(t testing.TB, app string, buildpacks ...string) Answer {
+	return Answer{Document: encode(t, map[string]any{"guid": app, "name": app, "lifecycle": map[string]any{
+		"type": "buildpack", "data": map[string]any{"buildpacks": buildpacks}}})}
+}
+
+func of(t testing.TB, answers ...Answer) Report {
+	t.Helper()
+	return Audit(slices.Values(answers), store(t))
+}
+
+func TestARowSaysWhatIsAskedAndWhatIsInForce(t *testing.T) {
+	const this, other = "https://github.com/cloudfoundry-community/postgres-ssl-buildpack#v0.1.0", "nodejs_buildpack"
+	uri := "postgres://u:p@" + elsewhere + "/d"
+	key := credentials{"uri": uri, "sslmode": "verify-full"}
+	query := credentials{"uri": uri + "?sslmode=verify-full"}
+	rds := credentials{"uri": "postgres://u:p@" + oregon + "/d"}
+	ca := credentials{"uri": uri, "sslrootcert": pem(t)}
+	type env = map[string]string
+	for _, test := range []struct {
+		name      string
+		bound     credentials
+		env       env
+		buildpack string // "" for: not known
+		want      string // state, asked, in force, would get
+		why       string
+	}{
+		{"a key that nothing reads", key, nil, other, "ignored verify-full none verify-full", "nothing reads the credential sslmode"},
+		{"… as far as variables say", key, nil, "", "ignored verify-full none verify-full", "no variable puts the credential sslmode in force"},
+		{"… with this buildpack", key, nil, this, "in-force verify-full verify-full verify-full", "this buildpack"},
+		{"… as the platform team named it", key, nil, "postgres_ssl_buildpack", "in-force verify-full verify-full verify-full", "this buildpack"},
+		{"… and a variable for libpq", key, env{"PGSSLMODE": "verify-full"}, other, "in-force verify-full verify-full verify-full", "PGSSLMODE=verify-full, set by the owner; Stratos does not read it"},
+		{"… and one for Stratos", key, env{"DB_SSL_MODE": "verify-full"}, other, "in-force verify-full verify-full verify-full", "DB_SSL_MODE=verify-full, set by the owner; Stratos alone reads it"},
+		{"… and both", key, env{"DB_SSL_MODE": "verify-full", "PGSSLMODE": "verify-full"}, other, "in-force verify-full verify-full verify-full", "DB_SSL_MODE and PGSSLMODE, set by the owner"},
+		{"… and both, one weaker", key, env{"DB_SSL_MODE": "verify-full", "PGSSLMODE": "require"}, other, "ignored verify-full require verify-full", "PGSSLMODE=require, set by the owner, is weaker"},
+		{"… and the other weaker", key, env{"DB_SSL_MODE": "disable", "PGSSLMODE": "verify-full"}, other, "ignored verify-full disable verify-full", "DB_SSL_MODE=disable, set by the owner, is weaker"},
+		{"… and a weaker one for libpq", key, env{"PGSSLMODE": "require"}, other, "ignored verify-full require verify-full", "PGSSLMODE=require, set by the owner, is weaker"},
+		{"… a weaker one, despite this buildpack", key, env{"PGSSLMODE": "require"}, this, "ignored verify-full require verify-full", "PGSSLMODE=require, set by the owner, is weaker"},
+		{"… a stricter one changes nothing", credentials{"uri": uri, "sslmode": "require"}, env{"PGSSLMODE": "verify-full"}, this, "in-force require require require", "this buildpack"},
+		{"… and a variable that is no mode", key, env{"PGSSLMODE": "p4ssw0rd"}, this, "ignored verify-full unknown verify-full", "PGSSLMODE, set by the owner: sslmode (not shown, it does not look like a mode) is not one of disable, allow, prefer, require, verify-ca, verify-full; did you mean verify-full?"},
+		{"… and a variable that drivers do not read", key, env{"DB_SSL_MODE": "VERIFY_FULL"}, other, "ignored verify-full unknown verify-full", "DB_SSL_MODE, set by the owner, is not spelled as drivers read it; write verify-full"},
+		{"a mode in the connection string", query, nil, other, "driver verify-full unknown verify-full", "a driver that is given the credential uri obeys it, others do not"},
+		{"… with this buildpack", query, nil, this, "in-force verify-full verify-full verify-full", "this buildpack"},
+		{"… in DATABASE_URL", credentials{}, env{"DATABASE_URL": uri + "?sslmode=require"}, other, "driver require unknown require", "a driver that is given DATABASE_URL obeys it, others do not"},
+		{"… counts more than a variable", credentials{"uri": uri + "?sslmode=require"}, env{"PGSSLMODE": "verify-full"}, other, "in-force require require require", "a connection string says require, which counts more than a variable"},
+		{"POSTGRES_SSL_MODE, which nothing reads", credentials{"uri": uri}, env{"POSTGRES_SSL_MODE": "require"}, other, "ignored require none require", "nothing reads POSTGRES_SSL_MODE"},
+		{"sslrootcert=system is verify-full", credentials{"uri": uri, "sslrootcert": "system"}, nil, other, "ignored verify-full none verify-full", "nothing reads the credential sslrootcert (sslrootcert=system)"},
+		{"RDS without a mode", rds, nil, other, "none none none verify-full", "RDS; verify-full would work out of the box"},
+		{"… with this buildpack", rds, nil, this, "in-force none verify-full verify-full", "this buildpack"},
+		{"… and a variable", rds, env{"PGSSLMODE": "require"}, other, "in-force none require verify-full", "PGSSLMODE=require, set by the owner; Stratos does not read it"},
+		{"… and one that forbids TLS", rds, env{"PGSSLMODE": "disable"}, this, "none none disable verify-full", "PGSSLMODE=disable, set by the owner"},
+		{"a CA and no mode", ca, nil, other, "none none none verify-ca", "verify-ca would be in force out of the box"},
+		{"a CA that is a file", credentials{"uri": uri, "sslrootcert": "/etc/ssl/certs/ca-certificates.crt"}, nil, other, "none none none unknown", "its CA is a file in the container"},
+		{"… and a mode", credentials{"uri": uri, "sslmode": "verify-ca", "sslrootcert": "/etc/ssl/certs/ca-certificates.crt"}, nil, this, "in-force verify-ca verify-ca verify-ca", "this buildpack"},
+		{"TLS without a mode", credentials{"uri": uri, "require_ssl": true}, nil, other, "none none none require", "require would be in force out of the box"},
+		{"no word about TLS", credentials{"uri": uri}, nil, other, "none none none none", "the binding names no mode; add sslmode"},
+		{"… with this buildpack", credentials{"uri": uri}, nil, this, "none none none none", "this buildpack, but the binding names no mode; add sslmode"},
+		{"a mode that does not insist", credentials{"uri": uri, "sslmode": "prefer"}, nil, this, "none prefer prefer prefer", "prefer does not insist on TLS"},
+		{"a contradiction", credentials{"uri": uri + "?sslmode=disable", "sslmode": "verify-full"}, nil, other, "stops verify-full none stops", "would stop: credential sslmode asks for verify-full, but query of credential uri for disable; make them agree, or set POSTGRES_SSL_MODE=verify-full"},
+		{"… that the owner settled", credentials{"uri": uri + "?sslmode=require", "sslmode": "verify-full"}, env{"POSTGRES_SSL_MODE": "verify-full"}, this, "in-force verify-full verify-full verify-full", "this buildpack"},
+		{"a contradiction with this buildpack", credentials{"uri": uri + "?sslmode=disable", "sslmode": "verify-full"}, nil, this, "stops verify-full unknown stops", "would stop: credential sslmode asks for verify-full, but query of credential uri for disable; make them agree, or set POSTGRES_SSL_MODE=verify-full"},
+		{"a mode that cannot be understood", credentials{"uri": uri, "sslmode": "verify-fu11"}, nil, other, "stops unknown none stops", "would stop: db: credential sslmode: sslmode \"verify-fu11\" is not one of disable, allow, prefer, require, verify-ca, verify-full; did you mean verify-full?"},
+		{"POSTGRES_SSL_SERVICE that names nothing", key, env{"POSTGRES_SSL_SERVICE": "nobody"}, other, "stops verify-full none stops", "would stop: POSTGRES_SSL_SERVICE names no bound Postgres database; bound are: db (verify-full)"},
+		{"a CA that is none", credentials{"uri": uri, "sslmode": "verify-full", "sslrootcert": "-----BEGIN NOTHING"}, nil, other, "stops verify-full none stops", ""},
+		{"a variable in force, and yet it would stop", credentials{"uri": uri + "?sslmode=require", "sslmode": "verify-full"}, env{"PGSSLMODE": "verify-full"}, other, "stops verify-full require stops", ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			services := map[string]credentials{"db": test.bound}
+			if len(test.bound) == 0 {
+				services = nil
+			}
+			answers := []Answer{answer(t, "shop", test.env, bound(services))}
+			if test.buildpack != "" {
+				answers = append(answers, lists(t, "shop", test.buildpack, "go_buildpack"))
+			}
+			r := of(t, answers...)
+			require.Len(t, r.Rows, 1)
+			row := r.Rows[0]
+			assert.Equal(t, test.want, strings.Join([]string{States[row.State], row.Asked, row.InForce, row.WouldGet}, " "))
+			if test.why != "" {
+				assert.Equal(t, test.why, row.Why)
+			}
+			assert.Equal(t, []string{"acme", "prod", "shop", "shop"}, []string{row.Organization, row.Space, row.App, row.GUID})
+			assert.NotContains(t, string(encode(t, row)), "p4ssw0rd")
+		})
+	}
+}
+
+func pem(t testing.TB) string { return string(pgtest.NewCA(t, "Company Root").PEM) }
+
+func TestWhatSeveralDatabasesOfAnAppGet(t *testing.T) {
+	rows := func(env map[string]string, services any, buildpacks ...string) string {
+		r := of(t, answer(t, "shop", env, services), lists(t, "shop", buildpacks...))
+		var lines []string
+		for _, row := range r.Rows {
+			lines = append(lines, strings.Join([]string{row.Database, States[row.State], row.Asked, row.InForce, row.WouldGet, row.Why}, " | "))
+		}
+		return strings.Join(lines, "\n")
+	}
+	full := credentials{"host": oregon, "sslmode": "verify-full"}
+	require := credentials{"host": elsewhere, "sslmode": "require"}
+	two := bound(map[string]credentials{"a": full, "b": require})
+	assert.Equal(t, "a, b | stops | verify-full | none | stops | would stop: the bound databases ask for different things: "+
+		"a (verify-full), b (require); set POSTGRES_SSL_SERVICE to the name of the one that decides, or tag it stratos", rows(nil, two))
+	decides := map[string]string{"POSTGRES_SSL_SERVICE": "b"}
+	assert.Equal(t, "a | ignored | verify-full | require | require | this buildpack, but b decides\n"+
+		"b | in-force | require | require | require | this buildpack", rows(decides, two, "postgres_ssl_buildpack"))
+
+	tenants := bound(map[string]credentials{"db": {"uri": "postgres://u:p@" + elsewhere + "/d?sslmode=require",
+		"tenants": []any{"postgres://u:p@t1.example.com/d?sslmode=require", "postgres://u:p@t2.example.com/d?sslmode=require"}}})
+	assert.Equal(t, "db | driver | require | unknown | require | a driver that is given the credential uri obeys it, others do not",
+		rows(nil, tenants), "a further connection string decides nothing")
+
+	reference := map[string]any{"postgresql": []any{map[string]any{"name": "hub", "credentials": credentials{"credhub-ref": "/c/p"}}},
+		"user-provided": []any{map[string]any{"name": "db", "credentials": full}}}
+	const hub = "hub | unreadable | unknown | unknown | unknown | could not be read: its credentials are in CredHub; only postgres-ssl in the app sees them"
+	assert.Equal(t, "db | ignored | verify-full | none | verify-full | nothing reads the credential sslmode\n"+hub, rows(nil, reference))
+	assert.Equal(t, "db | ignored | verify-full | none | verify-full | nothing reads the credential sslmode\n"+hub,
+		rows(map[string]string{"POSTGRES_SSL_SERVICE": "hub"}, reference), "the one that decides may be in CredHub")
+}
+
+// A file of the container may be there or not, and is not looked for on this machine.
+func TestATaggedCAThatIsAFileIsNotLookedFor(t *testing.T) {
+	services := map[string]any{"user-provided": []any{
+		map[string]any{"name": "ca", "tags": []string{"postgres-ssl-ca"}, "credentials": credentials{"ca": "/etc/hostname"}},
+		map[string]any{"name": "db", "credentials": credentials{"uri": "postgres://" + elsewhere + "/d"}},
+		map[string]any{"name": "rds", "credentials": credentials{"uri": "postgres://" + oregon + "/d"}},
+	}}
+	r := of(t, answer(t, "shop", map[string]string{"POSTGRES_SSL_SERVICE": "rds"}, services))
+	require.Len(t, r.Rows, 2)
+	assert.Equal(t, "db unknown", r.Rows[0].Database+" "+r.Rows[0].WouldGet)
+	assert.Equal(t, "rds verify-full", r.Rows[1].Database+" "+r.Rows[1].WouldGet)
+}
+
+func TestTheWorstComesFirstAndAnAppCountsOnce(t *testing.T) {
+	mode := func(mode string) any {
+		return bound(map[string]credentials{"db": {"host": elsewhere, "sslmode": mode}})
+	}
+	r := of(t,
+		answer(t, "e", map[string]string{"PGSSLMODE": "verify-full"}, mode("require")),
+		answer(t, "d", nil, mode("nonsense")),
+		answer(t, "c", nil, bound(map[string]credentials{"db": {"uri": "postgres://h/d"}})),
+		answer(t, "b", nil, bound(map[string]credentials{"db": {"uri": "postgres://h/d?sslmode=require"}})),
+		answer(t, "a", nil, bound(map[string]credentials{"x": {"host": "x.example.com", "sslmode": "require"}, "y": {"host": "y.example.com", "sslmode": "require"}})),
+		answer(t, "f", nil, bound(nil)),
+		Answer{From: "g", Document: []byte("<html>")},
+		lists(t, "a"),
+	)
+	var order []string
+	for _, row := range r.Rows {
+		order = append(order, row.App+row.From+" "+row.Database+" "+States[row.State])
+	}
+	assert.Equal(t, []string{"aa.json x ignored", "aa.json y ignored", "bb.json db driver", "cc.json db none", "dd.json  stops", "ee.json db in-force", "g  unreadable"}, order)
+	assert.Equal(t, Report{Rows: r.Rows, Apps: 6, Postgres: 5, Count: [...]int{1, 1, 1, 1, 1}, Unread: 1, NoList: 4}, r)
+}
+
+func TestOfTwoAnswersAboutOneAppTheLaterCounts(t *testing.T) {
+	services := bound(map[string]credentials{"db": {"host": elsewhere, "sslmode": "require"}})
+	r := of(t, answer(t, "shop", nil, services), lists(t, "shop", "go_buildpack"), answer(t, "shop", map[string]string{"PGSSLMODE": "require"}, services), lists(t, "shop", "postgres_ssl_buildpack"))
+	require.Len(t, r.Rows, 1)
+	assert.Equal(t, 1, r.Apps)
+	assert.Equal(t, "in-force yes", States[r.Rows[0].State]+" "+r.Rows[0].Buildpack)
+}
+
+// What the platform says instead of an answer is one line, in plain words, and never "no Postgres".
+func TestWhatIsNoAnswerIsOneLine(t *testing.T) {
+	const hidden = "the answer: the platform does not show the bindings to this user; it takes an admin, a read-only admin or a developer of the space"
+	for document, why := range map[string]string{
+		``:                                      "the answer is empty",
+		" \n":                                   "the answer is empty",
+		`null`:                                  "it is not JSON",
+		`[]`:                                    "it is not JSON",
+		`{}`:                                    "it is no answer to /v3/apps/GUID/env, /v3/apps/GUID or /v3/apps",
+		`{"guid":1}`:                            "it is no answer to /v3/apps/GUID/env, /v3/apps/GUID or /v3/apps",
+		`{"guid":"a","name":"a space"}`:         "it is no answer to /v3/apps/GUID/env, /v3/apps/GUID or /v3/apps",
+		`{"resources":[{"guid":"a"}]}`:          "it is no answer to /v3/apps/GUID/env, /v3/apps/GUID or /v3/apps",
+		`{"system_env_json":{"VCAP_SERVICES":{`: "it is not valid JSON: broken at byte 37",
+		"<html>\n<h1>502 Bad Gateway: s3cr3t":   "it is HTML, as a router or a proxy answers; ask again",
+		"502 Bad Gateway: s3cr3t":               "it is not JSON",
+		"FAILED\nNot logged in.":                "it is not JSON",
+		"\xff\xfe{\x00}\x00":                    "it is in UTF-16; write it as UTF-8",
+		`{"user-provided":[{"name":"db","credentials":{"uri":"postgres://h/d"}}]}`:                                            "it is no answer to /v3/apps/GUID/env, /v3/apps/GUID or /v3/apps",
+		`{"errors":[{"code":10003,"title":"CF-NotAuthorized","detail":"You are not authorized"}]}`:                            "the platform refuses to show it to this user; it takes an admin, a read-only admin or a developer of the space",
+		`{"errors":[{"code":10010,"title":"CF-ResourceNotFound","detail":"App not found"}]}`:                                  "there is no such app, or not for this user",
+		`{"errors":[{"code":1000,"title":"CF-InvalidAuthToken"}]}`:                                                            "the login has expired; run cf login",
+		`{"errors":[{"code":10002,"title":"CF-NotAuthenticated"}]}`:                                                           "the login has expired; run cf login",
+		`{"errors":[{"code":10013,"title":"CF-RateLimitExceeded"}]}`:                                                          "the platform was asked too often; ask again, with less at a time",
+		`{"errors":[{"code":330002,"title":"CF-FeatureDisabled"}]}`:                                                           "the platform team has switched this off, by the feature flag env_var_visibility or space_developer_env_var_visibility",
+		`{"errors":[{"code":10001,"title":"CF-UnknownError","detail":"s3cr3t"}]}`:                                             "the platform answers with error 10001, CF-UnknownError",
+		`{"errors":[{"code":7,"title":"s3cr3t: \u001b[2J"}]}`:                                                                 "the platform answers with error 7",
+		`{"code":100004,"error_code":"CF-AppNotFound","description":"The app could not be found"}`:                            "there is no such app, or not for this user",
+		`{"system_env_json":{"redacted_message":"[PRIVATE DATA HIDDEN]"},"environment_variables":{}}`:                         hidden,
+		`{"system_env_json":{"VCAP_SERVICES_FILE_PATH":"/etc/cf-service-bindings/vcap_services"}}`:                            "the answer: the app gets its bindings in files of its container (VCAP_SERVICES_FILE_PATH); only postgres-ssl in the app sees them",
+		`{"system_env_json":{"VCAP_SERVICES":{"postgresql":[{"credentials":{"redacted_message":"[PRIVATE DATA HIDDEN]"}}]}}}`: hidden,
+	} {
+		r := of(t, Answer{From: "a.json", Document: []byte(document)})
+		require.Len(t, r.Rows, 1, document)
+		assert.Equal(t, "could not be read: "+why, r.Rows[0].Why, document)
+		assert.Equal(t, []any{Unreadable, "unknown", "unknown", "unknown", "a.json"}, []any{r.Rows[0].State, r.Rows[0].Asked, r.Rows[0].InForce, r.Rows[0].WouldGet, r.Rows[0].From}, document)
+		assert.Equal(t, 1, r.Unread)
+	}
+}
+
+func TestAnAppOfTheListIsNeverForgotten(t *testing.T) {
+	const id, other = "6d4a1b4e-93ba-4ea1-b0e5-0c7e6a0ab4a1", "11111111-93ba-4ea1-b0e5-0c7e6a0ab4a1"
+	list := Answer{Document: []byte(`{"pagination":{},"resources":[` +
+		`{"guid":"` + id + `","name":"shop","lifecycle":{"type":"buildpack","data":{"buildpacks":[]}}},` +
+		`{"guid":"` + other + `","name":"lost","lifecycle":{"type":"docker","data":{}}}]}`)}
+	r := of(t, list, Answer{From: id + ".env.json"})
+	require.Len(t, r.Rows, 2)
+	assert.Equal(t, "shop "+id+" could not be read: the answer is empty", r.Rows[1].App+" "+r.Rows[1].GUID+" "+r.Rows[1].Why)
+	assert.Equal(t, "lost "+other+" could not be read: it is in the list of apps, and the answer about its environment is missing",
+		r.Rows[0].App+" "+r.Rows[0].GUID+" "+r.Rows[0].Why)
+}
+
+func TestANameOfAnyLengthIsCut(t *testing.T) {
+	long := strings.Repeat("ü", 1<<20)
+	r := of(t, answer(t, long, nil, bound(map[string]credentials{long: {"host": elsewhere, "sslmode": "require"}})))
+	assert.Less(t, len(fmt.Sprint(r.Rows)), 4096)
+	assert.Equal(t, strings.Repeat("ü", 255)+"…", r.Rows[0].App)
+}
