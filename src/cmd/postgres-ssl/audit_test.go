@@ -1,0 +1,239 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"testing/iotest"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/audit"
+)
+
+// found lists the answers in a stream: where each is, and what it says.
+func found(in io.Reader) []string {
+	var all []string
+	split("f", in, func(a audit.Answer) bool {
+		line := a.From + ": " + string(a.Document)
+		if a.Err != nil {
+			line = a.From + ": error: " + a.Err.Error()
+		}
+		all = append(all, line)
+		return true
+	})
+	return all
+}
+
+func TestAnswersAreFoundInAnyStream(t *testing.T) {
+	for name, test := range map[string]struct {
+		stream string
+		want   []string
+	}{
+		"nothing":                          {"", nil},
+		"white space":                      {" \r\n\t\n", nil},
+		"one a line":                       {"{\"a\":1}\n{\"b\":2}\n", []string{`f: {"a":1}`, `f, line 2: {"b":2}`}},
+		"no line end at the end":           {`{"a":1}`, []string{`f: {"a":1}`}},
+		"Windows":                          {"{\"a\":1}\r\n\r\n{\"b\":2}\r\n", []string{`f: {"a":1}`, `f, line 3: {"b":2}`}},
+		"a byte order mark":                {"\ufeff{\"a\":1}\n", []string{`f: {"a":1}`}},
+		"over many lines, as cf prints it": {"{\n  \"a\": {\n    \"b\": \"}\"\n  }\n}\n{\n}\n", []string{"f: {\n  \"a\": {\n    \"b\": \"}\"\n  }\n}", "f, line 6: {\n}"}},
+		"nothing between them":             {`{"a":{}}{"b":{}} {"c":1}`, []string{`f: {"a":{}}`, `f: {"b":{}}`, `f: {"c":1}`}},
+		"braces and quotes in texts":       {`{"a":"\"}{","b":"\\"}{}`, []string{`f: {"a":"\"}{","b":"\\"}`, `f: {}`}},
+		"half an answer takes no other":    {"{\"a\":{\"b\":\n{\"c\":1}\n", []string{"f: {\"a\":{\"b\":\n", `f, line 2: {"c":1}`}},
+		"… nor in a text":                  {"{\"a\":\"b\n{\"c\":1}\n", []string{"f: {\"a\":\"b\n", `f, line 2: {"c":1}`}},
+		"… nor after a backslash":          {"{\"a\":\"b\\\n{\"c\":1}\n", []string{"f: {\"a\":\"b\\\n", `f, line 2: {"c":1}`}},
+		"… nor at the end":                 {"{\"c\":1}\n{\"a\"", []string{`f: {"c":1}`, `f, line 2: {"a"`}},
+		"HTML is one, however many lines":  {"<html>\n <p>{}</p>\n</html>\n{\"c\":1}\n", []string{"f: <html>\n <p>{}</p>\n</html>\n", `f, line 4: {"c":1}`}},
+		"something behind an answer":       {"{\"c\":1} FAILED\n{\"d\":1}", []string{`f: {"c":1}`, "f: FAILED\n", `f, line 2: {"d":1}`}},
+		"braces that nobody opened":        {"}}}\n{\"d\":1}", []string{"f: }}}\n", `f, line 2: {"d":1}`}},
+		"a list":                           {"[{\"c\":1}]\n{\"d\":1}", []string{"f: [{\"c\":1}]\n", `f, line 2: {"d":1}`}},
+		"NUL and what is not UTF-8":        {"{\"a\":\"\x00\xff\"}\n\x00\n{\"d\":1}", []string{"f: {\"a\":\"\x00\xff\"}", "f, line 2: \x00\n", `f, line 3: {"d":1}`}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			assert.Equal(t, test.want, found(strings.NewReader(test.stream)))
+			assert.Equal(t, test.want, found(iotest.OneByteReader(strings.NewReader(test.stream))), "wherever a read ends")
+		})
+	}
+	t.Run("one that is too large", func(t *testing.T) {
+		huge := `{"a":"` + strings.Repeat("x", largest) + `"}` + "\n" + `{"d":1}`
+		assert.Equal(t, []string{"f: error: it is larger than 32 MB", `f, line 2: {"d":1}`}, found(strings.NewReader(huge)))
+		endless := io.MultiReader(strings.NewReader(strings.Repeat("{", largest+1)), strings.NewReader("\n{}"))
+		assert.Equal(t, []string{"f: error: it is larger than 32 MB", `f, line 2: {}`}, found(endless))
+	})
+	t.Run("one that breaks off", func(t *testing.T) {
+		broken := io.MultiReader(strings.NewReader("{}\n{"), iotest.ErrReader(errors.New("the disk is gone")))
+		assert.Equal(t, []string{"f: {}", "f, line 2: error: the disk is gone"}, found(broken))
+		assert.Equal(t, []string{"f: error: the disk is gone"}, found(iotest.ErrReader(errors.New("the disk is gone"))))
+	})
+	t.Run("whoever has enough gets no more", func(t *testing.T) {
+		n := 0
+		assert.False(t, split("f", strings.NewReader("{}{}{}"), func(audit.Answer) bool { n++; return n < 2 }))
+		assert.Equal(t, 2, n)
+	})
+}
+
+// FuzzABrokenAnswerTakesNoOtherWithIt puts anything at all before and behind a good answer.
+func FuzzABrokenAnswerTakesNoOtherWithIt(f *testing.F) {
+	for _, text := range []string{"", "{", "{\"", "{\"\\", "}", "[{", "<html>", "\x00", "\xff\xfe", "{}{", "{\"a\":\"}\"", "FAILED\r", "\ufeff{"} {
+		f.Add([]byte(text), []byte(text))
+	}
+	const good = `{"system_env_json":{"VCAP_SERVICES":{}},"a":"\"}{\\"}`
+	f.Fuzz(func(t *testing.T, before, after []byte) {
+		stream := string(before) + "\n" + good + "\n" + string(after)
+		all := found(strings.NewReader(stream))
+		position := strings.Count(string(before), "\n") + 2
+		name := "f, line " + strconv.Itoa(position)
+		assert.Contains(t, all, name+": "+good)
+		assert.Equal(t, all, found(iotest.HalfReader(strings.NewReader(stream))))
+		var joined strings.Builder
+		for _, line := range all {
+			_, text, _ := strings.Cut(line, ": ")
+			joined.WriteString(text)
+		}
+		bare := func(text string) string {
+			return strings.Map(func(r rune) rune {
+				if r < 0x80 && blank(byte(r)) || r == '\ufeff' || r == '\ufffd' {
+					return -1
+				}
+				return r
+			}, strings.ToValidUTF8(text, ""))
+		}
+		assert.Equal(t, bare(stream), bare(joined.String()), "nothing but white space is passed over")
+	})
+}
+
+// buildpack lays out what an operator has: bin/postgres-ssl, and the certificates beside it.
+func buildpack(t *testing.T) string {
+	t.Helper()
+	root, err := filepath.Abs("../../..")
+	require.NoError(t, err)
+	dir := t.TempDir()
+	require.NoError(t, os.Mkdir(filepath.Join(dir, "bin"), 0o755))
+	for _, name := range []string{"ca", "manifest.yml"} {
+		require.NoError(t, os.Symlink(filepath.Join(root, name), filepath.Join(dir, name)))
+	}
+	program, err := exec.LookPath("postgres-ssl")
+	require.NoError(t, err)
+	content, err := os.ReadFile(program)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "bin/postgres-ssl"), content, 0o755))
+	return dir
+}
+
+// loops are the scripts in docs/fleet.md, as they stand there.
+func loops(t *testing.T) []string {
+	t.Helper()
+	doc, err := os.ReadFile("../../../docs/fleet.md")
+	require.NoError(t, err)
+	var all []string
+	for _, part := range strings.Split(string(doc), "```bash\n")[1:] {
+		script, _, _ := strings.Cut(part, "```")
+		all = append(all, script)
+	}
+	require.Len(t, all, 4)
+	return all
+}
+
+// TestTheLoopsOfTheDocs runs what docs/fleet.md says, word for word, with a cf that answers as the
+// platform does: a list of two pages, and among the answers a refusal, an app that is gone, a router's
+// error, and none at all.
+func TestTheLoopsOfTheDocs(t *testing.T) {
+	standIn, err := filepath.Abs("testdata/fleet")
+	require.NoError(t, err)
+	scripts := loops(t)
+	dir := buildpack(t)
+	bash := func(script string, env ...string) (stdout, said string, status int) {
+		temp := t.TempDir()
+		asked := filepath.Join(t.TempDir(), "said")
+		cmd := exec.Command("bash", "-c", script)
+		cmd.Dir = dir
+		cmd.Env = append(append(os.Environ(), "PATH="+standIn+":"+os.Getenv("PATH"), "CF_SAID="+asked, "TMPDIR="+temp), env...)
+		out, err := cmd.Output()
+		var exit *exec.ExitError
+		if err != nil {
+			require.ErrorAs(t, err, &exit)
+		}
+		left, err := os.ReadDir(temp)
+		require.NoError(t, err)
+		assert.Empty(t, left, "nothing is left behind")
+		heard, err := os.ReadFile(asked)
+		require.NoError(t, err)
+		return string(out), string(heard), cmd.ProcessState.ExitCode()
+	}
+
+	stdout, said, status := bash(scripts[0])
+	assert.Equal(t, 3, status)
+	assert.Equal(t, `org/space/app      database    mode asked   in force     why
+acme/prod/console  console_db  verify-ca    none         nothing reads the credential sslmode
+acme/prod/shop     shop-db     none         none         RDS; verify-full would work out of the box
+acme/prod/api      api-db      verify-full  verify-full  this buildpack
+-/-/gone           -           unknown      unknown      could not be read: there is no such app, or not for this user
+-/-/lost           -           unknown      unknown      could not be read: the answer is empty
+-/-/secret         -           unknown      unknown      could not be read: the platform refuses to show it to this user; it takes an admin, a read-only admin or a developer of the space
+-/-/unlucky        -           unknown      unknown      could not be read: it is HTML, as a router or a proxy answers; ask again
+4 apps, 3 with Postgres: 1 with an ignored mode, 1 without one, 1 in force; 4 could not be read
+`, stdout)
+	assert.Equal(t, 10, strings.Count(said, "\n"), "each page and each app is asked for once:\n%s", said)
+	assert.Equal(t, 10, strings.Count(said, "(0077)"), "and only the owner may read what they say")
+	assert.LessOrEqual(t, strings.Count(scripts[0], "\n"), 10, "the loop has ten lines")
+
+	stdout, _, status = bash(scripts[0], "CF_REFUSES=1")
+	assert.Equal(t, 3, status)
+	assert.Contains(t, stdout, "apps-1.json    -         unknown     unknown   could not be read: the login has expired; run cf login\n0 apps")
+
+	// The other half: verify as a task of the apps that have the buildpack.
+	asJSON := strings.Replace(scripts[0], `audit "$dir"`, `audit --json "$dir" >rows.jsonl`, 1)
+	_, _, status = bash(asJSON)
+	assert.Equal(t, 3, status)
+	stdout, said, status = bash(scripts[1])
+	assert.Equal(t, 0, status)
+	assert.Regexp(t, `^verify-[0-9]+\n$`, stdout)
+	assert.Regexp(t, `^curl -X POST /v3/apps/33333333-0000-0000-0000-000000000000/tasks -d \{"name": "verify-[0-9]+"`, said)
+	assert.Equal(t, 1, strings.Count(said, "/tasks"))
+	stdout, _, status = bash(scripts[2], "task="+strings.TrimSpace(stdout))
+	assert.Equal(t, 0, status)
+	assert.Equal(t, "FAILED\t22222222-0000-0000-0000-000000000000\nSUCCEEDED\t33333333-0000-0000-0000-000000000000\n", stdout)
+	stdout, _, status = bash(scripts[3], "task=verify-7", "CF_TASK=verify-7", "app=shop")
+	assert.Equal(t, 0, status)
+	assert.Contains(t, stdout, `"code": "unknown-ca"`)
+}
+
+// What stands in an answer may be anybody's: a name must not speak to the terminal, nor pretend to be
+// another row.
+func TestNoNameSpeaksToTheTerminal(t *testing.T) {
+	const evil = "a\x1b[2J\nacme/prod/x  db  verify-full\r\u202e\x00\u009b"
+	document, err := json.Marshal(map[string]any{
+		"system_env_json": map[string]any{"VCAP_SERVICES": map[string]any{evil: []any{map[string]any{"name": evil, "credentials": map[string]any{
+			"uri": "postgres://h.example.com/d", evil: map[string]any{"sslmode": "require", "host": "h.example.com"}}}}}},
+		"environment_variables": map[string]string{"PGSSLMODE": evil, evil: evil},
+		"application_env_json": map[string]any{"VCAP_APPLICATION": map[string]any{
+			"application_id": evil, "application_name": evil, "space_name": evil, "organization_name": evil}},
+	})
+	require.NoError(t, err)
+	dir := buildpack(t)
+	require.NoError(t, os.Mkdir(filepath.Join(dir, "answers"), 0o755))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "answers", "a.json"), document, 0o600))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "answers", "b\x1b[2J\n\xff.json"), nil, 0o600))
+	for _, args := range [][]string{{"answers"}, {"--json", "answers"}, {"nowhere\x1b[2J\x00"[:11]}} {
+		var out, errOut bytes.Buffer
+		cmd := exec.Command("bin/postgres-ssl", append([]string{"audit"}, args...)...)
+		cmd.Dir, cmd.Stdout, cmd.Stderr = dir, &out, &errOut
+		_ = cmd.Run()
+		said := out.String() + errOut.String()
+		require.NotEmpty(t, said)
+		for _, r := range strings.ReplaceAll(said, "\n", "") {
+			assert.False(t, r < ' ' || r == 0x7f || r == 0x9b || r == 0x202e, "%q in %q", r, said)
+		}
+		lines := strings.Split(strings.TrimSuffix(said, "\n"), "\n")
+		assert.False(t, slices.ContainsFunc(lines, func(line string) bool { return strings.HasPrefix(line, "acme") }), said)
+	}
+}
