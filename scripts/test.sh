@@ -35,6 +35,7 @@ need shellcheck shellcheck
 need util-linux unshare
 need curl curl
 need unzip unzip
+need jq jq
 need ca-certificates update-ca-certificates
 compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || missing+=(postgresql)
 if [[ ${#missing[@]} -gt 0 ]]; then

@@ -95,6 +95,13 @@ func TestNoSecretLeavesTheEnvironment(t *testing.T) {
 			}
 			assertNone(t, secrets, "the logs", map[string][]byte{"staging": []byte(log), "launch": []byte(launched), "explain": []byte(explained)})
 
+			answer := filepath.Join(t.TempDir(), "answer.json")
+			require.NoError(t, os.WriteFile(answer, []byte(`{"running_env_json": {"GROUP": "`+marker+`"}, "environment_variables": {"PGSSLMODE": "`+marker+`", "OWN": "`+marker+`"},
+				"system_env_json": {"VCAP_SERVICES": `+test.services+`}}`), 0o600))
+			audited := run(helper, "audit", answer)
+			assert.Regexp(t, "\n1 app, 1 with Postgres: |could not be read: it is not valid JSON|would stop: ", audited, "the control: it was read")
+			assertNone(t, secrets, "the audit", map[string][]byte{"for people": []byte(audited), "for programs": []byte(run(helper, "audit", "--json", answer))})
+
 			files := contents(t, place)
 			for path := range files {
 				if strings.HasSuffix(path, ".key") { // what the container keeps for libpq, outside the droplet, for its user alone
