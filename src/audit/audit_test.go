@@ -226,6 +226,16 @@ func TestOfTwoAnswersAboutOneAppTheLaterCounts(t *testing.T) {
 	assert.Equal(t, "in-force yes", States[r.Rows[0].State]+" "+r.Rows[0].Buildpack)
 }
 
+// A supply buildpack is none of a Docker image's, nor of a cloud-native build's.
+func TestOnlyAnAppOfBuildpacksHasThisOne(t *testing.T) {
+	services := bound(map[string]credentials{"db": {"host": elsewhere, "sslmode": "require"}})
+	for kind, want := range map[string]string{"buildpack": "yes", "docker": "no", "cnb": "no"} {
+		list := lists(t, "shop", "postgres_ssl_buildpack")
+		list.Document = []byte(strings.Replace(string(list.Document), `"type":"buildpack"`, `"type":"`+kind+`"`, 1))
+		assert.Equal(t, want, of(t, answer(t, "shop", nil, services), list).Rows[0].Buildpack, kind)
+	}
+}
+
 // What the platform says instead of an answer is one line, in plain words, and never "no Postgres".
 func TestWhatIsNoAnswerIsOneLine(t *testing.T) {
 	const hidden = "the answer: the platform does not show the bindings to this user; it takes an admin, a read-only admin or a developer of the space"

@@ -98,7 +98,7 @@ func refused(err error, bound []binding.Binding, owner owner) database {
 	d := database{owner: owner, refused: err.Error()}
 	var names []string
 	for _, b := range bound {
-		if !slices.Contains(names, b.Name) {
+		if len(names) == 0 || names[len(names)-1] != b.Name { // they are sorted
 			names = append(names, b.Name)
 		}
 		for _, a := range b.Asked {

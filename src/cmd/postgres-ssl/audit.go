@@ -346,7 +346,6 @@ func (s *splitter) take(chunk []byte) bool {
 		switch {
 		case c == '\n':
 			s.line++
-			s.quoted, s.escaped = false, false // JSON has no line end within quotes
 		case s.escaped:
 			s.escaped = false
 		case s.quoted:
