@@ -88,12 +88,16 @@ func disagreements(t testing.TB, rows []Row, env map[string]string) []string {
 		mains++
 		row, ok := byName[db.Title()]
 		inForce, _ := sslmode.Parse(row.InForce)
+		gets := plan.Mode
+		if db.Tunnel {
+			gets = db.Mode
+		}
 		owners := env["PGSSLMODE"]+env["DB_SSL_MODE"] != ""
 		switch {
 		case !ok:
 			wrong = append(wrong, "no row about "+db.Title())
-		case row.WouldGet != word(plan.Mode):
-			wrong = append(wrong, "would get "+row.WouldGet+", and a launch gives "+word(plan.Mode))
+		case row.WouldGet != word(gets):
+			wrong = append(wrong, "would get "+row.WouldGet+", and a launch gives "+word(gets))
 		case !owners && inForce != targets[i].Mode, inForce > targets[i].Mode:
 			wrong = append(wrong, "in force is "+row.InForce+", and to verify it is "+targets[i].Mode.String())
 		case row.State == InForce && inForce < db.Mode && len(db.Asked) > 0:
@@ -108,7 +112,8 @@ func disagreements(t testing.TB, rows []Row, env map[string]string) []string {
 
 func TestEveryShapeGetsTheRowThatALaunchWouldGiveIt(t *testing.T) {
 	for _, s := range shapes(t) {
-		for _, owner := range []map[string]string{nil, {"PGSSLMODE": "require"}, {"DB_SSL_MODE": "verify-full"}, {"PGSSLMODE": "verify-ca", "DB_SSL_MODE": "disable"}} {
+		for _, owner := range []map[string]string{nil, {"PGSSLMODE": "require"}, {"DB_SSL_MODE": "verify-full"}, {"PGSSLMODE": "verify-ca", "DB_SSL_MODE": "disable"},
+			{"POSTGRES_SSL_TUNNEL": "yes"}, {"POSTGRES_SSL_TUNNEL": "db", "PGSSLMODE": "prefer"}} {
 			env := maps.Clone(s.Env)
 			if env == nil {
 				env = map[string]string{}

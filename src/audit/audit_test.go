@@ -165,10 +165,17 @@ func TestWhatSeveralDatabasesOfAnAppGet(t *testing.T) {
 	require := credentials{"host": elsewhere, "sslmode": "require"}
 	two := bound(map[string]credentials{"a": full, "b": require})
 	assert.Equal(t, "a, b | stops | verify-full | none | stops | would stop: the bound databases ask for different things: "+
-		"a (verify-full), b (require); set POSTGRES_SSL_SERVICE to the name of the one that decides, or tag it stratos", rows(nil, two))
+		"a (verify-full), b (require); set POSTGRES_SSL_SERVICE to the name of the one that decides, tag it stratos, or give each its own mode with POSTGRES_SSL_TUNNEL=yes", rows(nil, two))
 	decides := map[string]string{"POSTGRES_SSL_SERVICE": "b"}
 	assert.Equal(t, "a | ignored | verify-full | require | require | this buildpack, but b decides\n"+
 		"b | in-force | require | require | require | this buildpack", rows(decides, two, "postgres_ssl_buildpack"))
+
+	tunnel := map[string]string{"POSTGRES_SSL_TUNNEL": "yes", "PGSSLMODE": "disable"}
+	assert.Equal(t, "b | in-force | require | require | require | this buildpack, through its tunnel\n"+
+		"a | in-force | verify-full | verify-full | verify-full | this buildpack, through its tunnel", rows(tunnel, two, "postgres_ssl_buildpack"),
+		"the variable is for the way to the tunnel")
+	assert.Equal(t, "a | ignored | verify-full | disable | verify-full | PGSSLMODE=disable, set by the owner, is weaker\n"+
+		"b | ignored | require | disable | require | PGSSLMODE=disable, set by the owner, is weaker", rows(tunnel, two), "nobody else reads the other one")
 
 	tenants := bound(map[string]credentials{"db": {"uri": "postgres://u:p@" + elsewhere + "/d?sslmode=require",
 		"tenants": []any{"postgres://u:p@t1.example.com/d?sslmode=require", "postgres://u:p@t2.example.com/d?sslmode=require"}}})

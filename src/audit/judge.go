@@ -23,6 +23,7 @@ type database struct {
 	owner owner
 
 	gets    sslmode.Mode // with this buildpack
+	tunnel  bool         // and through its tunnel, where no variable counts
 	loses   string       // why that is less than asked
 	openCA  bool         // its CA is a file in the container, so that gets may be more
 	refused string       // why a launch with this buildpack would stop
@@ -61,7 +62,9 @@ func decide(env map[string]string, store truststore.Store) []database {
 		if len(db.Asked) > 0 || db.System != "" || env["POSTGRES_SSL_MODE"] != "" {
 			d.asked, d.place = db.Mode, cut(db.Source, 200)
 		}
-		if plan.Mode < db.Mode {
+		if db.Tunnel {
+			d.gets, d.tunnel = db.Mode, true
+		} else if plan.Mode < db.Mode {
 			d.loses = cut(plan.Decider.Title(), 100) + " decides"
 		}
 		d.hear(db.Asked)
@@ -182,7 +185,12 @@ func (d database) row(r Row, ours has) Row {
 		gets = d.gets
 	}
 	var set, but string
-	if r.inForce, set, but = d.owner.weakest(gets); d.owner.wrong == "" && !(ours == yes && d.refused != "") {
+	if ours == yes && d.tunnel {
+		r.inForce = gets
+	} else {
+		r.inForce, set, but = d.owner.weakest(gets)
+	}
+	if d.owner.wrong == "" && !(ours == yes && d.refused != "") {
 		r.InForce = word(r.inForce)
 	}
 	// A connection string's own mode counts more than a variable. This buildpack refuses one that
@@ -227,6 +235,8 @@ func (d database) why(r Row, ours has, set, but string) string {
 		return d.asked.String() + " does not insist on TLS"
 	case ours == yes && d.gets == sslmode.None:
 		return "this buildpack, but the binding names no mode; add sslmode"
+	case ours == yes && d.tunnel:
+		return "this buildpack, through its tunnel"
 	case ours == yes:
 		return "this buildpack"
 	case r.State == Driver:
