@@ -170,6 +170,9 @@ func TestWhatSeveralDatabasesOfAnAppGet(t *testing.T) {
 	assert.Equal(t, "a | ignored | verify-full | require | require | this buildpack, but b decides\n"+
 		"b | in-force | require | require | require | this buildpack", rows(decides, two, "postgres_ssl_buildpack"))
 
+	r := of(t, answer(t, "shop", decides, two), lists(t, "shop", "postgres_ssl_buildpack"))
+	assert.Equal(t, [...]int{1, 0, 0, 0, 0}, r.Count, "the app counts once, for its worst")
+
 	tunnel := map[string]string{"POSTGRES_SSL_TUNNEL": "yes", "PGSSLMODE": "disable"}
 	assert.Equal(t, "b | in-force | require | require | require | this buildpack, through its tunnel\n"+
 		"a | in-force | verify-full | verify-full | verify-full | this buildpack, through its tunnel", rows(tunnel, two, "postgres_ssl_buildpack"),
