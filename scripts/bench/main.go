@@ -24,10 +24,6 @@ func main() {
 	switch {
 	case len(os.Args) == 2 && os.Args[1] == "pool":
 		timePool()
-	case len(os.Args) == 4 && os.Args[3] == "audit": // alone, for whoever works on it
-		b := bench{work: os.Args[1], root: os.Args[2]}
-		b.audit()
-		b.table()
 	case len(os.Args) == 3:
 		b := bench{work: os.Args[1], root: os.Args[2]}
 		b.run()
@@ -57,10 +53,7 @@ func (b *bench) run() {
 	b.audit()
 	b.pools()
 	b.clone()
-	b.table()
-}
 
-func (b *bench) table() {
 	fmt.Printf("%s, %d × %s, Linux %s, %s\n\n", time.Now().Format(time.DateOnly), runtime.NumCPU(), cpu(), release(), runtime.Version())
 	fmt.Println("| what | median | beside it | ratio | aim | runs |")
 	fmt.Println("| --- | --- | --- | --- | --- | --- |")
