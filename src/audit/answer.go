@@ -144,8 +144,8 @@ func (f *fleet) readApp(a Answer, d document, text []byte) {
 	vcap := d.Application.VCAP
 	next := app{Row: Row{GUID: cut(vcap.GUID, 255), From: cut(a.From, 300),
 		Organization: cut(vcap.Organization, 255), Space: cut(vcap.Space, 255), App: cut(vcap.Name, 255)}}
-	if env, err := binding.FromDocument("the answer", text); err != nil {
-		next.databases = []database{{unread: err.Error()}}
+	if env, err := binding.FromDocument("it", text); err != nil {
+		next.databases = []database{{unread: strings.TrimPrefix(err.Error(), "it: ")}}
 	} else {
 		next.databases = decide(env, f.store)
 	}

@@ -104,9 +104,11 @@ func TestARowSaysWhatIsAskedAndWhatIsInForce(t *testing.T) {
 		{"… and a variable that is no mode", key, env{"PGSSLMODE": "p4ssw0rd"}, this, "ignored verify-full unknown verify-full", "PGSSLMODE, set by the owner: sslmode (not shown, it does not look like a mode) is not one of disable, allow, prefer, require, verify-ca, verify-full; did you mean verify-full?"},
 		{"… and a variable that drivers do not read", key, env{"DB_SSL_MODE": "VERIFY_FULL"}, other, "ignored verify-full unknown verify-full", "DB_SSL_MODE, set by the owner, is not spelled as drivers read it; write verify-full"},
 		{"a mode in the connection string", query, nil, other, "driver verify-full unknown verify-full", "a driver that is given the credential uri obeys it, others do not"},
+		{"… is weaker than what the owner settled", credentials{"uri": uri + "?sslmode=require", "sslmode": "verify-full"}, env{"POSTGRES_SSL_MODE": "verify-full", "PGSSLMODE": "verify-full"}, other, "ignored verify-full require verify-full", "require in a connection string, which counts more than a variable, is weaker"},
+		{"… and a variable that is no mode", credentials{"uri": uri + "?sslmode=require"}, env{"PGSSLMODE": "Verify-Full"}, other, "ignored require unknown require", "PGSSLMODE, set by the owner, is not spelled as drivers read it; write verify-full"},
 		{"… with this buildpack", query, nil, this, "in-force verify-full verify-full verify-full", "this buildpack"},
 		{"… in DATABASE_URL", credentials{}, env{"DATABASE_URL": uri + "?sslmode=require"}, other, "driver require unknown require", "a driver that is given DATABASE_URL obeys it, others do not"},
-		{"… counts more than a variable", credentials{"uri": uri + "?sslmode=require"}, env{"PGSSLMODE": "verify-full"}, other, "in-force require require require", "a connection string says require, which counts more than a variable"},
+		{"… counts more than a variable", credentials{"uri": uri + "?sslmode=require"}, env{"PGSSLMODE": "verify-full"}, other, "in-force require require require", "require in a connection string, which counts more than a variable"},
 		{"POSTGRES_SSL_MODE, which nothing reads", credentials{"uri": uri}, env{"POSTGRES_SSL_MODE": "require"}, other, "ignored require none require", "nothing reads POSTGRES_SSL_MODE"},
 		{"sslrootcert=system is verify-full", credentials{"uri": uri, "sslrootcert": "system"}, nil, other, "ignored verify-full none verify-full", "nothing reads the credential sslrootcert (sslrootcert=system)"},
 		{"RDS without a mode", rds, nil, other, "none none none verify-full", "RDS; verify-full would work out of the box"},
@@ -248,7 +250,7 @@ func TestOnlyAnAppOfBuildpacksHasThisOne(t *testing.T) {
 
 // What the platform says instead of an answer is one line, in plain words, and never "no Postgres".
 func TestWhatIsNoAnswerIsOneLine(t *testing.T) {
-	const hidden = "the answer: the platform does not show the bindings to this user; it takes an admin, a read-only admin or a developer of the space"
+	const hidden = "the platform does not show the bindings to this user; it takes an admin, a read-only admin or a developer of the space"
 	for document, why := range map[string]string{
 		``:                                      "the answer is empty",
 		" \n":                                   "the answer is empty",
@@ -274,7 +276,7 @@ func TestWhatIsNoAnswerIsOneLine(t *testing.T) {
 		`{"errors":[{"code":7,"title":"s3cr3t: \u001b[2J"}]}`:                                                                 "the platform answers with error 7",
 		`{"code":100004,"error_code":"CF-AppNotFound","description":"The app could not be found"}`:                            "there is no such app, or not for this user",
 		`{"system_env_json":{"redacted_message":"[PRIVATE DATA HIDDEN]"},"environment_variables":{}}`:                         hidden,
-		`{"system_env_json":{"VCAP_SERVICES_FILE_PATH":"/etc/cf-service-bindings/vcap_services"}}`:                            "the answer: the app gets its bindings in files of its container (VCAP_SERVICES_FILE_PATH); only postgres-ssl in the app sees them",
+		`{"system_env_json":{"VCAP_SERVICES_FILE_PATH":"/etc/cf-service-bindings/vcap_services"}}`:                            "the app gets its bindings in files of its container (VCAP_SERVICES_FILE_PATH); only postgres-ssl in the app sees them",
 		`{"system_env_json":{"VCAP_SERVICES":{"postgresql":[{"credentials":{"redacted_message":"[PRIVATE DATA HIDDEN]"}}]}}}`: hidden,
 	} {
 		r := of(t, Answer{From: "a.json", Document: []byte(document)})

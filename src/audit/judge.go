@@ -44,13 +44,13 @@ func decide(env map[string]string, store truststore.Store) []database {
 	for _, name := range found.Unresolved {
 		databases = append(databases, database{name: cut(name, 255), unread: "its credentials are in CredHub; only postgres-ssl in the app sees them"})
 	}
-	decide := launch.Decide
+	rules := launch.Decide
 	if unseen(found) {
-		decide = launch.Foresee
+		rules = launch.Foresee
 	}
 	openCAs := slices.ContainsFunc(found.CAs, isMissing)
 	found.CAs = slices.DeleteFunc(found.CAs, isMissing)
-	plan, err := decide(env, found, store)
+	plan, err := rules(env, found, store)
 	if err != nil {
 		return append(databases, refused(err, found.Databases, owner))
 	}
@@ -195,9 +195,9 @@ func (d database) row(r Row, ours has) Row {
 	}
 	// A connection string's own mode counts more than a variable. This buildpack refuses one that
 	// says less.
-	if ours != yes && d.strings != sslmode.None && d.strings < r.inForce {
+	if ours != yes && d.strings != sslmode.None && d.strings < r.inForce && d.owner.wrong == "" {
 		r.inForce, r.InForce = d.strings, word(d.strings)
-		set, but = "a connection string says "+d.strings.String(), ", which counts more than a variable"
+		set, but = d.strings.String()+" in a connection string, which counts more than a variable", ""
 	}
 	switch {
 	case d.refused != "":
