@@ -25,8 +25,8 @@ func readWorkflow(t *testing.T, path string) workflow {
 	return w
 }
 
-// A tag of somebody else's action can be moved to other code; a commit cannot. Only the jobs that write
-// something may.
+// A tag of somebody else's action can be moved to other code; a commit cannot. Only the jobs that
+// write something may.
 func TestWorkflowsPinTheirActionsAndMayOnlyRead(t *testing.T) {
 	files, err := filepath.Glob("../../.github/workflows/*.yml")
 	require.NoError(t, err)
