@@ -37,8 +37,8 @@ need_tools() {
   done
 }
 
-# run_rds_ca COMMAND ARGUMENT...: builds src/cmd/update-rds-ca and runs its COMMAND on ca/. It ends with
-# the program's exit status; "go run" would make 1 of each.
+# run_rds_ca COMMAND ARGUMENT...: builds src/cmd/update-rds-ca and runs its COMMAND on ca/. It ends
+# with the program's exit status; "go run" would make 1 of each.
 run_rds_ca() {
   local root
   need_tools go

@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # Sourced by bin/run.sh of a git clone: builds the program postgres-ssl, with the Go on PATH or else
-# with the pinned one, and keeps it in the app's cache under a key made of all it was built from. The
-# next staging builds and downloads nothing. A packaged buildpack holds the program, and not this script.
+# with the pinned one, and keeps it in the app's cache under a key made of all it was built from.
+# The next staging builds and downloads nothing. A packaged buildpack holds the program, and not
+# this script.
 #
-# What lies in the cache is run unproven: any buildpack of the app can write there, and nothing in the
-# cache can show who did. SECURITY.md says what that means, and what to do.
+# What lies in the cache is run unproven: any buildpack of the app can write there, and nothing in
+# the cache can show who did. SECURITY.md says what that means, and what to do.
 
 # shellcheck source=scripts/install_go.sh
 source "$BUILDPACK_DIR/scripts/install_go.sh"
@@ -40,9 +41,10 @@ build_program() {
     else
       echo "       Compiling with $toolchain, found on PATH"
     fi
-    # One compiler a core would take 1.2 GB with 64 cores, and staging containers often have 1 GB. With four,
-    # whose heaps grow by half before they are collected, all of it takes 450 MB. By default a compiler
-    # takes 128 MB before it collects anything (cmd/compile, base.AdjustStartingHeap).
+    # One compiler a core would take 1.2 GB with 64 cores, and staging containers often have 1 GB.
+    # With four, whose heaps grow by half before they are collected, all of it takes 450 MB. By
+    # default a compiler takes 128 MB before it collects anything (cmd/compile,
+    # base.AdjustStartingHeap).
     export GOMAXPROCS=4 GOGC=50 GOMEMLIMIT=off
     if ! output=$(GOTOOLCHAIN=local "$BUILDPACK_DIR/scripts/build.sh" "$work/postgres-ssl" ${flags[@]+"${flags[@]}"} 2>&1); then
       printf '%s\n' "$output" | sed 's/^/       /'

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes a release in dist/: the zips, their checksums, and what the program is made of.
+# Makes a release in dist/: the zips, their checksums, what the program is made of, and the notes.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -13,17 +13,40 @@ Makes in dist/, for the version in VERSION:
   postgres-ssl_buildpack-cached-vVERSION.zip  the same files, under the field's name for packages with all dependencies
   postgres-ssl_buildpack-vVERSION.cdx.json    the SBOM of its program, in CycloneDX
   SHA256SUMS                                  for sha256sum --check
+  notes.md                                    what to paste into the release's notes; printed too
 
 Needs go (https://go.dev/dl) and unzip.
 TEXT
+}
+
+# changelog VERSION: prints that version's section, as a code host shows it in notes. There a line
+# ends where it ends in the text, and a link has no folder to start from.
+changelog() {
+  awk -v heading="## [$1]" '
+    function flush() { if (line != "") print line; line = "" }
+    index($0, heading) == 1 { inside = 1; next }
+    !inside { next }
+    /^## / || /^\[[^]]*\]: / { exit }
+    /^$/ { flush(); print; next }
+    /^#|^ *- / { flush(); line = $0; next }
+    { sub(/^ +/, ""); line = line == "" ? $0 : line " " $0 }
+    END { flush() }
+  ' CHANGELOG.md | sed -E "s#\]\(([^):]+)\)#](https://github.com/$repository/blob/v$1/\1)#g"
 }
 
 no_arguments "$@"
 need_tools go unzip
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+repository=cloudfoundry-community/postgres-ssl-buildpack
 version=$(<VERSION)
 name=postgres-ssl_buildpack
+changes=$(changelog "$version")
+changes=${changes#$'\n'}
+if [[ -z $changes ]]; then
+  echo "release.sh: CHANGELOG.md has no section ## [$version], the version in VERSION; write it and try again" >&2
+  exit 1
+fi
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
@@ -42,4 +65,26 @@ go tool -modfile=scripts/sbom.mod cyclonedx-gomod bin -json -std -noserial -noti
 cd dist
 sha256sum "$name"* >"$work/SHA256SUMS"
 mv "$work/SHA256SUMS" .
-cat SHA256SUMS
+
+echo "-----> What to paste into the notes of v$version"
+tee notes.md <<TEXT
+$changes
+
+### Checksums
+
+\`\`\`
+$(<SHA256SUMS)
+\`\`\`
+
+Download what you want and \`SHA256SUMS\` into one folder, and check it there:
+
+\`\`\`
+sha256sum --check --ignore-missing SHA256SUMS
+\`\`\`
+
+The program in both zips is built with $(go env GOVERSION). \`git checkout v$version && scripts/build.sh\` gives the same bytes:
+
+\`\`\`
+$(cd "$work" && sha256sum bin/postgres-ssl)
+\`\`\`
+TEXT

@@ -48,7 +48,7 @@ if [[ ${#missing[@]} -gt 0 ]]; then
 fi
 scripts/install_drivers.sh
 
-step 'Form: gofmt, go vet, staticcheck, shellcheck'
+step 'Form: gofmt, go vet, staticcheck, shellcheck, actionlint'
 unformatted=$(gofmt -l src fixtures scripts)
 if [[ -n $unformatted ]]; then
   printf 'test.sh: not formatted, run gofmt -w on:\n%s\n' "$unformatted" >&2
@@ -61,6 +61,8 @@ done
 go tool -modfile=scripts/tools.mod staticcheck ./...
 git ls-files -z --cached --others --exclude-standard -- bin scripts .ci fixtures |
   xargs -0 grep -lZE '^#!.*\b(ba)?sh\b' -- | xargs -0 shellcheck -x
+
+go tool -modfile=scripts/actionlint.mod actionlint # of a newer yaml than the other tools, so in a module file of its own
 
 # Fuzz targets run their committed inputs only: the same commit gives the same answer. scripts/fuzz.sh searches.
 step 'Tests'

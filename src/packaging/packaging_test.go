@@ -295,9 +295,57 @@ func TestVersionAndChangelogAgree(t *testing.T) {
 	assert.Equal(t, strings.TrimSpace(read(t, "../../VERSION")), newest[1])
 }
 
+const changelog = `# Changelog
+
+## [Unreleased]
+
+- Not yet.
+
+## [1.2.3] - 2026-11-22
+
+### Will my app stop?
+
+Perhaps, if it
+is old.
+
+- **It contradicts itself**, as [the docs
+  say](docs/verify.md).
+- The [format](https://keepachangelog.com) stays:
+  - with
+    lists.
+
+## [0.0.9] - 2026-01-01
+
+- Long ago.
+
+[1.2.3]: https://example.com
+`
+
+const asNotes = `### Will my app stop?
+
+Perhaps, if it is old.
+
+- **It contradicts itself**, as [the docs say](https://github.com/cloudfoundry-community/postgres-ssl-buildpack/blob/v1.2.3/docs/verify.md).
+- The [format](https://keepachangelog.com) stays:
+  - with lists.
+
+### Checksums
+`
+
+func TestVersionWithoutASectionIsNotReleased(t *testing.T) {
+	tree := checkout(t)
+	write(t, filepath.Join(tree, "CHANGELOG.md"), changelog, 0o644)
+	write(t, filepath.Join(tree, "VERSION"), "1.2.4\n", 0o644)
+	assert.Equal(t, result{1, "", "release.sh: CHANGELOG.md has no section ## [1.2.4], the version in VERSION; write it and try again\n"},
+		execute(t, tree, nil, "scripts/release.sh"))
+	assert.NoDirExists(t, filepath.Join(tree, "dist"))
+}
+
 func TestRelease(t *testing.T) {
 	tree := checkout(t)
 	write(t, filepath.Join(tree, "dist", "of-last-time.zip"), "", 0o644)
+	write(t, filepath.Join(tree, "CHANGELOG.md"), changelog, 0o644)
+	write(t, filepath.Join(tree, "VERSION"), "1.2.3\n", 0o644)
 	r := execute(t, t.TempDir(), nil, filepath.Join(tree, "scripts", "release.sh"))
 	require.Equal(t, 0, r.status, r.out+r.err)
 	dist := filepath.Join(tree, "dist")
@@ -308,11 +356,28 @@ func TestRelease(t *testing.T) {
 		names = append(names, e.Name())
 	}
 	version := strings.TrimSpace(read(t, tree, "VERSION"))
-	assert.Equal(t, []string{"SHA256SUMS", "postgres-ssl_buildpack-cached-v" + version + ".zip", "postgres-ssl_buildpack-v" + version + ".cdx.json",
+	assert.Equal(t, []string{"SHA256SUMS", "notes.md", "postgres-ssl_buildpack-cached-v" + version + ".zip", "postgres-ssl_buildpack-v" + version + ".cdx.json",
 		"postgres-ssl_buildpack-v" + version + ".zip"}, names)
 	check := execute(t, dist, nil, "sha256sum", "--check", "--strict", "SHA256SUMS")
 	assert.Equal(t, 0, check.status, check.out)
 	assert.Equal(t, 3, strings.Count(check.out, ": OK\n"))
+
+	notes := read(t, dist, "notes.md")
+	assert.True(t, strings.HasPrefix(notes, asNotes), notes)
+	assert.True(t, strings.HasSuffix(r.out, "-----> What to paste into the notes of v"+version+"\n"+notes), "the last that is printed")
+	assert.Contains(t, notes, "```\n"+read(t, dist, "SHA256SUMS")+"```\n")
+	// What the notes say to check a download with tells a good one from a bad one.
+	commands := regexp.MustCompile("(?m)^sha256sum --check .*$").FindAllString(notes, -1)
+	require.Len(t, commands, 1)
+	download := t.TempDir()
+	write(t, filepath.Join(download, "SHA256SUMS"), read(t, dist, "SHA256SUMS"), 0o644)
+	write(t, filepath.Join(download, names[4]), read(t, dist, names[4]), 0o644)
+	assert.Equal(t, result{0, names[4] + ": OK\n", ""}, execute(t, download, nil, "bash", "-c", commands[0]))
+	write(t, filepath.Join(download, names[4]), "something else", 0o644)
+	assert.Equal(t, 1, execute(t, download, nil, "bash", "-c", commands[0]).status)
+	// And the program is the one in the zip.
+	program := sha256.Sum256([]byte(read(t, unzip(t, filepath.Join(dist, names[4])), "bin", "postgres-ssl")))
+	assert.Contains(t, notes, "```\n"+hex.EncodeToString(program[:])+"  bin/postgres-ssl\n```\n")
 
 	var sbom struct {
 		Format       string `json:"bomFormat"`
@@ -323,7 +388,7 @@ func TestRelease(t *testing.T) {
 		}
 		Components []struct{ Name, Version, Purl string }
 	}
-	require.NoError(t, json.Unmarshal([]byte(read(t, dist, names[2])), &sbom))
+	require.NoError(t, json.Unmarshal([]byte(read(t, dist, names[3])), &sbom))
 	assert.Equal(t, "CycloneDX", sbom.Format)
 	assert.Empty(t, sbom.SerialNumber+sbom.Metadata.Timestamp, "the same release gives the same bytes")
 	assert.Equal(t, "v"+version, sbom.Metadata.Component.Version)

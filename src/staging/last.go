@@ -13,8 +13,8 @@ import (
 // builder_config.go). They are folders of the same one, /tmp.
 var buildpackFolders = []string{"buildpacks", "buildpackdownloads"}
 
-// reportLast explains the builder's warning about a last buildpack without bin/finalize. It follows our
-// log, and looks as if nothing here would work.
+// reportLast explains the builder's warning about a last buildpack without bin/finalize. It follows
+// our log, and looks as if nothing here would work.
 func reportLast(log *libbuildpack.Logger, buildpackDir string) {
 	if lastCompiles(buildpackDir) {
 		log.BeginStep("The platform is about to warn that the last buildpack is not compatible with multi-buildpack apps")
@@ -22,9 +22,10 @@ func reportLast(log *libbuildpack.Logger, buildpackDir string) {
 	}
 }
 
-// lastCompiles says whether the app's last buildpack has only bin/compile, as far as its files show. No
-// variable names the app's buildpacks. But the builder refuses one without bin/supply anywhere else in
-// the chain (runner.go, validateSupplyBuildpacks), so one that has neither that nor bin/finalize is last.
+// lastCompiles says whether the app's last buildpack has only bin/compile, as far as its files
+// show. No variable names the app's buildpacks. But the builder refuses one without bin/supply
+// anywhere else in the chain (runner.go, validateSupplyBuildpacks), so one that has neither that
+// nor bin/finalize is last.
 func lastCompiles(buildpackDir string) bool {
 	folder := filepath.Dir(buildpackDir)
 	if !slices.Contains(buildpackFolders, filepath.Base(folder)) {

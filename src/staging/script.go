@@ -21,9 +21,9 @@ const (
 // an empty file, which bash takes for a script that succeeds: then `false` is the last word.
 //
 // The launcher's shell is bash, with no option set (buildpackapplifecycle, launcher and shell). An
-// earlier script may have set any: the script has no pipeline, and no assignment that "set -k" could
-// take away. It holds in dash too, for whoever sources it by hand. $$ is the shell itself, which
-// becomes the app: a tunnel goes with it.
+// earlier script may have set any: the script has no pipeline, and no assignment that "set -k"
+// could take away. It holds in dash too, for whoever sources it by hand. $$ is the shell itself,
+// which becomes the app: a tunnel goes with it.
 const scriptWork = `eval "false; $("${DEPS_DIR:-../deps}/%[1]s/bin/postgres-ssl" env --launch $$ || echo exit 1)" || exit 1
 `
 

@@ -150,10 +150,10 @@ func openStore() (truststore.Store, error) {
 	return truststore.NewStore(trust, sets), nil
 }
 
-// exportLines writes the variables for the app's shell. Those that the owner set are left alone. The
-// quotes are around name and value: under "set -k" a shell takes NAME='value' away from export, which
-// then sets nothing and prints the whole environment. A variable that a script made readonly stops
-// the start.
+// exportLines writes the variables for the app's shell. Those that the owner set are left alone.
+// The quotes are around name and value: under "set -k" a shell takes NAME='value' away from export,
+// which then sets nothing and prints the whole environment. A variable that a script made readonly
+// stops the start.
 func exportLines(vars []client.Variable) string {
 	var b strings.Builder
 	for _, v := range vars {

@@ -1,4 +1,5 @@
-// Command postgres-ssl puts the sslmode of bound Postgres databases in force: supply and finalize at staging, env at launch.
+// Command postgres-ssl puts the sslmode of bound Postgres databases in force: supply and finalize
+// at staging, env at launch.
 package main
 
 import (
@@ -137,7 +138,8 @@ func run(args []string, in io.Reader, out, errOut io.Writer) int {
 	return 1
 }
 
-// parse reads the flags of a command line, and checks that no more than most other arguments follow.
+// parse reads the flags of a command line, and checks that no more than most other arguments
+// follow.
 func parse(flags *flag.FlagSet, args []string, most int) error {
 	flags.SetOutput(io.Discard)
 	if err := flags.Parse(args); err != nil {
