@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
 )
@@ -223,9 +224,10 @@ func asService(label string, raw any) (service, bool) {
 	return s, ok
 }
 
-// serviceName is the binding's name where it has one, else the service instance's.
+// serviceName is the binding's name where it has one, else the service instance's, on one line.
 func serviceName(label string, field func(string) string) string {
-	return cmp.Or(field("name"), field("binding_name"), field("instance_name"), joinPath("", label))
+	name := cmp.Or(field("name"), field("binding_name"), field("instance_name"), joinPath("", label))
+	return strings.Join(strings.FieldsFunc(name, unicode.IsControl), " ")
 }
 
 // hideContent turns an error of encoding/json, which quotes what it could not read, into one that does not.

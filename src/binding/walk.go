@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
 )
@@ -116,7 +117,7 @@ func (w *walker) value(in *object, key, path string, raw any, depth int) error {
 
 // joinPath adds a key to a path. A key comes from a binding too: one that does not look like a key may be anything, and is not shown.
 func joinPath(path, key string) string {
-	if len(key) > 64 || strings.ContainsAny(key, "@=?/ \n") && strings.ContainsAny(key, "@=:") {
+	if len(key) > 64 || strings.ContainsFunc(key, unicode.IsControl) || strings.ContainsAny(key, "@=?/ ") && strings.ContainsAny(key, "@=:") {
 		key = "(a key that is not shown)"
 	}
 	if path == "" {
