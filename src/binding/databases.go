@@ -3,6 +3,7 @@ package binding
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -58,6 +59,26 @@ type reader struct {
 
 // read returns the databases that a service holds, and none if it holds no Postgres. An error is one line that names the key.
 func (s service) read(open open) ([]Binding, error) {
+	r, err := s.find()
+	if err != nil {
+		return nil, err
+	}
+	var bindings []Binding
+	for _, d := range r.databases {
+		b, err := r.binding(d, open)
+		if err != nil {
+			return nil, err
+		}
+		bindings = append(bindings, b)
+	}
+	if len(bindings) == 1 {
+		bindings[0].Path = ""
+	}
+	return bindings, r.checkAllHeard()
+}
+
+// find finds the databases of a service, and where each is written.
+func (s service) find() (*reader, error) {
 	root, objects, texts, err := walk(s.credentials)
 	if err != nil {
 		return nil, err
@@ -77,18 +98,7 @@ func (s service) read(open open) ([]Binding, error) {
 			return nil, fmt.Errorf("the credentials name more than %d hosts", mostHosts)
 		}
 	}
-	var bindings []Binding
-	for _, d := range r.databases {
-		b, err := r.binding(d, open)
-		if err != nil {
-			return nil, err
-		}
-		bindings = append(bindings, b)
-	}
-	if len(bindings) == 1 {
-		bindings[0].Path = ""
-	}
-	return bindings, r.checkAllHeard()
+	return r, nil
 }
 
 // readStrings finds the connection strings among the texts. It returns true if a well-known key holds a URI of something else.
@@ -207,11 +217,11 @@ func hostsOf(raw any) []address {
 		return hosts
 	case map[string]any:
 		var host, port string
-		for key, item := range v {
+		for _, key := range slices.Sorted(maps.Keys(v)) {
 			if slices.Contains(hostKeys, fold(key)) {
-				host = asText(item)
+				host = cmp.Or(host, asText(v[key]))
 			} else if fold(key) == "port" {
-				port = asText(item)
+				port = cmp.Or(port, asText(v[key]))
 			}
 		}
 		hosts := parseHosts(host)
@@ -363,7 +373,10 @@ func (r *reader) binding(d *database, open open) (Binding, error) {
 	b.ClientCert, b.ClientKey = d.credential(clientCertKeys), d.credential(clientKeyKeys)
 	r.setLogin(&b, d)
 	if len(hosts) > 0 && b.Ports[0] == "" {
-		b.Ports[0] = string(d.credential(portKeys).Value)
+		around := string(d.credential(portKeys).Value) // is for all of them
+		for i := range b.Primaries() {
+			b.Ports[i] = cmp.Or(b.Ports[i], around)
+		}
 	}
 	return b, nil
 }

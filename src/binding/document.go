@@ -1,14 +1,15 @@
 package binding
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf16"
 	"unicode/utf8"
 )
 
-// node is a value of a JSON document that knows where it stands, so that a part of it can be exchanged
-// and nothing else changes.
+// node is a value of a JSON document that knows where it stands, so that a part of it can be
+// exchanged and nothing else changes.
 type node struct {
 	text   // of a text or a number
 	doc    *document
@@ -16,7 +17,8 @@ type node struct {
 	isText bool
 	object bool
 	items  []*node // of an object or a list
-	at     []int   // where in the document each byte of the text begins, and where the last one ends
+	edits  []edit
+	at     offsets // of the text
 }
 
 // field returns the text under a key of an object, "" if there is none.
@@ -27,23 +29,61 @@ func (n *node) field(name string) string {
 	return ""
 }
 
-// item returns what stands under a key. Of equal keys, the last counts, as in encoding/json.
+// item returns what stands under a key of an object.
 func (n *node) item(name string) *node {
-	var found *node
-	for _, item := range n.items {
-		if n.object && item.name == name {
-			found = item
+	for _, item := range n.members() {
+		if item.name == name {
+			return item
 		}
 	}
-	return found
+	return nil
+}
+
+// members returns the items of an object. Of equal keys, the last counts, as in encoding/json.
+func (n *node) members() []*node {
+	if !n.object {
+		return nil
+	}
+	last := map[string]*node{}
+	for _, item := range n.items {
+		last[item.name] = item
+	}
+	return slices.DeleteFunc(slices.Clone(n.items), func(item *node) bool { return last[item.name] != item })
+}
+
+// byPath returns what is nested in a value, by its path from there as walk writes it. Different
+// keys may have one path, for it is written for people. Then there is nothing under it.
+func (n *node) byPath() map[string]*node {
+	all := map[string]*node{}
+	var add func(n *node, path string)
+	note := func(item *node, path string) {
+		_, taken := all[path]
+		if all[path] = item; taken {
+			all[path] = nil
+		}
+		item.path = path
+		add(item, path)
+	}
+	add = func(n *node, path string) {
+		if n.object {
+			for _, item := range n.members() {
+				note(item, joinPath(path, item.name))
+			}
+			return
+		}
+		for i, item := range n.items {
+			note(item, path+"["+strconv.Itoa(i)+"]")
+		}
+	}
+	if n != nil {
+		add(n, "")
+	}
+	return all
 }
 
 // plainNode is a document that is one text, such as a file below SERVICE_BINDING_ROOT.
 func plainNode(doc *document, key, content string) *node {
 	n := &node{text: text{path: joinPath("", key), key: fold(key), text: content}, doc: doc, name: key, isText: true}
-	for i := range len(content) + 1 {
-		n.at = append(n.at, i)
-	}
 	return n.unfold()
 }
 
@@ -58,19 +98,34 @@ func (n *node) unfold() *node {
 	return inner.value(n.name, n.path)
 }
 
+// offsets say where in the document the bytes of a text begin, and where the last one ends: one
+// behind the other from start, or, where the text has escapes, as in the table.
+type offsets struct {
+	start int
+	table []int
+}
+
+func (o offsets) of(i int) int {
+	if o.table == nil {
+		return o.start + i
+	}
+	return o.table[i]
+}
+
+// from returns the offsets of a part of the text.
+func (o offsets) from(i int) offsets {
+	if o.table == nil {
+		return offsets{start: o.start + i}
+	}
+	return offsets{table: o.table[i:]}
+}
+
 // scanner goes through a document that encoding/json has accepted.
 type scanner struct {
 	in  *document
 	doc string
 	pos int
-	at  []int // where each byte of doc begins in the outermost document; nil if doc is that
-}
-
-func (s *scanner) place(pos int) int {
-	if s.at == nil {
-		return pos
-	}
-	return s.at[pos]
+	at  offsets // of doc in the outermost document
 }
 
 // value reads the value that begins at pos.
@@ -95,11 +150,10 @@ func (s *scanner) value(name, path string) *node {
 		return n.unfold()
 	default:
 		start := s.pos
-		for s.pos < len(s.doc) && !strings.ContainsRune(" \t\r\n,]}", rune(s.doc[s.pos])) {
-			n.at = append(n.at, s.place(s.pos))
+		for s.pos < len(s.doc) && strings.IndexByte(" \t\r\n,]}", s.doc[s.pos]) < 0 {
 			s.pos++
 		}
-		n.text.text, n.at = s.doc[start:s.pos], append(n.at, s.place(s.pos))
+		n.text.text, n.at = s.doc[start:s.pos], s.at.from(start)
 	}
 	return n
 }
@@ -116,41 +170,53 @@ func (s *scanner) skip(characters string) bool {
 	return true
 }
 
-// string reads the text that begins at pos, and says where each of its bytes begins.
-func (s *scanner) string() (string, []int) {
-	var decoded []byte
-	var at []int
-	add := func(place int, bytes ...byte) {
-		for _, b := range bytes {
-			decoded, at = append(decoded, b), append(at, place)
-		}
-	}
-	for s.pos++; s.doc[s.pos] != '"'; {
-		place, c := s.place(s.pos), s.doc[s.pos]
-		s.pos++
-		if c != '\\' {
-			add(place, c)
-			continue
-		}
-		c = s.doc[s.pos]
-		s.pos++
-		if i := strings.IndexByte(`"\/bfnrt`, c); i >= 0 {
-			add(place, "\"\\/\b\f\n\r\t"[i])
-			continue
-		}
-		r := s.hex()
-		if utf16.IsSurrogate(r) && strings.HasPrefix(s.doc[s.pos:], `\u`) {
-			first := s.pos
-			s.pos += 2
-			if r = utf16.DecodeRune(r, s.hex()); r == utf8.RuneError {
-				s.pos = first // the second is a character of its own
-			}
-		}
-		add(place, utf8.AppendRune(nil, r)...)
-	}
-	at = append(at, s.place(s.pos))
+// string reads the text that begins at pos, and says where its bytes are.
+func (s *scanner) string() (string, offsets) {
 	s.pos++
-	return string(decoded), at
+	start := s.pos
+	if length := strings.IndexAny(s.doc[start:], `"\`); s.doc[start+length] == '"' && utf8.ValidString(s.doc[start:start+length]) {
+		s.pos += length + 1
+		return s.doc[start : start+length], s.at.from(start)
+	}
+	var decoded []byte
+	var table []int
+	for s.doc[s.pos] != '"' {
+		start = s.pos
+		r := s.character()
+		length := len(decoded)
+		decoded = utf8.AppendRune(decoded, r)
+		for range len(decoded) - length {
+			table = append(table, s.at.of(start))
+		}
+	}
+	table = append(table, s.at.of(s.pos))
+	s.pos++
+	return string(decoded), offsets{table: table}
+}
+
+// character reads a character or an escape. What is none becomes the replacement character, as in
+// encoding/json.
+func (s *scanner) character() rune {
+	r, size := utf8.DecodeRuneInString(s.doc[s.pos:])
+	s.pos += size
+	if r != '\\' {
+		return r
+	}
+	c := s.doc[s.pos]
+	s.pos++
+	if i := strings.IndexByte(`"\/bfnrt`, c); i >= 0 {
+		return rune("\"\\/\b\f\n\r\t"[i])
+	}
+	r = s.hex()
+	if utf16.IsSurrogate(r) && strings.HasPrefix(s.doc[s.pos:], `\u`) {
+		second := s.pos
+		s.pos += 2
+		if pair := utf16.DecodeRune(r, s.hex()); pair != utf8.RuneError {
+			return pair
+		}
+		s.pos = second // it is a character of its own
+	}
+	return r
 }
 
 // hex reads the four digits of an escape.

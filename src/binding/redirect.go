@@ -39,7 +39,8 @@ type document struct {
 type edit struct {
 	start, end int
 	endpoint   int
-	form       string // what comes there, with the words HOST and PORT
+	form       string  // what comes there, with the words HOST and PORT
+	was        address // what the part names; the default port where it names none
 }
 
 // Redirected is what an app is given so that it connects elsewhere.
@@ -52,6 +53,8 @@ type Redirected struct {
 // Redirect finds where an environment names the hosts and the ports of the wanted databases, each
 // known by its index in Read's answer. It is an error if host and port cannot be exchanged so that
 // nothing else changes. The error names the service and the credential, and holds no secret.
+//
+// The reader says which credentials name a database, and document.go where they are.
 func Redirect(env map[string]string, wanted func(database int) bool) (*Redirection, error) {
 	source, text, err := vcapDocument(env)
 	if err != nil {
@@ -65,317 +68,543 @@ func Redirect(env map[string]string, wanted func(database int) bool) (*Redirecti
 	if err != nil {
 		return nil, err
 	}
-	found, err := find(append(services, mountedServices(mounted)...), "", readRegular)
-	if err != nil {
-		return nil, err
-	}
-	r := &redirector{Redirection: &Redirection{mounted: mounted}, found: found, wanted: wanted}
-	r.url, r.hasURL = parseString(env["DATABASE_URL"])
+	r := &redirector{Redirection: &Redirection{mounted: mounted}, wanted: wanted, credentials: map[string][]*node{}}
 	if len(services) > 0 {
 		variable, _, _ := strings.Cut(source, " ")
-		r.vcap(&document{variable: variable, text: string(text)})
+		r.locateServices(&document{variable: variable, text: string(text)})
 	}
-	for _, folder := range slices.Sorted(maps.Keys(mounted)) {
-		root := &node{object: true}
-		for _, name := range slices.Sorted(maps.Keys(mounted[folder])) {
-			if !slices.Contains(platformFiles, name) {
-				doc := &document{variable: "SERVICE_BINDING_ROOT", folder: folder, file: name, text: string(mounted[folder][name])}
-				r.documents = append(r.documents, doc)
-				root.items = append(root.items, plainNode(doc, name, strings.TrimRight(doc.text, "\r\n")))
-			}
-		}
-		r.service(folder, root)
+	r.locateMounted()
+	services = append(services, mountedServices(mounted)...)
+	if r.found, err = find(services, "", readRegular); err != nil {
+		return nil, err
 	}
-	r.databaseURL(env["DATABASE_URL"])
-	if r.err == nil {
-		r.check(source)
+	if err := r.redirect(services, env["DATABASE_URL"]); err != nil {
+		return nil, err
 	}
-	return r.Redirection, r.err
+	return r.Redirection, r.check(source)
 }
 
 // redirector makes a Redirection.
 type redirector struct {
 	*Redirection
-	found     Found
-	wanted    func(database int) bool
-	databases []int  // of the service that is looked at
-	above     string // what the paths of its credentials begin with
-	url       connection
-	hasURL    bool
-	ours      int // the database whose uri the platform made DATABASE_URL of, and one more; 0 for none
-	err       error
+	found       Found
+	wanted      func(database int) bool
+	credentials map[string][]*node // by the service's name
+	err         error              // the first problem
+
+	// Of the service that is looked at:
+	first int              // the index of its first database
+	since int              // the index of its first endpoint
+	nodes map[string]*node // its credentials by their paths; nil for a path that several have
 }
 
-// vcap looks at the document of VCAP_SERVICES.
-func (r *redirector) vcap(doc *document) {
+// fail notes a problem with a credential. The first one is reported.
+func (r *redirector) fail(path, problem string) {
+	if r.err == nil {
+		r.err = fmt.Errorf("%s: credential %s %s", r.found.Databases[r.first].Name, path, problem)
+	}
+}
+
+// locateServices finds the credentials in the document of VCAP_SERVICES.
+func (r *redirector) locateServices(doc *document) {
 	r.documents = append(r.documents, doc)
 	top := scanner{in: doc, doc: doc.text}
-	for _, label := range top.value("", "").items {
+	for _, label := range top.value("", "").members() {
 		services := label.items
 		if label.object {
 			services = []*node{label}
 		}
 		for _, s := range services {
-			if credentials := s.item("credentials"); credentials != nil {
-				r.service(serviceName(label.name, s.field), credentials)
+			name := serviceName(label.name, s.field)
+			r.credentials[name] = append(r.credentials[name], s.item("credentials"))
+		}
+	}
+}
+
+// locateMounted finds the credentials below SERVICE_BINDING_ROOT.
+func (r *redirector) locateMounted() {
+	for _, folder := range slices.Sorted(maps.Keys(r.mounted)) {
+		root := &node{object: true}
+		for _, name := range slices.Sorted(maps.Keys(r.mounted[folder])) {
+			if !slices.Contains(platformFiles, name) {
+				doc := &document{variable: "SERVICE_BINDING_ROOT", folder: folder, file: name, text: string(r.mounted[folder][name])}
+				r.documents = append(r.documents, doc)
+				root.items = append(root.items, plainNode(doc, name, strings.TrimRight(doc.text, "\r\n")))
+			}
+		}
+		r.credentials[folder] = append(r.credentials[folder], root)
+	}
+}
+
+// redirect looks at each service that holds a wanted database, and at DATABASE_URL.
+func (r *redirector) redirect(services []service, databaseURL string) error {
+	url, hasURL := parseString(databaseURL)
+	platforms := -1 // the database whose uri the platform made DATABASE_URL of
+	for _, s := range services {
+		r.first = slices.IndexFunc(r.found.Databases, func(b Binding) bool { return b.Name == s.name })
+		if r.first < 0 || !r.wants(s.name) {
+			continue
+		}
+		located := r.credentials[s.name]
+		if len(located) != 1 {
+			return fmt.Errorf("%s: several services have this name, and the tunnel cannot tell them apart: rename one", s.name)
+		}
+		reader, err := s.find()
+		if err != nil {
+			return fmt.Errorf("%s: %w", s.name, err)
+		}
+		r.nodes, r.since = located[0].byPath(), len(r.Endpoints)
+		r.service(reader)
+		if r.err != nil {
+			return r.err
+		}
+		for i, d := range reader.databases {
+			// The platform writes the uri with another scheme and other escapes (the launcher's
+			// databaseuri.go).
+			if hasURL && platforms < 0 && r.wanted(r.first+i) && slices.ContainsFunc(d.strings, func(f found) bool {
+				return f.path == "uri" && len(f.hosts) > 0 && reflect.DeepEqual(f.connection, url)
+			}) {
+				platforms = r.first + i
 			}
 		}
 	}
-}
-
-// service looks at the credentials of a service.
-func (r *redirector) service(name string, credentials *node) {
-	r.databases, r.above = nil, credentials.path+"."
-	for i, b := range r.found.Databases {
-		if b.Name == name {
-			r.databases = append(r.databases, i)
-		}
-	}
-	if !slices.ContainsFunc(r.databases, r.wanted) {
-		return
-	}
-	r.visit(credentials)
-	// The platform makes DATABASE_URL of a credential uri, with another scheme and other escapes.
-	if c, ok := parseString(credentials.field("uri")); ok && r.hasURL && r.ours == 0 && reflect.DeepEqual(c, r.url) {
-		r.ours = r.database(c.hosts) + 1
-	}
-}
-
-// databaseURL looks at DATABASE_URL, which is the platform's or the owner's.
-func (r *redirector) databaseURL(content string) {
-	r.databases = nil
-	for i := range r.found.Databases {
-		r.databases = append(r.databases, i)
-	}
 	switch {
-	case !r.hasURL:
-	case r.ours > 0:
-		r.databases = []int{r.ours - 1}
-		doc := &document{variable: "DATABASE_URL", text: content}
+	case platforms >= 0:
+		r.first, r.since = platforms, 0
+		doc := &document{variable: "DATABASE_URL", text: databaseURL}
 		r.documents = append(r.documents, doc)
-		r.visit(plainNode(doc, doc.variable, content))
-	default:
-		r.OwnURL = r.database(r.url.hosts) >= 0
+		r.connectionString(platforms, doc.variable, plainNode(doc, doc.variable, databaseURL), url)
+	case hasURL:
+		r.OwnURL = slices.ContainsFunc(r.Endpoints, func(e Endpoint) bool {
+			return slices.ContainsFunc(url.hosts, func(a address) bool { return slices.Contains(e.Hosts, a.host) })
+		})
+	}
+	return r.err
+}
+
+// wants says whether a service holds a database that is wanted.
+func (r *redirector) wants(service string) bool {
+	for i, b := range r.found.Databases {
+		if b.Name == service && r.wanted(i) {
+			return true
+		}
+	}
+	return false
+}
+
+// service looks at the connection strings and the keys of a service.
+func (r *redirector) service(reader *reader) {
+	byString := map[*object][]int{} // the endpoints of an object's strings
+	for i, d := range reader.databases {
+		for _, f := range d.strings {
+			if !r.wanted(r.first+i) || len(f.hosts) == 0 {
+				continue
+			}
+			e := r.connectionString(r.first+i, f.path, r.nodes[f.path], f.connection)
+			if e < 0 {
+				return
+			}
+			if !slices.Contains(byString[f.in], e) {
+				byString[f.in] = append(byString[f.in], e)
+			}
+		}
+	}
+	for _, o := range reader.objects {
+		named := r.named(o)
+		if len(named) == 0 && len(byString[o]) == 1 {
+			r.ports(o, byString[o][0]) // "uri": "postgres://h/d", "port": 5432
+		} else if i := r.databaseOf(reader, o, named); i >= 0 && r.wanted(i) {
+			r.keys(i, o, named)
+		}
 	}
 }
 
-// database returns the wanted database of the service that has these hosts, first of all the one that
-// has no other; -1 for none.
-func (r *redirector) database(hosts []address) int {
-	best := -1
-	for _, i := range r.databases {
-		all := r.found.Databases[i].Hosts
-		if len(hosts) == 0 || slices.ContainsFunc(hosts, func(a address) bool { return !slices.Contains(all, a.host) }) {
-			continue
-		}
-		if best < 0 || len(all) < len(r.found.Databases[best].Hosts) {
-			best = i
-		}
+// connectionString notes the host and the port in a connection string, and returns their endpoint,
+// -1 if the tunnel cannot stand in for them.
+func (r *redirector) connectionString(database int, path string, n *node, c connection) int {
+	e, known := r.found.Databases[database].endpoint(database, c.hosts)
+	var edits []edit
+	ok := known && n != nil && n.isText
+	if ok {
+		edits, ok = editString(n.text.text, c)
 	}
-	if best >= 0 && !r.wanted(best) {
+	if !ok {
+		r.fail(path, "names a host that the tunnel cannot stand in for: write it as postgres://USER:PASSWORD@HOST:PORT/DATABASE")
 		return -1
 	}
-	return best
+	endpoint := r.endpoint(e)
+	for _, change := range edits {
+		change.was.port = cmp.Or(change.was.port, e.port(change.was.host))
+		r.edit(n, endpoint, change)
+	}
+	return endpoint
+}
+
+// endpoint returns the endpoint of some hosts of a database. A port that they do not name is the
+// binding's. It returns false if one of them is not the database's.
+func (b Binding) endpoint(database int, hosts []address) (Endpoint, bool) {
+	e := Endpoint{Database: database}
+	for _, a := range hosts {
+		i := slices.Index(b.Hosts, a.host)
+		if i < 0 {
+			return e, false
+		}
+		e.Hosts, e.Ports = append(e.Hosts, a.host), append(e.Ports, cmp.Or(a.port, b.Ports[i]))
+	}
+	return e, true
+}
+
+const defaultPort = "5432"
+
+// port returns the port of a host.
+func (e Endpoint) port(host string) string {
+	if i := slices.Index(e.Hosts, host); i >= 0 {
+		return cmp.Or(e.Ports[i], defaultPort)
+	}
+	return defaultPort
 }
 
 // endpoint returns the index of an endpoint, which is a new one if there is none like it.
 func (r *redirector) endpoint(e Endpoint) int {
-	i := slices.IndexFunc(r.Endpoints, func(old Endpoint) bool { return reflect.DeepEqual(old, e) })
+	i := slices.IndexFunc(r.Endpoints[r.since:], func(old Endpoint) bool { return reflect.DeepEqual(old, e) })
 	if i < 0 {
-		i = len(r.Endpoints)
+		i = len(r.Endpoints) - r.since
 		r.Endpoints = append(r.Endpoints, e)
 	}
-	return i
+	return r.since + i
 }
 
-// visit looks for addresses in a part of the credentials. It returns the endpoint of the hosts that
-// have keys of their own there, which is what a port beside them belongs to; -1 for none.
-func (r *redirector) visit(n *node) int {
-	if c, ok := parseString(n.text.text); ok && n.isText && !n.isSecret() {
-		r.inString(n, c)
-		return -1
-	}
-	if len(n.items) == 0 && (slices.Contains(hostKeys, n.key) || isReplicaKey(n.key)) {
-		return r.hosts(n)
-	}
-	own, nested := -1, -1
-	for _, item := range n.items {
-		if e := r.visit(item); e >= 0 && !item.object && own < 0 {
-			own = e
-		} else if e >= 0 && nested < 0 {
-			nested = e
+// edit notes that a part of a node's text becomes an address.
+func (r *redirector) edit(n *node, endpoint int, e edit) {
+	e.start, e.end, e.endpoint = n.at.of(e.start), n.at.of(e.end), endpoint
+	for _, old := range n.edits {
+		if old == e {
+			return
+		}
+		if e.start < old.end && old.start < e.end {
+			r.fail(n.path, "is for several hosts, and the tunnel has a port for each: write it beside each host")
 		}
 	}
-	if own < 0 {
-		own = nested
+	n.edits, n.doc.edits = append(n.edits, e), append(n.doc.edits, e)
+}
+
+// named returns the addresses that stand under keys for hosts. Those under keys for replicas count
+// where there are no others: a replica beside a primary, without a port of its own, shares the
+// primary's port key, and so gets its listener.
+func (r *redirector) named(o *object) []address {
+	if o.isHost() {
+		return nil // it belongs to the object around it
 	}
-	if n.object && own >= 0 {
-		for _, item := range n.items {
-			if slices.Contains(portKeys, item.key) {
-				r.ports(item, own)
+	hosts := o.hosts()
+	if len(hosts) > 0 {
+		return hosts
+	}
+	for _, v := range o.values {
+		if isReplicaKey(v.key) {
+			hosts = addHosts(hosts, hostsOf(v.raw))
+		}
+	}
+	if port, ok := o.first(portKeys); ok && !slices.ContainsFunc(hosts, func(a address) bool { return a.port != "" }) {
+		setPorts(hosts, asText(port.raw)) // a broker gives one port for all
+	}
+	return hosts
+}
+
+// databaseOf returns the database whose addresses stand under the keys of an object, -1 for none.
+// An object that no database is written in may name one all the same, with host and port.
+func (r *redirector) databaseOf(reader *reader, o *object, named []address) int {
+	if owner := o.owner(); len(named) == 0 || owner != nil && owner.other {
+		return -1
+	}
+	for i, d := range reader.databases {
+		foreign := func(a address) bool {
+			if o.holds {
+				return !slices.Contains(r.found.Databases[r.first+i].Hosts, a.host)
+			}
+			return !r.knows(r.first+i, a)
+		}
+		if o.holds == slices.Contains(d.objects, o) && !slices.ContainsFunc(named, foreign) {
+			return r.first + i
+		}
+	}
+	return -1
+}
+
+// knows says whether a database, or one of its strings, has this host and port.
+func (r *redirector) knows(database int, a address) bool {
+	b := r.found.Databases[database]
+	known := append([]Endpoint{{Database: database, Hosts: b.Hosts, Ports: b.Ports}}, r.Endpoints[r.since:]...)
+	return slices.ContainsFunc(known, func(e Endpoint) bool {
+		return e.Database == database && slices.Contains(e.Hosts, a.host) && e.port(a.host) == a.port
+	})
+}
+
+// keys notes the hosts and the ports under the keys of an object.
+func (r *redirector) keys(database int, o *object, named []address) {
+	noPort := func(a address) bool { return a.port == "" }
+	e, _ := r.found.Databases[database].endpoint(database, named)
+	endpoint := r.endpoint(e)
+	needsPort := ""
+	for _, v := range o.values {
+		to := endpoint
+		switch hosts := hostsOf(v.raw); {
+		case len(hosts) == 0 || !slices.Contains(hostKeys, v.key) && !isReplicaKey(v.key):
+			continue
+		case isReplicaKey(v.key) && !slices.ContainsFunc(hosts, noPort):
+			own, _ := r.found.Databases[database].endpoint(database, hosts)
+			to = r.endpoint(own)
+		}
+		if !r.hosts(v.path, r.nodes[v.path], to) {
+			needsPort = cmp.Or(needsPort, v.path)
+		}
+	}
+	level := o
+	for needsPort != "" && level.parent != nil {
+		if _, ok := level.first(portKeys); ok {
+			break
+		}
+		level = level.parent
+	}
+	if !r.ports(level, endpoint) && needsPort != "" {
+		r.fail(needsPort, "needs a port that the tunnel can stand in for: add the credential port, a number, beside it")
+	}
+}
+
+// hosts notes the hosts in the value of a key for them: "h1", "h1:5432,h2", a list, or
+// {"host": …, "port": …}. It returns false if one of them has no port there.
+func (r *redirector) hosts(path string, n *node, endpoint int) (ported bool) {
+	if n == nil {
+		r.fail(path, "looks like another key, and the tunnel cannot tell them apart: rename it")
+		return true
+	}
+	ported = true
+	if n.object {
+		hasPort := false
+		for _, item := range n.members() {
+			switch {
+			case slices.Contains(hostKeys, item.key):
+				ported = r.hosts(path, item, endpoint) && ported
+			case slices.Contains(portKeys, item.key):
+				hasPort = r.numbers(item, endpoint) || hasPort
 			}
 		}
+		return ported || hasPort
 	}
-	return own
-}
-
-// edit notes that a part of a text becomes an address.
-func (r *redirector) edit(n *node, start, end, endpoint int, form string) {
-	n.doc.edits = append(n.doc.edits, edit{n.at[start], n.at[end], endpoint, form})
-}
-
-// hosts notes the hosts in the value of a key for them: "h1", "h1:5432,h2".
-func (r *redirector) hosts(n *node) int {
-	i := r.database(parseHosts(n.text.text))
-	if i < 0 {
-		return -1
+	for _, item := range n.items {
+		ported = r.hosts(path, item, endpoint) && ported
 	}
-	b := r.found.Databases[i]
-	ports := slices.Clone(b.Ports)
-	for i := len(b.Primaries()); i < len(ports); i++ {
-		ports[i] = cmp.Or(ports[i], ports[0]) // a broker gives one port for all
+	hosts := parseHosts(n.text.text)
+	if len(hosts) > 0 && !n.isText {
+		r.fail(path, "is not a text, and the tunnel cannot stand in for it: write the host in quotes")
+		return true
 	}
-	e := r.endpoint(Endpoint{i, b.Hosts, ports})
 	start := 0
 	for item := range strings.SplitSeq(n.text.text, ",") {
-		if trimmed := strings.TrimSpace(item); trimmed != "" {
-			form := "HOST"
-			if _, port := splitPort(trimmed); port != "" {
-				form = "HOST:PORT"
-			}
+		if trimmed := strings.TrimSpace(item); trimmed != "" && len(hosts) > 0 {
 			at := start + strings.Index(item, trimmed)
-			r.edit(n, at, at+len(trimmed), e, form)
+			change := edit{start: at, end: at + len(trimmed), form: "HOST", was: hosts[0]}
+			if hosts[0].port != "" {
+				change.form = "HOST:PORT"
+			}
+			ported = ported && hosts[0].port != ""
+			r.edit(n, endpoint, change)
+			hosts = hosts[1:]
 		}
 		start += len(item) + 1
 	}
-	return e
+	return ported
 }
 
-var numbers = regexp.MustCompile(`[0-9]+`)
-
-// ports notes the ports in the value of a key for them: 5432, "5432,5433", or a list.
-func (r *redirector) ports(n *node, endpoint int) {
-	if strings.Trim(n.text.text, "0123456789, ") == "" {
-		for _, at := range numbers.FindAllStringIndex(n.text.text, -1) {
-			r.edit(n, at[0], at[1], endpoint, "PORT")
+// ports notes the ports that stand under keys for them in an object. It returns false if there is
+// none.
+func (r *redirector) ports(o *object, endpoint int) (has bool) {
+	for _, v := range o.values {
+		if n := r.nodes[v.path]; n != nil && slices.Contains(portKeys, v.key) {
+			has = r.numbers(n, endpoint) || has
 		}
 	}
+	return has
+}
+
+var number = regexp.MustCompile(`[0-9]+`)
+
+// numbers notes the ports of an endpoint in the value of a key for ports: 5432, "5432,5433", or a
+// list. It returns false if there is none.
+func (r *redirector) numbers(n *node, endpoint int) (has bool) {
+	e := r.Endpoints[endpoint]
 	for _, item := range n.items {
-		r.ports(item, endpoint)
+		has = r.numbers(item, endpoint) || has
 	}
-}
-
-// inString notes the host and the port in a connection string.
-func (r *redirector) inString(n *node, c connection) {
-	i := r.database(c.hosts)
-	if i < 0 {
-		return
+	if strings.Trim(n.text.text, "0123456789, ") != "" {
+		return has
 	}
-	b := r.found.Databases[i]
-	e := Endpoint{Database: i}
-	for _, a := range c.hosts {
-		if a.port == "" {
-			a.port = b.Ports[slices.Index(b.Hosts, a.host)]
+	for _, at := range number.FindAllStringIndex(n.text.text, -1) {
+		port := n.text.text[at[0]:at[1]]
+		if slices.ContainsFunc(e.Hosts, func(host string) bool { return e.port(host) == port }) {
+			r.edit(n, endpoint, edit{start: at[0], end: at[1], form: "PORT", was: address{port: port}})
+			has = true
 		}
-		e.Hosts, e.Ports = append(e.Hosts, a.host), append(e.Ports, a.port)
 	}
-	edits, ok := editString(n.text.text, c)
-	if !ok && r.err == nil {
-		r.err = fmt.Errorf("%s: the tunnel cannot stand in for the host in credential %s: write it as postgres://USER:PASSWORD@HOST:PORT/DATABASE",
-			b.Name, strings.TrimPrefix(n.path, r.above))
-	}
-	endpoint := r.endpoint(e)
-	for _, change := range edits {
-		r.edit(n, change.start, change.end, endpoint, change.form)
-	}
+	return has
 }
 
 // standIn is an address that no binding has. What a text says with it shows what an edit changes.
-var standIn = address{"tunnel.invalid", "9"}
+var standIn = address{"tunnel.invalid", "18446744073709551629"}
 
-var (
-	portParameter     = regexp.MustCompile(`(?i)\bport\s*=\s*['"{]?\s*([0-9]+(?:\s*,\s*[0-9]+)*)`)
-	hostaddrParameter = regexp.MustCompile(`(?i)\bhostaddr\s*=\s*['"]?\s*([0-9a-f.:,]+)`)
-)
+// mostPlaces bounds the tries for one connection string: a hundred hosts, each with name, address
+// and port.
+const mostPlaces = 300
+
+var portParameter = regexp.MustCompile(`(?i)\bport\s*=\s*['"{]?\s*([0-9]+(?:\s*,\s*[0-9]+)*)`)
 
 // editString finds the edits that make a connection string name another host and port, and change
-// nothing else that it says. A host may also stand in the password or in the database's name. So each
-// place where it stands is tried, and the reader says what came of it.
+// nothing else that it says. A host may also stand in the password or in the database's name. So
+// each place where it stands is tried, and the reader says what came of it.
 func editString(text string, c connection) (edits []edit, ok bool) {
-	read := func(edits ...edit) (hosts []address, same bool) {
-		after, ok := parseString(render(text, edits, func(int) address { return standIn }))
-		hosts, after.hosts = after.hosts, c.hosts
-		return hosts, ok && reflect.DeepEqual(after, c)
+	// read says what the text says with these edits, and whether that is the same but for the
+	// addresses.
+	read := func(edits ...edit) (after connection, same bool) {
+		after, ok := parseString(render(text, edits, func(edit) address { return standIn }))
+		but := after
+		but.hosts, but.hostaddr = c.hosts, c.hostaddr
+		return after, ok && reflect.DeepEqual(but, c)
 	}
 	try := func(e edit) {
-		if hosts, same := read(e); same && !slices.Equal(hosts, c.hosts) {
+		after, same := read(e)
+		takes := func(a address) bool {
+			return a.host == standIn.host && e.form != "PORT" || a.port == standIn.port && e.form == "PORT"
+		}
+		if same && (slices.ContainsFunc(after.hosts, takes) || strings.Contains(after.hostaddr, standIn.host)) {
 			edits = append(edits, e)
 		}
+	}
+	done := func(edits []edit) bool {
+		after, same := read(edits...)
+		return same && len(after.hosts) == len(c.hosts) && !slices.ContainsFunc(after.hosts, func(a address) bool { return a != standIn }) &&
+			!slices.ContainsFunc(strings.Split(after.hostaddr, ","), func(addr string) bool { return addr != "" && addr != standIn.host })
 	}
 	_, isURL := parseURL(unwrap(text))
-	for _, at := range places(text, c.hosts) {
-		form := "HOST"
-		if isURL || strings.Contains(text[at[0]:at[1]], ":") {
-			form = "HOST:PORT"
-		}
-		try(edit{start: at[0], end: at[1], form: form})
+	found := places(text, c)
+	ports := portParameter.FindAllStringSubmatchIndex(text, mostPlaces)
+	if c.overruled || len(found)+len(ports) > mostPlaces || strings.Contains(lower(text), standIn.host) || strings.Contains(text, standIn.port) {
+		return nil, false
 	}
-	for _, list := range portParameter.FindAllStringSubmatchIndex(text, -1) {
-		for _, at := range numbers.FindAllStringIndex(text[list[2]:list[3]], -1) {
-			try(edit{start: list[2] + at[0], end: list[2] + at[1], form: "PORT"})
+	for _, e := range found {
+		// In a URL the port follows the host, but for "?host=h&port=5432".
+		if _, ok := parameterStart(text[:e.start]); isURL && !ok {
+			e.form = "HOST:PORT"
+		}
+		try(e)
+	}
+	for _, list := range ports {
+		for _, at := range number.FindAllStringIndex(text[list[2]:list[3]], -1) {
+			start, end := list[2]+at[0], list[2]+at[1]
+			try(edit{start: start, end: end, form: "PORT", was: address{port: text[start:end]}})
 		}
 	}
-	// libpq connects to hostaddr, and takes the host for its name only.
-	for _, at := range hostaddrParameter.FindAllStringSubmatchIndex(text, -1) {
-		e := edit{start: at[2], end: at[3], form: "HOST"}
-		if _, same := read(e); same && !slices.Contains(edits, e) {
-			edits = append(edits, e)
+	if done(edits) {
+		return edits, true
+	}
+	for _, e := range edits {
+		start, ok := parameterStart(text[:e.start])
+		for _, separator := range []string{";", "&", " "} {
+			port := edit{start: start, end: start, form: "port=PORT" + separator, was: address{host: e.was.host}}
+			if all := append(slices.Clone(edits), port); ok && done(all) {
+				return all, true
+			}
 		}
 	}
-	hosts, same := read(edits...)
-	if same && slices.Contains(hosts, address{host: standIn.host}) && !isURL {
-		form := " port=PORT"
-		if strings.Contains(text, ";") {
-			form = ";Port=PORT"
-		}
-		edits = append(edits, edit{start: len(text), end: len(text), form: form})
-		hosts, same = read(edits...)
-	}
-	return edits, same && !slices.ContainsFunc(hosts, func(a address) bool { return a != standIn })
+	return nil, false
 }
 
-// places returns where hosts stand in a text, with their ports.
-func places(text string, hosts []address) [][]int {
-	var all [][]int
+// places returns where the hosts of a connection string stand in it, with their ports, and the
+// value of hostaddr, which is where libpq connects to.
+func places(text string, c connection) []edit {
+	var all []edit
+	small := lower(text)
 	var names []string
-	for _, a := range hosts {
-		if names = append(names, regexp.QuoteMeta(a.host)); strings.Contains(a.host, ":") {
-			names[len(names)-1] = `\[` + names[len(names)-1] + `\]`
+	for _, a := range append(parseHosts(c.hostaddr), c.hosts...) {
+		names = append(names, a.host)
+	}
+	slices.Sort(names)
+	for _, name := range slices.Compact(names) {
+		for end := 0; len(all) <= mostPlaces; {
+			start := strings.Index(small[end:], name)
+			if start < 0 {
+				break
+			}
+			start += end
+			end = start + len(name)
+			e, ok := place(small, start, end)
+			if ok {
+				e.was.host = name
+				all = append(all, e)
+			}
 		}
 	}
-	host := regexp.MustCompile(`(?i)(?:^|[^a-z0-9_.-])((?:` + strings.Join(names, "|") + `)\.?(?::[0-9]+)?)(?:$|[^a-z0-9_.:-])`)
-	for pos := 0; pos < len(text); {
-		at := host.FindStringSubmatchIndex(text[pos:])
-		if at == nil {
-			break
-		}
-		all = append(all, []int{pos + at[2], pos + at[3]})
-		pos += at[3] // what ends this one may begin the next
-	}
+	slices.SortStableFunc(all, func(a, b edit) int { return a.start - b.start })
 	return all
 }
 
+// place returns the edit for a host that stands there, and false if it is a part of a longer name.
+func place(text string, start, end int) (edit, bool) {
+	bare := !strings.Contains(text[start:end], ":")
+	inName := func(i int) bool {
+		return i >= 0 && i < len(text) && (isHostName(text[i:i+1]) || text[i] == '.' || text[i] == '-' || !bare && text[i] == ':')
+	}
+	if !bare && start > 0 && end < len(text) && text[start-1] == '[' && text[end] == ']' {
+		start, end, bare = start-1, end+1, true // an IPv6 address
+	}
+	if end < len(text) && text[end] == '.' && !inName(end+1) {
+		end++ // the trailing dot of a full name
+	}
+	if inName(start-1) || inName(end) {
+		return edit{}, false
+	}
+	e := edit{start: start, end: end, form: "HOST"}
+	if bare && end < len(text) && text[end] == ':' {
+		for end++; end < len(text) && '0' <= text[end] && text[end] <= '9'; {
+			end++
+		}
+		if e.was.port = text[e.end+1 : end]; !inName(end) {
+			e.end, e.form = end, "HOST:PORT"
+		}
+	}
+	return e, true
+}
+
+// parameterStart returns where the key begins whose value, a list of hosts, a text ends in.
+func parameterStart(before string) (int, bool) {
+	before = strings.TrimRightFunc(before, func(r rune) bool {
+		return strings.ContainsRune(".:,[]-_ ", r) || '0' <= r && r <= '9' || 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z'
+	})
+	before, ok := strings.CutSuffix(strings.TrimRight(before, `'"{ `), "=")
+	key := strings.TrimRight(before, " ")
+	return len(strings.TrimRight(key, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_")), ok
+}
+
+// lower is strings.ToLower for ASCII. Other letters may become longer, and places move.
+func lower(text string) string {
+	small := []byte(text)
+	for i, c := range small {
+		if 'A' <= c && c <= 'Z' {
+			small[i] = c + 'a' - 'A'
+		}
+	}
+	return string(small)
+}
+
 // render returns a text with its edits made.
-func render(text string, edits []edit, to func(endpoint int) address) string {
+func render(text string, edits []edit, to func(edit) address) string {
 	edits = slices.Clone(edits)
-	slices.SortFunc(edits, func(a, b edit) int { return a.start - b.start })
+	slices.SortStableFunc(edits, func(a, b edit) int { return a.start - b.start })
 	var out strings.Builder
 	done := 0
 	for _, e := range edits {
 		if e.start < done {
-			continue // noted twice
+			continue // a try that overlaps another one
 		}
-		a := to(e.endpoint)
+		a := to(e)
 		out.WriteString(text[done:e.start])
 		out.WriteString(strings.NewReplacer("HOST", a.host, "PORT", a.port).Replace(e.form))
 		done = e.end
@@ -384,67 +613,66 @@ func render(text string, edits []edit, to func(endpoint int) address) string {
 	return out.String()
 }
 
-// check reads the redirected bindings: they must say what they said before, but for the addresses.
-func (r *redirector) check(source string) {
-	// In a real redirection all hosts are the same. Here each database keeps one of its own, or the
-	// reader would take them for one.
-	host := func(database int) string { return fmt.Sprintf("tunnel-%d.invalid", database) }
-	after := r.render(func(e int) address { return address{host(r.Endpoints[e].Database), standIn.port} })
+// check reads the bindings with a new name for each host, and every port as it was, the default one
+// written out. They must say what they said before, but for the names.
+func (r *redirector) check(source string) error {
+	names := map[string]string{}
+	rename := func(host string) string {
+		if names[host] == "" {
+			names[host] = fmt.Sprintf("h%d.%s", len(names), standIn.host)
+		}
+		return names[host]
+	}
+	after := r.render(func(e edit) address { return address{rename(e.was.host), e.was.port} })
 	document := after.Document
 	if text, ok := after.Variables["VCAP_SERVICES"]; ok {
 		document = []byte(text)
 	}
 	services, err := vcapServices(source, document)
 	if err != nil {
-		r.err = err
-		return
+		return err
 	}
 	found, err := find(append(services, mountedServices(after.Mounted)...), "", readRegular)
-	if err != nil {
-		r.err = err
-		return
-	}
 	for i, before := range r.found.Databases {
-		if r.wanted(i) && !slices.ContainsFunc(r.Endpoints, func(e Endpoint) bool { return e.Database == i }) {
-			r.err = fmt.Errorf("%s: the tunnel needs a host to stand in for, and the credentials name none", before.Title())
-			return
+		if !r.wanted(i) {
+			continue
 		}
-		differs := len(found.Databases) != len(r.found.Databases)
-		if !differs {
-			b := found.Databases[i]
-			if r.wanted(i) {
-				if slices.Contains(b.Ports, "") {
-					r.err = fmt.Errorf("%s: the tunnel needs a port to stand in for, and the credentials name none: add the credential port", before.Title())
-					return
-				}
-				if !slices.ContainsFunc(b.Hosts, func(name string) bool { return name != host(i) }) &&
-					!slices.ContainsFunc(b.Ports, func(port string) bool { return port != standIn.port }) {
-					b.Hosts, b.Ports, b.Replicas = before.Hosts, before.Ports, before.Replicas
-				}
-			}
-			differs = !reflect.DeepEqual(b, before)
+		if !slices.ContainsFunc(r.Endpoints, func(e Endpoint) bool { return e.Database == i }) {
+			return fmt.Errorf("%s: the tunnel needs a host to stand in for, and the credentials name none", before.Title())
 		}
-		if differs {
-			r.err = fmt.Errorf("%s: the tunnel cannot stand in for this binding: its host and port cannot be exchanged alone", before.Title())
-			return
+		before.Hosts = slices.Clone(before.Hosts)
+		for j, host := range before.Hosts {
+			before.Hosts[j] = rename(host)
+		}
+		if err != nil || len(found.Databases) != len(r.found.Databases) || !sameButDefaultPorts(found.Databases[i], before) {
+			return fmt.Errorf("%s: the tunnel cannot stand in for the host and the port alone: with others, the credentials would say something else", before.Title())
 		}
 	}
+	return nil
+}
+
+// sameButDefaultPorts compares two databases. A port that is not written is the default.
+func sameButDefaultPorts(a, b Binding) bool {
+	for _, ports := range []*[]string{&a.Ports, &b.Ports} {
+		*ports = slices.Clone(*ports)
+		for i, port := range *ports {
+			(*ports)[i] = cmp.Or(port, defaultPort)
+		}
+	}
+	return reflect.DeepEqual(a, b)
 }
 
 // To returns the bindings with every endpoint on a port of 127.0.0.1.
 func (r *Redirection) To(ports []int) Redirected {
-	return r.render(func(e int) address { return address{"127.0.0.1", fmt.Sprint(ports[e])} })
+	return r.render(func(e edit) address { return address{"127.0.0.1", fmt.Sprint(ports[e.endpoint])} })
 }
 
-func (r *Redirection) render(to func(endpoint int) address) Redirected {
+func (r *Redirection) render(to func(edit) address) Redirected {
 	after := Redirected{Variables: map[string]string{}}
 	if r.mounted != nil {
 		after.Mounted = map[string]map[string][]byte{}
 		for folder, content := range r.mounted {
-			after.Mounted[folder] = map[string][]byte{}
-			for name, data := range content {
-				after.Mounted[folder][name] = data
-			}
+			after.Mounted[folder] = maps.Clone(content)
 		}
 	}
 	for _, doc := range r.documents {

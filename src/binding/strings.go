@@ -14,6 +14,7 @@ import (
 // people are careless.
 type connection struct {
 	hosts    []address
+	hostaddr string // where libpq connects to in place of the hosts
 	database string
 	username string
 	password string
@@ -23,6 +24,8 @@ type connection struct {
 	rootCert string      // another sslrootcert: a path
 	inQuery  bool        // the modes stand in a query, as in a URI, and not among words
 	unclear  bool        // it names a host that cannot be one
+
+	overruled bool // the query names another host than the URI does, and drivers differ in which they take
 }
 
 type address struct{ host, port string }
@@ -142,7 +145,7 @@ func parseJDBC(rest string) connection {
 	c.inQuery = true
 	c.addQuery(query)
 	if len(hosts) > 0 {
-		c.hosts = hosts // "&host=" is no parameter of pgjdbc, and may be the rest of a password
+		c.hosts, c.overruled = hosts, false // "&host=" is no parameter of pgjdbc, and may be the rest of a password
 	}
 	return c
 }
@@ -296,10 +299,12 @@ func (c *connection) add(pairs []parameter) {
 			c.password = p.value
 		}
 	}
-	if hosts == "" {
+	if hosts == "" && len(c.hosts) == 0 {
 		hosts = hostaddr
 	}
+	c.hostaddr = hostaddr
 	if named := parseHosts(hosts); len(named) > 0 {
+		c.overruled = len(c.hosts) > 0
 		c.hosts, c.unclear = named, false
 	} else if hosts != "" && !strings.HasPrefix(hosts, "/") {
 		c.unclear = len(c.hosts) == 0
