@@ -1,0 +1,235 @@
+package main
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// The errors that stop a staging or a launch are made in these parts. Of the command, the files that
+// are left out are for people at a terminal.
+var erring = []string{
+	"../../binding/*.go", "../../client/*.go", "../../launch/*.go", "../../sslmode/*.go", "../../staging/*.go",
+	"../../truststore/*.go", "../../tunnel/*.go", "../../verify/*.go",
+	"env.go", "handout.go", "main.go", "tunnel.go", "verify.go",
+}
+
+// unseen are the errors there that no log of a staging or a launch shows, each with the reason.
+var unseen = map[string]string{
+	"--services goes with --explain":                                                             "an option of a command at a terminal",
+	"--timeout is not more than 0s":                                                              "an option of a command at a terminal",
+	"there are too many arguments":                                                               "a command at a terminal",
+	"the command was not understood":                                                             "a command at a terminal",
+	"it wants … arguments, and DEPS_IDX is a number":                                             "the platform calls bin/supply as it should",
+	"env is for the launch of a staged app; anywhere else, use env --explain":                    "a command at a terminal",
+	"tunnel is for the launch of a staged app, which starts it where POSTGRES_SSL_TUNNEL is set": "a command at a terminal",
+	"no Postgres database is bound":                                                              "verify at a terminal or in a task; a launch says that there is nothing to verify",
+	"… is neither the JSON of VCAP_SERVICES, nor an answer of `cf curl /v3/apps/GUID/env`, nor the text of `cf env APP`": "--services at a terminal",
+	"something is wrong":      "what is wrong has been printed",
+	"more than one value":     "the text is then not read as JSON",
+	"no certificate":          "becomes the line about POSTGRES_SSL_ORIGINALS",
+	"no password":             "the client of the tunnel has gone",
+	"the client has gone":     "nobody is left to be told",
+	"POSTGRES_SSL_MODE: …":    "says only where another error is",
+	"SERVICE_BINDING_ROOT: …": "says only where another error is",
+}
+
+// TestTroubleshootingHasEveryError holds the page against the code, both ways: each error has its row,
+// and each row is an error that the code still makes.
+func TestTroubleshootingHasEveryError(t *testing.T) {
+	page, err := os.ReadFile("../../../docs/troubleshooting.md")
+	require.NoError(t, err)
+	made, rows := errorsMade(t), errorRows(string(page))
+	patterns := map[string]*regexp.Regexp{}
+	for _, text := range made {
+		patterns[text] = asPattern(text)
+		if _, ok := unseen[text]; !ok {
+			assert.True(t, slices.ContainsFunc(rows, patterns[text].MatchString), "docs/troubleshooting.md has no row for: %s", text)
+		}
+	}
+	for _, row := range rows {
+		assert.True(t, slices.ContainsFunc(made, func(text string) bool { return patterns[text].MatchString(row) }),
+			"docs/troubleshooting.md has a row for what no code says: %s", row)
+	}
+	for text := range unseen {
+		assert.Contains(t, made, text, "unseen has what no code says")
+	}
+}
+
+// errorRows returns the texts in the first column of the page's tables.
+func errorRows(page string) []string {
+	var rows []string
+	for _, m := range regexp.MustCompile("(?m)^\\| `([^`]+)` \\|").FindAllStringSubmatch(page, -1) {
+		rows = append(rows, m[1])
+	}
+	return rows
+}
+
+// hole is what an error has in the place of a name or a number. The page may fill it in.
+const hole = "…"
+
+func asPattern(text string) *regexp.Regexp {
+	return regexp.MustCompile("^" + strings.ReplaceAll(regexp.QuoteMeta(text), hole, ".+") + "$")
+}
+
+// errorsMade returns the texts of the errors in the code, sorted, with holes.
+func errorsMade(t *testing.T) []string {
+	made := map[string]bool{}
+	add := func(text string) {
+		text = regexp.MustCompile(hole+"+").ReplaceAllString(text, hole)
+		text = strings.TrimPrefix(text, hole+": ") // the service, or the place
+		if strings.Trim(text, hole+":;, ") != "" {
+			made[text] = true
+		}
+	}
+	for _, pattern := range erring {
+		paths, err := filepath.Glob(pattern)
+		require.NoError(t, err)
+		require.NotEmpty(t, paths, pattern)
+		var files []*ast.File
+		for _, path := range paths {
+			if !strings.HasSuffix(path, "_test.go") {
+				file, err := parser.ParseFile(token.NewFileSet(), path, nil, 0)
+				require.NoError(t, err)
+				files = append(files, file)
+			}
+		}
+		texts := reader{texts: map[string]string{}, stops: map[string]bool{}}
+		for _, file := range files {
+			ast.Inspect(file, texts.define)
+		}
+		verifies := strings.Contains(pattern, "/verify/") // its other errors become problems
+		for _, file := range files {
+			ast.Inspect(file, func(n ast.Node) bool {
+				if text, ok := texts.problem(n); ok {
+					add(text)
+				} else if text, ok := texts.error(n); ok && !verifies {
+					add(text)
+				}
+				return true
+			})
+		}
+	}
+	for _, script := range []string{"../../../scripts/program.sh", "../../../scripts/install_go.sh"} {
+		text, err := os.ReadFile(script)
+		require.NoError(t, err)
+		fails := regexp.MustCompile(`(?m)\bfail ["'](.+)["']$`).FindAllStringSubmatch(string(text), -1)
+		require.NotEmpty(t, fails, script)
+		for _, m := range fails {
+			add(regexp.MustCompile(`\$\{[^}]*\}|\$\w+`).ReplaceAllString(m[1], hole))
+		}
+	}
+	return slices.Sorted(maps.Keys(made))
+}
+
+// reader reads texts in the source of a package.
+type reader struct {
+	texts map[string]string // its constants
+	stops map[string]bool   // the problems that keep an app from starting, in gate.go
+}
+
+// define takes the package's constants, and the list of problems that keep an app from starting.
+func (r reader) define(n ast.Node) bool {
+	spec, ok := n.(*ast.ValueSpec)
+	if !ok || len(spec.Values) != len(spec.Names) {
+		return true
+	}
+	for i, value := range spec.Values {
+		switch value := value.(type) {
+		case *ast.BasicLit:
+			r.texts[spec.Names[i].Name] = r.text(value)
+		case *ast.CompositeLit:
+			for _, e := range value.Elts {
+				if code, ok := e.(*ast.Ident); ok && spec.Names[i].Name == "stops" {
+					r.stops[code.Name] = true
+				}
+			}
+		}
+	}
+	return true
+}
+
+// error finds errors.New and fmt.Errorf, and the fmt.Sprintf of a method Error.
+func (r reader) error(n ast.Node) (string, bool) {
+	if method, ok := n.(*ast.FuncDecl); ok && method.Name.Name == "Error" {
+		if result, ok := method.Body.List[0].(*ast.ReturnStmt); ok && r.text(result.Results[0]) != hole {
+			return r.text(result.Results[0]), true
+		}
+	}
+	if call, ok := n.(*ast.CallExpr); ok && (calls(call, "errors", "New") || calls(call, "fmt", "Errorf")) {
+		return r.text(call.Args[0]), true
+	}
+	return "", false
+}
+
+// problem finds what a Problem says: of verify those that stop a start, of the tunnel all.
+func (r reader) problem(n ast.Node) (string, bool) {
+	switch n := n.(type) {
+	case *ast.CompositeLit:
+		var name string
+		switch kind := n.Type.(type) {
+		case *ast.Ident:
+			name = kind.Name
+		case *ast.SelectorExpr:
+			name = kind.Sel.Name
+		}
+		if name != "Problem" {
+			return "", false
+		}
+		fields := map[string]ast.Expr{}
+		for i, e := range n.Elts {
+			if pair, ok := e.(*ast.KeyValueExpr); ok {
+				fields[pair.Key.(*ast.Ident).Name] = pair.Value
+			} else {
+				fields[[]string{"Code", "What", "Do"}[i]] = e
+			}
+		}
+		code, ok := fields["Code"].(*ast.Ident)
+		return r.text(fields["What"]), !ok || r.stops[code.Name]
+	case *ast.AssignStmt:
+		to, ok := n.Lhs[0].(*ast.SelectorExpr)
+		return r.text(n.Rhs[0]), ok && to.Sel.Name == "What" && n.Tok == token.ASSIGN
+	}
+	return "", false
+}
+
+// text returns what an expression says, with holes for what is known only when it runs.
+func (r reader) text(e ast.Expr) string {
+	switch e := e.(type) {
+	case *ast.BasicLit:
+		if text, err := strconv.Unquote(e.Value); err == nil {
+			return regexp.MustCompile(`%[-+#.\d]*[a-z]`).ReplaceAllString(text, hole)
+		}
+	case *ast.BinaryExpr:
+		return r.text(e.X) + r.text(e.Y)
+	case *ast.CallExpr:
+		if calls(e, "fmt", "Sprintf") {
+			return r.text(e.Args[0])
+		}
+	case *ast.Ident:
+		if text, ok := r.texts[e.Name]; ok {
+			return text
+		}
+	}
+	return hole
+}
+
+func calls(call *ast.CallExpr, of, name string) bool {
+	f, ok := call.Fun.(*ast.SelectorExpr)
+	if !ok || f.Sel.Name != name {
+		return false
+	}
+	p, ok := f.X.(*ast.Ident)
+	return ok && p.Name == of
+}
