@@ -287,12 +287,24 @@ func TestScriptsNameTheToolThatIsMissing(t *testing.T) {
 		execute(t, "../..", path, "scripts/package.sh"))
 }
 
-// The newest entry of the changelog is the version that is built.
-func TestVersionAndChangelogAgree(t *testing.T) {
+// The newest entry of the changelog is the version that is built, and the one that people are told to pin.
+func TestVersionAndDocsAgree(t *testing.T) {
 	entry := regexp.MustCompile(`(?m)^## \[([0-9]+\.[0-9]+\.[0-9]+)\] - [0-9]{4}-[0-9]{2}-[0-9]{2}$`)
 	newest := entry.FindStringSubmatch(read(t, "../../CHANGELOG.md"))
 	require.NotNil(t, newest, "CHANGELOG.md has no entry of the form ## [1.2.3] - 2026-01-02")
-	assert.Equal(t, strings.TrimSpace(read(t, "../../VERSION")), newest[1])
+	version := strings.TrimSpace(read(t, "../../VERSION"))
+	assert.Equal(t, version, newest[1])
+
+	manual := read(t, "../../docs/admin-buildpack.md")
+	for _, text := range []string{read(t, "../../README.md"), manual} {
+		pins := regexp.MustCompile(`/postgres-ssl-buildpack#v([0-9.]+[0-9])`).FindAllStringSubmatch(text, -1)
+		assert.NotEmpty(t, pins)
+		for _, pin := range pins {
+			assert.Equal(t, version, pin[1], pin[0])
+		}
+	}
+	assert.Contains(t, manual, "git checkout v"+version+"\n")
+	assert.Contains(t, manual, "postgres-ssl_buildpack-v"+version+".zip")
 }
 
 const changelog = `# Changelog
@@ -421,7 +433,7 @@ func TestManifests(t *testing.T) {
 		require.Len(t, manifest.Applications, 1, path)
 		app := manifest.Applications[0]
 		require.NotEmpty(t, app.Buildpacks, path)
-		assert.Equal(t, "https://github.com/cloudfoundry-community/postgres-ssl-buildpack", app.Buildpacks[0], path)
+		assert.Equal(t, "https://github.com/cloudfoundry-community/postgres-ssl-buildpack#v"+strings.TrimSpace(read(t, "../../VERSION")), app.Buildpacks[0], path)
 		assert.True(t, len(app.Buildpacks) == 2 || app.Command != "", "%s: an app with this buildpack alone has its own start command", path)
 		assert.Len(t, app.Services, 1, path)
 		assert.Contains(t, manual, "(../fixtures/manifests/"+filepath.Base(path)+")")
