@@ -74,7 +74,7 @@ func (t Trust) narrowness() int {
 // Decide makes the plan of a launch. An error is one line that names the service and holds no secret; whoever gets it must not start the
 // app.
 //
-// The rules stand in the order in which they count: the README's "Which mode" and "Whom to trust".
+// The rules stand in the order in which they count: docs/rules.md.
 func Decide(env map[string]string, found binding.Found, store truststore.Store) (*Plan, error) {
 	return makePlan(&Plan{env: env, store: store}, found)
 }
