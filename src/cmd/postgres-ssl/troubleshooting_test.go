@@ -38,6 +38,7 @@ var unseen = map[string]string{
 	"… is neither the JSON of VCAP_SERVICES, nor an answer of `cf curl /v3/apps/GUID/env`, nor the text of `cf env APP`":     "--services at a terminal",
 	"the app gets its bindings in files of its container (…); only postgres-ssl in the app sees them":                        "--services at a terminal",
 	"the platform does not show the bindings to this user; it takes an admin, a read-only admin or a developer of the space": "--services at a terminal",
+	"credential … …":          "the place of what r.fail says",
 	"something is wrong":      "what is wrong has been printed",
 	"more than one value":     "the text is then not read as JSON",
 	"no certificate":          "becomes the line about POSTGRES_SSL_ORIGINALS",
@@ -53,15 +54,17 @@ func TestTroubleshootingHasEveryError(t *testing.T) {
 	page, err := os.ReadFile("../../../docs/troubleshooting.md")
 	require.NoError(t, err)
 	made, rows := errorsMade(t), errorRows(string(page))
-	patterns := map[string]*regexp.Regexp{}
+	var seen []*regexp.Regexp
 	for _, text := range made {
-		patterns[text] = asPattern(text)
-		if _, ok := unseen[text]; !ok {
-			assert.True(t, slices.ContainsFunc(rows, patterns[text].MatchString), "docs/troubleshooting.md has no row for: %s", text)
+		if _, ok := unseen[text]; ok {
+			continue
 		}
+		pattern := asPattern(text)
+		assert.True(t, slices.ContainsFunc(rows, pattern.MatchString), "docs/troubleshooting.md has no row for: %s", text)
+		seen = append(seen, pattern)
 	}
 	for _, row := range rows {
-		assert.True(t, slices.ContainsFunc(made, func(text string) bool { return patterns[text].MatchString(row) }),
+		assert.True(t, slices.ContainsFunc(seen, func(pattern *regexp.Regexp) bool { return pattern.MatchString(row) }),
 			"docs/troubleshooting.md has a row for what no code says: %s", row)
 	}
 	for text := range unseen {
@@ -162,15 +165,21 @@ func (r reader) define(n ast.Node) bool {
 	return true
 }
 
-// error finds errors.New and fmt.Errorf, and the fmt.Sprintf of a method Error.
+// error finds errors.New and fmt.Errorf, the fmt.Sprintf of a method Error, and what the binding's
+// redirector says of a credential.
 func (r reader) error(n ast.Node) (string, bool) {
 	if method, ok := n.(*ast.FuncDecl); ok && method.Name.Name == "Error" {
 		if result, ok := method.Body.List[0].(*ast.ReturnStmt); ok && r.text(result.Results[0]) != hole {
 			return r.text(result.Results[0]), true
 		}
 	}
-	if call, ok := n.(*ast.CallExpr); ok && (calls(call, "errors", "New") || calls(call, "fmt", "Errorf")) {
+	call, ok := n.(*ast.CallExpr)
+	switch {
+	case !ok:
+	case calls(call, "errors", "New"), calls(call, "fmt", "Errorf"):
 		return r.text(call.Args[0]), true
+	case calls(call, "r", "fail"):
+		return "credential " + hole + " " + r.text(call.Args[1]), true
 	}
 	return "", false
 }
