@@ -1,0 +1,350 @@
+// Mutate changes the code in small ways, one at a time, and runs the tests after each change. Tests
+// that pass all the same do not hold the code to what it does. scripts/mutate.sh runs it.
+//
+// gremlins names the changes, and the program makes them. By itself gremlins leaves out each
+// condition of a `case`, as Go's coverage has no block for one, and counts what does not compile as
+// caught. byhand.go lists the changes that gremlins cannot name.
+package main
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// least is the efficacy, in percent, that each part has to reach.
+const least = 97
+
+// part is a package that decides something.
+type part struct {
+	dir   string
+	files []string // the files of it that decide; nil for all of them
+	also  string   // another package whose tests hold this one to its rules; "" for none
+}
+
+// parts are in the order of the data's way: docs/architecture.md.
+var parts = []part{
+	{dir: "src/sslmode"},
+	{dir: "src/rds"},
+	{dir: "src/binding", also: "src/launch"}, // testdata/shapes.json: what is read, and what it means
+	{dir: "src/launch"},
+	{dir: "src/truststore"},
+	{dir: "src/client"},
+	{dir: "src/drivers", files: []string{"verdict.go"}},
+	{dir: "src/verify", files: []string{"judge.go", "gate.go", "target.go"}},
+}
+
+// core are the parts whose coverage is one number.
+var core = []string{"./src/sslmode", "./src/rds", "./src/binding", "./src/launch", "./src/truststore"}
+
+const byHandName = "by-hand"
+
+// mutant is one change.
+type mutant struct {
+	promise       string // what it breaks; "" for one of gremlins
+	file          string
+	at            int // where before stands, in bytes
+	before, after string
+	tests         []string // the packages whose tests have to fail
+	run           string   // which of their tests; "" for all
+}
+
+// A mutant ends in one of these ways. One that does not compile counts for nothing.
+type ending string
+
+const (
+	killed   ending = "killed"
+	lived    ending = "lived"
+	timedOut ending = "timed out"
+	noBuild  ending = "does not compile"
+)
+
+func main() {
+	if err := mutate(os.Args[1], os.Args[2:]); err != nil {
+		fmt.Fprintln(os.Stderr, "mutate:", err)
+		os.Exit(1)
+	}
+}
+
+// mutate breaks the tree in the current folder, which is a copy, and the copies that it makes in work.
+func mutate(work string, wanted []string) error {
+	for _, name := range wanted {
+		known := func(p part) bool { return p.dir == name }
+		if name != byHandName && !slices.ContainsFunc(parts, known) {
+			return fmt.Errorf("there is no part %s; see --help", name)
+		}
+	}
+	trees, err := copies(work)
+	if err != nil {
+		return err
+	}
+	isWanted := func(name string) bool { return len(wanted) == 0 || slices.Contains(wanted, name) }
+	var rows, low []string
+	measure := func(name string, mutants []mutant) {
+		start, count := time.Now(), runAll(trees, mutants)
+		efficacy := 100 * float64(count[killed]) / float64(max(1, count[killed]+count[lived]))
+		rows = append(rows, fmt.Sprintf("%-15s %6d %6d %10d %9.1f%% %8s", name, count[killed], count[lived],
+			count[timedOut], efficacy, time.Since(start).Round(time.Second)))
+		if efficacy < least {
+			low = append(low, name)
+		}
+	}
+	for _, p := range parts {
+		if isWanted(p.dir) {
+			fmt.Println("----->", p.dir)
+			mutants, err := p.mutants(work)
+			if err != nil {
+				return err
+			}
+			measure(p.dir, mutants)
+		}
+	}
+	if isWanted(byHandName) {
+		fmt.Println("----->", byHandName)
+		mutants, err := located(byHand)
+		if err != nil {
+			return err
+		}
+		measure(byHandName, mutants)
+	}
+	fmt.Println("-----> Result")
+	fmt.Println("part            killed  lived  timed out  efficacy     time")
+	fmt.Println(strings.Join(rows, "\n"))
+	if len(wanted) == 0 {
+		covered, err := coverage(work)
+		if err != nil {
+			return err
+		}
+		fmt.Printf("Tests of their own cover %s of the statements of %s.\n", covered, strings.Join(core, ", "))
+	}
+	if len(low) > 0 {
+		return fmt.Errorf("below %d%%: %s; write a test for what lived", least, strings.Join(low, ", "))
+	}
+	return nil
+}
+
+// copies makes a copy of the tree for each processor.
+func copies(work string) ([]string, error) {
+	var trees []string
+	for i := range runtime.NumCPU() {
+		tree := filepath.Join(work, fmt.Sprint("tree-", i))
+		if err := os.CopyFS(tree, os.DirFS(".")); err != nil {
+			return nil, err
+		}
+		trees = append(trees, tree)
+	}
+	return trees, nil
+}
+
+// mutations are what gremlins calls each of its changes, and what it does. `-` has two names.
+// Source: internal/engine/mappings.go of gremlins.
+var mutations = map[string]map[string]string{
+	"ARITHMETIC_BASE":       {"+": "-", "-": "+", "*": "/", "/": "*", "%": "*"},
+	"CONDITIONALS_BOUNDARY": {">=": ">", ">": ">=", "<=": "<", "<": "<="},
+	"CONDITIONALS_NEGATION": {"==": "!=", "!=": "==", ">=": "<", "<": ">=", "<=": ">", ">": "<="},
+	"INCREMENT_DECREMENT":   {"++": "--", "--": "++"},
+	"INVERT_LOGICAL":        {"&&": "||", "||": "&&"},
+	"INVERT_NEGATIVES":      {"-": "+"},
+}
+
+// mutants asks gremlins for the changes to a part.
+func (p part) mutants(work string) ([]mutant, error) {
+	list := filepath.Join(work, "gremlins.json")
+	gremlins := exec.Command("go", "tool", "-modfile=scripts/mutate.mod", "gremlins", "unleash", "./"+p.dir,
+		"--dry-run", "--silent", "--invert-logical", "--output", list)
+	if out, err := gremlins.CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("%s: %w\n%s", gremlins, err, out)
+	}
+	text, err := os.ReadFile(list)
+	if err != nil {
+		return nil, err
+	}
+	var listed struct {
+		Files []struct {
+			Name      string `json:"file_name"`
+			Mutations []struct {
+				Type         string
+				Line, Column int
+			}
+		}
+	}
+	if err := json.Unmarshal(text, &listed); err != nil {
+		return nil, fmt.Errorf("what gremlins wrote: %w", err)
+	}
+	var mutants []mutant
+	tests := []string{"./" + p.dir}
+	if p.also != "" {
+		tests = append(tests, "./"+p.also)
+	}
+	for _, file := range listed.Files {
+		if p.files != nil && !slices.Contains(p.files, file.Name) {
+			continue
+		}
+		name := filepath.Join(p.dir, file.Name)
+		source, err := os.ReadFile(name)
+		if err != nil {
+			return nil, err
+		}
+		for _, m := range file.Mutations {
+			at := offset(source, m.Line, m.Column)
+			before, after := change(mutations[m.Type], source[at:])
+			if after == "" {
+				return nil, fmt.Errorf("%s:%d:%d: %s is not known", name, m.Line, m.Column, m.Type)
+			}
+			mutants = append(mutants, mutant{file: name, at: at, before: before, after: after, tests: tests})
+		}
+	}
+	slices.SortFunc(mutants, func(a, b mutant) int {
+		return cmp.Or(cmp.Compare(a.file, b.file), cmp.Compare(a.at, b.at), cmp.Compare(a.after, b.after))
+	})
+	twice := func(a, b mutant) bool { return a.file == b.file && a.at == b.at && a.after == b.after }
+	return slices.CompactFunc(mutants, twice), nil
+}
+
+// offset returns where a line and a column, which count from 1, are in a text.
+func offset(text []byte, line, column int) int {
+	at := 0
+	for range line - 1 {
+		at += bytes.IndexByte(text[at:], '\n') + 1
+	}
+	return at + column - 1
+}
+
+// change returns the longest operator that the text begins with, and what becomes of it.
+func change(of map[string]string, text []byte) (before, after string) {
+	for b, a := range of {
+		if len(b) > len(before) && bytes.HasPrefix(text, []byte(b)) {
+			before, after = b, a
+		}
+	}
+	return before, after
+}
+
+// located finds the texts of hand-made mutants. Each has to be there, and only once.
+func located(mutants []mutant) ([]mutant, error) {
+	var wrong []error
+	for i, m := range mutants {
+		source, err := os.ReadFile(m.file)
+		if err != nil {
+			return nil, err
+		}
+		if n := bytes.Count(source, []byte(m.before)); n != 1 {
+			wrong = append(wrong, fmt.Errorf("%s: is %d times in %s: %q", m.promise, n, m.file, m.before))
+		}
+		mutants[i].at = bytes.Index(source, []byte(m.before))
+	}
+	return mutants, errors.Join(wrong...)
+}
+
+// runAll runs each mutant in one of the trees, prints those that the tests did not catch, and counts.
+func runAll(trees []string, mutants []mutant) map[ending]int {
+	jobs := make(chan mutant)
+	var group sync.WaitGroup
+	var mutex sync.Mutex
+	count := map[ending]int{}
+	for _, tree := range trees {
+		group.Go(func() {
+			for m := range jobs {
+				end, err := m.runIn(tree)
+				mutex.Lock()
+				if err != nil {
+					end = lived
+					fmt.Println("      ", err)
+				}
+				count[end]++
+				if end == lived || end == timedOut || end == noBuild && m.promise != "" {
+					fmt.Printf("       %-9s %s\n", end, m)
+				}
+				mutex.Unlock()
+			}
+		})
+	}
+	for _, m := range mutants {
+		jobs <- m
+	}
+	close(jobs)
+	group.Wait()
+	return count
+}
+
+// String says where the mutant is, and shows the line and the change.
+func (m mutant) String() string {
+	source, err := os.ReadFile(m.file)
+	if err != nil {
+		return err.Error()
+	}
+	start := bytes.LastIndexByte(source[:m.at], '\n') + 1
+	line, _, _ := strings.Cut(string(source[start:]), "\n")
+	where := fmt.Sprintf("%s:%d:%d", m.file, bytes.Count(source[:m.at], []byte("\n"))+1, m.at-start+1)
+	if m.promise != "" {
+		return where + "  " + m.promise
+	}
+	return fmt.Sprintf("%s  %s to %s in: %s", where, m.before, m.after, strings.TrimSpace(line))
+}
+
+// patience is how long the tests of one part may take. Most that are cut short loop for ever.
+const patience = 2 * time.Minute
+
+// runIn makes the change in a tree, runs the tests, and takes the change back.
+func (m mutant) runIn(tree string) (ending, error) {
+	path := filepath.Join(tree, m.file)
+	source, err := os.ReadFile(path)
+	if err != nil {
+		return "", err
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return "", err
+	}
+	changed := slices.Concat(source[:m.at], []byte(m.after), source[m.at+len(m.before):])
+	if err := os.WriteFile(path, changed, info.Mode()); err != nil {
+		return "", err
+	}
+	end := m.test(tree)
+	return end, os.WriteFile(path, source, info.Mode())
+}
+
+func (m mutant) test(tree string) ending {
+	// A loop that never ends is cut short by go test. What go test does not end, the context does.
+	ctx, cancel := context.WithTimeout(context.Background(), 3*patience)
+	defer cancel()
+	args := []string{"test", "-vet=off", "-failfast", "-timeout", patience.String(), "-run", m.run}
+	cmd := exec.CommandContext(ctx, "go", append(args, m.tests...)...)
+	cmd.Dir = tree
+	out, err := cmd.CombinedOutput()
+	switch {
+	case err == nil:
+		return lived
+	case ctx.Err() != nil || bytes.Contains(out, []byte("panic: test timed out after")):
+		return timedOut
+	case bytes.Contains(out, []byte("[build failed]")) || bytes.Contains(out, []byte("[setup failed]")):
+		return noBuild
+	}
+	return killed
+}
+
+// coverage returns the share of the core's statements that its tests run: "97.1%".
+func coverage(work string) (string, error) {
+	profile := filepath.Join(work, "coverage")
+	test := exec.Command("go", append([]string{"test", "-coverprofile", profile}, core...)...)
+	if out, err := test.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("%s: %w\n%s", test, err, out)
+	}
+	out, err := exec.Command("go", "tool", "cover", "-func", profile).Output()
+	if err != nil {
+		return "", err
+	}
+	fields := strings.Fields(string(out)) // the last line is "total: (statements) 97.1%"
+	return fields[len(fields)-1], nil
+}
