@@ -79,17 +79,14 @@ func main() {
 
 // mutate breaks the tree in the current folder, which is a copy, and the copies that it makes in work.
 func mutate(work string, wanted []string) error {
-	for _, name := range wanted {
-		known := func(p part) bool { return p.dir == name }
-		if name != byHandName && !slices.ContainsFunc(parts, known) {
-			return fmt.Errorf("there is no part %s; see --help", name)
-		}
+	run, byHandToo, err := choose(wanted)
+	if err != nil {
+		return err
 	}
 	trees, err := copies(work)
 	if err != nil {
 		return err
 	}
-	isWanted := func(name string) bool { return len(wanted) == 0 || slices.Contains(wanted, name) }
 	var rows, low []string
 	measure := func(name string, mutants []mutant) {
 		start, count := time.Now(), runAll(trees, mutants)
@@ -100,17 +97,15 @@ func mutate(work string, wanted []string) error {
 			low = append(low, name)
 		}
 	}
-	for _, p := range parts {
-		if isWanted(p.dir) {
-			fmt.Println("----->", p.dir)
-			mutants, err := p.mutants(work)
-			if err != nil {
-				return err
-			}
-			measure(p.dir, mutants)
+	for _, p := range run {
+		fmt.Println("----->", p.dir)
+		mutants, err := p.mutants(work)
+		if err != nil {
+			return err
 		}
+		measure(p.dir, mutants)
 	}
-	if isWanted(byHandName) {
+	if byHandToo {
 		fmt.Println("----->", byHandName)
 		mutants, err := located(byHand)
 		if err != nil {
@@ -132,6 +127,31 @@ func mutate(work string, wanted []string) error {
 		return fmt.Errorf("below %d%%: %s; write a test for what lived", least, strings.Join(low, ", "))
 	}
 	return nil
+}
+
+// choose finds the parts that the arguments name. A file stands for a part of which nothing else decides.
+func choose(args []string) (chosen []part, byHandToo bool, err error) {
+	if len(args) == 0 {
+		return parts, true, nil
+	}
+	for _, arg := range args {
+		dir, files := filepath.Clean(arg), []string(nil)
+		if filepath.Ext(dir) == ".go" {
+			dir, files = filepath.Dir(dir), []string{filepath.Base(dir)}
+		}
+		i := slices.IndexFunc(parts, func(p part) bool { return p.dir == dir })
+		switch {
+		case arg == byHandName:
+			byHandToo = true
+		case i < 0:
+			return nil, false, fmt.Errorf("there is no part %s; see --help", arg)
+		case files != nil:
+			chosen = append(chosen, part{dir: dir, files: files, also: parts[i].also})
+		default:
+			chosen = append(chosen, parts[i])
+		}
+	}
+	return chosen, byHandToo, nil
 }
 
 // copies makes a copy of the tree for each processor.
@@ -315,12 +335,21 @@ func (m mutant) runIn(tree string) (ending, error) {
 	return end, os.WriteFile(path, source, info.Mode())
 }
 
+// test runs the packages one after the other, until one of them catches the change.
 func (m mutant) test(tree string) ending {
+	for _, dir := range m.tests {
+		if end := goTest(tree, dir, m.run); end != lived {
+			return end
+		}
+	}
+	return lived
+}
+
+func goTest(tree, dir, run string) ending {
 	// A loop that never ends is cut short by go test. What go test does not end, the context does.
 	ctx, cancel := context.WithTimeout(context.Background(), 3*patience)
 	defer cancel()
-	args := []string{"test", "-vet=off", "-failfast", "-timeout", patience.String(), "-run", m.run}
-	cmd := exec.CommandContext(ctx, "go", append(args, m.tests...)...)
+	cmd := exec.CommandContext(ctx, "go", "test", "-vet=off", "-failfast", "-timeout", patience.String(), "-run", run, dir)
 	cmd.Dir = tree
 	out, err := cmd.CombinedOutput()
 	switch {
