@@ -314,7 +314,7 @@ func (m mutant) String() string {
 }
 
 // patience is how long the tests of one part may take. Most that are cut short loop for ever.
-const patience = 2 * time.Minute
+const patience = time.Minute
 
 // runIn makes the change in a tree, runs the tests, and takes the change back.
 func (m mutant) runIn(tree string) (ending, error) {

@@ -36,6 +36,16 @@ func TestOfTwoThatAskForTheSameTheOneThatTrustsFewerIsTheMainOne(t *testing.T) {
 	}
 }
 
+func TestOfTwoThatTrustTheSameTheOneThatWritesItsModeIsTheMainOne(t *testing.T) {
+	inferred, written := db("db", "", oregon), db("db", "verify-full", frankfurt)
+	inferred.WellKnown, written.WellKnown = false, false
+	assert.Equal(t, written.Hosts, decide(t, nil, inferred, written).Decider.Hosts)
+	assert.Equal(t, written.Hosts, decide(t, nil, written, inferred).Decider.Hosts, "in any order")
+	again := inferred
+	again.Hosts = []string{frankfurt}
+	assert.Equal(t, inferred.Hosts, decide(t, nil, inferred, again).Decider.Hosts, "else the first")
+}
+
 // The first of several CAs is missing, or the last, or the only one: nobody connects with what is left.
 func TestATaggedServicesCAThatIsNotInTheContainerStopsTheApp(t *testing.T) {
 	there := binding.Credential{Key: "company, credential ca", Value: caPEM(t)}
@@ -75,4 +85,23 @@ func TestTheFirstReplicaIsAReplicaTooAndAReplicaAloneIsAHost(t *testing.T) {
 	assert.True(t, plan.Databases[0].Trust.Everyone, "nothing else says who signs its certificate")
 	assert.Empty(t, plan.Warnings)
 	assert.Equal(t, sslmode.VerifyFull, plan.Mode)
+}
+
+func TestAStagingForeseesWhoDecidesUntilTheNamedServiceIsThere(t *testing.T) {
+	tagged, other := db("console_db", "verify-full", oregon), db("audit_db", "require", elsewhere)
+	tagged.Tags = []string{"stratos"}
+	for name, test := range map[string]struct {
+		bindings []binding.Binding
+		want     sslmode.Mode
+	}{
+		"the tagged one": {[]binding.Binding{other, tagged}, sslmode.VerifyFull},
+		"the only one":   {[]binding.Binding{other}, sslmode.Require},
+		"nobody":         {nil, sslmode.None},
+	} {
+		t.Run(name, func(t *testing.T) {
+			plan, err := Foresee(map[string]string{"POSTGRES_SSL_SERVICE": "later"}, binding.Found{Databases: test.bindings}, store(t))
+			require.NoError(t, err)
+			assert.Equal(t, test.want, plan.Mode)
+		})
+	}
 }
