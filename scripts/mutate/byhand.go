@@ -88,7 +88,7 @@ var byHand = []mutant{
 		before: "temporary.Chmod(mode)", after: "temporary.Chmod(0o644)", tests: by("atomicfile"), run: ""},
 	{promise: "nobody sees half of a file", file: "src/atomicfile/atomicfile.go",
 		before: "err = os.Rename(temporary.Name(), path)", after: "err = os.WriteFile(path, content, mode)",
-		tests: []string{"./src/atomicfile", "./src/faults"}, run: "Write|TestEachWriteOfALaunch|TestAPlantedLink|TestLaunchesAtTheSame"},
+		tests: []string{"./src/atomicfile", "./src/faults"}, run: "TestAFile|TestWhatFails|TestEachWriteOfALaunch"},
 	{promise: "the owner's JVM options stay", file: "src/client/java.go",
 		before: `options+" "+option`, after: `option`, tests: by("client"), run: ""},
 
@@ -119,7 +119,7 @@ var byHand = []mutant{
 	{promise: "what the buildpack brings is held to more", file: "src/truststore/certificates.go",
 		before: "return parse(data, isCA)", after: "return parse(data, isAnchor)", tests: by("truststore"), run: ""},
 	{promise: "only certificates go into the bundle", file: "src/truststore/system.go",
-		before: `if block.Type == "CERTIFICATE" {`, after: `if true {`, tests: []string{"./src/truststore", "./src/cmd/postgres-ssl"}, run: "Certificates|TestScripts"},
+		before: `if block.Type == "CERTIFICATE" {`, after: `if true {`, tests: by("truststore"), run: ""},
 	{promise: "a company CA is not trusted for RDS", file: "src/launch/launch.go",
 		before: " && !slices.ContainsFunc(b.Hosts, isRDS) {", after: " {", tests: by("launch"), run: ""},
 	{promise: "another string does not widen the trust", file: "src/launch/trust.go",

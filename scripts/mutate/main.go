@@ -31,6 +31,7 @@ type part struct {
 	dir   string
 	files []string // the files of it that decide; nil for all of them
 	also  string   // another package whose tests hold this one to its rules; "" for none
+	run   string   // which tests; "" for all
 }
 
 // parts are in the order of the data's way: docs/architecture.md.
@@ -41,7 +42,7 @@ var parts = []part{
 	{dir: "src/launch"},
 	{dir: "src/truststore"},
 	{dir: "src/client"},
-	{dir: "src/drivers", files: []string{"verdict.go"}},
+	{dir: "src/drivers", files: []string{"verdict.go"}, run: "TestWhatEachDriver|TestOnlyWhatTheAppNames|TestTheTable"},
 	{dir: "src/verify", files: []string{"judge.go", "gate.go", "target.go"}},
 }
 
@@ -88,7 +89,10 @@ func mutate(work string, wanted []string) error {
 		return err
 	}
 	var rows, low []string
-	measure := func(name string, mutants []mutant) {
+	measure := func(name string, mutants []mutant) error {
+		if err := control(trees[0], mutants); err != nil {
+			return err
+		}
 		start, count := time.Now(), runAll(trees, mutants)
 		efficacy := 100 * float64(count[killed]) / float64(max(1, count[killed]+count[lived]))
 		rows = append(rows, fmt.Sprintf("%-15s %6d %6d %10d %9.1f%% %8s", name, count[killed], count[lived],
@@ -96,6 +100,7 @@ func mutate(work string, wanted []string) error {
 		if efficacy < least {
 			low = append(low, name)
 		}
+		return nil
 	}
 	for _, p := range run {
 		fmt.Println("----->", p.dir)
@@ -103,7 +108,9 @@ func mutate(work string, wanted []string) error {
 		if err != nil {
 			return err
 		}
-		measure(p.dir, mutants)
+		if err := measure(p.dir, mutants); err != nil {
+			return err
+		}
 	}
 	if byHandToo {
 		fmt.Println("----->", byHandName)
@@ -111,7 +118,9 @@ func mutate(work string, wanted []string) error {
 		if err != nil {
 			return err
 		}
-		measure(byHandName, mutants)
+		if err := measure(byHandName, mutants); err != nil {
+			return err
+		}
 	}
 	fmt.Println("-----> Result")
 	fmt.Println("part            killed  lived  timed out  efficacy     time")
@@ -146,7 +155,7 @@ func choose(args []string) (chosen []part, byHandToo bool, err error) {
 		case i < 0:
 			return nil, false, fmt.Errorf("there is no part %s; see --help", arg)
 		case files != nil:
-			chosen = append(chosen, part{dir: dir, files: files, also: parts[i].also})
+			chosen = append(chosen, part{dir, files, parts[i].also, parts[i].run})
 		default:
 			chosen = append(chosen, parts[i])
 		}
@@ -178,11 +187,12 @@ var mutations = map[string]map[string]string{
 	"INVERT_NEGATIVES":      {"-": "+"},
 }
 
-// mutants asks gremlins for the changes to a part.
+// mutants asks gremlins for the changes to a part. It needs no test run for that, and gets none.
 func (p part) mutants(work string) ([]mutant, error) {
 	list := filepath.Join(work, "gremlins.json")
 	gremlins := exec.Command("go", "tool", "-modfile=scripts/mutate.mod", "gremlins", "unleash", "./"+p.dir,
-		"--dry-run", "--silent", "--invert-logical", "--output", list)
+		"--dry-run", "--invert-logical", "--output", list)
+	gremlins.Env = append(os.Environ(), "GOFLAGS=-run=^$")
 	if out, err := gremlins.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("%s: %w\n%s", gremlins, err, out)
 	}
@@ -222,7 +232,7 @@ func (p part) mutants(work string) ([]mutant, error) {
 			if after == "" {
 				return nil, fmt.Errorf("%s:%d:%d: %s is not known", name, m.Line, m.Column, m.Type)
 			}
-			mutants = append(mutants, mutant{file: name, at: at, before: before, after: after, tests: tests})
+			mutants = append(mutants, mutant{file: name, at: at, before: before, after: after, tests: tests, run: p.run})
 		}
 	}
 	slices.SortFunc(mutants, func(a, b mutant) int {
@@ -265,6 +275,22 @@ func located(mutants []mutant) ([]mutant, error) {
 		mutants[i].at = bytes.Index(source, []byte(m.before))
 	}
 	return mutants, errors.Join(wrong...)
+}
+
+// control runs the tests without a change. Those that fail anyway would catch every mutant.
+func control(tree string, mutants []mutant) error {
+	ran := map[string]bool{}
+	for _, m := range mutants {
+		for _, dir := range m.tests {
+			if key := dir + " " + m.run; !ran[key] {
+				ran[key] = true
+				if end, out := goTest(tree, dir, m.run); end != lived || bytes.Contains(out, []byte("no tests to run")) {
+					return fmt.Errorf("%s, tests %q: they have to pass without a change\n%s", dir, m.run, out)
+				}
+			}
+		}
+	}
+	return nil
 }
 
 // runAll runs each mutant in one of the trees, prints those that the tests did not catch, and counts.
@@ -338,14 +364,14 @@ func (m mutant) runIn(tree string) (ending, error) {
 // test runs the packages one after the other, until one of them catches the change.
 func (m mutant) test(tree string) ending {
 	for _, dir := range m.tests {
-		if end := goTest(tree, dir, m.run); end != lived {
+		if end, _ := goTest(tree, dir, m.run); end != lived {
 			return end
 		}
 	}
 	return lived
 }
 
-func goTest(tree, dir, run string) ending {
+func goTest(tree, dir, run string) (ending, []byte) {
 	// A loop that never ends is cut short by go test. What go test does not end, the context does.
 	ctx, cancel := context.WithTimeout(context.Background(), 3*patience)
 	defer cancel()
@@ -354,13 +380,13 @@ func goTest(tree, dir, run string) ending {
 	out, err := cmd.CombinedOutput()
 	switch {
 	case err == nil:
-		return lived
+		return lived, out
 	case ctx.Err() != nil || bytes.Contains(out, []byte("panic: test timed out after")):
-		return timedOut
+		return timedOut, out
 	case bytes.Contains(out, []byte("[build failed]")) || bytes.Contains(out, []byte("[setup failed]")):
-		return noBuild
+		return noBuild, out
 	}
-	return killed
+	return killed, out
 }
 
 // coverage returns the share of the core's statements that its tests run: "97.1%".

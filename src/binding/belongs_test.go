@@ -190,3 +190,19 @@ func TestAKeyIsOneInEachOfItsSpellings(t *testing.T) {
 		assert.Equal(t, want, fold(key), key)
 	}
 }
+
+func TestFurtherHostsOfADatabaseStandUnderManyKeys(t *testing.T) {
+	for _, key := range []string{"replica_host", "reader_endpoint", "replicaEndpoints", "READ_ONLY_HOSTS", "standby.address", "secondary-hostname"} {
+		b := one(t, vcap(t, m{"host": "a", key: []any{"r1", "r2"}}, "postgresql"))
+		assert.Equal(t, []string{"a", "r1", "r2"}, b.Hosts, key)
+		assert.Equal(t, []string{"a"}, b.Primaries(), key)
+	}
+	for _, key := range []string{"replica_uri", "reader_url", "replica_uris", "ro_jdbc_url"} {
+		b := one(t, vcap(t, m{"host": "a", key: []any{"postgres://r1/d"}}, "postgresql"))
+		assert.Equal(t, []string{"a", "r1"}, b.Hosts, key)
+		assert.Equal(t, 1, b.Replicas, key)
+	}
+	for _, key := range []string{"replicas", "replica", "reader_name", "hosting", "uris"} {
+		assert.Equal(t, []string{"a"}, one(t, vcap(t, m{"host": "a", key: []any{"r1", "r2"}}, "postgresql")).Hosts, key)
+	}
+}
