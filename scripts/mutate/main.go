@@ -42,7 +42,7 @@ var parts = []part{
 	{dir: "src/launch"},
 	{dir: "src/truststore"},
 	{dir: "src/client"},
-	{dir: "src/drivers", files: []string{"verdict.go"}, run: "TestWhatEachDriver|TestOnlyWhatTheAppNames|TestTheTable"},
+	{dir: "src/drivers", files: []string{"verdict.go"}, run: "TestWhatEachDriver|TestOnlyWhatTheAppNames|TestTheTable|TestADriverThatReads|TestAMend"},
 	{dir: "src/verify", files: []string{"judge.go", "gate.go", "target.go"}},
 }
 
