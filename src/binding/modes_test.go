@@ -116,6 +116,7 @@ func TestWhatIsWrittenAsAModeAndCannotBeHeardIsNamed(t *testing.T) {
 		"MySQL's":              {"uri": "postgres://h/d", "x": m{"uri": "mysql://m/d", "sslmode": "VERIFY_CA", "note": "sslmode = x"}},
 		"MySQL's key":          {"uri": "postgres://h/d", "mysql_sslmode": "REQUIRED"},
 		"a web page":           {"uri": "postgres://h/d", "docs": "https://docs.example.com/?sslmode=verify-full"},
+		"an empty password":    {"uri": "postgres://h/d", "password": ""},
 		"a word that is weak":  {"uri": "postgres://h/d", "strictness": "require"},
 		"a long text":          {"uri": "postgres://h/d", "note": "write verify-full there"},
 		"an empty one":         {"uri": "postgres://h/d", "my_sslmode_setting": " "},
@@ -136,4 +137,14 @@ func TestAPostgresDatabaseInAServiceOfAnotherKindIsHeardToo(t *testing.T) {
 	found, err := Read(vcap(t, credentials, "mysql"))
 	require.NoError(t, err, "without one, nothing in it is ours")
 	assert.Equal(t, []string{"db"}, found.Others)
+}
+
+func TestAWordOfAnotherServiceIsNoMode(t *testing.T) {
+	found, err := Read(vcap(t, m{"strictness": "verify-full"}))
+	require.NoError(t, err)
+	assert.Equal(t, []string{"db"}, found.Others)
+	_, err = Read(vcap(t, m{"host": "h", "strictness": "verify-full"}))
+	assert.ErrorContains(t, err, "credential strictness says verify-full", "but beside a host it may be meant for Postgres")
+	_, err = Read(vcap(t, m{"host": "h", "strictness": "     verify-full    "}))
+	assert.ErrorContains(t, err, "credential strictness says verify-full")
 }
