@@ -90,3 +90,20 @@ func TestWhatThePlatformsURLSaysOfTLSCountsOnlyWithoutAMode(t *testing.T) {
 func TestAPropertyShowsWhatIsPrintableAsItIs(t *testing.T) {
 	assert.Equal(t, `~ }!\u007F\u001F`, propertyValue("~ }!\x7f\x1f"))
 }
+
+// libpq refuses a key that others may read. A certificate is no secret.
+func TestOnlyTheKeysAreForTheAppsUserAlone(t *testing.T) {
+	b := db("db", "verify-full", elsewhere)
+	b.ClientCert, b.ClientKey = clientPair(t)
+	keys := 0
+	for _, f := range (app{brings: "java"}).given(t, b).Files {
+		private := strings.HasSuffix(f.Path, ".key") || strings.HasSuffix(f.Path, ".pk8")
+		if private {
+			keys++
+		}
+		if !f.Optional { // a link, which has no mode of its own
+			assert.Equal(t, private, f.Mode == 0o600, "%s: %s", f.Path, f.Mode)
+		}
+	}
+	assert.Equal(t, 2, keys)
+}
