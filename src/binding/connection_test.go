@@ -221,3 +221,32 @@ func TestWhatAConnectionStringSays(t *testing.T) {
 		})
 	}
 }
+
+func TestWhatCanBeTheNameOfAParameter(t *testing.T) {
+	for _, name := range []string{"", "sslmode", "SSL Mode", "ssl%6Dode", "props[ssl.mode]", "a;b", strings.Repeat("x", 128)} {
+		assert.True(t, isParameterName(name), name)
+	}
+	for _, other := range []string{"{}", "a@b", "a/b", "a:b", "é", strings.Repeat("x", 129)} {
+		assert.False(t, isParameterName(other), other)
+	}
+}
+
+func TestWhichStringsCouldLowerWhatAHostGets(t *testing.T) {
+	for text, less := range map[string]bool{
+		"postgres://h/d":                                false,
+		"postgres://h/d?sslmode=verify-full":            false,
+		"postgres://h/d?sslmode=verify-ca":              true,
+		"postgres://h/d?sslmode=disable&ssl=true":       true,
+		"postgres://h/d?sslrootcert=system":             true,
+		"postgres://h/d?sslrootcert=/a.pem":             true,
+		"postgres://h h/d":                              true,
+		"postgres://h/d?ssl=true":                       false,
+		"postgres://h/d?sslmode=on":                     false, // and is refused
+		"postgres://h/d?sslmode=verify-full&ssl=allow":  true,
+		"host=h dbname=d sslmode=prefer sslrootcert=''": true,
+	} {
+		c, ok := parseString(text)
+		assert.True(t, ok, text)
+		assert.Equal(t, less, c.asksForLess(), text)
+	}
+}
