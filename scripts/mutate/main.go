@@ -17,6 +17,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -31,6 +32,7 @@ type part struct {
 	files []string // the files of it that decide; nil for all of them
 	also  string   // another package whose tests hold this one to its rules; "" for none
 	run   string   // which tests; "" for all
+	line  int      // the only one to change; 0 for all
 }
 
 // parts are in the order of the data's way: docs/architecture.md.
@@ -137,27 +139,36 @@ func mutate(work string, wanted []string) error {
 	return nil
 }
 
-// choose finds the parts that the arguments name. A file stands for a part of which nothing else decides.
+// choose finds the parts that the arguments name. A file, or a line of it, stands for a part of which
+// nothing else decides: src/rds/rds.go:48.
 func choose(args []string) (chosen []part, byHandToo bool, err error) {
 	if len(args) == 0 {
 		return parts, true, nil
 	}
 	for _, arg := range args {
-		dir, files := filepath.Clean(arg), []string(nil)
+		if arg == byHandName {
+			byHandToo = true
+			continue
+		}
+		path, number, _ := strings.Cut(arg, ":")
+		dir, file := filepath.Clean(path), ""
 		if filepath.Ext(dir) == ".go" {
-			dir, files = filepath.Dir(dir), []string{filepath.Base(dir)}
+			dir, file = filepath.Dir(dir), filepath.Base(dir)
 		}
 		i := slices.IndexFunc(parts, func(p part) bool { return p.dir == dir })
-		switch {
-		case arg == byHandName:
-			byHandToo = true
-		case i < 0:
+		if i < 0 {
 			return nil, false, fmt.Errorf("there is no part %s; see --help", arg)
-		case files != nil:
-			chosen = append(chosen, part{dir, files, parts[i].also, parts[i].run})
-		default:
-			chosen = append(chosen, parts[i])
 		}
+		p := parts[i]
+		if file != "" {
+			p.files = []string{file}
+		}
+		if number != "" {
+			if p.line, err = strconv.Atoi(number); err != nil {
+				return nil, false, fmt.Errorf("%s: %s is no line", arg, number)
+			}
+		}
+		chosen = append(chosen, p)
 	}
 	return chosen, byHandToo, nil
 }
@@ -188,12 +199,14 @@ var mutations = map[string]map[string]string{
 
 // mutants asks gremlins for the changes to a part. It needs no test run for that, and gets none.
 func (p part) mutants(work string) ([]mutant, error) {
-	list := filepath.Join(work, "gremlins.json")
-	gremlins := exec.Command("go", "tool", "-modfile=scripts/mutate.mod", "gremlins", "unleash", "./"+p.dir,
-		"--dry-run", "--invert-logical", "--output", list)
-	gremlins.Env = append(os.Environ(), "GOFLAGS=-run=^$")
-	if out, err := gremlins.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("%s: %w\n%s", gremlins, err, out)
+	list := filepath.Join(work, filepath.Base(p.dir)+".json")
+	if _, err := os.Stat(list); err != nil { // several arguments may name the same part
+		gremlins := exec.Command("go", "tool", "-modfile=scripts/mutate.mod", "gremlins", "unleash", "./"+p.dir,
+			"--dry-run", "--invert-logical", "--output", list)
+		gremlins.Env = append(os.Environ(), "GOFLAGS=-run=^$")
+		if out, err := gremlins.CombinedOutput(); err != nil {
+			return nil, fmt.Errorf("%s: %w\n%s", gremlins, err, out)
+		}
 	}
 	text, err := os.ReadFile(list)
 	if err != nil {
@@ -226,6 +239,9 @@ func (p part) mutants(work string) ([]mutant, error) {
 			return nil, err
 		}
 		for _, m := range file.Mutations {
+			if p.line != 0 && m.Line != p.line {
+				continue
+			}
 			at := offset(source, m.Line, m.Column)
 			before, after := change(mutations[m.Type], source[at:])
 			if after == "" {
