@@ -11,9 +11,9 @@ after each. A change that they let pass lived: they do not hold the code to what
 Prints each one that lived, the efficacy of each part, and, for all parts, the coverage of those
 that decide. Takes the better part of an hour on two cores; it is for people and nightly jobs.
 
-PART is src/sslmode, src/rds, src/binding, src/launch, src/truststore, src/client, src/drivers,
-src/verify or by-hand; a file of a part, as src/rds/rds.go; or a line of it, as src/rds/rds.go:48.
-Without one, all parts. by-hand are the changes in scripts/mutate/byhand.go.
+PART is src/sslmode, src/rds, src/binding, src/launch, src/truststore, src/client, src/drivers or
+by-hand; a file of a part, as src/rds/rds.go; or a line of it, as src/rds/rds.go:48. Without one, all
+parts. by-hand are the changes in scripts/mutate/byhand.go.
 
 Needs go (https://go.dev/dl), openssl and bash, and what scripts/test.sh installs.
 Exit status: 0 each part has 97% or more, 1 one has not, 2 the command was not understood.

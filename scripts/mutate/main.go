@@ -44,7 +44,6 @@ var parts = []part{
 	{dir: "src/truststore"},
 	{dir: "src/client"},
 	{dir: "src/drivers", files: []string{"verdict.go"}, run: "TestWhatEachDriver|TestOnlyWhatTheAppNames|TestTheTable|TestADriverThatReads|TestAMend"},
-	{dir: "src/verify", files: []string{"judge.go", "gate.go", "target.go"}},
 }
 
 // core are the parts whose coverage is one number.
