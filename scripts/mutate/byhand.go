@@ -157,16 +157,16 @@ var byHand = []mutant{
 
 	// What is read of an app's files.
 	{promise: "the look for drivers waits for no FIFO", file: "src/drivers/drivers.go",
-		before: "if err != nil || !info.Mode().IsRegular() {", after: "if err != nil {", tests: by("drivers"), run: ""},
+		before: "if err != nil || !info.Mode().IsRegular() {", after: "if err != nil {", tests: by("drivers"), run: "TestWhatIsNoFileIsNotWaitedFor"},
 	{promise: "… nor for a parser that never ends", file: "src/drivers/drivers.go",
-		before: "case <-s.ctx.Done():", after: "case <-make(chan int):", tests: by("drivers"), run: ""},
+		before: "case <-s.ctx.Done():", after: "case <-make(chan int):", tests: by("drivers"), run: "TestASlowParser"},
 	{promise: "… nor falls with one that panics", file: "src/drivers/drivers.go",
-		before: "if recover() != nil {", after: "if false {", tests: by("drivers"), run: ""},
+		before: "if recover() != nil {", after: "if false {", tests: by("drivers"), run: "TestAPanickingParser"},
 	{promise: "… and reads no more than its limits", file: "src/drivers/drivers.go",
-		before: "case size > s.left:", after: "case false:", tests: by("drivers"), run: ""},
+		before: "case size > s.left:", after: "case false:", tests: by("drivers"), run: "TestNoMoreIsRead"},
 	{promise: "… and quotes no file", file: "src/drivers/drivers.go",
 		before: "if o.err != nil {\n\t\t\ts.skip(name, errBroken.Error())", after: "if o.err != nil {\n\t\t\ts.skip(name, o.err.Error())",
-		tests: by("drivers"), run: ""},
+		tests: by("drivers"), run: "TestABrokenFile"},
 
 	// verify.
 	{promise: "no password in plain text", file: "src/verify/target.go",
