@@ -199,6 +199,8 @@ func TestWhatAConnectionStringSays(t *testing.T) {
 			"Host=h;Database=d;Password={a;b} ; Username=u":       "h /d user=u password=a;b",
 			`Host=h;Database=d;Password="a;b`:                     `h /d password="a`,
 			`Host=h;Database=d;Password="a"b;Username=u`:          `h /d user=u password="a"b`,
+			"Host=h;Database=d;Password=a;b;Username=u":           "h /d user=u password=a",
+			"Host=h;Database=d;Password=a;.Host=evil":             "h /d password=a",
 			"Password=a;Host=h;Database=d":                        "h /d password=a",
 			"Host=h;Database=d;Password=a;b":                      "h /d password=a",
 			"Host=h;Database=d;;Username=u;":                      "h /d user=u",
