@@ -72,18 +72,19 @@ const (
 )
 
 func main() {
-	if err := mutate(os.Args[1], os.Args[2:]); err != nil {
-		fmt.Fprintln(os.Stderr, "mutate:", err)
+	chosen, byHandToo, err := choose(os.Args[2:])
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "mutate.sh:", err)
+		os.Exit(2)
+	}
+	if err := mutate(os.Args[1], chosen, byHandToo); err != nil {
+		fmt.Fprintln(os.Stderr, "mutate.sh:", err)
 		os.Exit(1)
 	}
 }
 
-// mutate breaks the tree in the current folder, which is a copy, and the copies that it makes in work.
-func mutate(work string, wanted []string) error {
-	run, byHandToo, err := choose(wanted)
-	if err != nil {
-		return err
-	}
+// mutate breaks copies of the tree in the current folder, which it makes in work.
+func mutate(work string, chosen []part, byHandToo bool) error {
 	trees, err := copies(work)
 	if err != nil {
 		return err
@@ -102,7 +103,7 @@ func mutate(work string, wanted []string) error {
 		}
 		return nil
 	}
-	for _, p := range run {
+	for _, p := range chosen {
 		fmt.Println("----->", p.dir)
 		mutants, err := p.mutants(work)
 		if err != nil {
@@ -125,7 +126,7 @@ func mutate(work string, wanted []string) error {
 	fmt.Println("-----> Result")
 	fmt.Println("part            killed  lived  timed out  efficacy     time")
 	fmt.Println(strings.Join(rows, "\n"))
-	if len(wanted) == 0 {
+	if len(chosen) == len(parts) {
 		covered, err := coverage(work)
 		if err != nil {
 			return err

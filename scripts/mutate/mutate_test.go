@@ -63,3 +63,26 @@ func TestAMutantIsCaughtOrNot(t *testing.T) {
 		assert.Equal(t, string(source), string(left), "it is taken back")
 	}
 }
+
+func TestAnArgumentIsAPartAFileOrALine(t *testing.T) {
+	all, byHandToo, err := choose(nil)
+	require.NoError(t, err)
+	assert.Equal(t, parts, all)
+	assert.True(t, byHandToo)
+
+	chosen, byHandToo, err := choose([]string{"src/rds/", "src/binding/keys.go", "./src/binding/keys.go:72"})
+	require.NoError(t, err)
+	assert.False(t, byHandToo)
+	assert.Equal(t, []part{
+		{dir: "src/rds"},
+		{dir: "src/binding", also: "src/launch", files: []string{"keys.go"}},
+		{dir: "src/binding", also: "src/launch", files: []string{"keys.go"}, line: 72},
+	}, chosen)
+
+	for arg, wrong := range map[string]string{
+		"rds": "there is no part rds", "src/verify": "there is no part src/verify", "src/rds/rds.go:x": "x is no line",
+	} {
+		_, _, err := choose([]string{arg})
+		assert.ErrorContains(t, err, wrong)
+	}
+}
