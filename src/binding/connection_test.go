@@ -173,6 +173,7 @@ func TestWhatAConnectionStringSays(t *testing.T) {
 			`host='h' dbname='d e' password='it\'s'`:     "h /d e password=it's",
 			"host=h\tdbname=d\nuser=u\rpassword=p":       "h /d user=u password=p",
 			`host=h dbname=a\ b`:                         "h /a b",
+			`host=h dbname=d\`:                           `h /d\`,
 			"host=h dbname=":                             "h",
 			"dbname=d user=u":                            "/d user=u",
 			"service=s sslmode=require":                  "sslmode=require",
