@@ -91,10 +91,11 @@ func mutate(work string, chosen []part, byHandToo bool) error {
 	}
 	var rows, low []string
 	measure := func(name string, mutants []mutant) error {
-		if err := control(trees[0], mutants); err != nil {
+		start := time.Now()
+		count, err := runAll(trees, mutants)
+		if err != nil {
 			return err
 		}
-		start, count := time.Now(), runAll(trees, mutants)
 		efficacy := 100 * float64(count[killed]) / float64(max(1, count[killed]+count[lived]))
 		rows = append(rows, fmt.Sprintf("%-15s %6d %6d %10d %9.1f%% %8s", name, count[killed], count[lived],
 			count[timedOut], efficacy, time.Since(start).Round(time.Second)))
@@ -292,39 +293,26 @@ func located(mutants []mutant) ([]mutant, error) {
 	return mutants, errors.Join(wrong...)
 }
 
-// control runs the tests without a change. Those that fail anyway would catch every mutant.
-func control(tree string, mutants []mutant) error {
-	ran := map[string]bool{}
-	for _, m := range mutants {
-		for _, dir := range m.tests {
-			if key := dir + " " + m.run; !ran[key] {
-				ran[key] = true
-				if end, out := goTest(tree, dir, m.run); end != lived || bytes.Contains(out, []byte("no tests to run")) {
-					return fmt.Errorf("%s, tests %q: they have to pass without a change\n%s", dir, m.run, out[max(0, len(out)-2000):])
-				}
-			}
-		}
-	}
-	return nil
-}
-
 // runAll runs each mutant in one of the trees, prints those that the tests did not catch, and counts.
-func runAll(trees []string, mutants []mutant) map[ending]int {
+func runAll(trees []string, mutants []mutant) (map[ending]int, error) {
+	control := controls(mutants)
 	jobs := make(chan mutant)
 	var group sync.WaitGroup
 	var mutex sync.Mutex
-	count := map[ending]int{}
+	count, failed := map[ending]int{}, []error{}
 	for _, tree := range trees {
 		group.Go(func() {
 			for m := range jobs {
-				end, err := m.runIn(tree)
-				mutex.Lock()
-				if err != nil {
-					end = lived
-					fmt.Println("      ", err)
+				err := control(m)
+				var end ending
+				if err == nil {
+					end, err = m.runIn(tree)
 				}
+				mutex.Lock()
 				count[end]++
-				if end == lived || end == timedOut || end == noBuild && m.promise != "" {
+				if err != nil {
+					failed = append(failed, err)
+				} else if end == lived || end == timedOut || end == noBuild && m.promise != "" {
 					fmt.Printf("       %-9s %s\n", end, m)
 				}
 				mutex.Unlock()
@@ -336,7 +324,32 @@ func runAll(trees []string, mutants []mutant) map[ending]int {
 	}
 	close(jobs)
 	group.Wait()
-	return count
+	return count, errors.Join(failed...)
+}
+
+// controls returns what runs the tests of a mutant once in the tree without a change. Those that fail
+// there would catch every mutant.
+func controls(mutants []mutant) func(mutant) error {
+	checks := map[string]func() error{}
+	for _, m := range mutants {
+		for _, dir := range m.tests {
+			checks[dir+" "+m.run] = sync.OnceValue(func() error {
+				end, out := goTest(".", dir, m.run)
+				if end != lived || bytes.Contains(out, []byte("no tests to run")) {
+					return fmt.Errorf("%s, tests %q: they have to pass without a change\n%s", dir, m.run, out[max(0, len(out)-2000):])
+				}
+				return nil
+			})
+		}
+	}
+	return func(m mutant) error {
+		for _, dir := range m.tests {
+			if err := checks[dir+" "+m.run](); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
 }
 
 // String says where the mutant is, and shows the line and the change.

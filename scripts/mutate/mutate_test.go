@@ -2,6 +2,8 @@ package main
 
 import (
 	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -52,15 +54,30 @@ func TestAMutantIsCaughtOrNot(t *testing.T) {
 	} {
 		require.NoError(t, os.WriteFile(name, []byte(text), 0o600))
 	}
+	tree := t.TempDir()
+	require.NoError(t, os.CopyFS(tree, os.DirFS(".")))
 	source, err := os.ReadFile("a.go")
 	require.NoError(t, err)
 	for after, want := range map[string]ending{"n <= 0": killed, "n >= 0": lived, "n !! 0": noBuild} {
 		mutants, err := located([]mutant{{file: "a.go", before: "n > 0", after: after, tests: []string{"."}}})
 		require.NoError(t, err)
-		assert.Equal(t, map[ending]int{want: 1}, runAll([]string{"."}, mutants), after)
-		left, err := os.ReadFile("a.go")
+		count, err := runAll([]string{tree}, mutants)
+		require.NoError(t, err)
+		assert.Equal(t, map[ending]int{want: 1}, count, after)
+		left, err := os.ReadFile(filepath.Join(tree, "a.go"))
 		require.NoError(t, err)
 		assert.Equal(t, string(source), string(left), "it is taken back")
+	}
+
+	// Tests that fail without a change, or are not there, catch nothing.
+	for _, run := range []string{"TestNone", "TestIt"} {
+		mutants, err := located([]mutant{{file: "a.go", before: "n > 0", after: "n <= 0", tests: []string{"."}, run: run}})
+		require.NoError(t, err)
+		if run == "TestIt" {
+			require.NoError(t, os.WriteFile("a.go", []byte(strings.Replace(string(source), "n > 0", "n < 0", 1)), 0o600))
+		}
+		_, err = runAll([]string{tree}, mutants)
+		assert.ErrorContains(t, err, "they have to pass without a change", run)
 	}
 }
 
