@@ -24,7 +24,7 @@ var byHand = []mutant{
 	{promise: "the script works without DEPS_DIR", file: "src/staging/script.go",
 		before: `$("${DEPS_DIR:-../deps}/`, after: `$("${DEPS_DIR}/`, tests: by("cmd/postgres-ssl"), run: "TestScripts/shell_states"},
 	{promise: "a planted link is not followed at staging", file: "src/staging/script.go",
-		before: "} else if !info.IsDir() {", after: "} else if false {", tests: by("cmd/postgres-ssl"), run: "TestScripts/the_apps_own_files"},
+		before: "} else if !info.IsDir() {", after: "} else if !info.IsDir() && false {", tests: by("cmd/postgres-ssl"), run: "TestScripts/the_apps_own_files"},
 	{promise: "the app's own file is kept", file: "src/staging/script.go",
 		before: `!strings.HasPrefix(string(old), scriptMarker+"\n")`, after: `len(old) == 0`,
 		tests: by("cmd/postgres-ssl"), run: "TestScripts/the_apps_own_files"},

@@ -88,6 +88,8 @@ func TestWhatAConnectionStringSays(t *testing.T) {
 			"postgres://h:1:2/d":             "/d unclear",
 			"postgres://a b/d":               "/d unclear",
 			"postgres://h[/d":                "/d unclear",
+			"postgres://[h/d":                "/d unclear",
+			"postgres://ab]/d":               "/d unclear",
 			"postgres://h`/d":                "/d unclear",
 			"postgres://h{/d":                "/d unclear",
 			"postgres://h;x/d":               "/d unclear",
