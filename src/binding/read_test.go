@@ -173,9 +173,9 @@ func TestWhatAnOperatorHasAtHandIsNotMixedUp(t *testing.T) {
 			assert.Equal(t, test.vcap, env["VCAP_SERVICES"])
 		})
 	}
-	env, err := FromDocument("file", []byte(`{"system_env_json": {}, "environment_variables": {"L": [], "X": null, "E": "", "T": "t"}}`))
+	env, err := FromDocument("file", []byte(`{"system_env_json": {"VCAP_SERVICES": {}}, "environment_variables": {"L": [], "X": null, "T": "t"}}`))
 	require.NoError(t, err)
-	assert.Equal(t, map[string]string{"T": "t", "VCAP_SERVICES": ""}, env, "a variable is a text")
+	assert.Equal(t, map[string]string{"T": "t", "L": "", "X": "", "VCAP_SERVICES": "{}"}, env, "a variable is a text")
 	env, err = FromDocument("file", []byte("User-Provided:\nA: b\nno pair\nC: d\n"))
 	require.NoError(t, err)
 	assert.Equal(t, map[string]string{"A": "b"}, env, "what follows the owner's variables is none")
