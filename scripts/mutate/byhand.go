@@ -51,7 +51,7 @@ var byHand = []mutant{
 	{promise: "a name cannot forge a line of the log", file: "src/staging/report.go",
 		before: "r < ' ' || ", after: "", tests: by("cmd/postgres-ssl"), run: "TestScripts/bad_bindings"},
 	{promise: "a name cannot turn the direction of the log", file: "src/staging/report.go",
-		before: "r == 0x200e || ", after: "", tests: by("cmd/postgres-ssl"), run: "TestScripts"},
+		before: "r == 0x200e || ", after: "", tests: by("staging"), run: "TestALog"},
 
 	// The launch, and the files that it writes.
 	{promise: "a value is one word of the shell", file: "src/cmd/postgres-ssl/env.go",
