@@ -61,7 +61,7 @@ type mutant struct {
 	run           string   // which of their tests; "" for all
 }
 
-// A mutant ends in one of these ways. One that does not compile counts for nothing.
+// A mutant ends in one of these ways. One of gremlins that does not compile counts for nothing.
 type ending string
 
 const (
@@ -309,12 +309,15 @@ func runAll(trees []string, mutants []mutant) (map[ending]int, error) {
 					end, err = m.runIn(tree)
 				}
 				mutex.Lock()
-				count[end]++
 				if err != nil {
 					failed = append(failed, err)
 				} else if end == lived || end == timedOut || end == noBuild && m.promise != "" {
 					fmt.Printf("       %-9s %s\n", end, m)
 				}
+				if end == noBuild && m.promise != "" {
+					end = lived // nobody has looked at that promise
+				}
+				count[end]++
 				mutex.Unlock()
 			}
 		})
