@@ -104,12 +104,12 @@ func judge(f Found, app App) Verdict {
 	return warn(says, "reads no variable: it %s. %s", d.Does, mend(d, mode))
 }
 
-// obeys is the verdict on a driver that does as its variable says, which the owner may have set.
+// obeys is the verdict on a driver that does as its variable says, which the owner may have set. A
+// weak PGSSLMODE is in force, and is warned of for all drivers at once.
 func obeys(f Found, app App, says string) Verdict {
-	own := app.Env[f.Driver.Variable]
-	mode, err := sslmode.Parse(own)
-	if f.Driver.Variable == "PGSSLMODE" || own == "" || err != nil || mode >= app.inForce() {
-		return Verdict{Says: says} // a weak PGSSLMODE is warned of for all drivers at once
+	mode, err := sslmode.Parse(app.Env[f.Driver.Variable])
+	if err != nil || mode >= app.inForce() {
+		return Verdict{Says: says}
 	}
 	said := fmt.Sprintf("obeys %s=%s, which the app's owner set", f.Driver.Variable, mode)
 	return Verdict{said, fmt.Sprintf("%s %s: it is weaker than %s", f.Title(), said, app.inForce())}

@@ -49,6 +49,8 @@ func TestWhatEachDriverDoesInThisApp(t *testing.T) {
 		{"node-postgres checks the name in verify-ca", pg, ca, "obeys, and checks the name too", ""},
 		{"node-postgres, the bound URI says disable", pg, with(full, sslmode.Disable), "obeys, unless it uses the bound URI", "sslmode=disable is weaker than verify-full"},
 		{"node-postgres takes require in the URI for verify-full", pg, with(full, sslmode.Require), "obeys", ""},
+		{"node-postgres takes prefer in the URI for verify-full, too", pg, with(full, sslmode.Prefer), "obeys", ""},
+		{"node-postgres, plain text asked for and in the URI", pg, with(bound(sslmode.Disable), sslmode.Disable), "obeys", ""},
 		{"verification is off", pg, with(full, none, "NODE_TLS_REJECT_UNAUTHORIZED", "0"), "verifies nothing", "NODE_TLS_REJECT_UNAUTHORIZED=0 is set"},
 		{"it is off, and nobody asks for it", pg, with(require_, none, "NODE_TLS_REJECT_UNAUTHORIZED", "0"), "obeys, and verifies too", ""},
 		{"not Python's switch", psycopg, with(full, none, "NODE_TLS_REJECT_UNAUTHORIZED", "0"), "obeys", ""},
@@ -58,15 +60,18 @@ func TestWhatEachDriverDoesInThisApp(t *testing.T) {
 		{"postgres.js", postgresJS, require_, "obeys", ""},
 		{"postgres.js checks the name in verify-ca", postgresJS, ca, "obeys, and checks the name too", ""},
 		{"postgres.js, the owner's own variable", postgresJS, with(full, none, "PGSSL", "require"), "obeys PGSSL=require, which the app's owner set", "weaker than verify-full"},
+		{"postgres.js, one as strict", postgresJS, with(full, none, "PGSSL", "verify-full"), "obeys", ""},
 		{"postgres.js, a stricter one", postgresJS, with(require_, none, "PGSSL", "verify-full"), "obeys", ""},
 		{"psycopg in an app whose URI says less", psycopg, with(full, sslmode.Require), "obeys, unless it uses the bound URI", "sslmode=require is weaker than verify-full"},
 		{"pg-native", native, full, "does not connect", "Put ?sslmode=verify-full into its URI"},
 		{"pg-native, the mode in the URI", native, with(full, sslmode.VerifyFull), "obeys, if it uses the bound URI", ""},
+		{"pg-native takes require in the URI for verify-full", native, with(full, sslmode.Require), "obeys, if it uses the bound URI", ""},
 		{"pg-native, nothing asked", native, bound(none), "obeys", ""},
 		{"slonik", slonik, full, "cannot be told", "Put ?sslmode=require into its URI: it then verifies. Where that is the binding's URI, keep sslmode=verify-full beside it, and set POSTGRES_SSL_MODE=verify-full, which settles the contradiction"},
 		{"slonik in require: its word contradicts nothing", slonik, require_, "cannot be told", "Put ?sslmode=require into its URI"},
 		{"slonik, its word in the URI", slonik, with(full, sslmode.Require), "obeys, if it uses the bound URI", ""},
 		{"slonik does not know the stricter words", slonik, with(full, sslmode.VerifyFull), "cannot be told", "does not take the bound URI's sslmode=verify-full"},
+		{"slonik, prefer in the URI and asked for", slonik, with(bound(sslmode.Prefer), sslmode.Prefer), "cannot be told", ""},
 		{"slonik, nothing asked", slonik, bound(sslmode.Prefer), "cannot be told", ""},
 		{"slonik, the owner asks for less", slonik, with(full, none, "PGSSLMODE", "disable"), "cannot be told", ""},
 		{"slonik, nothing bound yet", slonik, App{}, "cannot be told", "POSTGRES_SSL_MODE=verify-full"},
@@ -90,6 +95,22 @@ func TestWhatEachDriverDoesInThisApp(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestADriverThatReadsNoURIIsNotBlamedForOne(t *testing.T) {
+	pgbouncer, app := the(t, debian, "pgbouncer", ""), bound(sslmode.VerifyFull)
+	app.URI = sslmode.VerifyFull
+	assert.NotContains(t, Judge(pgbouncer, app).Warning, "the bound URI's")
+	slonik := the(t, npm, "slonik", "47.3.0")
+	assert.Contains(t, Judge(slonik, app).Warning, "the bound URI's", "the control")
+}
+
+func TestAMendInTheModesOwnWordContradictsNothing(t *testing.T) {
+	const settles = "which settles the contradiction"
+	slonik, pgdriver := the(t, npm, "slonik", "47.3.0"), the(t, golang, "github.com/uptrace/bun/driver/pgdriver", "1.2.18")
+	assert.Contains(t, Judge(slonik, bound(sslmode.VerifyCA)).Warning, settles, "its only word is require")
+	assert.NotContains(t, Judge(slonik, bound(sslmode.Require)).Warning, settles)
+	assert.NotContains(t, Judge(pgdriver, bound(sslmode.VerifyFull)).Warning, settles, "it takes each word")
 }
 
 func TestOnlyWhatTheAppNamesIsWarnedOf(t *testing.T) {

@@ -136,15 +136,15 @@ func (p *Plan) warn(format string, args ...any) {
 
 func (p *Plan) decideDatabase(b binding.Binding, cas []binding.Credential, fallback sslmode.Mode) (Database, error) {
 	db := Database{Binding: b}
+	if b.CA.Key == "" && b.System == "" && !slices.ContainsFunc(b.Hosts, isRDS) {
+		b.CA = joinCAs(cas)
+	}
 	if b.CA.Missing {
-		missing := fmt.Errorf("credential %s names a file that is not in this container; put the certificate itself there, in PEM", b.CA.Key)
+		missing := fmt.Errorf("%s names a file that is not in this container; put the certificate itself there, in PEM", caPlace(b.CA))
 		if err := p.atLaunch(missing); err != nil {
 			return db, err
 		}
 		b.CA = binding.Credential{}
-	}
-	if b.CA.Key == "" && b.System == "" && !slices.ContainsFunc(b.Hosts, isRDS) {
-		b.CA = joinCAs(cas)
 	}
 	var err error
 	if db.Mode, db.Source, err = p.mode(b, fallback); err != nil {

@@ -49,6 +49,24 @@ func TestUpperCaseUnderscoresBlanksAroundAndAMissingHyphenAreForgiven(t *testing
 	}
 }
 
+func TestEachModeIsReadAsLibpqSpellsIt(t *testing.T) {
+	for _, m := range All() {
+		mode, err := Parse(m.String())
+		require.NoError(t, err, m)
+		assert.Equal(t, m, mode)
+	}
+}
+
+// A slip is quoted in an error. What differs in more letters may be a password in the wrong field.
+func TestASlipOfUpToTwoLettersStillResemblesAMode(t *testing.T) {
+	for _, slip := range []string{"verify-full", "requier", "verify-caxx", "verify-fullxx", "VERIFY_FUL"} {
+		assert.True(t, Resembles(slip), slip)
+	}
+	for _, other := range []string{"requxxx", "verify-caxxx", "verify-fullxxx", "s3cr3t", ""} {
+		assert.False(t, Resembles(other), other)
+	}
+}
+
 func TestAnythingElseIsAnErrorThatSuggestsTheNearest(t *testing.T) {
 	const hidden = "(not shown, it does not look like a mode)"
 	for _, test := range []struct{ value, shown, nearest string }{
@@ -57,6 +75,9 @@ func TestAnythingElseIsAnErrorThatSuggestsTheNearest(t *testing.T) {
 		{"verifyidentity", hidden, "verify-full"},
 		{"required", `"required"`, "require"},
 		{"disabled", `"disabled"`, "disable"},
+		{"requier", `"requier"`, "require"},
+		{"REQUIREZ", `"REQUIREZ"`, "require"},
+		{"verify-fal", `"verify-fal"`, "verify-full"}, // as near to verify-ca: the stricter
 		{"true", hidden, "verify-full"},
 		{"on", hidden, "verify-full"},
 		{"ssl", hidden, "verify-full"},

@@ -1,11 +1,12 @@
 package truststore
 
 import (
+	"bytes"
 	"crypto/sha1"
 	"encoding/asn1"
 	"encoding/binary"
 	"errors"
-	"sort"
+	"slices"
 	"unicode/utf8"
 )
 
@@ -62,7 +63,7 @@ func canonicalName(rawSubject []byte) ([]byte, error) {
 			members = append(members, der)
 		}
 		// DER sorts the members of a SET OF by their encoding.
-		sort.Slice(members, func(i, j int) bool { return string(members[i]) < string(members[j]) })
+		slices.SortFunc(members, bytes.Compare)
 		var content []byte
 		for _, m := range members {
 			content = append(content, m...)

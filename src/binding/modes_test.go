@@ -1,0 +1,150 @@
+package binding
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
+)
+
+func TestAStringAboutAnotherHostSpeaksForItselfOnce(t *testing.T) {
+	found, err := Read(vcap(t, m{"host": "h", "sslmode": "require", "dsn_a": "postgres://a/d?sslmode=verify-full", "dsn_b": "postgres://b/d"}))
+	require.NoError(t, err)
+	asked := map[string]string{}
+	for _, b := range found.Databases {
+		asked[b.Hosts[0]] = modes(b)
+	}
+	assert.Equal(t, map[string]string{
+		"h": "require by credential sslmode",
+		"a": "verify-full by query of credential dsn_a",
+		"b": "require by credential sslmode", // it says nothing, so the keys around it count
+	}, asked)
+}
+
+func TestAQueryThatStandsAloneIsHeard(t *testing.T) {
+	for name, credentials := range map[string]m{
+		"beside the host": {"host": "h", "dbname": "d", "options": "sslmode=verify-ca&connect_timeout=5"},
+		"in an object of which nothing else is known": {"uri": "postgres://h/d", "more": m{"zzz": "?sslmode=verify-ca&a=b"}},
+		"with semicolons or blanks":                   {"uri": "postgres://h/d", "more": "a=b;sslmode=verify-ca c=d"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := one(t, vcap(t, credentials, "postgresql"))
+			require.Len(t, b.Asked, 1)
+			assert.Equal(t, Asked{sslmode.VerifyCA, b.Asked[0].Place, ByString}, b.Asked[0])
+		})
+	}
+	_, err := Read(vcap(t, m{"uri": "postgres://h/d", "options": "sslmode=requird&a=b"}))
+	assert.ErrorContains(t, err, "sslmode in credential options: sslmode \"requird\" is not one of", "and refused where it makes no sense")
+}
+
+// A binding may write its mode in very many places. The list of them is bounded, and a contradiction is
+// found all the same.
+func TestOfVeryManyPlacesOneOfEachKindIsKept(t *testing.T) {
+	objects := m{"host": "h"}
+	for i := range 150 {
+		objects[fmt.Sprintf("a%03d", i)] = m{"sslmode": "require"}
+	}
+	b := one(t, vcap(t, objects))
+	assert.Len(t, b.Asked, 101)
+	objects["b"] = m{"sslmode": "verify-full"}
+	b = one(t, vcap(t, objects))
+	require.Len(t, b.Asked, 102)
+	assert.Equal(t, Asked{sslmode.VerifyFull, "credential b.sslmode", ByKey}, b.Asked[101])
+
+	strings := m{"host": "h"}
+	for i := range 150 {
+		strings[fmt.Sprintf("a%03d", i)] = "postgres://h/d?sslmode=require"
+	}
+	assert.Len(t, one(t, vcap(t, strings)).Asked, 101)
+	strings["sslmode"] = "require"
+	b = one(t, vcap(t, strings))
+	require.Len(t, b.Asked, 102, "a key says it in another way than a string")
+	assert.Equal(t, ByKey, b.Asked[101].By)
+}
+
+func TestWhatAsksForTLSWithoutAMode(t *testing.T) {
+	for name, test := range map[string]struct {
+		key   string
+		value any
+		asks  bool
+	}{
+		"true":              {"ssl", true, true},
+		"a text":            {"require_ssl", " Yes ", true},
+		"a number":          {"tls", 1, true},
+		"false":             {"ssl", false, false},
+		"no":                {"use_ssl", "no", false},
+		"nothing":           {"ssl", "", false},
+		"null":              {"ssl", nil, false},
+		"a yes elsewhere":   {"dbname", "on", false},
+		"a true elsewhere":  {"name", true, false},
+		"a key of no sense": {"secure", true, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			want := ""
+			if test.asks {
+				want = "credential " + test.key
+			}
+			assert.Equal(t, want, one(t, vcap(t, m{"host": "h", test.key: test.value}, "postgresql")).AsksTLS)
+		})
+	}
+}
+
+func TestWhatIsWrittenAsAModeAndCannotBeHeardIsNamed(t *testing.T) {
+	long := strings.Repeat("x", 70)
+	for name, test := range map[string]struct {
+		credentials m
+		wrong       string
+	}{
+		"in a file of options":     {m{"uri": "postgres://h/d", "note": "--set sslmode = verify-full"}, "credential note holds an sslmode that cannot be read"},
+		"behind a semicolon":       {m{"uri": "postgres://h/d?a=b;sslmode%3Dverify-full"}, "credential uri holds an sslmode that cannot be read"},
+		"a word alone":             {m{"uri": "postgres://h/d", "strictness": "verify-full"}, "credential strictness says verify-full"},
+		"a word alone, in a list":  {m{"host": "h", "dbname": "d", "sslmode": "require", "flags": []any{"VERIFY_CA"}}, "credential flags[0] says verify-ca"},
+		"a key that is hardly one": {m{"uri": "postgres://h/d", "my_sslmode_setting": "verify-full"}, "credential my_sslmode_setting asks for an sslmode"},
+		"a link of another scheme": {m{"uri": "postgres://h/d", "x": long + "://h/?sslmode=verify-full"}, "credential x holds an sslmode that cannot be read"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := Read(vcap(t, test.credentials))
+			assert.ErrorContains(t, err, test.wrong)
+		})
+	}
+	for name, credentials := range map[string]m{
+		"a password":           {"uri": "postgres://h/d", "password": "sslmode=verify-full"},
+		"MySQL's":              {"uri": "postgres://h/d", "x": m{"uri": "mysql://m/d", "sslmode": "VERIFY_CA", "note": "sslmode = x"}},
+		"MySQL's key":          {"uri": "postgres://h/d", "mysql_sslmode": "REQUIRED"},
+		"a web page":           {"uri": "postgres://h/d", "docs": "https://docs.example.com/?sslmode=verify-full"},
+		"an empty password":    {"uri": "postgres://h/d", "password": ""},
+		"a word that is weak":  {"uri": "postgres://h/d", "strictness": "require"},
+		"a long text":          {"uri": "postgres://h/d", "note": "write verify-full there"},
+		"an empty one":         {"uri": "postgres://h/d", "my_sslmode_setting": " "},
+		"another kind of link": {"uri": "postgres://h/d", "x": "mysql://h/?sslmode=verify-full"},
+	} {
+		t.Run("not "+name, func(t *testing.T) {
+			b := one(t, vcap(t, credentials))
+			assert.Empty(t, b.Asked)
+		})
+	}
+}
+
+func TestAPostgresDatabaseInAServiceOfAnotherKindIsHeardToo(t *testing.T) {
+	credentials := m{"uri": "postgres://h/d", "note": "--set sslmode = verify-full"}
+	_, err := Read(vcap(t, credentials, "mysql"))
+	assert.ErrorContains(t, err, "credential note holds an sslmode that cannot be read")
+	delete(credentials, "uri")
+	found, err := Read(vcap(t, credentials, "mysql"))
+	require.NoError(t, err, "without one, nothing in it is ours")
+	assert.Equal(t, []string{"db"}, found.Others)
+}
+
+func TestAWordOfAnotherServiceIsNoMode(t *testing.T) {
+	found, err := Read(vcap(t, m{"strictness": "verify-full"}))
+	require.NoError(t, err)
+	assert.Equal(t, []string{"db"}, found.Others)
+	_, err = Read(vcap(t, m{"host": "h", "strictness": "verify-full"}))
+	assert.ErrorContains(t, err, "credential strictness says verify-full", "but beside a host it may be meant for Postgres")
+	_, err = Read(vcap(t, m{"host": "h", "strictness": "     verify-full    "}))
+	assert.ErrorContains(t, err, "credential strictness says verify-full")
+}

@@ -1,0 +1,182 @@
+package binding
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// services makes VCAP_SERVICES of services that have no label of their own.
+func services(t testing.TB, list ...m) map[string]string {
+	t.Helper()
+	document, err := json.Marshal(m{"user-provided": list})
+	require.NoError(t, err)
+	return map[string]string{"VCAP_SERVICES": string(document)}
+}
+
+func TestServicesAreSortedAndNamed(t *testing.T) {
+	credentials := m{"uri": "postgres://h/d"}
+	found, err := Read(services(t,
+		m{"name": "c", "credentials": credentials}, m{"binding_name": "b", "instance_name": "x", "credentials": credentials},
+		m{"instance_name": "a", "credentials": credentials}, m{"credentials": credentials}, m{"name": "z", "credentials": nil}))
+	require.NoError(t, err)
+	var names []string
+	for _, b := range found.Databases {
+		names = append(names, b.Title())
+	}
+	assert.Equal(t, []string{"a", "b", "c", "user-provided"}, names)
+	assert.Equal(t, []string{"z"}, found.Others)
+}
+
+func TestAServiceThatHasAnotherFormStopsTheAppUnlessItIsNotPostgres(t *testing.T) {
+	for name, test := range map[string]struct{ document, wrong string }{
+		"a text":             {`{"a": ["x"]}`, "VCAP_SERVICES: the service a does not have the form that the platform gives it"},
+		"by its own name":    {`{"a": [{"name": "db", "credentials": 1}]}`, "VCAP_SERVICES: the service db does not have the form"},
+		"not in a list":      {`{"a": "x"}`, "VCAP_SERVICES: the service a does not have the form"},
+		"credentials a list": {`{"a": [{"name": "db", "credentials": []}]}`, "the service db does not have the form"},
+		"null":               {`{"a": [null]}`, ""},
+		"no list":            {`{"a": null}`, ""},
+		"of Redis":           {`{"redis": ["x"]}`, ""},
+		"one outside a list": {`{"a": {"name": "db", "credentials": {}}}`, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := Read(map[string]string{"VCAP_SERVICES": test.document})
+			if test.wrong == "" {
+				assert.NoError(t, err)
+			} else {
+				assert.ErrorContains(t, err, test.wrong)
+			}
+		})
+	}
+}
+
+func TestACredHubReferenceIsUnresolvedOnlyWhereItMayBePostgres(t *testing.T) {
+	reference := m{"credhub-ref": "/c/x"}
+	found, err := Read(services(t, m{"name": "db", "tags": []any{"postgresql"}, "credentials": reference}, m{"name": "mq", "tags": []any{"rabbitmq"}, "credentials": reference}))
+	require.NoError(t, err)
+	assert.Equal(t, []string{"db"}, found.Unresolved)
+	assert.Equal(t, []string{"mq"}, found.Others)
+}
+
+func TestATaggedServiceBringsACAAndNoDatabase(t *testing.T) {
+	tagged := func(credentials m) (Found, error) {
+		return Read(services(t, m{"name": "company", "tags": []any{"postgres-ssl-ca"}, "credentials": credentials}))
+	}
+	found, err := tagged(m{"ca": somePEM, "uri": "postgres://h/d"})
+	require.NoError(t, err)
+	assert.Equal(t, []Credential{{Key: "company, credential ca", Value: somePEM}}, found.CAs)
+	assert.Empty(t, found.Databases)
+	_, err = tagged(m{"note": somePEM})
+	assert.EqualError(t, err, "company: is tagged postgres-ssl-ca, but holds no CA: add it as the credential ca, in PEM")
+	found, err = tagged(m{"ca": "/no/such/file.pem"})
+	require.NoError(t, err)
+	assert.Equal(t, []Credential{{Key: "company, credential ca", Missing: true}}, found.CAs)
+}
+
+func TestDATABASE_URLIsAFurtherWayToWriteAMode(t *testing.T) {
+	with := func(uri string, credentials m) (Binding, error) {
+		env := vcap(t, credentials)
+		env["DATABASE_URL"] = uri
+		found, err := Read(env)
+		if err != nil {
+			return Binding{}, err
+		}
+		require.Len(t, found.Databases, 1)
+		return found.Databases[0], nil
+	}
+	for name, test := range map[string]struct {
+		url  string
+		uri  string
+		want string
+	}{
+		"another mode":        {"postgres://h/d?sslmode=require", "postgres://h/d?sslmode=verify-full", "verify-full by query of credential uri, require by query of DATABASE_URL"},
+		"the same":            {"postgres://h/d?sslmode=require", "postgres://h/d?sslmode=require", "require by query of credential uri"},
+		"the only one":        {"postgres://h/d?sslmode=require", "postgres://h/d", "require by query of DATABASE_URL"},
+		"one of several":      {"postgres://a,h/d?sslmode=require", "postgres://h/d", "require by query of DATABASE_URL"},
+		"of another database": {"postgres://other/d?sslmode=require", "postgres://h/d", ""},
+		"of no Postgres":      {"mysql://h/d?sslmode=require", "postgres://h/d", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b, err := with(test.url, m{"uri": test.uri})
+			require.NoError(t, err)
+			assert.Equal(t, test.want, modes(b))
+		})
+	}
+	b, err := with("postgres://h/d?sslmode=require", m{"uri": "postgres://h/d", "sslmode": "require"})
+	require.NoError(t, err)
+	assert.Equal(t, "require by credential sslmode, require by query of DATABASE_URL", modes(b), "a key does not say it for the URL")
+	assert.Equal(t, ByURI, b.Asked[1].By)
+	_, err = with("postgres://h/d?sslmode=on", m{"uri": "postgres://h/d"})
+	assert.ErrorContains(t, err, "DATABASE_URL: sslmode")
+
+	alone := one(t, map[string]string{"DATABASE_URL": "postgres://h/d?sslmode=require"})
+	assert.Equal(t, "DATABASE_URL", alone.Title())
+	assert.Equal(t, "require by query of DATABASE_URL", modes(alone))
+	_, err = Read(map[string]string{"DATABASE_URL": "postgres://h/d?sslmode=on"})
+	assert.Error(t, err)
+}
+
+func TestWhatAMountedBindingHolds(t *testing.T) {
+	root := t.TempDir()
+	put := func(path, text string) {
+		require.NoError(t, os.MkdirAll(filepath.Dir(filepath.Join(root, path)), 0o755))
+		require.NoError(t, os.WriteFile(filepath.Join(root, path), []byte(text), 0o600))
+	}
+	put("orders/label", "csb-aws-postgresql")
+	put("orders/tags", "a,stratos")
+	put("orders/host", "h\r\n")
+	put("orders/name", "not the database's name")
+	put("orders/plan", "sslmode=verify-full host=x dbname=y")
+	put("orders/.hidden", "postgres://other/d")
+	put("orders/folder/uri", "postgres://other/d")
+	put("cache/type", "redis")
+	put("cache/host", "c")
+	put("README", "postgres://other/d")
+	found, err := Read(map[string]string{"SERVICE_BINDING_ROOT": root})
+	require.NoError(t, err)
+	require.Len(t, found.Databases, 1)
+	b := found.Databases[0]
+	assert.Equal(t, "orders", b.Name)
+	assert.Equal(t, []string{"h"}, b.Hosts)
+	assert.True(t, b.Tagged("stratos"))
+	assert.Empty(t, b.Database, "the platform's own files are no credentials")
+	assert.Empty(t, b.Asked)
+	assert.Equal(t, []string{"cache"}, found.Others)
+
+	require.NoError(t, os.Symlink(filepath.Join(root, "none"), filepath.Join(root, "orders", "broken")))
+	_, err = Read(map[string]string{"SERVICE_BINDING_ROOT": root})
+	assert.ErrorContains(t, err, "SERVICE_BINDING_ROOT: ")
+	assert.ErrorContains(t, err, "broken")
+}
+
+func TestWhatAnOperatorHasAtHandIsNotMixedUp(t *testing.T) {
+	for name, test := range map[string]struct{ document, vcap, wrong string }{
+		"an answer of the platform's API": {`{"system_env_json": {"VCAP_SERVICES": {"a":[]}}, "environment_variables": {"N": 1, "L": [], "X": null}}`, `{"a":[]}`, ""},
+		"VCAP_SERVICES by its name":       {`{"VCAP_SERVICES": {"a":[]}}`, `{"a":[]}`, ""},
+		"VCAP_SERVICES itself":            {`{"a":[]}`, `{"a":[]}`, ""},
+		"cf env":                          {"VCAP_SERVICES: {\"a\":[]}\n", `{"a":[]}`, ""},
+		"cf env, cut off":                 {"VCAP_SERVICES: {\"a\":", "", "file, VCAP_SERVICES is JSON, but its services do not have the form"},
+		"cf env with a heading alone":     {"User-Provided:\nA: b\n", "", ""},
+		"a word":                          {"VCAP", "", "file is neither the JSON of VCAP_SERVICES"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			env, err := FromDocument("file", []byte(test.document))
+			if test.wrong != "" {
+				assert.ErrorContains(t, err, test.wrong)
+				return
+			}
+			require.NoError(t, err)
+			assert.Equal(t, test.vcap, env["VCAP_SERVICES"])
+		})
+	}
+	env, err := FromDocument("file", []byte(`{"system_env_json": {"VCAP_SERVICES": {}}, "environment_variables": {"L": [], "X": null, "T": "t"}}`))
+	require.NoError(t, err)
+	assert.Equal(t, map[string]string{"T": "t", "L": "", "X": "", "VCAP_SERVICES": "{}"}, env, "a variable is a text")
+	env, err = FromDocument("file", []byte("User-Provided:\nA: b\nno pair\nC: d\n"))
+	require.NoError(t, err)
+	assert.Equal(t, map[string]string{"A": "b"}, env, "what follows the owner's variables is none")
+}

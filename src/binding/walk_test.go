@@ -1,0 +1,145 @@
+package binding
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
+)
+
+// A key comes from a binding too. What does not look like one may be a connection string or a
+// password in the wrong place.
+func TestAKeyThatLooksLikeNoneIsNotShown(t *testing.T) {
+	const hidden = "(a key that is not shown)"
+	for key, want := range map[string]string{
+		"uri":                   "uri",
+		"SSL Mode":              "SSL Mode",
+		"a/b":                   "a/b",
+		"what?":                 "what?",
+		"urn:x":                 "urn:x",
+		strings.Repeat("k", 64): strings.Repeat("k", 64),
+		strings.Repeat("k", 65): hidden,
+		"postgres://u:p@h/d":    hidden,
+		"password=s3cr3t":       hidden,
+		"me@h":                  hidden,
+		"a b:c":                 hidden,
+	} {
+		assert.Equal(t, want, joinPath("", key), key)
+		assert.Equal(t, "a."+want, joinPath("a", key), key)
+	}
+}
+
+func TestATextThatIsJSONIsReadAsWhatItHolds(t *testing.T) {
+	for text, is := range map[string]bool{
+		`{}`: true, `[]`: true, " {\"a\":1}\n": true, `["a"]`: true,
+		``: false, `{`: false, `[`: false, `{]`: false, `[}`: false, `a{}`: false, `{}a`: false, `"a"`: false, `12`: false, `{} {}`: false, `[1] [2]`: false, `{a}`: false,
+	} {
+		_, ok := asJSON(text)
+		assert.Equal(t, is, ok, text)
+	}
+	_, err := decodeJSON([]byte(`{} {}`))
+	assert.EqualError(t, err, "more than one value")
+}
+
+func TestAListIsTheTextsInIt(t *testing.T) {
+	assert.Equal(t, "a,1,b", asText([]any{"a", nil, "", true, []any{}, jsonNumber(t, "1"), "b"}))
+	assert.Empty(t, asText(true))
+	assert.Empty(t, asText(map[string]any{"a": "b"}))
+}
+
+func jsonNumber(t testing.TB, text string) any {
+	t.Helper()
+	number, err := decodeJSON([]byte(text))
+	require.NoError(t, err)
+	return number
+}
+
+func TestWhichKeysAreForModes(t *testing.T) {
+	for name, test := range map[string]struct {
+		credentials m
+		want        string
+	}{
+		"mode, below ssl":           {m{"ssl": m{"mode": "require"}}, "require by credential ssl.mode"},
+		"mode, below tls":           {m{"tls": m{"mode": "verify-ca"}}, "verify-ca by credential tls.mode"},
+		"mode, below something":     {m{"cluster": m{"mode": "disable"}}, ""},
+		"ssl with a mode":           {m{"ssl": "verify-full"}, "verify-full by credential ssl"},
+		"tls with a mode in a list": {m{"tls": []any{"verify-full"}}, "verify-full by credential tls"},
+		"ssl with a yes":            {m{"ssl": "yes"}, ""},
+		"two in a list are none":    {m{"tls": []any{"verify", "it"}}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			test.credentials["host"] = "h"
+			assert.Equal(t, test.want, modes(one(t, vcap(t, test.credentials, "postgresql"))))
+		})
+	}
+	_, err := Read(vcap(t, m{"host": "h", "ssl": "verify-fulll"}, "postgresql"))
+	assert.ErrorContains(t, err, `credential ssl: sslmode "verify-fulll" is not one of`, "a slip is one too")
+}
+
+func TestAPasswordIsNeverReadAsAConnectionStringButAListMayHoldOne(t *testing.T) {
+	const other = "postgres://other/d?sslmode=disable"
+	for _, key := range []string{"password", "pass", "pwd", "secret", "token"} {
+		assert.Equal(t, []string{"db: h"}, titles(t, vcap(t, m{"uri": "postgres://h/d", key: other})), key)
+		assert.Equal(t, []string{"db: h"}, titles(t, vcap(t, m{"uri": "postgres://h/d", key: `{"uri":"postgres://other/d"}`})), key)
+		assert.Len(t, titles(t, vcap(t, m{"uri": "postgres://h/d", key: []any{other}})), 2, key)
+	}
+}
+
+func TestTheFirstOfSeveralKeysThatHoldsSomethingCounts(t *testing.T) {
+	b := one(t, vcap(t, m{"host": "h", "username": "", "user": "u", "dbname": nil, "database": []any{}, "name": "n", "port": 5433}, "postgresql"))
+	assert.Equal(t, []string{"u", "n", "5433"}, []string{b.Username, b.Database, b.Ports[0]})
+}
+
+func TestWhatAnObjectIsAboutIsSaidByItsKindKeys(t *testing.T) {
+	for name, test := range map[string]struct {
+		inner m
+		want  []string
+	}{
+		"Postgres, though the service does not say so": {m{"host": "h", "engine": "aurora-postgresql"}, []string{"db: h"}},
+		"MySQL":                         {m{"host": "h", "type": "mysql", "sslmode": "REQUIRED"}, nil},
+		"MySQL by its port":             {m{"host": "h", "port": 3306, "username": "u", "sslmode": "require"}, nil},
+		"a Postgres at that port":       {m{"host": "h", "port": 3306, "scheme": "postgres"}, []string{"db: h"}},
+		"the word under another key":    {m{"host": "h", "note": "postgres"}, nil},
+		"a mode beside the host, alone": {m{"host": "h", "sslmode": "require"}, []string{"db: h"}},
+		"an empty mode is none":         {m{"host": "h", "sslmode": " "}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			assert.Equal(t, test.want, titles(t, vcap(t, m{"inner": test.inner})))
+		})
+	}
+}
+
+func TestWhatALooseTextMaySayIsBounded(t *testing.T) {
+	_, ok := parseParameters("sslmode=require")
+	assert.True(t, ok)
+	for _, text := range []string{"a=b", "sslmode", "=x&sslmode=require", "sslmode=require words of a sentence", "/path?x=y", ""} {
+		_, ok := parseParameters(text)
+		assert.False(t, ok, text)
+	}
+	c, _ := parseParameters("?sslmode=verify-full&host=other")
+	assert.Empty(t, c.hosts, "it stands beside the host, and names none")
+	assert.Equal(t, []parameter{{"sslmode", sslmode.VerifyFull.String()}}, c.modes)
+}
+
+func TestAStringThatSaysMoreThanIsReadIsSeen(t *testing.T) {
+	for text, more := range map[string]bool{
+		"postgres://h/d?sslmode=require":                          false,
+		"postgres://h/d?sslmode=verify-ca&a=verify-ca":            false,
+		"postgres://h/d?sslmode=verify-full&a=verify-ca":          false,
+		"postgres://h/d?sslmode=verify-ca&a=verify-full":          true,
+		"postgres://h/d?sslmode=require&a=verify_ca":              true,
+		"postgres://h/d?a=verify-full":                            true,
+		"postgres://u:verify-full@h/d?sslmode=require":            false,
+		"postgres://u:verify-full@h/d?sslmode=require&a=verifyCA": true,
+		"postgres://h/verify?sslmode=on":                          false,
+	} {
+		c, ok := parseString(text)
+		require.True(t, ok, text)
+		f := found{connection: c}
+		f.text.text = text
+		assert.Equal(t, more, f.saysMore(), text)
+	}
+}

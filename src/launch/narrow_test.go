@@ -1,0 +1,107 @@
+package launch
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/binding"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
+)
+
+func TestOfTwoThatAskForTheSameTheOneThatTrustsFewerIsTheMainOne(t *testing.T) {
+	further := func(path, host string) binding.Binding {
+		b := db("db", "", host)
+		b.WellKnown, b.Path = false, path
+		b.Asked = []binding.Asked{asked("verify-full", "query of credential "+path, binding.ByString)}
+		return b
+	}
+	own, rds, anyone := further("own", "own.example.com"), further("rds", oregon), further("anyone", elsewhere)
+	own.CA = binding.Credential{Key: "own.ca", Value: caPEM(t)}
+	for name, bindings := range map[string][]binding.Binding{
+		"its own CA before those of RDS":      {rds, own},
+		"in any order":                        {own, rds},
+		"and before everybody":                {anyone, rds, own},
+		"and RDS before everybody":            {anyone, rds},
+		"… of which the first does not count": {rds, anyone},
+	} {
+		t.Run(name, func(t *testing.T) {
+			want := oregon
+			if len(bindings) == 3 || bindings[0].Path == "own" || bindings[1].Path == "own" {
+				want = "own.example.com"
+			}
+			assert.Equal(t, []string{want}, decide(t, nil, bindings...).Decider.Hosts)
+		})
+	}
+}
+
+func TestOfTwoThatTrustTheSameTheOneThatWritesItsModeIsTheMainOne(t *testing.T) {
+	inferred, written := db("db", "", oregon), db("db", "verify-full", frankfurt)
+	inferred.WellKnown, written.WellKnown = false, false
+	assert.Equal(t, written.Hosts, decide(t, nil, inferred, written).Decider.Hosts)
+	assert.Equal(t, written.Hosts, decide(t, nil, written, inferred).Decider.Hosts, "in any order")
+	again := inferred
+	again.Hosts = []string{frankfurt}
+	assert.Equal(t, inferred.Hosts, decide(t, nil, inferred, again).Decider.Hosts, "else the first")
+}
+
+// The first of several CAs is missing, or the last, or the only one: nobody connects with what is left.
+func TestATaggedServicesCAThatIsNotInTheContainerStopsTheApp(t *testing.T) {
+	there := binding.Credential{Key: "company, credential ca", Value: caPEM(t)}
+	missing := binding.Credential{Key: "region, credential ca", Missing: true}
+	for place, cas := range map[string][]binding.Credential{
+		"region, credential ca":                            {missing},
+		"region, credential ca and company, credential ca": {missing, there},
+		"company, credential ca and region, credential ca": {there, missing},
+	} {
+		t.Run(place, func(t *testing.T) {
+			found := binding.Found{Databases: []binding.Binding{db("db", "verify-full", elsewhere)}, CAs: cas}
+			want := "db: " + place + " names a file that is not in this container; put the certificate itself there, in PEM"
+			_, err := Decide(nil, found, store(t))
+			assert.EqualError(t, err, want)
+			plan, err := Foresee(nil, found, store(t))
+			require.NoError(t, err, "a staging has another root file system than the launch")
+			assert.Contains(t, plan.Warnings[0], "names a file that is not in this container")
+
+			found.CAs = []binding.Credential{there, there}
+			plan, err = Decide(nil, found, store(t))
+			require.NoError(t, err, "the control")
+			assert.Equal(t, "company, credential ca and company, credential ca", plan.Databases[0].Trust.Why)
+		})
+	}
+}
+
+func TestTheFirstReplicaIsAReplicaTooAndAReplicaAloneIsAHost(t *testing.T) {
+	b := db("db", "verify-full", oregon, "replica.example.com")
+	b.Replicas = 1
+	trust := decide(t, nil, b).Databases[0].Trust
+	assert.False(t, trust.Everyone)
+	assert.Equal(t, []string{"us-west-2"}, trust.Sets)
+
+	alone := db("db", "verify-full", "replica.example.com")
+	alone.Replicas = 1
+	plan := decide(t, nil, alone)
+	assert.True(t, plan.Databases[0].Trust.Everyone, "nothing else says who signs its certificate")
+	assert.Empty(t, plan.Warnings)
+	assert.Equal(t, sslmode.VerifyFull, plan.Mode)
+}
+
+func TestAStagingForeseesWhoDecidesUntilTheNamedServiceIsThere(t *testing.T) {
+	tagged, other := db("console_db", "verify-full", oregon), db("audit_db", "require", elsewhere)
+	tagged.Tags = []string{"stratos"}
+	for name, test := range map[string]struct {
+		bindings []binding.Binding
+		want     sslmode.Mode
+	}{
+		"the tagged one": {[]binding.Binding{other, tagged}, sslmode.VerifyFull},
+		"the only one":   {[]binding.Binding{other}, sslmode.Require},
+		"nobody":         {nil, sslmode.None},
+	} {
+		t.Run(name, func(t *testing.T) {
+			plan, err := Foresee(map[string]string{"POSTGRES_SSL_SERVICE": "later"}, binding.Found{Databases: test.bindings}, store(t))
+			require.NoError(t, err)
+			assert.Equal(t, test.want, plan.Mode)
+		})
+	}
+}

@@ -1,0 +1,81 @@
+package truststore
+
+import (
+	"crypto/x509"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func TestAStoreIsTheSameInMemoryAndInADroplet(t *testing.T) {
+	dir := t.TempDir()
+	sets := Sets{
+		"aws":       {newCertificate(t, "One", nil), newCertificate(t, "Two", nil)},
+		AmazonTrust: {newCertificate(t, "Three", nil)},
+	}
+	inMemory := NewStore(dir, sets)
+	assert.False(t, inMemory.LaidOut())
+	require.NoError(t, Write(dir, sets))
+	inDroplet, err := Open(dir)
+	require.NoError(t, err)
+	assert.True(t, inDroplet.LaidOut())
+
+	for _, store := range []Store{inMemory, inDroplet} {
+		assert.Equal(t, []string{AmazonTrust, "aws"}, store.Names)
+		assert.True(t, store.Has("aws"))
+		assert.False(t, store.Has("aws-cn"))
+		for name, want := range sets {
+			text, err := store.PEM(name)
+			require.NoError(t, err)
+			assert.Equal(t, string(EncodePEM(want)), string(text))
+			certs, err := store.Certificates(name)
+			require.NoError(t, err)
+			assert.Equal(t, want, certs)
+		}
+	}
+
+	require.NoError(t, os.WriteFile(inDroplet.Bundle("aws"), []byte("damaged"), 0o600))
+	_, err = inDroplet.Certificates("aws")
+	assert.EqualError(t, err, inDroplet.Bundle("aws")+": holds no PEM certificate")
+	require.NoError(t, os.Remove(inDroplet.Bundle("aws")))
+	_, err = inDroplet.Certificates("aws")
+	assert.ErrorContains(t, err, inDroplet.Bundle("aws"))
+}
+
+func TestADropletWithoutATrustStoreSaysToRestage(t *testing.T) {
+	dir := t.TempDir()
+	for name, path := range map[string]string{"none": filepath.Join(dir, "none"), "an empty one": dir} {
+		_, err := Open(path)
+		assert.EqualError(t, err, path+" holds no trust store; restage the app", name)
+	}
+	file := certFile(t, dir, "trust", "")
+	_, err := Open(file)
+	require.ErrorContains(t, err, file)
+	assert.NotContains(t, err.Error(), "restage", "a file in its place is another problem")
+}
+
+func TestWhatCannotBeReadOrWrittenIsAnErrorThatNamesIt(t *testing.T) {
+	dir := t.TempDir()
+	broken := certFile(t, dir, "aws.pem", "damaged")
+	_, err := Read(dir)
+	assert.EqualError(t, err, broken+": holds no PEM certificate")
+	require.NoError(t, os.Remove(broken))
+	require.NoError(t, os.Mkdir(broken, 0o755))
+	_, err = Read(dir)
+	assert.ErrorContains(t, err, broken)
+	_, err = Read("[")
+	assert.Error(t, err, "no pattern can be made of it")
+
+	sets := Sets{"aws": {newCertificate(t, "One", nil)}}
+	assert.ErrorContains(t, Write(filepath.Join(certFile(t, dir, "file", ""), "trust"), sets), "not a directory")
+	trust := filepath.Join(dir, "trust")
+	require.NoError(t, os.MkdirAll(filepath.Join(trust, "aws.pem"), 0o755))
+	assert.ErrorContains(t, Write(trust, sets), "aws.pem")
+	nameless := &x509.Certificate{RawSubject: []byte("no name")}
+	_, err = Index([]*x509.Certificate{nameless})
+	assert.ErrorContains(t, err, "subject is not a well-formed X.501 name")
+	assert.Error(t, WriteFolder(filepath.Join(dir, "folder"), []*x509.Certificate{nameless}))
+}

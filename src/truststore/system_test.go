@@ -1,0 +1,80 @@
+package truststore
+
+import (
+	"crypto/x509"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// certFile writes a file, and returns its path.
+func certFile(t testing.TB, dir, name, text string) string {
+	t.Helper()
+	path := filepath.Join(dir, name)
+	require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
+	return path
+}
+
+func TestTheSystemsStoresAreTheStacksAndThePlatforms(t *testing.T) {
+	dir := t.TempDir()
+	a, b := certFile(t, dir, "a.crt", ""), certFile(t, dir, "b.crt", "")
+	certFile(t, dir, "a.key", "")
+	for name, test := range map[string]struct {
+		env   map[string]string
+		files []string
+	}{
+		"the stack's":                     {nil, []string{"/etc/ssl/certs/ca-certificates.crt"}},
+		"the one that the owner names":    {map[string]string{"SSL_CERT_FILE": "/x.pem"}, []string{"/x.pem"}},
+		"the platform's behind it":        {map[string]string{"CF_SYSTEM_CERT_PATH": dir}, []string{"/etc/ssl/certs/ca-certificates.crt", a, b}},
+		"a folder of the platform's gone": {map[string]string{"CF_SYSTEM_CERT_PATH": dir + "/none"}, []string{"/etc/ssl/certs/ca-certificates.crt"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			files, err := SystemFiles(test.env)
+			require.NoError(t, err)
+			assert.Equal(t, test.files, files)
+		})
+	}
+}
+
+func TestOnlyTheCertificatesOfTheSystemsStoresAreHandedOn(t *testing.T) {
+	one := string(EncodePEM([]*x509.Certificate{newCertificate(t, "One", nil)}))
+	two := string(EncodePEM([]*x509.Certificate{newCertificate(t, "Two", nil)}))
+	const key = "-----BEGIN PRIVATE KEY-----\nczNjcjN0\n-----END PRIVATE KEY-----\n"
+	const request = "-----BEGIN CERTIFICATE REQUEST-----\nMAA=\n-----END CERTIFICATE REQUEST-----\n"
+	for name, test := range map[string]struct{ stack, platform, want string }{
+		"both stores":           {one, two, one + two},
+		"without the last line": {strings.TrimSpace(one), strings.TrimSpace(two), one + two},
+		"a key behind":          {one + key, two, one + two},
+		"a key before":          {key + one, key + two, one + two},
+		"a request":             {one, request + two, one + two},
+		"a key alone":           {one, key, one},
+		"a word of notice":      {"# One\n" + one, two, "# One\n" + one + two},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			env := map[string]string{"SSL_CERT_FILE": certFile(t, dir, "stack.pem", test.stack), "CF_SYSTEM_CERT_PATH": dir}
+			certFile(t, dir, "platform.crt", test.platform)
+			got, err := System(env)
+			require.NoError(t, err)
+			assert.Equal(t, test.want, string(got))
+		})
+	}
+}
+
+func TestAStoreThatIsNotThereIsLeftOutAndOneThatCannotBeReadIsAnError(t *testing.T) {
+	dir := t.TempDir()
+	one := string(EncodePEM([]*x509.Certificate{newCertificate(t, "One", nil)}))
+	certFile(t, dir, "platform.crt", one)
+	got, err := System(map[string]string{"SSL_CERT_FILE": filepath.Join(dir, "none"), "CF_SYSTEM_CERT_PATH": dir})
+	require.NoError(t, err)
+	assert.Equal(t, one, string(got))
+
+	_, err = System(map[string]string{"SSL_CERT_FILE": dir})
+	assert.ErrorContains(t, err, dir)
+	_, err = System(map[string]string{"CF_SYSTEM_CERT_PATH": "["})
+	assert.Error(t, err, "no pattern can be made of it")
+}
