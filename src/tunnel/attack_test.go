@@ -358,17 +358,17 @@ func TestTheLogSaysThingsOnceAMinuteAndNeverBlocks(t *testing.T) {
 		log := &buffer{}
 		j := newJournal(log)
 		for range 100 {
-			j.say("a", "a cause")
-			j.say("b", "another\ncause\x1b[31m")
+			j.say("db", "a", "a cause")
+			j.say("db", "b", "another\ncause\x1b[31m")
 		}
 		synctest.Wait()
-		assert.Equal(t, "postgres-ssl tunnel: a cause\npostgres-ssl tunnel: another?cause?[31m\n", log.String())
+		assert.Equal(t, "postgres-ssl tunnel: db: a cause\npostgres-ssl tunnel: db: another?cause?[31m\n", log.String())
 		time.Sleep(time.Minute)
-		j.say("a", "a cause")
+		j.say("db", "a", "a cause")
 		synctest.Wait()
 		assert.Equal(t, 3, strings.Count(log.String(), "\n"))
 		for i := range 5000 {
-			j.say(fmt.Sprint(i), "many causes")
+			j.say("db", fmt.Sprint(i), "many causes")
 		}
 		assert.LessOrEqual(t, len(j.said), 1000)
 		synctest.Wait()
@@ -379,7 +379,7 @@ func TestTheLogSaysThingsOnceAMinuteAndNeverBlocks(t *testing.T) {
 		j := newJournal(log)
 		before := time.Now()
 		for i := range 500 {
-			j.say(fmt.Sprint(i), "a cause") // returns, or synctest finds a deadlock
+			j.say("db", fmt.Sprint(i), "a cause") // returns, or synctest finds a deadlock
 		}
 		assert.Zero(t, time.Since(before))
 		close(log.release)

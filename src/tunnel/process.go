@@ -18,26 +18,30 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/verify"
 )
 
-// One tunnel for each launch, in a process of its own that goes with the launched one. Two launches in one container (a sidecar's, a
-// task's) have a tunnel each: the platform waits for the end of a process's output, and a tunnel that served both would keep the
-// output of the one that is gone open.
+// Each launch has a tunnel of its own, in a process that ends with the launched one. A tunnel that two
+// launches shared would hold the output of the one that is gone open, and the platform waits for the
+// end of a process's output.
 //
-// The launch binds the ports before the app starts, and hands them over together with a descriptor of the launched process (pidfd):
-// the shell that sources the launch script, which becomes the app by exec. What else the tunnel needs, it gets through a pipe.
+// The launch binds the ports before the app starts. It hands them over together with a descriptor of
+// the launched process (pidfd): the shell that sources the launch script, and becomes the app by exec.
+// The tunnel reads its settings from stdin, and answers once on stdout.
 
 // settings are what a launch tells its tunnel.
 type settings struct {
 	Env       map[string]string // the launch's own, with the bindings as the platform gave them
-	Identity  identity
 	Listeners int
+}
+
+// answer is what a tunnel says when it takes connections, or why it does not.
+type answer struct {
+	CA    []byte
+	Error string
 }
 
 // The descriptors that a tunnel is given.
 const (
-	readyFD  = 3 // for the word that it is there, or why not
-	pidFD    = 4 // the launched process
-	listenFD = 5 // the first listener
-	ready    = "ready"
+	pidFD    = 3 // the launched process
+	listenFD = 4 // the first listener
 )
 
 // Tunnel is what a launch knows of the tunnel that it has started.
@@ -46,29 +50,17 @@ type Tunnel struct {
 	Ports []int  // on 127.0.0.1, one for each target
 }
 
-// Start starts the tunnel of a launch: program is this program, pid the process that becomes the app, env the launch's environment, and
-// targets how many databases go through. It returns when the tunnel takes connections.
+// Start starts the tunnel of a launch. program is this program, pid the process that becomes the app,
+// env the launch's environment, and targets the number of databases. Start returns when the tunnel
+// takes connections.
 func Start(program string, pid int, env map[string]string, targets int) (*Tunnel, error) {
-	id, err := newIdentity(time.Now())
-	if err != nil {
-		return nil, err
-	}
 	process, err := unix.PidfdOpen(pid, 0)
 	if err != nil {
 		return nil, fmt.Errorf("cannot watch the process %d, which the app will be: %w", pid, err)
 	}
-	hear, tell, err := os.Pipe()
-	if err != nil {
-		return nil, err
-	}
-	defer hear.Close()
-	given := []*os.File{tell, os.NewFile(uintptr(process), "pidfd")}
-	defer func() {
-		for _, file := range given {
-			file.Close() // the tunnel has its own
-		}
-	}()
-	tunnel := &Tunnel{CA: id.CA}
+	given := []*os.File{os.NewFile(uintptr(process), "pidfd")}
+	defer given[0].Close()
+	tunnel := &Tunnel{}
 	for range targets {
 		listener, err := net.ListenTCP("tcp4", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
 		if err != nil {
@@ -79,20 +71,21 @@ func Start(program string, pid int, env map[string]string, targets int) (*Tunnel
 		if err != nil {
 			return nil, err
 		}
+		defer file.Close()
 		given = append(given, file)
 		tunnel.Ports = append(tunnel.Ports, listener.Addr().(*net.TCPAddr).Port)
 	}
-	words, err := json.Marshal(settings{env, *id, targets})
-	if err != nil {
-		return nil, err
-	}
 	cmd := exec.Command(program, "tunnel")
 	cmd.Dir = "/"
-	cmd.Env = []string{"GOTRACEBACK=none"} // its death is one line
+	cmd.Env = []string{"GOTRACEBACK=none"} // a panic is one line
 	cmd.Stderr = os.Stderr
 	cmd.ExtraFiles = given
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	in, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	out, err := cmd.StdoutPipe()
 	if err != nil {
 		return nil, err
 	}
@@ -102,21 +95,20 @@ func Start(program string, pid int, env map[string]string, targets int) (*Tunnel
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
-	tell.Close()           // or its end would not be seen
-	_, _ = in.Write(words) // if this fails, the tunnel is gone, or says why
-	in.Close()
-	switch said, err := io.ReadAll(hear); {
-	case string(said) == ready:
-		return tunnel, nil
-	case err != nil:
-		return nil, err
-	case len(said) > 0:
-		return nil, errors.New(string(said))
+	_ = json.NewEncoder(in).Encode(settings{env, targets}) // if it is gone, there is no answer
+	var said answer
+	if json.NewDecoder(out).Decode(&said) != nil {
+		return nil, errors.New("the tunnel ended as soon as it was started")
 	}
-	return nil, errors.New("the tunnel ended as soon as it was started")
+	if said.Error != "" {
+		return nil, errors.New(said.Error)
+	}
+	tunnel.CA = said.CA
+	return tunnel, nil
 }
 
-// keepToMyself sees to it that the tunnel inherits nothing but what it is given. A launch script may have opened whatever it likes.
+// keepToMyself marks all open files close-on-exec: a launch script may have opened any, and the tunnel
+// inherits only what it is given.
 func keepToMyself() error {
 	open, err := os.ReadDir("/proc/self/fd")
 	for _, entry := range open {
@@ -127,64 +119,53 @@ func keepToMyself() error {
 	return err
 }
 
-// Run is the tunnel's process. resolve makes of an environment the databases that go through; it is the same that the launch has asked.
-// Run returns when the launched process is gone, or at once with an error.
+// Run is the tunnel's process. resolve finds the databases, as the launch did. Run returns when the
+// launched process is gone, or at once where the tunnel cannot start.
 func Run(in io.Reader, resolve func(env map[string]string) ([]verify.Target, error)) error {
-	// TERM and its like are for the app, which may have work in flight. SIGPIPE comes when nobody reads the log any more.
+	// TERM and its like are for the app, which may have work in flight. SIGPIPE comes when nobody
+	// reads the log any more.
 	signal.Ignore(syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGPIPE)
-	answer := os.NewFile(readyFD, "ready")
-	process, err := serve(in, resolve)
+	var told settings
+	if json.NewDecoder(in).Decode(&told) != nil {
+		return errors.New("tunnel is for the launch of a staged app, which starts it where POSTGRES_SSL_TUNNEL is set")
+	}
+	ca, err := serve(told, resolve)
 	if err != nil {
-		if _, unheard := io.WriteString(answer, err.Error()); unheard != nil {
-			return err // nobody has started this; it was run by hand
+		return json.NewEncoder(os.Stdout).Encode(answer{Error: err.Error()})
+	}
+	if err := json.NewEncoder(os.Stdout).Encode(answer{CA: ca}); err != nil {
+		return err
+	}
+	for {
+		n, err := unix.Poll([]unix.PollFd{{Fd: pidFD, Events: unix.POLLIN}}, -1)
+		if n > 0 || err != nil && !errors.Is(err, unix.EINTR) {
+			return err
 		}
-		return nil
 	}
-	if _, err := io.WriteString(answer, ready); err != nil {
-		return err
-	}
-	if err := answer.Close(); err != nil {
-		return err
-	}
-	return waitFor(process)
 }
 
-// serve starts to take connections, and returns the descriptor of the process to wait for.
-func serve(in io.Reader, resolve func(env map[string]string) ([]verify.Target, error)) (process int, err error) {
-	var told settings
-	if err := json.NewDecoder(in).Decode(&told); err != nil {
-		return 0, errors.New("tunnel is for the launch of a staged app, which starts it where POSTGRES_SSL_TUNNEL is set")
-	}
+// serve starts to take connections, and returns the CA of the tunnel's certificate.
+func serve(told settings, resolve func(env map[string]string) ([]verify.Target, error)) ([]byte, error) {
 	targets, err := resolve(told.Env)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	if len(targets) != told.Listeners {
-		return 0, fmt.Errorf("the tunnel found %d databases where the launch had found %d", len(targets), told.Listeners)
+		return nil, fmt.Errorf("the tunnel found %d databases where the launch had found %d", len(targets), told.Listeners)
 	}
-	config, err := told.Identity.serverConfig()
+	config, ca, err := newIdentity(time.Now())
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	r := newRelay(config, newJournal(os.Stderr))
 	for i := range targets {
 		file := os.NewFile(uintptr(listenFD+i), "listener")
 		listener, err := net.FileListener(file)
 		if err != nil {
-			return 0, err
+			return nil, err
 		}
 		file.Close() // the listener has its own
 		go r.listen(listener, &targets[i])
 	}
-	return pidFD, nil
-}
-
-// waitFor waits until a process is gone.
-func waitFor(pidfd int) error {
-	for {
-		n, err := unix.Poll([]unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}, -1)
-		if n > 0 || err != nil && !errors.Is(err, unix.EINTR) {
-			return err
-		}
-	}
+	return ca, nil
 }

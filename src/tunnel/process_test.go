@@ -3,13 +3,13 @@ package tunnel
 import (
 	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -19,6 +19,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/integration/pgtest"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
@@ -57,12 +58,25 @@ func resolveForTest(env map[string]string) ([]verify.Target, error) {
 	if err != nil {
 		return nil, errors.New("console_db: no port")
 	}
+	dieOnRequest()
 	certs, _, err := truststore.ParseCredential(env["CA"])
 	if err != nil {
 		return nil, err
 	}
 	return []verify.Target{{Name: "db", Host: "localhost", Port: uint16(port), Mode: sslmode.VerifyFull, Trust: []verify.Anchor{{Cert: certs[0]}}}}, nil
 }
+
+// dieOnRequest makes SIGUSR1 a fault of the program outside of any connection.
+func dieOnRequest() {
+	request := make(chan os.Signal, 1)
+	signal.Notify(request, syscall.SIGUSR1)
+	go func() {
+		<-request
+		fault(nil)
+	}()
+}
+
+func fault(m map[string]string) { m[password] = password }
 
 // app is a launched app with a tunnel beside it.
 type app struct {
@@ -74,7 +88,7 @@ type app struct {
 }
 
 // launchApp starts a shell that becomes the app, which lasts until its input ends.
-func launchApp(t *testing.T, server *pgtest.Server, ca *pgtest.CA, before string) *app {
+func launchApp(t *testing.T, server *pgtest.Server, ca *pgtest.CA, before string, files ...*os.File) *app {
 	t.Helper()
 	cmd := exec.Command("bash", "-c", before+`port=$("$0" launch $$) || exit 1
 echo "$port"
@@ -86,7 +100,7 @@ exec cat`, os.Args[0])
 	require.NoError(t, err)
 	errRead, errWrite, err := os.Pipe()
 	require.NoError(t, err)
-	cmd.Stdout, cmd.Stderr = outWrite, errWrite
+	cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = outWrite, errWrite, files
 	require.NoError(t, cmd.Start())
 	outWrite.Close()
 	errWrite.Close()
@@ -196,9 +210,46 @@ func TestSignalsAreForTheApp(t *testing.T) {
 	_, err = connect(t, a.settings())
 	assert.NoError(t, err)
 	require.NoError(t, tunnel.Signal(syscall.SIGKILL), "control: it is the tunnel that was sent them")
-	assert.Eventually(t, a.gone, patience, time.Millisecond, "and what is gone is closed")
-	_, err = conn.Exec(t.Context(), "select 1").ReadAll()
-	assert.Error(t, err)
+	assert.Eventually(t, a.gone, patience, time.Millisecond)
+}
+
+func TestATunnelThatDiesIsClosed(t *testing.T) {
+	t.Parallel()
+	ca := pgtest.NewCA(t, "Root")
+	server := pgtest.Start(t, serving(t, ca, "localhost"))
+	for name, test := range map[string]struct {
+		signal os.Signal
+		says   string
+	}{
+		"killed":                   {syscall.SIGKILL, ""}, // as by the kernel, when memory runs out
+		"a fault of the program's": {syscall.SIGUSR1, "panic: assignment to entry in nil map\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := launchApp(t, server, ca, "")
+			tunnel := a.tunnel(t)
+			conn, err := connect(t, a.settings())
+			require.NoError(t, err)
+			ask(t, conn, "select 1")
+			before := strings.Count(server.Log(t), "connection received")
+			require.NoError(t, tunnel.Signal(test.signal))
+			require.Eventually(t, a.gone, patience, time.Millisecond)
+			_, err = conn.Exec(t.Context(), "select 1").ReadAll()
+			assert.Error(t, err, "who was connected hears of it")
+			_, err = connect(t, a.settings())
+			assert.ErrorContains(t, err, "connection refused")
+			assert.Equal(t, before, strings.Count(server.Log(t), "connection received"), "nothing goes past it")
+
+			_, err = io.WriteString(a.in, "still here\n")
+			require.NoError(t, err)
+			line, err := a.stdout.ReadString('\n')
+			require.NoError(t, err)
+			assert.Equal(t, "still here\n", line, "the app goes on")
+			require.NoError(t, a.in.Close())
+			log, err := io.ReadAll(a.stderr)
+			require.NoError(t, err)
+			assert.Equal(t, test.says, string(log))
+		})
+	}
 }
 
 func TestALogThatNobodyReadsDoesNoHarm(t *testing.T) {
@@ -206,7 +257,7 @@ func TestALogThatNobodyReadsDoesNoHarm(t *testing.T) {
 	ca := pgtest.NewCA(t, "Root")
 	server := pgtest.Start(t, serving(t, ca, "localhost"))
 	a := launchApp(t, server, ca, "")
-	junk := func() {
+	junk := func(a *app) {
 		conn, err := net.Dial("tcp4", fmt.Sprintf("127.0.0.1:%d", a.port))
 		require.NoError(t, err)
 		defer conn.Close()
@@ -215,11 +266,20 @@ func TestALogThatNobodyReadsDoesNoHarm(t *testing.T) {
 		_, _ = io.ReadAll(conn)
 	}
 	require.NoError(t, a.errPipe.Close())
-	junk()
+	junk(a)
 	_, err := connect(t, a.settings()+" user=nobody")
 	require.Error(t, err)
 	_, err = connect(t, a.settings())
 	assert.NoError(t, err)
+
+	full := launchApp(t, server, ca, "exec 2>&3\n", stuckPipe(t))
+	junk(full)
+	for range 3 {
+		_, err = connect(t, full.settings()+" user=nobody")
+		require.ErrorContains(t, err, "28P01")
+		_, err = connect(t, full.settings())
+		assert.NoError(t, err)
+	}
 
 	heard := launchApp(t, server, ca, "")
 	_, err = connect(t, heard.settings()+" user=nobody")
@@ -227,6 +287,22 @@ func TestALogThatNobodyReadsDoesNoHarm(t *testing.T) {
 	line, err := heard.stderr.ReadString('\n')
 	require.NoError(t, err)
 	assert.Equal(t, "postgres-ssl tunnel: db: the server refuses the login, SQLSTATE \"28P01\"\n", line, "control: there was something to say")
+}
+
+// stuckPipe is a pipe that is full, and that nobody reads.
+func stuckPipe(t *testing.T) *os.File {
+	t.Helper()
+	read, write, err := os.Pipe()
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		read.Close()
+		write.Close()
+	})
+	size, err := unix.FcntlInt(write.Fd(), unix.F_GETPIPE_SZ, 0) // Fd makes it blocking, as a log is
+	require.NoError(t, err)
+	_, err = write.Write(make([]byte, size))
+	require.NoError(t, err)
+	return write
 }
 
 func TestTheTunnelHoldsNothingButWhatItIsGiven(t *testing.T) {
@@ -287,9 +363,8 @@ func TestATunnelThatCannotStartStopsTheLaunch(t *testing.T) {
 		assert.Contains(t, string(out), "tunnel is for the launch of a staged app")
 	})
 	t.Run("other databases than the launch has found", func(t *testing.T) {
-		words, err := json.Marshal(settings{Env: map[string]string{"PORT": "1", "CA": string(pgtest.NewCA(t, "Root").PEM)}, Listeners: 2})
-		require.NoError(t, err)
-		_, err = serve(strings.NewReader(string(words)), resolveForTest)
+		env := map[string]string{"PORT": "1", "CA": string(pgtest.NewCA(t, "Root").PEM)}
+		_, err := serve(settings{env, 2}, resolveForTest)
 		assert.EqualError(t, err, "the tunnel found 1 databases where the launch had found 2")
 	})
 }

@@ -1,12 +1,13 @@
-// Package tunnel lets drivers that read no variable connect as the mode asks: they connect to a port of 127.0.0.1, and this package
-// to the database, with the TLS and the verification that verify knows.
+// Package tunnel lets drivers that read no variable connect as the mode asks. They connect to a port
+// of 127.0.0.1, and this package to the database, with the TLS and the verification that verify knows.
 //
-// startup.go is how a client begins; relay.go logs in at the server with the client's own password, and then copies; process.go is the
-// process in which this runs beside the app.
+// startup.go is how a client begins. relay.go logs in to the server with the client's own password,
+// and then copies. process.go is the process in which this runs beside the app.
 //
-// Passing on what server and client say to each other about the password does not do: SCRAM's channel binding would hold for the
-// wrong connection, and a client without TLS signs that it wants none. So the tunnel ends the authentication on both sides. It keeps
-// no password, and admits no client that the server has not admitted.
+// It is not enough to pass on what server and client say about the password: SCRAM's channel binding
+// would hold for the wrong connection, and a client without TLS signs that it wants none. So the
+// tunnel ends the authentication on both sides. It keeps no password, and lets no client in that the
+// server has not let in.
 package tunnel
 
 import (
@@ -37,8 +38,7 @@ const (
 	startupTime    = 60 * time.Second // PostgreSQL's default of authentication_timeout
 	dialTime       = 15 * time.Second // for each host to answer, with TLS
 	lingerTime     = 5 * time.Second  // for a client to go whose server has gone
-	// copyBuffer is the size of PostgreSQL's own. Larger ones were measured: they change nothing but the memory.
-	copyBuffer = 8192
+	copyBuffer     = 8192             // PostgreSQL's own; larger ones cost memory, and gain nothing
 )
 
 // relay is the tunnel without the process.
@@ -46,10 +46,8 @@ type relay struct {
 	tls           *tls.Config // for the app's side
 	log           *journal
 	startup, dial time.Duration
-
-	connections atomic.Int64
-	mutex       sync.Mutex
-	sessions    map[session]place // what a cancel request can be for
+	connections   atomic.Int64
+	sessions      sync.Map // session → reconnect
 }
 
 // session is how a client names its session in a cancel request.
@@ -59,19 +57,21 @@ type session struct {
 	key    string
 }
 
-// place is where a session is: a host may have several addresses.
-type place struct {
-	host verify.Address
-	at   string
+// reconnect connects to where a session is: to the same address of the same host.
+type reconnect func(context.Context) (net.Conn, *verify.Problem)
+
+// refusal is why there is no connection, as the client is told.
+type refusal struct {
+	pgproto3.ErrorResponse
+	cause string // a verify.Problem's code; "" where these are the server's own words
 }
 
-// failure is a problem as an error, with its SQLSTATE.
-type failure struct {
-	code    string
-	problem verify.Problem
-}
+func (r *refusal) Error() string { return r.Message }
 
-func (f *failure) Error() string { return f.problem.What }
+func refuse(sqlstate string, p verify.Problem) *refusal {
+	return &refusal{pgproto3.ErrorResponse{Severity: "FATAL", SeverityUnlocalized: "FATAL", Code: sqlstate,
+		Message: p.What, Hint: p.Do}, p.Code}
+}
 
 // The SQLSTATEs of the tunnel's own errors (PostgreSQL's manual, "PostgreSQL Error Codes").
 const (
@@ -81,7 +81,7 @@ const (
 )
 
 func newRelay(config *tls.Config, log *journal) *relay {
-	return &relay{tls: config, log: log, startup: startupTime, dial: dialTime, sessions: map[session]place{}}
+	return &relay{tls: config, log: log, startup: startupTime, dial: dialTime}
 }
 
 // listen takes connections for a database until the listener is closed.
@@ -93,20 +93,21 @@ func (r *relay) listen(listener net.Listener, target *verify.Target) {
 			go r.serve(conn.(*net.TCPConn), target)
 		case errors.Is(err, net.ErrClosed):
 			return
-		default: // out of descriptors, most likely; those that there are come back
-			r.log.say("accept", "cannot take a connection: "+err.Error())
+		default: // most likely out of descriptors; connections that end give theirs back
+			r.log.say(target.Name, "accept", "cannot take a connection: "+err.Error())
 			time.Sleep(100 * time.Millisecond)
 		}
 	}
 }
 
-// serve is one connection of the app. What goes wrong in it, a fault of this program included, ends it, and no other.
+// serve is one connection of the app. What goes wrong in it, a fault of this program included, ends it
+// and no other.
 func (r *relay) serve(conn *net.TCPConn, target *verify.Target) {
-	defer conn.Close() // nobody is left to be told how
+	defer conn.Close()
 	defer r.survive(target)
 	count := r.connections.Add(1)
 	defer r.connections.Add(-1)
-	if count > 2*maxConnections { // beyond the limit, there is room to be told of it, and for cancel requests, but not for everybody
+	if count > 2*maxConnections { // between one and two, a client is told, and may still cancel
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), r.startup)
@@ -118,7 +119,7 @@ func (r *relay) serve(conn *net.TCPConn, target *verify.Target) {
 	client, wish, err := greet(conn, r.tls)
 	if err != nil {
 		if errors.Is(err, errJunk) {
-			r.log.say(target.Name+" junk", target.Name+": dropped a connection that was "+err.Error())
+			r.log.say(target.Name, "junk", "dropped a connection that was "+err.Error())
 		}
 		return
 	}
@@ -127,229 +128,170 @@ func (r *relay) serve(conn *net.TCPConn, target *verify.Target) {
 		r.cancel(ctx, target, wish.(*pgproto3.CancelRequest))
 		return
 	}
-	if count > maxConnections {
-		r.refuse(client, target, &failure{tooManyConnections, verify.Problem{Code: "too-many-connections",
-			What: fmt.Sprintf("the tunnel has %d connections, and takes no more", maxConnections), Do: "let the app open fewer, or close them"}})
+	if send(client, negotiate(startup)...) != nil {
 		return
 	}
-	if answer := negotiate(startup); answer != nil {
-		if send(client, answer) != nil {
-			return
-		}
+	if count > maxConnections {
+		r.tell(client, target, refuse(tooManyConnections, verify.Problem{Code: "too-many-connections",
+			What: fmt.Sprintf("the tunnel has %d connections, and takes no more", maxConnections),
+			Do:   "let the app open fewer, or close them"}))
+		return
 	}
 	server, err := r.logIn(ctx, target, client, startup.Parameters)
 	if err != nil {
-		r.refuse(client, target, err)
+		r.tell(client, target, err)
 		return
 	}
 	defer server.Conn.Close()
 	name := session{target, server.PID, string(server.SecretKey)}
-	r.setSession(name, &server.place)
-	defer r.setSession(name, nil)
-	if handOver(client, server) != nil || client.SetDeadline(time.Time{}) != nil || server.Conn.SetDeadline(time.Time{}) != nil {
-		return
+	r.sessions.Store(name, server.again)
+	defer r.sessions.Delete(name)
+	if server.handOver(client) == nil && client.SetDeadline(time.Time{}) == nil && server.Conn.SetDeadline(time.Time{}) == nil {
+		r.copyBoth(client, server.Conn, target)
 	}
-	r.copyBoth(client, server.Conn, target)
 }
 
-// survive keeps a fault in one connection from ending the others. The value of a panic is not shown, since nobody knows what it holds,
-// unless it is the runtime's own.
+// survive keeps a fault in one connection from ending the others. Nobody knows what the value of a
+// panic holds, so it is not shown, unless it is the runtime's own.
 func (r *relay) survive(target *verify.Target) {
 	if fault := recover(); fault != nil {
 		what := fmt.Sprintf("%T", fault)
 		if known, ok := fault.(runtime.Error); ok {
 			what = known.Error()
 		}
-		r.log.say("fault", target.Name+": a fault in the tunnel ended a connection: "+what)
+		r.log.say(target.Name, "fault", "a fault in the tunnel ended a connection: "+what)
 	}
 }
 
-// setSession keeps where a session is, or forgets it.
-func (r *relay) setSession(name session, where *place) {
-	r.mutex.Lock()
-	defer r.mutex.Unlock()
-	if where == nil {
-		delete(r.sessions, name)
-	} else {
-		r.sessions[name] = *where
+// tell tells a client why there is no connection. A server's own words may hold anything: the client
+// hears them, and the log only the SQLSTATE.
+func (r *relay) tell(client net.Conn, target *verify.Target, err error) {
+	why, ok := err.(*refusal)
+	switch {
+	case !ok: // it has gone
+		return
+	case why.cause == "":
+		r.log.say(target.Name, why.Code, fmt.Sprintf("the server refuses the login, SQLSTATE %.5q", why.Code))
+	default:
+		r.log.say(target.Name, why.cause, why.Message+"; what to do: "+why.Hint)
 	}
+	_ = send(client, &why.ErrorResponse) // if it is still there
 }
 
-// login is a session that the server has admitted.
-type login struct {
-	*pgconn.HijackedConn
-	place
-	notices []pgproto3.BackendMessage // that came on the way
-}
-
-// errClientGone says that the client did not give its password, and needs no answer.
-var errClientGone = errors.New("the client has gone")
-
-// logIn logs in at the first host that lets it. Which errors end the search is pgconn's rule, and libpq's: the next host would not
-// say otherwise.
+// logIn logs in at the first host that lets it. It does not go on to the next host after an error that
+// would be the same there; which these are is pgconn's rule, and libpq's. An error is a *refusal, or
+// says that the client did not give its password.
 func (r *relay) logIn(ctx context.Context, target *verify.Target, client net.Conn, parameters map[string]string) (*login, error) {
-	var failed error
-	ask := sync.OnceValues(func() (string, error) {
-		password, err := askPassword(client)
-		if err != nil {
-			return "", errClientGone
-		}
-		return password, nil
-	})
+	ask := sync.OnceValues(func() (string, error) { return askPassword(client) })
+	var failed *refusal
 	for _, host := range target.Addresses() {
 		server, err := r.logInAt(ctx, target, host, parameters, ask)
-		if err == nil {
-			return server, nil
+		why, ok := err.(*refusal)
+		switch {
+		case !ok: // logged in, or no password
+			return server, err
+		case failed == nil || failed.cause != "" && why.cause == "": // the server's words tell more than ours
+			failed = why
+		case failed.cause != "" && !strings.Contains(failed.Message, why.Message):
+			failed.Message += "; " + why.Message
 		}
-		failed = moreTelling(failed, err)
-		var refused *pgconn.PgError
-		if ctx.Err() != nil || errors.Is(err, errClientGone) ||
-			errors.As(err, &refused) && slices.Contains([]string{"28P01", "3D000", "42501"}, refused.Code) {
+		if ctx.Err() != nil || why.cause == "" && slices.Contains([]string{"28P01", "3D000", "42501"}, why.Code) {
 			break
 		}
 	}
 	return nil, failed
 }
 
-// moreTelling puts the errors of two hosts together. What a server says itself tells more than what kept us from another.
-func moreTelling(first, second error) error {
-	a, _ := first.(*failure)
-	b, _ := second.(*failure)
-	switch {
-	case first == nil || a != nil && b == nil:
-		return second
-	case a != nil && b != nil && !strings.Contains(a.problem.What, b.problem.What):
-		both := *a
-		both.problem.What += "; " + b.problem.What
-		return &both
-	}
-	return first
+// login is a session that the server has let in.
+type login struct {
+	*pgconn.HijackedConn
+	said  []byte // the server's messages for the client, as they came
+	again reconnect
 }
 
-// logInAt logs in at one host, as the client that sent these parameters. ask gets the client's password, if the server wants one.
+// logInAt logs in at one host, as the client that sent these parameters. ask gets the client's
+// password, if the server wants one. An error is a *refusal, or ask's.
 //
-// The worst mistake would be to give the client's password to a server that was not verified. Where the mode does not verify, a server
-// may only ask for SCRAM, which proves the password and does not show it. One that asks for anything else gets no answer.
+// The worst mistake would be to give the client's password to a server that was not verified. Where
+// the mode does not verify, a server may only ask for SCRAM, which proves the password and does not
+// show it. One that asks for anything else gets no answer.
 func (r *relay) logInAt(ctx context.Context, target *verify.Target, host verify.Address, parameters map[string]string, ask func() (string, error)) (*login, error) {
-	made := &login{place: place{host: host}}
+	made := &login{}
+	var config *pgconn.Config
+	var why error // the login ends, if we know it
 	connect := func(ctx context.Context) (net.Conn, error) {
 		deadline, _ := ctx.Deadline()
 		ctx, cancel := context.WithTimeout(ctx, r.dial)
 		defer cancel()
 		conn, problem := target.Connect(ctx, host, host.String())
 		if problem != nil {
-			return nil, &failure{unableToConnect, *problem}
+			why = refuse(unableToConnect, *problem)
+			return nil, why
 		}
-		made.at = conn.RemoteAddr().String()
+		at := conn.RemoteAddr().String() // one of the addresses that the host may have
+		made.again = func(ctx context.Context) (net.Conn, *verify.Problem) { return target.Connect(ctx, host, at) }
 		return conn, conn.SetDeadline(deadline)
 	}
-	var config *pgconn.Config
 	asked := false
-	look := func(kind byte, body []byte) (err error) {
-		if kind != 'R' || len(body) < 4 || asked {
-			return nil
+	look := func(kind byte, body []byte) error {
+		switch {
+		case kind == 'N' || kind == 'S' || kind == 'K': // notice, parameter status, the key for cancel requests
+			made.said = binary.BigEndian.AppendUint32(append(made.said, kind), uint32(len(body)+4))
+			made.said = append(made.said, body...)
+		case kind == 'E':
+			refused := &refusal{}
+			if refused.Decode(body) == nil {
+				why = refused
+			}
+		case kind == 'R' && !asked && len(body) >= 4:
+			asked = true
+			switch method := binary.BigEndian.Uint32(body); {
+			case method != pgproto3.AuthTypeSASL && !target.Mode.Verifies():
+				why = refuse(unableToConnect, verify.Problem{Code: "unverified",
+					What: "the server does not ask for scram-sha-256, and sslmode require does not verify who it is",
+					Do:   "bind the database with sslmode verify-full and its CA, or let the server ask for scram-sha-256"})
+			case method != pgproto3.AuthTypeOk:
+				config.Password, why = ask()
+			}
+			return why
 		}
-		asked = true
-		method := binary.BigEndian.Uint32(body)
-		if method != pgproto3.AuthTypeSASL && !target.Mode.Verifies() {
-			return &failure{unableToConnect, unverified(method)}
-		}
-		if method != pgproto3.AuthTypeOk {
-			config.Password, err = ask()
-		}
-		return err
+		return nil
 	}
 	config, err := verify.LoginConfig(ctx, host, connect, look)
 	if err != nil {
-		return nil, err
+		return nil, refuse(unableToConnect, verify.Problem{Code: "internal", What: "the tunnel cannot log in", Do: "report this"})
 	}
 	config.RuntimeParams = maps.Clone(parameters) // with user and database, which pgconn puts there again
 	config.User, config.Database, config.Password = parameters["user"], parameters["database"], ""
 	if !target.Mode.Verifies() {
-		config.RequireAuth = "scram-sha-256" // look sees to it before; this is pgconn's own lock on the same door
-	}
-	config.OnNotice = func(_ *pgconn.PgConn, n *pgconn.Notice) {
-		notice := pgproto3.NoticeResponse(*response((*pgconn.PgError)(n)))
-		made.notices = append(made.notices, &notice)
+		config.RequireAuth = "scram-sha-256" // pgconn's own lock on the same door
 	}
 	conn, err := pgconn.ConnectConfig(ctx, config)
 	if err == nil {
-		err = conn.SyncConn(ctx) // nothing of what the server says next is in a buffer
+		err = conn.SyncConn(ctx) // no buffer holds anything that the server says next
 	}
 	if err == nil {
 		made.HijackedConn, err = conn.Hijack()
 	}
-	var refused *pgconn.PgError
-	var known *failure
 	switch {
 	case err == nil:
 		return made, nil
-	case errors.Is(err, errClientGone):
-		return nil, errClientGone
-	case errors.As(err, &refused):
-		return nil, refused
-	case errors.As(err, &known):
-		return nil, known
+	case why != nil:
+		return nil, why
 	}
-	return nil, &failure{connectionFailure, *target.Explain(err, host, config.User, binding.Secret(config.Password))}
+	return nil, refuse(connectionFailure, *target.Explain(err, host, config.User, binding.Secret(config.Password)))
 }
 
-// unverified is the problem with a server that was not verified, and does not ask for SCRAM.
-func unverified(method uint32) verify.Problem {
-	asks := map[uint32]string{
-		pgproto3.AuthTypeOk:                "asks for no password",
-		pgproto3.AuthTypeCleartextPassword: "asks for the password in clear",
-		pgproto3.AuthTypeMD5Password:       "asks for an MD5 password",
-	}[method]
-	if asks == "" {
-		asks = "asks for something else than a password"
-	}
-	return verify.Problem{Code: "unverified", What: "the server " + asks + ", and sslmode require does not verify who it is",
-		Do: "bind the database with sslmode verify-full and its CA, or let the server ask for scram-sha-256"}
+// handOver tells the client what the server has said: that it is let in, and the rest of the start-up.
+func (l *login) handOver(client net.Conn) error {
+	greeting, _ := (&pgproto3.AuthenticationOk{}).Encode(nil) // these are never too long
+	greeting, _ = (&pgproto3.ReadyForQuery{TxStatus: l.TxStatus}).Encode(append(greeting, l.said...))
+	_, err := client.Write(greeting)
+	return err
 }
 
-// refuse tells the client why there is no connection: in the server's words if it has said something, else in verify's.
-func (r *relay) refuse(client net.Conn, target *verify.Target, err error) {
-	var refused *pgconn.PgError
-	var known *failure
-	switch {
-	case errors.Is(err, errClientGone):
-	case errors.As(err, &refused):
-		// Not logged: it is for the client, and may hold anything. The SQLSTATE tells enough.
-		r.log.say(target.Name+refused.Code, fmt.Sprintf("%s: the server refuses the login, SQLSTATE %.5q", target.Name, refused.Code))
-		_ = send(client, response(refused)) // whoever does not want to hear it has gone
-	case errors.As(err, &known):
-		r.log.say(target.Name+known.problem.Code, target.Name+": "+known.problem.What+"; what to do: "+known.problem.Do)
-		_ = send(client, &pgproto3.ErrorResponse{Severity: "FATAL", SeverityUnlocalized: "FATAL", Code: known.code,
-			Message: known.problem.What, Hint: known.problem.Do})
-	default:
-		r.log.say(target.Name+" internal", fmt.Sprintf("%s: the tunnel cannot log in: %T", target.Name, err))
-	}
-}
-
-// response is a server's error as it came.
-func response(e *pgconn.PgError) *pgproto3.ErrorResponse {
-	return &pgproto3.ErrorResponse{
-		Severity: e.Severity, SeverityUnlocalized: e.SeverityUnlocalized, Code: e.Code, Message: e.Message, Detail: e.Detail, Hint: e.Hint,
-		Position: e.Position, InternalPosition: e.InternalPosition, InternalQuery: e.InternalQuery, Where: e.Where,
-		SchemaName: e.SchemaName, TableName: e.TableName, ColumnName: e.ColumnName, DataTypeName: e.DataTypeName,
-		ConstraintName: e.ConstraintName, File: e.File, Line: e.Line, Routine: e.Routine,
-	}
-}
-
-// handOver tells the client what the server has told the tunnel: that it is admitted, and the rest of the start-up.
-func handOver(client net.Conn, server *login) error {
-	messages := append([]pgproto3.BackendMessage{&pgproto3.AuthenticationOk{}}, server.notices...)
-	for _, name := range slices.Sorted(maps.Keys(server.ParameterStatuses)) {
-		messages = append(messages, &pgproto3.ParameterStatus{Name: name, Value: server.ParameterStatuses[name]})
-	}
-	if len(server.SecretKey) > 0 {
-		messages = append(messages, &pgproto3.BackendKeyData{ProcessID: server.PID, SecretKey: server.SecretKey})
-	}
-	return send(client, append(messages, &pgproto3.ReadyForQuery{TxStatus: server.TxStatus})...)
-}
-
-// copyBoth copies in both directions until both ends have gone. When one has said its last, the other hears of it, and may finish.
+// copyBoth copies in both directions until both ends have gone. When one end has said its last, the
+// other hears of it, and may finish.
 func (r *relay) copyBoth(client, server net.Conn, target *verify.Target) {
 	done := make(chan struct{})
 	go func() {
@@ -363,32 +305,25 @@ func (r *relay) copyBoth(client, server net.Conn, target *verify.Target) {
 	}
 }
 
-// copyOne copies until from ends, and then ends to's half.
+// copyOne copies until from ends, and then ends to's half: a *net.TCPConn's, or a *tls.Conn's.
 func copyOne(to, from net.Conn) {
-	// Without the wrapping, io.CopyBuffer would ask the connections to do it, with buffers of their own.
-	_, _ = io.CopyBuffer(struct{ io.Writer }{to}, struct{ io.Reader }{from}, make([]byte, copyBuffer)) // a connection that breaks ends
-	if secured, ok := to.(*tls.Conn); ok {
-		_ = secured.CloseWrite()
-		to = secured.NetConn()
-	}
-	if half, ok := to.(interface{ CloseWrite() error }); ok {
-		_ = half.CloseWrite()
-	}
+	// Without the wrapping, io.CopyBuffer has the connections do it, with buffers of their own.
+	_, _ = io.CopyBuffer(struct{ io.Writer }{to}, struct{ io.Reader }{from}, make([]byte, copyBuffer))
+	_ = to.(interface{ CloseWrite() error }).CloseWrite()
 }
 
-// cancel passes a cancel request on to where its session is, with the same TLS, and waits until the server has done with it, which is
-// what the client waits for. A request for no session here is dropped, as PostgreSQL does.
+// cancel passes a cancel request on to where its session is, with the same TLS. It waits until the
+// server has done with it, since the client waits for that. A request for no session here is dropped,
+// as PostgreSQL does.
 func (r *relay) cancel(ctx context.Context, target *verify.Target, request *pgproto3.CancelRequest) {
-	r.mutex.Lock()
-	where, found := r.sessions[session{target, request.ProcessID, string(request.SecretKey)}]
-	r.mutex.Unlock()
+	again, found := r.sessions.Load(session{target, request.ProcessID, string(request.SecretKey)})
 	packet, err := request.Encode(nil)
 	if !found || err != nil {
 		return
 	}
-	conn, problem := target.Connect(ctx, where.host, where.at)
+	conn, problem := again.(reconnect)(ctx)
 	if problem != nil {
-		r.log.say(target.Name+problem.Code, target.Name+": a cancel request got lost: "+problem.What)
+		r.log.say(target.Name, problem.Code, "a cancel request got lost: "+problem.What)
 		return
 	}
 	defer conn.Close()

@@ -47,19 +47,17 @@ func (b *buffer) String() string {
 // open is a tunnel in this process.
 type open struct {
 	relay *relay
-	id    *identity
+	ca    []byte
 	port  int
 	log   *buffer
 }
 
 func openTunnel(t testing.TB, target *verify.Target, edits ...func(*relay)) *open {
 	t.Helper()
-	id, err := newIdentity(time.Now())
-	require.NoError(t, err)
-	config, err := id.serverConfig()
+	config, ca, err := newIdentity(time.Now())
 	require.NoError(t, err)
 	log := &buffer{}
-	o := &open{relay: newRelay(config, newJournal(log)), id: id, log: log}
+	o := &open{relay: newRelay(config, newJournal(log)), ca: ca, log: log}
 	for _, edit := range edits {
 		edit(o.relay)
 	}
@@ -142,7 +140,7 @@ const whoAmI = "select ssl, version from pg_stat_ssl where pid = pg_backend_pid(
 func (o *open) sees(host string) func(*pgconn.Config) {
 	return func(config *pgconn.Config) {
 		pool := x509.NewCertPool()
-		pool.AppendCertsFromPEM(o.id.CA)
+		pool.AppendCertsFromPEM(o.ca)
 		config.TLSConfig = &tls.Config{RootCAs: pool, ServerName: host}
 		config.Fallbacks = nil
 	}
@@ -266,9 +264,9 @@ func TestEveryPasswordThatTheServerAsksFor(t *testing.T) {
 	verified.Client, required.Client = &pair, &pair
 	for user, refusal := range map[string]string{
 		"app":     "",
-		"old":     "the server asks for an MD5 password, and sslmode require does not verify who it is",
-		"clear":   "the server asks for the password in clear, and sslmode require does not verify who it is",
-		"certain": "the server asks for no password, and sslmode require does not verify who it is",
+		"old":     "the server does not ask for scram-sha-256, and sslmode require does not verify who it is",
+		"clear":   "the server does not ask for scram-sha-256, and sslmode require does not verify who it is",
+		"certain": "the server does not ask for scram-sha-256, and sslmode require does not verify who it is",
 	} {
 		t.Run(user, func(t *testing.T) {
 			settings := "user=" + user
@@ -411,10 +409,9 @@ func TestASessionThatHasEndedIsForgotten(t *testing.T) {
 	ca := pgtest.NewCA(t, "Root")
 	server := pgtest.Start(t, serving(t, ca, "localhost"))
 	tunnel := openTunnel(t, target(server.Port, sslmode.VerifyFull, ca))
-	sessions := func() int {
-		tunnel.relay.mutex.Lock()
-		defer tunnel.relay.mutex.Unlock()
-		return len(tunnel.relay.sessions)
+	sessions := func() (n int) {
+		tunnel.relay.sessions.Range(func(_, _ any) bool { n++; return true })
+		return n
 	}
 	for name, end := range map[string]func(*pgconn.PgConn){
 		"the client says goodbye": func(conn *pgconn.PgConn) { _ = conn.Close(t.Context()) },
@@ -462,18 +459,24 @@ func TestAFaultInOneConnectionStaysThere(t *testing.T) {
 	before, err := connect(t, tunnel.settings())
 	require.NoError(t, err)
 
-	sessions := tunnel.relay.sessions
-	tunnel.relay.mutex.Lock()
-	tunnel.relay.sessions = nil // the next one to write to it panics
-	tunnel.relay.mutex.Unlock()
-	_, err = connect(t, tunnel.settings())
+	// A target that Targets never makes.
+	faulty := &verify.Target{Name: "faulty", Host: "localhost", Port: uint16(server.Port), Mode: sslmode.VerifyFull, Trust: []verify.Anchor{{}}}
+	listener, err := net.Listen("tcp4", "127.0.0.1:0")
+	require.NoError(t, err)
+	t.Cleanup(func() { listener.Close() })
+	go tunnel.relay.listen(listener, faulty)
+	_, err = connect(t, fmt.Sprintf("host=127.0.0.1 port=%d user=app password=%s sslmode=disable", listener.Addr().(*net.TCPAddr).Port, password))
 	require.Error(t, err)
 	assert.Eventually(t, func() bool {
-		return strings.Contains(tunnel.log.String(), "db: a fault in the tunnel ended a connection: assignment to entry in nil map")
+		return strings.Contains(tunnel.log.String(), "faulty: a fault in the tunnel ended a connection: runtime error: invalid memory address or nil pointer dereference\n")
 	}, patience, time.Millisecond)
-	tunnel.relay.mutex.Lock()
-	tunnel.relay.sessions = sessions
-	tunnel.relay.mutex.Unlock()
+	func() {
+		defer tunnel.relay.survive(&verify.Target{Name: "another"})
+		panic(password)
+	}()
+	assert.Eventually(t, func() bool {
+		return strings.Contains(tunnel.log.String(), "another: a fault in the tunnel ended a connection: string\n")
+	}, patience, time.Millisecond, "nobody knows what it holds")
 
 	assert.Equal(t, "1", ask(t, before, "select 1"))
 	_, err = connect(t, tunnel.settings())

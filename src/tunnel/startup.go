@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"strings"
@@ -13,18 +12,20 @@ import (
 	"github.com/jackc/pgx/v5/pgproto3"
 )
 
-// How a client begins. Sources: PostgreSQL's manual, "Message Flow", sections "Start-up", "SSL Session Encryption" and "GSSAPI
-// Session Encryption"; src/backend/tcop/backend_startup.c, ProcessStartupPacket; src/include/libpq/pqcomm.h for the bounds.
+// How a client begins. Sources: PostgreSQL's manual, "Message Flow", sections "Start-up", "SSL Session
+// Encryption" and "GSSAPI Session Encryption"; ProcessStartupPacket in
+// src/backend/tcop/backend_startup.c; src/include/libpq/pqcomm.h for the bounds.
 const (
 	longestStartup  = 10_000 // MAX_STARTUP_PACKET_LENGTH
 	longestPassword = 65_535 // PG_MAX_AUTH_TOKEN_LENGTH
+	tlsHandshake    = 0x16   // the first byte of TLS: ContentType handshake (RFC 8446, 5.1)
 )
 
-// errJunk is for whoever does not speak as a client of PostgreSQL does.
+// errJunk is for a peer that does not speak as a client of PostgreSQL does.
 var errJunk = errors.New("not a client of PostgreSQL")
 
-// greet reads what a client wants: a *pgproto3.StartupMessage or a *pgproto3.CancelRequest. If the client asks for TLS, or begins
-// with it, the connection that greet returns has it.
+// greet reads what a client wants: a *pgproto3.StartupMessage or a *pgproto3.CancelRequest. The
+// connection that it returns has TLS if the client asked for it, or began with it.
 func greet(conn *net.TCPConn, config *tls.Config) (net.Conn, pgproto3.FrontendMessage, error) {
 	var client net.Conn = conn
 	for askedTLS, askedGSS := false, false; ; {
@@ -32,8 +33,8 @@ func greet(conn *net.TCPConn, config *tls.Config) (net.Conn, pgproto3.FrontendMe
 		if err != nil {
 			return client, nil, err
 		}
-		if header[0] == tlsHandshake && !askedTLS && !askedGSS { // PostgreSQL 17's sslnegotiation=direct
-			client, askedTLS = tls.Server(&continued{conn, header}, config), true
+		if header[0] == tlsHandshake && !askedTLS && !askedGSS { // sslnegotiation=direct of libpq 17
+			client, askedTLS = tls.Server(continued{conn, io.MultiReader(bytes.NewReader(header), conn)}, config), true
 			continue
 		}
 		packet, err := readBody(client, header, longestStartup)
@@ -44,48 +45,36 @@ func greet(conn *net.TCPConn, config *tls.Config) (net.Conn, pgproto3.FrontendMe
 		if err != nil {
 			return client, nil, errJunk
 		}
+		reply := "S"
 		switch message.(type) {
 		case *pgproto3.SSLRequest:
 			if askedTLS {
 				return client, nil, errJunk
 			}
-			// The packet was read to its last byte and no further: what somebody in between sends in plain text right behind it
-			// becomes a part of the handshake, which it breaks (CVE-2021-23214).
-			if _, err := client.Write([]byte("S")); err != nil {
-				return client, nil, err
-			}
+			// The packet was read to its last byte and no further: plain text that somebody puts right
+			// behind it ends up in the handshake, and breaks it (CVE-2021-23214).
 			client, askedTLS = tls.Server(conn, config), true
 		case *pgproto3.GSSEncRequest:
-			if askedGSS {
+			if askedGSS || askedTLS {
 				return client, nil, errJunk
 			}
-			if _, err := client.Write([]byte("N")); err != nil {
-				return client, nil, err
-			}
-			askedGSS = true
+			reply, askedGSS = "N", true
 		default:
 			return client, message, nil
+		}
+		if _, err := io.WriteString(conn, reply); err != nil {
+			return client, nil, err
 		}
 	}
 }
 
-// tlsHandshake is the first byte of a TLS connection: ContentType handshake (RFC 8446, 5.1).
-const tlsHandshake = 0x16
-
 // continued is a connection of which the first bytes have been read already.
 type continued struct {
 	*net.TCPConn
-	first []byte
+	from io.Reader
 }
 
-func (c *continued) Read(p []byte) (int, error) {
-	if len(c.first) > 0 {
-		n := copy(p, c.first)
-		c.first = c.first[n:]
-		return n, nil
-	}
-	return c.TCPConn.Read(p)
-}
+func (c continued) Read(p []byte) (int, error) { return c.from.Read(p) }
 
 // readHeader reads the header of a packet: its type, where it has one, and its length.
 func readHeader(r io.Reader, size int) ([]byte, error) {
@@ -111,59 +100,57 @@ func decodeStartup(packet []byte) (pgproto3.FrontendMessage, error) {
 		return nil, errJunk
 	}
 	version := binary.BigEndian.Uint32(packet[4:])
-	newer := version>>16 == 3
-	if newer {
+	if version>>16 == 3 {
 		packet = bytes.Clone(packet)
 		binary.BigEndian.PutUint32(packet[4:], pgproto3.ProtocolVersion30)
 	}
 	message, err := pgproto3.NewBackend(bytes.NewReader(packet), nil).ReceiveStartupMessage()
 	if startup, ok := message.(*pgproto3.StartupMessage); ok && err == nil {
 		startup.ProtocolVersion = version
-		if _, unnamed := startup.Parameters[""]; unnamed { // an empty name ends the list; here, something came after it
+		if _, unnamed := startup.Parameters[""]; unnamed { // something behind the empty name that ends the list
 			err = errJunk
 		}
 	}
 	return message, err
 }
 
-// negotiate takes the parameters that ask for extensions of the protocol out of a startup message. It returns the answer for a client
-// that wants more than protocol 3.0, which is what is spoken here; nil for any other.
-func negotiate(startup *pgproto3.StartupMessage) *pgproto3.NegotiateProtocolVersion {
-	// The server sends its whole version, not the minor one (backend_startup.c, SendNegotiateProtocolVersion).
-	answer := &pgproto3.NegotiateProtocolVersion{NewestMinorProtocol: pgproto3.ProtocolVersion30}
+// negotiate takes the parameters that ask for extensions of the protocol out of a startup message. A
+// client that wants more than protocol 3.0, which is what is spoken here, is to be sent the answer.
+func negotiate(startup *pgproto3.StartupMessage) (answer []pgproto3.BackendMessage) {
+	var extensions []string
 	for name := range startup.Parameters {
 		if strings.HasPrefix(name, "_pq_.") {
-			answer.UnrecognizedOptions = append(answer.UnrecognizedOptions, name)
+			extensions = append(extensions, name)
 			delete(startup.Parameters, name)
 		}
 	}
-	if startup.ProtocolVersion == pgproto3.ProtocolVersion30 && answer.UnrecognizedOptions == nil {
+	if startup.ProtocolVersion == pgproto3.ProtocolVersion30 && extensions == nil {
 		return nil
 	}
-	return answer
+	// The server sends its whole version, not the minor one (SendNegotiateProtocolVersion).
+	return []pgproto3.BackendMessage{&pgproto3.NegotiateProtocolVersion{
+		NewestMinorProtocol: pgproto3.ProtocolVersion30, UnrecognizedOptions: extensions}}
 }
 
-// askPassword asks the client for its password. It is asked for in clear, which goes no further than this machine.
+// askPassword asks the client for its password in clear, which goes no further than this machine.
 func askPassword(client net.Conn) (string, error) {
 	if err := send(client, &pgproto3.AuthenticationCleartextPassword{}); err != nil {
 		return "", err
 	}
 	header, err := readHeader(client, 5)
-	if err != nil {
-		return "", err
+	if err != nil || header[0] != 'p' {
+		return "", errors.Join(err, errJunk)
 	}
 	packet, err := readBody(client, header, longestPassword)
 	if err != nil {
 		return "", err
 	}
-	message, err := pgproto3.NewBackend(bytes.NewReader(packet), nil).Receive()
-	if password, ok := message.(*pgproto3.PasswordMessage); ok && err == nil {
-		return password.Password, nil
-	}
-	return "", fmt.Errorf("%w: no password", errJunk)
+	var message pgproto3.PasswordMessage
+	err = message.Decode(packet[len(header):])
+	return message.Password, err
 }
 
-// send sends messages in one packet, if they fit.
+// send sends messages, in one packet if they fit.
 func send(client net.Conn, messages ...pgproto3.BackendMessage) error {
 	backend := pgproto3.NewBackend(nil, client)
 	for _, m := range messages {

@@ -30,9 +30,7 @@ func FuzzGreet(f *testing.F) {
 	} {
 		f.Add([]byte(seed))
 	}
-	id, err := newIdentity(time.Now())
-	require.NoError(f, err)
-	config, err := id.serverConfig()
+	config, _, err := newIdentity(time.Now())
 	require.NoError(f, err)
 	listener, err := net.ListenTCP("tcp4", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	require.NoError(f, err)
