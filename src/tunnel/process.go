@@ -1,6 +1,7 @@
 package tunnel
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,10 +11,9 @@ import (
 	"os/exec"
 	"os/signal"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/verify"
 )
@@ -22,9 +22,11 @@ import (
 // launches shared would hold the output of the one that is gone open, and the platform waits for the
 // end of a process's output.
 //
-// The launch binds the ports before the app starts. It hands them over together with a descriptor of
-// the launched process (pidfd): the shell that sources the launch script, and becomes the app by exec.
-// The tunnel reads its settings from stdin, and answers once on stdout.
+// The launch binds the ports before the app starts. It hands them over together with an open
+// /proc/PID/stat of the launched process: the shell that sources the launch script, and becomes the app
+// by exec. That file is its own for ever; another process that gets the number has another. A pidfd
+// would be the newer way, but Cloud Foundry's containers forbid pidfd_open (cloudfoundry/guardian,
+// guardiancmd/seccomp_linux.go). The tunnel reads its settings from stdin, and answers once on stdout.
 
 // settings are what a launch tells its tunnel.
 type settings struct {
@@ -40,7 +42,7 @@ type answer struct {
 
 // The descriptors that a tunnel is given.
 const (
-	pidFD    = 3 // the launched process
+	statFD   = 3 // /proc/PID/stat of the launched process
 	listenFD = 4 // the first listener
 )
 
@@ -54,13 +56,12 @@ type Tunnel struct {
 // env the launch's environment, and targets the number of databases. Start returns when the tunnel
 // takes connections.
 func Start(program string, pid int, env map[string]string, targets int) (*Tunnel, error) {
-	process, err := unix.PidfdOpen(pid, 0)
+	process, err := os.Open(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
-		return nil, fmt.Errorf("cannot watch the process %d, which the app will be: %w", pid, err)
+		return nil, fmt.Errorf("cannot watch the process that the app will be: %w", err)
 	}
-	given := []*os.File{os.NewFile(uintptr(process), "pidfd")}
-	defer given[0].Close()
-	tunnel := &Tunnel{}
+	defer process.Close()
+	given, tunnel := []*os.File{process}, &Tunnel{}
 	for range targets {
 		listener, err := net.ListenTCP("tcp4", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
 		if err != nil {
@@ -136,12 +137,20 @@ func Run(in io.Reader, resolve func(env map[string]string) ([]verify.Target, err
 	if err := json.NewEncoder(os.Stdout).Encode(answer{CA: ca}); err != nil {
 		return err
 	}
-	for {
-		n, err := unix.Poll([]unix.PollFd{{Fd: pidFD, Events: unix.POLLIN}}, -1)
-		if n > 0 || err != nil && !errors.Is(err, unix.EINTR) {
-			return err
-		}
+	for process := os.NewFile(statFD, "stat"); alive(process); {
+		time.Sleep(100 * time.Millisecond) // it has a second
 	}
+	return nil
+}
+
+// alive reads a /proc/PID/stat: "PID (NAME) STATE ...", with the number of threads (proc(5)). A process
+// in state Z has ended, unless only its first thread has. At last there is nothing to read.
+func alive(stat *os.File) bool {
+	line := make([]byte, 1024)
+	n, _ := stat.ReadAt(line, 0)
+	fields := strings.Fields(string(line[bytes.LastIndexByte(line[:n], ')')+1 : n]))
+	const state, threads = 0, 17
+	return len(fields) > threads && (fields[state] != "Z" && fields[state] != "X" || fields[threads] != "1")
 }
 
 // serve starts to take connections, and returns the CA of the tunnel's certificate.

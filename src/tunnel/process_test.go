@@ -11,15 +11,16 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	"golang.org/x/sys/unix"
 
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/integration/pgtest"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
@@ -27,13 +28,17 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/verify"
 )
 
-// TestMain makes this program three: the tests, a launch, and the tunnel that the launch starts.
+// TestMain makes this program several: the tests, a launch, and the tunnel that the launch starts.
 func TestMain(m *testing.M) {
 	if len(os.Args) < 2 || strings.HasPrefix(os.Args[1], "-") {
 		os.Exit(m.Run())
 	}
 	var err error
 	switch os.Args[1] {
+	case "confined": // the rest of the arguments
+		if err = confine(); err == nil {
+			err = syscall.Exec(os.Args[0], append(os.Args[:1], os.Args[2:]...), os.Environ())
+		}
 	case "tunnel":
 		err = Run(os.Stdin, resolveForTest)
 	case "launch": // PID: as `postgres-ssl env` does it
@@ -51,6 +56,36 @@ func TestMain(m *testing.M) {
 		os.Exit(1)
 	}
 	syscall.Exit(0) // os.Exit waits for a second under the race detector
+}
+
+// confine forbids, to this process and its children, the system calls that are newer than Cloud Foundry's
+// containers know. Their list (cloudfoundry/guardian, guardiancmd/seccomp_linux.go) ends before
+// pidfd_send_signal, but for openat2; from 424 on, all architectures have the same numbers.
+func confine() error {
+	const firstNew, openat2 = 424, 437
+	// SECCOMP_RET_ERRNO and SECCOMP_RET_ALLOW (seccomp(2)). The C library wants to hear ENOSYS of clone3.
+	const refuse, allow = 0x00050000 | uint32(syscall.ENOSYS), 0x7fff0000
+	filter := []syscall.SockFilter{
+		{Code: syscall.BPF_LD | syscall.BPF_W | syscall.BPF_ABS, K: 0}, // seccomp_data.nr
+		{Code: syscall.BPF_JMP | syscall.BPF_JGE | syscall.BPF_K, K: firstNew, Jf: 2},
+		{Code: syscall.BPF_JMP | syscall.BPF_JEQ | syscall.BPF_K, K: openat2, Jt: 1},
+		{Code: syscall.BPF_RET | syscall.BPF_K, K: refuse},
+		{Code: syscall.BPF_RET | syscall.BPF_K, K: allow},
+	}
+	const setNoNewPrivileges, filterMode = 38, 2 // PR_SET_NO_NEW_PRIVS (prctl(2)), SECCOMP_MODE_FILTER
+	program := syscall.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
+	runtime.LockOSThread() // a filter is a thread's, and that of what it executes
+	if _, _, errno := syscall.RawSyscall6(syscall.SYS_PRCTL, setNoNewPrivileges, 1, 0, 0, 0, 0); errno != 0 {
+		return errno
+	}
+	if _, _, errno := syscall.RawSyscall(syscall.SYS_PRCTL, syscall.PR_SET_SECCOMP, filterMode, uintptr(unsafe.Pointer(&program))); errno != 0 {
+		return errno
+	}
+	const pidfdOpen = 434
+	if _, _, errno := syscall.RawSyscall(pidfdOpen, uintptr(os.Getpid()), 0, 0); errno != syscall.ENOSYS {
+		return fmt.Errorf("control: pidfd_open is allowed: %w", errno)
+	}
+	return nil
 }
 
 func resolveForTest(env map[string]string) ([]verify.Target, error) {
@@ -90,7 +125,7 @@ type app struct {
 // launchApp starts a shell that becomes the app, which lasts until its input ends.
 func launchApp(t *testing.T, server *pgtest.Server, ca *pgtest.CA, before string, files ...*os.File) *app {
 	t.Helper()
-	cmd := exec.Command("bash", "-c", before+`port=$("$0" launch $$) || exit 1
+	cmd := exec.Command("bash", "-c", before+`port=$("$0" confined launch $$) || exit 1
 echo "$port"
 exec cat`, os.Args[0])
 	cmd.Env = append(os.Environ(), fmt.Sprintf("PORT=%d", server.Port), "CA="+string(ca.PEM))
@@ -182,6 +217,42 @@ func TestTheTunnelGoesWithItsAppAndWithNoOther(t *testing.T) {
 
 	_, err = connect(t, sidecar.settings())
 	assert.NoError(t, err, "the other launch's tunnel stays")
+}
+
+func TestAProcessIsGoneWhenItHasEnded(t *testing.T) {
+	t.Parallel()
+	start := func(arguments ...string) (*exec.Cmd, io.Closer, *os.File) {
+		cmd := exec.Command(arguments[0], arguments[1:]...)
+		in, err := cmd.StdinPipe()
+		require.NoError(t, err)
+		require.NoError(t, cmd.Start())
+		stat, err := os.Open(fmt.Sprintf("/proc/%d/stat", cmd.Process.Pid))
+		require.NoError(t, err)
+		t.Cleanup(func() { stat.Close() })
+		return cmd, in, stat
+	}
+	t.Run("a process", func(t *testing.T) {
+		cmd, in, stat := start("cat")
+		assert.True(t, alive(stat))
+		require.NoError(t, in.Close())
+		assert.Eventually(t, func() bool { return !alive(stat) }, patience, time.Millisecond, "and its parent did not ask yet")
+		require.NoError(t, cmd.Wait())
+		assert.False(t, alive(stat), "the parent did")
+	})
+	t.Run("a process whose first thread has ended", func(t *testing.T) {
+		const exitThread = "import ctypes, sys, threading; threading.Thread(target=sys.stdin.read).start(); ctypes.CDLL(None).syscall(%d, 0)"
+		cmd, in, stat := start("python3", "-c", fmt.Sprintf(exitThread, syscall.SYS_EXIT))
+		text := func() string {
+			line, err := os.ReadFile(stat.Name())
+			require.NoError(t, err)
+			return string(line)
+		}
+		require.Eventually(t, func() bool { return strings.Contains(text(), ") Z ") }, patience, time.Millisecond)
+		assert.True(t, alive(stat))
+		require.NoError(t, in.Close())
+		assert.Eventually(t, func() bool { return !alive(stat) }, patience, time.Millisecond)
+		_ = cmd.Wait() // how it ended is Python's affair
+	})
 }
 
 func TestSignalsAreForTheApp(t *testing.T) {
@@ -298,10 +369,13 @@ func stuckPipe(t *testing.T) *os.File {
 		read.Close()
 		write.Close()
 	})
-	size, err := unix.FcntlInt(write.Fd(), unix.F_GETPIPE_SZ, 0) // Fd makes it blocking, as a log is
-	require.NoError(t, err)
-	_, err = write.Write(make([]byte, size))
-	require.NoError(t, err)
+	fd := int(write.Fd())
+	require.NoError(t, syscall.SetNonblock(fd, true))
+	for err == nil {
+		_, err = syscall.Write(fd, make([]byte, 4096))
+	}
+	require.ErrorIs(t, err, syscall.EAGAIN)
+	require.NoError(t, syscall.SetNonblock(fd, false)) // as a log is
 	return write
 }
 
