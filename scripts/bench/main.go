@@ -48,6 +48,7 @@ func (b *bench) run() {
 	b.launch()
 	b.java()
 	b.gate()
+	b.tunnel()
 	b.sameWork()
 	b.scale()
 	b.audit()
