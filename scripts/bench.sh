@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Measures staging and launch beside what they are to be compared with, and prints a Markdown table.
+# Measures staging, launch and the tunnel beside what they are to be compared with, and prints a
+# Markdown table.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -8,9 +9,10 @@ usage() {
   cat <<'TEXT'
 Usage: scripts/bench.sh
 
-Measures what staging and launch cost, beside bare programs, beside openssl rehash and beside a script that does the
-same by hand, and prints a Markdown table: medians of many runs, those of a comparison in turns. Takes a minute or
-two, and wants the machine to itself. Needs go, openssl, jq, a JDK with pgjdbc, and PostgreSQL with psql.
+Measures what staging, launch and the tunnel cost: beside bare programs, beside openssl rehash, beside
+a script that does the same by hand, and beside direct TLS. Prints a Markdown table: medians of many
+runs, those of a comparison in turns. Takes some minutes, and wants the machine to itself. Needs go,
+openssl, jq, a JDK with pgjdbc, and PostgreSQL with psql.
 TEXT
 }
 
