@@ -315,6 +315,29 @@ func TestWhatIsNoClientIsDropped(t *testing.T) {
 	assert.Equal(t, "postgres-ssl tunnel: db: dropped a connection that was not a client of PostgreSQL\n", tunnel.log.String())
 }
 
+func TestNobodyAsksForEncryptionInsideOfTLS(t *testing.T) {
+	t.Parallel()
+	for name, request := range map[string]uint32{"TLS": sslRequest, "GSSENC": gssRequest} {
+		t.Run(name, func(t *testing.T) {
+			tunnel := openTunnel(t, target(1, sslmode.VerifyFull))
+			conn := tunnel.dial(t)
+			_, err := io.WriteString(conn, packet(sslRequest, ""))
+			require.NoError(t, err)
+			_, err = io.ReadFull(conn, make([]byte, 1))
+			require.NoError(t, err)
+			config := &pgconn.Config{}
+			tunnel.sees("localhost")(config)
+			secured := tls.Client(conn, config.TLSConfig)
+			_, err = io.WriteString(secured, packet(request, ""))
+			require.NoError(t, err)
+			answer, err := io.ReadAll(secured)
+			assert.NotErrorIs(t, err, os.ErrDeadlineExceeded, "it is dropped at once")
+			assert.Empty(t, answer)
+			assert.Eventually(t, func() bool { return strings.Contains(tunnel.log.String(), "not a client of PostgreSQL") }, patience, time.Millisecond)
+		})
+	}
+}
+
 func TestProtocolsThatAreNewerAreNegotiated(t *testing.T) {
 	t.Parallel()
 	ca := pgtest.NewCA(t, "Root")
