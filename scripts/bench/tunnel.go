@@ -69,7 +69,9 @@ func (b *bench) tunnel() {
 	var first, second *pgconn.PgConn
 	t = inTurns(connects, func() { first = open(direct) }, func() { second = open(through) }, func() { closeIt(first); closeIt(second) })
 	b.add("… a connect, with SCRAM, from Go", micro(t[1].median()), "direct TLS "+micro(t[0].median()), fine(t), "< 1", connects)
-	psql := func(settings string) command { return command{argv: []string{"psql", settings, "-X", "-c", "select 1"}} }
+	psql := func(settings string) command {
+		return command{argv: []string{"psql", settings, "-X", "-c", "select 1"}}
+	}
 	const logins = 100
 	t = times(logins, psql(direct), psql(through))
 	b.add("… the same by `psql -c 'select 1'`", micro(t[1].median()), "direct TLS "+micro(t[0].median()), fine(t), "< 1", logins)
