@@ -27,6 +27,7 @@ type driver struct {
 
 const (
 	libpqVariables = "`PGSSLMODE`, `PGSSLROOTCERT`"
+	tunnelOnly     = "nothing; [the tunnel](tunnel.md) reaches it"
 	nodeClients    = "node/clients.js"
 	goClients      = "go-pg/clients"
 	erlangClients  = "erlang/main.escript"
@@ -56,12 +57,12 @@ var drivers = []driver{
 	{"pgjdbc in Tomcat's pool", "`JAVA_TOOL_OPTIONS`", javaClients},
 	{"pgjdbc in a parent-last loader, as Tomcat's", "`JAVA_TOOL_OPTIONS`", javaClients},
 	{"Erlang's ssl with `cacerts_get()`", "`ERL_AFLAGS`", erlangClients},
-	{"slonik 47", "nothing", nodeClients},
-	{"pg8000 1.10", "nothing", "pg8000/main.py"},
-	{"psqlodbc 13", "nothing", "pyodbc/main.py"},
-	{"go-pg 10", "nothing", goClients},
-	{"pgdriver 1.2", "nothing", goClients},
-	{"Erlang's gen_tcp, as pgo and pog use it", "nothing", erlangClients},
+	{"slonik 47", tunnelOnly, nodeClients},
+	{"pg8000 1.10", tunnelOnly, "pg8000/main.py"},
+	{"psqlodbc 13", tunnelOnly, "pyodbc/main.py"},
+	{"go-pg 10", tunnelOnly, goClients},
+	{"pgdriver 1.2", tunnelOnly, goClients},
+	{"Erlang's gen_tcp, as pgo and pog use it", tunnelOnly, erlangClients},
 }
 
 // shared says whether a driver has its process together with others.
