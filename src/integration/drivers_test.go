@@ -65,12 +65,12 @@ var drivers = []driver{
 	{"Erlang's gen_tcp, as pgo and pog use it", tunnelOnly, erlangClients},
 }
 
-// shared says whether a driver has its process together with others.
+// shared says whether a driver shares its process with others.
 func (d driver) shared() bool {
 	return slices.Contains([]string{nodeClients, goClients, javaClients, erlangClients}, d.command)
 }
 
-// login is how the server's log begins its line on a driver's login. pg8000 says its name only after it.
+// login is the begin of the server's log line for a driver's login. pg8000 sets its name only later.
 func (d driver) login() string {
 	name := " application_name=" + d.name
 	if d.name == "pg8000 1.10" {

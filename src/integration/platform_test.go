@@ -119,8 +119,9 @@ exec "$@"
 // keepUp is the app's start command: it shows the app's environment, and lasts until its standard input ends.
 const keepUp = `ln -s "$(dirname "$HOME")" /home/vcap && env -0 >%s && echo up && exec cat`
 
-// launch stages the app behind a final buildpack, launches it with the services bound and variables of its owner, and keeps it up until
-// the test ends. files are the container's own, by their paths.
+// launch stages the app behind a final buildpack, launches it with the services bound and the
+// owner's variables, and keeps it up until the test ends. files are the container's own, by their
+// paths.
 func launch(t *testing.T, buildpack, app, final, services string, files map[string]string, variables ...string) *container {
 	t.Helper()
 	c, err := tryLaunch(t, buildpack, app, final, services, files, variables...)
@@ -132,7 +133,8 @@ func launch(t *testing.T, buildpack, app, final, services string, files map[stri
 	return c
 }
 
-// tryLaunch does as launch, for an app that may not start. The error then has its log. Without services, the variables say what is bound.
+// tryLaunch is launch for an app that may not start. The error then holds its log. Without services,
+// the variables say what is bound.
 func tryLaunch(t *testing.T, buildpack, app, final, services string, files map[string]string, variables ...string) (*container, error) {
 	t.Helper()
 	dir := t.TempDir()

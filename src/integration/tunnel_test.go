@@ -23,15 +23,16 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/integration/pgtest"
 )
 
-// What the tunnel says of a server that it does not take. These are verify's words: a driver that refused by itself has others.
+// What the tunnel says of a server that it refuses. A driver that refuses by itself has others.
 const (
 	tunnelUntrusted  = `comes from a CA that is not trusted`
 	tunnelMisnamed   = `the certificate is not made out for db\.abc123`
 	tunnelWithoutTLS = `does not speak TLS`
 )
 
-// everyDriverThroughTheTunnel has the drivers of the table connect through the tunnel: those that no variable reaches, in plain text to
-// it and no further, and those that obey, with TLS to it as they are told. The table itself shows what they do without it.
+// everyDriverThroughTheTunnel runs all drivers of the table through the tunnel. Those that no
+// variable reaches talk to it in plain text. Those that obey use TLS and verify the tunnel. What
+// they do without it is in the table.
 func everyDriverThroughTheTunnel(t *testing.T, buildpack, app string, oregon *pgtest.CA) {
 	const host, otherHost = "db.abc123.us-west-2.rds.amazonaws.com", "db.def456.us-west-2.rds.amazonaws.com"
 	server := pgtest.Start(t, withSCRAM(serving(t, oregon, host)))
@@ -64,13 +65,14 @@ func everyDriverThroughTheTunnel(t *testing.T, buildpack, app string, oregon *pg
 	}
 }
 
-// withSCRAM is a server's configuration whose users prove their passwords, encrypted or not, and do not show them.
+// withSCRAM makes a server ask for SCRAM. It takes plain text as well: who is encrypted is the
+// client's doing.
 func withSCRAM(config pgtest.Config) pgtest.Config {
 	config.HBA = []string{"host all all 127.0.0.1/32 scram-sha-256"}
 	return config
 }
 
-// logins are the lines of a server's log on the app's user that was let in.
+// logins returns the lines of a server's log about successful logins of the app's user.
 func logins(log string) []string {
 	var found []string
 	for line := range strings.Lines(log) {
@@ -81,7 +83,8 @@ func logins(log string) []string {
 	return found
 }
 
-// What a client of the app does in TestTunnel. unaware does as a driver that reads no variable: it asks for no TLS.
+// The app's clients in TestTunnel. unaware stands for a driver that reads no variable: it asks for
+// no TLS.
 const (
 	aware   = "psql/main.sh"
 	unaware = "PGSSLMODE=disable " + aware
@@ -108,7 +111,8 @@ func TestTunnel(t *testing.T) {
 	}
 }
 
-// bound is VCAP_SERVICES as the app sees it, with one of its services only: a client takes the first that it finds.
+// bound is VCAP_SERVICES as the app sees it, cut down to one service: a client takes the first that
+// it finds.
 func (c *container) bound(t *testing.T, name string) string {
 	t.Helper()
 	var services map[string][]map[string]any
@@ -136,7 +140,7 @@ func (c *container) tunnelAddress(t *testing.T) string {
 	return fmt.Sprintf("%s:%d", at.Hostname, at.Port)
 }
 
-// says has a client of the app ask the database how it is connected.
+// says runs a client in the app, and returns what the database says of its connection.
 func (c *container) says(t *testing.T, client string, variables ...string) string {
 	t.Helper()
 	said, err := c.run(t, client, variables...)
@@ -146,6 +150,7 @@ func (c *container) says(t *testing.T, client string, variables ...string) strin
 	return said
 }
 
+// takesEachByItsMode binds databases that disagree, and one that does not go through the tunnel.
 func takesEachByItsMode(t *testing.T, pack, app string, oregon *pgtest.CA) {
 	const strictHost, laxHost, besideHost = "strict.abc123.us-west-2.rds.amazonaws.com", "lax.example.com", "beside.abc123.us-west-2.rds.amazonaws.com"
 	stranger := pgtest.NewCA(t, oregon.Cert.Subject.CommonName)
@@ -174,6 +179,7 @@ func takesEachByItsMode(t *testing.T, pack, app string, oregon *pgtest.CA) {
 	}
 }
 
+// standsInEverywhere reads the database's address from each place where the platform puts it.
 func standsInEverywhere(t *testing.T, pack, app string, oregon *pgtest.CA) {
 	const host = "db.abc123.us-west-2.rds.amazonaws.com"
 	server := pgtest.Start(t, withSCRAM(serving(t, oregon, host)))
@@ -205,6 +211,7 @@ func standsInEverywhere(t *testing.T, pack, app string, oregon *pgtest.CA) {
 	assert.Len(t, logins(server.Log(t)), len(launched), "no login more")
 }
 
+// verifyLooksPastIt runs verify in the container, and at the start of the app.
 func verifyLooksPastIt(t *testing.T, pack, app string, oregon *pgtest.CA) {
 	const host = "db.abc123.us-west-2.rds.amazonaws.com"
 	server := pgtest.Start(t, withSCRAM(serving(t, oregon, host)))
@@ -235,7 +242,8 @@ func verifyLooksPastIt(t *testing.T, pack, app string, oregon *pgtest.CA) {
 	assert.ErrorContains(t, err, "console_db: the app does not start: the certificate of "+host)
 }
 
-// endsSCRAM tries the clients for which it would not do to pass SCRAM on, or to take the channel binding out of it.
+// endsSCRAM tries the clients that break where a proxy passes SCRAM on, with or without its channel
+// binding.
 func endsSCRAM(t *testing.T, pack, app string, oregon *pgtest.CA) {
 	const host = "db.abc123.us-west-2.rds.amazonaws.com"
 	server := pgtest.Start(t, withSCRAM(serving(t, oregon, host)))
@@ -248,18 +256,18 @@ func endsSCRAM(t *testing.T, pack, app string, oregon *pgtest.CA) {
 	err := logInAsNpgsql(t, fmt.Sprintf("127.0.0.1:%d", server.Port), true)
 	assert.ErrorContains(t, err, "channel binding", "the control: a server that can bind channels refuses this client")
 
-	// It asks for what a tunnel is there to prevent: that nobody is between client and server. It does not give in.
+	// This client wants nobody between itself and the server, so it refuses the tunnel.
 	before := server.Log(t)
 	const binds = "PGCHANNELBINDING=require " + aware
 	assert.Regexp(t, "^refuses: .*channel binding required", launched.says(t, binds))
 	assert.Empty(t, logins(strings.TrimPrefix(server.Log(t), before)))
 	assert.Equal(t, overTLS, launched.says(t, binds, "VCAP_SERVICES="+services), "the control: it connects directly")
 
-	// Who obeys the launch verifies the tunnel, as it would the database.
+	// A driver that obeys verifies the tunnel as it would verify the database.
 	said := launched.says(t, `PGSSLROOTCERT="$DEPS_DIR/0/trust/us-west-2.pem" `+aware)
 	assert.Regexp(t, "^refuses: .*certificate verify failed", said, "a tunnel that is not this launch's")
 
-	// What is wrong reaches whoever reads the driver's error, with what to do.
+	// The driver's error says what is wrong and what to do.
 	server.Reload(t, withSCRAM(serving(t, pgtest.NewCA(t, oregon.Cert.Subject.CommonName), host)))
 	said = launched.says(t, aware)
 	assert.Regexp(t, "^refuses: .*FATAL: +the certificate of "+host+" comes from a CA that is not trusted: .* HINT: +if AWS has published it, ", said)
@@ -268,8 +276,9 @@ func endsSCRAM(t *testing.T, pack, app string, oregon *pgtest.CA) {
 	assert.Regexp(t, "(?m)^postgres-ssl tunnel: console_db: the certificate of "+host+".*; what to do: ", log)
 }
 
-// logInAsNpgsql logs in as Npgsql does: it takes SCRAM over TLS without channel binding, and says that it would have bound the channel if
-// the server had offered that (GS2 flag y). RFC 5802, 6: a server that can bind channels then knows of a man in the middle, and refuses.
+// logInAsNpgsql answers SCRAM with the GS2 flag y, as Npgsql does: "I can bind channels, and think
+// that the server cannot". A server that can knows from this that somebody is in between, and
+// refuses (RFC 5802, section 6).
 func logInAsNpgsql(t *testing.T, address string, withTLS bool) error {
 	t.Helper()
 	var conn net.Conn
@@ -286,7 +295,7 @@ func logInAsNpgsql(t *testing.T, address string, withTLS bool) error {
 		_, err = io.ReadFull(conn, answer)
 		require.NoError(t, err)
 		require.Equal(t, "S", string(answer))
-		conn = tls.Client(conn, &tls.Config{InsecureSkipVerify: true}) // whom it believes is not what is tried here
+		conn = tls.Client(conn, &tls.Config{InsecureSkipVerify: true}) // the certificate does not matter here
 	}
 	frontend := pgproto3.NewFrontend(conn, conn)
 	send := func(message pgproto3.FrontendMessage) {
@@ -310,7 +319,8 @@ func logInAsNpgsql(t *testing.T, address string, withTLS bool) error {
 	}
 }
 
-// goesWithItsLaunch starts a sidecar, and another, while the app is up: launches of their own in the same container.
+// goesWithItsLaunch starts two sidecars while the app is up. Each is a launch of its own in the
+// same container.
 func goesWithItsLaunch(t *testing.T, pack, app string, oregon *pgtest.CA) {
 	const host = "db.abc123.us-west-2.rds.amazonaws.com"
 	server := pgtest.Start(t, withSCRAM(serving(t, oregon, host)))
@@ -325,7 +335,7 @@ func goesWithItsLaunch(t *testing.T, pack, app string, oregon *pgtest.CA) {
 	var running sync.WaitGroup
 	for i := range ports {
 		running.Go(func() {
-			// run waits for the end of the sidecar and then, for a second, for the end of its output.
+			// run fails if the output does not end within a second of the sidecar.
 			said, err := sidecar.run(t, start)
 			assert.NoError(t, err, said)
 			port, said, _ := strings.Cut(said, "\n")
