@@ -133,10 +133,10 @@ var Table = []Driver{
 		Version: "5.12, 4.18", Day: "2026-11-23", Outcomes: "TxxxTT", Clients: []string{"pgx 5"}},
 	{Name: "go-pg", Ecosystem: golang, Packages: []string{"github.com/go-pg/pg/v10", "github.com/go-pg/pg/v9", "github.com/go-pg/pg"}, Answer: PlainText,
 		Does: "connects in plain text, or unverified if it is given a URI",
-		Mend: "Set TLSConfig: &tls.Config{ServerName: host} in its Options", Version: "10", Day: "2026-11-23", Outcomes: "PPPPPP", Tried: "10.15, 2026-11-23: T x x x"},
+		Mend: "Set TLSConfig: &tls.Config{ServerName: host} in its Options", Version: "10", Day: "2026-11-23", Outcomes: "PPPPPP", Clients: []string{"go-pg 10"}, Tried: "10.15, 2026-11-23: T x x x"},
 	{Name: "pgdriver", Ecosystem: golang, Packages: []string{"github.com/uptrace/bun/driver/pgdriver"}, Answer: Unverified, URI: Believed,
 		Does: "verifies nothing", Mend: "Put ?sslmode=MODE into its DSN",
-		Version: "1.2", Day: "2026-11-23", Outcomes: "TTTxTT", Tried: "1.2, 2026-11-23: T x x x"},
+		Version: "1.2", Day: "2026-11-23", Outcomes: "TTTxTT", Clients: []string{"pgdriver 1.2"}, Tried: "1.2, 2026-11-23: T x x x"},
 
 	{Name: "tokio-postgres", Ecosystem: crates, Packages: []string{"tokio-postgres", "postgres"}, Through: []string{"deadpool-postgres", "bb8-postgres"}, Answer: PlainText, URI: OnlyRequire,
 		Does: "connects in plain text with NoTls", Mend: "Give it a TLS connector that verifies in place of NoTls, and put ?sslmode=require into its URI", MendMode: "require",

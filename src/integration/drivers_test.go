@@ -27,7 +27,10 @@ type driver struct {
 
 const (
 	libpqVariables = "`PGSSLMODE`, `PGSSLROOTCERT`"
+	tunnelOnly     = "nothing; [the tunnel](tunnel.md) reaches it"
 	nodeClients    = "node/clients.js"
+	goClients      = "go-pg/clients"
+	erlangClients  = "erlang/main.escript"
 	javaClients    = "java " + javaOptions + " Main"
 	javaOptions    = "-XX:TieredStopAtLevel=1 -XX:-UsePerfData -cp pgjdbc:" +
 		"/usr/share/java/postgresql.jar:/usr/share/java/HikariCP.jar:/usr/share/java/slf4j-api.jar:/usr/share/java/slf4j-nop.jar:" +
@@ -53,10 +56,27 @@ var drivers = []driver{
 	{"pgjdbc in HikariCP", "`JAVA_TOOL_OPTIONS`", javaClients},
 	{"pgjdbc in Tomcat's pool", "`JAVA_TOOL_OPTIONS`", javaClients},
 	{"pgjdbc in a parent-last loader, as Tomcat's", "`JAVA_TOOL_OPTIONS`", javaClients},
-	{"Erlang's ssl with `cacerts_get()`", "`ERL_AFLAGS`", "erlang/main.escript"},
-	{"slonik 47", "nothing", nodeClients},
-	{"pg8000 1.10", "nothing", "pg8000/main.py"},
-	{"psqlodbc 13", "nothing", "pyodbc/main.py"},
+	{"Erlang's ssl with `cacerts_get()`", "`ERL_AFLAGS`", erlangClients},
+	{"slonik 47", tunnelOnly, nodeClients},
+	{"pg8000 1.10", tunnelOnly, "pg8000/main.py"},
+	{"psqlodbc 13", tunnelOnly, "pyodbc/main.py"},
+	{"go-pg 10", tunnelOnly, goClients},
+	{"pgdriver 1.2", tunnelOnly, goClients},
+	{"Erlang's gen_tcp, as pgo and pog use it", tunnelOnly, erlangClients},
+}
+
+// shared says whether a driver shares its process with others.
+func (d driver) shared() bool {
+	return slices.Contains([]string{nodeClients, goClients, javaClients, erlangClients}, d.command)
+}
+
+// login is the begin of the server's log line for a driver's login. pg8000 sets its name only later.
+func (d driver) login() string {
+	name := " application_name=" + d.name
+	if d.name == "pg8000 1.10" {
+		name = ""
+	}
+	return "connection authorized: user=myuser database=console_db" + name
 }
 
 // driversApp makes an app of all drivers in fixtures. A driver that the machine lacks is a failure that says what to install.
@@ -81,8 +101,8 @@ func driversApp(t *testing.T) string {
 		copyTree(t, file, filepath.Join(app, rel))
 	}
 	copyTree(t, "../../fixtures/stratos", filepath.Join(app, "stratos"))
-	for _, folder := range []string{"pgx", "stratos"} {
-		mustRun(t, "go", "build", "-C", filepath.Join(app, folder), "-trimpath", "-ldflags", "-s -w", "-o", "client", ".")
+	for folder, program := range map[string]string{"pgx": "client", "stratos": "client", "go-pg": "clients"} {
+		mustRun(t, "go", "build", "-C", filepath.Join(app, folder), "-trimpath", "-ldflags", "-s -w", "-o", program, ".")
 	}
 	javac(t, filepath.Join(app, "pgjdbc"))
 	// The machine's Erlang and Java are in the app's folder, as an Elixir buildpack and the java-buildpack put them there.
@@ -146,8 +166,7 @@ func connectAll(t *testing.T, app *container, server *pgtest.Server, chosen []dr
 	slots := make(chan struct{}, runtime.NumCPU()+1)
 	started := map[string]bool{}
 	for _, d := range chosen {
-		shared := d.command == nodeClients || d.command == javaClients
-		if shared && started[d.command] {
+		if d.shared() && started[d.command] {
 			continue
 		}
 		started[d.command] = true
@@ -156,7 +175,7 @@ func connectAll(t *testing.T, app *container, server *pgtest.Server, chosen []dr
 			defer func() { <-slots }()
 			// The name under which the server's log knows a client is the one thing that the launch does not give.
 			said, err := app.run(t, d.command, append(slices.Clone(variables), "PGAPPNAME="+d.name)...)
-			if !shared {
+			if !d.shared() {
 				keep(d.name, said, err == nil)
 				return
 			}
@@ -175,7 +194,7 @@ func connectAll(t *testing.T, app *container, server *pgtest.Server, chosen []dr
 	for _, d := range chosen {
 		o, ok := byName[d.name]
 		require.True(t, ok, "%s said nothing", d.name)
-		encrypted := strings.Contains(log, "application_name="+d.name+" SSL enabled (protocol=TLSv1.3")
+		encrypted := strings.Contains(log, d.login()+" SSL enabled (protocol=TLSv1.3")
 		switch {
 		case !o.connected:
 			assert.NotContains(t, log, "application_name="+d.name+" ", "%s: %s", d.name, o.said)
@@ -208,6 +227,7 @@ func TestDrivers(t *testing.T) {
 	var obedient []driver
 	t.Run("obey what is bound", func(t *testing.T) { obedient = obeyWhatIsBound(t, buildpack, app, oregon, frankfurt) })
 	t.Run("verify several databases at once", func(t *testing.T) { verifySeveralAtOnce(t, buildpack, app, obedient, oregon, frankfurt) })
+	t.Run("go through the tunnel", func(t *testing.T) { everyDriverThroughTheTunnel(t, buildpack, app, oregon) })
 	t.Run("Java", func(t *testing.T) { java(t, buildpack, app, oregon) })
 }
 
@@ -230,7 +250,7 @@ func obeyWhatIsBound(t *testing.T, buildpack, app string, oregon, frankfurt *pgt
 	forged := connectAll(t, launched["verify-full"], server, drivers)
 	server.Reload(t, serving(t, frankfurt, host))
 	foreign := connectAll(t, launched["verify-full"], server, drivers)
-	server.Reload(t, pgtest.Config{HBA: logins})
+	server.Reload(t, pgtest.Config{HBA: anyLogin})
 	plain := connectAll(t, launched["verify-full"], server, drivers)
 
 	var table strings.Builder

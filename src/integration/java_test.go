@@ -21,7 +21,7 @@ func java(t *testing.T, buildpack, app string, oregon *pgtest.CA) {
 	const host, otherHost = "db.abc123.us-west-2.rds.amazonaws.com", "db.def456.us-west-2.rds.amazonaws.com"
 	client := pgtest.NewCA(t, "CA of clients")
 	good, renamed := serving(t, oregon, host), serving(t, oregon, otherHost)
-	forged, plain := serving(t, pgtest.NewCA(t, oregon.Cert.Subject.CommonName), host), pgtest.Config{HBA: logins}
+	forged, plain := serving(t, pgtest.NewCA(t, oregon.Cert.Subject.CommonName), host), pgtest.Config{HBA: anyLogin}
 	server := pgtest.Start(t, good)
 
 	launched := map[string]*container{}

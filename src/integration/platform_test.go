@@ -2,6 +2,7 @@ package integration
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -12,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -89,7 +91,8 @@ func vcapServices(t *testing.T, services map[string]credentials) string {
 // the droplet is /home/vcap, the user's home folder, as on the platform.
 type container struct {
 	pid int
-	env []string // what the app sees
+	env []string               // what the app sees
+	end func() (string, error) // ends the app, waits until its outputs have ended, and returns the log
 }
 
 // enterContainer is run by bash in the new namespace: $1 is a folder, and what is in $1/files takes the place of the machine's own files;
@@ -116,14 +119,27 @@ exec "$@"
 // keepUp is the app's start command: it shows the app's environment, and lasts until its standard input ends.
 const keepUp = `ln -s "$(dirname "$HOME")" /home/vcap && env -0 >%s && echo up && exec cat`
 
-// launch stages the app behind a final buildpack, launches it with the services bound, and keeps it up until the test ends. files
-// are the container's own, by their paths.
-func launch(t *testing.T, buildpack, app, final, services string, files map[string]string) *container {
+// launch stages the app behind a final buildpack, launches it with the services bound and the
+// owner's variables, and keeps it up until the test ends. files are the container's own, by their
+// paths.
+func launch(t *testing.T, buildpack, app, final, services string, files map[string]string, variables ...string) *container {
+	t.Helper()
+	c, err := tryLaunch(t, buildpack, app, final, services, files, variables...)
+	require.NoError(t, err, "the app does not start")
+	t.Cleanup(func() {
+		_, err := c.end()
+		assert.NoError(t, err, "the end of the app")
+	})
+	return c
+}
+
+// tryLaunch is launch for an app that may not start. The error then holds its log. Without services,
+// the variables say what is bound.
+func tryLaunch(t *testing.T, buildpack, app, final, services string, files map[string]string, variables ...string) (*container, error) {
 	t.Helper()
 	dir := t.TempDir()
 	passwd, err := os.ReadFile("/etc/passwd")
 	require.NoError(t, err)
-	write(t, dir, "services.json", services)
 	// The first entry of a user's ID counts: whoever asks for the home folder is told the platform's.
 	write(t, dir, "files/etc/passwd", "vcap:x:0:0::/home/vcap:/bin/bash\n"+string(passwd))
 	for path, content := range files {
@@ -131,32 +147,35 @@ func launch(t *testing.T, buildpack, app, final, services string, files map[stri
 	}
 
 	environment := filepath.Join(dir, "env")
-	args := append(unshare(), "bash", "-c", enterContainer, "container", dir,
-		filepath.Join(buildpack, "stage"), buildpack, "--services", filepath.Join(dir, "services.json"), "--final", final, app,
-		"--", fmt.Sprintf(keepUp, environment))
+	args := append(unshare(), "bash", "-c", enterContainer, "container", dir, filepath.Join(buildpack, "stage"), buildpack, "--final", final)
+	if services != "" {
+		write(t, dir, "services.json", services)
+		args = append(args, "--services", filepath.Join(dir, "services.json"))
+	}
+	args = append(args, app, "--", fmt.Sprintf(keepUp, environment))
 	cmd := exec.Command(args[0], args[1:]...)
 	var log strings.Builder
-	cmd.Env, cmd.Stderr = append(machineEnv(), "TMPDIR="+dir), &log
+	cmd.Env, cmd.Stderr = append(append(machineEnv(), "TMPDIR="+dir), variables...), &log
 	stdin, err := cmd.StdinPipe()
 	require.NoError(t, err)
 	stdout, err := cmd.StdoutPipe()
 	require.NoError(t, err)
 	require.NoError(t, cmd.Start())
-	end := func() error {
+	end := sync.OnceValues(func() (string, error) {
 		defer time.AfterFunc(patience, func() { _ = cmd.Process.Kill() }).Stop()
-		return errors.Join(stdin.Close(), cmd.Wait())
-	}
+		err := errors.Join(stdin.Close(), cmd.Wait())
+		return log.String(), err
+	})
 	hung := time.AfterFunc(patience, func() { _ = cmd.Process.Kill() })
 	up, _ := bufio.NewReader(stdout).ReadString('\n') // anything else than the word says enough
 	hung.Stop()
 	if up != "up\n" {
-		err := end()
-		require.FailNow(t, "the app does not start", "%v\n%s", err, &log)
+		said, err := end()
+		return nil, fmt.Errorf("%w\n%s", cmp.Or(err, errors.New("it ended at once")), said)
 	}
-	t.Cleanup(func() { assert.NoError(t, end(), "the end of the app") })
 	env, err := os.ReadFile(environment)
 	require.NoError(t, err)
-	return &container{pid: cmd.Process.Pid, env: strings.Split(strings.TrimSuffix(string(env), "\x00"), "\x00")}
+	return &container{pid: cmd.Process.Pid, env: strings.Split(strings.TrimSuffix(string(env), "\x00"), "\x00"), end: end}, nil
 }
 
 func write(t *testing.T, dir, name, content string) {

@@ -16,8 +16,8 @@ import (
 // The first seed's database: its host is none that RDS has, and its binding asks for verify-ca.
 const seedHost = "something.xyx.us-west-2.rds.amazon.com"
 
-// logins lets everybody in who comes with the password, encrypted or not: what the client does is what is tested.
-var logins = []string{"host all all 127.0.0.1/32 password"}
+// anyLogin lets everybody in who comes with the password, encrypted or not: what the client does is what is tested.
+var anyLogin = []string{"host all all 127.0.0.1/32 password"}
 
 const database = `create user myuser password 'mypass'; create database console_db owner myuser;`
 
@@ -25,7 +25,7 @@ const database = `create user myuser password 'mypass'; create database console_
 func serving(t *testing.T, ca *pgtest.CA, names ...string) pgtest.Config {
 	t.Helper()
 	pair := ca.Issue(t, names)
-	return pgtest.Config{Certificate: pair.CertPEM, Key: pair.KeyPEM, HBA: logins, SQL: database}
+	return pgtest.Config{Certificate: pair.CertPEM, Key: pair.KeyPEM, HBA: anyLogin, SQL: database}
 }
 
 // credentialsOf are those of the seed, for a server of this test.

@@ -172,6 +172,9 @@ func exitStatus(status syscall.WaitStatus) int {
 	return status.ExitStatus()
 }
 
+// secret are the variables with the bindings, which a launch with a tunnel changes.
+var secret = []string{"DATABASE_URL", "POSTGRES_SSL_ORIGINALS", "VCAP_SERVICES"}
+
 // printVariables prints what differs from before, without what bash itself sets.
 func printVariables(w io.Writer, before, after environ) {
 	shown := 0
@@ -181,7 +184,10 @@ func printVariables(w io.Writer, before, after environ) {
 			continue
 		}
 		shown++
-		if strings.ContainsFunc(value, func(r rune) bool { return r < ' ' }) {
+		switch {
+		case slices.Contains(secret, name):
+			value = "... (not shown: it holds passwords)"
+		case strings.ContainsFunc(value, func(r rune) bool { return r < ' ' }):
 			value = strconv.Quote(value)
 		}
 		fmt.Fprintf(w, "       %s=%s\n", name, value)
