@@ -80,7 +80,7 @@ func (p *Plan) DescribeTunnel() string {
 		return ""
 	}
 	return "the tunnel stands in for " + strings.Join(through, ", ") +
-		": the bindings name 127.0.0.1 and a port that each start chooses"
+		": the bindings name 127.0.0.1 and a port that each start chooses, and the app is told to trust the tunnel's own CA too"
 }
 
 // Redirect finds the places in an environment's bindings that the tunnel has to take. It is an error, and
