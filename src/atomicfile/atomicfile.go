@@ -1,4 +1,4 @@
-// Package atomicfile writes files that are there complete or not at all.
+// Package atomicfile writes a whole file or nothing.
 package atomicfile
 
 import (
@@ -9,12 +9,12 @@ import (
 	"path/filepath"
 )
 
-// Write puts content at path with the given mode, in the place of what was there. Nobody ever sees a part of it, and where it fails,
-// nothing has changed; the error names path.
+// Write creates or replaces the file at path. Nobody ever sees half a file. If Write fails, nothing
+// has changed, and the error names path.
 func Write(path string, content []byte, mode fs.FileMode) error {
 	temporary, err := os.CreateTemp(filepath.Dir(path), ".writing-*")
 	if err == nil {
-		defer os.Remove(temporary.Name()) // nothing to remove once it has its name
+		defer os.Remove(temporary.Name()) // does nothing after the rename
 		_, err = temporary.Write(content)
 		err = errors.Join(err, temporary.Chmod(mode), temporary.Close())
 	}
@@ -22,7 +22,7 @@ func Write(path string, content []byte, mode fs.FileMode) error {
 		err = os.Rename(temporary.Name(), path)
 	}
 	if cause := (*fs.PathError)(nil); errors.As(err, &cause) {
-		err = fmt.Errorf("%s: %w", path, cause.Err) // the temporary name would tell nobody anything
+		err = fmt.Errorf("%s: %w", path, cause.Err) // the temporary name would mean nothing to anyone
 	}
 	return err
 }

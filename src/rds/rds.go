@@ -1,4 +1,5 @@
-// Package rds tells from a host name whether it is an endpoint of AWS RDS, and whose certificate it will present.
+// Package rds tells from a host name whether it is an AWS RDS endpoint, and which CA signs its
+// certificate.
 package rds
 
 import (
@@ -7,14 +8,15 @@ import (
 	"sync"
 )
 
-// Endpoint is what the host name of an RDS endpoint says about its certificate.
+// Endpoint is what an RDS endpoint's host name says about its certificate.
 type Endpoint struct {
 	Partition string // "aws", "aws-us-gov" or "aws-cn"
 	Region    string // "us-west-2"; "" for the writer of a global Aurora cluster, which moves between regions
-	Proxy     bool   // an RDS Proxy presents a certificate of Amazon Trust Services, not of RDS
+	Proxy     bool   // Amazon Trust Services, not RDS, signs the certificate of an RDS Proxy
 }
 
-// The forms of AWS's "Connecting to an Amazon RDS DB instance", and of "Amazon RDS Proxy" and "Aurora global databases":
+// The forms come from AWS's "Connecting to an Amazon RDS DB instance", "Amazon RDS Proxy" and
+// "Aurora global databases":
 //
 //	db.abc123.us-west-2.rds.amazonaws.com            an instance
 //	c.cluster-abc123.us-west-2.rds.amazonaws.com     an Aurora cluster; also cluster-ro-, cluster-custom-
@@ -26,13 +28,13 @@ var (
 	china = lazily(`^((?:[a-z0-9-]+\.)+)rds\.(cn-[a-z]+-[0-9]+)\.amazonaws\.com\.cn$`)
 )
 
-// lazily compiles a pattern when it is needed first: most launches need one of them.
+// lazily compiles a pattern when it is first used: most launches need only one of them.
 func lazily(pattern string) func() *regexp.Regexp {
 	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(pattern) })
 }
 
 // Parse reads a host name without a port. Case does not matter and a trailing dot is allowed.
-// It returns false for every host that is not an RDS endpoint, IP addresses and CNAMEs included.
+// It returns false for any other host, IP addresses and CNAMEs included.
 func Parse(host string) (Endpoint, bool) {
 	host = strings.ToLower(strings.TrimSuffix(host, "."))
 	m, partition := world().FindStringSubmatch(host), "aws"
@@ -53,7 +55,8 @@ func Parse(host string) (Endpoint, bool) {
 	return e, true
 }
 
-// Partition returns the partition that a region belongs to, by its name: AWS's own begin with us-gov- and cn-.
+// Partition returns a region's partition. GovCloud regions begin with us-gov-, those of China
+// with cn-.
 func Partition(region string) string {
 	switch {
 	case strings.HasPrefix(region, "us-gov-"):
@@ -64,12 +67,12 @@ func Partition(region string) string {
 	return "aws"
 }
 
-// rootName is how AWS names the certificates in its bundles: "Amazon RDS us-west-2 Root CA RSA2048 G1",
-// and without "Root CA" the intermediates of GovCloud.
+// rootName is how AWS names the certificates in its bundles: "Amazon RDS us-west-2 Root CA RSA2048
+// G1", and without "Root CA" the intermediates of GovCloud.
 var rootName = lazily(`^Amazon RDS ([a-z]{2,}(?:-[a-z]+)+-[0-9]+) `)
 
-// CertificateRegion returns the region that an RDS CA's common name carries, and "" where it carries none:
-// a certificate of another kind, or of AWS's own test stages ("Amazon RDS Beta us-east-1 …").
+// CertificateRegion returns the region in an RDS CA's common name. It returns "" for any other
+// certificate, and for those of AWS's own test stages ("Amazon RDS Beta us-east-1 …").
 func CertificateRegion(commonName string) string {
 	if m := rootName().FindStringSubmatch(commonName); m != nil {
 		return m[1]

@@ -8,7 +8,8 @@ import (
 	"strings"
 )
 
-// Mode is one of libpq's six sslmodes, ordered from the weakest to the strictest. The zero value means that no mode is known.
+// Mode is one of libpq's six sslmodes, from the weakest to the strictest. The zero value, None,
+// means that no mode is known.
 type Mode int
 
 // The modes, each stricter than the one before it.
@@ -17,9 +18,9 @@ const (
 	Disable         // never TLS
 	Allow           // TLS only if the server refuses without
 	Prefer          // TLS if the server offers it; libpq's own default
-	Require         // TLS, and whoever answers is believed
-	VerifyCA        // TLS, and the certificate comes from a trusted CA
-	VerifyFull      // and it is made out for the host that was asked for
+	Require         // TLS, with any certificate
+	VerifyCA        // TLS, with a certificate from a trusted CA
+	VerifyFull      // as VerifyCA, and the certificate names the host
 )
 
 var names = [...]string{"", "disable", "allow", "prefer", "require", "verify-ca", "verify-full"}
@@ -36,8 +37,8 @@ func (m Mode) Encrypts() bool { return m >= Require }
 // Verifies says whether the server's certificate is checked against trusted CAs.
 func (m Mode) Verifies() bool { return m >= VerifyCA }
 
-// Parse reads a mode as people write it. Upper case, "_" for "-", a missing "-" and blanks around are forgiven, nothing else.
-// An unknown value gives an *UnknownError.
+// Parse reads a mode as people write it. It accepts upper case, "_" for "-", a missing "-" and
+// surrounding blanks, nothing else. An unknown value gives an *UnknownError.
 func Parse(s string) (Mode, error) {
 	if folded := normal(s); len(folded) <= len("verify-full") {
 		for _, m := range All() {
@@ -49,7 +50,8 @@ func Parse(s string) (Mode, error) {
 	return None, &UnknownError{Value: s}
 }
 
-// normal forgives case, "_" and blanks around. Letters of other alphabets stay as they are.
+// normal lowers ASCII letters, replaces "_" by "-" and trims blanks. Other letters stay as they
+// are.
 func normal(s string) string {
 	return strings.Map(func(r rune) rune {
 		switch {
@@ -62,16 +64,17 @@ func normal(s string) string {
 	}, strings.TrimSpace(s))
 }
 
-// slip is how many letters a slip of the pen may differ in. What differs in more may be a secret in the wrong field.
+// slip is how many letters a typo may differ in. Beyond that, the value may be a secret in the
+// wrong field.
 const slip = 2
 
-// Resembles says whether a text is a mode, or a slip of the pen for one.
+// Resembles says whether a text is a mode, or a typo of one.
 func Resembles(s string) bool {
 	_, letters := nearest(s)
 	return letters <= slip
 }
 
-// UnknownError says that a value is not an sslmode, which six there are, and which was probably meant.
+// UnknownError reports a value that is no sslmode. It lists the six, and suggests the likely one.
 type UnknownError struct{ Value string }
 
 func (e *UnknownError) Error() string {
@@ -79,7 +82,7 @@ func (e *UnknownError) Error() string {
 		e.shown(), strings.Join(names[1:], ", "), e.Nearest())
 }
 
-// shown quotes a slip of the pen. Anything else might be a secret in the wrong field, and stays unsaid.
+// shown quotes a typo. Anything else might be a secret in the wrong field, and is not shown.
 func (e *UnknownError) shown() string {
 	plain := strings.Trim(normal(e.Value), "abcdefghijklmnopqrstuvwxyz-01 ") == ""
 	if !plain || !Resembles(e.Value) {
@@ -88,8 +91,8 @@ func (e *UnknownError) shown() string {
 	return fmt.Sprintf("%q", e.Value)
 }
 
-// Nearest returns the mode that was probably meant. What is near to none, such as true, on, ssl or yes, wants TLS, and gets
-// the strictest: advice is never a step down.
+// Nearest returns the mode that was probably meant. A value near none of them, such as true, on,
+// ssl or yes, asks for TLS: we suggest the strictest, because advice must never lower security.
 func (e *UnknownError) Nearest() Mode {
 	mode, letters := nearest(e.Value)
 	switch {
@@ -101,11 +104,12 @@ func (e *UnknownError) Nearest() Mode {
 	return VerifyFull
 }
 
-// nearest returns the mode that differs in the fewest letters, and in how many; of several, the strictest.
+// nearest returns the mode that differs in the fewest letters, and their number. The strictest mode
+// wins a tie.
 func nearest(s string) (Mode, int) {
 	value := normal(s)
 	if len(value) > len("verify-full")+slip {
-		return VerifyFull, len(value) // the distance costs time
+		return VerifyFull, len(value) // far from any mode, and long texts take time
 	}
 	mode, least := VerifyFull, 1<<30
 	for _, m := range All() {
@@ -116,7 +120,8 @@ func nearest(s string) (Mode, int) {
 	return mode, least
 }
 
-// distance is the Levenshtein distance: how many letters to insert, delete or replace to get from a to b.
+// distance is the Levenshtein distance: how many letters to insert, delete or replace to turn a
+// into b.
 func distance(a, b string) int {
 	row := make([]int, len(b)+1)
 	for j := range row {

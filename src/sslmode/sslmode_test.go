@@ -41,7 +41,7 @@ func TestWhatAModePromises(t *testing.T) {
 	}
 }
 
-func TestUpperCaseUnderscoresBlanksAroundAndAMissingHyphenAreForgiven(t *testing.T) {
+func TestUpperCaseUnderscoresBlanksAndAMissingHyphenAreAccepted(t *testing.T) {
 	for _, spelling := range []string{"verify-ca", "VERIFY-CA", "verify_ca", "Verify_CA", "VerifyCA", " verify-ca\n"} {
 		mode, err := Parse(spelling)
 		require.NoError(t, err, spelling)
@@ -57,8 +57,8 @@ func TestEachModeIsReadAsLibpqSpellsIt(t *testing.T) {
 	}
 }
 
-// A slip is quoted in an error. What differs in more letters may be a password in the wrong field.
-func TestASlipOfUpToTwoLettersStillResemblesAMode(t *testing.T) {
+// An error quotes a typo. A value that differs in more letters may be a password in the wrong field.
+func TestATypoOfUpToTwoLettersStillResemblesAMode(t *testing.T) {
 	for _, slip := range []string{"verify-full", "requier", "verify-caxx", "verify-fullxx", "VERIFY_FUL"} {
 		assert.True(t, Resembles(slip), slip)
 	}
@@ -67,7 +67,7 @@ func TestASlipOfUpToTwoLettersStillResemblesAMode(t *testing.T) {
 	}
 }
 
-func TestAnythingElseIsAnErrorThatSuggestsTheNearest(t *testing.T) {
+func TestAnythingElseIsAnErrorThatSuggestsTheNearestMode(t *testing.T) {
 	const hidden = "(not shown, it does not look like a mode)"
 	for _, test := range []struct{ value, shown, nearest string }{
 		{"verify-caa", `"verify-caa"`, "verify-ca"},

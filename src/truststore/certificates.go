@@ -1,5 +1,5 @@
-// Package truststore reads CA certificates, indexes them as OpenSSL does, and lays them out in a droplet so that Go, OpenSSL and
-// libpq all find them.
+// Package truststore reads CA certificates, indexes them as OpenSSL does, and lays them out in a
+// droplet, where Go, OpenSSL and libpq all find them.
 package truststore
 
 import (
@@ -16,12 +16,13 @@ import (
 	"time"
 )
 
-// Parse reads CA certificates in PEM: one or several, with any text around them, and with Windows line ends.
-// No certificate at all, one that cannot be read, and one that is not a CA are errors; none of them shows the input.
+// Parse reads one or more CA certificates in PEM. Text around them and Windows line ends are fine.
+// It fails if there is no certificate, or one that cannot be read or is not a CA. No error shows
+// the input.
 func Parse(data []byte) ([]*x509.Certificate, error) { return parse(data, isCA) }
 
 func parse(data []byte, accept func(*x509.Certificate) bool) ([]*x509.Certificate, error) {
-	// pem.Decode skips an armour that it cannot read; a certificate that got lost that way must not go unnoticed.
+	// pem.Decode skips a block that it cannot read. Count them, so that no certificate gets lost.
 	blocks := bytes.Count(data, []byte("-----BEGIN"))
 	var certs []*x509.Certificate
 	for n := 1; ; n++ {
@@ -51,21 +52,21 @@ func parse(data []byte, accept func(*x509.Certificate) bool) ([]*x509.Certificat
 	return certs, nil
 }
 
-// isCA says whether OpenSSL would take the certificate as a CA: by its basic constraints, or, being of X.509 version 1, which has
-// none, by being self-issued (crypto/x509/v3_purp.c, check_ca).
+// isCA says whether OpenSSL accepts the certificate as a CA. Its basic constraints decide. X.509
+// version 1 has none, so there a self-issued certificate is a CA (crypto/x509/v3_purp.c, check_ca).
 func isCA(cert *x509.Certificate) bool {
 	return cert.BasicConstraintsValid && cert.IsCA || cert.Version == 1 && IsRoot(cert)
 }
 
-// isAnchor also takes a self-signed certificate that is no CA. It vouches for itself alone, and libpq and Go accept it as a root:
-// that is how a server's own certificate is pinned.
+// isAnchor also accepts a self-signed certificate that is no CA. It vouches only for itself, and
+// libpq and Go accept it as a root. This is how people pin a server's own certificate.
 func isAnchor(cert *x509.Certificate) bool {
 	return isCA(cert) || IsRoot(cert) && cert.CheckSignature(cert.SignatureAlgorithm, cert.RawTBSCertificate, cert.Signature) == nil
 }
 
-// ParseCredential reads the CA certificates of a service credential: PEM as Parse takes it, or base64 of that. A pinned self-signed
-// certificate counts as a CA.
-// Line ends that were written as the two characters `\n`, a common slip in JSON that was copied by hand, are repaired, and repaired is true.
+// ParseCredential reads the CA certificates of a service credential: PEM as for Parse, or base64 of
+// it. A pinned self-signed certificate counts as a CA. Hand-copied JSON often holds line ends as
+// the two characters `\n`. These are repaired, and repaired is true.
 func ParseCredential(value string) (certs []*x509.Certificate, repaired bool, err error) {
 	text := value
 	if !strings.Contains(text, "-----BEGIN") {
@@ -83,10 +84,11 @@ func ParseCredential(value string) (certs []*x509.Certificate, repaired bool, er
 	return certs, repaired, err
 }
 
-// IsRoot says whether the certificate is self-issued. Only roots anchor a chain everywhere; an intermediate helps to build one.
+// IsRoot says whether the certificate is self-issued. Every client accepts a root as the end of a
+// chain; an intermediate only helps to build one.
 func IsRoot(cert *x509.Certificate) bool { return bytes.Equal(cert.RawSubject, cert.RawIssuer) }
 
-// CommonName returns the subject's common name, or its whole subject where it has none.
+// CommonName returns the subject's common name, or the whole subject if it has none.
 func CommonName(cert *x509.Certificate) string {
 	if cert.Subject.CommonName != "" {
 		return cert.Subject.CommonName
@@ -100,8 +102,8 @@ func Fingerprint(cert *x509.Certificate) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// EarliestExpiry returns the first day on which one of the roots stops being trusted. Intermediates beside roots do not count: they anchor
-// nothing. Without a root, the first of all certificates counts; without any, it is the zero time.
+// EarliestExpiry returns when the first root expires. Intermediates count only if there is no root.
+// Without certificates it returns the zero time.
 func EarliestExpiry(certs []*x509.Certificate) time.Time {
 	if roots := slices.DeleteFunc(slices.Clone(certs), func(c *x509.Certificate) bool { return !IsRoot(c) }); len(roots) > 0 {
 		certs = roots
@@ -115,11 +117,11 @@ func EarliestExpiry(certs []*x509.Certificate) time.Time {
 	return earliest
 }
 
-// EncodePEM returns the certificates in PEM, one after the other, with nothing around them.
+// EncodePEM returns the certificates in PEM, with nothing between them.
 func EncodePEM(certs []*x509.Certificate) []byte {
 	var b bytes.Buffer
 	for _, c := range certs {
-		// Writing to a bytes.Buffer does not fail, and neither does encoding a block without headers.
+		// Neither a bytes.Buffer nor a block without headers can fail.
 		_ = pem.Encode(&b, &pem.Block{Type: "CERTIFICATE", Bytes: c.Raw})
 	}
 	return b.Bytes()

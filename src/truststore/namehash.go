@@ -10,13 +10,16 @@ import (
 	"unicode/utf8"
 )
 
-// SubjectHash returns the hash by which OpenSSL looks a CA up in a folder of certificates: what `openssl x509 -subject_hash`
-// prints, as a number. The input is the subject's DER, as in x509.Certificate.RawSubject.
-// A subject that is not a well-formed X.501 name is an error.
+// SubjectHash returns the hash that OpenSSL looks up in a folder of CAs, the number that
+// `openssl x509 -subject_hash` prints. The input is the subject's DER, as in
+// x509.Certificate.RawSubject. It fails if that is not a well-formed X.501 name.
 //
-// Source: OpenSSL, crypto/x509/x509_cmp.c, X509_NAME_hash_ex: the first four bytes, least significant first, of the SHA-1 of the
-// canonical encoding, which crypto/x509/x_name.c, x509_name_canon, makes: the relative distinguished names one after the
-// other without the outer SEQUENCE, every character string as UTF-8, in lower case, its white space trimmed and collapsed.
+// The hash is the first four bytes of a SHA-1, least significant first. What is hashed is the
+// canonical encoding of the name: its relative distinguished names without the outer SEQUENCE, each
+// character string in UTF-8 and lower case, its white space trimmed and collapsed.
+//
+// Source: OpenSSL, crypto/x509/x509_cmp.c, X509_NAME_hash_ex, for the hash; crypto/x509/x_name.c,
+// x509_name_canon, for the encoding.
 func SubjectHash(rawSubject []byte) (uint32, error) {
 	canonical, err := canonicalName(rawSubject)
 	if err != nil {
@@ -28,8 +31,8 @@ func SubjectHash(rawSubject []byte) (uint32, error) {
 
 var errName = errors.New("subject is not a well-formed X.501 name")
 
-// attribute is an AttributeTypeAndValue. encoding/asn1 would decode the value of an interface; OpenSSL copies or
-// converts it by its tag, so it stays raw.
+// attribute is an AttributeTypeAndValue. The value stays raw, because OpenSSL copies or converts it
+// by its tag.
 type attribute struct {
 	Type  asn1.ObjectIdentifier
 	Value asn1.RawValue
@@ -86,8 +89,8 @@ const (
 	tagUniversalString = 28
 )
 
-// canonicalValue converts a character string as asn1_string_canon does, and leaves any other value as it is:
-// OpenSSL's ASN1_MASK_CANON names the string types that count.
+// canonicalValue converts a character string as asn1_string_canon does, and leaves any other value
+// as it is. OpenSSL's ASN1_MASK_CANON lists the string types.
 func canonicalValue(v asn1.RawValue) (asn1.RawValue, error) {
 	if v.Class != asn1.ClassUniversal || v.IsCompound {
 		return v, nil
@@ -123,7 +126,8 @@ func canonicalValue(v asn1.RawValue) (asn1.RawValue, error) {
 	return asn1.RawValue{Tag: asn1.TagUTF8String, Bytes: foldText(text)}, nil
 }
 
-// foldText trims and collapses white space and lowers the case of ASCII letters; other characters stay as they are.
+// foldText trims and collapses white space and lowers ASCII letters. Other characters stay as they
+// are.
 func foldText(text []rune) []byte {
 	var folded []byte
 	gap := false

@@ -14,13 +14,14 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/rds"
 )
 
-// The sets that are not a partition or a region of RDS.
+// The sets that are neither a partition nor a region of RDS.
 const (
 	AmazonTrust = "amazon-trust" // Amazon Trust Services, which signs the certificates of RDS Proxy
 	Extra       = "extra"        // the CAs that a platform team put under ca/extra before packaging
 )
 
-// Sets are groups of CAs that are trusted together, by name: a partition ("aws"), a region ("us-west-2"), AmazonTrust, Extra.
+// Sets are named groups of CAs that are trusted together: a partition ("aws"), a region
+// ("us-west-2"), AmazonTrust or Extra.
 type Sets map[string][]*x509.Certificate
 
 // Names returns the names of the sets, sorted.
@@ -33,8 +34,8 @@ func (s Sets) Names() []string {
 	return names
 }
 
-// Read reads the ca folder of a buildpack: a PEM file a partition, amazon-trust.pem, and extra/*.pem.
-// The certificates of a partition are also grouped by the region that their common name carries.
+// Read reads a buildpack's ca folder: a PEM file per partition, amazon-trust.pem, and extra/*.pem.
+// It also groups a partition's certificates by the region in their common name.
 func Read(caDir string) (Sets, error) {
 	files, err := filepath.Glob(filepath.Join(caDir, "*.pem"))
 	if err != nil {
@@ -78,8 +79,8 @@ func (s Sets) add(name string, cert *x509.Certificate) {
 	}
 }
 
-// Write lays the sets out in dir: each as a folder NAME, indexed by the name hash for OpenSSL and Go, and as one file NAME.pem
-// for whoever wants one file. Same sets, same files, byte for byte.
+// Write lays the sets out in dir. Each becomes a folder NAME, indexed by name hash for OpenSSL and
+// Go, and one file NAME.pem for libpq and Node. The same sets always give the same bytes.
 func Write(dir string, sets Sets) error {
 	for _, name := range sets.Names() {
 		if err := WriteFolder(filepath.Join(dir, name), sets[name]); err != nil {
@@ -92,15 +93,15 @@ func Write(dir string, sets Sets) error {
 	return nil
 }
 
-// Entry is a file of a folder of CAs.
+// Entry is a file in a folder of CAs.
 type Entry struct {
 	Name    string
 	Content []byte
 }
 
-// Index returns one file a certificate, named HHHHHHHH.N as `openssl rehash` names its links: the
-// subject's name hash, and a number that tells certificates with the same hash apart. OpenSSL looks
-// for N from 0 up and stops at the first gap.
+// Index returns one file per certificate, named HHHHHHHH.N as `openssl rehash` names its links.
+// HHHHHHHH is the subject's name hash, and N numbers the certificates with the same hash. OpenSSL
+// looks for N from 0 up, and stops at the first gap.
 //
 // Source: OpenSSL, X509_LOOKUP_hash_dir(3).
 func Index(certs []*x509.Certificate) ([]Entry, error) {
@@ -135,18 +136,19 @@ func WriteFolder(dir string, certs []*x509.Certificate) error {
 	return nil
 }
 
-// Store is where a droplet keeps its trust store, and which sets it has on board.
+// Store is a droplet's trust store: its folder, and the names of its sets.
 type Store struct {
 	Dir   string
 	Names []string // sorted
 
-	sets Sets // what Dir holds, where it is in memory already
+	sets Sets // the content of Dir, if it is in memory
 }
 
-// NewStore returns the store that Write makes of the sets in dir.
+// NewStore returns the store that Write would make of the sets, without writing it.
 func NewStore(dir string, sets Sets) Store { return Store{Dir: dir, Names: sets.Names(), sets: sets} }
 
-// Open lists the trust store that Write laid out in dir. It reads no certificate, which a launch has no time for.
+// Open lists the trust store that Write laid out in dir. It reads no certificate: that would slow
+// down the launch.
 func Open(dir string) (Store, error) {
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) || err == nil && len(entries) == 0 {
@@ -164,7 +166,7 @@ func Open(dir string) (Store, error) {
 	return store, nil
 }
 
-// LaidOut says whether the store is there in Dir, and not only in memory.
+// LaidOut says whether the store is in Dir, and not just in memory.
 func (s Store) LaidOut() bool { return s.sets == nil }
 
 // Has says whether a set is on board.

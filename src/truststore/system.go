@@ -9,12 +9,11 @@ import (
 	"path/filepath"
 )
 
-// stackBundle is where Debian and Ubuntu, and so the platform's stacks, keep the CAs that they
-// trust, in one file.
+// stackBundle is the file where Debian and Ubuntu, and so the platform's stacks, keep the CAs that
+// they trust.
 const stackBundle = "/etc/ssl/certs/ca-certificates.crt"
 
-// SystemFiles lists the files of the stack's store, the first, and of the platform's. Not all of
-// them need to be there.
+// SystemFiles lists the files of the stack's store and then the platform's. Some may not exist.
 func SystemFiles(env map[string]string) ([]string, error) {
 	files := []string{stackBundle}
 	if file := env["SSL_CERT_FILE"]; file != "" {
@@ -30,9 +29,9 @@ func SystemFiles(env map[string]string) ([]string, error) {
 	return files, nil
 }
 
-// System returns, in PEM, the CAs of the stack's store and of the platform's, as they are on this
-// root file system at this moment. It keeps only the certificates: Erlang and the java-buildpack's
-// provider reject a file with any other block.
+// System returns, in PEM, the CAs of the stack's and the platform's stores, as they are on this
+// root file system now. It keeps only the certificates: Erlang and the java-buildpack's provider
+// reject a file with any other block.
 func System(env map[string]string) ([]byte, error) {
 	files, err := SystemFiles(env)
 	if err != nil {
@@ -48,7 +47,7 @@ func System(env map[string]string) ([]byte, error) {
 			return nil, err
 		}
 		data = onlyCertificates(data)
-		if certs == nil { // mostly there is one, and it is large: do not copy it
+		if certs == nil { // there is mostly one file, and it is large: don't copy it
 			certs = data
 		} else {
 			certs = append(certs, data...)
@@ -57,7 +56,8 @@ func System(env map[string]string) ([]byte, error) {
 	return certs, nil
 }
 
-// onlyCertificates returns the certificates of a text. Where there is nothing else, that is the text.
+// onlyCertificates returns the certificates in a text, which is the text itself if it holds no
+// other block.
 func onlyCertificates(data []byte) []byte {
 	begin, rest := []byte("-----BEGIN "), data
 	for {

@@ -92,7 +92,7 @@ func TestTheNameHashIsOpenSSLs(t *testing.T) {
 	}
 }
 
-// subject encodes one attribute a relative name, each with the given string type.
+// subject encodes one attribute per relative name, all of the given string type.
 func subject(t testing.TB, tag int, values ...[]byte) []byte {
 	t.Helper()
 	var rdns []byte
@@ -111,7 +111,7 @@ func subject(t testing.TB, tag int, values ...[]byte) []byte {
 	return der
 }
 
-func TestNamesThatDifferOnlyInCaseSpaceAndStringTypeHaveOneHash(t *testing.T) {
+func TestNamesThatDifferOnlyInCaseSpaceAndStringTypeHaveTheSameHash(t *testing.T) {
 	reference, err := SubjectHash(subject(t, asn1.TagUTF8String, []byte("amazon rds root")))
 	require.NoError(t, err)
 	for _, same := range [][]byte{
@@ -128,14 +128,14 @@ func TestNamesThatDifferOnlyInCaseSpaceAndStringTypeHaveOneHash(t *testing.T) {
 	assert.NotEqual(t, reference, other)
 }
 
-func TestWhatIsNotANameIsAnError(t *testing.T) {
+func TestANameThatIsNotWellFormedIsAnError(t *testing.T) {
 	for _, der := range [][]byte{nil, {}, {0x30}, {0x04, 0x00}, []byte("CN=db"), append(subject(t, asn1.TagUTF8String, []byte("a")), 0)} {
 		_, err := SubjectHash(der)
 		assert.Error(t, err)
 	}
 }
 
-// FuzzNameHash compares with the real openssl, for names of every string type that X.509 knows.
+// FuzzNameHash compares with the real openssl, for names of every string type in X.509.
 func FuzzNameHash(f *testing.F) {
 	f.Add(uint8(asn1.TagUTF8String), []byte("Amazon  RDS"), []byte("Größe"))
 	f.Add(uint8(asn1.TagPrintableString), []byte(" a b "), []byte("A"))
@@ -216,7 +216,7 @@ func TestTheLayoutIsWhatOpenSSLVerifiesBy(t *testing.T) {
 	}
 	assert.NoError(t, verify("us-west-2"))
 	assert.NoError(t, verify("aws"))
-	assert.Error(t, verify("us-east-1"), "the control: another region does not anchor it")
+	assert.Error(t, verify("us-east-1"), "the control: another region's CAs do not verify it")
 
 	rehashed := t.TempDir()
 	for i, cert := range sets["aws"] {
@@ -268,7 +268,7 @@ func TestCompanyCAsAreASetOfTheirOwn(t *testing.T) {
 	sets, err := Read(dir)
 	require.NoError(t, err)
 	assert.Equal(t, []string{"aws", "extra", "us-west-2"}, sets.Names())
-	assert.Len(t, sets["us-west-2"], 1, "a name alone makes no RDS CA")
+	assert.Len(t, sets["us-west-2"], 1, "the name alone does not make it an RDS CA")
 }
 
 func TestABuildpackWithoutCertificatesIsRefused(t *testing.T) {
@@ -314,10 +314,10 @@ func split(s string, width int) []string {
 	return append(lines, s)
 }
 
-func TestWhatIsNotACAIsRefusedAndNotShown(t *testing.T) {
+func TestAnythingButACAIsRefusedAndNotShown(t *testing.T) {
 	ca := string(EncodePEM([]*x509.Certificate{newCertificate(t, "CA", nil)}))
 	leaf := newCertificate(t, "leaf", func(c *x509.Certificate) { c.IsCA = false })
-	// The same name as the issuer does not make it self-signed: its signature must be its own.
+	// Bearing its issuer's name does not make it self-signed: the signature must be its own.
 	raw := slices.Clone(leaf.Raw)
 	raw[len(raw)-1] ^= 1
 	forged, err := x509.ParseCertificate(raw)
@@ -337,7 +337,7 @@ func TestWhatIsNotACAIsRefusedAndNotShown(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			_, _, err := ParseCredential(test.value)
 			require.Error(t, err)
-			if name != "damaged in between" { // six letters more or fewer may still be base64
+			if name != "damaged in between" { // six more letters may still be base64
 				assert.ErrorContains(t, err, test.wrong)
 			}
 			assert.NotContains(t, err.Error(), "s3cr3t")
@@ -352,7 +352,7 @@ func TestAPinnedSelfSignedCertificateIsAnAnchorInCredentialsOnly(t *testing.T) {
 	require.NoError(t, err)
 	assert.Len(t, certs, 1)
 	_, err = Parse(pinned)
-	assert.ErrorContains(t, err, "is not a CA", "what the buildpack brings is held to more")
+	assert.ErrorContains(t, err, "is not a CA", "the buildpack's own files are held to more")
 }
 
 func FuzzCredentialsAreCAsOrAnError(f *testing.F) {
@@ -395,7 +395,8 @@ func TestOnlyRootsCountForTheFirstExpiry(t *testing.T) {
 	assert.Equal(t, soonest, EarliestExpiry(intermediate), "without a root, all count")
 }
 
-// version1PEM was made with `openssl req -x509` and a config without extensions: X.509 version 1, as old private CAs are.
+// version1PEM is an X.509 version 1 certificate, as old private CAs are: `openssl x509 -req` writes
+// one if no extensions are given.
 var version1PEM = func() string {
 	dir, err := os.MkdirTemp("", "v1-*")
 	if err != nil {
