@@ -1,8 +1,8 @@
-// Package client tells the database drivers of each language what a launch decided. There is one
-// file a language. It says which drivers it serves and what they read, how to see that the droplet
-// needs it, and what it gives.
+// Package client tells the database drivers of each language what a launch decided. Each language
+// has one file. It says which drivers it serves and what they read, how to see that a droplet needs
+// it, and what the app is given.
 //
-// Nothing here writes: a Handout is a value, and its files have their final names before they exist.
+// Nothing here writes files: a Handout is a value, which knows their names and content.
 package client
 
 import (
@@ -20,49 +20,49 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/truststore"
 )
 
-// language is what one file of this package adds to languages.
+// language is what each file of this package adds to languages.
 type language struct {
-	// places are where a droplet that needs the language shows it, as patterns of fs.Glob below
-	// app/ and deps/. Without any, every droplet needs it.
+	// places are patterns of fs.Glob below app/ and deps/. A droplet that has one of them needs the
+	// language. Without places, every droplet needs it.
 	places []string
 	give   func(*Handout) error
 }
 
-// languages holds each by its name. A file registers its own, so that a new one needs no other.
+// languages holds each language by name. A file registers its own, so a new one changes no other.
 var languages = map[string]language{}
 
-// App is what the languages need to know of an app, beside what was decided for it.
+// App is what the languages need to know about an app, besides the plan.
 type App struct {
-	Home     string // where the droplet is unpacked: /home/vcap
+	Home     string // where the platform unpacks the droplet: /home/vcap
 	Env      map[string]string
 	Store    truststore.Store
 	Stores   []byte          // the stack's and the platform's CAs, in PEM; see WantsStores
 	Brings   map[string]bool // the languages that Look found
-	JavaSays string          // where the app's files configure pgjdbc's TLS, as staging found it
+	JavaSays string          // the app's file that configures pgjdbc's TLS, found at staging
 }
 
 // Handout is what an app is given.
 type Handout struct {
 	Variables []Variable // sorted by name, PATH last
-	Files     []File     // below Dir, and behind these the optional ones
+	Files     []File     // below Dir; the optional ones come last
 	Dir       string     // private to the app's user
 	Warnings  []string   // each one line
 
 	plan  *launch.Plan
 	app   App
-	files map[bool]string // of roots, each put together once
+	files map[bool]string // the results of roots
 }
 
-// Variable is an environment variable that is exported, or left as the app's owner set it.
+// Variable is an environment variable that we export, or keep as the app's owner set it.
 type Variable struct {
 	Name  string
 	Value string
 	Why   string
 	Kept  bool   // set by the owner: not exported
-	Added string // what the owner's value gets more; the rest of it is not for a log
+	Added string // what we add to the owner's value, which must not get into a log
 }
 
-// String says for people what the variable holds.
+// String returns the variable for people, without anything of the owner's that may be secret.
 func (v Variable) String() string {
 	if v.Added != "" {
 		return v.Name + " also holds " + v.Added
@@ -70,17 +70,17 @@ func (v Variable) String() string {
 	return v.Name + "=" + v.Value
 }
 
-// File is to be there before the variables are exported.
+// File has to be in place before the variables are exported.
 type File struct {
 	Path    string
-	Content []byte // of a link: where it leads
+	Content []byte // for a link, its target
 	Mode    fs.FileMode
-	// Optional is for a place that is the app's own to use. What is there stays, and where nothing
-	// can be written, the app starts all the same.
+	// Optional marks a place that belongs to the app. An existing file stays. If we cannot write
+	// there, the app still starts.
 	Optional bool
 }
 
-// For returns what the app is given.
+// For returns what an app is given under a plan.
 func For(plan *launch.Plan, app App) (*Handout, error) {
 	h := &Handout{Dir: filepath.Join(app.Home, ".postgres-ssl"), plan: plan, app: app, files: map[bool]string{}}
 	for _, name := range slices.Sorted(maps.Keys(languages)) {
@@ -97,7 +97,7 @@ func For(plan *launch.Plan, app App) (*Handout, error) {
 	return h, nil
 }
 
-// add exports a variable that holds what the owner set, which may be a secret, and more.
+// add exports a variable that extends the owner's value, which may be a secret.
 func (h *Handout) add(name, value, added, why string) {
 	v := Variable{Name: name, Value: value, Why: why}
 	if h.app.Env[name] != "" || name == "PATH" {
@@ -106,12 +106,12 @@ func (h *Handout) add(name, value, added, why string) {
 	h.Variables = append(h.Variables, v)
 }
 
-// Gives says whether a variable is among what the app is given.
+// Gives says whether the app is given a variable.
 func (h *Handout) Gives(name string) bool {
 	return slices.ContainsFunc(h.Variables, func(v Variable) bool { return v.Name == name })
 }
 
-// order puts what the app can go without behind what it cannot.
+// order sorts optional files last.
 func order(optional bool) int {
 	if optional {
 		return 1
@@ -119,7 +119,7 @@ func order(optional bool) int {
 	return 0
 }
 
-// Look finds the languages that an app brings, in its folder and in that of the buildpacks.
+// Look finds an app's languages, in its own folder and in the buildpacks'.
 func Look(app, deps fs.FS) map[string]bool {
 	found := map[string]bool{}
 	trees := map[string]fs.FS{"app": remembering{app, map[string][]fs.DirEntry{}}, "deps": remembering{deps, map[string][]fs.DirEntry{}}}
@@ -133,7 +133,8 @@ func Look(app, deps fs.FS) map[string]bool {
 	return found
 }
 
-// remembering reads each folder once: the patterns share most of them, and a launch has no time.
+// remembering reads each folder only once: the patterns share most of them, and a launch must be
+// fast.
 type remembering struct {
 	fs.FS
 	read map[string][]fs.DirEntry
@@ -143,7 +144,7 @@ type remembering struct {
 func (r remembering) ReadDir(name string) ([]fs.DirEntry, error) {
 	entries, ok := r.read[name]
 	if !ok {
-		entries, _ = fs.ReadDir(r.FS, name) // what cannot be read brings no language
+		entries, _ = fs.ReadDir(r.FS, name) // a folder that cannot be read shows no language
 		r.read[name] = entries
 	}
 	return entries, nil
@@ -154,8 +155,8 @@ func WantsStores(plan *launch.Plan, brings map[string]bool) bool {
 	return plan.TrustAll().Everyone || brings["erlang"] || brings["java"]
 }
 
-// give exports a variable, unless the app's owner set it. What holds our own value is ours: the script
-// has been at work, or the owner says the same.
+// give exports a variable, unless the app's owner set it. A variable that already holds our value
+// is ours: the script has run before, or the owner wants the same.
 func (h *Handout) give(name, value, why string) {
 	if own := h.app.Env[name]; own != "" && own != value {
 		h.Variables = append(h.Variables, Variable{Name: name, Value: own, Why: "set by the app's owner", Kept: true})
@@ -168,13 +169,12 @@ func (h *Handout) give(name, value, why string) {
 	h.set(name, value, why)
 }
 
-// set exports a variable.
 func (h *Handout) set(name, value, why string) {
 	h.Variables = append(h.Variables, Variable{Name: name, Value: value, Why: why})
 }
 
-// file adds a file whose name is the hash of what it holds, and returns its path. Sidecars launch at
-// the same time in the same container: whoever comes second writes the same.
+// file adds a file named after the hash of its content, and returns its path. Sidecars launch at
+// the same time in the same container: the second one writes the same file.
 func (h *Handout) file(name, extension string, content []byte, mode fs.FileMode) string {
 	path := filepath.Join(h.Dir, name+"-"+hash(content)+extension)
 	return h.put(path, content, mode)
@@ -193,8 +193,8 @@ func hash(content []byte) string {
 	return hex.EncodeToString(sum[:16])
 }
 
-// roots returns the path of one file with the CAs of all bound databases and, with everyone, the
-// stack's and the platform's. It is "" where there is nobody to trust.
+// roots returns the path of a file with the CAs of all bound databases and, if everyone is set, the
+// stack's and the platform's. It returns "" if there is no CA to trust.
 func (h *Handout) roots(everyone bool) (string, error) {
 	trust := h.plan.TrustAll()
 	if len(trust.Sets) == 0 && len(trust.Own) == 0 && !trust.Everyone {
@@ -215,7 +215,7 @@ func (h *Handout) roots(everyone bool) (string, error) {
 	return h.files[trust.Everyone], nil
 }
 
-// Bundle returns the CAs of the trust, in PEM: its own, those on board, and the stores'.
+// Bundle returns the CAs of trust in PEM: the binding's own, those on board, and the stores'.
 func Bundle(plan *launch.Plan, trust launch.Trust, stores []byte) ([]byte, error) {
 	bundle, err := plan.PEM(trust)
 	if trust.Everyone {
@@ -224,8 +224,8 @@ func Bundle(plan *launch.Plan, trust launch.Trust, stores []byte) ([]byte, error
 	return bundle, err
 }
 
-// mode returns what a mode variable will hold: the owner's word, else the plan's. It is None where
-// the variable is unset or makes no sense.
+// mode returns what a mode variable will hold: the owner's mode, else the plan's. It returns None
+// if the owner's value is no mode.
 func (h *Handout) mode(name string) sslmode.Mode {
 	if own := h.app.Env[name]; own != "" {
 		mode, _ := sslmode.Parse(own)
@@ -234,8 +234,9 @@ func (h *Handout) mode(name string) sslmode.Mode {
 	return h.plan.Mode
 }
 
-// untold returns the mode for drivers that read no variable of libpq's: PGSSLMODE's, because the
-// owner who sets it means the app. The plan's counts where it makes no sense: closed, not open.
+// untold returns the mode for drivers that read none of libpq's variables. PGSSLMODE decides: an
+// owner who sets it means the whole app. If its value is no mode, the plan's counts: closed, not
+// open.
 func (h *Handout) untold() sslmode.Mode {
 	if mode := h.mode("PGSSLMODE"); mode != sslmode.None {
 		return mode
@@ -243,8 +244,8 @@ func (h *Handout) untold() sslmode.Mode {
 	return h.plan.Mode
 }
 
-// appendPath adds a folder to a list of folders unless it is there: a script that is sourced twice
-// must not grow it.
+// appendPath adds a folder to a list that does not have it yet. A script that is sourced twice must
+// not grow the list.
 func appendPath(list, dir string) string {
 	switch {
 	case dir == "" || slices.Contains(filepath.SplitList(list), dir):

@@ -44,7 +44,7 @@ func db(name, mode string, hosts ...string) binding.Binding {
 	return b
 }
 
-// app is an app to hand out to.
+// app is an app that is given a handout.
 type app struct {
 	env    map[string]string
 	brings string
@@ -76,7 +76,7 @@ func (a app) given(t testing.TB, bindings ...binding.Binding) *Handout {
 	return handout
 }
 
-// exported returns what is exported; a "!" before a value says that the owner's stays.
+// exported returns the variables. A "!" before a value marks the owner's, which we keep.
 func (h *Handout) exported() map[string]string {
 	vars := map[string]string{}
 	for _, v := range h.Variables {
@@ -88,7 +88,7 @@ func (h *Handout) exported() map[string]string {
 	return vars
 }
 
-// content returns what a file holds, and fails where there is none.
+// content returns a file's content, and fails the test if there is no such file.
 func (h *Handout) content(t testing.TB, path string) string {
 	t.Helper()
 	for _, f := range h.Files {
@@ -108,7 +108,7 @@ func env(pairs ...string) map[string]string {
 	return env
 }
 
-func TestEveryModeReachesStratosAlsoOneThatItRefuses(t *testing.T) {
+func TestEveryModeReachesStratosEvenOneThatItRefuses(t *testing.T) {
 	for _, mode := range []string{"disable", "allow", "prefer", "require", "verify-ca", "verify-full"} {
 		vars := app{}.given(t, db("console_db", mode, elsewhere)).exported()
 		assert.Equal(t, mode, vars["PGSSLMODE"])
@@ -122,7 +122,7 @@ func TestWithoutAModeNobodyIsToldOne(t *testing.T) {
 	assert.Empty(t, h.Files)
 }
 
-func TestTheOwnersWordStaysEachOnItsOwn(t *testing.T) {
+func TestEachVariableOfTheOwnersStays(t *testing.T) {
 	for _, name := range []string{"DB_SSL_MODE", "PGSSLMODE", "PGSSLROOTCERT", "PGSSL", "NODE_EXTRA_CA_CERTS", "CF_CA_CERTS"} {
 		t.Run(name, func(t *testing.T) {
 			a := app{env: env(name, "VERIFY-FULL"), brings: "java"}
@@ -136,7 +136,7 @@ func TestTheOwnersWordStaysEachOnItsOwn(t *testing.T) {
 			assert.Equal(t, without, with, "the others do not change")
 		})
 	}
-	t.Run("what holds our own value is ours: a launch has exported it", func(t *testing.T) {
+	t.Run("a variable that holds our value is ours: an earlier launch set it", func(t *testing.T) {
 		first := app{}.given(t, db("db", "verify-full", oregon)).exported()
 		assert.Equal(t, first, app{env: first}.given(t, db("db", "verify-full", oregon)).exported())
 	})
@@ -147,19 +147,19 @@ func TestTheOwnersWordStaysEachOnItsOwn(t *testing.T) {
 			assert.Equal(t, "!mine", app{env: env(name, "mine")}.given(t, b).exported()[name])
 		})
 	}
-	t.Run("an empty one is none", func(t *testing.T) {
+	t.Run("an empty one counts as unset", func(t *testing.T) {
 		vars := app{env: env("DB_SSL_MODE", "", "PGSSLMODE", "")}.given(t, db("db", "verify-full", oregon)).exported()
 		assert.Equal(t, "verify-full", vars["DB_SSL_MODE"])
 		assert.Equal(t, "verify-full", vars["PGSSLMODE"])
 	})
 }
 
-func TestSSLCertDirKeepsWhatItWasAndThePlatformsFolder(t *testing.T) {
+func TestSSLCertDirKeepsTheOwnersAndThePlatformsFolders(t *testing.T) {
 	a := app{env: env("SSL_CERT_DIR", "/mine", "CF_SYSTEM_CERT_PATH", "/etc/cf-system-certificates", "PATH", "/bin")}
 	vars := a.given(t, db("db", "", oregon)).exported()
 	const want = "/mine:/etc/cf-system-certificates:/home/vcap/deps/0/trust/us-west-2"
 	assert.Equal(t, want, vars["SSL_CERT_DIR"])
-	assert.Equal(t, "/bin:/home/vcap/deps/0/bin", vars["PATH"], "behind, so that it shadows no command")
+	assert.Equal(t, "/bin:/home/vcap/deps/0/bin", vars["PATH"], "last, so that it shadows no command")
 
 	a.env["SSL_CERT_DIR"], a.env["PATH"] = vars["SSL_CERT_DIR"], vars["PATH"]
 	again := a.given(t, db("db", "", oregon)).exported()
@@ -185,8 +185,9 @@ func TestACAThatTheBindingBringsBecomesAFolderForOpenSSL(t *testing.T) {
 	assert.Regexp(t, `^/[0-9a-f]{8}\.0$`, inside[0])
 }
 
-// Who reads PGSSLROOTCERT takes require for verify-ca when it is there. Who reads NODE_EXTRA_CA_CERTS does not.
-func TestARootCertificateIsHandedOutOnlyWhereItLoosensAndTightensNothing(t *testing.T) {
+// With PGSSLROOTCERT set, drivers treat require as verify-ca. NODE_EXTRA_CA_CERTS has no such
+// effect.
+func TestARootCertificateIsHandedOutOnlyWhereItChangesNoMode(t *testing.T) {
 	for name, test := range map[string]struct {
 		env         map[string]string
 		mode        string
@@ -229,7 +230,7 @@ func TestPostgresJSIsToldTheModeFromRequireUp(t *testing.T) {
 		assert.Equal(t, want, app{}.given(t, db("db", mode, oregon)).exported()["PGSSL"])
 	}
 	weaker := app{env: env("PGSSLMODE", "disable")}.given(t, db("db", "verify-full", oregon)).exported()
-	assert.NotContains(t, weaker, "PGSSL", "the owner's PGSSLMODE means the app; postgres.js would take disable for TLS")
+	assert.NotContains(t, weaker, "PGSSL", "the owner's PGSSLMODE is for the whole app; postgres.js would take disable as a request for TLS")
 }
 
 func TestOneFileHoldsTheCAsOfAllBoundDatabases(t *testing.T) {
@@ -258,10 +259,10 @@ func TestOneFileHoldsTheCAsOfAllBoundDatabases(t *testing.T) {
 	assert.Contains(t, vars["ERL_AFLAGS"], vars["CF_CA_CERTS"], "one file for both")
 }
 
-func TestErlangIsGivenTheCAsThroughItsFlags(t *testing.T) {
+func TestErlangGetsTheCAsThroughItsFlags(t *testing.T) {
 	const ours = `-public_key cacerts_path '"/f.pem"' -eval 'try public_key:cacerts_load("/f.pem") catch _:_ -> ok end'`
 	assert.Equal(t, ours, erlangFlags("", "/f.pem"))
-	assert.Equal(t, ours+" -- -extra mine", erlangFlags("-extra mine", "/f.pem"), "the owner's stay")
+	assert.Equal(t, ours+" -- -extra mine", erlangFlags("-extra mine", "/f.pem"), "the owner's flags stay")
 	assert.Equal(t, ours, erlangFlags(ours, "/f.pem"), "sourced twice, they do not grow")
 	assert.Contains(t, erlangFlags("", `/a'b"c\d`), `'"/a'\''b\"c\\d"'`)
 
@@ -271,7 +272,7 @@ func TestErlangIsGivenTheCAsThroughItsFlags(t *testing.T) {
 	}
 	assert.True(t, given("erlang", "require"))
 	assert.False(t, given("erlang", "prefer"))
-	assert.False(t, given("", "verify-full"), "not where there is no Erlang")
+	assert.False(t, given("", "verify-full"), "an app without Erlang gets no flags")
 }
 
 func TestADropletShowsWhichLanguagesItBrings(t *testing.T) {

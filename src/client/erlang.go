@@ -6,10 +6,11 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
 )
 
-// Erlang's clients have no modes. Those that verify ask public_key:cacerts_get(), which looks for the
-// stack's CAs and nothing else, so it is given a file with the databases' CAs beside these.
+// Erlang's clients have no modes. Those that verify call public_key:cacerts_get(), which finds only
+// the stack's CAs. So we point it to a file with these and the databases' CAs.
 //
-// The launch scripts of later buildpacks have not run yet, so PATH does not tell who brings Erlang.
+// PATH cannot tell whether there is an Erlang: the launch scripts of later buildpacks run after
+// ours.
 func init() {
 	languages["erlang"] = language{give: erlang, places: []string{
 		// supply buildpacks, apt-buildpack
@@ -33,14 +34,15 @@ func erlang(h *Handout) error {
 	return err
 }
 
-// erlangFlags makes public_key:cacerts_get() return the CAs of a file in place of the stack's. From
-// OTP 27.2 on public_key reads its parameter cacerts_path, which also reaches a release before its
-// applications start. Before, the -eval is run when the boot is done. A release without public_key
-// boots all the same. The owner's flags stay, behind ours: they may end in "-extra", which swallows
-// what follows, and "--" keeps them from becoming arguments of our -eval.
+// erlangFlags makes public_key:cacerts_get() return the CAs of a file instead of the stack's. From
+// OTP 27.2 on, public_key reads its parameter cacerts_path, even before a release starts its
+// applications. Older versions run the -eval at the end of the boot. A release without public_key
+// boots all the same.
 //
-// Source: OTP, erts/etc/common/erlexec.c, build_args_from_string, for the quotes: between them
-// nothing escapes.
+// The owner's flags come after ours, because they may end in "-extra", which swallows what follows.
+// The "--" keeps them from becoming arguments of our -eval.
+//
+// Source: OTP, erts/etc/common/erlexec.c, build_args_from_string: nothing escapes between quotes.
 func erlangFlags(owners, file string) string {
 	if strings.Contains(owners, file) {
 		return owners

@@ -6,9 +6,9 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/truststore"
 )
 
-// Go's crypto/x509 and OpenSSL trust every certificate in the folders of SSL_CERT_DIR. It replaces
-// the stack's own folder, so that stays the first of the list; SSL_CERT_FILE would replace its file.
-// OpenSSL finds a CA by the name of its file, which is the hash of the CA's name.
+// Go's crypto/x509 and OpenSSL trust every certificate in the folders of SSL_CERT_DIR. The variable
+// replaces the stack's folder, so we list that one first. We leave SSL_CERT_FILE alone: it would
+// replace the stack's file. OpenSSL finds a CA by its file's name, the hash of the CA's name.
 //
 // Source: Go, crypto/x509/root_unix.go, loadSystemRoots; OpenSSL, X509_LOOKUP_hash_dir(3).
 func init() { languages["golang"] = language{give: golang} }

@@ -17,15 +17,15 @@ import (
 )
 
 // pgjdbc reads no variable. It takes its defaults from every org/postgresql/driverconfig.properties
-// that its class loader finds, and every class loader asks the JVM's boot loader first. So a folder
-// with this file goes to the end of the boot class path, for any pool, DataSource, Spring Boot and
-// Tomcat. What the app itself says in a URL or in Properties counts more.
+// that its class loader finds, and every class loader asks the JVM's boot loader first. So we
+// append a folder with this file to the boot class path. It works for any pool, DataSource, Spring
+// Boot and Tomcat. The app's own URL or Properties win over it.
 //
-// R2DBC, Vert.x, HTTP clients and pgjdbc's DefaultJavaSSLFactory ask the JVM's own trust. Behind the
-// java-buildpack, that is the file that CF_CA_CERTS names, beside the JDK's store. It may hold
-// certificates and nothing else. It is the file that Erlang gets.
+// R2DBC, Vert.x, HTTP clients and pgjdbc's DefaultJavaSSLFactory use the JVM's own trust. With the
+// java-buildpack, that is the JDK's store and the file in CF_CA_CERTS, which may hold only
+// certificates. It is the same file as Erlang's.
 //
-// JAVA_TOOL_OPTIONS reaches every JVM. Agents and other buildpacks use it too: ours are added.
+// JAVA_TOOL_OPTIONS reaches every JVM. Agents and other buildpacks use it too, so we add to it.
 //
 // Source: pgjdbc, Driver.loadDefaultProperties; HotSpot, arguments.cpp, parse_options_buffer;
 // java-buildpack, docs/framework-container_security_provider.md.
@@ -36,7 +36,7 @@ func init() {
 		"app/.java-buildpack/*/bin/java",
 		"deps/*/apt/usr/lib/jvm/*/bin/java",
 		"app/.jdk/bin/java", "app/jre/bin/java",
-		// the app itself says so
+		// the app's own files
 		"app/BOOT-INF", "app/WEB-INF", "app/META-INF/MANIFEST.MF", "app/*.jar",
 	}}
 }
@@ -53,10 +53,10 @@ func java(h *Handout) error {
 	if cas != "" {
 		h.give("CF_CA_CERTS", cas, "for the java-buildpack's trust")
 	}
-	// ssl=true alone means verify-full to pgjdbc, and only where no sslmode is set (SslMode.of). A
-	// default that is weaker would take that away, so whoever may say it is given none.
+	// ssl=true means verify-full to pgjdbc, but only without an sslmode (SslMode.of). A weaker
+	// default would undo that. So an app that may say ssl=true gets no default.
 	if where := h.saysTLS(); where != "" && mode != sslmode.VerifyFull {
-		h.Warnings = append(h.Warnings, fmt.Sprintf("pgjdbc is not given sslmode=%s, because %s, and that may ask it for more; "+
+		h.Warnings = append(h.Warnings, fmt.Sprintf("pgjdbc is not given sslmode=%s, because %s, perhaps more strictly; "+
 			"write verify-full into the binding, or sslmode into the app's JDBC URL", mode, where))
 		return nil
 	}
@@ -79,9 +79,9 @@ func java(h *Handout) error {
 	return nil
 }
 
-// driverConfig is what pgjdbc takes for its defaults. sslrootcert is where libpq's counterparts find
-// it too. pgjdbc takes the certificate in PEM, and the key as PKCS #8 in DER from a file that ends
-// in .pk8 (LazyKeyManager).
+// driverConfig returns pgjdbc's defaults. sslrootcert is the file that libpq gets. pgjdbc takes the
+// client certificate in PEM, and the key as PKCS #8 in DER from a file that ends in .pk8
+// (LazyKeyManager).
 func (h *Handout) driverConfig(mode sslmode.Mode) ([]byte, error) {
 	lines := []string{"sslmode=" + mode.String()}
 	if mode.Verifies() {
@@ -89,7 +89,7 @@ func (h *Handout) driverConfig(mode sslmode.Mode) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		// The owner's replaces ours here as everywhere. "system" is libpq's word, and no file.
+		// The owner's file replaces ours, as everywhere. "system" is libpq's word, not a file.
 		if own := h.app.Env["PGSSLROOTCERT"]; own != "" && own != "system" {
 			root = own
 		}
@@ -109,7 +109,7 @@ func (h *Handout) driverConfig(mode sslmode.Mode) ([]byte, error) {
 	return []byte(strings.Join(lines, "\n") + "\n"), nil
 }
 
-// pkcs8 turns a key in PEM into unencrypted PKCS #8 in DER. No error shows the key.
+// pkcs8 converts a key from PEM to unencrypted PKCS #8 in DER. No error shows the key.
 func pkcs8(key []byte) ([]byte, error) {
 	block, _ := pem.Decode(key)
 	if block == nil {
@@ -133,8 +133,8 @@ func pkcs8(key []byte) ([]byte, error) {
 	return x509.MarshalPKCS8PrivateKey(parsed)
 }
 
-// javaOption writes an option with a path as JAVA_TOOL_OPTIONS takes it. White space separates
-// options, and quotes keep it; inside quotes nothing escapes. A colon separates folders.
+// javaOption writes an option with a path for JAVA_TOOL_OPTIONS. White space outside quotes
+// separates options, and nothing escapes inside quotes. A colon separates folders.
 func javaOption(option, path string) (string, error) {
 	if strings.Contains(path, ":") {
 		return "", fmt.Errorf("%s: Java's class path cannot hold a folder with a colon in its name", path)
@@ -164,7 +164,7 @@ func propertyValue(value string) string {
 	return b.String()
 }
 
-// saysTLS returns who besides us may configure pgjdbc's TLS, and "" if nobody does as far as we see.
+// saysTLS says what else may configure pgjdbc's TLS. It returns "" if we find nothing.
 func (h *Handout) saysTLS() string {
 	if h.app.JavaSays != "" {
 		return h.app.JavaSays + " configures its TLS"
@@ -191,9 +191,9 @@ func (h *Handout) saysTLS() string {
 	return ""
 }
 
-// ConfiguresTLS says whether a text configures the TLS of pgjdbc, as far as words can tell: ssl as a
-// flag or true, in a URL, in properties, YAML or XML, or any sslmode. Other libraries have such words
-// too. It is better to give pgjdbc less than to take away what the app asks.
+// ConfiguresTLS says whether a text seems to configure pgjdbc's TLS: with ssl as a flag or true, in
+// a URL, properties, YAML or XML, or with any sslmode. Other libraries use such words too. But a
+// false alarm is better than weakening what the app asks for.
 func ConfiguresTLS(text string) bool { return tlsWords().MatchString(text) }
 
 var tlsWords = sync.OnceValue(func() *regexp.Regexp {

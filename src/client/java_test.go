@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// driverConfigOf returns what pgjdbc's defaults are, and "" where it is given none.
+// driverConfigOf returns pgjdbc's defaults, or "" if it gets none.
 func driverConfigOf(t testing.TB, h *Handout) string {
 	t.Helper()
 	_, folder, ok := strings.Cut(h.exported()["JAVA_TOOL_OPTIONS"], "-Xbootclasspath/a:")
@@ -40,7 +40,7 @@ func TestJavaIsToldTheModeFromRequireUp(t *testing.T) {
 		assert.Empty(t, h.Warnings)
 	}
 	h := app{}.given(t, db("db", "verify-full", oregon))
-	assert.False(t, h.Gives("JAVA_TOOL_OPTIONS"), "not where there is no Java")
+	assert.False(t, h.Gives("JAVA_TOOL_OPTIONS"), "an app without Java gets none")
 	assert.False(t, h.Gives("CF_CA_CERTS"))
 }
 
@@ -66,7 +66,7 @@ func TestJavaKeepsTheOwnersOptionsAndGrowsByOneOfOurs(t *testing.T) {
 	once := h.exported()["JAVA_TOOL_OPTIONS"]
 	assert.Regexp(t, `^-Dkey=s3cr3t -javaagent:a\.jar -Xbootclasspath/a:/home/vcap/\.postgres-ssl/java-[0-9a-f]{32}$`, once)
 	for _, v := range h.Variables {
-		assert.NotContains(t, v.String(), "s3cr3t", "what the owner wrote is not for a log")
+		assert.NotContains(t, v.String(), "s3cr3t", "the owner's value must not get into a log")
 	}
 	a.env["JAVA_TOOL_OPTIONS"] = once
 	assert.Equal(t, once, a.given(t, db("db", "require", oregon)).exported()["JAVA_TOOL_OPTIONS"], "sourced twice")

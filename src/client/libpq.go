@@ -9,7 +9,7 @@ import (
 
 // libpq is inside psql, psycopg, ruby-pg, PHP and many more. asyncpg, pgx, lib/pq and Bun read the
 // same variables. PGSSLROOTCERT replaces what they trust, so its file holds the CAs of every bound
-// database. ~/.postgresql/root.crt is where libpq and pgjdbc look without it.
+// database. Without it, libpq and pgjdbc look at ~/.postgresql/root.crt.
 //
 // Source: libpq's manual, "Environment Variables" and "SSL Support".
 func init() { languages["libpq"] = language{give: libpq} }
@@ -42,9 +42,9 @@ func libpq(h *Handout) error {
 	return nil
 }
 
-// verifies says whether libpq and lib/pq may be given a root certificate. One that exists turns
-// require into verify-ca in libpq, lib/pq and pgx (libpq's manual, "libpq-ssl", on backward
-// compatibility), so each mode in force has to verify. Stratos reads it too.
+// verifies says whether libpq and lib/pq may have a root certificate. With one, libpq, lib/pq and
+// pgx treat require as verify-ca (libpq's manual, "libpq-ssl", on backward compatibility). So every
+// mode in force has to verify, Stratos's too: its lib/pq reads the file.
 func (h *Handout) verifies() bool {
 	stratos := h.mode("DB_SSL_MODE")
 	return h.mode("PGSSLMODE").Verifies() &&

@@ -2,12 +2,12 @@ package client
 
 import "github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
 
-// Node's TLS adds the CAs of NODE_EXTRA_CA_CERTS, one file, to its own. node-postgres reads
-// PGSSLMODE and verifies in every mode from prefer up, so it needs them for require too. There they
-// change no driver's meaning: who does not verify, does not read them.
+// Node's TLS adds the CAs in the file NODE_EXTRA_CA_CERTS to its own. node-postgres reads PGSSLMODE
+// and verifies in every mode from prefer up, so it needs them for require too. They make no driver
+// stricter: one that does not verify does not use them.
 //
-// postgres.js reads each of its options from PG and the option's name: PGSSL. It must not be given
-// the other modes: it takes any text, also disable, for a wish for TLS.
+// postgres.js reads its option ssl from PGSSL. It takes any text as a request for TLS, even
+// "disable", so the modes below require must not get there.
 //
 // Source: Node, doc/api/cli.md; node-postgres, lib/connection-parameters.js; postgres.js,
 // src/index.js, parseOptions, and src/connection.js, secure.

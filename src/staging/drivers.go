@@ -14,11 +14,12 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
 )
 
-// mostDrivers is how many of an app's drivers, and of the files that are skipped, the log shows. Apps have one or two; a lock file may hold anything.
+// mostDrivers limits how many drivers and skipped files the log shows. An app has one or two
+// drivers, but a lock file may hold anything.
 const mostDrivers = 50
 
-// reportDrivers names the app's Postgres drivers in the staging log, and warns of those that nothing can reach.
-// It stops no staging: what it cannot read, it says.
+// reportDrivers lists the app's Postgres drivers in the staging log, and warns of those that no
+// variable reaches. It never stops the staging, and names the files that it cannot read.
 func reportDrivers(log *libbuildpack.Logger, dir string, env map[string]string, plan *launch.Plan) {
 	found, skipped := Drivers(dir)
 	lines, warnings := DriverLines(found, skipped, App(env, plan))
@@ -31,7 +32,7 @@ func reportDrivers(log *libbuildpack.Logger, dir string, env map[string]string, 
 	}
 }
 
-// Drivers looks for Postgres drivers in a folder, and follows no link out of it.
+// Drivers finds the Postgres drivers in a folder. It follows no link out of it.
 func Drivers(dir string) ([]drivers.Found, []drivers.Skipped) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
@@ -41,7 +42,7 @@ func Drivers(dir string) ([]drivers.Found, []drivers.Skipped) {
 	return drivers.Find(root.FS())
 }
 
-// App is what a plan says of the app that a driver is judged in.
+// App returns what drivers.Judge needs to know about the app.
 func App(env map[string]string, plan *launch.Plan) drivers.App {
 	app := drivers.App{Bound: len(plan.Databases) > 0, Mode: plan.Mode, Env: env}
 	_, app.Tunnel = plan.Tunnelled()
@@ -49,7 +50,7 @@ func App(env map[string]string, plan *launch.Plan) drivers.App {
 		return app
 	}
 	for _, asked := range plan.Decider.Asked {
-		// The app takes whichever string it likes: the weakest counts.
+		// We don't know which string the app uses, so the weakest counts.
 		if asked.By != binding.ByKey && (app.URI == sslmode.None || asked.Mode < app.URI) {
 			app.URI = asked.Mode
 		}
@@ -57,13 +58,13 @@ func App(env map[string]string, plan *launch.Plan) drivers.App {
 	return app
 }
 
-// DriverLines says what was found, for people: a line a driver, and a warning for each that the app names and
-// that does not do what is asked.
+// DriverLines describes the drivers for people: one line each, and a warning for each one that the
+// app asks for and that does not do as the mode says.
 func DriverLines(found []drivers.Found, skipped []drivers.Skipped, app drivers.App) (lines, warnings []string) {
 	if len(found) == 0 {
 		lines = append(lines, "none recognised; postgres-ssl verify shows who is connected in plain text")
 	}
-	// What a warning is due for comes first where not all can be shown.
+	// If there are too many to show, those with a warning come first.
 	more := max(len(found)-mostDrivers, 0)
 	if more > 0 {
 		found = slices.Clone(found)

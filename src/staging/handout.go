@@ -14,8 +14,8 @@ import (
 // Home is where the platform unpacks a droplet.
 const Home = "/home/vcap"
 
-// handOut says what a launch would give the app, as far as staging can see. A later buildpack may
-// bring a language, and the launch may be on another version of the stack.
+// handOut returns what a launch would give the app, as far as staging can tell. A later buildpack
+// may add a language, and the launch may run on another version of the stack.
 func handOut(stager *libbuildpack.Stager, plan *launch.Plan, env map[string]string, store truststore.Store, javaSays string) (*client.Handout, error) {
 	app := client.App{Home: Home, Env: env, Store: store, JavaSays: javaSays}
 	app.Brings = client.Look(os.DirFS(stager.BuildDir()), os.DirFS(filepath.Dir(stager.DepDir())))

@@ -15,21 +15,21 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
 )
 
-// JavaMark is a file of the droplet, in deps/IDX. It says where the app's own files configure the
-// TLS of pgjdbc, and is there only if they do.
+// JavaMark is a file in the droplet's deps/IDX. It names the app's file that configures pgjdbc's
+// TLS, and exists only if there is one.
 const JavaMark = "java-configures-tls"
 
 const driverConfig = "org/postgresql/driverconfig.properties"
 
-// What is read of an app, at most. An app that holds more may say anything in the rest.
+// How much of an app we read at most. We assume that the rest configures pgjdbc's TLS.
 const (
 	maxTexts     = 2000
 	maxTextBytes = 1 << 20
 )
 
-// configuresTLS returns the first of the app's own files that configures the TLS of pgjdbc, and ""
-// if none does. It looks where Spring Boot, a servlet container and a plain app have their
-// configuration. Links out of the app are not followed, if the file system refuses them.
+// configuresTLS returns the app's first file that configures pgjdbc's TLS, or "". It looks where
+// Spring Boot, a servlet container and a plain app have their configuration. Give it an os.Root's
+// file system, which follows no link out of the app.
 func configuresTLS(app fs.FS) string {
 	found, texts := "", 0
 	look := func(name string, entry fs.DirEntry) error {
@@ -53,7 +53,7 @@ func configuresTLS(app fs.FS) string {
 		}
 		return nil
 	}
-	root, _ := fs.ReadDir(app, ".") // what cannot be read says nothing
+	root, _ := fs.ReadDir(app, ".") // a folder that cannot be read configures nothing
 	for _, entry := range root {
 		if found == "" {
 			_ = look(entry.Name(), entry)
@@ -73,13 +73,13 @@ func configuresTLS(app fs.FS) string {
 	return found
 }
 
-// assignsOptions matches a line of a script that sets JAVA_TOOL_OPTIONS, or unsets it.
+// assignsOptions matches a line of a script that sets or unsets JAVA_TOOL_OPTIONS.
 var assignsOptions = sync.OnceValue(func() *regexp.Regexp {
 	return regexp.MustCompile(`(?m)^[^#\n]*(?:\bJAVA_TOOL_OPTIONS=[^\n]*|(?:\bunset\b|-u)[^\n;&|]*\bJAVA_TOOL_OPTIONS\b)`)
 })
 
-// replacesOptions returns the app's own scripts that replace JAVA_TOOL_OPTIONS. The launcher sources
-// .profile.d and .profile after ours; a start script runs last.
+// replacesOptions returns the app's scripts that replace JAVA_TOOL_OPTIONS. They all run after
+// ours: the launcher sources .profile.d and .profile later, and a start script runs last.
 func replacesOptions(app fs.FS) []string {
 	var scripts []string
 	for _, pattern := range []string{".profile", ".profile.d/*", "Procfile", "*.sh", "bin/*"} {
@@ -105,42 +105,43 @@ func replacesOptions(app fs.FS) []string {
 	return scripts
 }
 
-// ownArchive matches options of a JVM that start it from an archive of its classes, or make one.
+// ownArchive matches the JVM's options that use or make an archive of classes.
 //
 // Source: JDK, src/hotspot/share/cds/filemap.cpp, validate_boot_class_paths; tried on 17 and 25.
 var ownArchive = sync.OnceValue(func() *regexp.Regexp {
 	return regexp.MustCompile(`-Xshare:on|-XX:SharedArchiveFile|-XX:ArchiveClassesAtExit|-XX:\+AutoCreateSharedArchive|-XX:AOT\w+`)
 })
 
-// javaNotes says what the owner of a Java app should know, and warns of what would undo what it is
-// given.
+// javaNotes tells the owner of a Java app what to know, and warns of anything that would undo our
+// settings.
 func javaNotes(app fs.FS, mode sslmode.Mode, env map[string]string) (notes, warnings []string) {
 	warn := func(format string, args ...any) { warnings = append(warnings, fmt.Sprintf(format, args...)) }
-	notes = append(notes, "JAVA_TOOL_OPTIONS tells pgjdbc its sslmode, which counts where the app's own URL or properties name none")
+	notes = append(notes, "JAVA_TOOL_OPTIONS tells pgjdbc its sslmode; one in the app's own URL or properties wins over it")
 	if env["JBP_CONFIG_OPEN_JDK_JRE"] == "" {
-		notes = append(notes, "Java 8, the default of java-buildpack 4, was not measured; JBP_CONFIG_OPEN_JDK_JRE chooses another")
+		notes = append(notes, "Java 8, the default of java-buildpack 4, was not tested; JBP_CONFIG_OPEN_JDK_JRE chooses another")
 	}
 	if mode == sslmode.VerifyCA {
 		warn("verify-ca in Java: behind the java-buildpack, pgjdbc then accepts any CA that the stack trusts; write verify-full into the binding")
 	}
 	for _, dir := range []string{"BOOT-INF/classes/", "WEB-INF/classes/", ""} {
 		if _, err := fs.Stat(app, dir+driverConfig); err == nil {
-			warn("%s is the app's own; where both name a setting, the launch's counts", dir+driverConfig)
+			warn("%s is the app's own; where both have a setting, the launch's wins", dir+driverConfig)
 		}
 	}
 	for _, script := range replacesOptions(app) {
-		warn("%s sets JAVA_TOOL_OPTIONS without what it was, so pgjdbc would not be told its sslmode; write $JAVA_TOOL_OPTIONS into the new value", script)
+		warn("%s replaces JAVA_TOOL_OPTIONS, so pgjdbc would not be told its sslmode; "+
+			"write $JAVA_TOOL_OPTIONS into the new value", script)
 	}
 	for _, name := range []string{"JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "_JAVA_OPTIONS", "JAVA_OPTS", "JBP_CONFIG_JAVA_OPTS"} {
 		if option := ownArchive().FindString(env[name]); option != "" {
-			warn("%s in %s: the launch adds a folder to the boot class path, so the JVM may refuse an archive of classes, "+
-				"and make none; with -Xshare:on it then does not start", option, name)
+			warn("%s in %s: the launch adds a folder to the boot class path, so the JVM may not use or make "+
+				"an archive of classes; with -Xshare:on it then does not start", option, name)
 		}
 	}
 	return notes, warnings
 }
 
-// reportJava logs what the owner of a Java app should know.
+// reportJava logs what javaNotes says.
 func reportJava(log *libbuildpack.Logger, app fs.FS, mode sslmode.Mode, env map[string]string) {
 	notes, warnings := javaNotes(app, mode, env)
 	log.BeginStep("Java")

@@ -38,11 +38,11 @@ func TestTheAppsFilesThatConfigureTheTLSOfPgjdbcAreFound(t *testing.T) {
 	assert.Empty(t, configuresTLS(tree("config/application.yml", "server:\n  ssl:\n    enabled: true\n")))
 
 	const own = "BOOT-INF/classes/org/postgresql/driverconfig.properties"
-	assert.Equal(t, own, configuresTLS(tree(own, "loggerLevel=OFF")), "whatever it says")
+	assert.Equal(t, own, configuresTLS(tree(own, "loggerLevel=OFF")), "whatever it holds")
 	assert.Equal(t, "org/postgresql/driverconfig.properties", configuresTLS(tree("org/postgresql/driverconfig.properties", "")))
 }
 
-func TestAnAppThatHoldsMoreThanIsReadMayConfigureIt(t *testing.T) {
+func TestAnAppThatHoldsMoreThanWeReadCountsAsConfiguringIt(t *testing.T) {
 	assert.Equal(t, "config/big.xml (one more than staging reads)", configuresTLS(tree("config/big.xml", strings.Repeat("x", maxTextBytes+1))))
 	many := fstest.MapFS{}
 	for i := range maxTexts {
@@ -53,7 +53,7 @@ func TestAnAppThatHoldsMoreThanIsReadMayConfigureIt(t *testing.T) {
 	assert.Equal(t, "config/last.yml (one more than staging reads)", configuresTLS(many))
 }
 
-func TestNoLinkIsFollowedOutOfTheAppAndNothingIsWaitedFor(t *testing.T) {
+func TestNoLinkIsFollowedOutOfTheAppAndNoPipeIsWaitedFor(t *testing.T) {
 	outside, app := t.TempDir(), t.TempDir()
 	says := []byte("sslmode=require")
 	require.NoError(t, os.WriteFile(filepath.Join(outside, "a.yml"), says, 0o644))
@@ -114,7 +114,7 @@ func TestWhatTheOwnerOfAJavaAppIsTold(t *testing.T) {
 
 	_, warnings = javaNotes(tree(".profile", "export JAVA_TOOL_OPTIONS=x"), sslmode.VerifyFull, nil)
 	require.Len(t, warnings, 1)
-	assert.Contains(t, warnings[0], ".profile sets JAVA_TOOL_OPTIONS")
+	assert.Contains(t, warnings[0], ".profile replaces JAVA_TOOL_OPTIONS")
 
 	for _, option := range []string{"-Xshare:on", "-XX:SharedArchiveFile=a.jsa", "-XX:AOTCache=a.aot", "-XX:AOTMode=on", "-XX:+AutoCreateSharedArchive"} {
 		_, warnings = javaNotes(tree(), sslmode.VerifyFull, map[string]string{"JAVA_OPTS": "-Dkey=s3cr3t " + option})

@@ -8,13 +8,13 @@ import (
 	"github.com/cloudfoundry/libbuildpack"
 )
 
-// The folders in which the builder has an app's buildpacks, each in one of its own: those of the
-// platform, and those that it downloads before it runs the first (buildpackapplifecycle,
-// builder_config.go). They are folders of the same one, /tmp.
+// The builder keeps the platform's buildpacks in the first folder, and in the second those that it
+// downloads before it runs any. Each buildpack has a folder of its own there. Both are in /tmp
+// (buildpackapplifecycle, builder_config.go).
 var buildpackFolders = []string{"buildpacks", "buildpackdownloads"}
 
-// reportLast explains the builder's warning about a last buildpack without bin/finalize. It follows
-// our log, and looks as if nothing here would work.
+// reportLast explains the builder's warning about a last buildpack without bin/finalize. The
+// warning comes right after our log, and sounds as if nothing would work.
 func reportLast(log *libbuildpack.Logger, buildpackDir string) {
 	if lastCompiles(buildpackDir) {
 		log.BeginStep("The platform is about to warn that the last buildpack is not compatible with multi-buildpack apps")
@@ -22,17 +22,17 @@ func reportLast(log *libbuildpack.Logger, buildpackDir string) {
 	}
 }
 
-// lastCompiles says whether the app's last buildpack has only bin/compile, as far as its files
-// show. No variable names the app's buildpacks. But the builder refuses one without bin/supply
-// anywhere else in the chain (runner.go, validateSupplyBuildpacks), so one that has neither that
-// nor bin/finalize is last.
+// lastCompiles says whether the app's last buildpack has only bin/compile. No variable names the
+// app's buildpacks, so we look at their files. The builder accepts one without bin/supply only at
+// the end of the chain (runner.go, validateSupplyBuildpacks). So one with neither bin/supply nor
+// bin/finalize is the last.
 func lastCompiles(buildpackDir string) bool {
 	folder := filepath.Dir(buildpackDir)
 	if !slices.Contains(buildpackFolders, filepath.Base(folder)) {
-		folder = filepath.Dir(folder) // a zip may have one folder around everything
+		folder = filepath.Dir(folder) // a zip may hold a single folder with everything in it
 	}
 	if !slices.Contains(buildpackFolders, filepath.Base(folder)) {
-		return false // not where the platform would have it
+		return false // not on the platform
 	}
 	for _, name := range buildpackFolders {
 		found, _ := filepath.Glob(filepath.Join(filepath.Dir(folder), name, "*")) // the pattern is well-formed

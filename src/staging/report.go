@@ -14,7 +14,7 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/truststore"
 )
 
-// report tells, in the staging log, what a launch with these bindings would do.
+// report logs what a launch with these bindings would do.
 func report(log *libbuildpack.Logger, plan *launch.Plan, handout *client.Handout, sets truststore.Sets, now time.Time) error {
 	if extra := sets[truststore.Extra]; len(extra) > 0 {
 		log.BeginStep("Certificates of the platform team (ca/extra)")
@@ -24,7 +24,7 @@ func report(log *libbuildpack.Logger, plan *launch.Plan, handout *client.Handout
 	}
 	log.BeginStep("Postgres databases")
 	if len(plan.Databases) == 0 {
-		log.Info("no Postgres database is bound yet; what is bound later is put in force at the next start, with no restage")
+		log.Info("no Postgres database is bound yet; bind one later and restart the app, no restage is needed")
 	}
 	warnings := plan.Warnings
 	if len(plan.Others) > 0 {
@@ -46,12 +46,15 @@ func report(log *libbuildpack.Logger, plan *launch.Plan, handout *client.Handout
 		if host == "" {
 			host = "none in the credentials"
 		}
-		if i := slices.IndexFunc(db.Hosts, isSlipForRDS); i >= 0 {
-			warnings = append(warnings, fmt.Sprintf("%s: the host %s is no RDS endpoint; did you mean %s?", db.Title(), db.Hosts[i], strings.Replace(db.Hosts[i], ".rds.amazon.com", ".rds.amazonaws.com", 1)))
+		if i := slices.IndexFunc(db.Hosts, isTypoOfRDS); i >= 0 {
+			host := db.Hosts[i]
+			meant := strings.Replace(host, ".rds.amazon.com", ".rds.amazonaws.com", 1)
+			warnings = append(warnings, fmt.Sprintf("%s: the host %s is no RDS endpoint; did you mean %s?",
+				db.Title(), host, meant))
 		}
 		title := db.Title()
 		if !db.Main {
-			title += ", which decides nothing: another one is the main database of the service"
+			title += ", which decides nothing: the service has another main database"
 		}
 		log.Info("%s", Printable(title))
 		for _, row := range [][2]string{{"host", host}, {"sslmode", mode}, {"trusts", trusted}} {
@@ -81,17 +84,19 @@ func report(log *libbuildpack.Logger, plan *launch.Plan, handout *client.Handout
 	return nil
 }
 
-// shown is a variable as the log has it: the folder of all buildpacks has a name in the app's shell.
+// shown returns a variable for the log. In the app's shell, $DEPS_DIR is the folder of all
+// buildpacks.
 func shown(v client.Variable) string {
 	return Printable(strings.ReplaceAll(v.String(), Home+"/deps/", "$DEPS_DIR/"))
 }
 
-// isSlipForRDS says whether a host ends as RDS endpoints do, but for the "aws" of amazonaws.com. The blog post that many copy from has it
-// so.
-func isSlipForRDS(host string) bool { return strings.HasSuffix(host, ".rds.amazon.com") }
+// isTypoOfRDS says whether a host ends like an RDS endpoint without the "aws" in amazonaws.com.
+// Many people copy this from a blog post.
+func isTypoOfRDS(host string) bool { return strings.HasSuffix(host, ".rds.amazon.com") }
 
-// Printable makes one line of a text that may come from a binding: names are anybody's, and a log is read in terminals. Characters
-// that turn the direction of the text could make a line look like another one.
+// Printable makes one line of a text that may come from a binding. Anybody can choose a name, and
+// people read logs in terminals. It also replaces characters that change the direction of the text:
+// they could make a line look like another one.
 func Printable(text string) string {
 	return strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7f || 0x80 <= r && r < 0xa0 || r == 0x2028 || r == 0x2029 ||
@@ -102,5 +107,5 @@ func Printable(text string) string {
 	}, strings.ToValidUTF8(text, "?"))
 }
 
-// Fail is the last line of a staging that stops.
+// Fail logs the error that stops the staging.
 func Fail(log *libbuildpack.Logger, err error) { log.Error("%s", Printable(fmt.Sprint(err))) }

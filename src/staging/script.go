@@ -16,37 +16,42 @@ const (
 	scriptMarker = "# postgres-ssl-buildpack: the sslmode of the bound database, put in force."
 )
 
-// The launcher sources the script in the app's own shell: it has to work in whatever state `set` is, and may leave no variable and
-// no function behind. `env` prints all or nothing; whatever else goes wrong with it, the app does not start, also where the program is
-// an empty file, which bash takes for a script that succeeds: then `false` is the last word.
+// The launcher sources the script in the app's own shell. So it has to work under any `set` option,
+// and must not leave a variable or a function behind. `env` prints everything or nothing. If
+// anything goes wrong, the app does not start. The `false` covers a program that is an empty file:
+// bash would run it as a script that succeeds.
 //
-// The launcher's shell is bash, with no option set (buildpackapplifecycle, launcher and shell). An
-// earlier script may have set any: the script has no pipeline, and no assignment that "set -k"
-// could take away. It holds in dash too, for whoever sources it by hand. $$ is the shell itself,
-// which becomes the app: a tunnel goes with it.
+// The launcher's shell is bash, with no option set (buildpackapplifecycle, launcher and shell). But
+// an earlier script may set any option, so ours has no pipeline, and no assignment that "set -k"
+// could take away. It works in dash too, if you source it by hand. $$ is the shell, which becomes
+// the app: a tunnel ends with it.
 const scriptWork = `eval "false; $("${DEPS_DIR:-../deps}/%[1]s/bin/postgres-ssl" env --launch $$ || echo exit 1)" || exit 1
 `
 
-// depsScript goes to deps/IDX/profile.d. A final buildpack built on libbuildpack copies it to the droplet's profile.d, as IDX_NAME.
+// depsScript goes to deps/IDX/profile.d. If the final buildpack is built on libbuildpack, it copies
+// the script to the droplet's profile.d as IDX_NAME.
 func depsScript(idx string) string {
 	return scriptMarker + "\n" +
-		"# Sourced by the platform's launcher; what it exports is decided by the bindings of this moment.\n" +
+		"# The platform's launcher sources this file. The current bindings decide what it exports.\n" +
 		fmt.Sprintf(scriptWork, idx)
 }
 
-// appScript goes to the app's .profile.d, the only one that is sourced behind a final buildpack without bin/finalize, as all of
-// Stratos's are. The launcher sources ../profile.d first: if the other copy is there, and has left its mark, the work is done.
+// appScript goes to the app's .profile.d. If the final buildpack has no bin/finalize, as all of
+// Stratos's, the launcher sources only this one. It sources ../profile.d first: if the other copy
+// is there, and has left its mark in SSL_CERT_DIR, the work is done.
 func appScript(idx string) string {
 	return scriptMarker + "\n" +
-		"# Sourced by the platform's launcher, after ../profile.d. If the copy there has done the work, nothing is left to do.\n" +
+		"# The platform's launcher sources this file after ../profile.d. If the copy there has done the\n" +
+		"# work, there is nothing left to do.\n" +
 		fmt.Sprintf(`case ${SSL_CERT_DIR:-} in
 *"/deps/%[1]s/trust/"*) [ -f "${DEPS_DIR:-../deps}/../profile.d/%[1]s_`+scriptName+`" ] ;;
 *) false ;;
 esac || `+scriptWork, idx)
 }
 
-// writeAppScript puts the script into BUILD_DIR/.profile.d, the only thing of ours outside deps/IDX. Its name begins with zeros, so
-// that a script of the app that already talks to the database comes after it. A file of the app's own with that name is kept.
+// writeAppScript puts the script into BUILD_DIR/.profile.d. It is our only file outside deps/IDX.
+// Its name begins with zeros, so that it runs before the app's scripts, which may use the database.
+// If the app has a file with that name, we keep it and choose another.
 func writeAppScript(buildDir, script string) error {
 	dir := filepath.Join(buildDir, ".profile.d")
 	if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
@@ -67,7 +72,8 @@ func writeAppScript(buildDir, script string) error {
 	}
 }
 
-// replaceOwn writes the script if there is nothing at path, or an older script of ours; anything else gives fs.ErrExist.
+// replaceOwn writes the script to path, if it is free or holds an older script of ours. Otherwise
+// it returns fs.ErrExist.
 func replaceOwn(path, script string) error {
 	info, err := os.Lstat(path)
 	switch {

@@ -1,4 +1,4 @@
-// Package staging is the platform's side: what bin/supply and bin/finalize do, and the log that people read meanwhile.
+// Package staging is the platform's side: bin/supply, bin/finalize and the staging log.
 package staging
 
 import (
@@ -17,13 +17,15 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/truststore"
 )
 
-// ErrUsage says that bin/supply or bin/finalize was not called as the platform calls it.
+// ErrUsage says that the arguments are not those that the platform gives.
 var ErrUsage = errors.New("the command was not understood")
 
-// depsIndex is how the platform numbers buildpacks: "0", and with ten or more "00". It becomes part of a shell script.
+// depsIndex is how the platform numbers buildpacks: "0", or "00" with ten or more. We
+// check it because it becomes part of a shell script.
 var depsIndex = regexp.MustCompile(`^[0-9]+$`)
 
-// newStager reads the arguments of bin/supply (BUILD_DIR CACHE_DIR DEPS_DIR DEPS_IDX) or bin/finalize (and PROFILE_DIR).
+// newStager reads the arguments of bin/supply, BUILD_DIR CACHE_DIR DEPS_DIR DEPS_IDX, or of
+// bin/finalize, which has PROFILE_DIR too.
 func newStager(args []string, wanted int, log io.Writer) (*libbuildpack.Stager, *libbuildpack.Manifest, error) {
 	if len(args) != wanted || !depsIndex.MatchString(args[3]) {
 		return nil, nil, fmt.Errorf("%w: it wants %d arguments, and DEPS_IDX is a number", ErrUsage, wanted)
@@ -40,8 +42,8 @@ func newStager(args []string, wanted int, log io.Writer) (*libbuildpack.Stager, 
 	return libbuildpack.NewStager(args, logger, manifest), manifest, nil
 }
 
-// Supply lays the trust store, the helper program and the launch script into the droplet, and logs what a launch would do with the
-// bindings as they are. A binding that no launch would accept stops the staging.
+// Supply puts the trust store, the helper program and the launch script into the droplet. It logs
+// what a launch would do with the present bindings, and fails if a launch would refuse them.
 func Supply(args []string, env map[string]string, helper string, log io.Writer) error {
 	stager, manifest, err := newStager(args, 4, log)
 	if err != nil {
@@ -91,8 +93,8 @@ func Supply(args []string, env map[string]string, helper string, log io.Writer) 
 	return nil
 }
 
-// install writes everything: the scripts first, which refuse to start the app without the program, and the program last. What is left
-// of a staging that was cut short does not launch.
+// install writes the scripts first and the program last. The scripts refuse to start the app
+// without the program, so an app that was staged halfway does not start.
 func install(stager *libbuildpack.Stager, sets truststore.Sets, helper, javaSays string) error {
 	if err := os.MkdirAll(stager.DepDir(), 0o755); err != nil {
 		return err
@@ -124,8 +126,9 @@ func install(stager *libbuildpack.Stager, sets truststore.Sets, helper, javaSays
 	return os.Rename(program+".part", program)
 }
 
-// Finalize does what a finalize built on libbuildpack does for the whole chain: it collects every buildpack's launch scripts, and puts
-// their folders on PATH and LD_LIBRARY_PATH. The start command is the manifest's or the Procfile's.
+// Finalize does for the whole chain what any finalize built on libbuildpack does: it collects the
+// launch scripts of all buildpacks, and puts their folders on PATH and LD_LIBRARY_PATH. The start
+// command comes from the manifest or the Procfile.
 func Finalize(args []string, log io.Writer) error {
 	stager, _, err := newStager(args, 5, log)
 	if err != nil {
