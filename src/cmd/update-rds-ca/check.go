@@ -13,10 +13,11 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/truststore"
 )
 
-// soon is how long before its expiry a certificate is listed: two releases of a platform, and a company's change freeze.
+// soon is how long before its expiry we list a certificate. It leaves time for two releases of a
+// platform and a company's change freeze.
 const soon = 180 * 24 * time.Hour
 
-// runCheck reads every file that a staging would read, and lists what expires soon.
+// runCheck reads every file that a staging would read, and lists the certificates that expire soon.
 func runCheck(caDir string, now time.Time, out, errOut io.Writer) int {
 	files, err := filepath.Glob(filepath.Join(caDir, "*.pem"))
 	if err == nil && len(files) == 0 {
@@ -51,12 +52,13 @@ func runCheck(caDir string, now time.Time, out, errOut io.Writer) int {
 		}
 	}
 	if status == 1 {
-		fmt.Fprintln(errOut, "check-rds-ca.sh: a root expires soon: run scripts/update-rds-ca.sh or, for ca/extra, replace your file; then package anew")
+		fmt.Fprintln(errOut, "check-rds-ca.sh: a root expires soon: run scripts/update-rds-ca.sh or, for ca/extra, "+
+			"replace your file; then package the buildpack again")
 	}
 	return status
 }
 
-// shown is a file's path as it stands in the buildpack.
+// shown returns a file's path within the buildpack.
 func shown(caDir, file string) string {
 	if path, err := filepath.Rel(filepath.Dir(caDir), file); err == nil {
 		return path
@@ -64,7 +66,8 @@ func shown(caDir, file string) string {
 	return file
 }
 
-// checkFile prints what a file holds and what of it expires soon, and returns whether that includes a root.
+// checkFile prints what a file holds and which certificates expire soon. It returns whether one of
+// these is a root.
 func checkFile(title, file string, now time.Time, out io.Writer) (bool, error) {
 	data, err := os.ReadFile(file)
 	if err != nil {

@@ -20,7 +20,7 @@ const (
 	maxBundle    = 8 << 20 // AWS's largest has 170 KB
 )
 
-// newClient returns an HTTP client that takes no detour without TLS, and does not wait forever.
+// newClient returns an HTTP client that follows redirects only to https, and has a timeout.
 func newClient(transport http.RoundTripper) *http.Client {
 	return &http.Client{
 		Transport: transport,
@@ -39,19 +39,19 @@ func newClient(transport http.RoundTripper) *http.Client {
 
 func isURL(from string) bool { return strings.Contains(from, "://") }
 
-// place is a source as people read it: a URL without its password and its query, which may be a key.
+// place returns a source for people: a URL without its password and its query, which may be secret.
 func place(from string) string {
 	if !isURL(from) {
 		return from
 	}
 	u, err := url.Parse(from)
 	if err != nil {
-		return "the URL given" // the error of net/url quotes it
+		return "the URL given" // net/url's error would quote it
 	}
 	return u.Host + u.Path
 }
 
-// fetch reads the CAs of a bundle, whole or not at all.
+// fetch reads the CAs of a bundle: all of them, or it fails.
 func fetch(client *http.Client, from string) ([]*x509.Certificate, error) {
 	var data []byte
 	var err error
@@ -74,7 +74,8 @@ func fetch(client *http.Client, from string) ([]*x509.Certificate, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Parse allows text around the certificates. A bundle ends with its last one, or it was cut off.
+	// Parse allows text around the certificates. But text after the last one means that the bundle
+	// was cut off.
 	if !bytes.HasSuffix(text, []byte("-----END CERTIFICATE-----")) {
 		return nil, errors.New("does not end with a certificate; it is cut off")
 	}
@@ -84,7 +85,7 @@ func fetch(client *http.Client, from string) ([]*x509.Certificate, error) {
 func download(client *http.Client, from string) ([]byte, error) {
 	answer, err := client.Get(from)
 	if err != nil {
-		// The outer error repeats the URL, with what is to stay private in it.
+		// The outer error repeats the URL and what is secret in it.
 		if outer := (*url.Error)(nil); errors.As(err, &outer) {
 			err = outer.Err
 		}

@@ -1,5 +1,5 @@
-// Command update-rds-ca renews the certificates in ca/ and tells when they expire. scripts/update-rds-ca.sh and
-// scripts/check-rds-ca.sh build it and run it.
+// Command update-rds-ca renews the certificates in ca/ and says when they expire.
+// scripts/update-rds-ca.sh and scripts/check-rds-ca.sh build and run it.
 package main
 
 import (
@@ -16,29 +16,31 @@ import (
 
 const updateUsage = `Usage: scripts/update-rds-ca.sh [PARTITION=FILE-OR-URL ...]
 
-Renews the certificates in ca/. What has expired is dropped, what is not a CA refuses its whole bundle, and each
-certificate is kept once, in the order of the regions. Prints what came, what went and what is new, for the
-commit message. Same bundles, same files.
+Renews the certificates in ca/. It drops expired certificates and duplicates, and sorts the rest by
+region. It refuses a bundle with a certificate that is not a CA. It prints what came, what went and
+what is new, for the commit message. The same bundles always give the same files.
 
-Without arguments, the bundles of all partitions are taken from AWS:
+Without arguments, it takes the bundles of all partitions from AWS:
 %s
-With arguments, only the partitions named are renewed, each from a PEM file or an https URL. PARTITION is one of
-the above, or amazon-trust: the roots of Amazon Trust Services, which RDS Proxy presents.
+With arguments, it renews only the partitions named, each from a PEM file or an https URL. PARTITION
+is one of the above, or amazon-trust: the roots of Amazon Trust Services, which sign the certificates
+of RDS Proxy.
 
   scripts/update-rds-ca.sh
   scripts/update-rds-ca.sh aws-cn=global-bundle.pem
 
-A bundle that cannot be had or read leaves its file in ca/ as it is; the others are renewed all the same.
-Certificates of another partition are left out. A certificate that is not on ca/fingerprints.txt yet is printed as
-a line for that list, to be added by whoever has compared it with independent copies.
+If a bundle cannot be fetched or read, its file in ca/ stays as it is, and the others are renewed all
+the same. Certificates of another partition are left out. For each certificate that is not in
+ca/fingerprints.txt yet, it prints a line for that list. Compare the certificate with independent
+copies before you add it.
 
 Exit status: 0 done, 1 at least one partition could not be renewed, 2 the command was not understood.
 `
 
 const checkUsage = `Usage: scripts/check-rds-ca.sh
 
-Reads every certificate in ca/, and in ca/extra/ those of the platform team. Fails when a root expires within
-180 days; lists intermediates that do, which anchor nothing.
+Reads every certificate in ca/ and, in ca/extra/, those of the platform team. Fails if a root expires
+within 180 days. Intermediates that do are only listed: clients trust the roots.
 
 Exit status: 0 all is well, 1 a root expires soon, 2 a file cannot be read, or the command was not understood.
 `
@@ -46,8 +48,8 @@ Exit status: 0 all is well, 1 a root expires soon, 2 a file cannot be read, or t
 // source is where a partition's certificates come from: a file or an https URL.
 type source struct{ partition, from string }
 
-// bundles are AWS's own (Amazon RDS User Guide, "Using SSL/TLS to encrypt a connection to a DB instance", and its likes for
-// GovCloud and China). AWS rewrites them whenever a region opens.
+// bundles are AWS's own (Amazon RDS User Guide, "Using SSL/TLS to encrypt a connection to a DB
+// instance", and the same for GovCloud and China). AWS changes them whenever it opens a region.
 var bundles = []source{
 	{"aws", "https://truststore.pki.rds.amazonaws.com/global/global-bundle.pem"},
 	{"aws-us-gov", "https://truststore.pki.us-gov-west-1.rds.amazonaws.com/global/global-bundle.pem"},
@@ -58,7 +60,8 @@ func main() {
 	os.Exit(run(os.Args[1:], newClient(http.DefaultTransport.(*http.Transport).Clone()), time.Now(), os.Stdout, os.Stderr))
 }
 
-// run is both scripts without the process: update CA_DIR [PARTITION=FILE-OR-URL ...] or check CA_DIR. It returns the exit status.
+// run does the work of both scripts, and returns the exit status. args are update CA_DIR
+// [PARTITION=FILE-OR-URL ...] or check CA_DIR.
 func run(args []string, client *http.Client, now time.Time, out, errOut io.Writer) int {
 	if len(args) < 2 {
 		fmt.Fprintln(errOut, "update-rds-ca: run scripts/update-rds-ca.sh or scripts/check-rds-ca.sh")
@@ -95,7 +98,8 @@ func usageOfUpdate() string {
 	return fmt.Sprintf(updateUsage, list.String())
 }
 
-// parseSources reads the arguments PARTITION=FILE-OR-URL. No argument means AWS's own bundles.
+// parseSources reads the arguments PARTITION=FILE-OR-URL. Without any, it returns AWS's own
+// bundles.
 func parseSources(args []string) ([]source, error) {
 	if len(args) == 0 {
 		return bundles, nil

@@ -24,7 +24,8 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/truststore"
 )
 
-// The day on which ca/ was checked against independent copies: four intermediates of GovCloud were near their end.
+// The day on which ca/ was compared with independent copies. Four intermediates of GovCloud were
+// about to expire.
 var today = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
 
 const buildpackCA = "../../../ca"
@@ -98,7 +99,8 @@ func execute(t *testing.T, client *http.Client, args ...string) result {
 	return result{status, out.String(), errOut.String()}
 }
 
-// serve starts an HTTPS server with an answer a path, and returns its URL and a client that trusts it.
+// serve starts an HTTPS server with one answer per path. It returns its URL and a client that
+// trusts it.
 func serve(t *testing.T, answers map[string]http.HandlerFunc) (string, *http.Client) {
 	t.Helper()
 	mux := http.NewServeMux()
@@ -114,7 +116,7 @@ func answer(body string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, body) }
 }
 
-func TestFilesOnBoardMakeThemselvesByteForByte(t *testing.T) {
+func TestTheFilesOnBoardRenewedFromThemselvesStayTheSame(t *testing.T) {
 	for _, before := range []map[string]string{
 		{"aws.pem": content(t, buildpackCA, "aws.pem"), "aws-us-gov.pem": content(t, buildpackCA, "aws-us-gov.pem"),
 			"amazon-trust.pem": content(t, buildpackCA, "amazon-trust.pem"), "fingerprints.txt": content(t, buildpackCA, "fingerprints.txt")},
@@ -131,7 +133,7 @@ func TestFilesOnBoardMakeThemselvesByteForByte(t *testing.T) {
 	}
 }
 
-func TestRenewalTellsWhatCameWhatWentAndWhatIsNew(t *testing.T) {
+func TestARenewalSaysWhatCameWhatWentAndWhatIsNew(t *testing.T) {
 	stays, comes := root(t, "Amazon RDS us-west-2 Root CA RSA2048 G1"), root(t, "Amazon RDS ap-new-1 Root CA ECC384 G1")
 	expired := create(t, certificate{cn: "Amazon RDS us-west-2 RSA2048 G1", notAfter: lastWeek})
 	withdrawn := root(t, "Amazon RDS us-east-1 Root CA RSA2048 G1")
@@ -154,10 +156,10 @@ func TestRenewalTellsWhatCameWhatWentAndWhatIsNew(t *testing.T) {
 		"  went  Amazon RDS us-west-2 RSA2048 G1, expired on 2026-11-15, SHA-256 "+truststore.Fingerprint(expired)+"\n"+
 		"  went  Amazon RDS us-east-1 Root CA RSA2048 G1, NO LONGER IN THE BUNDLE, though valid until 2027-11-22, SHA-256 "+
 		truststore.Fingerprint(withdrawn)+"\n"+
-		"  left out, being of aws-us-gov: Amazon RDS us-gov-west-1 Root CA RSA2048 G1, expires 2027-11-22, SHA-256 "+
+		"  left out, belongs to aws-us-gov: Amazon RDS us-gov-west-1 Root CA RSA2048 G1, expires 2027-11-22, SHA-256 "+
 		truststore.Fingerprint(govCloud)+"\n"+
 		"\n"+
-		"New, and not on ca/fingerprints.txt. Compare each with independent copies, name these at the end of its line, and add it:\n"+
+		"New, and not in ca/fingerprints.txt. Compare each with independent copies, name these at the end of its line, and add it:\n"+
 		truststore.Fingerprint(comes)+"|2027-11-22|Amazon RDS ap-new-1 Root CA ECC384 G1|\n", r.out)
 	file := content(t, dir, "aws.pem")
 	assert.True(t, strings.HasPrefix(file, "# Amazon RDS ap-new-1 Root CA ECC384 G1, expires 2027-11-22, SHA-256 "+truststore.Fingerprint(comes)+"\n-----BEGIN"), file)
@@ -170,7 +172,7 @@ func TestRenewalTellsWhatCameWhatWentAndWhatIsNew(t *testing.T) {
 	assert.Equal(t, file, content(t, dir, "aws.pem"))
 }
 
-func TestOneBundleOfSeveralPartitionsServesEach(t *testing.T) {
+func TestABundleWithSeveralPartitionsRenewsOnlyTheOneNamed(t *testing.T) {
 	both := filepath.Join(t.TempDir(), "both.pem")
 	require.NoError(t, os.WriteFile(both, []byte(content(t, buildpackCA, "aws-us-gov.pem")+content(t, buildpackCA, "aws.pem")), 0o644))
 	dir := caFolder(t, nil)
@@ -190,7 +192,8 @@ func TestChinaIsTakenOnBoardAsSoonAsItsBundleIsThere(t *testing.T) {
 	assert.Equal(t, []string{"aws-cn", "cn-north-1", "cn-northwest-1"}, sets.Names())
 }
 
-// A bad bundle leaves its file as it is, says why in one line, and keeps no other from being renewed.
+// A bad bundle leaves its file as it is. One line says why, and the other bundles are still
+// renewed.
 func TestBadBundles(t *testing.T) {
 	good := pemOf(root(t, "Amazon RDS us-west-2 Root CA RSA2048 G1"), root(t, "Amazon RDS us-east-1 Root CA RSA2048 G1"))
 	leaf := pemOf(create(t, certificate{cn: "db.example.com", leaf: true}))
@@ -251,7 +254,7 @@ func TestBadBundles(t *testing.T) {
 	}
 }
 
-func TestServerThatIsNotTrustedIsNotBelieved(t *testing.T) {
+func TestAServerWithAnUntrustedCertificateIsRefused(t *testing.T) {
 	url, _ := serve(t, map[string]http.HandlerFunc{"/": answer(pemOf(root(t, "Amazon RDS us-west-2 Root CA RSA2048 G1")))})
 	dir := caFolder(t, nil)
 	r := execute(t, newClient(http.DefaultTransport), "update", dir, "aws="+url+"/")
@@ -260,13 +263,13 @@ func TestServerThatIsNotTrustedIsNotBelieved(t *testing.T) {
 	assert.NoFileExists(t, filepath.Join(dir, "aws.pem"))
 }
 
-func TestDamagedFileIsNotRenewedBlindly(t *testing.T) {
+func TestADamagedFileIsNotOverwritten(t *testing.T) {
 	bundle := filepath.Join(t.TempDir(), "bundle.pem")
 	require.NoError(t, os.WriteFile(bundle, []byte(pemOf(root(t, "Amazon RDS us-west-2 Root CA RSA2048 G1"))), 0o644))
 	dir := caFolder(t, map[string]string{"aws.pem": "<<<<<<< HEAD\n"})
 	r := execute(t, nil, "update", dir, "aws="+bundle)
 	assert.Equal(t, 1, r.status)
-	assert.Contains(t, r.err, "the file that is to be renewed holds no PEM certificate")
+	assert.Contains(t, r.err, "the present file holds no PEM certificate")
 	assert.Equal(t, "<<<<<<< HEAD\n", content(t, dir, "aws.pem"))
 }
 
@@ -296,7 +299,7 @@ func TestUsage(t *testing.T) {
 	}
 }
 
-func TestCheckListsIntermediatesAndFailsForRoots(t *testing.T) {
+func TestTheCheckListsIntermediatesAndFailsForRoots(t *testing.T) {
 	r := execute(t, nil, "check", buildpackCA)
 	assert.Equal(t, result{0, `ca/amazon-trust.pem: 5 on board, the first root expires on 2037-12-31
 ca/aws-us-gov.pem: 10 on board, the first root expires on 2062-04-15
@@ -323,10 +326,10 @@ ca/extra/acme.pem: 2 on board, the first root expires on 2026-11-15
   ROOT Acme Old expired on 2026-11-15
 ca/extra/other.pem: 1 on board
   intermediate Other Intermediate expired on 2026-11-15
-`, "check-rds-ca.sh: a root expires soon: run scripts/update-rds-ca.sh or, for ca/extra, replace your file; then package anew\n"}, r)
+`, "check-rds-ca.sh: a root expires soon: run scripts/update-rds-ca.sh or, for ca/extra, replace your file; then package the buildpack again\n"}, r)
 }
 
-func TestCheckFailsForWhatNoStagingCouldRead(t *testing.T) {
+func TestTheCheckFailsForAFileThatNoStagingCouldRead(t *testing.T) {
 	dir := caFolder(t, map[string]string{"aws.pem": pemOf(root(t, "Root")), "extra/acme.pem": "not PEM"})
 	r := execute(t, nil, "check", dir)
 	assert.Equal(t, 2, r.status)
@@ -335,7 +338,8 @@ func TestCheckFailsForWhatNoStagingCouldRead(t *testing.T) {
 	assert.Equal(t, 2, execute(t, nil, "check", caFolder(t, nil)).status, "no certificates at all")
 }
 
-// The script itself, from another folder, with a relative file and a server that it trusts as every Go program learns to.
+// The script itself, run from another folder, with a relative file, and with a server that it
+// trusts through SSL_CERT_FILE, like any Go program.
 func TestScript(t *testing.T) {
 	cert := create(t, certificate{cn: "Amazon RDS cn-north-1 Root CA RSA2048 G1", notAfter: time.Now().AddDate(1, 0, 0)})
 	server := httptest.NewTLSServer(answer(pemOf(cert)))

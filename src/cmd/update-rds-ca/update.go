@@ -21,16 +21,16 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/truststore"
 )
 
-// renewal is what a bundle makes of a partition's file.
+// renewal is the change that a bundle makes to a partition's file.
 type renewal struct {
 	source
-	certs      []*x509.Certificate // what the file holds from now on, in its order
-	came, went []*x509.Certificate // compared with what it held
-	strangers  []*x509.Certificate // left out, because their names say that they are of another partition
+	certs      []*x509.Certificate // the file's new content, in order
+	came, went []*x509.Certificate // the difference from its old content
+	strangers  []*x509.Certificate // left out: their names belong to another partition
 }
 
-// renew decides what a partition's file holds: the bundle without what has expired and without what is of another partition, each
-// certificate once, in order.
+// renew decides what a partition's file will hold: the bundle's certificates, sorted, without
+// duplicates, expired ones and those of another partition.
 func renew(from source, old, bundle []*x509.Certificate, now time.Time) (renewal, error) {
 	r := renewal{source: from}
 	for _, c := range bundle {
@@ -63,7 +63,7 @@ func without(certs, others []*x509.Certificate) []*x509.Certificate {
 	return slices.DeleteFunc(slices.Clone(certs), func(c *x509.Certificate) bool { return slices.ContainsFunc(others, c.Equal) })
 }
 
-// partitionOf returns the partition of the region that a certificate's name carries, and "" for a name without a region.
+// partitionOf returns the partition of the region in a certificate's name, or "" if there is none.
 func partitionOf(c *x509.Certificate) string {
 	region := regionOf(c)
 	if region == "" {
@@ -74,7 +74,8 @@ func partitionOf(c *x509.Certificate) string {
 
 func regionOf(c *x509.Certificate) string { return rds.CertificateRegion(c.Subject.CommonName) }
 
-// sortCertificates orders by region, those without one last; then by common name and fingerprint.
+// sortCertificates sorts by region, then by common name and fingerprint. Those without a region
+// come last.
 func sortCertificates(certs []*x509.Certificate) {
 	key := func(c *x509.Certificate) []string {
 		return []string{cmp.Or(regionOf(c), "~"), truststore.CommonName(c), truststore.Fingerprint(c)}
@@ -82,14 +83,14 @@ func sortCertificates(certs []*x509.Certificate) {
 	slices.SortFunc(certs, func(a, b *x509.Certificate) int { return slices.Compare(key(a), key(b)) })
 }
 
-// format writes a partition's file: a line of comment and the PEM, for each certificate.
+// format returns a partition's file: for each certificate, a comment line and the PEM.
 func format(certs []*x509.Certificate) ([]byte, error) {
 	var b bytes.Buffer
 	for _, c := range certs {
 		fmt.Fprintf(&b, "# %s\n", describe(c))
 		b.Write(truststore.EncodePEM([]*x509.Certificate{c}))
 	}
-	// A name could look like PEM. Every staging reads this file: it has to hold what it is meant to.
+	// A name could look like PEM, and every staging reads this file. So read it back and compare.
 	again, err := truststore.Parse(b.Bytes())
 	if err != nil || !slices.EqualFunc(again, certs, (*x509.Certificate).Equal) {
 		return nil, errors.New("holds a certificate whose name cannot be written into a PEM file")
@@ -101,12 +102,12 @@ func describe(c *x509.Certificate) string {
 	return fmt.Sprintf("%s, expires %s, SHA-256 %s", name(c), day(c), truststore.Fingerprint(c))
 }
 
-// name is the common name on one line: a bundle may come from anywhere.
+// name returns the common name on one line. A bundle may come from anywhere.
 func name(c *x509.Certificate) string { return staging.Printable(truststore.CommonName(c)) }
 
 func day(c *x509.Certificate) string { return c.NotAfter.UTC().Format(time.DateOnly) }
 
-// runUpdate renews one partition after the other; one that fails leaves its file as it is.
+// runUpdate renews one partition after the other. If one fails, its file stays as it is.
 func runUpdate(caDir string, sources []source, client *http.Client, now time.Time, out, errOut io.Writer) int {
 	status := 0
 	var renewed []renewal
@@ -132,7 +133,7 @@ func runUpdate(caDir string, sources []source, client *http.Client, now time.Tim
 	return status
 }
 
-// update renews the file of one partition. A file that would stay the same is not written.
+// update renews the file of one partition. It does not write a file that would stay the same.
 func update(caDir string, s source, client *http.Client, now time.Time) (renewal, error) {
 	file := filepath.Join(caDir, s.partition+".pem")
 	data, err := os.ReadFile(file)
@@ -143,7 +144,7 @@ func update(caDir string, s source, client *http.Client, now time.Time) (renewal
 		return renewal{}, err
 	default:
 		if old, err = truststore.Parse(data); err != nil {
-			return renewal{}, fmt.Errorf("the file that is to be renewed %w", err)
+			return renewal{}, fmt.Errorf("the present file %w", err)
 		}
 	}
 	bundle, err := fetch(client, s.from)
@@ -161,7 +162,8 @@ func update(caDir string, s source, client *http.Client, now time.Time) (renewal
 	return r, atomicfile.Write(file, content, 0o644)
 }
 
-// notListed returns the certificates that are not on the list of those that were compared with independent copies.
+// notListed returns the certificates that are not on the list. Those on it were compared with
+// independent copies.
 func notListed(list string, renewed []renewal) ([]*x509.Certificate, error) {
 	text, err := os.ReadFile(list)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -204,19 +206,20 @@ func report(out io.Writer, renewed []renewal, unchecked []*x509.Certificate, now
 			fmt.Fprintln(out, "  nothing came, nothing went")
 		}
 		for _, c := range r.strangers {
-			fmt.Fprintf(out, "  left out, being of %s: %s\n", partitionOf(c), describe(c))
+			fmt.Fprintf(out, "  left out, belongs to %s: %s\n", partitionOf(c), describe(c))
 		}
 	}
 	if len(unchecked) == 0 {
 		return
 	}
-	fmt.Fprintf(out, "\nNew, and not on ca/fingerprints.txt. Compare each with independent copies, name these at the end of its line, and add it:\n")
+	fmt.Fprintf(out, "\nNew, and not in ca/fingerprints.txt. Compare each with independent copies, "+
+		"name these at the end of its line, and add it:\n")
 	for _, c := range unchecked {
 		fmt.Fprintf(out, "%s|%s|%s|\n", truststore.Fingerprint(c), day(c), name(c))
 	}
 }
 
-// newRegions returns the regions of which the file held nothing before.
+// newRegions returns the regions that the file did not have before.
 func (r renewal) newRegions() []string {
 	var known, regions []string
 	for _, c := range r.certs {
