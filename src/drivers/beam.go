@@ -2,7 +2,8 @@ package drivers
 
 import "strings"
 
-// lookBEAM reads the lock files of Elixir's mix, Erlang's rebar3 and Gleam, whose packages are all Hex's.
+// lookBEAM reads the lock files of Elixir's mix, Erlang's rebar3 and Gleam. All their packages are
+// on Hex.
 func lookBEAM(s *scan) {
 	s.file("mix.lock", hex, parseMixLock(s.mixNames()))
 	s.file("rebar.lock", hex, parseRebarLock)
@@ -10,15 +11,17 @@ func lookBEAM(s *scan) {
 }
 
 var (
-	// {:postgrex, "~> 0.22"} in a mix.exs, which is a program.
+	// {:postgrex, "~> 0.22"} in a mix.exs, which is a program, so we search its text.
 	mixName = lazily(`\{\s*:([a-z0-9_]+)\s*,`)
-	// "postgrex": {:hex, :postgrex, "0.22.0", …} is one line of a mix.lock, and {:git, URL, REVISION, …} too.
+	// "postgrex": {:hex, :postgrex, "0.22.0", …} or {:git, URL, REVISION, …}, a line of a mix.lock.
 	mixEntry = lazily(`(?m)^\s*"([a-z0-9_]+)":\s*\{:(?:hex,\s*:[a-z0-9_]+,\s*"([^"\n]*)"|git,)`)
-	// {<<"epgsql">>,{pkg,<<"epgsql">>,<<"4.8.0">>},0} in a rebar.lock; 0 is what the app itself names.
+	// {<<"epgsql">>,{pkg,<<"epgsql">>,<<"4.8.0">>},0} in a rebar.lock. 0 marks the app's own
+	// choices.
 	rebarEntry = lazily(`\{<<"([a-z0-9_]+)">>,\s*\{(?:pkg,\s*<<"([a-z0-9_]+)">>,\s*<<"([^"]*)">>[^{}]*|git[a-z_]*,\s*"[^"]*",\s*\{[a-z]+,\s*"[^"]*"\})[^{}]*\},\s*(\d+)\}`)
 )
 
-// mixNames returns what an Elixir app and, in an umbrella, its parts name, and nil where nothing says it.
+// mixNames returns the packages that an Elixir app names itself or, in an umbrella, its parts. It
+// returns nil if there is no mix.exs.
 func (s *scan) mixNames() map[string]bool {
 	files := []string{"mix.exs"}
 	for _, part := range s.list("apps") {
@@ -43,7 +46,7 @@ func (s *scan) mixNames() map[string]bool {
 	return own
 }
 
-// parseMixLock reads mix's lock file, an Elixir map of which mix writes each entry into a line of its own.
+// parseMixLock reads mix's lock file, an Elixir map. mix writes each entry on a line of its own.
 //
 // Source: Elixir, lib/mix/lib/mix/dep/lock.ex
 func parseMixLock(own map[string]bool) func([]byte) ([]dependency, error) {
@@ -58,7 +61,7 @@ func parseMixLock(own map[string]bool) func([]byte) ([]dependency, error) {
 	}
 }
 
-// parseRebarLock reads rebar3's lock file, which is Erlang terms.
+// parseRebarLock reads rebar3's lock file, which holds Erlang terms.
 //
 // Source: rebar3, apps/rebar/src/rebar_config.erl, format_version 1.2.0
 func parseRebarLock(text []byte) (deps []dependency, err error) {
@@ -78,7 +81,7 @@ func parseRebarLock(text []byte) (deps []dependency, err error) {
 	return deps, nil
 }
 
-// parseGleamManifest reads Gleam's lock file; what the app names stands under requirements.
+// parseGleamManifest reads Gleam's lock file. requirements lists the app's own choices.
 func parseGleamManifest(text []byte) (deps []dependency, err error) {
 	var manifest struct {
 		Packages     []struct{ Name, Version string }

@@ -7,7 +7,8 @@ import (
 	"gopkg.in/yaml.v2"
 )
 
-// lookDebian reads what the apt-buildpack is told to install, and sees a pgbouncer by its configuration.
+// lookDebian reads what the apt-buildpack will install. It recognises pgbouncer by its
+// configuration too.
 func lookDebian(s *scan) {
 	s.file("apt.yml", debian, parseAptYML)
 	for _, name := range []string{"pgbouncer.ini", "config/pgbouncer.ini"} {
@@ -17,7 +18,8 @@ func lookDebian(s *scan) {
 	}
 }
 
-// parseAptYML reads names of packages, NAME=VERSION, and addresses of NAME_VERSION_ARCHITECTURE.deb.
+// parseAptYML reads package names, NAME=VERSION, and URLs that end in
+// NAME_VERSION_ARCHITECTURE.deb.
 //
 // Source: https://github.com/cloudfoundry/apt-buildpack
 func parseAptYML(text []byte) (deps []dependency, err error) {

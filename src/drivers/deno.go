@@ -5,10 +5,11 @@ import (
 	"strings"
 )
 
-// lookDeno reads Deno's lock file. It lists what the app and its packages import alike.
+// lookDeno reads Deno's lock file. It does not tell the app's own imports from its packages'.
 func lookDeno(s *scan) { s.file("deno.lock", deno, parseDenoLock) }
 
-// parseDenoLock reads the packages of JSR, in versions 3 to 5 of the file, and the modules of deno.land.
+// parseDenoLock reads the packages of JSR and the modules of deno.land, in versions 3 to 5 of the
+// file.
 //
 // Source: https://docs.deno.com/runtime/fundamentals/modules/#integrity-checking-and-lock-files
 func parseDenoLock(text []byte) (deps []dependency, err error) {

@@ -12,8 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// With -update, the table in docs/drivers.md is written anew.
-var update = flag.Bool("update", false, "write the table in docs/drivers.md anew")
+var update = flag.Bool("update", false, "rewrite the table in docs/drivers.md")
 
 const (
 	document = "../../docs/drivers.md"
@@ -21,7 +20,7 @@ const (
 	end      = "<!-- end of the table -->\n"
 )
 
-// TestTheDocumentShowsTheTable keeps docs/drivers.md and the staging log from saying different things.
+// TestTheDocumentShowsTheTable makes sure that docs/drivers.md and the staging log say the same.
 func TestTheDocumentShowsTheTable(t *testing.T) {
 	text, err := os.ReadFile(document)
 	require.NoError(t, err)

@@ -5,14 +5,15 @@ import (
 	"strings"
 )
 
-// lookDotNet reads what a published .NET app says that it loads.
+// lookDotNet reads the lists of libraries that a published .NET app loads.
 func lookDotNet(s *scan) {
 	for _, name := range s.matching("*.deps.json") {
 		s.file(name, nuget, parseDepsJSON)
 	}
 }
 
-// parseDepsJSON reads a published app's dependencies; what its own projects need, it names.
+// parseDepsJSON reads a published app's dependencies. Those of its own projects are the app's own
+// choices.
 //
 // Source: https://github.com/dotnet/sdk/blob/main/documentation/specs/runtime-configuration-file.md
 func parseDepsJSON(text []byte) (deps []dependency, err error) {

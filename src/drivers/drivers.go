@@ -1,5 +1,5 @@
-// Package drivers finds the Postgres drivers that an app brings, and says which of them do as a launch
-// tells them. It reads the few files that answer for most apps, and walks no tree.
+// Package drivers finds the Postgres drivers in an app, and says which of them do as a launch tells
+// them. It reads the few files that suffice for most apps, and walks no folder tree.
 package drivers
 
 import (
@@ -21,12 +21,13 @@ import (
 type Found struct {
 	Driver  *Driver
 	Package string // as the file names it
-	Version string // "" where the file says none; without a lock file, the range that is asked for
-	File    string // below the app's folder; of a jar, its folder
+	Version string // "" if the file has none; without a lock file, the requested range
+	File    string // below the app's folder; for a jar, its folder
 	Use     Use
 }
 
-// Title is the driver as people know it, with its version. A module's path or a jar's name is no name.
+// Title is the driver's name and version for people. A module's path or a jar's name is no such
+// name.
 func (f Found) Title() string {
 	name := f.Package
 	if f.Driver.Ecosystem == golang || f.Driver.Ecosystem == maven || f.Driver.Ecosystem == debian || f.Driver.Ecosystem == deno {
@@ -35,23 +36,23 @@ func (f Found) Title() string {
 	return strings.TrimSpace(name + " " + f.Version)
 }
 
-// Use says who wants the driver. The order is that in which one file outdoes another.
+// Use says who wants the driver. If two files disagree, the greater value counts.
 type Use int
 
 // The uses.
 const (
 	Transitive Use = iota // only another package brings it
 	Unknown               // the file does not say
-	Direct                // the app itself names it
+	Direct                // the app itself asks for it
 )
 
-// String is the use as programs read it.
+// String is the use in the output for programs.
 func (u Use) String() string { return [...]string{"transitive", "unknown", "direct"}[u] }
 
-// Skipped is a file that was not read, and why.
+// Skipped is a file that we did not read, and why.
 type Skipped struct{ File, Why string }
 
-// What is read at most: a staging must not get slow, whatever the app brings.
+// How much we read at most. No app may slow the staging down.
 const (
 	mostInAll  = 20 << 20
 	mostOfFile = 5 << 20
@@ -59,8 +60,8 @@ const (
 	mostTime   = 2 * time.Second
 )
 
-// Find looks for drivers in an app's folder. Links that lead out of app are not followed if app does not
-// follow them: give it os.Root's.
+// Find looks for drivers in an app's folder. Give it an os.Root's file system, which follows no
+// link out of the app.
 func Find(app fs.FS) ([]Found, []Skipped) {
 	ctx, cancel := context.WithTimeout(context.Background(), mostTime)
 	defer cancel()
@@ -83,21 +84,21 @@ type scan struct {
 	skipped []Skipped
 }
 
-// dependency is a package that a file names.
+// dependency is a package in a file.
 type dependency struct {
 	name, version string
 	use           Use
 }
 
-// This is all that is said of a file that cannot be parsed: errors of parsers quote it.
+// These replace the parsers' own errors, which would quote the file.
 var (
-	errBroken = errors.New("it is not what its name promises")
+	errBroken = errors.New("its content does not match its name")
 	errSlow   = errors.New("it takes too long to read")
 )
 
 func (s *scan) skip(file, why string) { s.skipped = append(s.skipped, Skipped{file, why}) }
 
-// list returns the names in a folder, sorted, and nil where there is none.
+// list returns the names in a folder, sorted. It returns nil if there is no such folder.
 func (s *scan) list(dir string) []string {
 	if info, err := fs.Stat(s.app, dir); err != nil || !info.IsDir() {
 		return nil
@@ -124,7 +125,7 @@ func (s *scan) list(dir string) []string {
 	return names
 }
 
-// matching returns the names in the app's own folder that path.Match matches.
+// matching returns the names in the app's top folder that match the pattern.
 func (s *scan) matching(pattern string) []string {
 	return slices.DeleteFunc(slices.Clone(s.names), func(name string) bool {
 		ok, err := path.Match(pattern, name)
@@ -132,14 +133,15 @@ func (s *scan) matching(pattern string) []string {
 	})
 }
 
-// open opens a regular file, and returns nil where there is none. Whatever else has that name might never end.
+// open opens a regular file. It returns nil if there is none. It opens nothing else: reading a pipe
+// could wait forever.
 func (s *scan) open(name string) (fs.File, int64) {
 	info, err := fs.Stat(s.app, name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, 0
 	}
 	if err != nil || !info.Mode().IsRegular() {
-		s.skip(name, "it is no file of the app")
+		s.skip(name, "it is not a file in the app")
 		return nil, 0
 	}
 	file, err := s.app.Open(name)
@@ -150,7 +152,7 @@ func (s *scan) open(name string) (fs.File, int64) {
 	return file, info.Size()
 }
 
-// read returns what is in a file, and nil where there is none, or where it is skipped.
+// read returns a file's content. It returns nil if there is no such file, or if we skip it.
 func (s *scan) read(name string) []byte {
 	file, size := s.open(name)
 	if file == nil {
@@ -178,7 +180,8 @@ func (s *scan) read(name string) []byte {
 	return append([]byte{}, text...)
 }
 
-// file parses a file if it is there, and keeps the drivers of the ecosystem that it names. It says whether it could.
+// file parses a file and keeps the drivers in it. It returns false if the file is missing or
+// skipped.
 func (s *scan) file(name string, e Ecosystem, parse func(text []byte) ([]dependency, error)) bool {
 	text := s.read(name)
 	if text == nil {
@@ -191,9 +194,9 @@ func (s *scan) file(name string, e Ecosystem, parse func(text []byte) ([]depende
 	return ok
 }
 
-// guard parses a file, and skips it if the parser fails, panics or is not done in time: nothing here may stop a
-// staging or slow it down. The TOML parser's time grows with the square of what some hostile files hold. A
-// parser that is given up goes on until the program ends, so it may share nothing.
+// guard parses a file. It skips the file if the parser fails, panics or takes too long: nothing
+// here may stop a staging or slow it down. Some hostile files take the TOML parser quadratic time.
+// A parser that we give up on goes on until the program ends, so it must share nothing.
 func guard[T any](s *scan, name string, parse func([]byte) (T, error), text []byte) (result T, ok bool) {
 	type outcome struct {
 		result T
@@ -224,7 +227,7 @@ func guard[T any](s *scan, name string, parse func([]byte) (T, error), text []by
 	}
 }
 
-// add keeps the drivers among the packages that a file names, in the order of their names.
+// add keeps the drivers among a file's packages, sorted by name.
 func (s *scan) add(e Ecosystem, file string, deps []dependency) {
 	direct := map[string]bool{}
 	for _, d := range deps {
@@ -242,7 +245,7 @@ func (s *scan) add(e Ecosystem, file string, deps []dependency) {
 		if slices.ContainsFunc(driver.Through, func(name string) bool { return direct[name] }) {
 			f.Use = Direct
 		}
-		// The same in two places is one.
+		// The same driver in two files counts once.
 		key := [3]string{string(e), f.Package, f.Version}
 		if i, known := s.places[key]; known {
 			s.found[i].Use = max(s.found[i].Use, f.Use)
@@ -253,7 +256,7 @@ func (s *scan) add(e Ecosystem, file string, deps []dependency) {
 	}
 }
 
-// clip shortens what a file gives for a version: no version is that long.
+// clip shortens a version that is too long to be one.
 func clip(version string) string {
 	const longest = 40
 	if runes := []rune(version); len(runes) > longest {
@@ -262,7 +265,8 @@ func clip(version string) string {
 	return version
 }
 
-// named is Direct for what the app names itself, else Transitive; Unknown where nothing says what it names.
+// named returns the use of a package. own are the packages that the app itself asks for, or nil if
+// that is not known.
 func named(own map[string]bool, name string) Use {
 	switch {
 	case own == nil:
@@ -273,7 +277,8 @@ func named(own map[string]bool, name string) Use {
 	return Transitive
 }
 
-// lazily compiles a pattern when it is needed first: a launch, which is the same program, does not wait for it.
+// lazily compiles a pattern when it is first used. A launch is the same program, and must not wait
+// for it.
 func lazily(pattern string) func() *regexp.Regexp {
 	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(pattern) })
 }

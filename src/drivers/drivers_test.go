@@ -26,7 +26,7 @@ func app(files map[string]string) fstest.MapFS {
 	return folder
 }
 
-// lines are what was found, one text a driver: what, where, and who wants it.
+// lines describes each driver in one line: what, where, and who wants it.
 func lines(found []Found) []string {
 	list := []string{}
 	for _, f := range found {
@@ -142,7 +142,7 @@ func TestWhatEachFileSays(t *testing.T) {
 		}, []string{"pgjdbc 9.4.1212.jre7, WEB-INF/lib, unknown", "pgjdbc 42.7.3, lib, unknown", "pgjdbc, ., unknown"}},
 		"pgbouncer by its configuration": {map[string]string{"config/pgbouncer.ini": "[databases]\n"},
 			[]string{"pgbouncer, config/pgbouncer.ini, direct"}},
-		"the same in two files is one": {map[string]string{
+		"the same driver in two files counts once": {map[string]string{
 			"requirements.txt": "pg8000==1.31.2\n",
 			"uv.lock":          "version = 1\n[[package]]\nname = \"pg8000\"\nversion = \"1.31.2\"\n[[package]]\nname = \"x\"\nsource = {editable = \".\"}\ndependencies = [{name = \"pg8000\"}]\n",
 		}, []string{"pg8000 1.31.2, requirements.txt, direct"}},
@@ -159,7 +159,7 @@ func TestWhatEachFileSays(t *testing.T) {
 	}
 }
 
-// broken are files of each format that are not what their names promise.
+// broken holds a file of each format whose content does not match its name.
 var broken = map[string]string{
 	"npm-shrinkwrap.json": "{}", "package-lock.json": "[1]", "yarn.lock": "pg@8:\n  version \"8.0.0\"\n", "pnpm-lock.yaml": "\t- :",
 	"package.json": "\x00\x01\xff", "deno.lock": "null null", "requirements.txt": "\xff\xfe", "Pipfile": "=", "Pipfile.lock": "{}",
@@ -223,7 +223,7 @@ func TestNoLinkIsFollowedOutOfTheApp(t *testing.T) {
 	require.NoError(t, os.Symlink("app", filepath.Join(dir, "app/apps")))
 	found, skipped := Find(theApp(t, filepath.Join(dir, "app")))
 	assert.Empty(t, found)
-	assert.Equal(t, []Skipped{{"package-lock.json", "it is no file of the app"}}, skipped)
+	assert.Equal(t, []Skipped{{"package-lock.json", "it is not a file in the app"}}, skipped)
 
 	// One that stays inside is: nothing else kept the others from being read.
 	require.NoError(t, os.Symlink("inside.json", filepath.Join(dir, "app/npm-shrinkwrap.json")))
@@ -231,20 +231,21 @@ func TestNoLinkIsFollowedOutOfTheApp(t *testing.T) {
 	assert.Equal(t, []string{"slonik 47.3.0, npm-shrinkwrap.json, unknown"}, lines(found))
 }
 
-func TestWhatIsNoFileIsNotWaitedFor(t *testing.T) {
+func TestAPipeIsNotWaitedFor(t *testing.T) {
 	dir := t.TempDir()
 	require.NoError(t, syscall.Mkfifo(filepath.Join(dir, "yarn.lock"), 0o644))
 	require.NoError(t, syscall.Mkfifo(filepath.Join(dir, "program"), 0o755))
 	require.NoError(t, os.MkdirAll(filepath.Join(dir, "Gemfile.lock"), 0o755))
 	found, skipped := Find(theApp(t, dir))
 	assert.Empty(t, found)
-	assert.Equal(t, []Skipped{{"yarn.lock", "it is no file of the app"}, {"Gemfile.lock", "it is no file of the app"}}, skipped)
+	const why = "it is not a file in the app"
+	assert.Equal(t, []Skipped{{"yarn.lock", why}, {"Gemfile.lock", why}}, skipped)
 }
 
 func TestNoMoreIsReadThanTheLimits(t *testing.T) {
 	dir := t.TempDir()
 	pad := strings.Repeat("# "+strings.Repeat("x", 997)+"\n", mostOfFile/1000)
-	write(t, filepath.Join(dir, "uv.lock"), pad+strings.Repeat("#\n", 500)) // a little more than may be
+	write(t, filepath.Join(dir, "uv.lock"), pad+strings.Repeat("#\n", 500)) // a little over the limit
 	for i := range 5 {
 		write(t, filepath.Join(dir, fmt.Sprintf("requirements-%d.txt", i)), "pg8000==1."+fmt.Sprint(i)+"\n"+pad[2000:])
 	}
@@ -317,7 +318,8 @@ func TestARealNPMInstall(t *testing.T) {
 		}
 		assert.ElementsMatch(t, want, titles(theApp(t, dir)), "by package-lock.json")
 
-		// What npm has installed without a lock file it has listed too; and without that, there are the packages.
+		// Without a lock file, npm's own list in node_modules counts. Without that, the packages
+		// do.
 		copied := t.TempDir()
 		keep := []string{"package.json", "node_modules/.package-lock.json"}
 		for _, d := range Table {
@@ -336,7 +338,7 @@ func TestARealNPMInstall(t *testing.T) {
 	}
 }
 
-// TestARealGoProgram builds the programs of the fixtures, and finds in them what they are made of.
+// TestARealGoProgram builds the programs in fixtures, and finds their drivers.
 func TestARealGoProgram(t *testing.T) {
 	dir := t.TempDir()
 	for from, to := range map[string]string{"../../fixtures/stratos": "bin/stratos", "../../fixtures/drivers/pgx": "client"} {
@@ -352,7 +354,7 @@ func TestARealGoProgram(t *testing.T) {
 	assert.Equal(t, "lib/pq 1.10.9, bin/stratos, unknown", lines(found)[1])
 	assert.Len(t, found, 2)
 
-	// What is read of a program counts as what is read of a file.
+	// Reading a program uses up the limit, as reading a file does.
 	s := &scan{app: theApp(t, dir), left: 100, ctx: t.Context(), places: map[[3]string]int{}}
 	s.program("client")
 	assert.Empty(t, s.found)
@@ -361,7 +363,7 @@ func TestARealGoProgram(t *testing.T) {
 	assert.Len(t, s.found, 1)
 	assert.Less(t, s.left, int64(mostInAll))
 
-	// Half of a program is none, and stops nothing.
+	// Half a program has no drivers, and stops nothing.
 	program, err := os.ReadFile(filepath.Join(dir, "client"))
 	require.NoError(t, err)
 	half := filepath.Join(t.TempDir(), "client")
@@ -370,7 +372,7 @@ func TestARealGoProgram(t *testing.T) {
 	assert.Empty(t, found)
 }
 
-// TestDebiansJarAndPythonPackages puts Debian's own into an app.
+// TestDebiansJarAndPythonPackages puts Debian's own packages into an app.
 func TestDebiansJarAndPythonPackages(t *testing.T) {
 	dir := t.TempDir()
 	jars, err := filepath.Glob("/usr/share/java/postgresql*.jar")
@@ -380,7 +382,7 @@ func TestDebiansJarAndPythonPackages(t *testing.T) {
 		require.NoError(t, err)
 		write(t, filepath.Join(dir, "BOOT-INF/lib", filepath.Base(jar)), string(content))
 	}
-	// What "pip freeze" prints, by the interpreter's own list of what is installed.
+	// The same as "pip freeze", from the interpreter's own list of installed packages.
 	const freeze = "from importlib.metadata import distributions as d; print('\\n'.join(sorted(x.metadata['Name'] + '==' + x.version for x in d())))"
 	list, err := exec.Command("/usr/bin/python3", "-c", freeze).Output()
 	require.NoError(t, err)

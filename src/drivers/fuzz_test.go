@@ -10,8 +10,8 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// fuzz gives a parser anything, and the whole look through an app the same as one of its files: it ends,
-// panics nowhere, and what it finds are drivers whose versions have an end.
+// fuzz gives any text to a parser, and to Find as a file of an app. Both must end without a panic,
+// and find only drivers, with versions of limited length.
 func fuzz(f *testing.F, name string, parse func([]byte) ([]dependency, error)) {
 	f.Fuzz(func(t *testing.T, text []byte) {
 		_, err := parse(text)
@@ -25,7 +25,7 @@ func fuzz(f *testing.F, name string, parse func([]byte) ([]dependency, error)) {
 			assert.NotContains(t, s.Why, "\n")
 		}
 		if err != nil && !bytes.Contains(text, []byte("-r")) {
-			assert.Empty(t, found, "a file that cannot be read says nothing")
+			assert.Empty(t, found, "a broken file has no drivers")
 		}
 		again, _ := Find(folder)
 		assert.Equal(t, lines(found), lines(again))

@@ -10,10 +10,10 @@ import (
 	"golang.org/x/mod/modfile"
 )
 
-// lookGo reads go.mod, and what Go writes into a program that is pushed as it is.
+// lookGo reads go.mod, and the list of modules in a Go program that was pushed as a binary.
 func lookGo(s *scan) {
 	s.file("go.mod", golang, parseGoMod)
-	const most = 50 // programs; an app has one, or a few
+	const most = 50 // programs; an app has a few at most
 	programs := 0
 	for _, dir := range []string{".", "bin"} {
 		names := s.names
@@ -55,7 +55,7 @@ func (s *scan) executable(name string) bool {
 	return err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0
 }
 
-// program reads the list of modules that Go has written into a program. What is no program of Go's is none.
+// program reads the list of modules in a Go program. It ignores any other file.
 func (s *scan) program(name string) {
 	file, _ := s.open(name)
 	if file == nil {
@@ -66,7 +66,7 @@ func (s *scan) program(name string) {
 	if !ok {
 		return
 	}
-	// What is no program of Go's fails, and that is not worth a line.
+	// Drop the error: any other program gives one, and that is not worth a line in the log.
 	reader := &limited{at, s.left}
 	deps, ok := guard(s, name, func([]byte) ([]dependency, error) { deps, _ := parseProgram(reader); return deps, nil }, nil)
 	if ok {
@@ -81,7 +81,7 @@ func parseProgram(at io.ReaderAt) (deps []dependency, err error) {
 		return nil, err
 	}
 	for _, m := range info.Deps {
-		// A replacement that is no module has no version.
+		// A replacement by a local folder has no version.
 		version := m.Version
 		if m.Replace != nil && m.Replace.Version != "" {
 			version = m.Replace.Version
@@ -91,7 +91,7 @@ func parseProgram(at io.ReaderAt) (deps []dependency, err error) {
 	return deps, nil
 }
 
-// limited reads no more than is left.
+// limited reads at most the bytes that are left.
 type limited struct {
 	io.ReaderAt
 	left int64

@@ -2,8 +2,8 @@ package drivers
 
 import "strings"
 
-// lookJava looks at the names of jars, where a Spring Boot app, a WAR and most others have them. They do not
-// say who wants a jar.
+// lookJava looks at the names of jars, where a Spring Boot app, a WAR and most others keep them.
+// The names do not say who wants a jar.
 func lookJava(s *scan) {
 	for _, dir := range []string{"BOOT-INF/lib", "WEB-INF/lib", "lib", "."} {
 		names := s.names
@@ -14,12 +14,12 @@ func lookJava(s *scan) {
 	}
 }
 
-// jar is NAME-VERSION.jar, as Maven and Gradle write it; Debian has NAME.jar too.
+// jar matches NAME-VERSION.jar of Maven and Gradle, and Debian's NAME.jar.
 var jar = lazily(`^(.+?)(?:-(\d[^/]*))?\.jar$`)
 
 func parseJars(names []string) (deps []dependency) {
 	for _, name := range names {
-		// Testcontainers calls a jar of its own postgresql-1.x; pgjdbc's versions never began with 1.
+		// Testcontainers has a jar postgresql-1.x. No version of pgjdbc begins with 1.
 		if m := jar().FindStringSubmatch(name); m != nil && !strings.HasPrefix(name, "postgresql-1.") {
 			deps = append(deps, dependency{m[1], m[2], Unknown})
 		}

@@ -10,8 +10,8 @@ import (
 	"gopkg.in/yaml.v2"
 )
 
-// lookNPM reads a Node app's lock file, the first that can be read, else what is installed. A lock file
-// knows nearly all; what the app itself names stands in package.json.
+// lookNPM reads the first of a Node app's lock files that can be read, or else looks at what is
+// installed. package.json says what the app itself asks for.
 func lookNPM(s *scan) {
 	var app manifest
 	own := map[string]bool(nil)
@@ -29,7 +29,7 @@ func lookNPM(s *scan) {
 		{"package-lock.json", parsePackageLock(own)},
 		{"yarn.lock", parseYarnLock(own)},
 		{"pnpm-lock.yaml", parsePNPMLock},
-		{"node_modules/.package-lock.json", parsePackageLock(own)}, // what npm has installed
+		{"node_modules/.package-lock.json", parsePackageLock(own)}, // npm's list of what it installed
 	} {
 		if s.file(lock.file, npm, lock.parse) {
 			return
@@ -45,14 +45,14 @@ type manifest struct {
 	Name, Version        string
 	Dependencies         map[string]string
 	OptionalDependencies map[string]string
-	Workspaces           json.RawMessage // that there are some: what they name is in files of their own
+	Workspaces           json.RawMessage // if there are any, they have a package.json each
 }
 
 func parsePackageJSON(text []byte) (m manifest, err error) {
 	return m, json.Unmarshal(text, &m)
 }
 
-// own returns what the app names, by the names under which it does.
+// own returns the names that the app itself uses, which may be aliases.
 func (m manifest) own() map[string]bool {
 	own := map[string]bool{}
 	for _, names := range []map[string]string{m.Dependencies, m.OptionalDependencies} {
@@ -63,7 +63,8 @@ func (m manifest) own() map[string]bool {
 	return own
 }
 
-// installed looks into node_modules for each driver by its name, and for those that package.json names.
+// installed looks into node_modules for each driver, by its own name and by its alias in
+// package.json.
 func (s *scan) installed(app manifest) {
 	wanted := map[string]string{}
 	for _, d := range Table {
@@ -98,7 +99,7 @@ func (s *scan) installed(app manifest) {
 	s.add(npm, "package.json", deps)
 }
 
-// unalias returns the package and the range that a dependency means: "db": "npm:pg@^8" is pg.
+// unalias returns the real package and range of a dependency: "db": "npm:pg@^8" is pg.
 func unalias(name, spec string) (string, string) {
 	if rest, ok := strings.CutPrefix(spec, "npm:"); ok {
 		if real, version := splitAt(rest); version != "" {
@@ -145,7 +146,7 @@ func parsePackageLock(own map[string]bool) func([]byte) ([]dependency, error) {
 		if lock.LockfileVersion == 0 {
 			return nil, errBroken
 		}
-		// The app and its workspaces have no node_modules in their place.
+		// The places of the app and its workspaces do not contain node_modules.
 		own := own
 		places := map[string]bool{"": true}
 		for place, p := range lock.Packages {
@@ -200,7 +201,7 @@ func parsePackageLock(own map[string]bool) func([]byte) ([]dependency, error) {
 	}
 }
 
-// parseYarnLock reads the lock files of yarn 1, and of yarn 2 and later, line by line: of each entry the
+// parseYarnLock reads the lock files of all yarn versions, line by line. Of each entry it takes the
 // names, which are not indented, and the version.
 //
 // Source: https://classic.yarnpkg.com/en/docs/yarn-lock, https://github.com/yarnpkg/berry
@@ -238,7 +239,7 @@ func parseYarnLock(own map[string]bool) func([]byte) ([]dependency, error) {
 				own[strings.Trim(name, `"`)] = true
 			}
 		}
-		// A workspace may stand behind what it names.
+		// A workspace may come after the packages that it asks for.
 		for i, d := range deps {
 			if d.use != Direct {
 				deps[i].use = named(own, d.name)
@@ -248,11 +249,12 @@ func parseYarnLock(own map[string]bool) func([]byte) ([]dependency, error) {
 	}
 }
 
-// parsePNPMLock reads pnpm's lock file, versions 5 to 9. It also says what the app and its workspaces name.
+// parsePNPMLock reads pnpm's lock file, versions 5 to 9. It also says what the app and its
+// workspaces ask for.
 //
 // Source: https://github.com/pnpm/spec/tree/master/lockfile
 func parsePNPMLock(text []byte) (deps []dependency, err error) {
-	// From version 9 on, half of the file is who needs whom.
+	// From version 9 on, the second half of the file only says which package needs which.
 	text, _, _ = bytes.Cut(text, []byte("\nsnapshots:"))
 	type importer struct {
 		Dependencies         map[string]any
@@ -281,7 +283,8 @@ func parsePNPMLock(text []byte) (deps []dependency, err error) {
 	for _, i := range importers {
 		for _, list := range []map[string]any{i.Dependencies, i.OptionalDependencies} {
 			for name, value := range list {
-				// An alias is "db: npm:pg@8.16.3" in what is resolved, else NAME@VERSION or /NAME/VERSION.
+				// The resolved value of an alias such as "db: npm:pg@8.16.3" is NAME@VERSION or
+				// /NAME/VERSION.
 				if fields, ok := value.(map[any]any); ok {
 					value = fields["version"]
 				}
@@ -302,7 +305,8 @@ func parsePNPMLock(text []byte) (deps []dependency, err error) {
 	return deps, nil
 }
 
-// splitPNPM reads pnpm's name of a package: pg@8.16.3, /pg@8.11.0(pg-native@3.0.1), /pg/8.7.1_pg-native@3.0.0.
+// splitPNPM splits pnpm's key of a package, such as pg@8.16.3, /pg@8.11.0(pg-native@3.0.1) or
+// /pg/8.7.1_pg-native@3.0.0.
 func splitPNPM(key string) (name, version string) {
 	key, _, _ = strings.Cut(strings.TrimPrefix(key, "/"), "(")
 	slash := strings.LastIndexByte(key, '/')

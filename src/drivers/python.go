@@ -9,8 +9,8 @@ import (
 	"github.com/pelletier/go-toml/v2"
 )
 
-// lookPython reads every file in which a Python app may list its packages; which of them a buildpack takes
-// is the buildpack's affair.
+// lookPython reads every file in which a Python app may list its packages. We cannot know which of
+// them the buildpack will use.
 func lookPython(s *scan) {
 	seen := map[string]bool{}
 	for _, name := range s.matching("requirements*.txt") {
@@ -22,7 +22,8 @@ func lookPython(s *scan) {
 	s.file("uv.lock", pypi, parseUVLock)
 }
 
-// pythonNames returns what the app names in a file beside its lock file, and nil where nothing says it.
+// pythonNames returns what the app asks for in the file beside its lock file. It returns nil if
+// that file is missing or skipped.
 func (s *scan) pythonNames(file string, parse func([]byte) (map[string]bool, error)) map[string]bool {
 	if text := s.read(file); text != nil {
 		if own, ok := guard(s, file, parse, text); ok {
@@ -32,7 +33,7 @@ func (s *scan) pythonNames(file string, parse func([]byte) (map[string]bool, err
 	return nil
 }
 
-// unmarshalTOML refuses what no tool writes: the parser takes long for lines of megabytes.
+// unmarshalTOML refuses very long lines. No tool writes them, and they take the parser very long.
 func unmarshalTOML(text []byte, into any) error {
 	const longestLine = 1 << 16
 	rest := text
@@ -46,7 +47,7 @@ func unmarshalTOML(text []byte, into any) error {
 	return toml.Unmarshal(text, into)
 }
 
-// requirements reads a requirements file and those that it includes.
+// requirements reads a requirements file and the files that it includes.
 func (s *scan) requirements(name string, seen map[string]bool) {
 	const most = 50 // no app has that many
 	if seen[name] || len(seen) > most {
@@ -70,19 +71,19 @@ var (
 	separators  = lazily(`[-_.]+`)
 )
 
-// pypiName folds the spellings of a package's name.
+// pypiName normalises the spelling of a package's name.
 //
 // Source: https://peps.python.org/pep-0503/#normalized-names
 func pypiName(name string) string { return separators().ReplaceAllString(strings.ToLower(name), "-") }
 
-// requirements are what one file asks for, and the files that it includes.
+// requirements are the packages that a file asks for, and the files that it includes.
 type requirements struct {
 	packages []dependency
 	includes []string
 }
 
-// parseRequirements reads pip's requirements file, and what "pip freeze" and "pip-compile" write. Only the
-// last says, in a comment, on whose account a package is there.
+// parseRequirements reads pip's requirements file, also as "pip freeze" and "pip-compile" write it.
+// Only pip-compile says, in a comment, who asks for a package.
 //
 // Source: https://pip.pypa.io/en/stable/reference/requirements-file-format
 func parseRequirements(text []byte) (listed requirements, err error) {
@@ -95,7 +96,7 @@ func parseRequirements(text []byte) (listed requirements, err error) {
 			continue
 		}
 		if m := requirement().FindStringSubmatch(field); m != nil {
-			// Hashes and other options follow behind a blank.
+			// Hashes and other options follow after a blank.
 			version, _, _ := strings.Cut(m[2], " --")
 			version = strings.ReplaceAll(version, " ", "")
 			if exact, ok := strings.CutPrefix(version, "=="); ok && !strings.Contains(exact, ",") {
@@ -122,7 +123,7 @@ func parseRequirements(text []byte) (listed requirements, err error) {
 	return listed, nil
 }
 
-// parsePipfile returns what the app names.
+// parsePipfile returns what the app asks for.
 func parsePipfile(text []byte) (map[string]bool, error) {
 	var file struct{ Packages map[string]any }
 	if err := unmarshalTOML(text, &file); err != nil {
@@ -135,7 +136,8 @@ func parsePipfile(text []byte) (map[string]bool, error) {
 	return own, nil
 }
 
-// parsePipfileLock reads Pipenv's lock file; what is there for development only is not installed.
+// parsePipfileLock reads Pipenv's lock file without the development packages, which are not
+// installed.
 //
 // Source: https://github.com/pypa/pipfile#pipfilelock
 func parsePipfileLock(own map[string]bool) func([]byte) ([]dependency, error) {
@@ -158,7 +160,7 @@ func parsePipfileLock(own map[string]bool) func([]byte) ([]dependency, error) {
 	}
 }
 
-// parsePyproject returns what the app names, in the words of the standard and of Poetry.
+// parsePyproject returns what the app asks for, in the standard's or Poetry's format.
 func parsePyproject(text []byte) (map[string]bool, error) {
 	var file struct {
 		Project struct {
@@ -217,8 +219,8 @@ func parsePoetryLock(own map[string]bool) func([]byte) ([]dependency, error) {
 	}
 }
 
-// parseUVLock reads uv's lock file, in which the app and its workspaces are packages too: those that come
-// from no other place than the app.
+// parseUVLock reads uv's lock file. The app and its workspaces are packages too, recognised by
+// their source.
 //
 // Source: https://docs.astral.sh/uv/concepts/projects/layout/#the-lockfile
 func parseUVLock(text []byte) (deps []dependency, err error) {

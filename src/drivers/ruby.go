@@ -10,8 +10,8 @@ var (
 	gemName = lazily(`^  ([A-Za-z0-9._-]+)!?( |$)`)
 )
 
-// parseGemfileLock reads Bundler's lock file: gems are indented by four blanks, and what the app names
-// stands under DEPENDENCIES. A version may end in the platform's name.
+// parseGemfileLock reads Bundler's lock file. Gems are indented by four blanks, and DEPENDENCIES
+// lists what the app asks for. A version may end in the platform's name.
 //
 // Source: Bundler, lib/bundler/lockfile_parser.rb
 func parseGemfileLock(text []byte) (deps []dependency, err error) {

@@ -5,7 +5,8 @@ import "strings"
 // lookRust reads Cargo's lock file.
 func lookRust(s *scan) { s.file("Cargo.lock", crates, parseCargoLock) }
 
-// parseCargoLock reads Cargo's lock file. Packages without a source are the app's own: what they need, it names.
+// parseCargoLock reads Cargo's lock file. Packages without a source are the app's own, so it asks
+// itself for what they depend on.
 //
 // Source: https://doc.rust-lang.org/cargo/guide/cargo-toml-vs-cargo-lock.html
 func parseCargoLock(text []byte) (deps []dependency, err error) {
@@ -25,7 +26,7 @@ func parseCargoLock(text []byte) (deps []dependency, err error) {
 	for _, p := range lock.Package {
 		if p.Source == "" {
 			for _, d := range p.Dependencies {
-				name, _, _ := strings.Cut(d, " ") // a version follows where there are several
+				name, _, _ := strings.Cut(d, " ") // a version follows if there are several
 				own[name] = true
 			}
 		}

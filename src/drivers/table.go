@@ -6,29 +6,29 @@ import (
 	"golang.org/x/mod/semver"
 )
 
-// Driver is a Postgres driver: where it is looked for, and what it does with what a launch tells it.
+// Driver is a Postgres driver: where to look for it, and what it does with what a launch tells it.
 type Driver struct {
 	Name      string
 	Ecosystem Ecosystem
-	Packages  []string // as the ecosystem's files name it; none where no file does
-	Through   []string // packages that bring it to an app that means to use it
-	Below     string   // only versions below this one; a row without it has the others
+	Packages  []string // its names in the ecosystem's files
+	Through   []string // packages that bring it: an app that asks for one of these asks for the driver
+	Below     string   // only versions below this one; the row without it has the other versions
 
 	Answer   Answer
-	Variable string    // that carries the mode to it
-	URI      URIAnswer // to an explicit sslmode in its connection URI
-	Does     string    // what it does instead, where it does not obey: "connects in plain text"
-	Mend     string    // what the app's own code needs; MODE stands for the mode that is asked for
-	MendMode string    // the word of Mend, where it is no other for any mode
+	Variable string    // the variable that tells it the mode
+	URI      URIAnswer // what it does with an sslmode in its connection URI
+	Does     string    // what it does if it does not obey: "connects in plain text"
+	Mend     string    // what to change in the app; MODE stands for the mode in force
+	MendMode string    // the mode in Mend, if it is always the same one
 
-	Version  string   // that was measured
-	Day      string   // on which it was
-	Outcomes string   // see Outcomes below; "" where only its source was read
-	Clients  []string // its names in src/integration, which measures it anew
-	Tried    string   // the version that Mend was tried with, when, and what came of it; "" where it was not, here
+	Version  string   // the version that was measured
+	Day      string   // the day of the measurement
+	Outcomes string   // see the outcomes below; "" if we only read its source
+	Clients  []string // its names in src/integration, which measures it in each run
+	Tried    string   // the version that Mend was tried with, the day and the outcomes; "" if it was not tried
 }
 
-// Ecosystem is where a package's name means something.
+// Ecosystem is where a package's name comes from.
 type Ecosystem string
 
 // The ecosystems.
@@ -45,7 +45,7 @@ const (
 	debian   Ecosystem = "Debian"
 )
 
-// Answer is what a driver does that a launch has told the mode.
+// Answer is what a driver does when a launch tells it the mode.
 type Answer int
 
 // The answers.
@@ -53,19 +53,19 @@ const (
 	Obeys       Answer = iota
 	ObeysItsURL        // unless its own URL, properties or data source say otherwise
 	ChecksName         // and checks the name in verify-ca too
-	Verifies           // certificate and name, in every mode from require up
-	PlainText          // it cannot be told, and connects in plain text
-	Unverified         // it cannot be told, encrypts if the server does, and believes whoever answers
-	Misreads           // it does not connect: it misreads what it is told
+	Verifies           // verifies certificate and name in every mode from require up
+	PlainText          // cannot be told, and connects in plain text
+	Unverified         // cannot be told, encrypts if the server does, and accepts any certificate
+	Misreads           // misreads what it is told, and does not connect
 )
 
-// String is the answer, for a table.
+// String is the answer in the table of docs/drivers.md.
 func (a Answer) String() string {
 	return [...]string{"obeys", "obeys, unless its URL says otherwise", "obeys, and checks the name in `verify-ca` too",
 		"verifies in every mode", "cannot be told", "cannot be told", "does not connect"}[a]
 }
 
-// CanBeTold says whether anything in the environment makes the driver do as it is asked.
+// CanBeTold says whether anything in the environment makes the driver obey the mode.
 func (a Answer) CanBeTold() bool { return a < PlainText }
 
 // URIAnswer is what a driver does with a connection URI that says an sslmode.
@@ -73,15 +73,17 @@ type URIAnswer int
 
 // The answers.
 const (
-	Ignored     URIAnswer = iota // or it takes no URI of a binding's shape
+	Ignored     URIAnswer = iota // it ignores the mode, or takes no URI like a binding's
 	Believed                     // it does what the URI says
-	Verified                     // it verifies, whichever of the modes from require up it is
-	OnlyRequire                  // it verifies with require, and refuses the stricter words
+	Verified                     // it verifies in every mode from require up
+	OnlyRequire                  // it verifies with require, and refuses the stricter modes
 )
 
-// What was measured, six letters: verify-full with a good server, with one whose certificate is another CA's,
-// with one for another name, with a server without TLS; verify-ca with one for another name; require with a
-// good server. T: it logs in over TLS. P: it logs in, in plain text. x: it refuses.
+// The outcomes, six letters. T: it logs in over TLS. P: it logs in, in plain text. x: it refuses.
+//
+// The first four are for verify-full: with a good server, with a certificate of another CA, with
+// one for another name, and with a server without TLS. The fifth is for verify-ca, with a
+// certificate for another name. The last is for require, with a good server.
 const (
 	goodServer = iota
 	anotherCA
@@ -91,7 +93,8 @@ const (
 	goodRequire
 )
 
-// Table is what is known of each driver: found in the app's files, said in the log, shown in docs/drivers.md.
+// Table is what we know about each driver. The staging log, postgres-ssl drivers and
+// docs/drivers.md show it.
 var Table = []Driver{
 	{Name: "node-postgres", Ecosystem: npm, Packages: []string{"pg"}, Answer: Verifies, Variable: "PGSSLMODE", URI: Verified,
 		Version: "8", Day: "2026-11-23", Outcomes: "TxxxxT", Clients: []string{"node-postgres 8"}},
@@ -171,7 +174,7 @@ var Table = []Driver{
 		Version: "15", Day: "2026-11-23", Outcomes: "TxxxTT", Clients: []string{"psql", "PHP PDO", "DBD::Pg"}},
 }
 
-// lookUp returns the driver that a package is, and nil where it is none.
+// lookUp returns the driver of a package, or nil if the package is no driver.
 func lookUp(e Ecosystem, name, version string) *Driver {
 	for i := range Table {
 		d := &Table[i]

@@ -7,26 +7,28 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
 )
 
-// App is what is known of the app that a driver is in.
+// App is what we know about the app that a driver is in.
 type App struct {
-	Bound bool              // a database is: else it is judged by the strictest mode, for staging is not run again when one is
-	Mode  sslmode.Mode      // that the bindings ask for
-	URI   sslmode.Mode      // that the bound connection URI says itself; None where it says none
-	Env   map[string]string // the app's, with what its owner set
+	// Bound says whether a database is bound. If not, the strictest mode counts: staging does not
+	// run again when one is bound.
+	Bound bool
+	Mode  sslmode.Mode      // the mode that the bindings ask for
+	URI   sslmode.Mode      // the mode in the bound connection URI, or None
+	Env   map[string]string // the app's environment, with what its owner set
 
-	Tunnel bool // all of its databases are reached through the tunnel
+	Tunnel bool // all its databases are reached through the tunnel
 }
 
 // Verdict is what a driver does in an app.
 type Verdict struct {
-	Says    string // in the words of the table: "obeys"
-	Warning string // one line, and "" where there is nothing to warn of
+	Says    string // in the table's words: "obeys"
+	Warning string // one line, or ""
 }
 
-// inForce is the mode that the app is given: the owner's word, else the bindings'.
+// inForce is the mode that the app is given: the owner's, else the bindings'.
 func (a App) inForce() sslmode.Mode {
 	if own := a.Env["PGSSLMODE"]; own != "" {
-		mode, _ := sslmode.Parse(own) // that it makes no sense is said elsewhere
+		mode, _ := sslmode.Parse(own) // launch warns if it is no mode
 		return mode
 	}
 	if !a.Bound && a.Mode == sslmode.None {
@@ -35,7 +37,7 @@ func (a App) inForce() sslmode.Mode {
 	return a.Mode
 }
 
-// Judge says what a driver that was found does in this app.
+// Judge says what a driver does in this app.
 func Judge(f Found, app App) Verdict {
 	v := judge(f, app)
 	if f.Use == Transitive {
@@ -54,7 +56,7 @@ func judge(f Found, app App) Verdict {
 		return Verdict{says, f.Title() + " " + fmt.Sprintf(format, args...)}
 	}
 
-	// Node's own switch turns verification off for whatever uses its TLS.
+	// Node's own switch turns verification off for everything that uses its TLS.
 	if app.Env["NODE_TLS_REJECT_UNAUTHORIZED"] == "0" && d.Ecosystem == npm && d.Answer != Misreads && mode.Verifies() {
 		return warn("verifies nothing", "verifies nothing: NODE_TLS_REJECT_UNAUTHORIZED=0 is set. Unset it")
 	}
@@ -63,7 +65,7 @@ func judge(f Found, app App) Verdict {
 	if app.URI != sslmode.None {
 		switch {
 		case d.URI == Believed && app.URI < mode, d.URI == Verified && app.URI < sslmode.Prefer && app.URI < mode:
-			return warn("obeys, unless it uses the bound URI", "does as the bound URI says where it uses that, and sslmode=%s is weaker than %s", app.URI, mode)
+			return warn("obeys, unless it uses the bound URI", "obeys the bound URI if it uses that, and its sslmode=%s is weaker than %s", app.URI, mode)
 		case d.Answer.CanBeTold(), app.URI < mode && d.URI != OnlyRequire && d.URI != Verified:
 		case d.URI == Believed, d.URI == Verified, d.URI == OnlyRequire && app.URI == sslmode.Require:
 			return Verdict{Says: "obeys, if it uses the bound URI"}
@@ -104,8 +106,8 @@ func judge(f Found, app App) Verdict {
 	return warn(says, "reads no variable: it %s. %s", d.Does, mend(d, mode))
 }
 
-// obeys is the verdict on a driver that does as its variable says, which the owner may have set. A
-// weak PGSSLMODE is in force, and is warned of for all drivers at once.
+// obeys is the verdict on a driver that obeys its variable, which the owner may have set. A weak
+// PGSSLMODE is the mode in force. launch warns of it, once for all drivers.
 func obeys(f Found, app App, says string) Verdict {
 	mode, err := sslmode.Parse(app.Env[f.Driver.Variable])
 	if err != nil || mode >= app.inForce() {
@@ -115,7 +117,7 @@ func obeys(f Found, app App, says string) Verdict {
 	return Verdict{said, fmt.Sprintf("%s %s: it is weaker than %s", f.Title(), said, app.inForce())}
 }
 
-// does says whether a driver that cannot be told does all that the mode asks.
+// does says whether a driver that cannot be told happens to do all that the mode asks.
 func (d *Driver) does(mode sslmode.Mode) bool {
 	switch {
 	case !mode.Encrypts():
@@ -126,8 +128,9 @@ func (d *Driver) does(mode sslmode.Mode) bool {
 	return false
 }
 
-// mend says what helps, in the mode's word. A word that is weaker than the mode contradicts the binding, or takes
-// its place, where it gets into the binding's URI: so what keeps the mode in force is said too.
+// mend says what to change in the app. Some drivers need a weaker mode in their URI than the one in
+// force. In the binding's URI, it would contradict or replace the binding's mode. So mend also says
+// how to keep that in force.
 func mend(d *Driver, mode sslmode.Mode) string {
 	text := strings.ReplaceAll(d.Mend, "MODE", mode.String())
 	if word, err := sslmode.Parse(d.MendMode); err == nil && word < mode {

@@ -10,7 +10,7 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
 )
 
-// the returns the driver as a file would name it, wanted by the app itself.
+// the returns a driver that the app itself asks for.
 func the(t *testing.T, e Ecosystem, name, version string) Found {
 	t.Helper()
 	driver := lookUp(e, name, version)
@@ -113,7 +113,7 @@ func TestAMendInTheModesOwnWordContradictsNothing(t *testing.T) {
 	assert.NotContains(t, Judge(pgdriver, bound(sslmode.VerifyFull)).Warning, settles, "it takes each word")
 }
 
-func TestOnlyWhatTheAppNamesIsWarnedOf(t *testing.T) {
+func TestOnlyDriversThatTheAppAsksForGetAWarning(t *testing.T) {
 	slonik := the(t, npm, "slonik", "47.3.0")
 	for use, loud := range map[Use]bool{Direct: true, Unknown: true, Transitive: false} {
 		slonik.Use = use
@@ -123,7 +123,7 @@ func TestOnlyWhatTheAppNamesIsWarnedOf(t *testing.T) {
 	}
 }
 
-// TestTheTableAgreesWithItself compares what each row says in words with what was measured.
+// TestTheTableAgreesWithItself compares each row's words with its measured outcomes.
 func TestTheTableAgreesWithItself(t *testing.T) {
 	for _, d := range Table {
 		if d.Outcomes != "" {
@@ -131,7 +131,7 @@ func TestTheTableAgreesWithItself(t *testing.T) {
 			assert.NotEmpty(t, d.Version, d.Name)
 			assert.NotEmpty(t, d.Day, d.Name)
 		}
-		assert.Equal(t, d.Answer.CanBeTold(), d.Mend == "", "%s: a mend for what cannot be told, and for nothing else", d.Name)
+		assert.Equal(t, d.Answer.CanBeTold(), d.Mend == "", "%s: only a driver that cannot be told has a mend", d.Name)
 		assert.Equal(t, d.Mend == "", d.Does == "", d.Name)
 		switch d.Answer {
 		case Obeys, ObeysItsURL:
