@@ -1,4 +1,5 @@
-// Staging: what Diego's builder does with an app and its buildpacks (buildpackapplifecycle, buildpackrunner/runner.go).
+// Staging: what Diego's builder does with an app and its buildpacks (buildpackapplifecycle,
+// buildpackrunner/runner.go).
 
 package main
 
@@ -19,7 +20,7 @@ import (
 	"gopkg.in/yaml.v2"
 )
 
-// The builder's words (buildpackapplifecycle, models.go).
+// The builder's messages (buildpackapplifecycle, models.go).
 const (
 	supplyFailed    = "Failed to run all supply scripts"
 	finalizeFailed  = "Failed to run finalize script"
@@ -34,15 +35,16 @@ const (
 )
 
 type builder struct {
-	buildpacks  []string // their folders, in the order in which they run; the last is the final one
+	buildpacks  []string // their folders, in order; the last is the final buildpack
 	env         environ
 	log, stderr io.Writer
 
-	dir                                     string // everything of one staging, at a random path
+	dir                                     string // one staging's files, at a random path
 	buildDir, depsDir, profileDir, cacheDir string
 }
 
-// build stages the app and packs the droplet. It removes everything else, so that no droplet can depend on it.
+// build stages the app and packs the droplet. It removes everything else, so that no droplet can
+// depend on it.
 func (b builder) build(ctx context.Context, app, droplet string) (err error) {
 	if b.dir, err = os.MkdirTemp("", "staging-"); err != nil {
 		return err
@@ -114,7 +116,7 @@ func (b builder) supply(ctx context.Context, i int) error {
 	return nil
 }
 
-// finalize runs the final buildpack, which is the i-th: runner.go's runFinalize.
+// finalize runs the final buildpack, the i-th, as runner.go's runFinalize does.
 func (b builder) finalize(ctx context.Context, i int) error {
 	idx := strconv.Itoa(i)
 	cacheDir := filepath.Join(b.cacheDir, idx)
@@ -138,8 +140,9 @@ func (b builder) finalize(ctx context.Context, i int) error {
 	return nil
 }
 
-// startCommand is what starts a process of the type web: bin/release says it, and a Procfile overrides it. A
-// launch.yml, which the builder reads in the place of bin/release, is left out: ours writes none.
+// startCommand returns the start command of the process type web. It comes from bin/release, and a
+// Procfile overrides it. The builder also reads a launch.yml, if there is one, instead of
+// bin/release. We leave that out, because this buildpack writes none.
 func (b builder) startCommand(ctx context.Context, buildpack string) (string, error) {
 	var output bytes.Buffer
 	if err := b.run(ctx, &output, filepath.Join(buildpack, "bin", "release"), b.buildDir); err != nil {
@@ -170,14 +173,14 @@ func (b builder) bin(i int, script string) string {
 	return filepath.Join(b.buildpacks[i], "bin", script)
 }
 
-// run runs a program in the staging's own folder, so that nothing can depend on the caller's.
+// run runs a program in the staging's folder, so that nothing can depend on the caller's.
 func (b builder) run(ctx context.Context, stdout io.Writer, name string, args ...string) error {
 	cmd := command(ctx, name, args...)
 	cmd.Env, cmd.Dir, cmd.Stdout, cmd.Stderr = b.env.list(), b.dir, stdout, b.stderr
 	return cmd.Run()
 }
 
-// command makes an exec.Cmd that is ended with its children when ctx ends.
+// command returns an exec.Cmd that ends, with its children, when ctx ends.
 func command(ctx context.Context, name string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}

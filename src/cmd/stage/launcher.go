@@ -20,10 +20,12 @@ import (
 	"syscall"
 )
 
-// The launcher's script: one bash without -e or -u, file names unquoted, which becomes the app by exec.
-// $1 is the app's folder, $2 the command. The two lines with $3 and $4 are ours: the shell writes the
-// environment that the app gets to the file $3, and stops itself until stage has printed it; $4 is the
-// app's stdout. They are paths, not descriptors, as what a launch script starts would inherit those.
+// The launcher's script: one bash without -e or -u, with unquoted file names, which becomes the app
+// by exec. $1 is the app's folder, $2 the command.
+//
+// The two lines with $3 and $4 are ours. The shell writes the app's environment to the file $3, and
+// stops itself until stage has printed it. $4 is the app's stdout. Both are paths: a launch
+// script's children would inherit descriptors.
 const launchScript = `
 cd "$1"
 for script in ../profile.d/* .profile.d/*; do
@@ -39,14 +41,14 @@ exec bash -c "$2" >"$4"
 `
 
 type launcher struct {
-	vcap                string // stands for /home/vcap
+	vcap                string // in place of /home/vcap
 	env                 environ
 	log, stdout, stderr io.Writer
 }
 
-// launch runs the app's launch scripts and prints the variables that the app would see. Then the same
-// process becomes command, or ends if there is none. launch returns its exit status as soon as nobody
-// holds its outputs open any more: the platform waits for their end, too.
+// launch runs the app's launch scripts and prints the variables that the app would see. Then the
+// same process becomes command, or ends if there is none. Like the platform, launch waits until
+// nobody holds its outputs open any more. It returns the process's exit status.
 func (l launcher) launch(ctx context.Context, command string) (int, error) {
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
@@ -75,8 +77,8 @@ func (l launcher) launch(ctx context.Context, command string) (int, error) {
 		return 0, err
 	}
 	go func() {
-		for s := range signals { // COMMAND decides what a signal does, as the app would
-			if cmd.Process.Signal(s) != nil { // it is gone: we wait for what it left behind, but no longer
+		for s := range signals { // COMMAND handles the signal, as the app would
+			if cmd.Process.Signal(s) != nil { // COMMAND is gone: stop waiting for what it left behind
 				stdout.interrupt()
 				stderr.interrupt()
 			}
@@ -108,7 +110,7 @@ func (l launcher) launch(ctx context.Context, command string) (int, error) {
 	return exitStatus(status), err
 }
 
-// environment is the one that the launcher starts its bash with: env.go's CalcEnv.
+// environment returns the environment of the launcher's bash, as env.go's CalcEnv does.
 func (l launcher) environment() environ {
 	env := maps.Clone(l.env)
 	env["HOME"] = filepath.Join(l.vcap, "app")
@@ -120,9 +122,11 @@ func (l launcher) environment() environ {
 	return env
 }
 
-// databaseURL is the first credential uri of a known scheme, in the form that Rails knows; empty if there is none.
-// buildpackapplifecycle, databaseuri: there, too, nothing but a string as uri is understood. The labels come in
-// random order there, in alphabetical order here.
+// databaseURL returns the first credential uri with a known scheme, as Rails spells it, or "". Like
+// the platform, it understands only a string. The platform takes the labels in random order, we
+// take them in alphabetical order.
+//
+// Source: buildpackapplifecycle, databaseuri.
 func databaseURL(vcapServices string) string {
 	var services map[string][]struct {
 		Credentials struct{ URI string }
@@ -144,7 +148,7 @@ func databaseURL(vcapServices string) string {
 	return ""
 }
 
-// report prints the variables that the app sees, from the file that the launch script wrote.
+// report prints the variables that the app sees. The launch script wrote them to dump.
 func (l launcher) report(before environ, dump string) error {
 	content, err := os.ReadFile(dump)
 	if err != nil {
@@ -155,7 +159,8 @@ func (l launcher) report(before environ, dump string) error {
 	return os.Remove(dump)
 }
 
-// waitFor waits until a child process has ended or, with WUNTRACED, is stopped: os.Process cannot.
+// waitFor waits until a child process ends or, with WUNTRACED, stops. os.Process cannot wait for a
+// stop.
 func waitFor(pid, options int) (status syscall.WaitStatus) {
 	for {
 		if _, err := syscall.Wait4(pid, &status, options, nil); err != syscall.EINTR {
@@ -164,7 +169,8 @@ func waitFor(pid, options int) (status syscall.WaitStatus) {
 	}
 }
 
-// exitStatus is the shell's: 128 and the signal's number for a program that a signal ended.
+// exitStatus returns the status as a shell does: 128 plus the signal's number, if a signal ended
+// the program.
 func exitStatus(status syscall.WaitStatus) int {
 	if status.Signaled() {
 		return 128 + int(status.Signal())
@@ -172,10 +178,10 @@ func exitStatus(status syscall.WaitStatus) int {
 	return status.ExitStatus()
 }
 
-// secret are the variables with the bindings, which a launch with a tunnel changes.
+// secret are the variables with bindings. A launch with a tunnel changes them.
 var secret = []string{"DATABASE_URL", "POSTGRES_SSL_ORIGINALS", "VCAP_SERVICES"}
 
-// printVariables prints what differs from before, without what bash itself sets.
+// printVariables prints the variables that differ from before, except those that bash itself sets.
 func printVariables(w io.Writer, before, after environ) {
 	shown := 0
 	for _, name := range slices.Sorted(maps.Keys(after)) {
@@ -203,7 +209,7 @@ func printVariables(w io.Writer, before, after environ) {
 }
 
 func certificateFiles(dir string) int {
-	entries, _ := os.ReadDir(dir) // OpenSSL and Go take a missing folder for an empty one
+	entries, _ := os.ReadDir(dir) // OpenSSL and Go treat a missing folder as empty
 	count := 0
 	for _, entry := range entries {
 		content, err := os.ReadFile(filepath.Join(dir, entry.Name()))

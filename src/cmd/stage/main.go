@@ -1,5 +1,6 @@
-// Command stage stages an app as the platform's builder does and starts it as its launcher does, so that this
-// buildpack can be tried on one's own bindings without a platform. scripts/stage.sh builds it and runs it.
+// Command stage stages an app as the platform's builder does, and starts it as the launcher does.
+// With it, you can try this buildpack on your own bindings without a platform. scripts/stage.sh
+// builds and runs it.
 package main
 
 import (
@@ -19,54 +20,57 @@ import (
 
 const usage = `Usage: scripts/stage.sh [--services FILE] [--final finalize|compile|none] APP_DIR [-- COMMAND...]
 
-Stages the app in APP_DIR with this buildpack, as the platform's builder does; starts it as the launcher does;
-prints the staging log and then the variables that the app would see. APP_DIR itself is left as it is.
+Stages the app in APP_DIR with this buildpack, as the platform's builder does, and starts it as the
+launcher does. Prints the staging log and then the variables that the app would see. Does not change
+APP_DIR.
 
-  APP_DIR           the app's folder, as cf push takes it
+  APP_DIR           the app's folder, as for cf push
   --services FILE   the app's VCAP_SERVICES: {"LABEL": [{"name": ..., "credentials": {...}}]}
-                    Without it, those of the environment: VCAP_SERVICES, VCAP_SERVICES_FILE_PATH or
-                    SERVICE_BINDING_ROOT; without any, fixtures/services/cups-seed.json.
+                    By default, those of the environment: VCAP_SERVICES, VCAP_SERVICES_FILE_PATH or
+                    SERVICE_BINDING_ROOT. If none is set, fixtures/services/cups-seed.json.
   --final WHICH     the buildpack that comes after this one:
-                      compile    has no bin/finalize, as stratos-buildpack (the default)
-                      finalize   is built on libbuildpack, as binary_buildpack or go_buildpack
+                      compile    has no bin/finalize, like stratos-buildpack (the default)
+                      finalize   is built on libbuildpack, like binary_buildpack or go_buildpack
                       none       this buildpack is the only one
-  COMMAND           is run with those variables, in the app's folder. One word is a shell command line.
-                    stdout is then COMMAND's alone; everything else goes to stderr.
+  COMMAND           runs with those variables, in the app's folder. A single word is a shell command
+                    line. COMMAND has stdout to itself, everything else goes to stderr.
                     As on the platform, it lasts until no process holds its stdout or stderr open.
 
-Other variables of the environment reach staging and the app as if set with cf set-env, except SSL_CERT_FILE,
-SSL_CERT_DIR and NODE_EXTRA_CA_CERTS, by which a machine tells its own programs whom to trust.
+Other variables of the environment reach staging and the app as if set with cf set-env. Exceptions are
+SSL_CERT_FILE, SSL_CERT_DIR and NODE_EXTRA_CA_CERTS, which tell this machine's programs whom to trust.
 
-Exit status: COMMAND's, or 0 without one; that of the script that refused to start the app; 1 if staging fails;
-2 for wrong usage.
+Exit status: COMMAND's, or 0 without one; that of the script that refused to start the app; 1 if
+staging fails; 2 for wrong usage.
 
   scripts/stage.sh --services vcap_services.json ../console
   scripts/stage.sh fixtures/stratos -- ./portal-proxy
   DB_SSL_MODE=require scripts/stage.sh fixtures/stratos -- 'echo $DB_SSL_MODE'
 `
 
-// What an app finds in VCAP_APPLICATION, as far as a buildpack may care.
+// The part of an app's VCAP_APPLICATION that may matter to a buildpack.
 const vcapApplication = `{"application_id":"0dd9b7a6-6d5f-4f0c-8a3c-3d1f6a1b5c11","application_name":"app","name":"app",` +
 	`"application_uris":[],"organization_name":"local","space_name":"local"}`
 
 func main() {
-	// scripts/stage.sh built this program in a temporary file; a running program needs no file.
+	// scripts/stage.sh built this program in a temporary file. Once it runs, it does not need the
+	// file.
 	if binary := os.Getenv("STAGE_BINARY"); binary != "" {
 		os.Remove(binary)
 		os.Unsetenv("STAGE_BINARY")
 	}
 	if len(os.Args) < 2 {
-		fmt.Fprintln(os.Stderr, "stage: the buildpack's folder is missing; scripts/stage.sh gives it, run that")
+		fmt.Fprintln(os.Stderr, "stage: the buildpack's folder is missing; run scripts/stage.sh instead")
 		os.Exit(2)
 	}
-	// SIGPIPE, so that the folders are removed also when the log goes to head or grep -q.
+	// Catch SIGPIPE too: the folders must go even if the log is piped to head or grep -q.
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGPIPE)
 	status := run(ctx, os.Args[1], os.Args[2:], environOf(os.Environ()), os.Stdout, os.Stderr)
 	stop()
 	os.Exit(status)
 }
 
-// run is the whole of scripts/stage.sh, for the buildpack in the folder root, and returns the exit status.
+// run does the work of scripts/stage.sh with the buildpack in the folder root. It returns the exit
+// status.
 func run(ctx context.Context, root string, args []string, env environ, stdout, stderr io.Writer) int {
 	o, err := parse(args)
 	switch {
@@ -107,7 +111,7 @@ func run(ctx context.Context, root string, args []string, env environ, stdout, s
 	return status
 }
 
-// stage completes the environment, stages the app and unpacks its droplet in place, in home/vcap.
+// stage completes the environment, stages the app, and unpacks its droplet to home/vcap in place.
 func stage(ctx context.Context, root string, o options, env environ, place string, log, stderr io.Writer) error {
 	app, err := filepath.Abs(o.app)
 	if err != nil {
@@ -144,7 +148,7 @@ func stage(ctx context.Context, root string, o options, env environ, place strin
 
 type options struct {
 	services, final, app string
-	command              string // empty: none
+	command              string // or ""
 	help                 bool
 }
 
@@ -213,8 +217,8 @@ func (env environ) setDefault(name, value string) {
 	}
 }
 
-// bind puts the bindings into the environment and says where they are from. The platform delivers them in one of three
-// forms; its paths are absolute.
+// bind puts the bindings into the environment and says where they come from. The platform delivers
+// them in one of three forms, with absolute paths.
 func (env environ) bind(root, file string) (string, error) {
 	forms := []string{"VCAP_SERVICES", "VCAP_SERVICES_FILE_PATH", "SERVICE_BINDING_ROOT"}
 	source := file
@@ -247,7 +251,7 @@ func (env environ) bind(root, file string) (string, error) {
 	return source, nil
 }
 
-// quote makes one shell command line of words.
+// quote joins words to a shell command line.
 func quote(words ...string) string {
 	quoted := make([]string, len(words))
 	for i, word := range words {
@@ -256,8 +260,8 @@ func quote(words ...string) string {
 	return strings.Join(quoted, " ")
 }
 
-// removeAll removes also what os.RemoveAll cannot: the folders of Go's module cache, which a buildpack may keep in its
-// cache folder, are writable for nobody.
+// removeAll also removes read-only folders, which os.RemoveAll cannot. A buildpack may keep Go's
+// module cache in its cache folder, and Go makes that read-only.
 func removeAll(dir string) {
 	if os.RemoveAll(dir) == nil {
 		return

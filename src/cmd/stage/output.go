@@ -11,12 +11,12 @@ import (
 	"time"
 )
 
-// An output is a pipe that the launched process and its children write to, and where it leads to. It
-// ends when nobody has it open any more.
+// An output is a pipe that the launched process and its children write to. We pass on what they
+// write. It ends when nobody has the pipe open any more.
 type output struct {
 	r, w *os.File
 	to   io.Writer
-	done chan struct{} // closed when nothing is passed on any more
+	done chan struct{} // closed when start has nothing more to pass on
 }
 
 func newOutput(to io.Writer) (*output, error) {
@@ -24,23 +24,23 @@ func newOutput(to io.Writer) (*output, error) {
 	return &output{r: r, w: w, to: to}, err
 }
 
-// path opens the pipe for a process that did not inherit it.
+// path returns a path to the pipe, for a process that did not inherit it.
 func (o *output) path() string {
 	return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), o.w.Fd())
 }
 
-// start begins to pass on what is written.
+// start begins to pass on the output.
 func (o *output) start() {
 	o.done = make(chan struct{})
 	go func() {
 		defer close(o.done)
 		if _, err := io.Copy(o.to, o.r); !errors.Is(err, os.ErrDeadlineExceeded) {
-			o.r.Close() // if it leads nowhere any more, whoever writes is to know: SIGPIPE
+			o.r.Close() // if we cannot write any more, the app must get a SIGPIPE
 		}
 	}()
 }
 
-// pause passes on all that was written until now, and nothing more until the next start.
+// pause passes on what was written until now, and then nothing until the next start.
 func (o *output) pause() {
 	o.interrupt()
 	<-o.done
@@ -56,7 +56,7 @@ func (o *output) interrupt() {
 	o.r.SetReadDeadline(time.Now())
 }
 
-// finish waits for the end, when the launched process is gone.
+// finish waits for the end of the output. Call it when the launched process is gone.
 func (o *output) finish() {
 	o.w.Close()
 	<-o.done

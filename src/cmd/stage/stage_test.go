@@ -1,4 +1,5 @@
-// Tests of staging and launch: throw-away buildpacks and apps, through the whole of scripts/stage.sh's program.
+// Tests of staging and launch, with throw-away buildpacks and apps. Each runs the whole program of
+// scripts/stage.sh.
 package main
 
 import (
@@ -17,7 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A supply buildpack that writes its arguments and a launch script to every place that a test may ask about.
+// A supply buildpack that prints its arguments, and writes a launch script to each possible place.
 const supply = `#!/usr/bin/env bash
 set -eu
 echo "supply: $# arguments, DEPS_IDX $4, CF_STACK $CF_STACK, cache $(ls -A "$2" | wc -l), app at $1"
@@ -26,7 +27,7 @@ echo 'export FROM_DEPS=yes' >"$3/$4/profile.d/deps.sh"
 echo 'export FROM_APP=yes STAGED_AT='"$1" >"$1/.profile.d/app.sh"
 `
 
-// write makes the files, executable, of a tree in a new folder.
+// write puts executable files into a new folder.
 func write(t *testing.T, files map[string]string) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -38,7 +39,8 @@ func write(t *testing.T, files map[string]string) string {
 	return dir
 }
 
-// buildpack makes a buildpack with the given files, an example binding and the repository's own final buildpacks.
+// buildpack makes a buildpack with the given files, an example binding and the repository's final
+// buildpacks.
 func buildpack(t *testing.T, files map[string]string) string {
 	t.Helper()
 	all := map[string]string{
@@ -60,7 +62,8 @@ type result struct {
 	stdout, stderr string
 }
 
-// stageApp runs stage.sh and checks that it leaves nothing behind. env is added to the test's own environment.
+// stageApp runs stage.sh and checks that it leaves nothing behind. env is added to the test's own
+// environment.
 func stageApp(t *testing.T, root string, env environ, args ...string) result {
 	t.Helper()
 	tmp := t.TempDir()
@@ -75,7 +78,7 @@ func stageApp(t *testing.T, root string, env environ, args ...string) result {
 	status := run(t.Context(), root, args, all, &stdout, &stderr)
 	left, err := os.ReadDir(tmp)
 	require.NoError(t, err)
-	assert.Empty(t, left, "temporary folders that are left behind")
+	assert.Empty(t, left, "no temporary folder is left behind")
 	return result{status, stdout.String(), stderr.String()}
 }
 
@@ -226,7 +229,7 @@ func TestAppIsTheProcessThatSourcedItsLaunchScripts(t *testing.T) {
 	assert.Equal(t, 0, r.status, r.stderr)
 }
 
-// The app's first output is on the heels of the list, and what the scripts print fills their pipe.
+// The app prints right after the list, and the scripts print so much that they fill their pipe.
 func TestOutputOfScriptsThenListThenApp(t *testing.T) {
 	chatter := strings.Repeat("chatter\n", 8000)
 	app := write(t, map[string]string{"chatter": chatter, ".profile": "cat chatter; echo error >&2"})
@@ -254,7 +257,7 @@ func TestPauseLeavesNothingInThePipe(t *testing.T) {
 	var printed string
 	busy := make(chan struct{})
 	o, err := newOutput(writer(func(p []byte) {
-		if printed += string(p); string(p) == "first," { // as long as this lasts, nobody reads
+		if printed += string(p); string(p) == "first," { // meanwhile, nobody reads
 			o.w.WriteString("second")
 			o.interrupt()
 			close(busy)
@@ -280,10 +283,11 @@ func TestNothingOfStageIsInherited(t *testing.T) {
 	assert.Regexp(t, "^"+strings.TrimPrefix(string(inherited), "descriptor 0\n")+"-----> Variables", sourcing)
 }
 
-// waits is a line of a launch script: what it starts in the background lasts until the app's process is gone.
+// waits is a line of a launch script. It starts a background process that lasts until the app is
+// gone.
 const waits = "tail --pid=$$ -s 0.01 -f /dev/null; "
 
-// forever is a process that lasts as long as these tests.
+// forever is a process that outlasts these tests.
 const forever = "exec tail --pid=$PPID -s 0.1 -f /dev/null"
 
 func TestLaunchLastsUntilItsOutputsEnd(t *testing.T) {
@@ -298,7 +302,7 @@ func TestLaunchLastsUntilItsOutputsEnd(t *testing.T) {
 	assert.Equal(t, 4, r.status)
 	assert.Equal(t, "app\nlast words\n", r.stdout)
 
-	// Not for a process that holds neither; that this ends is the test.
+	// It does not wait for a process that holds neither output. The test is that this ends.
 	stageApp(t, root, nil, write(t, map[string]string{".profile": "(" + forever + ") >/dev/null 2>&1 &"}), "--", "echo app")
 }
 
@@ -314,12 +318,13 @@ func TestSignalsReachTheApp(t *testing.T) {
 	assert.Equal(t, result{143, "", r.stderr}, r)
 	assert.Contains(t, r.stderr, "-----> Launch refused")
 
-	// The app is gone, and stage waits for a process that it left behind: a signal ends that. Its end is the test.
+	// The app is gone, and stage waits for a process that it left behind. A signal ends the wait.
+	// The test is that this ends.
 	r = stageApp(t, root, nil, write(t, map[string]string{".profile": "(" + waits + "kill -TERM $PPID; " + forever + ") &"}), "--", "echo app; exit 6")
 	assert.Equal(t, result{6, "app\n", r.stderr}, r)
 }
 
-func TestAppWhoseOutputNobodyReadsIsTold(t *testing.T) {
+func TestAnAppWhoseOutputNobodyReadsGetsASignal(t *testing.T) {
 	r, w, err := os.Pipe()
 	require.NoError(t, err)
 	require.NoError(t, r.Close())
