@@ -17,8 +17,8 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/integration/pgtest"
 )
 
-// driver is a client of Postgres in the app that driversApp makes. Those with the same command share a process, which prints a line a
-// client: its name, a tab, and what it did.
+// driver is a Postgres client in the app that driversApp makes. Drivers with the same command share
+// a process, which prints one line per client: its name, a tab, and what it did.
 type driver struct {
 	name    string
 	told    string // how a launch tells it the mode and whom to trust
@@ -79,7 +79,8 @@ func (d driver) login() string {
 	return "connection authorized: user=myuser database=console_db" + name
 }
 
-// driversApp makes an app of all drivers in fixtures. A driver that the machine lacks is a failure that says what to install.
+// driversApp makes an app of all drivers in fixtures. If the machine lacks a driver, the test fails
+// and says what to install.
 func driversApp(t *testing.T) string {
 	t.Helper()
 	if out, err := exec.Command("../../scripts/install_drivers.sh", "--check").CombinedOutput(); err != nil {
@@ -94,7 +95,7 @@ func driversApp(t *testing.T) string {
 		rel, err := filepath.Rel(fixtures, file)
 		require.NoError(t, err)
 		require.NoError(t, os.MkdirAll(filepath.Join(app, filepath.Dir(rel)), 0o755))
-		if filepath.Base(file) == "node_modules" { // large, and of the machine like the other drivers
+		if filepath.Base(file) == "node_modules" { // large, and part of the machine like other drivers
 			require.NoError(t, os.Symlink(file, filepath.Join(app, rel)))
 			continue
 		}
@@ -105,7 +106,8 @@ func driversApp(t *testing.T) string {
 		mustRun(t, "go", "build", "-C", filepath.Join(app, folder), "-trimpath", "-ldflags", "-s -w", "-o", program, ".")
 	}
 	javac(t, filepath.Join(app, "pgjdbc"))
-	// The machine's Erlang and Java are in the app's folder, as an Elixir buildpack and the java-buildpack put them there.
+	// Link the machine's Erlang and Java where an Elixir buildpack and the java-buildpack put
+	// theirs.
 	for program, place := range map[string]string{"erl": ".platform_tools/erlang/bin/erl", "java": ".java-buildpack/open_jdk_jre/bin/java"} {
 		found, err := exec.LookPath(program)
 		require.NoError(t, err)
@@ -116,7 +118,7 @@ func driversApp(t *testing.T) string {
 	return app
 }
 
-// javac compiles the sources in a folder, into it.
+// javac compiles the sources in a folder.
 func javac(t *testing.T, folder string) {
 	t.Helper()
 	sources, err := filepath.Glob(filepath.Join(folder, "*.java"))
@@ -142,7 +144,7 @@ func (o outcome) String() string {
 	return "refuses"
 }
 
-// cell is how the table shows an outcome: bold where it is less than a mode promises.
+// cell returns the outcome for the table, in bold if it is less than the mode promises.
 func (o outcome) cell(mayConnect bool) string {
 	if o.connected && !(o.tls && mayConnect) {
 		return "**" + o.String() + "**"
@@ -150,8 +152,8 @@ func (o outcome) cell(mayConnect bool) string {
 	return o.String()
 }
 
-// connectAll runs the drivers in the app's environment. The server's log says whether who connected did so with TLS; whoever refuses
-// must not have logged in.
+// connectAll runs the drivers in the app's environment. For each driver that connected, the
+// server's log says whether it used TLS. A driver that refused must not have logged in.
 func connectAll(t *testing.T, app *container, server *pgtest.Server, chosen []driver, variables ...string) map[string]outcome {
 	t.Helper()
 	before := server.Log(t)
@@ -173,7 +175,7 @@ func connectAll(t *testing.T, app *container, server *pgtest.Server, chosen []dr
 		running.Go(func() {
 			slots <- struct{}{}
 			defer func() { <-slots }()
-			// The name under which the server's log knows a client is the one thing that the launch does not give.
+			// The launch sets everything but the client's name in the server's log.
 			said, err := app.run(t, d.command, append(slices.Clone(variables), "PGAPPNAME="+d.name)...)
 			if !d.shared() {
 				keep(d.name, said, err == nil)
@@ -212,8 +214,8 @@ func connectAll(t *testing.T, app *container, server *pgtest.Server, chosen []dr
 	return outcomes
 }
 
-// What drivers say of a certificate whose issuer they do not trust, and of one made out for another name. A driver that fails
-// for another reason has refused nothing.
+// What drivers say about a certificate whose issuer they do not trust, a server without TLS, and a
+// certificate for another name. A failure for any other reason does not count as a refusal.
 const (
 	untrusted  = `certificate verify failed|unknown authority|unable to verify|PKIX path|unknown_ca`
 	withoutTLS = `(?i)ssl|tls|<<"N">>`
@@ -231,7 +233,8 @@ func TestDrivers(t *testing.T) {
 	t.Run("Java", func(t *testing.T) { java(t, buildpack, app, oregon) })
 }
 
-// obeyWhatIsBound measures the table of docs/drivers.md, and returns the drivers that obey verify-full.
+// obeyWhatIsBound measures the table in docs/drivers.md. It returns the drivers that obey
+// verify-full.
 func obeyWhatIsBound(t *testing.T, buildpack, app string, oregon, frankfurt *pgtest.CA) (obedient []driver) {
 	const host, otherHost = "db.abc123.us-west-2.rds.amazonaws.com", "db.def456.us-west-2.rds.amazonaws.com"
 	impostor := pgtest.NewCA(t, oregon.Cert.Subject.CommonName)
@@ -281,7 +284,8 @@ func obeyWhatIsBound(t *testing.T, buildpack, app string, oregon, frankfurt *pgt
 	return obedient
 }
 
-// verifySeveralAtOnce binds databases of two RDS regions, one that brings its CA, and one whose CA the stack trusts.
+// verifySeveralAtOnce binds four databases: two in different RDS regions, one that brings its own
+// CA, and one whose CA the stack trusts.
 func verifySeveralAtOnce(t *testing.T, buildpack, app string, obedient []driver, oregon, frankfurt *pgtest.CA) {
 	own, public := pgtest.NewCA(t, "The database's own CA"), pgtest.NewCA(t, "A public CA")
 	databases := map[string]struct {
@@ -308,7 +312,8 @@ func verifySeveralAtOnce(t *testing.T, buildpack, app string, obedient []driver,
 	files[stackStore] = string(stack) + string(public.PEM)
 	launched := launch(t, buildpack, app, "compile", vcapServices(t, services), files)
 
-	// A client takes the first service that it finds; the rest of its environment was made for all of them.
+	// A client uses the first service that it finds. The rest of its environment is for all of
+	// them.
 	only := func(name string) string {
 		return "VCAP_SERVICES=" + vcapServices(t, map[string]credentials{name: services[name]})
 	}

@@ -13,10 +13,11 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/integration/pgtest"
 )
 
-// csbQuery is what csb-brokerpak-aws hands out: verify-full, by the JVM's own trust.
+// csbQuery is the query that csb-brokerpak-aws hands out. It means verify-full, with the JVM's own
+// trust.
 const csbQuery = "?ssl=true&sslfactory=org.postgresql.ssl.DefaultJavaSSLFactory"
 
-// java tries what an app may say itself, on top of what a launch gives it.
+// java tests settings that an app may add to those of a launch.
 func java(t *testing.T, buildpack, app string, oregon *pgtest.CA) {
 	const host, otherHost = "db.abc123.us-west-2.rds.amazonaws.com", "db.def456.us-west-2.rds.amazonaws.com"
 	client := pgtest.NewCA(t, "CA of clients")
@@ -37,7 +38,7 @@ func java(t *testing.T, buildpack, app string, oregon *pgtest.CA) {
 		}
 		launched[name] = launch(t, buildpack, app, "compile", vcapServices(t, map[string]credentials{"console_db": c}), hosts(host, "db.example.com"))
 	}
-	// ask connects with what the app says, quoted for the shell.
+	// ask connects with the app's own settings, quoted for the shell.
 	ask := func(mode string, says ...string) string {
 		said, err := launched[mode].run(t, javaClients+" '"+strings.Join(says, "' '")+"'")
 		require.NoError(t, err, said)
@@ -47,20 +48,21 @@ func java(t *testing.T, buildpack, app string, oregon *pgtest.CA) {
 	const encrypted, inPlainText = "ssl=t version=TLSv1.3", "ssl=f version="
 
 	assert.Equal(t, encrypted, ask("verify-full", "provider", csbQuery))
-	assert.Regexp(t, untrusted, ask("verify-full", csbQuery), "the control: without the java-buildpack's trust, its URL connects to nothing")
+	assert.Regexp(t, untrusted, ask("verify-full", csbQuery), "the control: without the java-buildpack's trust, its URL does not connect")
 
 	server.Reload(t, renamed)
 	assert.Regexp(t, misnamed, ask("verify-full", "provider", csbQuery))
 	assert.Equal(t, encrypted, ask("require", "?sslmode=require"))
-	// The one way to loosen that nobody can see: ssl in code, under require. docs/drivers.md says so.
+	// The one way to weaken it that we cannot see is ssl=true in code, under require.
+	// docs/drivers.md says so.
 	assert.Equal(t, encrypted, ask("require", "?ssl=true"))
-	// Where the binding says it, pgjdbc is left its own meaning.
+	// If the binding says ssl=true, we leave pgjdbc its own meaning.
 	assert.NotContains(t, launched["flag"].variable("JAVA_TOOL_OPTIONS"), "-Xbootclasspath")
 	assert.Regexp(t, "root certificate file|"+misnamed+"|"+untrusted, ask("flag", "?ssl=true"))
 
 	server.Reload(t, forged)
 	assert.Regexp(t, untrusted, ask("verify-full", "provider", csbQuery))
-	assert.Equal(t, encrypted, ask("verify-full", "?sslmode=require"), "the app's URL counts more")
+	assert.Equal(t, encrypted, ask("verify-full", "?sslmode=require"), "the app's URL wins")
 	assert.Equal(t, encrypted, ask("verify-full", "sslmode=require"), "so do its Properties")
 
 	server.Reload(t, plain)
@@ -68,7 +70,7 @@ func java(t *testing.T, buildpack, app string, oregon *pgtest.CA) {
 	assert.Regexp(t, withoutTLS, ask("require", "loginTimeout=30"), "require alone refuses a server without TLS")
 	assert.Contains(t, launched["require"].variable("JAVA_TOOL_OPTIONS"), "-Xbootclasspath/a:/")
 
-	// A client certificate, whose key Java wants in a form of its own.
+	// A client certificate. Java wants its key in a format of its own.
 	withClient := good
 	withClient.ClientCA, withClient.HBA = client.PEM, []string{"hostssl all all 127.0.0.1/32 cert"}
 	server.Reload(t, withClient)
@@ -80,7 +82,7 @@ func java(t *testing.T, buildpack, app string, oregon *pgtest.CA) {
 	assert.Equal(t, encrypted, ask("client", "loginTimeout=30"))
 }
 
-// showDefaults prints what a JVM makes of its options and of pgjdbc's defaults.
+// showDefaults prints how a JVM reads its options and pgjdbc's defaults.
 const showDefaults = `
 import java.nio.file.*;
 public class Show {
@@ -99,7 +101,8 @@ public class Show {
 }
 `
 
-// A folder may have any name but one with a colon. The owner's options stay, and sourcing the script twice adds ours once.
+// A folder's name may hold anything but a colon. The owner's options stay. Sourcing the script
+// twice adds ours only once.
 func TestJavaReadsWhatItIsGiven(t *testing.T) {
 	t.Parallel()
 	pack := buildpack(t, pgtest.NewCA(t, "Amazon RDS us-west-2 Root CA RSA2048 G1"))

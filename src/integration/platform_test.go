@@ -23,15 +23,16 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/integration/pgtest"
 )
 
-// patience is how long a program may take before it counts as hung, on a machine that runs much else.
+// patience is how long a program may take before it counts as hung, even on a busy machine.
 const patience = 60 * time.Second
 
-// buildpack copies this buildpack to a folder of its own, with the given CAs in place of those of the partition aws, and builds it and
-// the program of scripts/stage.sh. It returns the folder.
+// buildpack copies this buildpack to a folder of its own, with the given CAs in place of those of
+// the partition aws. It builds the buildpack and the program of scripts/stage.sh, and returns the
+// folder.
 func buildpack(t *testing.T, rds ...*pgtest.CA) string {
 	t.Helper()
 	dir := t.TempDir()
-	// What is packaged, and what its program and the stand-ins of final buildpacks are built from.
+	// The packaged files, and the sources of the program and of the stand-ins for final buildpacks.
 	for _, name := range []string{"VERSION", "manifest.yml", "bin", "ca", "scripts", "go.mod", "go.sum", "src", "fixtures/buildpacks"} {
 		copyTree(t, filepath.Join("../..", name), filepath.Join(dir, name))
 	}
@@ -45,7 +46,8 @@ func buildpack(t *testing.T, rds ...*pgtest.CA) string {
 	return dir
 }
 
-// copyTree copies a file or a folder, and has go test take note of every file: the result of a test is stale when one of them changes.
+// copyTree copies a file or a folder. It reads every file itself, so that go test knows that the
+// result depends on them.
 func copyTree(t *testing.T, from, to string) {
 	t.Helper()
 	info, err := os.Stat(from)
@@ -67,10 +69,10 @@ func mustRun(t *testing.T, name string, args ...string) {
 	require.NoError(t, err, "%s %s\n%s", name, strings.Join(args, " "), out)
 }
 
-// credentials are those of a service binding.
+// credentials of a service binding.
 type credentials map[string]any
 
-// vcapServices is the value of VCAP_SERVICES: user-provided services by their names.
+// vcapServices returns a VCAP_SERVICES with user-provided services of these names.
 func vcapServices(t *testing.T, services map[string]credentials) string {
 	t.Helper()
 	type service struct {
@@ -87,16 +89,18 @@ func vcapServices(t *testing.T, services map[string]credentials) string {
 	return string(document)
 }
 
-// container is an app that scripts/stage.sh's program staged and launched, and that is up. It has a mount namespace of its own, in which
-// the droplet is /home/vcap, the user's home folder, as on the platform.
+// container is a running app that scripts/stage.sh's program staged and launched. It has a mount
+// namespace of its own. There, as on the platform, the droplet is /home/vcap, the user's home
+// folder.
 type container struct {
 	pid int
 	env []string               // what the app sees
 	end func() (string, error) // ends the app, waits until its outputs have ended, and returns the log
 }
 
-// enterContainer is run by bash in the new namespace: $1 is a folder, and what is in $1/files takes the place of the machine's own files;
-// the rest is the command line. Whoever else has a folder in /home keeps it: this repository may be in there.
+// enterContainer runs in bash in the new namespace. $1 is a folder: the files in $1/files replace
+// the machine's own. The other arguments are the command line. The other folders in /home stay,
+// because this repository may be in one of them.
 const enterContainer = `
 set -eu
 files=$1/files homes=$1/homes
@@ -116,12 +120,12 @@ done
 exec "$@"
 `
 
-// keepUp is the app's start command: it shows the app's environment, and lasts until its standard input ends.
+// keepUp is the app's start command. It writes the app's environment to a file, and lasts until its
+// standard input ends.
 const keepUp = `ln -s "$(dirname "$HOME")" /home/vcap && env -0 >%s && echo up && exec cat`
 
-// launch stages the app behind a final buildpack, launches it with the services bound and the
-// owner's variables, and keeps it up until the test ends. files are the container's own, by their
-// paths.
+// launch stages the app with a final buildpack, launches it with the services bound and the owner's
+// variables, and keeps it up until the test ends. files are the container's own files by path.
 func launch(t *testing.T, buildpack, app, final, services string, files map[string]string, variables ...string) *container {
 	t.Helper()
 	c, err := tryLaunch(t, buildpack, app, final, services, files, variables...)
@@ -133,14 +137,14 @@ func launch(t *testing.T, buildpack, app, final, services string, files map[stri
 	return c
 }
 
-// tryLaunch is launch for an app that may not start. The error then holds its log. Without services,
-// the variables say what is bound.
+// tryLaunch is launch for an app that may not start. Its error holds the log. Without services, the
+// variables say what is bound.
 func tryLaunch(t *testing.T, buildpack, app, final, services string, files map[string]string, variables ...string) (*container, error) {
 	t.Helper()
 	dir := t.TempDir()
 	passwd, err := os.ReadFile("/etc/passwd")
 	require.NoError(t, err)
-	// The first entry of a user's ID counts: whoever asks for the home folder is told the platform's.
+	// The first entry for a user's ID counts, so the home folder is the platform's.
 	write(t, dir, "files/etc/passwd", "vcap:x:0:0::/home/vcap:/bin/bash\n"+string(passwd))
 	for path, content := range files {
 		write(t, dir, "files"+path, content)
@@ -167,7 +171,7 @@ func tryLaunch(t *testing.T, buildpack, app, final, services string, files map[s
 		return log.String(), err
 	})
 	hung := time.AfterFunc(patience, func() { _ = cmd.Process.Kill() })
-	up, _ := bufio.NewReader(stdout).ReadString('\n') // anything else than the word says enough
+	up, _ := bufio.NewReader(stdout).ReadString('\n') // an error gives another text than "up"
 	hung.Stop()
 	if up != "up\n" {
 		said, err := end()
@@ -185,7 +189,8 @@ func write(t *testing.T, dir, name, content string) {
 	require.NoError(t, os.WriteFile(path, []byte(content), 0o644))
 }
 
-// unshare and nsenter make and enter a mount namespace. Whoever is not root becomes it in a user namespace.
+// unshare and nsenter create and enter a mount namespace. A user who is not root becomes root in a
+// user namespace.
 func unshare() []string {
 	if os.Geteuid() == 0 {
 		return []string{"unshare", "--mount"}
@@ -201,7 +206,8 @@ func nsenter(pid int) []string {
 	return args
 }
 
-// machineEnv is the test's environment without what concerns databases or TLS: a developer may have set it.
+// machineEnv returns the test's environment without variables for databases or TLS, which a
+// developer may have set.
 func machineEnv() []string {
 	return slices.DeleteFunc(os.Environ(), func(variable string) bool {
 		name, _, _ := strings.Cut(variable, "=")
@@ -209,7 +215,8 @@ func machineEnv() []string {
 	})
 }
 
-// run runs a command line in the app's folder, with what the app sees and further variables, and returns what it printed.
+// run runs a command line in the app's folder, with the app's variables and more. It returns the
+// output.
 func (c *container) run(t *testing.T, command string, variables ...string) (string, error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -222,7 +229,7 @@ func (c *container) run(t *testing.T, command string, variables ...string) (stri
 	return strings.TrimSpace(string(out)), err
 }
 
-// variable is the value of a variable that the app sees.
+// variable returns the value of one of the app's variables.
 func (c *container) variable(name string) string {
 	for _, variable := range c.env {
 		if value, ok := strings.CutPrefix(variable, name+"="); ok {
@@ -232,7 +239,7 @@ func (c *container) variable(name string) string {
 	return ""
 }
 
-// hosts is an /etc/hosts that says where the databases are: on this machine.
+// hosts returns an /etc/hosts with the databases on this machine.
 func hosts(names ...string) map[string]string {
 	return map[string]string{"/etc/hosts": "127.0.0.1 localhost " + strings.Join(names, " ") + "\n"}
 }

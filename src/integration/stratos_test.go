@@ -1,4 +1,5 @@
-// Package integration tests the whole: apps that are staged with this buildpack and launched, real drivers, and real servers.
+// Package integration tests the whole buildpack: it stages and launches apps, with real drivers and
+// real servers.
 package integration
 
 import (
@@ -13,22 +14,24 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/integration/pgtest"
 )
 
-// The first seed's database: its host is none that RDS has, and its binding asks for verify-ca.
+// The database of cups-seed.json: its host is no RDS endpoint, and its binding asks for verify-ca.
 const seedHost = "something.xyx.us-west-2.rds.amazon.com"
 
-// anyLogin lets everybody in who comes with the password, encrypted or not: what the client does is what is tested.
+// anyLogin lets in everybody with the password, encrypted or not. The test is about what the client
+// does.
 var anyLogin = []string{"host all all 127.0.0.1/32 password"}
 
 const database = `create user myuser password 'mypass'; create database console_db owner myuser;`
 
-// serving is the configuration of a server with a certificate of the CA for the names.
+// serving returns the configuration of a server whose certificate, for these names, comes from the
+// CA.
 func serving(t *testing.T, ca *pgtest.CA, names ...string) pgtest.Config {
 	t.Helper()
 	pair := ca.Issue(t, names)
 	return pgtest.Config{Certificate: pair.CertPEM, Key: pair.KeyPEM, HBA: anyLogin, SQL: database}
 }
 
-// credentialsOf are those of the seed, for a server of this test.
+// credentialsOf returns credentials like those of cups-seed.json, for a server of this test.
 func credentialsOf(server *pgtest.Server, host, sslmode string) credentials {
 	return credentials{"uri": "postgres://", "username": "myuser", "password": "mypass", "hostname": host, "port": server.Port,
 		"dbname": "console_db", "sslmode": sslmode}
@@ -55,7 +58,8 @@ func TestStratosConnectsWithAVerifiedCertificate(t *testing.T) {
 			require.NoError(t, err, said)
 			assert.Regexp(t, "^ssl=t version=TLSv1.3 .* mode=verify-ca$", said)
 
-			// That this test can tell: without the launch scripts, the same app connects in plain text to the same server.
+			// The control: without the launch scripts, the same app connects to the same server in
+			// plain text.
 			said, err = control.run(t, "./portal-proxy")
 			require.NoError(t, err, said)
 			assert.Equal(t, "ssl=f version=- cipher=- bits=- mode=disable", said)
@@ -68,7 +72,8 @@ func TestStratosConnectsWithAVerifiedCertificate(t *testing.T) {
 	}
 }
 
-// removeLaunchScripts makes the stand-in of a final buildpack, in a copy of this one, remove our launch scripts from the droplet at the end.
+// removeLaunchScripts changes the stand-in for a final buildpack, in a copy of this buildpack. At
+// the end, the stand-in removes our launch scripts from the droplet.
 func removeLaunchScripts(t *testing.T, buildpack, final string) {
 	t.Helper()
 	script := filepath.Join(buildpack, "fixtures/buildpacks", final, "bin", final)

@@ -8,7 +8,7 @@ import (
 	known "github.com/cloudfoundry-community/postgres-ssl-buildpack/src/drivers"
 )
 
-// letter is an outcome as the table of src/drivers writes it.
+// letter returns the outcome's letter in the table of src/drivers.
 func (o outcome) letter() string {
 	switch {
 	case !o.connected:
@@ -19,8 +19,8 @@ func (o outcome) letter() string {
 	return "P"
 }
 
-// agreeWithTable compares what was measured with what staging tells people. measured has six letters for each
-// client, in the order of the table's Outcomes.
+// agreeWithTable compares the measured outcomes with what staging tells people. measured has six
+// letters for each client, in the order of the table's Outcomes.
 func agreeWithTable(t *testing.T, measured map[string]string) {
 	t.Helper()
 	for _, d := range known.Table {

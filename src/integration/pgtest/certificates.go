@@ -28,7 +28,7 @@ type Pair struct {
 	KeyPEM  []byte
 }
 
-// NewCA makes a root. Like every function here, it takes edits that change the certificate before it is signed.
+// NewCA makes a root. Here and below, edits change the certificate before it is signed.
 func NewCA(t testing.TB, name string, edits ...func(*x509.Certificate)) *CA {
 	t.Helper()
 	return newCA(t, nil, name, edits)
@@ -49,8 +49,8 @@ func newCA(t testing.TB, parent *CA, name string, edits []func(*x509.Certificate
 	return &CA{Cert: cert, PEM: encode("CERTIFICATE", cert.Raw), key: key}
 }
 
-// Issue makes a certificate for a server with these names and IP addresses, or for a client, whose user is the common name. The
-// first name is the common name.
+// Issue makes a certificate for a server with these names and IP addresses, or for a client. The
+// first name is the common name, and the client's user.
 func (ca *CA) Issue(t testing.TB, names []string, edits ...func(*x509.Certificate)) Pair {
 	t.Helper()
 	template := template(t, names[0])
@@ -71,7 +71,7 @@ func (ca *CA) Issue(t testing.TB, names []string, edits ...func(*x509.Certificat
 	return Pair{Cert: cert, CertPEM: encode("CERTIFICATE", cert.Raw), KeyPEM: encode("PRIVATE KEY", der)}
 }
 
-// Expired is an edit: the certificate ceased to be valid a day ago.
+// Expired is an edit: the certificate expired a day ago.
 func Expired(c *x509.Certificate) {
 	c.NotBefore, c.NotAfter = time.Now().AddDate(-2, 0, 0), time.Now().AddDate(0, 0, -1)
 }

@@ -1,5 +1,5 @@
-// Package pgtest runs real PostgreSQL servers for tests, each with the certificate and the rules that a test gives it, on a loopback
-// port of its own.
+// Package pgtest runs real PostgreSQL servers for tests. Each has its own loopback port, and the
+// certificate and the rules that the test gives it.
 //
 //	ca := pgtest.NewCA(t, "Test Root")
 //	pair := ca.Issue(t, []string{"localhost", "127.0.0.1"})
@@ -10,7 +10,8 @@
 //	})
 //	// connect to server.Host, server.Port; then look at server.Log(t)
 //
-// The server is gone when the test ends. Nothing is skipped: on a machine without PostgreSQL, the test fails and says what to install.
+// The server ends with the test. No test is skipped: without PostgreSQL on the machine, it fails
+// and says what to install.
 package pgtest
 
 import (
@@ -31,32 +32,33 @@ import (
 	"time"
 )
 
-// Config is what a test says about its server.
+// Config is a test's settings for its server.
 type Config struct {
 	Certificate []byte            // PEM, the leaf first; without it, the server does not speak TLS
 	Key         []byte            // PEM
 	ClientCA    []byte            // PEM: the CAs of client certificates
-	HBA         []string          // lines of pg_hba.conf; without any, whoever comes over loopback with a password
-	Settings    map[string]string // of postgresql.conf, as they are written there
-	SQL         string            // run once by the superuser postgres
+	HBA         []string          // lines of pg_hba.conf; by default, any login over loopback with a password
+	Settings    map[string]string // for postgresql.conf, as written there
+	SQL         string            // statements that the superuser postgres runs once
 }
 
 // Server is a running server.
 type Server struct {
-	Host string // "127.0.0.1"; the certificate may also be made out for "localhost"
+	Host string // "127.0.0.1"; the certificate may also be for "localhost"
 	Port int
 
 	dir string
 	cmd *exec.Cmd
 }
 
-// startTimeout is for a machine that runs much else.
+// startTimeout is long enough for a busy machine.
 const startTimeout = 30 * time.Second
 
 // Start starts a server, and stops it when the test ends.
 func Start(t testing.TB, config Config) *Server {
 	t.Helper()
-	// Not t.TempDir: the user postgres must be able to reach it, and the path of a Unix socket has room for 107 bytes.
+	// Not t.TempDir: the user postgres must be able to reach the folder, and a Unix socket's path
+	// has room for 107 bytes only.
 	dir, err := os.MkdirTemp("/tmp", "pgtest-")
 	if err != nil {
 		t.Fatal(err)
@@ -80,7 +82,7 @@ func Start(t testing.TB, config Config) *Server {
 	}
 	s := &Server{Host: "127.0.0.1", dir: dir}
 	s.configure(t, config)
-	// Somebody else may take the port between its choice and its use.
+	// Another program may take the port before the server does.
 	for attempt := 1; ; attempt++ {
 		if s.start(t) {
 			break
@@ -96,12 +98,13 @@ func Start(t testing.TB, config Config) *Server {
 	return s
 }
 
-// SQL runs statements as the superuser postgres, and returns what psql prints: a line a row, columns separated by "|".
+// SQL runs statements as the superuser postgres. It returns psql's output: a line per row, with "|"
+// between columns.
 func (s *Server) SQL(t testing.TB, statements string) string {
 	t.Helper()
 	cmd := command(s.dir, "psql", "-h", s.dir, "-p", strconv.Itoa(s.Port), "-U", "postgres", "-d", "postgres",
 		"-X", "-A", "-t", "-q", "-v", "ON_ERROR_STOP=1")
-	cmd.Stdin = strings.NewReader(statements) // each is a transaction of its own, as CREATE DATABASE wants it
+	cmd.Stdin = strings.NewReader(statements) // one transaction each: CREATE DATABASE needs that
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Fatalf("pgtest: psql: %v\n%s", err, out)
@@ -109,8 +112,8 @@ func (s *Server) SQL(t testing.TB, statements string) string {
 	return strings.TrimSpace(string(out))
 }
 
-// SocketDir is the folder of the server's Unix socket. Only the server's user and root can reach it, and only the superuser postgres and
-// whom a "local" line of Config.HBA names can log in there.
+// SocketDir is the folder of the server's Unix socket. Only the server's user and root can reach
+// it. Only the superuser postgres and the users in a "local" line of Config.HBA can log in there.
 func (s *Server) SocketDir() string { return s.dir }
 
 // Log returns what the server has logged so far.
@@ -123,7 +126,7 @@ func (s *Server) Log(t testing.TB) string {
 	return string(log)
 }
 
-// Reload gives the running server another certificate, other rules or other settings. Sessions that are open stay open.
+// Reload gives the running server a new configuration. Open sessions stay open.
 func (s *Server) Reload(t testing.TB, config Config) {
 	t.Helper()
 	const received = "received SIGHUP"
@@ -133,13 +136,13 @@ func (s *Server) Reload(t testing.TB, config Config) {
 		t.Fatal(err)
 	}
 	wait(t, func() bool { return strings.Count(s.Log(t), received) > strings.Count(before, received) })
-	s.SQL(t, "select 1") // the postmaster has done with the signal when it takes a connection
+	s.SQL(t, "select 1") // the postmaster takes a connection only when it is done with the signal
 	if news := strings.TrimPrefix(s.Log(t), before); strings.Contains(news, "not reloaded") || strings.Contains(news, "contains errors") {
 		t.Fatalf("pgtest: the server refuses its new configuration:\n%s", news)
 	}
 }
 
-// configure writes the files of a configuration; they count from the next start or reload.
+// configure writes the files of a configuration. The next start or reload reads them.
 func (s *Server) configure(t testing.TB, config Config) {
 	t.Helper()
 	settings := []string{
@@ -149,7 +152,7 @@ func (s *Server) configure(t testing.TB, config Config) {
 		"max_connections = 50",
 		"shared_buffers = 16MB",
 		"autovacuum = off",
-		"log_connections = on", // with the TLS version and cipher of each
+		"log_connections = on", // with their TLS version and cipher
 	}
 	if config.Certificate != nil {
 		s.write(t, "server.crt", config.Certificate)
@@ -169,7 +172,7 @@ func (s *Server) configure(t testing.TB, config Config) {
 		hba = []string{"host all all 127.0.0.1/32 scram-sha-256"}
 	}
 	s.write(t, "postgresql.conf", []byte(strings.Join(settings, "\n")+"\n"))
-	// The folder of the socket is private; the superuser is whoever can reach it.
+	// The socket's folder is private, so anybody who can reach it may be the superuser.
 	s.write(t, "pg_hba.conf", []byte("local all postgres trust\n"+strings.Join(hba, "\n")+"\n"))
 }
 
@@ -217,7 +220,8 @@ func (s *Server) start(t testing.TB) bool {
 			return true
 		default:
 		}
-		// The eighth line is the postmaster's state (src/include/utils/pidfile.h, LOCK_FILE_LINE_PM_STATUS).
+		// The eighth line is the postmaster's state (src/include/utils/pidfile.h,
+		// LOCK_FILE_LINE_PM_STATUS).
 		pidfile, err := os.ReadFile(filepath.Join(s.data(), "postmaster.pid"))
 		lines := strings.Split(string(pidfile), "\n")
 		up = err == nil && len(lines) > 7 && strings.TrimSpace(lines[7]) == "ready"
@@ -226,7 +230,7 @@ func (s *Server) start(t testing.TB) bool {
 	return up
 }
 
-// stop ends the server at once: nobody wants its data.
+// stop ends the server at once: nobody needs its data.
 func (s *Server) stop() {
 	_ = s.cmd.Process.Signal(syscall.SIGQUIT) // it may be gone already
 	for deadline := time.Now().Add(startTimeout); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
@@ -237,7 +241,8 @@ func (s *Server) stop() {
 	_ = s.cmd.Process.Kill()
 }
 
-// emptyCluster is a tar file of what initdb makes, once a process, in memory: nothing is left behind. Small WAL files keep it small.
+// emptyCluster runs initdb once per process and keeps the result in memory, as a tar file. It
+// leaves nothing behind. Small WAL files keep it small.
 var emptyCluster = sync.OnceValues(func() ([]byte, error) {
 	if _, err := os.Stat(filepath.Join(binDir(), "initdb")); err != nil {
 		return nil, errors.New("pgtest: no PostgreSQL server is installed; on Debian or Ubuntu: apt-get install postgresql")
@@ -246,7 +251,7 @@ var emptyCluster = sync.OnceValues(func() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer os.RemoveAll(dir) // what cannot be removed is in /tmp
+	defer os.RemoveAll(dir) // if that fails, the rest is only in /tmp
 	if err := own(dir); err != nil {
 		return nil, err
 	}
@@ -259,7 +264,8 @@ var emptyCluster = sync.OnceValues(func() ([]byte, error) {
 	return command(dir, "tar", "-c", "data").Output()
 })
 
-// binDir is where the newest PostgreSQL server of the machine is: Debian's place, or wherever PATH leads.
+// binDir is the folder of the machine's newest PostgreSQL server: Debian's place, or the one on
+// PATH.
 var binDir = sync.OnceValue(func() string {
 	found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/initdb") // the pattern is well-formed
 	if len(found) > 0 {
@@ -277,7 +283,8 @@ func version(path string) int {
 	return n
 }
 
-// command runs a program of PostgreSQL, or of the system, as a user that PostgreSQL accepts, in an environment without PG* variables.
+// command returns a command that runs a program of PostgreSQL or of the system. It runs as a user
+// that PostgreSQL accepts, without PG* variables.
 func command(dir, name string, args ...string) *exec.Cmd {
 	path := filepath.Join(binDir(), name)
 	if _, err := os.Stat(path); err != nil {
@@ -286,12 +293,12 @@ func command(dir, name string, args ...string) *exec.Cmd {
 	cmd := exec.Command(path, args...)
 	cmd.Dir = dir
 	cmd.Env = []string{"PATH=/usr/bin:/bin", "LC_ALL=C", "TZ=UTC"}
-	// A test that is killed takes its servers along.
+	// If the test is killed, its servers end too.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGQUIT, Credential: serverUser()}
 	return cmd
 }
 
-// serverUser is nil where the tests do not run as root: PostgreSQL refuses to run as root only.
+// serverUser is nil unless the tests run as root: PostgreSQL refuses to run only as root.
 var serverUser = sync.OnceValue(func() *syscall.Credential {
 	if os.Geteuid() != 0 {
 		return nil
@@ -323,7 +330,7 @@ func freePort() (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	defer listener.Close() // closing a listener that nobody used does not fail
+	defer listener.Close() // closing an unused listener does not fail
 	return listener.Addr().(*net.TCPAddr).Port, nil
 }
 

@@ -15,7 +15,7 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/integration/pgtest"
 )
 
-// connect logs in as app with TLS, and returns the certificate that the server presents.
+// connect logs in as app over TLS. It returns the certificate that the server presents.
 func connect(t *testing.T, server *pgtest.Server, ca *pgtest.CA) (*x509.Certificate, error) {
 	t.Helper()
 	config, err := pgconn.ParseConfig(fmt.Sprintf("host=%s port=%d user=app password=secret dbname=app sslmode=require", server.Host, server.Port))
@@ -36,7 +36,7 @@ func connect(t *testing.T, server *pgtest.Server, ca *pgtest.CA) (*x509.Certific
 	return presented, err
 }
 
-func TestServerSpeaksTLSWithTheCertificateThatItIsGiven(t *testing.T) {
+func TestAServerSpeaksTLSWithItsCertificate(t *testing.T) {
 	t.Parallel()
 	ca := pgtest.NewCA(t, "Test Root")
 	first := ca.Issue(t, []string{"localhost", "127.0.0.1"})
@@ -69,7 +69,7 @@ func TestServerSpeaksTLSWithTheCertificateThatItIsGiven(t *testing.T) {
 	assert.ErrorContains(t, err, "pg_hba.conf rejects connection")
 }
 
-func TestServerWithoutACertificateDoesNotSpeakTLS(t *testing.T) {
+func TestAServerWithoutACertificateDoesNotSpeakTLS(t *testing.T) {
 	t.Parallel()
 	server := pgtest.Start(t, pgtest.Config{SQL: "create user app password 'secret'; create database app owner app;"})
 	_, err := connect(t, server, pgtest.NewCA(t, "Test Root"))
