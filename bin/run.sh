@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Sourced by bin/supply and bin/finalize, as `source run.sh COMMAND PARAMETERS ARGUMENT...`: runs
-# the program's COMMAND with the ARGUMENTs, which have to be as many as the words of PARAMETERS.
+# Sourced by bin/supply and bin/finalize, as `source run.sh COMMAND PARAMETERS ARGUMENT...`. It runs
+# the program's COMMAND with the ARGUMENTs, one for each word in PARAMETERS.
 
 read -ra parameters <<<"$2"
 if [[ $# -ne $((2 + ${#parameters[@]})) ]]; then
@@ -12,7 +12,7 @@ BUILDPACK_DIR=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 export BUILDPACK_DIR
 
 program=$BUILDPACK_DIR/bin/postgres-ssl
-if [[ ! -x $program ]]; then # a git clone holds none
+if [[ ! -x $program ]]; then # this is a git clone
   # shellcheck source=scripts/program.sh
   source "$BUILDPACK_DIR/scripts/program.sh"
   build_program "$4" # CACHE_DIR

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Measures staging, launch and the tunnel beside what they are to be compared with, and prints a
-# Markdown table.
+# Measures staging, launch and the tunnel, compares them with other ways, and prints a Markdown
+# table.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -9,10 +9,12 @@ usage() {
   cat <<'TEXT'
 Usage: scripts/bench.sh
 
-Measures what staging, launch and the tunnel cost: beside bare programs, beside openssl rehash, beside
-a script that does the same by hand, and beside direct TLS. Prints a Markdown table: medians of many
-runs, those of a comparison in turns. Takes some minutes, and wants the machine to itself. Needs go,
-openssl, jq, a JDK with pgjdbc, and PostgreSQL with psql.
+Measures what staging, launch and the tunnel cost. Compares them with bare programs, with openssl
+rehash, with a script that does the same by hand, and with direct TLS. Prints a Markdown table with
+the medians of many runs. What is compared runs in turns. Takes some minutes, and wants the machine to
+itself.
+
+Needs go, openssl, jq, a JDK with pgjdbc, and PostgreSQL with psql.
 TEXT
 }
 
@@ -24,7 +26,7 @@ cd "$root"
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-# What a clone of this tree holds, and, with the program in it, what a zip holds.
+# The files of a git clone, and those of a zip, which holds the program too.
 mkdir "$work/clone"
 git ls-files -z --cached --others --exclude-standard | tar -c --null --files-from=- --ignore-failed-read 2>/dev/null | tar -x -C "$work/clone"
 mkdir "$work/buildpack"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# scripts/build.sh [PROGRAM [FLAG...]]: builds postgres-ssl for the platform's stacks, by default to bin/postgres-ssl, where bin/supply
-# looks for it. Static, without paths of the machine, and stripped: one commit and one Go give the same bytes everywhere.
-# FLAGs are go build's.
+# scripts/build.sh [PROGRAM [FLAG...]]: builds postgres-ssl for the platform's stacks. PROGRAM is
+# bin/postgres-ssl by default, where bin/supply looks for it. FLAGs are go build's. The program is
+# static and stripped: the same commit and the same Go give the same bytes on every machine.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -15,6 +15,6 @@ case $program in
 *) program=$PWD/$program ;;
 esac
 cd "$root"
-# What else the environment tells go is somebody else's: at staging, the app's.
+# Don't let the environment's settings for go apply: at staging, they are the app's.
 export GO111MODULE=on GOWORK=off GOFLAGS=-mod=readonly CGO_ENABLED=0 GOOS=linux GOARCH=amd64 GOAMD64=v1
 exec go build -trimpath -buildvcs=false -ldflags "-s -w -X main.version=$(<VERSION)" -o "$program" "${@:2}" ./src/cmd/postgres-ssl

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Tells which certificates in ca/ expire soon, for a scheduled job (--help tells more).
+# Lists the certificates in ca/ that expire soon, for a scheduled job; see --help.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs every fuzz target of the module, one after the other, to find what nobody thought of. Random search is no test: scripts/test.sh
-# runs the inputs that were found and committed.
+# Runs every fuzz target of the module, one after the other, to find cases that nobody thought of.
+# Random search is no test, so scripts/test.sh runs only the inputs that were found and committed.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -9,12 +9,12 @@ usage() {
   cat <<'TEXT'
 Usage: scripts/fuzz.sh [DURATION]
 
-Runs every fuzz target of the module, each for DURATION: 2s, 10m, or 500x for 500 inputs. Without one, 2m.
-Stops at the first target that fails. Its input is then in testdata/fuzz/ beside the test: fix the code, and commit
-the input with it, so that go test runs it from then on.
+Runs every fuzz target of the module, each for DURATION: 2s, 10m, or 500x for 500 inputs. The default
+is 2m. Stops at the first target that fails. The failing input is then in testdata/fuzz/ beside the
+test. Fix the code, and commit the input with it: from then on, go test runs it.
 
 Needs go (https://go.dev/dl) and openssl.
-Exit status: 0 nothing was found, 1 something was, 2 the command was not understood.
+Exit status: 0 nothing found, 1 something found, 2 the command was not understood.
 TEXT
 }
 
@@ -55,10 +55,10 @@ trap 'rm -f "$log"' EXIT
 for i in "${!targets[@]}"; do
   echo "-----> ${targets[i]}, $((i + 1)) of ${#targets[@]}, for $duration"
   if ! go test -run '^$' -fuzz "^${targets[i]}\$" -fuzztime "$duration" "${packages[i]}" 2>&1 | tee "$log"; then
-    # Before Go 1.27 the end of DURATION is now and then taken for an error of the target: https://go.dev/issue/75804.
+    # Before Go 1.27, the end of DURATION sometimes looks like an error: https://go.dev/issue/75804.
     if ! grep -qx '    context deadline exceeded' "$log" || grep -q 'Failing input written' "$log"; then
       exit 1
     fi
-    echo "       Nothing was found; that error is the end of $duration."
+    echo "       Nothing found; the error above is only the end of $duration."
   fi
 done

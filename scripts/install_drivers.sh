@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# scripts/install_drivers.sh [--check]: installs the Postgres drivers that the integration tests connect with. As root on Debian or Ubuntu it
-# takes them from there; elsewhere, and with --check, it only says what is missing. Those of Node come from npm, into their fixture.
+# scripts/install_drivers.sh [--check]: installs the Postgres drivers for the integration tests. As
+# root on Debian or Ubuntu, it uses apt-get. Otherwise, or with --check, it only says what is
+# missing. It installs Node's drivers from npm into their fixture.
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/../fixtures/drivers/node"
@@ -34,7 +35,7 @@ need erlang-base command -v escript
 need erlang-ssl erl -noinput -eval 'case code:which(ssl) of non_existing -> halt(1); _ -> halt(0) end.'
 need nodejs command -v node
 
-# npm writes what it installed, and from which lock file, to node_modules/.package-lock.json.
+# npm writes what it installed to node_modules/.package-lock.json.
 npm_done() { [[ node_modules/.package-lock.json -nt package-lock.json ]]; }
 if ! npm_done; then
   need npm command -v npm
@@ -55,6 +56,6 @@ if [[ ${1:-} != --check ]] && ! npm_done; then
   touch node_modules/.package-lock.json
 fi
 if ! npm_done; then
-  echo "install_drivers.sh: the drivers of Node are missing; run: scripts/install_drivers.sh" >&2
+  echo "install_drivers.sh: Node's drivers are missing; run: scripts/install_drivers.sh" >&2
   exit 1
 fi

@@ -1,18 +1,20 @@
 #!/usr/bin/env bash
-# Sourced by scripts/program.sh: the stacks have no Go, so a git clone brings its own, the one that the field's buildpacks pin.
-# POSTGRES_SSL_GO_URL names another place to get the same file from, for foundations that reach only their own mirror.
+# Sourced by scripts/program.sh. The stacks have no Go, so a git clone downloads the one that Cloud
+# Foundry's own buildpacks pin. On a foundation that reaches only its own mirror,
+# POSTGRES_SSL_GO_URL names the URL of the same file there.
 
 GO_VERSION=1.25.6
 GO_URL=https://buildpacks.cloudfoundry.org/dependencies/go/go_1.25.6_linux_x64_cflinuxfs4_0ed64e3b.tgz
 GO_SHA256=0ed64e3b9cb9b1c2ec57880dae2427b0ee2676f2ae2fb53c2e1bb838c500f9fb
 
-# install_go CACHE WORK: puts Go into CACHE/go-SHA256, complete or not at all. WORK is an empty folder on the same file system.
+# install_go CACHE WORK: puts Go into CACHE/go-SHA256, complete or not at all. WORK is an empty
+# folder on the same file system.
 install_go() {
   local home=$1/go-$GO_SHA256 work=$2 url=${POSTGRES_SSL_GO_URL:-$GO_URL} from error sum top
   if [[ -x $home/bin/go ]]; then
     return
   fi
-  # A mirror's URL may hold a password or a token; the log does not.
+  # A mirror's URL may hold a password or a token, which must not get into the log.
   from=${url%%\?*}
   from=${from#*://}
   from=${from##*@}
@@ -23,18 +25,18 @@ install_go() {
   fi
   sum=$(sha256sum <"$work/go.tgz" | cut -d ' ' -f 1)
   if [[ $sum != "$GO_SHA256" ]]; then
-    fail "What came from $from is not Go $GO_VERSION: its SHA-256 is $sum, and not $GO_SHA256."
+    fail "The file from $from is not Go $GO_VERSION: its SHA-256 is $sum, not $GO_SHA256."
   fi
   top=$work/unpacked
   mkdir "$top"
   if ! error=$(tar -xzf "$work/go.tgz" --no-same-owner -C "$top" 2>&1); then
     fail "Go $GO_VERSION could not be unpacked: ${error%%$'\n'*}"
   fi
-  if [[ -x $top/go/bin/go ]]; then # go.dev's own layout; the field's has no folder around it
+  if [[ -x $top/go/bin/go ]]; then # go.dev's archive has a folder go, the buildpacks' has none
     top=$top/go
   fi
   if [[ ! -x $top/bin/go ]]; then
-    fail "What came from $from holds no bin/go."
+    fail "The file from $from holds no bin/go."
   fi
   rm -rf "$home" "$work/go.tgz"
   mv "$top" "$home"

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# Sourced by the scripts beside it: what more than one of them does.
+# Sourced by the scripts beside it: functions that more than one of them needs.
 
-# not_understood WORD...: ends the script with its usage, which the function usage prints.
+# not_understood WORD...: ends the script with an error and its usage. The script defines usage.
 not_understood() {
   echo "${0##*/}: $* was not understood" >&2
   usage >&2
   exit 2
 }
 
-# no_arguments ARGUMENT...: the script takes none, and prints its usage if asked for it.
+# no_arguments ARGUMENT...: for a script that takes no arguments but --help.
 no_arguments() {
   case $#:${1-} in
   0:) ;;
@@ -20,7 +20,7 @@ no_arguments() {
   esac
 }
 
-# need_tools TOOL...: ends the script if one of them is not on the PATH, and says where to get it.
+# need_tools TOOL...: ends the script if a tool is not on the PATH, and says where to get it.
 need_tools() {
   local tool hint
   for tool; do
@@ -37,8 +37,8 @@ need_tools() {
   done
 }
 
-# run_rds_ca COMMAND ARGUMENT...: builds src/cmd/update-rds-ca and runs its COMMAND on ca/. It ends
-# with the program's exit status; "go run" would make 1 of each.
+# run_rds_ca COMMAND ARGUMENT...: builds src/cmd/update-rds-ca and runs its COMMAND on ca/. It keeps
+# the program's exit status, where "go run" would turn every error into 1.
 run_rds_ca() {
   local root
   need_tools go

@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# Sourced by bin/run.sh of a git clone: builds the program postgres-ssl, with the Go on PATH or else
-# with the pinned one, and keeps it in the app's cache under a key made of all it was built from.
-# The next staging builds and downloads nothing. A packaged buildpack holds the program, and not
-# this script.
+# Sourced by bin/run.sh of a git clone. It builds the program postgres-ssl, with the Go on PATH or
+# else with the pinned one. It keeps the program in the app's cache, under a hash of everything that
+# it was built from. The next staging builds and downloads nothing. A packaged buildpack holds the
+# program, and not this script.
 #
-# What lies in the cache is run unproven: any buildpack of the app can write there, and nothing in
-# the cache can show who did. SECURITY.md says what that means, and what to do.
+# We run the program from the cache without proof that it is ours: any buildpack of the app can
+# write there, and nothing in the cache can show who did. SECURITY.md says what that means, and what
+# to do.
 
 # shellcheck source=scripts/install_go.sh
 source "$BUILDPACK_DIR/scripts/install_go.sh"
@@ -36,37 +37,37 @@ build_program() {
       echo "       Compiling with Go $GO_VERSION"
       export PATH=$cache/$toolchain/bin:$PATH GOPATH=$work/gopath GOCACHE=$work/build GOMODCACHE=$cache/$modules
       unset GOROOT # the app's; go knows its own
-      # Go makes a module cache read-only, and whoever clears the app's cache would stumble over that.
+      # Go makes its module cache read-only by default, and the platform could not clear the app's
+      # cache.
       flags=(-modcacherw)
     else
       echo "       Compiling with $toolchain, found on PATH"
     fi
-    # One compiler a core would take 1.2 GB with 64 cores, and staging containers often have 1 GB.
-    # With four, whose heaps grow by half before they are collected, all of it takes 450 MB. By
-    # default a compiler takes 128 MB before it collects anything (cmd/compile,
-    # base.AdjustStartingHeap).
+    # With 64 cores, one compiler per core would take 1.2 GB, and staging containers often have
+    # 1 GB. With four compilers and GOGC=50, the build takes 450 MB. By default, a compiler takes
+    # 128 MB before it collects any garbage (cmd/compile, base.AdjustStartingHeap).
     export GOMAXPROCS=4 GOGC=50 GOMEMLIMIT=off
     if ! output=$(GOTOOLCHAIN=local "$BUILDPACK_DIR/scripts/build.sh" "$work/postgres-ssl" ${flags[@]+"${flags[@]}"} 2>&1); then
       printf '%s\n' "$output" | sed 's/^/       /'
       fail 'postgres-ssl could not be built. Where staging has no network, use the packaged buildpack, which needs neither Go nor a module proxy.'
     fi
     mv "$work/postgres-ssl" "$program"
-    # Older toolchains, modules and programs go: the cache must not grow from commit to commit.
+    # Remove older toolchains, modules and programs: the cache must not grow with each commit.
     find "$cache" -mindepth 1 -maxdepth 1 ! -name "$toolchain" ! -name "$modules" ! -name "${program##*/}" ! -name '.unfinished-*' \
       -exec rm -rf {} +
   )
-  echo "       Done in $SECONDS s; the next staging takes it from the app's cache"
+  echo "       Done in $SECONDS s; the next staging uses the app's cache"
 }
 
-# go_on_path: prints the version of the Go on PATH, if there is one and it is new enough for go.mod. It knows so itself, as long as it
-# may not fetch another.
+# go_on_path: prints the version of the Go on PATH, if there is one that is new enough for go.mod.
+# With GOTOOLCHAIN=local, go itself fails if it is too old.
 go_on_path() (
   cd "$BUILDPACK_DIR" || exit
   export GO111MODULE=on GOWORK=off GOFLAGS=-mod=readonly GOTOOLCHAIN=local
   command -v go >/dev/null && go list -m >/dev/null 2>&1 && go env GOVERSION
 )
 
-# program_key TOOLCHAIN: prints a hash of all that the program is built from.
+# program_key TOOLCHAIN: prints a hash of everything that the program is built from.
 program_key() (
   cd "$BUILDPACK_DIR" || exit
   {
@@ -75,7 +76,7 @@ program_key() (
   } | sha256sum | cut -d ' ' -f 1
 )
 
-# fail MESSAGE: the last line of a staging that stops, as libbuildpack writes it.
+# fail MESSAGE: stops the staging with an error in libbuildpack's format.
 fail() {
   echo "       **ERROR** $*"
   exit 1

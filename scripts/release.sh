@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes a release in dist/: the zips, their checksums, what the program is made of, and the notes.
+# Makes a release in dist/: the zips, their checksums, the program's SBOM, and the notes.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -10,7 +10,7 @@ Usage: scripts/release.sh
 
 Makes in dist/, for the version in VERSION:
   postgres-ssl_buildpack-vVERSION.zip         the buildpack, for every stack
-  postgres-ssl_buildpack-cached-vVERSION.zip  the same files, under the field's name for packages with all dependencies
+  postgres-ssl_buildpack-cached-vVERSION.zip  the same, named like packages with all dependencies
   postgres-ssl_buildpack-vVERSION.cdx.json    the SBOM of its program, in CycloneDX
   SHA256SUMS                                  for sha256sum --check
   notes.md                                    what to paste into the release's notes; printed too
@@ -58,8 +58,8 @@ mv "$name-v$version.zip" "$name-cached-v$version.zip" dist
 
 echo '-----> SBOM and checksums'
 unzip -q "dist/$name-v$version.zip" bin/postgres-ssl -d "$work"
-# Made by CycloneDX's own program for Go, from what go has written into ours (go version -m). It needs a lot that nothing else here does,
-# so it has a module file of its own.
+# CycloneDX's program for Go makes the SBOM from the list of modules in our program (go version -m).
+# It has many dependencies that nothing else here needs, so it has a module file of its own.
 go tool -modfile=scripts/sbom.mod cyclonedx-gomod bin -json -std -noserial -notimestamp -version "v$version" \
   -output "dist/$name-v$version.cdx.json" "$work/bin/postgres-ssl"
 cd dist

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# scripts/test.sh: installs what the tests need and is missing, and runs all of them. The one test command.
+# scripts/test.sh, the one test command: installs what the tests need, and runs all of them.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -8,8 +8,8 @@ usage() {
   cat <<'TEXT'
 Usage: scripts/test.sh
 
-Installs what the tests need (with apt-get, when root on Debian or Ubuntu), checks the form of the
-code, and runs every test. Says how long each step takes.
+Installs what the tests need (with apt-get, if root on Debian or Ubuntu), lints the code, and runs
+every test. Says how long each step takes.
 TEXT
 }
 
@@ -17,7 +17,7 @@ no_arguments "$@"
 need_tools go
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-# step WHAT: begins a step, and says how long the one before took.
+# step WHAT: begins a step, and says how long the previous one took.
 step() {
   if [[ ${begun-} ]]; then
     echo "       took $((SECONDS - begun)) s"
@@ -28,7 +28,7 @@ step() {
 
 step 'What the tests need'
 missing=()
-# need PACKAGE COMMAND: PACKAGE is missing if COMMAND is not there.
+# need PACKAGE COMMAND: if there is no COMMAND, PACKAGE is missing.
 need() { command -v "$2" >/dev/null || missing+=("$1"); }
 need openssl openssl
 need shellcheck shellcheck
@@ -62,9 +62,11 @@ go tool -modfile=scripts/tools.mod staticcheck ./...
 git ls-files -z --cached --others --exclude-standard -- bin scripts .ci fixtures |
   xargs -0 grep -lZE '^#!.*\b(ba)?sh\b' -- | xargs -0 shellcheck -x
 
-go tool -modfile=scripts/actionlint.mod actionlint # of a newer yaml than the other tools, so in a module file of its own
+# actionlint needs a newer yaml than the other tools, so it has a module file of its own.
+go tool -modfile=scripts/actionlint.mod actionlint
 
-# Fuzz targets run their committed inputs only: the same commit gives the same answer. scripts/fuzz.sh searches.
+# Fuzz targets run only their committed inputs, so the same commit gives the same result.
+# scripts/fuzz.sh searches for new ones.
 step 'Tests'
 go test ./...
 step "Done, after $SECONDS s"

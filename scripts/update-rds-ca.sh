@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Renews the certificates in ca/ from AWS's bundles (--help tells how).
+# Renews the certificates in ca/ from AWS's bundles; see --help.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"

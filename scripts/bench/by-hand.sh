@@ -1,7 +1,7 @@
-# What users of Cloud Foundry do today, as a script in their app's .profile.d, with the RDS bundle in the app: read the binding with
-# jq, and make the bundle's CAs known to OpenSSL and Go. Written as well as it can be with these tools: one jq, one awk, and
-# one openssl for all certificates.
-# shellcheck shell=bash
+# What users of Cloud Foundry do today, as a script in their app's .profile.d, with the RDS bundle
+# in the app. It reads the binding with jq, and gives the bundle's CAs to OpenSSL and Go. It is as
+# fast as these tools allow: one jq, one awk, and one openssl for all certificates. shellcheck
+# shell=bash
 
 mode=$(jq -r '[.[][] | select(.credentials.uri // "" | test("^postgres(ql)?:"))][0].credentials.sslmode // empty' <<<"$VCAP_SERVICES")
 if [[ $mode ]]; then

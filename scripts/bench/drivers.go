@@ -6,15 +6,16 @@ import (
 	"strings"
 )
 
-// drivers measures what looking for Postgres drivers adds to a staging: the same command in an empty app, and in one with 50,000 files
-// in node_modules and the lock file of each package manager, or none.
+// drivers measures what the search for Postgres drivers adds to a staging. It runs the same command
+// in an empty app, and in one with 50,000 files in node_modules and each package manager's lock
+// file, or none.
 func (b *bench) drivers() {
 	d := b.newDroplet("drivers")
 	output(command{argv: d.supply(), env: d.env()})
 	look := func(app string) command {
 		return command{argv: []string{filepath.Join(d.vcap, "deps/0/bin/postgres-ssl"), "drivers", app}, env: append(d.env(), b.fixture("cups-rds.json"))}
 	}
-	const packages, filesOfEach = 1500, 34 // about what that many files come from
+	const packages, filesOfEach = 1500, 34 // about 50,000 files, as in a real app
 	installed := filepath.Join(b.work, "node-app")
 	write(filepath.Join(installed, "package.json"), `{"dependencies": {"slonik": "^47.0.0", "package-7": "^1.0.0"}}`)
 	for p := range packages {
@@ -26,7 +27,7 @@ func (b *bench) drivers() {
 	}
 	write(filepath.Join(installed, "node_modules/slonik/package.json"), `{"name": "slonik", "version": "47.3.0"}`)
 
-	// The same app with a lock file is another folder, with the same files.
+	// For each lock file, there is another folder with the same files.
 	integrity := "sha512-" + strings.Repeat("A", 86) + "=="
 	var npm, yarn, pnpm, snapshots strings.Builder
 	npm.WriteString(`{"lockfileVersion": 3, "packages": {"": {"dependencies": {"slonik": "^47.0.0"}}`)

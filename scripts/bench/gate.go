@@ -9,8 +9,9 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/integration/pgtest"
 )
 
-// gate measures what POSTGRES_SSL_VERIFY=start adds to a start, with a server on loopback: a connection that is verified and hangs up, and
-// one that logs in. Beside it, a psql that logs in once.
+// gate measures what POSTGRES_SSL_VERIFY=start adds to a start, with a server on loopback: one
+// connection that is verified and closed, and one that logs in. The comparison is a psql that logs
+// in once.
 func (b *bench) gate() {
 	s := &stand{}
 	defer s.end()
@@ -40,7 +41,7 @@ func (b *bench) gate() {
 		ratio(added, t[2].median()), "", runs)
 }
 
-// stand is what pgtest wants of a test, and no more.
+// stand is the part of a testing.TB that pgtest needs.
 type stand struct {
 	testing.TB
 	cleanups []func()

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// java measures what Java adds: to a launch, the files that it is given, and to the start of each JVM
-// the folder on its boot class path. The JVM loads pgjdbc, whose server is not there, and ends.
+// java measures what Java costs: the extra files at a launch, and the folder on the boot class path
+// at each start of a JVM. The JVM loads pgjdbc, finds no server, and ends.
 func (b *bench) java() {
 	services := b.fixture("cups-rds.json")
 	d, without := b.newDroplet("java"), b.newDroplet("no-java")

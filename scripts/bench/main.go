@@ -1,8 +1,8 @@
-// Command bench measures what staging and launch cost, each beside what it is to be compared with, and prints a Markdown table.
-// scripts/bench.sh builds what it needs, and runs it.
+// Command bench measures what staging and launch cost, compares each with something else, and
+// prints a Markdown table. scripts/bench.sh builds what it needs, and runs it.
 //
-// What is compared is run in turns, and a number is the median of its runs: on a machine that also does something else, the ratios
-// hold where the numbers do not.
+// What is compared runs in turns, and each number is the median of its runs. On a busy machine, the
+// numbers are off, but the ratios hold.
 package main
 
 import (
@@ -28,7 +28,7 @@ func main() {
 		b := bench{work: os.Args[1], root: os.Args[2]}
 		b.run()
 	default:
-		fmt.Fprintln(os.Stderr, "bench: scripts/bench.sh gives it what it needs, run that")
+		fmt.Fprintln(os.Stderr, "bench: run scripts/bench.sh instead")
 		os.Exit(2)
 	}
 }
@@ -39,7 +39,7 @@ type bench struct {
 	rows []row
 }
 
-// row is one of the table's: what was measured, what it is to be compared with, and the ratio of the two.
+// row is a row of the table: what was measured, what it is compared with, and the ratio of the two.
 type row struct{ what, value, beside, ratio, aim, runs string }
 
 func (b *bench) run() {
@@ -69,7 +69,7 @@ func (b *bench) staging() {
 	services := b.fixture("cups-rds.json")
 	bare := command{argv: []string{"bash", "-c", "true"}}
 	supply := command{argv: d.supply(), env: append(d.env(), services), before: d.clear}
-	syscall.Sync() // what the builds before have written is not to be waited for here
+	syscall.Sync() // the builds before this have written a lot: don't measure that
 	const runs = 40
 	t := times(runs, bare, supply)
 	b.add("staging: `bin/supply` of the packaged buildpack", ms(t[1].median()), "`bash -c true` "+ms(t[0].median()),
@@ -81,7 +81,8 @@ func (b *bench) staging() {
 	b.add(fmt.Sprintf("… size in the droplet, which is a compressed archive: %d files", files), mb(int64(packed)), "unpacked "+mb(size), ratio(int64(packed), size), "< 6 MB", 1)
 }
 
-// launch measures what a launch gains by our script: the launcher's bash with and without it, in turns.
+// launch measures what our script adds to a launch: the launcher's bash with and without it, in
+// turns.
 func (b *bench) launch() {
 	d, plain := b.newDroplet("launch"), b.newDroplet("plain")
 	output(command{argv: d.supply(), env: d.env()})
@@ -91,14 +92,14 @@ func (b *bench) launch() {
 	own := command{argv: d.launch(), env: append(d.env(), b.fixture("csb-google-postgres.json"), "POSTGRES_SSL_MODE=verify-ca"), before: d.forget}
 	bare := command{argv: plain.launch(), env: append(plain.env(), b.fixture("cups-rds.json"))}
 	empty := command{argv: []string{filepath.Join(b.work, "empty")}}
-	// The least that any program of Go's costs when a launch script evaluates what it prints.
+	// The least that any Go program costs if a launch script evaluates its output.
 	least := b.newDroplet("least")
 	write(filepath.Join(least.app(), ".profile.d/least.sh"), `eval "true; $("`+empty.argv[0]+`" env || echo exit 1)" || exit 1`)
 	floor := command{argv: least.launch(), env: append(least.env(), b.fixture("cups-rds.json"))}
 	both := b.newDroplet("both")
 	output(command{argv: both.supply(), env: both.env()})
 	output(command{argv: both.finalize(), env: both.env()})
-	check(os.Remove(filepath.Join(both.vcap, "profile.d/000_multi-supply.sh"))) // libbuildpack's, whoever's buildpacks there are
+	check(os.Remove(filepath.Join(both.vcap, "profile.d/000_multi-supply.sh"))) // libbuildpack writes it for any chain
 	twice := command{argv: both.launch(), env: append(both.env(), b.fixture("cups-rds.json")), before: both.forget}
 
 	const runs = 150
@@ -131,7 +132,7 @@ func (b *bench) launch() {
 	}
 }
 
-// sameWork measures launches that get the same certificates known to OpenSSL and Go with the tools that everybody has.
+// sameWork measures launches that give OpenSSL and Go the same certificates with common tools.
 func (b *bench) sameWork() {
 	services := b.fixture("cups-rds.json")
 	ours, plain := b.newDroplet("ours"), b.newDroplet("nothing")
@@ -140,7 +141,7 @@ func (b *bench) sameWork() {
 	all := command{argv: ours.launch(), env: append(ours.env(), b.fixture("cups-seed.json")), before: ours.forget}
 	bare := command{argv: plain.launch(), env: append(plain.env(), services)}
 
-	// The same certificates, one file each, and openssl rehash in the place of our script.
+	// The same certificates, one file each, with openssl rehash in place of our script.
 	rehash := func(name string, sets ...string) command {
 		d := b.newDroplet(name)
 		certs := filepath.Join(d.app(), "certs")
@@ -225,7 +226,8 @@ func (b *bench) scale() {
 		"", "", "< 15 MB", memoryRuns)
 }
 
-// manyServices writes a VCAP_SERVICES of n services of about a kilobyte each. One in twenty is a Postgres database, in one of 30 regions.
+// manyServices returns a VCAP_SERVICES with n services of about a kilobyte each. One in twenty is a
+// Postgres database, in one of 30 regions.
 func (b *bench) manyServices(n int, trust string) string {
 	bundles, err := filepath.Glob(filepath.Join(trust, "*-*-[0-9].pem"))
 	check(err)
@@ -245,7 +247,7 @@ func (b *bench) manyServices(n int, trust string) string {
 	return `{"user-provided":[` + strings.Join(services, ",") + `]}`
 }
 
-// pools measures what trusting more CAs costs a Go program: its x509.SystemCertPool.
+// pools measures what more CAs cost a Go program, in its x509.SystemCertPool.
 func (b *bench) pools() {
 	d := b.newDroplet("pools")
 	output(command{argv: d.supply(), env: d.env()})
@@ -268,7 +270,7 @@ func (b *bench) pools() {
 	b.add("… with all RDS CAs of the partition", ms(t[2].median()), beside, ratio(t[2].median(), t[0].median()), "", runs)
 }
 
-// timePool is what a Go program does before its first TLS connection.
+// timePool times what a Go program does before its first TLS connection.
 func timePool() {
 	start := time.Now()
 	_, err := x509.SystemCertPool()
@@ -277,7 +279,8 @@ func timePool() {
 	fmt.Println(took.Nanoseconds())
 }
 
-// clone measures the first and the second staging of a git clone, with the Go on PATH, whose cache is empty at first.
+// clone measures the first and the second staging of a git clone, with the Go on PATH. Its build
+// cache is empty at first.
 func (b *bench) clone() {
 	d := b.newDroplet("clone")
 	gopath := strings.TrimSpace(string(output(command{argv: []string{"go", "env", "GOMODCACHE"}, env: os.Environ()})))
@@ -285,7 +288,7 @@ func (b *bench) clone() {
 		"PATH="+os.Getenv("PATH"), "GOCACHE="+filepath.Join(b.work, "go-build"), "GOMODCACHE="+gopath)}
 	supply.argv[0] = filepath.Join(b.work, "clone/bin/supply")
 	first := once(supply)
-	// Whatever compiled now would fail.
+	// From now on, any compilation fails.
 	supply.env = append(supply.env, "GOCACHE=off")
 	const runs = 15
 	second := times(runs, supply)[0].median()
@@ -305,8 +308,8 @@ func (b *bench) newDroplet(name string) droplet {
 
 func (d droplet) app() string { return filepath.Join(d.vcap, "app") }
 
-// clear is what the platform does before a staging: new folders; the app's cache stays. What was there is put aside, because a disk that
-// has just been told to remove much is slow to take more.
+// clear makes new folders, as the platform does before a staging, and keeps the app's cache. It
+// moves the old ones aside, because a disk is slow right after it removes much.
 func (d droplet) clear() {
 	if _, err := os.Stat(d.vcap); err == nil {
 		aside, err := os.MkdirTemp(filepath.Dir(d.vcap), "aside-")
@@ -318,7 +321,7 @@ func (d droplet) clear() {
 	}
 }
 
-// forget removes what a launch wrote: each launch of the platform is in a new container.
+// forget removes what a launch wrote. On the platform, each launch has a new container.
 func (d droplet) forget() {
 	check(os.RemoveAll(filepath.Join(d.vcap, ".postgres-ssl")))
 	check(os.RemoveAll(filepath.Join(d.vcap, ".postgresql")))
@@ -350,7 +353,7 @@ fi`
 	return []string{"bash", "-c", script, "launcher", d.app()}
 }
 
-// size returns how much the files of the droplet hold together, and how many there are.
+// size returns the total size of the droplet's files, and their number.
 func (d droplet) size() (bytes int64, files int) {
 	check(filepath.WalkDir(d.vcap, func(_ string, entry fs.DirEntry, err error) error {
 		if err != nil || !entry.Type().IsRegular() {
@@ -371,7 +374,8 @@ func (b *bench) fixture(name string) string {
 	return "VCAP_SERVICES=" + string(services)
 }
 
-// command is a process to measure. Its environment is that of a new container, and what it adds; before is not measured.
+// command is a process to measure. env is added to the environment of a new container. before is
+// not measured.
 type command struct {
 	argv   []string
 	env    []string
@@ -388,7 +392,7 @@ func (c command) process() *exec.Cmd {
 	return cmd
 }
 
-// output runs the command, which must succeed, and returns what it printed.
+// output runs the command, which must succeed, and returns its output.
 func output(c command) []byte {
 	cmd := c.process()
 	cmd.Stderr = os.Stderr
@@ -399,7 +403,8 @@ func output(c command) []byte {
 
 type series []time.Duration
 
-// times runs the commands in turns, and returns how long each took in each of the rounds, after one that warms the caches.
+// times runs the commands in turns. It returns how long each took in each round, without the first
+// round, which warms the caches.
 func times(rounds int, commands ...command) []series {
 	all := make([]series, len(commands))
 	for round := range rounds + 1 {
@@ -440,7 +445,7 @@ func (s series) minus(t series) series {
 
 const memoryRuns = 7
 
-// memory returns the median of the command's peak memory, in bytes, as the command peak measures it.
+// memory returns the median of the command's peak memory in bytes, measured by the command peak.
 func (b *bench) memory(c command) int64 {
 	var peaks []int64
 	for range memoryRuns {

@@ -30,7 +30,8 @@ var testTime = time.Date(2026, 11, 22, 0, 0, 0, 0, time.UTC)
 // What bin/supply of a git clone uses of the stack. The stacks have no go.
 var stackTools = []string{"bash", "cat", "curl", "cut", "dirname", "find", "gzip", "mkdir", "mktemp", "mv", "rm", "sed", "sha256sum", "sort", "tar", "xargs"}
 
-// A clone is a git clone of this buildpack, an app's staging folders, and the server that stands in for the one that has Go.
+// A clone is a git clone of this buildpack, an app's staging folders, and the server that stands in
+// for the one that has Go.
 type clone struct {
 	buildpack, stage, path string
 	url                    string
@@ -56,7 +57,8 @@ func newClone(t *testing.T, tarball []byte) *clone {
 	return c
 }
 
-// pin writes the SHA-256 of the tarball over the one that the script pins, which nothing else can change.
+// pin writes the SHA-256 of the tarball over the one that the script pins, which nothing else can
+// change.
 func (c *clone) pin(t *testing.T, tarball []byte) {
 	t.Helper()
 	script := filepath.Join(c.buildpack, "scripts", "install_go.sh")
@@ -67,7 +69,8 @@ func (c *clone) pin(t *testing.T, tarball []byte) {
 	write(t, script, pinned.ReplaceAllString(text, "GO_SHA256="+hex.EncodeToString(sum[:])), 0o755)
 }
 
-// supply stages the app, and returns what the staging log shows. The modules come from this machine's own module cache.
+// supply stages the app, and returns what the staging log shows. The modules come from this
+// machine's own module cache.
 func (c *clone) supply(t *testing.T, env ...string) result {
 	t.Helper()
 	r := finish(t, c.command(t, env...))
@@ -113,8 +116,9 @@ func goEnv(t *testing.T, name string) string {
 	return strings.TrimSpace(string(out))
 }
 
-// goTarball packs a Go as the field does, or with a folder around it as go.dev does. It stands in for the real one, of some 60 MB: its bin/go is
-// a script that runs this machine's Go, with this machine's build cache, which saves half a minute of compiling the standard library.
+// goTarball packs a Go as the field does, or with a folder around it as go.dev does. It stands in
+// for the real one, of some 60 MB: its bin/go is a script that runs this machine's Go, with this
+// machine's build cache, which saves half a minute of compiling the standard library.
 func goTarball(t *testing.T, folder string) []byte {
 	t.Helper()
 	return makeTarball(t, map[string]string{folder + "bin/go": goScript(t, "")})
@@ -163,7 +167,7 @@ func TestCloneIsBuiltOnce(t *testing.T) {
 	assert.Regexp(t, `^-----> This buildpack is a git clone: building postgres-ssl [0-9.]+
        Downloading Go 1\.25\.6 from 127\.0\.0\.1:[0-9]+/go\.tgz
        Compiling with Go 1\.25\.6
-       Done in [0-9]+ s; the next staging takes it from the app's cache
+       Done in [0-9]+ s; the next staging uses the app's cache
 -----> Postgres-Ssl Buildpack version `, first.out)
 	assert.Empty(t, first.err)
 	assert.EqualValues(t, 1, c.requests.Load())
@@ -299,7 +303,8 @@ func residentMemory(t *testing.T, group int) int {
 		if err != nil { // it has ended
 			continue
 		}
-		// The name, in brackets, may hold anything. Behind it: 0 is the state, 2 the group, 21 the pages.
+		// The name, in brackets, may hold anything. Behind it: 0 is the state, 2 the group, 21 the
+		// pages.
 		fields := strings.Fields(string(content[bytes.LastIndexByte(content, ')')+1:]))
 		if fields[2] == strconv.Itoa(group) {
 			resident, err := strconv.Atoi(fields[21])

@@ -1,7 +1,8 @@
-// Command peak runs a command and prints its peak memory in bytes, its children's included: of all of them, the largest counts.
+// Command peak runs a command and prints its peak memory in bytes. If it has children, the largest
+// process counts.
 //
-// It is a program of its own, and imports as little as it can, because what a process has in memory when it starts another
-// counts as the other's (Linux, fs/exec.c, exec_mmap).
+// It is a program of its own, and imports as little as it can: a parent's memory at the start of a
+// process counts as that process's (Linux, fs/exec.c, exec_mmap).
 package main
 
 import (
