@@ -99,7 +99,8 @@ func (b *bench) launch() {
 	both := b.newDroplet("both")
 	output(command{argv: both.supply(), env: both.env()})
 	output(command{argv: both.finalize(), env: both.env()})
-	check(os.Remove(filepath.Join(both.vcap, "profile.d/000_multi-supply.sh"))) // libbuildpack writes it for any chain
+	// libbuildpack writes this script for any chain.
+	check(os.Remove(filepath.Join(both.vcap, "profile.d/000_multi-supply.sh")))
 	twice := command{argv: both.launch(), env: append(both.env(), b.fixture("cups-rds.json")), before: both.forget}
 
 	const runs = 150

@@ -22,7 +22,7 @@ func Write(path string, content []byte, mode fs.FileMode) error {
 		err = os.Rename(temporary.Name(), path)
 	}
 	if cause := (*fs.PathError)(nil); errors.As(err, &cause) {
-		err = fmt.Errorf("%s: %w", path, cause.Err) // the temporary name would mean nothing to anyone
+		err = fmt.Errorf("%s: %w", path, cause.Err) // not the temporary name, which means nothing to anyone
 	}
 	return err
 }

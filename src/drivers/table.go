@@ -11,7 +11,7 @@ type Driver struct {
 	Name      string
 	Ecosystem Ecosystem
 	Packages  []string // its names in the ecosystem's files
-	Through   []string // packages that bring it: an app that asks for one of these asks for the driver
+	Through   []string // packages that bring it: an app that asks for one of them wants the driver
 	Below     string   // only versions below this one; the row without it has the other versions
 
 	Answer   Answer
@@ -25,7 +25,7 @@ type Driver struct {
 	Day      string   // the day of the measurement
 	Outcomes string   // see the outcomes below; "" if we only read its source
 	Clients  []string // its names in src/integration, which measures it in each run
-	Tried    string   // the version that Mend was tried with, the day and the outcomes; "" if it was not tried
+	Tried    string   // version, day and outcomes of a test of Mend; "" if we did not test it
 }
 
 // Ecosystem is where a package's name comes from.

@@ -95,7 +95,7 @@ func driversApp(t *testing.T) string {
 		rel, err := filepath.Rel(fixtures, file)
 		require.NoError(t, err)
 		require.NoError(t, os.MkdirAll(filepath.Join(app, filepath.Dir(rel)), 0o755))
-		if filepath.Base(file) == "node_modules" { // large, and part of the machine like other drivers
+		if filepath.Base(file) == "node_modules" { // large, and the machine's like other drivers
 			require.NoError(t, os.Symlink(file, filepath.Join(app, rel)))
 			continue
 		}

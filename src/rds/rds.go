@@ -11,7 +11,7 @@ import (
 // Endpoint is what an RDS endpoint's host name says about its certificate.
 type Endpoint struct {
 	Partition string // "aws", "aws-us-gov" or "aws-cn"
-	Region    string // "us-west-2"; "" for the writer of a global Aurora cluster, which moves between regions
+	Region    string // "us-west-2"; "" for a global Aurora cluster's writer, which changes regions
 	Proxy     bool   // Amazon Trust Services, not RDS, signs the certificate of an RDS Proxy
 }
 

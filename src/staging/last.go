@@ -35,7 +35,8 @@ func lastCompiles(buildpackDir string) bool {
 		return false // not on the platform
 	}
 	for _, name := range buildpackFolders {
-		found, _ := filepath.Glob(filepath.Join(filepath.Dir(folder), name, "*")) // the pattern is well-formed
+		// Glob only fails for a malformed pattern.
+		found, _ := filepath.Glob(filepath.Join(filepath.Dir(folder), name, "*"))
 		for _, dir := range found {
 			if inside, err := os.ReadDir(dir); err == nil && len(inside) == 1 && inside[0].Name() != "bin" {
 				dir = filepath.Join(dir, inside[0].Name())

@@ -11,14 +11,14 @@ import (
 	"time"
 )
 
-// What a server may send in one conversation, before the login and after it. Whoever answers may be
-// hostile: what is read is held in memory, and what SCRAM is asked to compute is computed.
+// How much a server may send in one conversation, before and after the login. The server may be
+// hostile. We keep what we read in memory, and SCRAM computes what the server asks for.
 const (
 	mostBytes      = 10 << 20
-	longestMessage = 1 << 16 // of all that a server has to say here
+	longestMessage = 1 << 16
 	mostSessions   = 10_000
-	mostIterations = 1_000_000 // PostgreSQL's scram_iterations is 4096, unless somebody raised it
-	longestChain   = 20        // certificates; each may have to be tried as the issuer of each
+	mostIterations = 1_000_000 // PostgreSQL's scram_iterations is 4096 by default
+	longestChain   = 20        // certificates; each may be tried as the issuer of each
 )
 
 var (
@@ -27,21 +27,23 @@ var (
 	errIterations  = fmt.Errorf("the server asks for more than %d iterations of SCRAM", mostIterations)
 )
 
-// bounded reads what a server sends, a message at a time, up to these limits.
+// bounded reads what a server sends, message by message, up to these limits.
 type bounded struct {
 	from     io.Reader
 	deadline time.Time
 	left     int    // bytes that the server may still send
-	rest     []byte // of the message that is being read
+	rest     []byte // the unread part of the current message
 	err      error
-	look     func(kind byte, body []byte) error // may be nil; it sees each message, and its error ends the reading
+
+	// look, if not nil, sees each message. Its error ends the reading.
+	look func(kind byte, body []byte) error
 }
 
 func newBounded(from io.Reader, deadline time.Time) *bounded {
 	return &bounded{from: from, deadline: deadline, left: mostBytes}
 }
 
-// Read returns a part of one message. After an error there is no other message.
+// Read returns a part of one message. After an error, there are no more messages.
 func (b *bounded) Read(p []byte) (int, error) {
 	if len(b.rest) == 0 && b.err == nil {
 		b.rest, b.err = b.next()
@@ -54,8 +56,8 @@ func (b *bounded) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// next reads a message: a byte for the kind, the length of what follows in four bytes, these included,
-// and the body (PostgreSQL's manual, "Messages").
+// next reads a message: one byte for its kind, four bytes for the length, and the body. The length
+// includes its own four bytes (PostgreSQL's manual, "Messages").
 func (b *bounded) next() ([]byte, error) {
 	const header = 5
 	message := make([]byte, header)
@@ -80,7 +82,7 @@ func (b *bounded) next() ([]byte, error) {
 	return message, b.look(message[0], message[header:])
 }
 
-// noEOF is for an end in the middle of a message.
+// noEOF turns an EOF in the middle of a message into an error.
 func noEOF(err error) error {
 	if errors.Is(err, io.EOF) {
 		return io.ErrUnexpectedEOF
@@ -88,9 +90,9 @@ func noEOF(err error) error {
 	return err
 }
 
-// checkWork refuses a first message of SCRAM ("r=NONCE,s=SALT,i=ITERATIONS"; RFC 5802, 5.1) that asks
-// for more work than there is time left. pgconn starts on it at once, and nothing stops it then. An
-// iteration is allowed a microsecond; a processor of today takes a quarter of that.
+// checkWork refuses a SCRAM message ("r=NONCE,s=SALT,i=ITERATIONS"; RFC 5802, 5.1) that asks for
+// more work than there is time left. pgconn starts the work at once, and nothing can stop it then.
+// We allow a microsecond for an iteration. Today's processors take a quarter of that.
 func (b *bounded) checkWork(kind byte, body []byte) error {
 	const authentication, saslContinue = 'R', 11
 	if kind != authentication || len(body) < 4 || binary.BigEndian.Uint32(body) != saslContinue {
@@ -99,7 +101,7 @@ func (b *bounded) checkWork(kind byte, body []byte) error {
 	_, text, _ := bytes.Cut(body[4:], []byte(",i="))
 	iterations, err := strconv.Atoi(string(text))
 	switch {
-	case err != nil: // pgconn reads it the same way, and will refuse it
+	case err != nil: // pgconn cannot read it either, and will refuse it
 		return nil
 	case iterations > mostIterations:
 		return errIterations

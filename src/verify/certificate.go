@@ -19,11 +19,13 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/truststore"
 )
 
-// verifyChain decides whether a certificate is good enough for a mode: the only function that does. It returns the root that the
-// certificate was verified to, or the problem. chain is what the server sent, its own certificate first.
+// verifyChain decides whether a certificate is good enough for a mode. No other function does. It
+// returns the root that ends the verified chain, or the problem. chain is what the server sent, its
+// own certificate first.
 //
-// Only a root anchors a chain here. Go and Java also take an intermediate that they were given to trust; libpq, and all else that is
-// OpenSSL with its defaults, do not. What verifies here verifies with every driver.
+// Here, a chain has to end at a root. Go and Java also accept a trusted intermediate as its end.
+// libpq does not, nor does any program that uses OpenSSL with its defaults. A certificate that
+// verifies here verifies with every driver.
 func (t *Target) verifyChain(chain []*x509.Certificate, host string, mode sslmode.Mode, now time.Time) (*Anchor, *Problem) {
 	if !mode.Verifies() {
 		return nil, nil
@@ -45,7 +47,8 @@ func (t *Target) verifyChain(chain []*x509.Certificate, host string, mode sslmod
 		return nil, t.whyUnverified(chain, host, now, err)
 	}
 	root := t.anchor(verified[0][len(verified[0])-1])
-	// The host name comes after the chain, as with libpq: a name in a certificate from nobody says nothing.
+	// Check the host name after the chain, as libpq does: anybody can write a name into a
+	// certificate.
 	if mode == sslmode.VerifyFull && leaf.VerifyHostname(host) != nil {
 		return &root, t.nameMismatch(leaf, host)
 	}
@@ -61,8 +64,8 @@ func (t *Target) anchor(cert *x509.Certificate) Anchor {
 	return t.Trust[i]
 }
 
-// whyUnverified finds out why a chain was refused. It decides nothing: it climbs from issuer to issuer as far as signatures lead,
-// whatever the date, and says what it met.
+// whyUnverified explains why a chain was refused. It decides nothing. It climbs from issuer to
+// issuer, as far as the signatures lead, and ignores dates.
 func (t *Target) whyUnverified(chain []*x509.Certificate, host string, now time.Time, err error) *Problem {
 	path := climb(chain[0], chain[1:], t.Trust)
 	top := path[len(path)-1]
@@ -80,11 +83,11 @@ func (t *Target) whyUnverified(chain []*x509.Certificate, host string, now time.
 		}
 	}
 	return &Problem{CertificateInvalid, fmt.Sprintf("the certificate of %s leads to a trusted root, but is not valid: %s", host, t.foreign(strings.TrimPrefix(err.Error(), "x509: "))),
-		"let whoever runs the database replace its certificate"}
+		"ask the database's operator to replace its certificate"}
 }
 
-// climb returns the certificates from the leaf to the last issuer that could be found by its signature: among the trusted ones first,
-// then among those that the server sent.
+// climb returns the certificates from the leaf up to the last issuer that it finds by signature. It
+// looks first among the trusted certificates, then among those that the server sent.
 func climb(leaf *x509.Certificate, sent []*x509.Certificate, trust []Anchor) []*x509.Certificate {
 	var candidates []*x509.Certificate
 	for _, a := range trust {
@@ -107,8 +110,8 @@ func signed(cert, issuer *x509.Certificate) bool {
 	return bytes.Equal(cert.RawIssuer, issuer.RawSubject) && cert.CheckSignatureFrom(issuer) == nil
 }
 
-// selfSigned is stricter than truststore.IsRoot: a server's certificate may bear the name of its issuer. It does not see the roots that
-// are so old as to be signed with SHA-1.
+// selfSigned is stricter than truststore.IsRoot, because a server's certificate may bear its
+// issuer's name. It misses old roots that are signed with SHA-1.
 func selfSigned(c *x509.Certificate) bool {
 	return truststore.IsRoot(c) && c.CheckSignature(c.SignatureAlgorithm, c.RawTBSCertificate, c.Signature) == nil
 }
@@ -122,7 +125,7 @@ func (t *Target) outOfDate(c, leaf *x509.Certificate, host string, now time.Time
 	case !now.After(c.NotAfter):
 		return nil
 	case c == leaf:
-		p := &Problem{CertificateExpired, fmt.Sprintf("the certificate of %s, made out for %s, expired on %s", host, name, day(c.NotAfter)), "let whoever runs the database renew its certificate"}
+		p := &Problem{CertificateExpired, fmt.Sprintf("the certificate of %s, made out for %s, expired on %s", host, name, day(c.NotAfter)), "ask the database's operator to renew its certificate"}
 		if isRDS {
 			p.Do = "restart the database, or modify its certificate authority in RDS: either renews the certificate"
 		}
@@ -134,14 +137,15 @@ func (t *Target) outOfDate(c, leaf *x509.Certificate, host string, now time.Time
 		}
 		return p
 	}
-	return &Problem{CertificateExpired, fmt.Sprintf("the intermediate certificate %s expired on %s", name, day(c.NotAfter)), "let whoever runs the database renew its certificate and the chain that it sends"}
+	return &Problem{CertificateExpired, fmt.Sprintf("the intermediate certificate %s expired on %s", name, day(c.NotAfter)), "ask the database's operator to renew its certificate and the chain that it sends"}
 }
 
-// notTrusted is for a path that leads to nobody who is trusted. Either the CA is not trusted, or a certificate on the way to one that
-// is trusted is missing.
+// notTrusted explains a path that leads to no trusted certificate. Either the CA is not trusted, or
+// a certificate on the way to a trusted one is missing.
 func (t *Target) notTrusted(path, chain []*x509.Certificate, host string) *Problem {
 	top := path[len(path)-1]
-	// With every CA on board: does it lead to one that is trusted after all, or to one that is trusted for other hosts?
+	// Try every CA on board. The path may lead to a trusted one after all, or to one that is
+	// trusted only for other hosts.
 	all := climb(chain[0], chain[1:], append(slices.Clone(t.Trust), t.known...))
 	end := all[len(all)-1]
 	missing := slices.IndexFunc(all, func(c *x509.Certificate) bool { return !t.trusts(c) && !slices.ContainsFunc(chain, c.Equal) })
@@ -174,21 +178,22 @@ func (t *Target) notTrusted(path, chain []*x509.Certificate, host string) *Probl
 		p.What += fmt.Sprintf("; that CA belongs to the bundle of %s, trusted are: %s", home, t.trustWhy)
 		p.Do = "check that the binding names the right host; if it does, put that CA into " + t.trustPlace
 		if isRDS {
-			p.Do = fmt.Sprintf("check that the host name, which says %s, leads to the database that is meant", place(endpoint))
+			p.Do = fmt.Sprintf("check that the host name, which says %s, leads to the right database", place(endpoint))
 		}
 	case named != "":
 		p.What += fmt.Sprintf("; it calls itself a CA of RDS in %s, but is none of those on board", named)
-		p.Do = "if AWS has published it, run scripts/update-rds-ca.sh and package the buildpack anew; otherwise somebody else answers"
+		p.Do = "if AWS has published it, run scripts/update-rds-ca.sh and package the buildpack again; otherwise something else is answering"
 	case isRDS:
 		p.What += fmt.Sprintf("; no bundle on board holds it, trusted are: %s", t.trustWhy)
-		p.Do = "somebody else answers at this address (a proxy, a tunnel, a wrong DNS entry): find out who before anything is sent there"
+		p.Do = "something else answers at this address (a proxy, a tunnel, a wrong DNS entry): find out what before you send anything there"
 	default:
-		p.Do = "let whoever runs the database confirm the fingerprint, and put its CA into " + t.trustPlace
+		p.Do = "ask the database's operator to confirm the fingerprint, and put its CA into " + t.trustPlace
 	}
 	return p
 }
 
-// bundle names the sets on board that hold a certificate, the most precise first: a region before its partition.
+// bundle names the most precise set on board that holds a certificate: a region before its
+// partition.
 func (t *Target) bundle(cert *x509.Certificate) string {
 	var sets []string
 	for _, a := range t.known {
@@ -196,7 +201,8 @@ func (t *Target) bundle(cert *x509.Certificate) string {
 			sets = append(sets, a.Origin)
 		}
 	}
-	slices.SortStableFunc(sets, func(a, b string) int { return strings.Compare(b, a) }) // "region …" before "partition …"
+	// Put "region …" before "partition …".
+	slices.SortStableFunc(sets, func(a, b string) int { return strings.Compare(b, a) })
 	return sets[0]
 }
 
@@ -210,7 +216,8 @@ func place(e rds.Endpoint) string {
 	return "region " + e.Region
 }
 
-// incomplete is for a chain with a hole below a root that is trusted. missing is nil if only its name, in the topmost certificate, is known.
+// incomplete reports a chain that lacks a certificate below a trusted root. missing is nil if we
+// know only its name, from the topmost certificate.
 func (t *Target) incomplete(missing *x509.Certificate, host string, root *x509.Certificate, top ...*x509.Certificate) *Problem {
 	name, sure := "", "leads"
 	if missing != nil {
@@ -223,8 +230,10 @@ func (t *Target) incomplete(missing *x509.Certificate, host string, root *x509.C
 		"append that certificate to the server's certificate file (ssl_cert_file), after its own"}
 }
 
-// likelyRoot guesses which trusted root the missing issuer of a certificate leads to: one that the certificate names as its issuer's
-// issuer, one of the same RDS region, or one of the same organization. nil if nothing speaks for any, or if the issuer calls itself a root.
+// likelyRoot guesses which trusted root the missing issuer of a certificate leads to. The
+// certificate may name it as its issuer's issuer, or it is of the same RDS region, or of the same
+// organization. likelyRoot returns nil if there is no such root, or if the issuer calls itself a
+// root.
 func (t *Target) likelyRoot(top *x509.Certificate) *x509.Certificate {
 	if selfSigned(top) || strings.Contains(strings.ToLower(top.Issuer.CommonName), "root") {
 		return nil
@@ -234,7 +243,7 @@ func (t *Target) likelyRoot(top *x509.Certificate) *x509.Certificate {
 	for _, a := range t.Trust {
 		switch {
 		case !truststore.IsRoot(a.Cert):
-		case bytes.Equal(a.Cert.RawSubject, top.RawIssuer): // another CA of the same name: not a hole, but not trusted
+		case bytes.Equal(a.Cert.RawSubject, top.RawIssuer): // another CA of the same name
 			return nil
 		case grandparent != nil && bytes.Equal(a.Cert.RawSubject, grandparent),
 			region != "" && region == rds.CertificateRegion(a.Cert.Subject.CommonName),
@@ -245,7 +254,8 @@ func (t *Target) likelyRoot(top *x509.Certificate) *x509.Certificate {
 	return nil
 }
 
-// authorityIssuer returns the name in a certificate's authorityCertIssuer: the issuer of its issuer (RFC 5280, 4.2.1.1).
+// authorityIssuer returns the name in a certificate's authorityCertIssuer, which is its issuer's
+// issuer (RFC 5280, 4.2.1.1).
 func authorityIssuer(cert *x509.Certificate) []byte {
 	for _, e := range cert.Extensions {
 		if !e.Id.Equal(asn1.ObjectIdentifier{2, 5, 29, 35}) {
@@ -268,16 +278,17 @@ func authorityIssuer(cert *x509.Certificate) []byte {
 	return nil
 }
 
-// nameMismatch says which names would have matched. A certificate with no names but a common name is a case of its own: libpq falls
-// back to the common name (libpq's manual, "Client Verification of Server Certificates"), Go's drivers do not (crypto/x509, VerifyHostname).
+// nameMismatch says which names would have matched. A certificate with only a common name is a
+// special case. libpq falls back to the common name (libpq's manual, "Client Verification of Server
+// Certificates"). Go's drivers do not (crypto/x509, VerifyHostname).
 func (t *Target) nameMismatch(leaf *x509.Certificate, host string) *Problem {
-	p := &Problem{Code: NameMismatch, Do: "put one of these names into the binding as its host, or let whoever runs the database have its certificate made out for " + host}
+	p := &Problem{Code: NameMismatch, Do: "put one of these names into the binding as its host, or ask the database's operator for a certificate for " + host}
 	names := t.certificateNames(leaf)
 	if len(names) > 0 {
 		p.What = fmt.Sprintf("the certificate is not made out for %s, but for %s", host, shortList(names, 10))
 		return p
 	}
-	p.Do = "let whoever runs the database have its certificate made out for " + host + " as a subject alternative name"
+	p.Do = "ask the database's operator for a certificate with " + host + " as a subject alternative name"
 	legacy := *leaf
 	if ip := net.ParseIP(leaf.Subject.CommonName); ip != nil {
 		legacy.IPAddresses = []net.IP{ip}
@@ -344,7 +355,7 @@ func describeKey(c *x509.Certificate) string {
 	return c.PublicKeyAlgorithm.String()
 }
 
-// issuerName is what an issuer is called where there may be no certificate of it.
+// issuerName returns the issuer's common name, or its whole name if it has none.
 func issuerName(c *x509.Certificate) string {
 	if c.Issuer.CommonName != "" {
 		return c.Issuer.CommonName
@@ -354,7 +365,7 @@ func issuerName(c *x509.Certificate) string {
 
 func (t *Target) issuer(c *x509.Certificate) string { return t.quoted(issuerName(c)) }
 
-// quoted sets a name that a server sent, and that may have spaces in it, apart from the sentence around it.
+// quoted quotes a name that a server sent. It may hold spaces.
 func (t *Target) quoted(name string) string { return quoted(t.foreign(name)) }
 
 func quoted(name string) string { return `"` + name + `"` }
@@ -369,7 +380,7 @@ func shortList(names []string, most int) string {
 	return strings.Join(names, ", ")
 }
 
-// certificateError carries what verifyChain found through crypto/tls, whose handshake it ends.
+// certificateError carries verifyChain's problem through crypto/tls, and ends the handshake.
 type certificateError struct{ problem *Problem }
 
 func (e *certificateError) Error() string { return e.problem.What }

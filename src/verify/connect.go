@@ -18,15 +18,15 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/binding"
 )
 
-// The way to a server, for the login here and for the tunnel's: open makes the connection, and
-// LoginConfig has pgconn log in over it.
+// How to reach a server, for this command's login and for the tunnel's. open makes the connection,
+// and LoginConfig lets pgconn log in over it.
 
-// Addresses are the database's hosts, in the order in which they are to be tried.
+// Addresses are the database's hosts, in the order to try them.
 func (t *Target) Addresses() []Address { return append([]Address{t.address()}, t.Others...) }
 
-// Connect connects to a host of the database with TLS as its mode asks, and never without. at is what
-// to dial: the host's own address, or one of its IP addresses. Either the connection or the problem is
-// nil. ctx has a deadline, and so has the connection.
+// Connect connects to a host of the database with TLS as its mode asks, and never without TLS. at
+// is the address to dial: the host's own, or one of its IP addresses. Either the connection or the
+// problem is nil. ctx must have a deadline, which the connection gets too.
 func (t *Target) Connect(ctx context.Context, to Address, at string) (net.Conn, *Problem) {
 	if t.problem != nil {
 		return nil, t.problem
@@ -36,16 +36,16 @@ func (t *Target) Connect(ctx context.Context, to Address, at string) (net.Conn, 
 	return conn, t.diagnose(a, to)
 }
 
-// Explain says what went wrong in a login over a connection of Connect, if the server did not say it
-// itself. user and password are those of the login.
+// Explain says what went wrong in a login over a connection of Connect, unless the server said so
+// itself. user and password are the login's.
 func (t *Target) Explain(err error, to Address, user string, password binding.Secret) *Problem {
 	told := *t
 	told.User, told.Password, told.hidden = user, password, nil
 	return told.diagnose(attempt{mode: t.loginMode(), stage: startingUp, err: err}, to)
 }
 
-// open connects with TLS as the attempt's mode asks. It returns nil where it got stuck; the attempt then
-// says where, and why.
+// open connects with TLS as the attempt's mode asks. If it fails, it returns nil, and the attempt
+// says where and why.
 func (t *Target) open(ctx context.Context, to Address, at string, a *attempt) net.Conn {
 	a.stage = dialing
 	conn, err := dial(ctx, "tcp", at)
@@ -64,17 +64,17 @@ func (t *Target) open(ctx context.Context, to Address, at string, a *attempt) ne
 		}
 	}
 	if a.err != nil {
-		conn.Close() // the attempt has failed, whatever this says
+		conn.Close() // the attempt has failed anyway
 		return nil
 	}
 	a.stage = startingUp
 	return conn
 }
 
-// LoginConfig returns a configuration of pgconn for one login at one host. connect makes the connection,
-// TLS included. look, if there is one, sees each message of the server before pgconn does; its error
-// ends the login. What the server sends is bounded, and ctx has a deadline. The user, the database and
-// the password are the caller's to fill in.
+// LoginConfig returns a configuration of pgconn for one login at one host. connect makes the
+// connection, TLS included. look, if not nil, sees each message of the server before pgconn does,
+// and its error ends the login. The server's messages are bounded. ctx must have a deadline. The
+// caller fills in the user, the database and the password.
 func LoginConfig(ctx context.Context, to Address, connect func(context.Context) (net.Conn, error), look func(kind byte, body []byte) error) (*pgconn.Config, error) {
 	config, err := blankConfig()
 	if err != nil {
@@ -85,7 +85,8 @@ func LoginConfig(ctx context.Context, to Address, connect func(context.Context) 
 	config.Host, config.Port = to.Host, to.Port
 	config.Fallbacks = nil // no second try, and none without TLS
 	config.DialFunc = once(connect)
-	config.LookupFunc = func(_ context.Context, host string) ([]string, error) { return []string{host}, nil } // connect does it
+	// connect resolves the host.
+	config.LookupFunc = func(_ context.Context, host string) ([]string, error) { return []string{host}, nil }
 	config.BuildFrontend = func(r io.Reader, w io.Writer) *pgproto3.Frontend {
 		limited := newBounded(r, deadline)
 		limited.look = look
@@ -94,21 +95,22 @@ func LoginConfig(ctx context.Context, to Address, connect func(context.Context) 
 	return config, nil
 }
 
-// once connects once. Where an answer ends in an error, pgconn connects anew in the background, to have
-// the server cancel the query: here, whoever misbehaves is not talked to again.
+// once connects only once. After an error, pgconn connects again in the background to cancel the
+// query. We don't: a server that misbehaves gets no second connection.
 func once(connect func(context.Context) (net.Conn, error)) pgconn.DialFunc {
 	var dialed atomic.Bool
 	return func(ctx context.Context, _, _ string) (net.Conn, error) {
 		if dialed.Swap(true) {
-			return nil, errors.New("one connection is all")
+			return nil, errors.New("there is only one connection")
 		}
 		return connect(ctx)
 	}
 }
 
-// blankConfig returns a configuration that nothing has a say in. Only pgconn.ParseConfig can make one, and it reads PG* variables of the
-// process, the files that they name, ~/.pgpass and ~/.postgresql; here, bindings and plan decide, and nothing else. So it sees no
-// such variable, and a connection string that names none of the files; what is left is replaced by logIn.
+// blankConfig returns a configuration without outside influence: only bindings and plan decide.
+// Only pgconn.ParseConfig can make one. It reads the process's PG* variables, the files that they
+// name, ~/.pgpass and ~/.postgresql. So we hide the variables from it, and give it a connection
+// string that names no such file. logIn replaces the rest.
 var blankConfig = sync.OnceValues(func() (*pgconn.Config, error) {
 	for _, variable := range os.Environ() {
 		name, value, _ := strings.Cut(variable, "=")
@@ -118,7 +120,7 @@ var blankConfig = sync.OnceValues(func() (*pgconn.Config, error) {
 		if err := os.Unsetenv(name); err != nil {
 			return nil, err
 		}
-		defer os.Setenv(name, value) // it was set before
+		defer os.Setenv(name, value) // it worked before
 	}
 	return pgconn.ParseConfig("host=localhost port=5432 user=nobody password=none sslmode=disable sslrootcert='' sslcert='' sslkey='' passfile=''")
 })

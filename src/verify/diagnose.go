@@ -15,12 +15,14 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
 )
 
-// groups is where to look when packets do not arrive: on the platform, most often at its own firewall.
+// groups says where to look when packets do not arrive. On the platform, it is most often its own
+// firewall.
 const groups = "the database's firewall (on RDS: its security group) and the application security groups of the app's space"
 
-// diagnose says which one thing stopped an attempt; nil if nothing did.
+// diagnose says what stopped an attempt. It returns nil if nothing did.
 //
-// No error of a library is passed on as it is, since pgconn's hold user, host and database, and nobody promises what else they will hold.
+// It never passes on a library's error as it is. pgconn's errors hold user, host and database, and
+// nobody promises what else they may hold.
 func (t *Target) diagnose(a attempt, to Address) *Problem {
 	address := to.String()
 	if a.err == nil {
@@ -42,7 +44,7 @@ func (t *Target) diagnose(a attempt, to Address) *Problem {
 		return &Problem{TimedOut, address + " does not answer in time", "check the host and the port in the binding, " + groups}
 	case isTimeout(a.err):
 		return &Problem{TimedOut, fmt.Sprintf("%s takes the connection, but does not answer %s in time", address, a.stage.request()),
-			"check that a PostgreSQL server runs there, and is not overloaded; postgres-ssl verify with a larger --timeout tells"}
+			"check that a PostgreSQL server runs there, and is not overloaded; try postgres-ssl verify with a larger --timeout"}
 	case errors.Is(a.err, syscall.ECONNREFUSED):
 		return &Problem{NotListened, "nothing listens at " + address, "check the host and the port in the binding, and that the database runs; also " + groups}
 	case a.stage == dialing:
@@ -50,22 +52,22 @@ func (t *Target) diagnose(a attempt, to Address) *Problem {
 	case errors.Is(a.err, errNoTLS):
 		return &Problem{NoTLS, address + " does not speak TLS", "turn it on in the server (ssl = on, with a certificate), or bind a database that has it"}
 	case errors.Is(a.err, errTooMuch), errors.Is(a.err, errIterations):
-		return &Problem{ServerError, address + " does not end: " + innermost(a.err), "find out who answers there; nobody else has that much to say"}
+		return &Problem{ServerError, address + " does not end: " + innermost(a.err), "find out what answers there: a PostgreSQL server does not behave like this"}
 	case errors.Is(a.err, errNotPostgres), errors.As(a.err, &record):
 		return &Problem{NotPostgres, address + " does not answer as a PostgreSQL server does", "check the host and the port in the binding: something else listens there"}
 	case errors.As(a.err, &op) && op.Op == "remote error":
 		return t.alert(op.Err.Error(), address)
 	case errors.Is(a.err, io.EOF), errors.Is(a.err, io.ErrUnexpectedEOF), errors.Is(a.err, syscall.ECONNRESET), errors.Is(a.err, syscall.EPIPE):
 		return &Problem{Closed, fmt.Sprintf("%s closed the connection instead of answering %s", address, a.stage.request()),
-			"check that a PostgreSQL server runs there: a load balancer without a server behind it does the same; then look into the server's log"}
+			"check that a PostgreSQL server runs there (a load balancer without one also does this); then look into the server's log"}
 	case a.stage == handshaking:
 		return &Problem{HandshakeFailed, fmt.Sprintf("the TLS handshake with %s failed: %s", address, t.foreign(innermost(a.err))),
-			"let whoever runs the database look into the server's log; TLS 1.2 is the least that is accepted here"}
+			"ask the database's operator to look into the server's log; TLS 1.2 is the least that is accepted here"}
 	}
 	return &Problem{ServerError, fmt.Sprintf("the login at %s failed: %s", address, t.foreign(innermost(a.err))), "look into the server's log"}
 }
 
-// request is what the server was asked at this stage.
+// request names what the server was asked at this stage.
 func (s stage) request() string {
 	return [...]string{"", "the request for TLS", "in the TLS handshake", "the startup message"}[s]
 }
@@ -75,7 +77,7 @@ func isTimeout(err error) bool {
 	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded) || errors.As(err, &timeout) && timeout.Timeout()
 }
 
-// systemError is the operating system's own word for why, in brackets.
+// systemError returns the operating system's reason in brackets.
 func systemError(err error) string {
 	var number syscall.Errno
 	if errors.As(err, &number) {
@@ -84,7 +86,7 @@ func systemError(err error) string {
 	return ""
 }
 
-// innermost returns the text at the bottom of a chain of errors, without what each layer has added.
+// innermost returns the text of the last error in a chain, without what each layer has added.
 func innermost(err error) string {
 	for {
 		switch wrapped := err.(type) {
@@ -101,8 +103,8 @@ func innermost(err error) string {
 	}
 }
 
-// alert is for a TLS alert: the server broke the conversation off, and says why in a word. crypto/tls has no type for it, but a fixed table
-// of texts (RFC 8446, 6.2).
+// alert explains a TLS alert: the server broke off the handshake, and gave a reason. crypto/tls has
+// no type for it, but a fixed table of texts (RFC 8446, 6.2).
 func (t *Target) alert(text, address string) *Problem {
 	text = strings.TrimPrefix(text, "tls: ")
 	switch {
@@ -113,7 +115,7 @@ func (t *Target) alert(text, address string) *Problem {
 			"check its issuer, its expiry, and that its common name is the user's (ssl_ca_file in the server); put a new one into the binding"}
 	}
 	return &Problem{HandshakeFailed, fmt.Sprintf("%s broke off the TLS handshake: %s", address, text),
-		"let whoever runs the database look into the server's log; TLS 1.2 is the least that is accepted here"}
+		"ask the database's operator to look into the server's log; TLS 1.2 is the least that is accepted here"}
 }
 
 func clientCertificateWanted(address string) *Problem {
@@ -121,8 +123,9 @@ func clientCertificateWanted(address string) *Problem {
 		"put the certificate and its key into the binding as sslcert and sslkey, or set PGSSLCERT and PGSSLKEY"}
 }
 
-// refused is for an error of the server. The codes are of PostgreSQL's manual, "PostgreSQL Error Codes"; which of several things a
-// code stands for, the English message tells, and where it is another language, what the handshake has shown.
+// refused explains an error of the server. The codes are those of PostgreSQL's manual, "PostgreSQL
+// Error Codes". A code may stand for several things. Then the English message decides or, in
+// another language, what the handshake has shown.
 func (t *Target) refused(a attempt, address string) *Problem {
 	r := *a.answer.refusal
 	code := t.sqlstate(r.sqlstate)
@@ -130,9 +133,9 @@ func (t *Target) refused(a attempt, address string) *Problem {
 	switch {
 	case r.sqlstate == "28P01":
 		p := &Problem{PasswordRefused, fmt.Sprintf("the server refuses the password of user %s%s", quoted(t.User), code),
-			"bind the service anew, or correct the credentials username and password"}
-		if t.Client != nil { // the server says the same of a certificate whose common name is not the user's
-			p.Do += "; or the client certificate is made out for another user"
+			"unbind and bind the service, or correct the credentials username and password"}
+		if t.Client != nil { // a certificate whose common name is not the user's gives the same error
+			p.Do += "; or the client certificate is for another user"
 		}
 		return p
 	case r.sqlstate == "3D000":
@@ -152,7 +155,7 @@ func (t *Target) refused(a attempt, address string) *Problem {
 	return &Problem{ServerError, "the server refuses the connection" + said, "look into the server's log"}
 }
 
-// outcome says what a mode would do, from its attempt.
+// outcome says what a mode would do, judging by its attempt.
 func (t *Target) outcome(a attempt) Outcome {
 	o := Outcome{Mode: a.mode.String()}
 	if a.mode != sslmode.Disable {
@@ -169,9 +172,10 @@ func (t *Target) outcome(a attempt) Outcome {
 	return o
 }
 
-// plainText says whether a server takes plain text, from what it answered to somebody who began that way. A request for the password
-// is a yes: pg_hba.conf has let the connection pass. An error of the authorization class is a no (no pg_hba.conf entry, "no
-// encryption"; RDS with rds.force_ssl = 1), and so is one that asks for SSL (PgBouncer, Azure). Any other error is no answer.
+// plainText says whether a server accepts plain text, judging by its answer to a connection that
+// begins in it. A request for the password means yes: pg_hba.conf has let the connection pass. An
+// authorization error means no (no pg_hba.conf entry, "no encryption"; RDS with rds.force_ssl = 1).
+// So does an error that asks for SSL (PgBouncer, Azure). Any other error says nothing.
 func (t *Target) plainText(a attempt) (result, why string) {
 	switch {
 	case a.answer.asks != "":
@@ -188,7 +192,7 @@ func (t *Target) plainText(a attempt) (result, why string) {
 	return Unknown, ""
 }
 
-// advicePlainText is how to make a server refuse plain text.
+// advicePlainText says how to make a server refuse plain text.
 func advicePlainText(host string) string {
 	if _, ok := rds.Parse(host); ok {
 		return "set rds.force_ssl = 1 in its parameter group"

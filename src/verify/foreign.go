@@ -17,11 +17,11 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/staging"
 )
 
-// longestShown is how much of a text from a server is shown: more than it has ever to say.
+// longestShown is how many characters of a server's text we show. No honest server needs more.
 const longestShown = 300
 
-// foreign makes one printable line of what a server sent, or hides it. A hostile server knows the
-// password that it was given, and could have this command print it into a log.
+// foreign makes one printable line of a server's text, or hides it. A hostile server that got the
+// password could otherwise make this command print it into a log.
 func (t *Target) foreign(text string) string {
 	if t.holdsPassword(text) && text != t.User && text != t.Database {
 		return "(not shown: it holds the password)"
@@ -33,7 +33,7 @@ func (t *Target) foreign(text string) string {
 	return string(runes)
 }
 
-// sqlstate shows a code as " (SQLSTATE 28P01)", and nothing where it is none (PostgreSQL's manual,
+// sqlstate returns a code as " (SQLSTATE 28P01)", or "" if it is no code (PostgreSQL's manual,
 // "PostgreSQL Error Codes").
 func (t *Target) sqlstate(code string) string {
 	if !isSQLSTATE.MatchString(code) || t.holdsPassword(code) {
@@ -44,8 +44,8 @@ func (t *Target) sqlstate(code string) string {
 
 var isSQLSTATE = regexp.MustCompile(`^[0-9A-Z]{5}$`)
 
-// holdsPassword says whether a text holds the password as it is, or as people and programs encode
-// it. Case, blanks and punctuation do not count, so that none hides it.
+// holdsPassword says whether a text holds the password, as it is or in a common encoding. It
+// ignores case, blanks and punctuation, so these cannot disguise it.
 func (t *Target) holdsPassword(text string) bool {
 	password := string(t.Password)
 	if password == "" {
@@ -72,9 +72,9 @@ func fold(text string) string {
 	}, text)
 }
 
-// encodings are the forms, folded, in which a text may hold a password. What folds into one is listed
-// once: hexadecimal is also percent-encoding and quoted-printable. The hash of md5 is what a server
-// stores, and as good as the password there.
+// encodings returns the folded forms in which a text may hold a password. Forms that fold into the
+// same text are listed once: hexadecimal stands for percent-encoding and quoted-printable too. A
+// server may store the md5 hash, and there it is as good as the password.
 func encodings(password, user string) []string {
 	each := func(format string) string {
 		var b strings.Builder
@@ -85,29 +85,29 @@ func encodings(password, user string) []string {
 	}
 	reversed := []rune(password)
 	slices.Reverse(reversed)
-	quoted, _ := json.Marshal(password) // a text has a form in JSON
+	quoted, _ := json.Marshal(password) // a string never fails
 	hash := md5.Sum([]byte(password + user))
 	all := []string{
 		password, string(reversed), hex.EncodeToString(hash[:]),
 		url.QueryEscape(password), url.PathEscape(password), html.EscapeString(password), string(quoted),
 		each("%02x"), each(`\x%02x`), each(`\u%04x`), each("%d,"), each("%03o"), each("%08b"),
 	}
-	// A text in base64 or base32 may hold the password at any distance from the start of a group.
+	// In base64 or base32, the password may begin anywhere in a group.
 	for skip := range 3 {
 		all = append(all, inner(base64.RawStdEncoding.EncodeToString, password, skip, 6))
 	}
 	for skip := range 5 {
 		all = append(all, inner(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString, password, skip, 5))
 	}
-	const least = 4 // anything may consist of fewer letters and digits
+	const least = 4 // fewer letters and digits would match too much
 	for i := range all {
 		all[i] = fold(all[i])
 	}
 	return slices.DeleteFunc(all, func(encoded string) bool { return len(encoded) < least })
 }
 
-// inner encodes text behind some other bytes, and returns the characters that depend on text alone.
-// A character holds so many bits.
+// inner encodes text after skip other bytes. It returns only the characters that depend on text
+// alone. bits is how many bits a character holds.
 func inner(encode func([]byte) string, text string, skip, bits int) string {
 	encoded := encode(append(make([]byte, skip), text...))
 	from, to := (skip*8+bits-1)/bits, (skip+len(text))*8/bits

@@ -11,10 +11,11 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
 )
 
-// stops are the problems that keep an app from starting: an answer came, and it was not encrypted and
-// verified as the mode in force asks; or what the app is given makes no such connection. All others,
-// and first of all no answer, are reported: nothing insecure has happened, and whoever restarts an app
-// while its database fails over must get it back.
+// stops are the problems that keep an app from starting. Either the server's answer was not
+// encrypted and verified as the mode asks, or the app's settings cannot lead to such a connection.
+//
+// We only report the others, above all a server that does not answer. Nothing insecure has
+// happened, and an app that restarts while its database fails over must come back.
 var stops = []string{
 	ModeUnknown, BindingIncomplete, RootUnreadable, ClientCertificateUnusable,
 	NotPostgres, NoTLS, HandshakeFailed,
@@ -22,8 +23,8 @@ var stops = []string{
 	ClientCertificateRefused, PlainTextMode,
 }
 
-// Gate connects to every database as the app is about to do, side by side. It says in one line what
-// came of each, and whether the app may start.
+// Gate connects to all databases at the same time, as the app is about to do. It returns one line
+// for each, and whether the app may start.
 func Gate(ctx context.Context, targets []Target, timeout time.Duration) (lines []string, open bool) {
 	lines, open = make([]string, len(targets)), true
 	stopped := make([]bool, len(targets))
@@ -35,8 +36,8 @@ func Gate(ctx context.Context, targets []Target, timeout time.Duration) (lines [
 	return lines, !slices.Contains(stopped, true)
 }
 
-// gateModes are the modes that a start tries. What the server makes of plain text matters to the modes
-// that may end in it, and only then is somebody told in plain text who connects.
+// gateModes are the modes that a start tries. It tries plain text only if the mode allows that,
+// because the attempt sends the user's name in plain text.
 func (t *Target) gateModes() []sslmode.Mode {
 	if t.Mode.Encrypts() {
 		return []sslmode.Mode{t.loginMode()}
@@ -66,7 +67,7 @@ func gateLine(db Database) (line string, stop bool) {
 	for _, p := range db.Problems {
 		said = append(said, p.What)
 	}
-	if len(said) == 0 { // nobody answers at a further connection string
+	if len(said) == 0 { // no server answers at a further connection string
 		said = db.Warnings
 	}
 	if len(db.Problems) > 0 {

@@ -12,7 +12,7 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/staging"
 )
 
-// Run verifies all databases side by side, each within the timeout. warnings are those of the plan.
+// Run verifies all databases at the same time, each within the timeout. warnings are the plan's.
 func Run(ctx context.Context, targets []Target, warnings []string, timeout time.Duration) Report {
 	report := Report{OK: true, Databases: make([]Database, len(targets)), Warnings: []string{}, Drivers: []string{}}
 	var wait sync.WaitGroup
@@ -29,7 +29,7 @@ func Run(ctx context.Context, targets []Target, warnings []string, timeout time.
 	return report
 }
 
-// run tries these modes, the login's own among them, logs in, and then judges.
+// run tries these modes, which include the login's, logs in, and judges the results.
 func (t *Target) run(ctx context.Context, timeout time.Duration, modes []sslmode.Mode) Database {
 	t.hidden = encodings(string(t.Password), t.User)
 	if t.problem != nil {
@@ -48,14 +48,14 @@ func (t *Target) run(ctx context.Context, timeout time.Duration, modes []sslmode
 	return t.judge(e, time.Now())
 }
 
-// evidence is what came of trying.
+// evidence holds the results of all attempts.
 type evidence struct {
-	ladder map[sslmode.Mode]attempt // of the modes that were tried
+	ladder map[sslmode.Mode]attempt // by the mode that was tried
 	others []attempt                // one for each of Others
-	login  *login                   // nil if the probe in its mode had failed
+	login  *login                   // nil if the probe in its mode failed
 }
 
-// judge makes a finding of the evidence. It is a pure function.
+// judge turns the evidence into a finding. It is a pure function.
 func (t *Target) judge(e evidence, now time.Time) Database {
 	db := Database{
 		Name: t.Name, Host: t.Host, Port: int(t.Port), Database: t.Database, User: t.User,
@@ -90,11 +90,11 @@ func (t *Target) judge(e evidence, now time.Time) Database {
 	return t.finish(db)
 }
 
-// noWay are the problems of whoever is not there, or not yet.
+// noWay are the problems of a server that is not there, or not yet.
 var noWay = []string{BindingIncomplete, DNS, NotListened, Unreachable, TimedOut, Closed}
 
-// complainTo writes a problem down. Behind a service's further connection string there may be nobody:
-// that is worth a warning.
+// complainTo records a problem. If there is no server at a service's further connection string,
+// that is only a warning.
 func (t *Target) complainTo(db *Database, p Problem) {
 	if t.Further && slices.Contains(noWay, p.Code) {
 		db.Warnings = append(db.Warnings, "a further connection string of the service: "+p.What)
@@ -140,7 +140,8 @@ func (t *Target) finish(db Database) Database {
 	return db
 }
 
-// show fills in what the handshake showed: of the login if there was one, else of the attempt that came nearest to it.
+// show fills in what the handshake showed, the login's if there was one, else that of the probe in
+// its mode.
 func (t *Target) show(db *Database, e evidence) {
 	seen := e.ladder[t.loginMode()].peer
 	if e.login != nil && e.login.peer.chain != nil {
@@ -154,7 +155,7 @@ func (t *Target) show(db *Database, e evidence) {
 	db.TLS = describeTLS(seen)
 }
 
-// connectionProblem is the one thing that keeps the app from an encrypted connection, or from one as good as its mode asks.
+// connectionProblem returns what keeps the app from a connection as secure as its mode asks.
 func (t *Target) connectionProblem(e evidence) *Problem {
 	p := t.diagnose(e.ladder[t.loginMode()], t.address())
 	plain, _ := t.plainText(e.ladder[sslmode.Disable])
@@ -180,7 +181,7 @@ func (t *Target) connectionProblem(e evidence) *Problem {
 	return nil
 }
 
-// withoutVerification says, as the second seed does by hand, whether the certificate is all that is wrong.
+// withoutVerification says whether the certificate is the only thing that is wrong.
 func (t *Target) withoutVerification(e evidence) string {
 	unverified, tried := e.ladder[sslmode.Require]
 	if !tried {
@@ -192,7 +193,7 @@ func (t *Target) withoutVerification(e evidence) string {
 	return " (without verification the server answers, so it is the certificate alone)"
 }
 
-// weakerThanAsked is for a mode in force that is not the binding's own, and weaker.
+// weakerThanAsked reports a mode in force that is weaker than the binding's own.
 func (t *Target) weakerThanAsked() Problem {
 	force := "no sslmode is in force"
 	if t.Mode != sslmode.None {
@@ -205,7 +206,7 @@ func (t *Target) weakerThanAsked() Problem {
 	return Problem{WeakerThanAsked, fmt.Sprintf("%s (%s), and the binding asks for %s", force, t.Source, t.Asked), remedy}
 }
 
-// strictest returns the strictest verifying mode that was seen to work on the server, and None if there is none.
+// strictest returns the strictest verifying mode that worked on the server, or None.
 func (t *Target) strictest(e evidence) sslmode.Mode {
 	for _, mode := range []sslmode.Mode{sslmode.VerifyFull, sslmode.VerifyCA} {
 		if a, tried := e.ladder[mode]; tried && t.diagnose(a, t.address()) == nil {
@@ -215,7 +216,7 @@ func (t *Target) strictest(e evidence) sslmode.Mode {
 	return sslmode.None
 }
 
-// shownMode is the mode in force, and libpq's default where there is none.
+// shownMode is the mode in force, or libpq's default if there is none.
 func (t *Target) shownMode() string {
 	if t.Mode == sslmode.None {
 		return sslmode.Prefer.String()
@@ -223,7 +224,7 @@ func (t *Target) shownMode() string {
 	return t.Mode.String()
 }
 
-// judgeSessions lists the sessions of the user, and says whether one of them is in plain text.
+// judgeSessions lists the user's sessions, and says whether one of them is in plain text.
 func (t *Target) judgeSessions(e evidence) ([]Session, *Problem) {
 	if e.login.asked != nil {
 		return nil, &Problem{SessionsHidden, "the user's sessions cannot be listed" + t.whyUnasked(e.login.asked), "let the user read pg_stat_activity and pg_stat_ssl"}
@@ -234,7 +235,7 @@ func (t *Target) judgeSessions(e evidence) ([]Session, *Problem) {
 		s := t.session(r)
 		if s.PID != 0 && !s.Own && s.Application == applicationName &&
 			slices.ContainsFunc(ladder, func(m sslmode.Mode) bool { return e.ladder[m].answer.pid == uint32(s.PID) }) {
-			continue // a probe that the server had admitted, on its way out
+			continue // one of our probes, about to end
 		}
 		sessions = append(sessions, s)
 		switch s.Transport {
@@ -280,7 +281,7 @@ func (t *Target) whyUnasked(err error) string {
 	return ""
 }
 
-// session makes a Session of a row. Unix sockets are not judged: what goes over them crosses no network.
+// session makes a Session of a row. It does not judge Unix sockets, which cross no network.
 func (t *Target) session(r row) Session {
 	text := func(s *string) string {
 		if s == nil {
@@ -305,8 +306,8 @@ func (t *Target) session(r row) Session {
 	return s
 }
 
-// judgeOthers says of the further hosts what is wrong with them. One that could not be reached is worth
-// a warning and no more: a replica may be away, and nothing insecure has happened.
+// judgeOthers reports what is wrong with the further hosts. One that cannot be reached is only a
+// warning: a replica may be away, and nothing insecure has happened.
 func (t *Target) judgeOthers(db *Database, others []attempt) {
 	for i, a := range others {
 		to := t.Others[i]
@@ -322,10 +323,11 @@ func (t *Target) judgeOthers(db *Database, others []attempt) {
 	}
 }
 
-// certificateWarning is how long before its end a certificate is worth a warning. RDS renews a server's certificate by itself.
+// certificateWarning is how long before its expiry we warn about a server's certificate. RDS renews
+// it by itself.
 const certificateWarning = 30 * 24 * time.Hour
 
-// warn adds what is not wrong, but worth knowing.
+// warn adds what is worth knowing, but not wrong.
 func (t *Target) warn(db *Database, e evidence, now time.Time) {
 	warn := func(format string, args ...any) { db.Warnings = append(db.Warnings, fmt.Sprintf(format, args...)) }
 	advice := ""
@@ -337,10 +339,10 @@ func (t *Target) warn(db *Database, e evidence, now time.Time) {
 		warn("no sslmode is in force; tried as prefer, libpq's default, but a driver may choose plain text%s", advice)
 	case sslmode.Allow, sslmode.Prefer, sslmode.Require:
 		if advice != "" {
-			warn("sslmode %s believes whoever answers%s", t.Mode, advice)
+			warn("sslmode %s accepts any certificate%s", t.Mode, advice)
 		}
 	}
-	// Measured, docs/drivers.md: these ask for more than their mode says.
+	// These drivers ask for more than their mode says, as measured in docs/drivers.md.
 	if p := certificateProblem(e.ladder[sslmode.VerifyFull].err); p != nil && len(db.Problems) == 0 {
 		if t.Mode == sslmode.VerifyCA {
 			warn("lib/pq (and so Stratos), node-postgres and Erlang check the name with verify-ca, too, and refuse this server: %s", p.What)

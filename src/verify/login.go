@@ -9,14 +9,14 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// login is what came of logging in and asking for the sessions.
+// login is the result of a login and of the query for the sessions.
 type login struct {
 	attempt
 	sessions []row
-	asked    error // why the sessions could not be asked for
+	asked    error // why the query for the sessions failed
 }
 
-// row is a session as the server shows it; nil where it shows nothing.
+// row is a session as the server shows it. Columns that it does not show are nil.
 type row struct {
 	database, application, address, version, cipher *string
 	pid, port, bits                                 *string
@@ -24,9 +24,10 @@ type row struct {
 	concealed, own                                  bool
 }
 
-// sessionsQuery is the seed's query, in a transaction that cannot write. Internal processes of the user (parallel workers) have no
-// client and are left out: client_port is -1 for a Unix socket and null for them, but also null where the user may not see a
-// session (PostgreSQL's manual, "pg_stat_activity").
+// sessionsQuery lists the user's sessions, in a transaction that cannot write. It leaves out
+// internal processes such as parallel workers, which have no client. Their client_port is null, and
+// that of a Unix socket is -1. But it is also null if the user may not see a session (PostgreSQL's
+// manual, "pg_stat_activity").
 const sessionsQuery = `begin read only;
 select a.datname, a.pid, a.application_name, pg_catalog.host(a.client_addr), a.client_port, s.ssl, s.version, s.cipher, s.bits,
        a.query = '<insufficient privilege>', a.pid = pg_catalog.pg_backend_pid()
@@ -36,8 +37,8 @@ order by a.datname, a.pid
 limit 10001;
 rollback`
 
-// logIn connects in the login's mode, verifies anew, gives the password, and asks for the sessions of the user. It is called only
-// after a probe in the same mode found nothing wrong.
+// logIn connects in the login's mode, verifies again, gives the password, and asks for the user's
+// sessions. It is called only after a probe in the same mode has found nothing wrong.
 func (t *Target) logIn(ctx context.Context) *login {
 	l := &login{attempt: attempt{mode: t.loginMode()}}
 	config, err := LoginConfig(ctx, t.address(), func(ctx context.Context) (net.Conn, error) {
@@ -60,16 +61,16 @@ func (t *Target) logIn(ctx context.Context) *login {
 		return l
 	}
 	l.answer.admits = true
-	defer conn.Close(ctx) // all that there was to ask has been asked
+	defer conn.Close(ctx) // its error does not matter: we have the answers
 	l.sessions, l.asked = askSessions(ctx, conn)
 	return l
 }
 
-// askSessions asks for the sessions. What a server sends beyond what it was asked for is not read.
+// askSessions asks for the sessions. It stops at anything that it did not ask for.
 func askSessions(ctx context.Context, conn *pgconn.PgConn) ([]row, error) {
 	results := conn.Exec(ctx, sessionsQuery)
 	rows := []row{}
-	n := 0 // of the results so far; each statement has one
+	n := 0 // number of results so far; each statement has one
 	for ; results.NextResult(); n++ {
 		result := results.ResultReader()
 		for result.NextRow() {
@@ -111,7 +112,7 @@ func newRow(values [][]byte) row {
 	}
 }
 
-// number reads a number that the server sent; what is none is 0.
+// number reads a number that the server sent. Anything else is 0.
 func number(text *string) int {
 	if text == nil {
 		return 0

@@ -25,10 +25,10 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
 )
 
-// Servers that are verified, are given the password, and then misbehave: what they send is bounded in
-// bytes, in rows, in work and in time, and nothing of it that holds the password is printed.
+// These servers pass verification, get the password, and then misbehave. We bound what they send,
+// in bytes, in rows, in work and in time. Nothing that holds the password is printed.
 
-// visit is a connection of a client that has sent its startup message.
+// visit is a client's connection after its startup message.
 type visit struct {
 	*pgproto3.Backend
 	conn net.Conn
@@ -41,7 +41,7 @@ func (v visit) send(messages ...pgproto3.BackendMessage) error {
 	return v.Flush()
 }
 
-// hear waits for what the client says next.
+// hear waits for the client's next message.
 func (v visit) hear() (pgproto3.FrontendMessage, error) { return v.Receive() }
 
 // host serves TLS with a certificate for localhost, hands each visit to serve, and returns a target
@@ -85,7 +85,7 @@ func host(t *testing.T, serve func(v visit)) Target {
 	}
 }
 
-// told asks for the password in clear, and says whether it was given.
+// told asks for the password in clear text, and says whether it came.
 func told(v visit) bool {
 	if v.send(&pgproto3.AuthenticationCleartextPassword{}) != nil || v.SetAuthType(pgproto3.AuthTypeCleartextPassword) != nil {
 		return false
@@ -95,7 +95,8 @@ func told(v visit) bool {
 	return err == nil && ok && given.Password == password
 }
 
-// asked admits a client that knows the password, and says whether it asked for the sessions.
+// asked admits a client that knows the password, and says whether the client asked for the
+// sessions.
 func asked(v visit) bool {
 	if !told(v) || v.send(&pgproto3.AuthenticationOk{}, &pgproto3.ReadyForQuery{TxStatus: 'I'}) != nil {
 		return false
@@ -107,7 +108,7 @@ func asked(v visit) bool {
 
 var columns = []string{"datname", "pid", "application_name", "host", "client_port", "ssl", "version", "cipher", "bits", "hidden", "own"}
 
-// head is what comes before the rows of the sessions.
+// head sends what comes before the rows of the sessions.
 func head() []pgproto3.BackendMessage {
 	var fields []pgproto3.FieldDescription
 	for _, name := range columns {
@@ -116,7 +117,7 @@ func head() []pgproto3.BackendMessage {
 	return []pgproto3.BackendMessage{&pgproto3.CommandComplete{CommandTag: []byte("BEGIN")}, &pgproto3.RowDescription{Fields: fields}}
 }
 
-// line is a session that is encrypted, of an application.
+// line is the row of an application's encrypted session.
 func line(application string) *pgproto3.DataRow {
 	var values [][]byte
 	for _, value := range []string{"app", "1", application, "10.0.0.9", "5000", "t", "TLSv1.3", "TLS_AES_256_GCM_SHA384", "256", "f", "f"} {
@@ -132,8 +133,8 @@ func tail() []pgproto3.BackendMessage {
 	}
 }
 
-// flood sends the same messages until nobody reads them, and returns how many bytes that were. It ends
-// by itself where a client would read for ever.
+// flood sends the same messages until nobody reads them, and returns how many bytes it sent. It
+// stops by itself if a client would read forever.
 func flood(v visit, messages ...pgproto3.BackendMessage) int64 {
 	var block []byte
 	for range 1000 {
@@ -152,7 +153,7 @@ func flood(v visit, messages ...pgproto3.BackendMessage) int64 {
 	return sent
 }
 
-func TestThisServerIsBelievedWhenItBehaves(t *testing.T) {
+func TestControlAServerThatBehavesPasses(t *testing.T) {
 	target := host(t, func(v visit) {
 		if asked(v) {
 			_ = v.send(append(append(head(), line("an app"), line("another")), tail()...)...)
@@ -242,8 +243,8 @@ func TestWhatAServerSendsIsBounded(t *testing.T) {
 			assert.Equal(t, test.problem, db.Problems[0].Code)
 			assert.Contains(t, db.Problems[0].What, test.says)
 			assert.Less(t, len(printed), 10_000)
-			// The kernel's buffers take some, too.
-			assert.Less(t, most.Load(), int64(48<<20), "bytes that a server got rid of on one connection")
+			// The kernel's buffers take some of it too.
+			assert.Less(t, most.Load(), int64(48<<20), "bytes that a server could send on one connection")
 		})
 	}
 }
@@ -270,7 +271,7 @@ func TestTenThousandSessionsAreListed(t *testing.T) {
 	assert.Len(t, db.Sessions, mostSessions)
 }
 
-// scram is a server that knows the password, and asks for so many iterations.
+// scram is a server that knows the password, and asks for this many iterations.
 func scram(v visit, iterations int) error {
 	if err := v.send(&pgproto3.AuthenticationSASL{AuthMechanisms: []string{"SCRAM-SHA-256"}}); err != nil {
 		return err
@@ -315,8 +316,8 @@ func TestWorkOfSCRAMIsBounded(t *testing.T) {
 		problem    string
 		says       string
 	}{
-		"as PostgreSQL asks for":            {4096, 5 * time.Second, "", ""},
-		"as somebody careful asks for":      {600_000, 20 * time.Second, "", ""},
+		"as many as PostgreSQL":             {4096, 5 * time.Second, "", ""},
+		"as many as somebody careful":       {600_000, 20 * time.Second, "", ""},
 		"more than fits into the timeout":   {600_000, 300 * time.Millisecond, TimedOut, "does not answer the startup message in time"},
 		"more than anybody needs":           {10_000_000, 20 * time.Second, ServerError, "asks for more than 1000000 iterations of SCRAM"},
 		"more than anybody needs, and soon": {10_000_000, 300 * time.Millisecond, ServerError, "asks for more than 1000000 iterations of SCRAM"},
@@ -341,7 +342,7 @@ func TestWorkOfSCRAMIsBounded(t *testing.T) {
 				assert.True(t, computed.Load(), "the control: this server knows SCRAM")
 				return
 			}
-			assert.False(t, computed.Load(), "nothing is computed")
+			assert.False(t, computed.Load(), "the client computes nothing")
 			require.Len(t, db.Problems, 1)
 			assert.Equal(t, test.problem, db.Problems[0].Code)
 			assert.Contains(t, db.Problems[0].What, test.says)
@@ -388,7 +389,7 @@ func TestTheTimeoutHoldsAfterTheLogin(t *testing.T) {
 			const timeout = 500 * time.Millisecond
 			begin := time.Now()
 			db := Run(context.Background(), []Target{target}, nil, timeout).Databases[0]
-			assert.Less(t, time.Since(begin), 10*timeout, "on a machine that runs much else")
+			assert.Less(t, time.Since(begin), 10*timeout, "even on a busy machine")
 			require.Len(t, db.Problems, 1)
 			assert.Equal(t, test.problem, db.Problems[0].Code)
 			assert.Contains(t, db.Problems[0].What, test.says)
@@ -396,7 +397,7 @@ func TestTheTimeoutHoldsAfterTheLogin(t *testing.T) {
 	}
 }
 
-// spellings are what a server can make of the password that it was given.
+// spellings are forms in which a server can send the password back.
 func spellings() map[string]string {
 	each := func(format string) string {
 		var b strings.Builder
@@ -479,8 +480,8 @@ func TestNothingThatHoldsThePasswordIsPrinted(t *testing.T) {
 	})
 }
 
-// A server may have learnt the password from an earlier login, and bear it in its certificate.
-func TestNorIsItPrintedFromACertificate(t *testing.T) {
+// A server may know the password from an earlier login, and put it into its certificate.
+func TestAPasswordInACertificateIsNotPrintedEither(t *testing.T) {
 	for name, spelling := range spellings() {
 		t.Run(name, func(t *testing.T) {
 			ca := pgtest.NewCA(t, spelling)
@@ -514,7 +515,7 @@ func TestOnlyASQLSTATEIsShownAsOne(t *testing.T) {
 }
 
 func TestAPasswordThatIsAWordHidesNothingElse(t *testing.T) {
-	// Passwords such as these are found in development. What cannot be told from them stays hidden.
+	// People use such passwords in development. A text that could be one stays hidden.
 	target := Target{User: "postgres", Database: "app", Password: "postgres"}
 	assert.Equal(t, "postgres", target.foreign("postgres"))
 	assert.Equal(t, "sorry, too many clients already", target.foreign("sorry, too many clients already"))

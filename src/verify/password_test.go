@@ -23,21 +23,22 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
 )
 
-// Where the password goes, and where it does not, tried with a server that asks everybody for it in clear and writes down all that
-// it hears. Each test has a control, in which the same server does hear the password: without it, hearing nothing would prove nothing.
+// Where the password goes, and where it does not. The server in these tests asks everybody for it
+// in clear text, and writes down all that it hears. Each test has a control, in which the same
+// server does hear the password. Without the control, hearing nothing would prove nothing.
 
 const password = "s3cr3t-P4ssword"
 
 // thief is a server that wants passwords.
 type thief struct {
 	port  uint16
-	certs func(n int) *tls.Certificate // for the nth connection with TLS, from 0; nil for a server without TLS
-	stop  func()                       // takes no more connections, and waits for those that there are to end
+	certs func(n int) *tls.Certificate // for the nth TLS connection, from 0; nil: no TLS
+	stop  func()                       // takes no more connections, and waits until the others end
 
 	mutex   sync.Mutex
 	secured int
-	heard   bytes.Buffer // whatever came after a startup message
-	users   int          // who sent a startup message
+	heard   bytes.Buffer // everything after a startup message
+	users   int          // number of startup messages
 }
 
 func newThief(t *testing.T, certs func(n int) *tls.Certificate) *thief {
@@ -99,14 +100,14 @@ func (th *thief) serve(conn net.Conn) {
 	th.mutex.Lock()
 	th.heard.Write(heard[:n])
 	th.mutex.Unlock()
-	if n > 0 { // and it mocks whoever told it
+	if n > 0 { // send it back in an error
 		backend.Send(&pgproto3.ErrorResponse{Severity: "FATAL", Code: "XX000", Message: "thanks for\n\x1b[31m" + string(bytes.Trim(heard[5:n], "\x00"))})
 		_ = backend.Flush()
 	}
 	_, _ = io.Copy(io.Discard, conn)
 }
 
-// hears returns what it has heard when everybody has gone.
+// hears returns what the server has heard, once all clients are gone.
 func (th *thief) hears() string {
 	th.stop()
 	return th.heard.String()
@@ -120,7 +121,8 @@ func (th *thief) target(mode sslmode.Mode, trust ...*pgtest.CA) Target {
 	return t
 }
 
-// verified runs the whole of the command on one target, and returns what it prints in both forms.
+// verified runs the whole command on one target. It returns the finding, and the output in both
+// forms.
 func verified(t *testing.T, target Target) (Database, string) {
 	t.Helper()
 	report := Run(context.Background(), []Target{target}, nil, 5*time.Second)
@@ -151,10 +153,10 @@ func TestPasswordIsNeverSentInPlainText(t *testing.T) {
 			assert.False(t, db.OK)
 			assert.Equal(t, Outcome{"disable", Accepted, "asks for the password in clear"}, db.Modes[0])
 			assert.Empty(t, th.hears())
-			assert.Equal(t, 1, th.users, "whoever asked for plain text")
+			assert.Equal(t, 1, th.users, "only the probe for plain text")
 		})
 	}
-	t.Run("control: whoever logs in does send it", func(t *testing.T) {
+	t.Run("control: a login does send it", func(t *testing.T) {
 		th := newThief(t, nil)
 		_, err := pgconn.Connect(t.Context(), fmt.Sprintf("host=localhost port=%d user=app password=%s dbname=app sslmode=disable", th.port, password))
 		require.Error(t, err)
@@ -162,7 +164,7 @@ func TestPasswordIsNeverSentInPlainText(t *testing.T) {
 	})
 }
 
-func TestPasswordIsNotSentToWhomTheModeDoesNotBelieve(t *testing.T) {
+func TestPasswordIsNotSentToAServerThatTheModeRefuses(t *testing.T) {
 	trusted, other := pgtest.NewCA(t, "Trusted Root"), pgtest.NewCA(t, "Other Root")
 	for name, test := range map[string]struct {
 		mode    sslmode.Mode
@@ -170,12 +172,12 @@ func TestPasswordIsNotSentToWhomTheModeDoesNotBelieve(t *testing.T) {
 		problem string
 		told    bool
 	}{
-		"verify-ca, another CA":                   {sslmode.VerifyCA, certificate(t, other, "localhost"), UnknownCA, false},
-		"verify-full, another CA":                 {sslmode.VerifyFull, certificate(t, other, "localhost"), UnknownCA, false},
-		"verify-full, another name":               {sslmode.VerifyFull, certificate(t, trusted, "elsewhere"), NameMismatch, false},
-		"control: verify-ca, another name":        {sslmode.VerifyCA, certificate(t, trusted, "elsewhere"), ServerError, true},
-		"control: verify-full":                    {sslmode.VerifyFull, certificate(t, trusted, "localhost"), ServerError, true},
-		"control: require, which believes anyone": {sslmode.Require, certificate(t, other, "localhost"), ServerError, true},
+		"verify-ca, another CA":               {sslmode.VerifyCA, certificate(t, other, "localhost"), UnknownCA, false},
+		"verify-full, another CA":             {sslmode.VerifyFull, certificate(t, other, "localhost"), UnknownCA, false},
+		"verify-full, another name":           {sslmode.VerifyFull, certificate(t, trusted, "elsewhere"), NameMismatch, false},
+		"control: verify-ca, another name":    {sslmode.VerifyCA, certificate(t, trusted, "elsewhere"), ServerError, true},
+		"control: verify-full":                {sslmode.VerifyFull, certificate(t, trusted, "localhost"), ServerError, true},
+		"control: require accepts any server": {sslmode.Require, certificate(t, other, "localhost"), ServerError, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			th := newThief(t, always(test.cert))
@@ -193,8 +195,8 @@ func TestPasswordIsNotSentToWhomTheModeDoesNotBelieve(t *testing.T) {
 	}
 }
 
-// The probes have found nothing wrong, and then somebody else answers.
-func TestLoginVerifiesAnew(t *testing.T) {
+// The probes find nothing wrong, and then another server answers.
+func TestLoginVerifiesAgain(t *testing.T) {
 	trusted, other := pgtest.NewCA(t, "Trusted Root"), pgtest.NewCA(t, "Other Root")
 	good, bad := certificate(t, trusted, "localhost"), certificate(t, other, "localhost")
 	probes := len(ladder) - 1 // those with TLS
@@ -220,7 +222,8 @@ func TestLoginVerifiesAnew(t *testing.T) {
 func TestWhatAServerOrABindingSaysStaysOnItsLine(t *testing.T) {
 	evil := "evil\n\x1b[2J\u009b\u2028"
 	ca := pgtest.NewCA(t, evil)
-	pair := ca.Issue(t, []string{"localhost"}, func(c *x509.Certificate) { c.Subject.CommonName = evil }) // the name of its issuer
+	// Its issuer has the same name.
+	pair := ca.Issue(t, []string{"localhost"}, func(c *x509.Certificate) { c.Subject.CommonName = evil })
 	cert, err := tls.X509KeyPair(pair.CertPEM, pair.KeyPEM)
 	require.NoError(t, err)
 	th := newThief(t, always(&cert))
@@ -234,7 +237,7 @@ func TestWhatAServerOrABindingSaysStaysOnItsLine(t *testing.T) {
 	assert.NotContains(t, printed, "evil\n")
 	assert.NotContains(t, printed, password)
 
-	target.Trust = nil // the same in a diagnosis of the certificate
+	target.Trust = nil // now the certificate's diagnosis shows the name
 	_, printed = verified(t, target)
 	assert.Contains(t, printed, `its issuer is "evil??[2J??"`)
 	assert.NotContains(t, printed, "\x1b")

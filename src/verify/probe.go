@@ -18,24 +18,29 @@ import (
 
 // How this command finds out what a mode would do, without giving the password away:
 //
-// A probe connects as the mode asks, sends the startup message (which holds the user and the database, as every libpq client sends
-// it), and reads the server's first answer. A request for authentication says that the server's pg_hba.conf accepts this user, from
-// here, with this encryption; an error says why not. There the probe hangs up. It is never given the password, so neither a server
-// that takes plain text, nor whoever answers with a certificate that does not verify, can get it. PostgreSQL takes this for a client
-// that asks its user for a password first, as psql does, and logs no failure (src/backend/libpq/auth.c, STATUS_EOF).
+// A probe connects as the mode asks. It sends the startup message with the user and the database,
+// as every libpq client does, and reads the server's first answer. A request for authentication
+// means that the server's pg_hba.conf accepts this user from here, with this encryption. An error
+// says why not. Then the probe hangs up.
 //
-// Only when the probe of the login's own mode has found nothing wrong does login.go connect anew, verify again, and log in.
+// A probe does not know the password. So a server that accepts plain text cannot get it, and
+// neither can one whose certificate does not verify. To PostgreSQL, the probe looks like a client
+// that asks its user for a password first, as psql does, so it logs no failure
+// (src/backend/libpq/auth.c, STATUS_EOF).
+//
+// login.go logs in only after the probe in the login's mode has found nothing wrong. It makes a new
+// connection, and verifies again.
 //
 // Sources: PostgreSQL's manual, "Message Flow", sections "Start-up" and "SSL Session Encryption".
 
-// applicationName is what other sessions see of this command.
+// applicationName is this command's name in pg_stat_activity.
 const applicationName = "postgres-ssl verify"
 
-// attempt is what came of a probe, or of a login.
+// attempt is the result of a probe or a login.
 type attempt struct {
 	mode   sslmode.Mode
-	stage  stage // how far it came
-	err    error // what stopped it there; nil if the server answered the startup message, whatever the answer
+	stage  stage // how far it got
+	err    error // what stopped it there; nil if the server gave any answer to the startup message
 	answer answer
 
 	peer peer
@@ -51,24 +56,24 @@ const (
 	startingUp
 )
 
-// peer is what a TLS handshake tells about the server.
+// peer is what a TLS handshake shows about the server.
 type peer struct {
-	chain      []*x509.Certificate // what it sent, kept even if the verification fails
+	chain      []*x509.Certificate // the certificates that it sent, even if they don't verify
 	version    uint16
 	cipher     uint16
 	root       *Anchor
 	wantsCerts bool // it asked for a client certificate
 }
 
-// answer is the server's first word.
+// answer is the server's first answer.
 type answer struct {
-	asks    string // for what: "a SCRAM password"; "" if not
-	admits  bool   // without asking for anything
+	asks    string // what it asks for, such as "a SCRAM password", or ""
+	admits  bool   // it asks for nothing
 	refusal *refusal
-	pid     uint32 // of the session, where the server admits
+	pid     uint32 // the session's, if the server admits
 }
 
-// refusal is a server's error, reduced to what is looked at.
+// refusal holds the parts of a server's error that we look at.
 type refusal struct{ sqlstate, message string }
 
 // The errors of a probe that are not the network's.
@@ -77,7 +82,7 @@ var (
 	errNotPostgres = errors.New("not an answer of PostgreSQL")
 )
 
-// dial is how probes and logins connect: Go's resolver and dialer, which try every address of a host.
+// dial connects for probes and logins. Go's dialer tries every address of a host.
 var dial = (&net.Dialer{}).DialContext
 
 // probe finds out what a mode would do. ctx has a deadline.
@@ -87,14 +92,15 @@ func (t *Target) probe(ctx context.Context, to Address, mode sslmode.Mode) attem
 	if conn == nil {
 		return a
 	}
-	defer conn.Close() // the server's answer is in; how the connection ends says nothing more
+	defer conn.Close() // its error does not matter: we have the answer
 	deadline, _ := ctx.Deadline()
 	a.answer, a.err = startUp(conn, deadline, t.User, t.Database)
 	return a
 }
 
-// tlsConfig verifies as a mode does. Go's own verification is off, because it knows verify-full only, and because whatever the server
-// shows is to be kept for the diagnosis; VerifyConnection, which runs in every handshake, does the work instead.
+// tlsConfig verifies as a mode does. Go's own verification is off, because it knows only
+// verify-full, and because the diagnosis needs whatever the server shows. Instead, VerifyConnection
+// does the work. It runs in every handshake.
 func (t *Target) tlsConfig(host string, mode sslmode.Mode, now time.Time, seen *peer) *tls.Config {
 	config := &tls.Config{
 		ServerName:         host,
@@ -109,7 +115,7 @@ func (t *Target) tlsConfig(host string, mode sslmode.Mode, now time.Time, seen *
 			}
 			return nil
 		},
-		// Sent whatever CAs the server names, as libpq does.
+		// Like libpq, send it whatever CAs the server names.
 		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
 			seen.wantsCerts = true
 			if t.Client == nil {
@@ -121,8 +127,9 @@ func (t *Target) tlsConfig(host string, mode sslmode.Mode, now time.Time, seen *
 	return config
 }
 
-// askForTLS sends an SSLRequest. It reads one byte and no more: what a server, or somebody in between, sends in plain text after it
-// must not be taken for a part of the encrypted conversation (CVE-2021-23222).
+// askForTLS sends an SSLRequest, and reads exactly one byte. The server, or an attacker in between,
+// may send more in plain text. That must not pass for a part of the encrypted conversation
+// (CVE-2021-23222).
 func askForTLS(conn net.Conn) error {
 	request := binary.BigEndian.AppendUint32(nil, 8)
 	request = binary.BigEndian.AppendUint32(request, 80877103)
@@ -136,14 +143,14 @@ func askForTLS(conn net.Conn) error {
 	switch answer[0] {
 	case 'S':
 		return nil
-	case 'N', 'E': // an error means a server that has never heard of TLS
+	case 'N', 'E': // a very old server answers with an error
 		return errNoTLS
 	}
 	return errNotPostgres
 }
 
-// startUp says who wants to connect, and returns the answer. It sends nothing else, whatever it is asked for, but a goodbye where
-// the server admits it.
+// startUp sends the startup message and returns the answer. Whatever the server asks for, it sends
+// nothing else, except a goodbye if the server admits it.
 func startUp(conn net.Conn, deadline time.Time, user, database string) (answer, error) {
 	server := pgproto3.NewFrontend(newBounded(conn, deadline), conn)
 	parameters := map[string]string{"user": user, "application_name": applicationName}
@@ -151,7 +158,8 @@ func startUp(conn net.Conn, deadline time.Time, user, database string) (answer, 
 		parameters["database"] = database
 	}
 	server.Send(&pgproto3.StartupMessage{ProtocolVersion: pgproto3.ProtocolVersion30, Parameters: parameters})
-	// With TLS 1.3, a server refuses a client certificate only now, and the reason waits to be read even if writing fails.
+	// With TLS 1.3, a server refuses a client certificate only now. We can read its reason even if
+	// writing fails.
 	writeErr := server.Flush()
 	var a answer
 	for {
@@ -200,10 +208,10 @@ func startUp(conn net.Conn, deadline time.Time, user, database string) (answer, 
 	}
 }
 
-// ladder is what each mode that people choose would do, weakest first.
+// ladder holds the modes to try, weakest first.
 var ladder = []sslmode.Mode{sslmode.Disable, sslmode.Require, sslmode.VerifyCA, sslmode.VerifyFull}
 
-// climb tries these modes at once.
+// climb tries these modes at the same time.
 func (t *Target) climb(ctx context.Context, modes []sslmode.Mode) map[sslmode.Mode]attempt {
 	attempts := make([]attempt, len(modes))
 	var wait sync.WaitGroup
@@ -218,7 +226,7 @@ func (t *Target) climb(ctx context.Context, modes []sslmode.Mode) map[sslmode.Mo
 	return byMode
 }
 
-// probeOthers tries the further hosts, as strictly as the login of the first.
+// probeOthers tries the further hosts in the login's mode.
 func (t *Target) probeOthers(ctx context.Context) []attempt {
 	attempts := make([]attempt, len(t.Others))
 	var wait sync.WaitGroup

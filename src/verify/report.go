@@ -1,18 +1,22 @@
-// Package verify connects to the bound databases as the app does, and proves what happens on the wire.
+// Package verify connects to the bound databases as the app does, and proves what happens on the
+// wire.
 //
-// Three parts: target.go takes apart what the app is given; probe.go and login.go, the only ones that talk to a network, try it; the
-// rest are pure functions that judge what came of it (certificate.go, diagnose.go, judge.go) and write it down (text.go).
+// It has three parts. target.go works out how the app connects. connect.go, probe.go and login.go
+// try it, and only they use the network. The rest are pure functions, which judge the results
+// (certificate.go, diagnose.go, judge.go) and write them down (text.go).
 //
-// The password goes over one connection only: one with TLS that was verified as strictly as the mode asks. See probe.go.
+// The password goes over one connection only. It has TLS, and is verified as strictly as the mode
+// asks. See probe.go.
 package verify
 
-// Report is what `postgres-ssl verify` finds, and with --json what it prints. Fields may be added; none is renamed or removed, and
-// none changes its meaning. Every text is one line without control characters.
+// Report is the result of `postgres-ssl verify`. With --json, it is the output. New versions may
+// add fields, but rename or remove none, and change no meaning. Every text is one line without
+// control characters.
 type Report struct {
 	OK        bool       `json:"ok"` // exit status 0
 	Databases []Database `json:"databases"`
 	Warnings  []string   `json:"warnings"` // about the bindings and the app's own variables
-	Drivers   []string   `json:"drivers"`  // in the app's files, where these are at hand: nobody sees from here what each verifies
+	Drivers   []string   `json:"drivers"`  // found in the app's files; we cannot see what they verify
 }
 
 // Database is one bound database.
@@ -25,13 +29,13 @@ type Database struct {
 	User        string       `json:"user"`
 	Mode        string       `json:"mode"` // in force; "" if there is none
 	ModeSource  string       `json:"mode_source"`
-	Asked       string       `json:"asked"` // by the binding; an app has one mode for all its bindings
+	Asked       string       `json:"asked"` // what the binding asks for
 	AskedSource string       `json:"asked_source"`
-	TLS         *TLS         `json:"tls"`         // null if it did not come to TLS
-	Certificate *Certificate `json:"certificate"` // the server's, null if it showed none
-	Root        *Root        `json:"root"`        // that the certificate was verified to, null if it was not
-	Modes       []Outcome    `json:"modes"`       // what each mode would do, weakest first; empty if nothing was tried
-	Sessions    []Session    `json:"sessions"`    // every session of the user; null if they could not be asked for
+	TLS         *TLS         `json:"tls"`         // null if there was no TLS connection
+	Certificate *Certificate `json:"certificate"` // the server's, or null if it showed none
+	Root        *Root        `json:"root"`        // the end of the verified chain, or null
+	Modes       []Outcome    `json:"modes"`       // weakest first; empty if we tried nothing
+	Sessions    []Session    `json:"sessions"`    // the user's sessions, or null if the query failed
 	OtherHosts  []OtherHost  `json:"other_hosts"` // the binding's further hosts
 	Problems    []Problem    `json:"problems"`
 	Warnings    []string     `json:"warnings"`
@@ -43,10 +47,10 @@ type TLS struct {
 	Cipher  string `json:"cipher"`  // as IANA names it
 }
 
-// Certificate is what a server says it is.
+// Certificate is a server's certificate.
 type Certificate struct {
 	Subject     string   `json:"subject"`
-	Names       []string `json:"names"` // DNS names and IP addresses that it is made out for
+	Names       []string `json:"names"` // its DNS names and IP addresses
 	Issuer      string   `json:"issuer"`
 	NotAfter    string   `json:"not_after"` // a day, 2027-03-01
 	Key         string   `json:"key"`       // "RSA 2048", "ECDSA P-256"
@@ -61,20 +65,21 @@ type Root struct {
 	Origin      string `json:"origin"` // "region us-west-2", "credential sslrootcert", "the stack's store (FILE)", …
 }
 
-// Outcome is what one mode would do on this server. It was tried, up to where the server asks for the password.
+// Outcome is what one mode would do on this server. We tried it, up to the request for the
+// password.
 type Outcome struct {
 	Mode   string `json:"mode"`
-	Result string `json:"result"` // "works" or "fails"; for disable "accepted" or "refused"; "unknown" if the server gave no answer
-	Why    string `json:"why"`    // the code of the problem; for disable, what the server answered
+	Result string `json:"result"` // "works" or "fails"; for disable, "accepted", "refused" or "unknown"
+	Why    string `json:"why"`    // the code of the problem; for disable, the server's answer
 }
 
 // The results of an Outcome.
 const (
 	Works    = "works"
 	Fails    = "fails"
-	Accepted = "accepted" // the server takes plain text
-	Refused  = "refused"  // it does not
-	Unknown  = "unknown"
+	Accepted = "accepted" // the server accepts plain text
+	Refused  = "refused"  // the server refuses plain text
+	Unknown  = "unknown"  // the server's answer does not say
 )
 
 // Session is a row of pg_stat_activity and pg_stat_ssl.
@@ -83,11 +88,11 @@ type Session struct {
 	PID         int    `json:"pid"`
 	Application string `json:"application"`
 	Address     string `json:"address"`   // of the client; "" for a Unix socket
-	Transport   string `json:"transport"` // "tls", "plain", "socket", or "hidden" where the user may not see it
+	Transport   string `json:"transport"` // "tls", "plain", "socket", or "hidden" if the user may not see it
 	Version     string `json:"version"`   // "TLSv1.3", "" without TLS
 	Cipher      string `json:"cipher"`    // as OpenSSL names it
 	Bits        int    `json:"bits"`
-	Own         bool   `json:"own"` // the session that asked
+	Own         bool   `json:"own"` // this command's session
 }
 
 // The transports of a Session.
@@ -98,8 +103,8 @@ const (
 	Hidden     = "hidden"
 )
 
-// OtherHost is a further host of a binding: a replica, a reader endpoint. The server's answer and its
-// certificate are tried; nobody logs in.
+// OtherHost is a further host of a binding: a replica, a reader endpoint. We check its answer and
+// its certificate, and do not log in.
 type OtherHost struct {
 	Host    string   `json:"host"`
 	Port    int      `json:"port"`
@@ -117,8 +122,8 @@ type Problem struct {
 // The codes of problems.
 const (
 	// Before a connection.
-	ModeUnknown               = "mode-unknown"                // DB_SSL_MODE or PGSSLMODE holds no mode
-	BindingIncomplete         = "binding-incomplete"          // no host, no user, or a port that is none
+	ModeUnknown               = "mode-unknown"                // DB_SSL_MODE or PGSSLMODE is no mode
+	BindingIncomplete         = "binding-incomplete"          // no host, no user or an invalid port
 	RootUnreadable            = "root-unreadable"             // the file in PGSSLROOTCERT
 	ClientCertificateUnusable = "client-certificate-unusable" // the files in PGSSLCERT and PGSSLKEY
 
@@ -149,7 +154,7 @@ const (
 	DatabaseMissing = "database-missing"
 	ServerError     = "server-error" // anything else that the server says
 
-	// Logged in, but not as it should be.
+	// Logged in, but something is wrong.
 	PlainTextMode    = "plain-text-mode"   // the mode leads to plain text on this server
 	WeakerThanAsked  = "weaker-than-asked" // the mode in force is not the binding's
 	PlainTextSession = "plain-text-session"

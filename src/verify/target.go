@@ -20,16 +20,16 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/truststore"
 )
 
-// Given is what an app is given, in the parts that decide how it connects.
+// Given is what decides how an app connects.
 type Given struct {
 	Env    map[string]string
 	Plan   *launch.Plan
 	Store  truststore.Store
 	Stores []string // the file of the stack's store, then those of the platform's
-	Bundle []byte   // what the plan puts into the file that it names in PGSSLROOTCERT
+	Bundle []byte   // the content of the plan's PGSSLROOTCERT
 }
 
-// Target is a database with all that decides how to connect to it.
+// Target is a database with everything that decides how to connect to it.
 type Target struct {
 	Name     string
 	Further  bool // a further connection string of a service: an example, a pooler on 127.0.0.1
@@ -40,20 +40,20 @@ type Target struct {
 	User     string
 	Password binding.Secret
 
-	Mode   sslmode.Mode // in force in the app; None where nothing was decided
+	Mode   sslmode.Mode // the mode in force in the app, or None
 	Source string       // the rule that Mode comes from
-	Asked  sslmode.Mode // what the binding asks for; an app has one set of variables for all its bindings
-	Trust  []Anchor     // whom to believe
+	Asked  sslmode.Mode // what the binding asks for; an app has one set of variables for all
+	Trust  []Anchor     // the trusted CAs
 	Client *tls.Certificate
 
 	askedSource string   // the rule that Asked comes from
-	lever       string   // what to set to get another Mode
-	owned       bool     // Mode is the app's owner's own
+	lever       string   // what to set to change Mode
+	owned       bool     // the app's owner set Mode
 	known       []Anchor // every CA on board, trusted here or not, for diagnosis only
 	trustWhy    string   // the rule that Trust comes from
-	trustPlace  string   // where a CA would have to go to be trusted
-	problem     *Problem // found without a connection; there will be none
-	hidden      []string // the encodings of the password, once they are known
+	trustPlace  string   // where to put a CA so that it is trusted
+	problem     *Problem // found before connecting, so we don't connect
+	hidden      []string // the encodings of the password, once computed
 }
 
 // Address is where a server listens.
@@ -66,14 +66,14 @@ func (a Address) String() string { return net.JoinHostPort(a.Host, strconv.Itoa(
 
 func (t *Target) address() Address { return Address{t.Host, t.Port} }
 
-// Anchor is a CA certificate, and who brought it.
+// Anchor is a CA certificate, and where it comes from.
 type Anchor struct {
 	Cert   *x509.Certificate
 	Origin string
 }
 
-// Targets makes a target of each database of the plan. What is wrong with one of them becomes its problem; an error means that the
-// trust store itself cannot be read.
+// Targets makes a target of each database of the plan. If something is wrong with one, that becomes
+// its problem. An error means that the trust store itself cannot be read.
 func Targets(given Given) ([]Target, error) {
 	known, err := anchors(given.Store)
 	if err != nil {
@@ -136,7 +136,7 @@ func from(origin string, certs []*x509.Certificate) []Anchor {
 	return all
 }
 
-// setOrigin is what people call a set of the trust store.
+// setOrigin names a set of the trust store for people.
 func setOrigin(set string) string {
 	switch set {
 	case truststore.AmazonTrust:
@@ -160,10 +160,10 @@ func (t *Target) setAddress(b binding.Binding) *Problem {
 		case text != "":
 			var err error
 			if port, err = strconv.ParseUint(text, 10, 16); err != nil || port == 0 {
-				// The value is not shown: what is no port may be anything.
+				// Don't show the value: it is no port, so it may be a secret.
 				return &Problem{BindingIncomplete, "the port in the binding is not a number from 1 to 65535", "correct the credential port"}
 			}
-		case i >= len(b.Primaries()): // a replica's host alone: a broker gives one port for all
+		case i >= len(b.Primaries()): // a replica without a port has the first host's
 			port = uint64(t.Port)
 		}
 		if i == 0 {
@@ -178,13 +178,13 @@ func (t *Target) setAddress(b binding.Binding) *Problem {
 	return nil
 }
 
-// setMode finds the mode in force: what the app's owner set, else the plan's, which is one for all
-// bindings. A variable that holds what the plan exports anyway is the plan's word, not the owner's:
-// in an app's container, the launch script has been at work. If the owner set both variables, the
-// weaker counts: nobody can know here which of them the app's driver reads.
+// setMode finds the mode in force: the owner's, else the plan's, which is the same for all
+// bindings. A variable that holds the plan's value is not the owner's: in an app's container, the
+// launch script has set it. If the owner set both variables, the weaker one counts, because we
+// cannot know which of them the app's driver reads.
 //
-// Through the tunnel it is the database's own. The owner's counts only where it is stricter: a weaker
-// one is for the way from the app to the tunnel.
+// Through the tunnel, the database's own mode is in force. The owner's counts only if it is
+// stricter: a weaker one is for the connection from the app to the tunnel.
 func (t *Target) setMode(given Given, db launch.Database) *Problem {
 	t.Mode, t.Source, t.lever = given.Plan.Mode, db.Source, "sslmode"
 	if db.Tunnel {
@@ -206,7 +206,7 @@ func (t *Target) setMode(given Given, db launch.Database) *Problem {
 		if err != nil {
 			return &Problem{ModeUnknown, name + ", set by the app's owner: " + err.Error(), "set " + name + " to one of the modes, or unset it"}
 		}
-		if mode.String() != value { // drivers forgive nothing
+		if mode.String() != value { // drivers accept no other spelling
 			return &Problem{ModeUnknown, fmt.Sprintf("%s, set by the app's owner, is spelled %s", name, value), "spell it " + mode.String()}
 		}
 		counts := !t.owned || mode < t.Mode
@@ -220,7 +220,8 @@ func (t *Target) setMode(given Given, db launch.Database) *Problem {
 	return nil
 }
 
-// setTrust finds whom to believe: the owner's PGSSLROOTCERT, which replaces everything, else what was decided for this database.
+// setTrust finds the trusted CAs: those in the owner's PGSSLROOTCERT, which replaces all others,
+// else those that the plan has for this database.
 func (t *Target) setTrust(given Given, db launch.Database) (*Problem, error) {
 	const everyone = "system" // libpq's word for the stack's store, since version 16
 	file := given.Env["PGSSLROOTCERT"]
@@ -231,7 +232,7 @@ func (t *Target) setTrust(given Given, db launch.Database) (*Problem, error) {
 		}
 	}
 	if file == everyone {
-		// Source: libpq's manual, "sslrootcert": system goes with verify-full only.
+		// libpq's manual, "sslrootcert": system works only with verify-full.
 		t.trustWhy = "PGSSLROOTCERT=system"
 		if t.Mode == sslmode.None {
 			t.Mode, t.Source = sslmode.VerifyFull, t.trustWhy
@@ -258,8 +259,9 @@ func (t *Target) setTrust(given Given, db launch.Database) (*Problem, error) {
 	return nil, nil
 }
 
-// trustFile takes the owner's root certificates. With them, require means verify-ca: see libpq's manual, "libpq-ssl", on backward
-// compatibility; lib/pq and pgx do the same. A file that is missing matters only where the mode verifies.
+// trustFile takes the owner's root certificates. With them, require means verify-ca (libpq's
+// manual, "libpq-ssl", on backward compatibility). lib/pq and pgx do the same. A missing file
+// matters only if the mode verifies.
 func (t *Target) trustFile(file string, content []byte, err error) *Problem {
 	t.trustWhy, t.trustPlace = "PGSSLROOTCERT, set by the app's owner", "the file that PGSSLROOTCERT names"
 	t.Trust = from("PGSSLROOTCERT ("+file+")", lenientParse(content))
@@ -276,7 +278,7 @@ func (t *Target) trustFile(file string, content []byte, err error) *Problem {
 	return nil
 }
 
-// trustStores adds the stack's store and the platform's, as they are on this file system.
+// trustStores adds the stack's and the platform's stores, as they are on this file system.
 func (t *Target) trustStores(files []string) error {
 	for i, file := range files {
 		content, err := os.ReadFile(file)
@@ -295,7 +297,7 @@ func (t *Target) trustStores(files []string) error {
 	return nil
 }
 
-// lenientParse takes what it can read, as OpenSSL and Go do with a store that is not ours.
+// lenientParse skips what it cannot read, as OpenSSL and Go do. It is for stores that are not ours.
 func lenientParse(data []byte) []*x509.Certificate {
 	var certs []*x509.Certificate
 	for block, rest := pem.Decode(data); block != nil; block, rest = pem.Decode(rest) {
@@ -306,8 +308,8 @@ func lenientParse(data []byte) []*x509.Certificate {
 	return certs
 }
 
-// setClient takes the client certificate from where the owner's PGSSLCERT and PGSSLKEY point, and from the credentials where they are
-// unset, or where they point at what the launch script wrote.
+// setClient takes the client certificate from the files in the owner's PGSSLCERT and PGSSLKEY. If
+// these are unset, or name the launch script's files, it takes the credentials.
 func (t *Target) setClient(given Given, db launch.Database) *Problem {
 	plannedCert, plannedKey := given.Plan.ClientCertificate()
 	cert, key := plannedCert, plannedKey
@@ -334,7 +336,7 @@ func (t *Target) setClient(given Given, db launch.Database) *Problem {
 	if cert == nil && key == nil {
 		return nil
 	}
-	pair, err := tls.X509KeyPair(cert, key) // its error is not shown: nobody promises that it never quotes a key
+	pair, err := tls.X509KeyPair(cert, key) // don't show its error: it might quote a key
 	if err != nil {
 		return &Problem{ClientCertificateUnusable, "the client certificate and its key do not belong together, or one of them cannot be read",
 			"set PGSSLCERT and PGSSLKEY to a certificate and its key in PEM, without a passphrase"}
@@ -343,5 +345,6 @@ func (t *Target) setClient(given Given, db launch.Database) *Problem {
 	return nil
 }
 
-// loginMode is how strictly a connection is verified before the password goes over it: as the mode in force asks, and never without TLS.
+// loginMode is how strictly to verify a connection before the password goes over it: as the mode in
+// force asks, and never without TLS.
 func (t *Target) loginMode() sslmode.Mode { return max(t.Mode, sslmode.Require) }

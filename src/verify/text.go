@@ -8,7 +8,8 @@ import (
 	"unicode/utf8"
 )
 
-// Write writes the report for people: aligned, a block a database, and in colour if asked.
+// Write writes the report for people: aligned, one block per database, with colours if colour is
+// set.
 func (r Report) Write(out io.Writer, colour bool) error {
 	paint := painter(colour)
 	var b strings.Builder
@@ -40,7 +41,8 @@ const (
 	yellow = "33"
 )
 
-// painter returns a function that wraps a text in the sequences of ECMA-48 for a colour, or leaves it as it is.
+// painter returns a function that wraps a text in ECMA-48's sequences for a colour, or leaves it as
+// it is.
 func painter(colour bool) func(code, text string) string {
 	return func(code, text string) string {
 		if !colour || text == "" {
@@ -101,7 +103,7 @@ func (db Database) write(b *strings.Builder, paint func(code, text string) strin
 	}
 }
 
-// pad paints a label; the padding of Fprintf would count the colour's bytes.
+// pad paints a label and pads it. Fprintf's padding would count the colour's bytes.
 func pad(paint func(code, text string) string, code, label string) string {
 	const width = 12
 	return paint(code, label) + strings.Repeat(" ", width-len(label))
@@ -129,7 +131,7 @@ func (db Database) writeOutcome(row func(label, format string, args ...any), i i
 	row(label, "%s", line)
 }
 
-// writeSessions writes the seed's table.
+// writeSessions writes the table of sessions.
 func (db Database) writeSessions(b *strings.Builder, paint func(code, text string) string) {
 	if db.Sessions == nil {
 		return

@@ -26,7 +26,7 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/truststore"
 )
 
-// Judgement without a server. What needs one is in password_test.go and in the tests of the command.
+// Tests without a server. Those with one are in password_test.go and in the tests of the command.
 
 const west = "db.abc123.us-west-2.rds.amazonaws.com"
 
@@ -83,7 +83,7 @@ func TestVerifyChain(t *testing.T) {
 		"a root of the same name":                   {chain: chain(direct), trust: trust("x", imposter), problem: UnknownCA},
 		"signed by itself":                          {chain: []*x509.Certificate{root.Cert}, trust: trust("x", other), mode: sslmode.VerifyCA, problem: UnknownCA, says: "it is signed by itself"},
 		"only an intermediate is trusted":           {chain: chain(indirect), trust: trust("credential ca", middle), problem: ChainIncomplete, says: `ends at "Middle" (from credential ca), which is no root`},
-		"an intermediate that is on board is away":  {chain: chain(indirect), trust: trust("x", root), known: trust("region r", middle), problem: ChainIncomplete, says: `does not send the intermediate certificate "Middle", which leads to the trusted root "Root"`},
+		"an intermediate on board is not sent":      {chain: chain(indirect), trust: trust("x", root), known: trust("region r", middle), problem: ChainIncomplete, says: `does not send the intermediate certificate "Middle", which leads to the trusted root "Root"`},
 		"an intermediate of the organization":       {chain: chain(organization.Intermediate(t, "Sub", inOrganization).Issue(t, []string{west})), trust: trust("x", other, organization), problem: ChainIncomplete, says: `"Sub", which by its name leads to the trusted root "Organization Root"`},
 		"an intermediate of the region":             {chain: chain(region.Intermediate(t, "Amazon RDS us-west-2 Subordinate CA RSA2048 G1.A.1").Issue(t, []string{west})), trust: trust("x", far, region), problem: ChainIncomplete, says: `the trusted root "Amazon RDS us-west-2`},
 		"an issuer whose issuer is named":           {chain: chain(toNamed), trust: trust("x", other, organization), problem: ChainIncomplete, says: `the trusted root "Organization Root"`},
@@ -94,7 +94,7 @@ func TestVerifyChain(t *testing.T) {
 		"expired":                                   {chain: chain(late, middle), trust: trust("x", root), problem: CertificateExpired, says: "the certificate of " + west},
 		"an intermediate that expired":              {chain: chain(oldMiddle.Issue(t, []string{west}), oldMiddle), trust: trust("x", root), problem: CertificateExpired, says: `the intermediate certificate "Old Middle" expired`},
 		"a root that expired":                       {chain: chain(oldRoot.Issue(t, []string{west})), trust: trust("x", oldRoot), problem: RootExpired, says: `the root certificate "Old Root" expired`},
-		"a server that bears its issuer's name":     {chain: chain(other.Issue(t, []string{west}, func(c *x509.Certificate) { c.Subject = other.Cert.Subject })), trust: trust("x", root), problem: UnknownCA, says: `its issuer is "Other"`},
+		"a server with its issuer's name":           {chain: chain(other.Issue(t, []string{west}, func(c *x509.Certificate) { c.Subject = other.Cert.Subject })), trust: trust("x", root), problem: UnknownCA, says: `its issuer is "Other"`},
 		"an expired certificate from an unknown CA": {chain: chain(late, middle), trust: trust("x", other), problem: UnknownCA},
 		"not for servers":                           {chain: chain(root.Issue(t, []string{west}, func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageCodeSigning} })), trust: trust("x", root), problem: CertificateInvalid, says: "incompatible key usage"},
 		"a common name that is another":             {chain: chain(root.Issue(t, []string{"h"}, func(c *x509.Certificate) { c.DNSNames = nil })), trust: trust("x", root), problem: NameMismatch, says: `its common name is "h"`},
@@ -123,7 +123,8 @@ func TestVerifyChain(t *testing.T) {
 	}
 }
 
-// authorityKey names the issuer of an issuer, as `authorityKeyIdentifier = keyid, issuer` of OpenSSL does.
+// authorityKey names the issuer of an issuer, as OpenSSL's `authorityKeyIdentifier = keyid, issuer`
+// does.
 func authorityKey(t *testing.T, grandparent *x509.Certificate) pkix.Extension {
 	t.Helper()
 	wrap := func(tag byte, content []byte) []byte {
@@ -181,7 +182,8 @@ func TestServersErrors(t *testing.T) {
 			}
 		})
 	}
-	// A server that speaks another language wants a certificate: it asked for one, and was given none.
+	// In another language, the handshake shows that the server wants a certificate: it asked, and
+	// got none.
 	target := Target{Host: "h", Port: 1}
 	foreign := attempt{stage: startingUp, answer: answer{refusal: &refusal{"28000", "Verbindung erfordert ein gültiges Client-Zertifikat"}}, peer: peer{wantsCerts: true}}
 	assert.Equal(t, ClientCertificateWanted, target.diagnose(foreign, target.address()).Code)
@@ -229,20 +231,20 @@ func TestSessionsOfTheUser(t *testing.T) {
 		says    string
 		listed  int
 	}{
-		"encrypted":                        {rows: []row{session("1", "a", "t")}, listed: 1},
-		"over a socket":                    {rows: []row{session("1", "a", "t"), socket}, listed: 2},
-		"in plain text":                    {rows: []row{session("1", "a", "t"), session("2", "b", "f")}, problem: PlainTextSession, says: "user app has sessions in plain text: pid 2 (b, 10.0.0.9)", listed: 2},
-		"in plain text, without a name":    {rows: []row{session("2", "", "f")}, problem: PlainTextSession, says: "pid 2 (no application name, 10.0.0.9)", listed: 1},
-		"many":                             {rows: []row{session("1", "a", "f"), session("2", "a", "f"), session("3", "a", "f"), session("4", "a", "f"), session("5", "a", "f"), session("6", "a", "f"), session("8", "a", "f")}, problem: PlainTextSession, says: "pid 5 (a, 10.0.0.9), 2 more", listed: 7},
-		"hidden":                           {rows: []row{session("1", "a", "t"), hidden}, problem: SessionsHidden, says: "pid 5", listed: 2},
-		"behind a proxy":                   {rows: []row{own}, problem: PlainTextSession, says: "which is this command's own: a proxy ends the TLS", listed: 1},
-		"a probe on its way out":           {rows: []row{session("1", "a", "t"), probe}, listed: 1},
-		"whoever takes the name of one":    {rows: []row{session("8", applicationName, "f")}, problem: PlainTextSession, says: "pid 8", listed: 1},
-		"not to be asked for":              {asked: &pgconn.PgError{Code: "42P01"}, problem: SessionsHidden, says: "cannot be listed (SQLSTATE 42P01)"},
-		"not to be asked for in due time":  {asked: context.DeadlineExceeded, problem: SessionsHidden, says: "cannot be listed in time"},
-		"a name that holds the password":   {rows: []row{session("1", "x"+password, "f")}, problem: PlainTextSession, says: "pid 1 ((not shown: it holds the password), 10.0.0.9)", listed: 1},
-		"numbers that make no sense":       {rows: []row{session("many", "a", "t")}, listed: 1},
-		"nothing that says whether or not": {rows: []row{{port: text("5")}}, problem: SessionsHidden, listed: 1},
+		"encrypted":                      {rows: []row{session("1", "a", "t")}, listed: 1},
+		"over a socket":                  {rows: []row{session("1", "a", "t"), socket}, listed: 2},
+		"in plain text":                  {rows: []row{session("1", "a", "t"), session("2", "b", "f")}, problem: PlainTextSession, says: "user app has sessions in plain text: pid 2 (b, 10.0.0.9)", listed: 2},
+		"in plain text, without a name":  {rows: []row{session("2", "", "f")}, problem: PlainTextSession, says: "pid 2 (no application name, 10.0.0.9)", listed: 1},
+		"many":                           {rows: []row{session("1", "a", "f"), session("2", "a", "f"), session("3", "a", "f"), session("4", "a", "f"), session("5", "a", "f"), session("6", "a", "f"), session("8", "a", "f")}, problem: PlainTextSession, says: "pid 5 (a, 10.0.0.9), 2 more", listed: 7},
+		"hidden":                         {rows: []row{session("1", "a", "t"), hidden}, problem: SessionsHidden, says: "pid 5", listed: 2},
+		"behind a proxy":                 {rows: []row{own}, problem: PlainTextSession, says: "which is this command's own: a proxy ends the TLS", listed: 1},
+		"a probe on its way out":         {rows: []row{session("1", "a", "t"), probe}, listed: 1},
+		"a session with a probe's name":  {rows: []row{session("8", applicationName, "f")}, problem: PlainTextSession, says: "pid 8", listed: 1},
+		"the query fails":                {asked: &pgconn.PgError{Code: "42P01"}, problem: SessionsHidden, says: "cannot be listed (SQLSTATE 42P01)"},
+		"the query takes too long":       {asked: context.DeadlineExceeded, problem: SessionsHidden, says: "cannot be listed in time"},
+		"a name that holds the password": {rows: []row{session("1", "x"+password, "f")}, problem: PlainTextSession, says: "pid 1 ((not shown: it holds the password), 10.0.0.9)", listed: 1},
+		"numbers that make no sense":     {rows: []row{session("many", "a", "t")}, listed: 1},
+		"no word about encryption":       {rows: []row{{port: text("5")}}, problem: SessionsHidden, listed: 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			target := Target{Host: "h", User: "app", Database: "app", Password: password}
@@ -260,7 +262,7 @@ func TestSessionsOfTheUser(t *testing.T) {
 	}
 }
 
-func TestWarningOfACertificateThatEndsSoon(t *testing.T) {
+func TestACertificateThatExpiresSoonGivesAWarning(t *testing.T) {
 	ca := pgtest.NewCA(t, "Root")
 	pair := ca.Issue(t, []string{"h"})
 	asks := attempt{stage: startingUp, answer: answer{asks: "a SCRAM password"}, peer: peer{chain: chain(pair)}}
@@ -321,7 +323,7 @@ func TestTextIsAligned(t *testing.T) {
 warning: of the plan
 `, b.String())
 
-	// Colours change nothing but the colours.
+	// Colours do not change the alignment.
 	var coloured strings.Builder
 	require.NoError(t, report.Write(&coloured, true))
 	assert.Contains(t, coloured.String(), "    \x1b[31mgrößer    12345               fd00::1   NO\x1b[0m\n")
@@ -390,7 +392,7 @@ func TestModeInForce(t *testing.T) {
 	}
 }
 
-func TestBehindATunnelEachDatabaseGoesByItsOwn(t *testing.T) {
+func TestBehindATunnelEachDatabaseHasItsOwnMode(t *testing.T) {
 	dir := t.TempDir()
 	write := func(name string, content []byte) string {
 		file := filepath.Join(dir, name)
@@ -411,7 +413,7 @@ func TestBehindATunnelEachDatabaseGoesByItsOwn(t *testing.T) {
 	strict, strictPair := bound("strict", sslmode.VerifyFull)
 	other := ca.Issue(t, []string{"other"})
 	otherCert, otherKey := write("other.crt", other.CertPEM), write("other.key", other.KeyPEM)
-	// The launch script exports what the database that decides asks for.
+	// The launch script exports the mode of the database that decides.
 	exported := map[string]string{"POSTGRES_SSL_SERVICE": "weak", "PGSSLMODE": "require", "DB_SSL_MODE": "require",
 		"PGSSLCERT": write("ours.crt", weakPair.CertPEM), "PGSSLKEY": write("ours.key", weakPair.KeyPEM)}
 	for name, test := range map[string]struct {
@@ -453,7 +455,7 @@ func TestBehindATunnelEachDatabaseGoesByItsOwn(t *testing.T) {
 	}
 }
 
-func TestATunnelConnectsNowhereWithoutAWayThatIsKnown(t *testing.T) {
+func TestATunnelDoesNotConnectIfTheTargetHasAProblem(t *testing.T) {
 	targets, err := Targets(plan(t, map[string]string{"PGSSLMODE": "strict"}, "verify-full"))
 	require.NoError(t, err)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
@@ -466,10 +468,10 @@ func TestATunnelConnectsNowhereWithoutAWayThatIsKnown(t *testing.T) {
 	targets[0].problem = nil
 	_, problem = targets[0].Connect(ctx, targets[0].address(), "127.0.0.1:1")
 	require.NotNil(t, problem)
-	assert.Equal(t, NotListened, problem.Code, "control: with a way, it tries")
+	assert.Equal(t, NotListened, problem.Code, "control: without a problem, it tries")
 }
 
-func TestWhatIsExplainedHidesThePasswordOfThatLogin(t *testing.T) {
+func TestExplainHidesThePasswordOfThatLogin(t *testing.T) {
 	target := Target{Host: "h", Port: 5432, Mode: sslmode.VerifyFull, User: "u", Password: "the-bindings-own"}
 	said := errors.New("the server said: THE clients/own")
 	assert.NotContains(t, target.Explain(said, target.address(), "app", "the-clients-own").What, "clients")
@@ -477,7 +479,7 @@ func TestWhatIsExplainedHidesThePasswordOfThatLogin(t *testing.T) {
 }
 
 func TestDatabasesAreTriedSideBySideWithinTheTimeout(t *testing.T) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0") // takes connections into its queue, and never answers
+	listener, err := net.Listen("tcp", "127.0.0.1:0") // queues connections, and never answers
 	require.NoError(t, err)
 	defer listener.Close()
 	silent := Target{Host: "127.0.0.1", Port: uint16(listener.Addr().(*net.TCPAddr).Port), User: "u", Mode: sslmode.VerifyFull, Others: []Address{{"localhost", uint16(listener.Addr().(*net.TCPAddr).Port)}}}
@@ -515,9 +517,9 @@ func TestNothingIsWrittenToTheDatabase(t *testing.T) {
 		}
 	}
 	assert.Equal(t, []string{"begin read only;"}, statements, "the first line of the only statement")
-	assert.Equal(t, []string{`app FATAL:  no pg_hba.conf entry for host "127.0.0.1", user "app", database "app", no encryption`}, failures, "what the probe for plain text leaves in the log")
+	assert.Equal(t, []string{`app FATAL:  no pg_hba.conf entry for host "127.0.0.1", user "app", database "app", no encryption`}, failures, "the probe for plain text leaves this in the log")
 
-	// The transaction is one that cannot write.
+	// The transaction cannot write.
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
 	config, err := LoginConfig(ctx, target.address(), func(ctx context.Context) (net.Conn, error) {
@@ -568,8 +570,8 @@ func TestEachHostHasAPortOfItsOwn(t *testing.T) {
 	}
 }
 
-// A service may hold an example, or a pooler's address in another container.
-func TestNobodyBehindAFurtherConnectionStringIsAWarning(t *testing.T) {
+// A service may hold an example, or the address of a pooler in another container.
+func TestAFurtherConnectionStringWithoutAServerIsAWarning(t *testing.T) {
 	target := Target{Name: "db (example.uri)", Host: "127.0.0.1", Port: 1, User: "u", Mode: sslmode.VerifyFull}
 	for further, ok := range map[bool]bool{true: true, false: false} {
 		target.Further = further

@@ -72,7 +72,8 @@ func (b builder) build(ctx context.Context, app, droplet string) (err error) {
 	if err := b.run(ctx, b.log, "cp", "-a", app+"/.", b.buildDir); err != nil {
 		return fmt.Errorf("stage.sh: cannot copy APP_DIR %s: %w", app, err)
 	}
-	if err := os.RemoveAll(filepath.Join(b.buildDir, ".git")); err != nil { // cf push does not upload it
+	// cf push does not upload .git.
+	if err := os.RemoveAll(filepath.Join(b.buildDir, ".git")); err != nil {
 		return err
 	}
 

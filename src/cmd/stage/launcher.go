@@ -78,7 +78,7 @@ func (l launcher) launch(ctx context.Context, command string) (int, error) {
 	}
 	go func() {
 		for s := range signals { // COMMAND handles the signal, as the app would
-			if cmd.Process.Signal(s) != nil { // COMMAND is gone: stop waiting for what it left behind
+			if cmd.Process.Signal(s) != nil { // COMMAND is gone: stop waiting for its children
 				stdout.interrupt()
 				stderr.interrupt()
 			}

@@ -274,7 +274,7 @@ func TestPauseLeavesNothingInThePipe(t *testing.T) {
 
 func TestNothingOfStageIsInherited(t *testing.T) {
 	list := `for fd in /proc/$$/fd/*; do [ ! -e $fd ] || echo "descriptor ${fd##*/}"; done; echo done; `
-	inherited, err := exec.Command("bash", "-c", list).Output() // also what this test inherited itself
+	inherited, err := exec.Command("bash", "-c", list).Output() // some are this test's own
 	require.NoError(t, err)
 	app := write(t, map[string]string{".profile": list})
 	r := stageApp(t, buildpack(t, nil), nil, app, "--", list)

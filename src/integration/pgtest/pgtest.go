@@ -37,7 +37,7 @@ type Config struct {
 	Certificate []byte            // PEM, the leaf first; without it, the server does not speak TLS
 	Key         []byte            // PEM
 	ClientCA    []byte            // PEM: the CAs of client certificates
-	HBA         []string          // lines of pg_hba.conf; by default, any login over loopback with a password
+	HBA         []string          // lines of pg_hba.conf; by default, loopback with a password
 	Settings    map[string]string // for postgresql.conf, as written there
 	SQL         string            // statements that the superuser postgres runs once
 }
@@ -279,7 +279,8 @@ var binDir = sync.OnceValue(func() string {
 })
 
 func version(path string) int {
-	n, _ := strconv.Atoi(filepath.Base(filepath.Dir(filepath.Dir(path)))) // a version without a number is the oldest
+	// Without a number, it counts as the oldest.
+	n, _ := strconv.Atoi(filepath.Base(filepath.Dir(filepath.Dir(path))))
 	return n
 }
 
