@@ -25,7 +25,7 @@ install_go() {
   fi
   sum=$(sha256sum <"$work/go.tgz" | cut -d ' ' -f 1)
   if [[ $sum != "$GO_SHA256" ]]; then
-    fail "The file from $from is not Go $GO_VERSION: its SHA-256 is $sum, not $GO_SHA256."
+    fail "What came from $from is not Go $GO_VERSION: its SHA-256 is $sum, and not $GO_SHA256."
   fi
   top=$work/unpacked
   mkdir "$top"
@@ -36,7 +36,7 @@ install_go() {
     top=$top/go
   fi
   if [[ ! -x $top/bin/go ]]; then
-    fail "The file from $from holds no bin/go."
+    fail "What came from $from holds no bin/go."
   fi
   rm -rf "$home" "$work/go.tgz"
   mv "$top" "$home"

@@ -19,8 +19,8 @@ Needs go (https://go.dev/dl) and unzip.
 TEXT
 }
 
-# changelog VERSION: prints that version's section, as a code host shows it in notes. There a line
-# ends where it ends in the text, and a link has no folder to start from.
+# changelog VERSION: prints that version's section for a code host's release notes. These keep line
+# breaks, so it joins wrapped lines. They have no folder, so it makes links absolute.
 changelog() {
   awk -v heading="## [$1]" '
     function flush() { if (line != "") print line; line = "" }
