@@ -22,7 +22,7 @@ func TestAFileIsReplacedWithItsMode(t *testing.T) {
 	assert.Equal(t, os.FileMode(0o600), info.Mode())
 }
 
-func TestAFailedWriteNamesThePathAndLeavesNothingBehind(t *testing.T) {
+func TestWhatFailsNamesThePathAndLeavesNothing(t *testing.T) {
 	dir := t.TempDir()
 	assert.EqualError(t, Write(filepath.Join(dir, "none", "file"), nil, 0o600), filepath.Join(dir, "none", "file")+": no such file or directory")
 

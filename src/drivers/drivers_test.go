@@ -231,7 +231,7 @@ func TestNoLinkIsFollowedOutOfTheApp(t *testing.T) {
 	assert.Equal(t, []string{"slonik 47.3.0, npm-shrinkwrap.json, unknown"}, lines(found))
 }
 
-func TestAPipeIsNotWaitedFor(t *testing.T) {
+func TestWhatIsNoFileIsNotWaitedFor(t *testing.T) {
 	dir := t.TempDir()
 	require.NoError(t, syscall.Mkfifo(filepath.Join(dir, "yarn.lock"), 0o644))
 	require.NoError(t, syscall.Mkfifo(filepath.Join(dir, "program"), 0o755))

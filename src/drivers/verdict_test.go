@@ -113,7 +113,7 @@ func TestAMendInTheModesOwnWordContradictsNothing(t *testing.T) {
 	assert.NotContains(t, Judge(pgdriver, bound(sslmode.VerifyFull)).Warning, settles, "it takes each word")
 }
 
-func TestOnlyDriversThatTheAppAsksForGetAWarning(t *testing.T) {
+func TestOnlyWhatTheAppNamesIsWarnedOf(t *testing.T) {
 	slonik := the(t, npm, "slonik", "47.3.0")
 	for use, loud := range map[Use]bool{Direct: true, Unknown: true, Transitive: false} {
 		slonik.Use = use

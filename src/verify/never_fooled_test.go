@@ -153,7 +153,7 @@ func flood(v visit, messages ...pgproto3.BackendMessage) int64 {
 	return sent
 }
 
-func TestControlAServerThatBehavesPasses(t *testing.T) {
+func TestThisServerIsBelievedWhenItBehaves(t *testing.T) {
 	target := host(t, func(v visit) {
 		if asked(v) {
 			_ = v.send(append(append(head(), line("an app"), line("another")), tail()...)...)
