@@ -6,17 +6,17 @@ usage() {
   cat <<'TEXT'
 Usage: scripts/mutate.sh [PART...]
 
-Breaks a copy of the tree in hundreds of small ways, one at a time, and runs the tests of the part
-after each. A change that they let pass lived: they do not hold the code to what it does there.
-Prints each one that lived, the efficacy of each part, and, for all parts, the coverage of those
-that decide. Takes the better part of an hour on two cores; it is for people and nightly jobs.
+Breaks a copy of the tree in hundreds of small ways, one at a time, and runs the part's tests after
+each. A change that no test catches "lived": the tests do not check what the code does there. Prints
+each change that lived, the efficacy of each part, and, for all parts, the coverage of those that
+decide. Takes almost an hour on two cores; it is for people and nightly jobs.
 
 PART is src/sslmode, src/rds, src/binding, src/launch, src/truststore, src/client, src/drivers or
-by-hand; a file of a part, as src/rds/rds.go; or a line of it, as src/rds/rds.go:48. Without one, all
-parts. by-hand are the changes in scripts/mutate/byhand.go.
+by-hand; a file of a part, such as src/rds/rds.go; or a line of it, such as src/rds/rds.go:48. The
+default is all parts. by-hand stands for the changes in scripts/mutate/byhand.go.
 
 Needs go (https://go.dev/dl), openssl and bash, and what scripts/test.sh installs.
-Exit status: 0 each part has 97% or more, 1 one has not, 2 the command was not understood.
+Exit status: 0 each part has 97% or more, 1 one has less, 2 the command was not understood.
 TEXT
 }
 
@@ -46,6 +46,6 @@ mkdir "$work/tree"
 git ls-files -z --cached --others --exclude-standard |
   tar -c --null --files-from=- --ignore-failed-read 2>/dev/null | tar -x -C "$work/tree"
 cd "$work/tree"
-# A mutant may append for ever. This ends it before it takes the machine's memory.
+# A mutant may append forever. This limit ends it before it takes all memory.
 ulimit -v 8000000
 "$work/mutate" "$work" "$@"
