@@ -269,7 +269,7 @@ func TestADamagedFileIsNotOverwritten(t *testing.T) {
 	dir := caFolder(t, map[string]string{"aws.pem": "<<<<<<< HEAD\n"})
 	r := execute(t, nil, "update", dir, "aws="+bundle)
 	assert.Equal(t, 1, r.status)
-	assert.Contains(t, r.err, "the present file holds no PEM certificate")
+	assert.Contains(t, r.err, "the current file holds no PEM certificate")
 	assert.Equal(t, "<<<<<<< HEAD\n", content(t, dir, "aws.pem"))
 }
 

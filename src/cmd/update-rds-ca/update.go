@@ -144,7 +144,7 @@ func update(caDir string, s source, client *http.Client, now time.Time) (renewal
 		return renewal{}, err
 	default:
 		if old, err = truststore.Parse(data); err != nil {
-			return renewal{}, fmt.Errorf("the present file %w", err)
+			return renewal{}, fmt.Errorf("the current file %w", err)
 		}
 	}
 	bundle, err := fetch(client, s.from)
