@@ -121,6 +121,7 @@ func TestACAMayBeTheNameOfAFile(t *testing.T) {
 		"a path without a dot":        {withoutDot, somePEM, false},
 		"a path to nowhere":           {filepath.Join(dir, "none"), "", true},
 		"a relative path to nowhere":  {"certificates.pem", "", true},
+		"a device, not a file":        {"/dev/null", "", true},
 		"PEM behind a word of notice": {"issued by ca.example.com\n" + somePEM, "issued by ca.example.com\n" + somePEM, false},
 		"PEM":                         {somePEM, somePEM, false},
 		"base64":                      {"LS0tLS1CRUdJTiBDRVJU", "LS0tLS1CRUdJTiBDRVJU", false},

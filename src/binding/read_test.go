@@ -18,6 +18,12 @@ func services(t testing.TB, list ...m) map[string]string {
 	return map[string]string{"VCAP_SERVICES": string(document)}
 }
 
+// A FIFO or a device might never end, or hold nothing and look as if nothing were bound.
+func TestOnlyARegularFileHoldsBindings(t *testing.T) {
+	_, err := Read(map[string]string{"VCAP_SERVICES_FILE_PATH": "/dev/null"})
+	assert.EqualError(t, err, "VCAP_SERVICES_FILE_PATH (/dev/null) cannot be read: not a regular file")
+}
+
 func TestServicesAreSortedAndNamed(t *testing.T) {
 	credentials := m{"uri": "postgres://h/d"}
 	found, err := Read(services(t,
