@@ -1,7 +1,10 @@
-// Package binding finds the Postgres databases among an app's service bindings, in whichever form the platform delivers them.
+// Package binding finds the Postgres databases among an app's service bindings, in every form that
+// the platform delivers them in.
 //
-// walk.go goes through the credentials, strings.go reads connection strings, keys.go knows the keys, databases.go puts together what
-// belongs to one database, modes.go finds the modes that are written for it, and read.go gets the bindings from the environment.
+// walk.go goes through the credentials, strings.go reads connection strings, and keys.go knows the
+// keys. databases.go collects what belongs to one database, and modes.go finds its modes. read.go
+// gets the bindings from the environment. redirect.go makes them name the tunnel; for that,
+// document.go finds a value's place in the text.
 package binding
 
 import (
@@ -13,7 +16,7 @@ import (
 // Found is what an environment binds.
 type Found struct {
 	Databases  []Binding    // sorted by service
-	ByOwner    bool         // no service holds one; the app's owner set DATABASE_URL
+	ByOwner    bool         // no service holds one, but the app's owner set DATABASE_URL
 	Others     []string     // services that hold no Postgres database
 	CAs        []Credential // of services tagged postgres-ssl-ca, for databases that bring none
 	Unresolved []string     // Postgres services whose credentials the platform left in CredHub
@@ -21,22 +24,22 @@ type Found struct {
 
 // Binding is one bound Postgres database.
 type Binding struct {
-	Name  string   // of the binding if it has one, else of the service instance
-	Path  string   // "" for the service's main database, else the key that another one was found under
+	Name  string   // of the binding, or of the service instance if the binding has none
+	Path  string   // the key where it was found; "" for the service's main database
 	Tags  []string // as the broker gave them
-	Hosts []string // lower case, without port and trailing dot, the primary first; empty where the credentials name none
+	Hosts []string // lower case, no port, no trailing dot; the primary comes first
 	Ports []string // one for each of Hosts, "" for the default
 
-	WellKnown bool // it stands under the keys that every broker uses, and so comes before others of the same service
-	Replicas  int  // how many of Hosts, the last ones, stand under a key for replicas
+	WellKnown bool // under the keys that every broker uses; wins over others of its service
+	Replicas  int  // how many of Hosts, counted from the end, are replicas
 
-	Asked   []Asked // the modes that are written, wherever that is
-	AsksTLS string  // the place that asks for TLS without a mode, "" for none
-	SSLFlag string  // the connection string that asks for TLS and writes no mode, "" for none
-	System  string  // the place that says sslrootcert=system, "" for none
+	Asked   []Asked // the modes that it writes, in any place
+	AsksTLS string  // the place that asks for TLS without a mode, "" if none
+	SSLFlag string  // the connection string that asks for TLS without a mode, "" if none
+	System  string  // the place that says sslrootcert=system, "" if none
 
 	CA         Credential   // under a well-known key, if there is one
-	MoreCAs    []Credential // certificates under other keys that speak of the server's CA
+	MoreCAs    []Credential // certificates under other keys that seem to mean the server's CA
 	ClientCert Credential
 	ClientKey  Credential
 
@@ -45,31 +48,31 @@ type Binding struct {
 	Password Secret
 }
 
-// Asked is a mode that a binding asks for, and where that is written.
+// Asked is a mode that a binding asks for, and where it is written.
 type Asked struct {
 	Mode  sslmode.Mode
 	Place string // "credential sslmode", "query of credential uri"
 	By    By
 }
 
-// By is the kind of place that a mode is written in. An app reads some of them and not others.
+// By is the kind of place where a mode is written. An app reads some kinds and not others.
 type By int
 
-// The kinds of places.
 const (
 	ByKey    By = iota // a credential of its own
-	ByURI              // the connection string that the platform hands on as DATABASE_URL, or that variable itself
+	ByURI              // the string that the platform passes on as DATABASE_URL, or that variable
 	ByString           // another connection string
 )
 
-// Credential is the value of one key of the credentials, and the key, so that an error can name it.
+// Credential is the value of one key of the credentials. It holds the key, so that an error can
+// name it.
 type Credential struct {
 	Key     string // "" if the credentials have no such key
 	Value   Secret
-	Missing bool // Key names a file that is not in this container
+	Missing bool // the value is the path of a file that is not in this container
 }
 
-// Secret is a text that must not be printed. It prints as "(secret)" in whichever way fmt or a JSON encoder is asked to.
+// Secret is a text that must not be printed. It prints as "(secret)", both in fmt and in encoders.
 type Secret string
 
 // String hides the secret from fmt.
@@ -81,7 +84,8 @@ func (Secret) GoString() string { return "(secret)" }
 // MarshalText hides the secret from encoders.
 func (Secret) MarshalText() ([]byte, error) { return []byte("(secret)"), nil }
 
-// Title is what people call the database: its service, and for one that is not the main one, the key that it was found under.
+// Title is what people call the database: the name of its service. If it is not the service's main
+// database, the key where it was found follows.
 func (b Binding) Title() string {
 	if b.Path == "" {
 		return b.Name
@@ -89,8 +93,8 @@ func (b Binding) Title() string {
 	return b.Name + " (" + b.Path + ")"
 }
 
-// Tagged says whether the binding has the tag, written exactly so, which is how Stratos looks for its own.
+// Tagged says whether the binding has exactly this tag. Stratos finds its own tag the same way.
 func (b Binding) Tagged(tag string) bool { return slices.Contains(b.Tags, tag) }
 
-// Primaries are the hosts that do not stand under a key for replicas.
+// Primaries returns the hosts that are not under a key for replicas.
 func (b Binding) Primaries() []string { return b.Hosts[:len(b.Hosts)-b.Replicas] }

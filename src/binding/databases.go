@@ -9,55 +9,57 @@ import (
 	"strings"
 )
 
-// service is a bound service as the platform describes it.
+// service is a bound service, as the platform describes it.
 type service struct {
 	name        string
 	label       string
 	tags        []string
-	kind        string // SERVICE_BINDING_ROOT's and some brokers' type
+	kind        string // the type, from SERVICE_BINDING_ROOT and some brokers
 	credentials map[string]any
 }
 
-// says whether the label, the tags or the type hold one of the words: postgresql, csb-aws-postgresql.
+// says reports whether the label, a tag or the type contains one of the words, as
+// csb-aws-postgresql contains "postgres".
 func (s service) says(words []string) bool {
 	return slices.ContainsFunc(append([]string{s.label, s.kind}, s.tags...), func(word string) bool { return holdsAny(word, words) })
 }
 
-// mostHosts bounds what one service may name, and with it the time that a launch takes.
+// mostHosts limits the hosts of one service, and so the time that a launch takes.
 const mostHosts = 100
 
-// database is a Postgres database while it is being put together.
+// database is a Postgres database while we put it together.
 type database struct {
 	hosts     []address
 	replicas  []address
-	objects   []*object // in which it is written, the first counts first
+	objects   []*object // where it is written, in order of priority
 	strings   []found
-	parts     bool // hosts come from credentials of their own, not from a string
-	own       bool // it is what an object is about first of all, so that the object's other keys speak of it
+	parts     bool // its hosts come from keys of their own, not from a string
+	own       bool // it is the main database of an object, so the object's other keys are about it
 	wellKnown bool
 	path      string
 }
 
-// found is a connection string and where it stands.
+// found is a connection string and its place.
 type found struct {
 	text
 	connection
 }
 
-// reader puts together the databases of one service.
+// reader finds the databases of one service.
 type reader struct {
 	service
 	objects   []*object
 	strings   []found
-	loose     map[*object][]found   // queries that stand alone
-	levels    map[*object][]*object // see about
+	loose     map[*object][]found   // queries without a URI around them
+	levels    map[*object][]*object // the cache of about
 	texts     []text
-	pems      []text // those that are certificates
+	pems      []text // those of texts that are certificates
 	databases []*database
-	heard     map[string]bool // paths whose mode was read
+	heard     map[string]bool // paths whose mode we have read
 }
 
-// read returns the databases that a service holds, and none if it holds no Postgres. An error is one line that names the key.
+// read returns the databases of a service, or none if it holds no Postgres. An error is one line
+// that names the key.
 func (s service) read(open open) ([]Binding, error) {
 	r, err := s.find()
 	if err != nil {
@@ -77,7 +79,7 @@ func (s service) read(open open) ([]Binding, error) {
 	return bindings, r.checkAllHeard()
 }
 
-// find finds the databases of a service, and where each is written.
+// find finds the databases of a service, and where each one is written.
 func (s service) find() (*reader, error) {
 	root, objects, texts, err := walk(s.credentials)
 	if err != nil {
@@ -93,7 +95,8 @@ func (s service) find() (*reader, error) {
 	}
 	hosts := 0
 	for _, d := range r.databases {
-		// A database without a host counts too, and so does each place that names the same one.
+		// Count every object too. A database may have no host, and many objects may name the same
+		// one.
 		if hosts += max(len(d.hosts)+len(d.replicas), len(d.objects)); hosts > mostHosts {
 			return nil, fmt.Errorf("the credentials name more than %d hosts", mostHosts)
 		}
@@ -101,7 +104,8 @@ func (s service) find() (*reader, error) {
 	return r, nil
 }
 
-// readStrings finds the connection strings among the texts. It returns true if a well-known key holds a URI of something else.
+// readStrings finds the connection strings among the texts. It returns true if a well-known key
+// holds a URI of something else.
 func (r *reader) readStrings() (foreign bool) {
 	for _, t := range r.texts {
 		if t.isSecret() {
@@ -111,7 +115,8 @@ func (r *reader) readStrings() (foreign bool) {
 			r.pems = append(r.pems, t)
 		}
 		if c, ok := parseString(t.text); ok {
-			// A "postgres://" alone speaks of the host around it, unless that has a login of its own: then it is another connection.
+			// A bare "postgres://" belongs to the host around it. If that host has a login of its
+			// own, it is another connection.
 			if outer := t.in.withHosts(); len(c.hosts) == 0 && !c.asksForLess() && !outer.hasLogin() {
 				t.in = outer
 			}
@@ -132,10 +137,10 @@ func (r *reader) readStrings() (foreign bool) {
 	return foreign
 }
 
-// markObjects finds out which objects are about Postgres, and which about another kind of database.
+// markObjects marks which objects are about Postgres, and which about another kind of database.
 func (r *reader) markObjects() {
 	byLabel, otherLabel := r.says(postgresWords), r.says(otherWords)
-	asks := map[*object]bool{} // some mode is written in it or nested in it
+	asks := map[*object]bool{} // it holds a mode, or something nested in it does
 	for _, o := range r.objects {
 		if slices.ContainsFunc(o.values, func(v value) bool { return v.isMode() && !isEmpty(v.raw) }) {
 			for outer := o; outer != nil && !asks[outer]; outer = outer.parent {
@@ -168,7 +173,8 @@ func (o *object) hasLogin() bool {
 	return named
 }
 
-// withHosts returns the nearest object, from o outwards, that names hosts, and o itself if there is none.
+// withHosts returns the nearest object that names hosts, from o outwards, or o itself if there is
+// none.
 func (o *object) withHosts() *object {
 	for outer := o; outer != nil; outer = outer.parent {
 		if len(outer.hosts()) > 0 {
@@ -178,7 +184,8 @@ func (o *object) withHosts() *object {
 	return o
 }
 
-// isHost says whether the object is an item of a list of hosts, or a host with its port: [{"hostname": …, "port": …}].
+// isHost says whether the object is one host, or an item of a list of hosts, as in [{"hostname": …,
+// "port": …}].
 func (o *object) isHost() bool {
 	if o.parent == nil {
 		return false
@@ -187,7 +194,7 @@ func (o *object) isHost() bool {
 	return slices.Contains(hostKeys, fold(key))
 }
 
-// hosts are those that the object names with credentials of their own.
+// hosts returns the hosts under the object's own keys.
 func (o *object) hosts() []address {
 	var hosts []address
 	for _, key := range hostKeys {
@@ -204,14 +211,14 @@ func (o *object) hosts() []address {
 	return hosts
 }
 
-// hostsOf reads a host, several, or a list of objects with a host and a port each.
+// hostsOf reads one host, several, or a list of objects with a host and a port each.
 func hostsOf(raw any) []address {
 	switch v := raw.(type) {
 	case []any:
 		var hosts []address
 		for _, item := range v {
 			if hosts = append(hosts, hostsOf(item)...); len(hosts) > mostHosts {
-				break // and is refused
+				break // find refuses it
 			}
 		}
 		return hosts
@@ -231,8 +238,8 @@ func hostsOf(raw any) []address {
 	return parseHosts(asText(raw))
 }
 
-// gather makes the databases: each distinct list of hosts is one. A string whose hosts are among those that its object names, or that has
-// none, belongs to the database of that object.
+// gather makes the databases, one for each distinct list of hosts. A connection string belongs to
+// the database of its object if it shares a host with the object's keys, or names none.
 func (r *reader) gather() {
 	byObject := map[*object][]found{}
 	for _, f := range r.strings {
@@ -254,7 +261,7 @@ func (r *reader) gather() {
 		if !o.holds {
 			continue
 		}
-		var own *database // what the object is about first of all
+		var own *database // the object's main database
 		if hosts := o.hosts(); len(hosts) > 0 && !o.isHost() {
 			own = add(&database{hosts: hosts, objects: []*object{o}, parts: true, wellKnown: o.parent == nil})
 			own.path, own.own = cmp.Or(own.path, o.path), true
@@ -302,11 +309,12 @@ func (r *reader) gather() {
 	}
 }
 
-// joins says whether a string without a host, or beside one, speaks of the host beside it. Under a key that is not well-known it may
-// be an example, or name a host that cannot be read: then it must not lower what that host gets.
+// joins says whether a string belongs to the database beside it, where one of the two names no
+// host. Under an unknown key, a string may be an example, or its host may be unreadable. Then it
+// must not lower what the database gets.
 func (f found) joins() bool { return slices.Contains(uriKeys, f.key) || !f.asksForLess() }
 
-// uriRank puts strings under well-known keys before others, in their order.
+// uriRank sorts strings under well-known keys before all others, in the order of those keys.
 func uriRank(key string) int {
 	if i := slices.Index(uriKeys, key); i >= 0 {
 		return i
@@ -320,7 +328,7 @@ func overlap(a, b []address) bool {
 	})
 }
 
-// addHosts adds those that are not there yet.
+// addHosts adds the hosts that are missing.
 func addHosts(hosts, more []address) []address {
 	for _, a := range more {
 		i := slices.IndexFunc(hosts, func(b address) bool { return a.host == b.host })
@@ -330,13 +338,13 @@ func addHosts(hosts, more []address) []address {
 			hosts[i].port = a.port
 		}
 		if len(hosts) > mostHosts {
-			break // and is refused
+			break // find refuses it
 		}
 	}
 	return hosts
 }
 
-// hostList is the same for the same hosts in any order.
+// hostList returns a text that is the same for the same hosts in any order.
 func hostList(hosts []address) string {
 	names := make([]string, len(hosts))
 	for i, a := range hosts {
@@ -346,7 +354,8 @@ func hostList(hosts []address) string {
 	return strings.Join(names, ",")
 }
 
-// binding fills in what belongs to a database: from the objects in which it is written, then from those around them.
+// binding fills in what belongs to a database, first from its own objects, then from those around
+// them.
 func (r *reader) binding(d *database, open open) (Binding, error) {
 	b := Binding{Name: r.name, Path: d.path, WellKnown: d.wellKnown, Tags: r.tags}
 	hosts := slices.Clone(d.hosts)
@@ -373,7 +382,7 @@ func (r *reader) binding(d *database, open open) (Binding, error) {
 	b.ClientCert, b.ClientKey = d.credential(clientCertKeys), d.credential(clientKeyKeys)
 	r.setLogin(&b, d)
 	if len(hosts) > 0 && b.Ports[0] == "" {
-		around := string(d.credential(portKeys).Value) // is for all of them
+		around := string(d.credential(portKeys).Value) // for all of them
 		for i := range b.Primaries() {
 			b.Ports[i] = cmp.Or(b.Ports[i], around)
 		}
@@ -381,8 +390,8 @@ func (r *reader) binding(d *database, open open) (Binding, error) {
 	return b, nil
 }
 
-// setLogin finds the user, the password and the database. What has a key of its own says it more plainly than a string does, unless
-// the string is about another host than the keys.
+// setLogin finds the user, the password and the database. A key of its own wins over a string,
+// unless the string is about a different host than the keys.
 func (r *reader) setLogin(b *Binding, d *database) {
 	for _, field := range []struct {
 		to   *string
@@ -406,7 +415,8 @@ func (r *reader) setLogin(b *Binding, d *database) {
 	}
 }
 
-// credential returns what stands under the first of the keys that is there, in the objects of the database or those around them.
+// credential returns the value of the first key that is present, in the database's objects or in
+// those around them.
 func (d *database) credential(keys []string) Credential {
 	for _, o := range d.objects {
 		for ; o != nil; o = o.parent {
@@ -418,7 +428,8 @@ func (d *database) credential(keys []string) Credential {
 	return Credential{}
 }
 
-// lines is asText with the texts of a list on lines of their own: certificates may come as a list.
+// lines is like asText, but puts each text of a list on a line of its own. Certificates may come as
+// a list.
 func lines(raw any) string {
 	list, ok := raw.([]any)
 	if !ok {
@@ -431,7 +442,8 @@ func lines(raw any) string {
 	return strings.Join(texts, "\n")
 }
 
-// load replaces the path of a file by what the file holds. Base64 of PEM has no dot, and does not begin with a slash.
+// load replaces the path of a file by the file's content. It tells a path from base64 of PEM, which
+// has no dot and does not begin with a slash.
 func (c *Credential) load(open open) {
 	path := strings.TrimSpace(string(c.Value))
 	if len(path) > 1024 || strings.ContainsAny(path, "\n\x00") || !strings.HasPrefix(path, "/") && !strings.Contains(path, ".") {
@@ -441,7 +453,7 @@ func (c *Credential) load(open open) {
 	c.Value, c.Missing = Secret(data), err != nil
 }
 
-// readRegular reads a file, and refuses to wait for a pipe or a device.
+// readRegular reads a regular file. A pipe or a device could block us, so it refuses those.
 func readRegular(path string) ([]byte, error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -453,7 +465,8 @@ func readRegular(path string) ([]byte, error) {
 	return os.ReadFile(path)
 }
 
-// moreCAs returns the certificates that stand in the objects of a database, or nested in them, under other keys than the well-known.
+// moreCAs returns the certificates that are in a database's objects, or nested in them, but not
+// under a well-known key.
 func (r *reader) moreCAs(d *database) []Credential {
 	var cas []Credential
 	for _, t := range r.pems {
@@ -468,7 +481,7 @@ func (r *reader) moreCAs(d *database) []Credential {
 	return cas
 }
 
-// looksLikePEM says whether a text is a certificate in PEM, or base64 of that.
+// looksLikePEM says whether a text looks like a certificate in PEM, or base64 of one.
 func looksLikePEM(text string) bool {
 	return strings.Contains(text, "-----BEGIN CERTIFICATE") || strings.HasPrefix(strings.TrimSpace(text), "LS0tLS1CRUdJTi")
 }

@@ -8,12 +8,12 @@ import (
 	"unicode/utf8"
 )
 
-// node is a value of a JSON document that knows where it stands, so that a part of it can be
-// exchanged and nothing else changes.
+// node is a value of a JSON document that knows its place there, so that we can replace a part of
+// it and nothing else changes.
 type node struct {
 	text   // of a text or a number
 	doc    *document
-	name   string // the key as it is written
+	name   string // the key as written
 	isText bool
 	object bool
 	items  []*node // of an object or a list
@@ -29,7 +29,7 @@ func (n *node) field(name string) string {
 	return ""
 }
 
-// item returns what stands under a key of an object.
+// item returns the value under a key of an object, nil if there is none.
 func (n *node) item(name string) *node {
 	for _, item := range n.members() {
 		if item.name == name {
@@ -39,7 +39,8 @@ func (n *node) item(name string) *node {
 	return nil
 }
 
-// members returns the items of an object. Of equal keys, the last counts, as in encoding/json.
+// members returns the items of an object. The last of several equal keys counts, as in
+// encoding/json.
 func (n *node) members() []*node {
 	if !n.object {
 		return nil
@@ -51,8 +52,8 @@ func (n *node) members() []*node {
 	return slices.DeleteFunc(slices.Clone(n.items), func(item *node) bool { return last[item.name] != item })
 }
 
-// byPath returns what is nested in a value, by its path from there as walk writes it. Different
-// keys may have one path, for it is written for people. Then there is nothing under it.
+// byPath returns everything nested in a value, by its path from there, as walk writes it. Paths are
+// written for people, so different keys may share one. Such a path maps to nil.
 func (n *node) byPath() map[string]*node {
 	all := map[string]*node{}
 	var add func(n *node, path string)
@@ -81,7 +82,8 @@ func (n *node) byPath() map[string]*node {
 	return all
 }
 
-// plainNode is a document that is one text, such as a file below SERVICE_BINDING_ROOT.
+// plainNode returns a node for a document that is a single text, such as a file below
+// SERVICE_BINDING_ROOT.
 func plainNode(doc *document, key, content string) *node {
 	n := &node{text: text{path: joinPath("", key), key: fold(key), text: content}, doc: doc, name: key, isText: true}
 	return n.unfold()
@@ -98,8 +100,9 @@ func (n *node) unfold() *node {
 	return inner.value(n.name, n.path)
 }
 
-// offsets say where in the document the bytes of a text begin, and where the last one ends: one
-// behind the other from start, or, where the text has escapes, as in the table.
+// offsets map the bytes of a text to their places in the document, and its end to the place of the
+// end. A text without escapes is contiguous there, and start is enough; otherwise table has every
+// place.
 type offsets struct {
 	start int
 	table []int
@@ -112,7 +115,7 @@ func (o offsets) of(i int) int {
 	return o.table[i]
 }
 
-// from returns the offsets of a part of the text.
+// from returns the offsets of the text from byte i on.
 func (o offsets) from(i int) offsets {
 	if o.table == nil {
 		return offsets{start: o.start + i}
@@ -120,7 +123,7 @@ func (o offsets) from(i int) offsets {
 	return offsets{table: o.table[i:]}
 }
 
-// scanner goes through a document that encoding/json has accepted.
+// scanner reads a document that encoding/json has accepted.
 type scanner struct {
 	in  *document
 	doc string
@@ -128,7 +131,7 @@ type scanner struct {
 	at  offsets // of doc in the outermost document
 }
 
-// value reads the value that begins at pos.
+// value reads the value at pos.
 func (s *scanner) value(name, path string) *node {
 	s.skip(" \t\r\n")
 	n := &node{text: text{path: path, key: fold(name)}, doc: s.in, name: name}
@@ -158,7 +161,8 @@ func (s *scanner) value(name, path string) *node {
 	return n
 }
 
-// skip passes over these characters, and returns false behind the end of an object or a list.
+// skip skips these characters. At the end of an object or a list, it steps over the bracket and
+// returns false.
 func (s *scanner) skip(characters string) bool {
 	for strings.IndexByte(characters, s.doc[s.pos]) >= 0 {
 		s.pos++
@@ -170,7 +174,7 @@ func (s *scanner) skip(characters string) bool {
 	return true
 }
 
-// string reads the text that begins at pos, and says where its bytes are.
+// string reads the text at pos, and returns where its bytes are.
 func (s *scanner) string() (string, offsets) {
 	s.pos++
 	start := s.pos
@@ -194,7 +198,7 @@ func (s *scanner) string() (string, offsets) {
 	return string(decoded), offsets{table: table}
 }
 
-// character reads a character or an escape. What is none becomes the replacement character, as in
+// character reads a character or an escape. Invalid input becomes the replacement character, as in
 // encoding/json.
 func (s *scanner) character() rune {
 	r, size := utf8.DecodeRuneInString(s.doc[s.pos:])
@@ -214,12 +218,12 @@ func (s *scanner) character() rune {
 		if pair := utf16.DecodeRune(r, s.hex()); pair != utf8.RuneError {
 			return pair
 		}
-		s.pos = second // it is a character of its own
+		s.pos = second // no pair: the second one is a character of its own
 	}
 	return r
 }
 
-// hex reads the four digits of an escape.
+// hex reads the four digits of a \u escape.
 func (s *scanner) hex() rune {
 	r, _ := strconv.ParseUint(s.doc[s.pos:s.pos+4], 16, 16)
 	s.pos += 4

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// The keys under which brokers and people put the same thing, folded, in the order in which they count.
+// The keys that brokers and people use for each thing, folded, in order of priority.
 var (
 	modeKeys       = []string{"sslmode", "dbsslmode", "pgsslmode", "tlsmode"}
 	askKeys        = []string{"requiressl", "sslrequired", "usessl", "ssl", "tls"}
@@ -19,22 +19,23 @@ var (
 	clientCertKeys = []string{"sslcert", "clientcert", "clientcertificate"}
 	clientKeyKeys  = []string{"sslkey", "clientkey", "clientprivatekey"}
 
-	// kindKeys say what an object is about: "type": "postgresql", "scheme": "postgres".
+	// kindKeys tell what an object is about: "type": "postgresql", "scheme": "postgres".
 	kindKeys = []string{"type", "scheme", "engine", "dialect", "driver", "adapter", "protocol", "dbtype"}
 
-	// secretKeys hold passwords. Their text is never taken for a connection string.
+	// secretKeys hold passwords. We never read their text as a connection string.
 	secretKeys = []string{"password", "passwd", "pass", "pwd", "secret", "token"}
 
-	// replicaPrefixes begin the keys of further hosts of the same database: replica_host, reader_endpoint, read_only_uri.
+	// replicaPrefixes start the keys of further hosts of the same database: replica_host,
+	// reader_endpoint, read_only_uri.
 	replicaPrefixes = []string{"replica", "reader", "readonly", "read", "ro", "secondary", "standby", "writer", "primary", "cluster"}
 
-	// otherWords name what is not Postgres. MySQL's modes even look alike: REQUIRED, VERIFY_CA.
+	// otherWords name what is not Postgres. MySQL's modes even look like ours: REQUIRED, VERIFY_CA.
 	otherWords = []string{"mysql", "mariadb", "redis", "valkey", "mongo", "rabbitmq", "amqp", "kafka", "sqlserver", "mssql", "oracle", "db2"}
 
 	postgresWords = []string{"postgres", "pgsql"}
 )
 
-// meanings holds all of these.
+// meanings holds the keys that we read.
 var meanings = func() map[string]bool {
 	all := map[string]bool{}
 	for _, keys := range [][]string{modeKeys, askKeys, uriKeys, hostKeys, portKeys, databaseKeys, usernameKeys, passwordKeys, caKeys, clientCertKeys, clientKeyKeys, kindKeys} {
@@ -45,12 +46,12 @@ var meanings = func() map[string]bool {
 	return all
 }()
 
-// hasMeaning says whether anything is done with what stands under a folded key itself.
+// hasMeaning says whether we use the value under this folded key itself.
 func hasMeaning(key string) bool {
 	return meanings[key] || key == "mode" || strings.Contains(key, "sslmode") || isReplicaKey(key)
 }
 
-// fold makes sslmode, ssl_mode, sslMode, "SSL Mode" and ssl.mode one key.
+// fold makes one key of sslmode, ssl_mode, sslMode, "SSL Mode" and ssl.mode.
 func fold(key string) string {
 	folded := make([]byte, 0, len(key))
 	for i := range len(key) {
@@ -76,17 +77,17 @@ func isReplicaKey(key string) bool {
 	return false
 }
 
-// holdsAny says whether one of the words is in the text, whatever its case.
+// holdsAny says whether the text contains one of the words, in any case.
 func holdsAny(text string, words []string) bool {
 	text = strings.ToLower(text)
 	return slices.ContainsFunc(words, func(word string) bool { return strings.Contains(text, word) })
 }
 
-// otherMeaning are words in a key that make its certificates something else than the CA of the database's server.
+// otherMeaning are words in a key whose certificates are not the CA of the database's server.
 var otherMeaning = []string{"saml", "oidc", "jwt", "client", "sign", "idp", "sso", "oauth"}
 
-// speaksOfServerCA says whether the path of a key below the connection speaks of a certificate, a CA, a root or the server, and of
-// nothing else: "certificate.certificate_base64", "tls.caBundle", but not "saml_cert".
+// speaksOfServerCA says whether a key's path, from the connection down, means the CA of the server:
+// "certificate.certificate_base64" and "tls.caBundle" do, "saml_cert" does not.
 func speaksOfServerCA(path string) bool {
 	if holdsAny(path, otherMeaning) {
 		return false
@@ -99,7 +100,8 @@ func speaksOfServerCA(path string) bool {
 	})
 }
 
-// words splits a path at whatever is no letter and before capitals: "tls.caBundle[0]" is tls, ca, bundle.
+// words splits a path at everything that is no letter, and before capitals: "tls.caBundle[0]"
+// becomes tls, ca, bundle.
 func words(path string) []string {
 	var spaced strings.Builder
 	lower := false

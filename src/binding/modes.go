@@ -9,7 +9,8 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
 )
 
-// setModes finds the modes that are written for a database: in its strings, and under keys of the nearest object that has any.
+// setModes finds the modes of a database: in its strings, and under keys of the nearest object that
+// has any.
 func (r *reader) setModes(b *Binding, d *database) error {
 	for _, f := range d.strings {
 		by := ByString
@@ -21,7 +22,7 @@ func (r *reader) setModes(b *Binding, d *database) error {
 		}
 	}
 	if len(b.Asked) > 0 && !d.own {
-		return nil // a string about another host speaks for itself
+		return nil // the keys are about another host than the string
 	}
 	for _, o := range d.objects {
 		n := len(b.Asked)
@@ -37,7 +38,7 @@ func (r *reader) setModes(b *Binding, d *database) error {
 	return nil
 }
 
-// addModes takes the modes of a connection string.
+// addModes adds the modes of a connection string.
 func (r *reader) addModes(b *Binding, f found, by By) error {
 	place := "credential " + f.path
 	r.heard[f.path] = true
@@ -67,7 +68,8 @@ func (r *reader) addModes(b *Binding, f found, by By) error {
 	return nil
 }
 
-// addKeys takes the modes under the keys of an object and of what is nested in it, unless that is about another database.
+// addKeys adds the modes under the keys of an object and of what is nested in it. It skips nested
+// objects that are about another database.
 func (r *reader) addKeys(b *Binding, level *object) error {
 	for _, in := range r.about(level) {
 		for _, v := range in.values {
@@ -86,10 +88,11 @@ func (r *reader) addKeys(b *Binding, level *object) error {
 	return nil
 }
 
-// about returns the objects that say something about the level: itself, and what is nested in it and about no database of its own.
+// about returns the object itself and the objects nested in it, without those about a database of
+// their own.
 func (r *reader) about(level *object) []*object {
 	if known, ok := r.levels[level]; ok {
-		return known // a thousand connections may have one object around them
+		return known // a thousand connections may share one outer object
 	}
 	var all []*object
 	var visit func(o *object)
@@ -108,7 +111,8 @@ func (r *reader) about(level *object) []*object {
 	return all
 }
 
-// ask adds a mode, once for each place. Beyond a hundred places, one of each kind is enough to find a contradiction.
+// ask adds a mode, once for each place. After a hundred, one of each kind is enough to find a
+// contradiction.
 func (b *Binding) ask(a Asked) {
 	known := func(old Asked) bool {
 		return old == a || len(b.Asked) > mostHosts && old.Mode == a.Mode && old.By == a.By
@@ -118,7 +122,8 @@ func (b *Binding) ask(a Asked) {
 	}
 }
 
-// addKey takes the mode under one key, if it is a key for modes. What is no mode there is an error: it must have been meant as one.
+// addKey adds the mode under a key, if it is a key for modes. Any other value there is an error: it
+// must have been meant as a mode.
 func (r *reader) addKey(b *Binding, v value) error {
 	place := "credential " + v.path
 	raw := single(v.raw)
@@ -142,7 +147,7 @@ func (r *reader) addKey(b *Binding, v value) error {
 	return nil
 }
 
-// isEmpty says whether a value is none: null, or a text of blanks.
+// isEmpty says whether a value is null or a blank text.
 func isEmpty(raw any) bool {
 	raw = single(raw)
 	text, isText := raw.(string)
@@ -161,8 +166,8 @@ func kindOf(raw any) string {
 	return "a number"
 }
 
-// checkAllHeard is the safety net: a mode that is written for a Postgres connection and that nobody read stops the app. So does one in
-// a service that may be Postgres and does not say so.
+// checkAllHeard is the safety net. If a Postgres connection has a mode that we have not read, the
+// app must not start. The same holds for a service that may be Postgres and does not say so.
 func (r *reader) checkAllHeard() error {
 	if len(r.databases) == 0 && r.says(otherWords) {
 		return nil
@@ -197,7 +202,7 @@ func (r *reader) checkAllHeard() error {
 		if asksForMode(t.text) && !(len(scheme) < 64 && (holdsAny(scheme, otherWords) || isWeb(strings.ToLower(scheme)))) {
 			return unheard(t.path, "holds an sslmode that cannot be read")
 		}
-		if len(t.text) > 20 || !strings.ContainsAny(t.text, "vV") { // it can say neither verify-ca nor verify-full
+		if len(t.text) > 20 || !strings.ContainsAny(t.text, "vV") { // no mode that verifies
 			continue
 		}
 		if mode, err := sslmode.Parse(t.text); err == nil && mode.Verifies() && (t.in.owner() != nil || len(t.in.withHosts().hosts()) > 0) {

@@ -19,10 +19,11 @@ import (
 
 var errNoFile = errors.New("not a regular file")
 
-// Read returns what an environment binds. The platform delivers bindings in VCAP_SERVICES, in the file named by VCAP_SERVICES_FILE_PATH,
-// or in the folders below SERVICE_BINDING_ROOT. None of them is no error: nothing is bound yet. Where no service holds a Postgres
-// database and the app's owner set DATABASE_URL, that is the database. An error names the variable or the service, and shows
-// nothing of the content but keys.
+// Read returns what an environment binds. The platform delivers bindings in VCAP_SERVICES, in the
+// file that VCAP_SERVICES_FILE_PATH names, or in the folders below SERVICE_BINDING_ROOT. If all are
+// missing, nothing is bound yet, which is no error. If no service holds a Postgres database, the
+// app owner's DATABASE_URL is the database. An error names the variable or the service. It shows
+// keys, but no other content.
 func Read(env map[string]string) (Found, error) {
 	source, document, err := vcapDocument(env)
 	if err != nil {
@@ -39,9 +40,9 @@ func Read(env map[string]string) (Found, error) {
 	return find(append(services, mountedServices(folders)...), env["DATABASE_URL"], readRegular)
 }
 
-// ReadElsewhere is Read outside the app's container: it opens no file. A path in a binding means
-// nothing here, and whoever wrote the binding must not choose what is read on this machine. The
-// credential that holds one is Missing.
+// ReadElsewhere is Read for use outside the app's container. It opens no file: a path in a binding
+// means nothing here, and the author of a binding must not choose what we read on this machine. A
+// credential with a path is Missing.
 func ReadElsewhere(env map[string]string) (Found, error) {
 	if err := inFiles(env); err != nil {
 		return Found{}, err
@@ -55,7 +56,8 @@ func ReadElsewhere(env map[string]string) (Found, error) {
 	})
 }
 
-// inFiles is an error if the app gets its bindings in files: outside its container nobody sees them.
+// inFiles returns an error if the app gets its bindings in files. They cannot be seen from outside
+// its container.
 //
 // Source: Cloud Foundry's RFC-0030.
 func inFiles(env map[string]string) error {
@@ -70,7 +72,7 @@ func inFiles(env map[string]string) error {
 // open reads a file of the app's container.
 type open func(path string) ([]byte, error)
 
-// find finds what services hold, and the variable DATABASE_URL.
+// find finds the databases in the services and in DATABASE_URL.
 func find(services []service, databaseURL string, open open) (Found, error) {
 	slices.SortStableFunc(services, func(a, b service) int { return strings.Compare(a.name, b.name) })
 	var found Found
@@ -100,10 +102,11 @@ func find(services []service, databaseURL string, open open) (Found, error) {
 	return found, found.addDatabaseURL(databaseURL, open)
 }
 
-// caTag marks a user-provided service whose CA is for every bound database that brings none: a broker's credentials cannot be edited.
+// caTag marks a user-provided service. Its CA is for every bound database without a CA, because
+// nobody can edit a broker's credentials.
 const caTag = "postgres-ssl-ca"
 
-// ca returns the CA of a service with that tag.
+// ca returns the CA of a service with caTag.
 func (s service) ca(open open) (Credential, error) {
 	root, _, _, err := walk(s.credentials)
 	if err != nil {
@@ -119,8 +122,9 @@ func (s service) ca(open open) (Credential, error) {
 	return ca, nil
 }
 
-// addDatabaseURL takes the variable DATABASE_URL for the database where there is no other, and otherwise for a further way to write a
-// mode. The platform sets it to the uri of a bound service, as it is; then it says nothing new.
+// addDatabaseURL uses DATABASE_URL as the database if there is no other. Otherwise it is one more
+// place that may write a mode. The platform copies the uri of a bound service into it, which adds
+// nothing new.
 //
 // Source: the launcher's databaseuri.go.
 func (f *Found) addDatabaseURL(text string, open open) error {
@@ -158,7 +162,7 @@ func (f *Found) addDatabaseURL(text string, open open) error {
 	return nil
 }
 
-// vcapDocument returns VCAP_SERVICES, or its file, and what an error calls it.
+// vcapDocument returns VCAP_SERVICES or the content of its file, and its name for errors.
 func vcapDocument(env map[string]string) (source string, document []byte, err error) {
 	path := env["VCAP_SERVICES_FILE_PATH"]
 	if path == "" {
@@ -171,8 +175,9 @@ func vcapDocument(env map[string]string) (source string, document []byte, err er
 	return source, document, err
 }
 
-// vcapServices reads the JSON of VCAP_SERVICES. go-cfenv is not used for it: one malformed service would
-// hide all others from it, and half of a launch with a thousand services went into its reflection.
+// vcapServices reads the JSON of VCAP_SERVICES. We don't use go-cfenv here: one malformed service
+// makes it return no service at all, and its reflection took half of a launch with a thousand
+// services.
 func vcapServices(source string, document []byte) ([]service, error) {
 	if len(bytes.TrimSpace(document)) == 0 {
 		return nil, nil
@@ -181,7 +186,7 @@ func vcapServices(source string, document []byte) ([]service, error) {
 	byLabel, ok := parsed.(map[string]any)
 	if err != nil || !ok && parsed != nil {
 		var form map[string]json.RawMessage
-		return nil, hideContent(source, json.Unmarshal(document, &form)) // its error knows the position
+		return nil, hideContent(source, json.Unmarshal(document, &form)) // for the position
 	}
 	var services []service
 	for _, label := range slices.Sorted(maps.Keys(byLabel)) {
@@ -202,8 +207,7 @@ func vcapServices(source string, document []byte) ([]service, error) {
 	return services, nil
 }
 
-// asService reads a service, and returns false for one whose credentials are not an object. name is the binding's, where it has one,
-// else the service instance's.
+// asService reads a service. It returns false if its credentials are not an object.
 func asService(label string, raw any) (service, bool) {
 	fields, ok := raw.(map[string]any)
 	if !ok {
@@ -224,13 +228,15 @@ func asService(label string, raw any) (service, bool) {
 	return s, ok
 }
 
-// serviceName is the binding's name where it has one, else the service instance's, on one line.
+// serviceName returns the binding's name on one line, or the service instance's if the binding has
+// none.
 func serviceName(label string, field func(string) string) string {
 	name := cmp.Or(field("name"), field("binding_name"), field("instance_name"), joinPath("", label))
 	return strings.Join(strings.FieldsFunc(name, unicode.IsControl), " ")
 }
 
-// hideContent turns an error of encoding/json, which quotes what it could not read, into one that does not.
+// hideContent replaces an error of encoding/json, which quotes what it could not read, by one that
+// quotes nothing.
 func hideContent(source string, err error) error {
 	var syntax *json.SyntaxError
 	var form *json.UnmarshalTypeError
@@ -246,19 +252,21 @@ func hideContent(source string, err error) error {
 	return fmt.Errorf("%s is JSON, but its services do not have the form that the platform gives them", source)
 }
 
-// jsonKind keeps only the first word of UnmarshalTypeError.Value: "number 12" quotes the number.
+// jsonKind returns the first word of UnmarshalTypeError.Value, because "number 12" quotes the
+// number.
 func jsonKind(value string) string {
 	kind, _, _ := strings.Cut(value, " ")
 	return kind
 }
 
-// platformFiles are written by the platform beside the credentials, and are none.
+// platformFiles are files that the platform writes beside the credentials.
 //
 // Source: Cloud Foundry's RFC-0030.
 var platformFiles = []string{"name", "binding-name", "instance-name", "instance-guid", "binding-guid", "label", "plan", "tags", "type", "provider", "volume-mounts", "syslog-drain-url"}
 
-// mountedServices reads bindings as Kubernetes mounts them: a folder a binding, a file a key, with symbolic links and hidden
-// entries ("..data") that take part in updating the mount and are not bindings or keys.
+// mountedServices reads bindings as Kubernetes mounts them: a folder for each binding, with a file
+// for each key. Symbolic links and hidden entries such as "..data" serve to update the mount.
+// Hidden entries are neither bindings nor keys.
 //
 // Source: servicebinding.io, "Workload Projection".
 func mountedServices(folders files) []service {
@@ -284,7 +292,7 @@ func mountedServices(folders files) []service {
 	return services
 }
 
-// files are those below SERVICE_BINDING_ROOT: their content by folder and name.
+// files are the files below SERVICE_BINDING_ROOT, their content by folder and name.
 type files map[string]map[string][]byte
 
 // mountedFiles reads the files below SERVICE_BINDING_ROOT.
@@ -296,7 +304,7 @@ func mountedFiles(env map[string]string) (files, error) {
 	fail := func(err error) (files, error) { return nil, fmt.Errorf("SERVICE_BINDING_ROOT: %w", err) }
 	folders, err := visibleEntries(root, true)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil // the variable is set for every app with the feature, bindings or not
+		return nil, nil // with the feature, the variable is set even if nothing is bound
 	}
 	if err != nil {
 		return fail(err)
@@ -318,7 +326,8 @@ func mountedFiles(env map[string]string) (files, error) {
 	return mounted, nil
 }
 
-// visibleEntries returns the paths of the folders, or of the files, that dir holds, symbolic links followed.
+// visibleEntries returns the paths of the folders, or of the files, in dir. It follows symbolic
+// links.
 func visibleEntries(dir string, folders bool) ([]string, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -341,9 +350,9 @@ func visibleEntries(dir string, folders bool) ([]string, error) {
 	return paths, nil
 }
 
-// FromDocument finds the bindings, and the variables of the app's owner, in what an operator has at hand: the JSON of VCAP_SERVICES
-// itself; the answer of `cf curl /v3/apps/GUID/env`; or the text that `cf env APP` prints. It returns them as an
-// environment for Read. name says in an error where the document is from.
+// FromDocument turns what an operator has at hand into an environment for Read, with the bindings
+// and the variables of the app's owner. The document may be the JSON of VCAP_SERVICES, an answer of
+// `cf curl /v3/apps/GUID/env`, or the text that `cf env APP` prints. Errors use name for it.
 func FromDocument(name string, document []byte) (map[string]string, error) {
 	document = bytes.TrimSpace(document)
 	env := map[string]string{}
@@ -352,9 +361,9 @@ func FromDocument(name string, document []byte) (map[string]string, error) {
 	}
 	var answer struct {
 		System      map[string]json.RawMessage `json:"system_env_json"`
-		Group       map[string]any             `json:"running_env_json"` // the platform's, for every app
+		Group       map[string]any             `json:"running_env_json"` // by the platform team
 		Environment map[string]any             `json:"environment_variables"`
-		V2          map[string]any             `json:"environment_json"` // the same, of /v2/apps/GUID/env
+		V2          map[string]any             `json:"environment_json"` // the same in API v2
 		Services    json.RawMessage            `json:"VCAP_SERVICES"`
 	}
 	if err := json.Unmarshal(document, &answer); err != nil {
@@ -362,7 +371,7 @@ func FromDocument(name string, document []byte) (map[string]string, error) {
 	}
 	switch {
 	case answer.System != nil:
-		// What comes later counts more (the platform's Diego::Environment).
+		// Later ones win (the platform's Diego::Environment).
 		for _, variables := range []map[string]any{answer.Group, answer.V2, answer.Environment} {
 			for key, value := range variables {
 				env[key] = asText(value)
@@ -390,15 +399,15 @@ func FromDocument(name string, document []byte) (map[string]string, error) {
 	return env, nil
 }
 
-// isRedacted says whether the platform has put its own words in the place of a value.
+// isRedacted says whether the platform replaced a value by its own words.
 //
 // Source: the platform's Presenters::V3::BasePresenter, redact_hash.
 func isRedacted(answer []byte) bool {
 	return bytes.Contains(answer, []byte(`"redacted_message"`)) && bytes.Contains(answer, []byte("PRIVATE DATA HIDDEN"))
 }
 
-// fromCFEnv reads the text of `cf env`: "VCAP_SERVICES: {…}" among other things, and the owner's variables as lines "NAME: value" below
-// the heading "User-Provided:".
+// fromCFEnv reads the text of `cf env`: "VCAP_SERVICES: {…}" somewhere in it, and the owner's
+// variables as lines "NAME: value" below the heading "User-Provided:".
 func fromCFEnv(name string, text []byte) (map[string]string, error) {
 	env := map[string]string{}
 	_, after, found := bytes.Cut(text, []byte("VCAP_SERVICES"))

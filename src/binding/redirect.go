@@ -10,24 +10,26 @@ import (
 	"strings"
 )
 
-// Endpoint is a list of addresses that the bindings name for a database. One listener of a tunnel
-// stands for it.
+// Endpoint is a list of addresses that the bindings name for a database. One listener of the tunnel
+// stands in for it.
 type Endpoint struct {
-	Database int      // its index in Found.Databases
+	Database int      // index in Found.Databases
 	Hosts    []string // as in Binding
 	Ports    []string // one for each of Hosts, "" for the default
 }
 
-// Redirection knows each place where the bindings name the host and the port of some databases.
+// Redirection holds each place where the bindings name the host and the port of the wanted
+// databases.
 type Redirection struct {
 	Endpoints []Endpoint
-	OwnURL    bool // DATABASE_URL is the app owner's and names one of these hosts: it is left alone
+	OwnURL    bool // the app's owner set DATABASE_URL to one of these hosts: leave it
 
 	documents []*document
 	mounted   files
 }
 
-// document is a text that names addresses: VCAP_SERVICES, its file, DATABASE_URL or a mounted file.
+// document is a text that holds addresses: VCAP_SERVICES or its file, DATABASE_URL or a mounted
+// file.
 type document struct {
 	variable     string
 	folder, file string // below SERVICE_BINDING_ROOT
@@ -35,26 +37,27 @@ type document struct {
 	edits        []edit
 }
 
-// edit exchanges a part of a document.
+// edit replaces a part of a document.
 type edit struct {
 	start, end int
 	endpoint   int
-	form       string  // what comes there, with the words HOST and PORT
-	was        address // what the part names; the default port where it names none
+	form       string  // the new text, with HOST and PORT as placeholders
+	was        address // what the part names, with the default port if it names none
 }
 
-// Redirected is what an app is given so that it connects elsewhere.
+// Redirected holds the bindings as an app sees them, so that it connects elsewhere.
 type Redirected struct {
-	Variables map[string]string            // VCAP_SERVICES and DATABASE_URL, where they change
-	Document  []byte                       // for the file that VCAP_SERVICES_FILE_PATH names; nil without it
-	Mounted   map[string]map[string][]byte // for SERVICE_BINDING_ROOT, all folders and files; nil without it
+	Variables map[string]string            // VCAP_SERVICES and DATABASE_URL, if they change
+	Document  []byte                       // the file of VCAP_SERVICES_FILE_PATH; nil without it
+	Mounted   map[string]map[string][]byte // all of SERVICE_BINDING_ROOT; nil without it
 }
 
-// Redirect finds where an environment names the hosts and the ports of the wanted databases, each
-// known by its index in Read's answer. It is an error if host and port cannot be exchanged so that
-// nothing else changes. The error names the service and the credential, and holds no secret.
+// Redirect finds where an environment names the hosts and the ports of the wanted databases. wanted
+// gets a database's index in Read's answer. Redirect fails if it cannot replace host and port
+// without changing anything else. The error names the service and the credential, and holds no
+// secret.
 //
-// The reader says which credentials name a database, and document.go where they are.
+// The reader says which credentials name a database, document.go where they are.
 func Redirect(env map[string]string, wanted func(database int) bool) (*Redirection, error) {
 	source, text, err := vcapDocument(env)
 	if err != nil {
@@ -89,23 +92,23 @@ type redirector struct {
 	*Redirection
 	found       Found
 	wanted      func(database int) bool
-	credentials map[string][]*node // by the service's name
+	credentials map[string][]*node // by service name
 	err         error              // the first problem
 
-	// Of the service that is looked at:
+	// About the current service:
 	first int              // the index of its first database
 	since int              // the index of its first endpoint
-	nodes map[string]*node // its credentials by their paths; nil for a path that several have
+	nodes map[string]*node // its credentials by path; nil if several share the path
 }
 
-// fail notes a problem with a credential. The first one is reported.
+// fail notes a problem with a credential. Only the first one is reported.
 func (r *redirector) fail(path, problem string) {
 	if r.err == nil {
 		r.err = fmt.Errorf("%s: credential %s %s", r.found.Databases[r.first].Name, path, problem)
 	}
 }
 
-// locateServices finds the credentials in the document of VCAP_SERVICES.
+// locateServices finds the credentials in VCAP_SERVICES.
 func (r *redirector) locateServices(doc *document) {
 	r.documents = append(r.documents, doc)
 	top := scanner{in: doc, doc: doc.text}
@@ -136,10 +139,10 @@ func (r *redirector) locateMounted() {
 	}
 }
 
-// redirect looks at each service that holds a wanted database, and at DATABASE_URL.
+// redirect handles each service with a wanted database, and DATABASE_URL.
 func (r *redirector) redirect(services []service, databaseURL string) error {
 	url, hasURL := parseString(databaseURL)
-	platforms := -1 // the database whose uri the platform made DATABASE_URL of
+	platforms := -1 // the database whose uri the platform copied to DATABASE_URL
 	for _, s := range services {
 		r.first = slices.IndexFunc(r.found.Databases, func(b Binding) bool { return b.Name == s.name })
 		if r.first < 0 || !r.wants(s.name) {
@@ -159,8 +162,8 @@ func (r *redirector) redirect(services []service, databaseURL string) error {
 			return r.err
 		}
 		for i, d := range reader.databases {
-			// The platform writes the uri with another scheme and other escapes (the launcher's
-			// databaseuri.go).
+			// The platform changes the scheme and the escapes when it copies the uri (the
+			// launcher's databaseuri.go).
 			if hasURL && platforms < 0 && r.wanted(r.first+i) && slices.ContainsFunc(d.strings, func(f found) bool {
 				return f.path == "uri" && len(f.hosts) > 0 && reflect.DeepEqual(f.connection, url)
 			}) {
@@ -182,7 +185,7 @@ func (r *redirector) redirect(services []service, databaseURL string) error {
 	return r.err
 }
 
-// wants says whether a service holds a database that is wanted.
+// wants says whether a service holds a wanted database.
 func (r *redirector) wants(service string) bool {
 	for i, b := range r.found.Databases {
 		if b.Name == service && r.wanted(i) {
@@ -192,9 +195,9 @@ func (r *redirector) wants(service string) bool {
 	return false
 }
 
-// service looks at the connection strings and the keys of a service.
+// service handles the connection strings and the keys of a service.
 func (r *redirector) service(reader *reader) {
-	byString := map[*object][]int{} // the endpoints of an object's strings
+	byString := map[*object][]int{} // the endpoints of each object's strings
 	for i, d := range reader.databases {
 		for _, f := range d.strings {
 			if !r.wanted(r.first+i) || len(f.hosts) == 0 {
@@ -219,8 +222,8 @@ func (r *redirector) service(reader *reader) {
 	}
 }
 
-// connectionString notes the host and the port in a connection string, and returns their endpoint,
-// -1 if the tunnel cannot stand in for them.
+// connectionString notes the host and the port in a connection string, and returns their endpoint.
+// It returns -1 if the tunnel cannot stand in for them.
 func (r *redirector) connectionString(database int, path string, n *node, c connection) int {
 	e, known := r.found.Databases[database].endpoint(database, c.hosts)
 	var edits []edit
@@ -240,8 +243,8 @@ func (r *redirector) connectionString(database int, path string, n *node, c conn
 	return endpoint
 }
 
-// endpoint returns the endpoint of some hosts of a database. A port that they do not name is the
-// binding's. It returns false if one of them is not the database's.
+// endpoint returns the endpoint of some hosts of a database. If an address has no port, the
+// binding's port counts. It returns false if a host is not one of the database's.
 func (b Binding) endpoint(database int, hosts []address) (Endpoint, bool) {
 	e := Endpoint{Database: database}
 	for _, a := range hosts {
@@ -256,7 +259,6 @@ func (b Binding) endpoint(database int, hosts []address) (Endpoint, bool) {
 
 const defaultPort = "5432"
 
-// port returns the port of a host.
 func (e Endpoint) port(host string) string {
 	if i := slices.Index(e.Hosts, host); i >= 0 {
 		return cmp.Or(e.Ports[i], defaultPort)
@@ -264,7 +266,7 @@ func (e Endpoint) port(host string) string {
 	return defaultPort
 }
 
-// endpoint returns the index of an endpoint, which is a new one if there is none like it.
+// endpoint returns the index of an endpoint. It adds the endpoint if it is new.
 func (r *redirector) endpoint(e Endpoint) int {
 	i := slices.IndexFunc(r.Endpoints[r.since:], func(old Endpoint) bool { return reflect.DeepEqual(old, e) })
 	if i < 0 {
@@ -274,7 +276,7 @@ func (r *redirector) endpoint(e Endpoint) int {
 	return r.since + i
 }
 
-// edit notes that a part of a node's text becomes an address.
+// edit notes that an address replaces a part of a node's text.
 func (r *redirector) edit(n *node, endpoint int, e edit) {
 	e.start, e.end, e.endpoint = n.at.of(e.start), n.at.of(e.end), endpoint
 	for _, old := range n.edits {
@@ -288,12 +290,11 @@ func (r *redirector) edit(n *node, endpoint int, e edit) {
 	n.edits, n.doc.edits = append(n.edits, e), append(n.doc.edits, e)
 }
 
-// named returns the addresses that stand under keys for hosts. Those under keys for replicas count
-// where there are no others: a replica beside a primary, without a port of its own, shares the
-// primary's port key, and so gets its listener.
+// named returns the addresses under keys for hosts. Keys for replicas count only if there are no
+// others: a replica without a port of its own shares the primary's port key, and so its listener.
 func (r *redirector) named(o *object) []address {
 	if o.isHost() {
-		return nil // it belongs to the object around it
+		return nil // its address belongs to the object around it
 	}
 	hosts := o.hosts()
 	if len(hosts) > 0 {
@@ -305,13 +306,13 @@ func (r *redirector) named(o *object) []address {
 		}
 	}
 	if port, ok := o.first(portKeys); ok && !slices.ContainsFunc(hosts, func(a address) bool { return a.port != "" }) {
-		setPorts(hosts, asText(port.raw)) // a broker gives one port for all
+		setPorts(hosts, asText(port.raw)) // brokers give one port for all hosts
 	}
 	return hosts
 }
 
-// databaseOf returns the database whose addresses stand under the keys of an object, -1 for none.
-// An object that no database is written in may name one all the same, with host and port.
+// databaseOf returns the database whose addresses are under the keys of an object, -1 if there is
+// none. An object without a database of its own may still name one, by host and port.
 func (r *redirector) databaseOf(reader *reader, o *object, named []address) int {
 	if owner := o.owner(); len(named) == 0 || owner != nil && owner.other {
 		return -1
@@ -339,7 +340,7 @@ func (r *redirector) knows(database int, a address) bool {
 	})
 }
 
-// keys notes the hosts and the ports under the keys of an object.
+// keys notes the hosts and the ports under an object's keys.
 func (r *redirector) keys(database int, o *object, named []address) {
 	noPort := func(a address) bool { return a.port == "" }
 	e, _ := r.found.Databases[database].endpoint(database, named)
@@ -370,8 +371,8 @@ func (r *redirector) keys(database int, o *object, named []address) {
 	}
 }
 
-// hosts notes the hosts in the value of a key for them: "h1", "h1:5432,h2", a list, or
-// {"host": …, "port": …}. It returns false if one of them has no port there.
+// hosts notes the hosts in the value of a host key: "h1", "h1:5432,h2", a list, or {"host": …,
+// "port": …}. It returns false if one of them has no port there.
 func (r *redirector) hosts(path string, n *node, endpoint int) (ported bool) {
 	if n == nil {
 		r.fail(path, "looks like another key, and the tunnel cannot tell them apart: rename it")
@@ -415,8 +416,7 @@ func (r *redirector) hosts(path string, n *node, endpoint int) (ported bool) {
 	return ported
 }
 
-// ports notes the ports that stand under keys for them in an object. It returns false if there is
-// none.
+// ports notes the ports under an object's port keys. It returns false if there is none.
 func (r *redirector) ports(o *object, endpoint int) (has bool) {
 	for _, v := range o.values {
 		if n := r.nodes[v.path]; n != nil && slices.Contains(portKeys, v.key) {
@@ -428,8 +428,8 @@ func (r *redirector) ports(o *object, endpoint int) (has bool) {
 
 var number = regexp.MustCompile(`[0-9]+`)
 
-// numbers notes the ports of an endpoint in the value of a key for ports: 5432, "5432,5433", or a
-// list. It returns false if there is none.
+// numbers notes the ports of an endpoint in the value of a port key: 5432, "5432,5433", or a list.
+// It returns false if there is none.
 func (r *redirector) numbers(n *node, endpoint int) (has bool) {
 	e := r.Endpoints[endpoint]
 	for _, item := range n.items {
@@ -448,21 +448,21 @@ func (r *redirector) numbers(n *node, endpoint int) (has bool) {
 	return has
 }
 
-// standIn is an address that no binding has. What a text says with it shows what an edit changes.
+// standIn is an address that no binding has. Put it in place of a host, read the text again, and
+// you see what that edit changes.
 var standIn = address{"tunnel.invalid", "18446744073709551629"}
 
-// mostPlaces bounds the tries for one connection string: a hundred hosts, each with name, address
-// and port.
+// mostPlaces limits the tries for one connection string: a hundred hosts, each with a name, an
+// address and a port.
 const mostPlaces = 300
 
 var portParameter = regexp.MustCompile(`(?i)\bport\s*=\s*['"{]?\s*([0-9]+(?:\s*,\s*[0-9]+)*)`)
 
 // editString finds the edits that make a connection string name another host and port, and change
-// nothing else that it says. A host may also stand in the password or in the database's name. So
-// each place where it stands is tried, and the reader says what came of it.
+// nothing else in it. The password or the database's name may contain the host too. So we try each
+// place where it occurs, and let the reader say what changed.
 func editString(text string, c connection) (edits []edit, ok bool) {
-	// read says what the text says with these edits, and whether that is the same but for the
-	// addresses.
+	// read returns what the text says after these edits, and whether only the addresses changed.
 	read := func(edits ...edit) (after connection, same bool) {
 		after, ok := parseString(render(text, edits, func(edit) address { return standIn }))
 		but := after
@@ -490,7 +490,7 @@ func editString(text string, c connection) (edits []edit, ok bool) {
 		return nil, false
 	}
 	for _, e := range found {
-		// In a URL the port follows the host, but for "?host=h&port=5432".
+		// In a URL the port follows the host, except in "?host=h&port=5432".
 		if _, ok := parameterStart(text[:e.start]); isURL && !ok {
 			e.form = "HOST:PORT"
 		}
@@ -517,8 +517,8 @@ func editString(text string, c connection) (edits []edit, ok bool) {
 	return nil, false
 }
 
-// places returns where the hosts of a connection string stand in it, with their ports, and the
-// value of hostaddr, which is where libpq connects to.
+// places returns where a connection string names its hosts, with their ports, and its hostaddr,
+// which libpq connects to.
 func places(text string, c connection) []edit {
 	var all []edit
 	small := lower(text)
@@ -546,17 +546,18 @@ func places(text string, c connection) []edit {
 	return all
 }
 
-// place returns the edit for a host that stands there, and false if it is a part of a longer name.
+// place returns the edit for the host found there. It returns false if the host is a part of a
+// longer name.
 func place(text string, start, end int) (edit, bool) {
 	bare := !strings.Contains(text[start:end], ":")
 	inName := func(i int) bool {
 		return i >= 0 && i < len(text) && (isHostName(text[i:i+1]) || text[i] == '.' || text[i] == '-' || !bare && text[i] == ':')
 	}
 	if !bare && start > 0 && end < len(text) && text[start-1] == '[' && text[end] == ']' {
-		start, end, bare = start-1, end+1, true // an IPv6 address
+		start, end, bare = start-1, end+1, true // an IPv6 address in brackets
 	}
 	if end < len(text) && text[end] == '.' && !inName(end+1) {
-		end++ // the trailing dot of a full name
+		end++ // the trailing dot of a fully qualified name
 	}
 	if inName(start-1) || inName(end) {
 		return edit{}, false
@@ -573,7 +574,8 @@ func place(text string, start, end int) (edit, bool) {
 	return e, true
 }
 
-// parameterStart returns where the key begins whose value, a list of hosts, a text ends in.
+// parameterStart returns where a parameter's key begins, for a text that ends inside its value, a
+// list of hosts.
 func parameterStart(before string) (int, bool) {
 	before = strings.TrimRightFunc(before, func(r rune) bool {
 		return strings.ContainsRune(".:,[]-_ ", r) || '0' <= r && r <= '9' || 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z'
@@ -583,7 +585,8 @@ func parameterStart(before string) (int, bool) {
 	return len(strings.TrimRight(key, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_")), ok
 }
 
-// lower is strings.ToLower for ASCII. Other letters may become longer, and places move.
+// lower is strings.ToLower for ASCII only. Other letters may change their length, and move the
+// places behind them.
 func lower(text string) string {
 	small := []byte(text)
 	for i, c := range small {
@@ -594,7 +597,7 @@ func lower(text string) string {
 	return string(small)
 }
 
-// render returns a text with its edits made.
+// render returns a text after its edits.
 func render(text string, edits []edit, to func(edit) address) string {
 	edits = slices.Clone(edits)
 	slices.SortStableFunc(edits, func(a, b edit) int { return a.start - b.start })
@@ -602,7 +605,7 @@ func render(text string, edits []edit, to func(edit) address) string {
 	done := 0
 	for _, e := range edits {
 		if e.start < done {
-			continue // a try that overlaps another one
+			continue // it overlaps the one before
 		}
 		a := to(e)
 		out.WriteString(text[done:e.start])
@@ -613,8 +616,8 @@ func render(text string, edits []edit, to func(edit) address) string {
 	return out.String()
 }
 
-// check reads the bindings with a new name for each host, and every port as it was, the default one
-// written out. They must say what they said before, but for the names.
+// check reads the bindings once more, with a new name for each host. Ports stay, the default one
+// written out. Apart from the names, the bindings must say what they said before.
 func (r *redirector) check(source string) error {
 	names := map[string]string{}
 	rename := func(host string) string {
@@ -651,7 +654,7 @@ func (r *redirector) check(source string) error {
 	return nil
 }
 
-// sameButDefaultPorts compares two databases. A port that is not written is the default.
+// sameButDefaultPorts compares two databases. A missing port equals the default one.
 func sameButDefaultPorts(a, b Binding) bool {
 	for _, ports := range []*[]string{&a.Ports, &b.Ports} {
 		*ports = slices.Clone(*ports)
@@ -662,7 +665,7 @@ func sameButDefaultPorts(a, b Binding) bool {
 	return reflect.DeepEqual(a, b)
 }
 
-// To returns the bindings with every endpoint on a port of 127.0.0.1.
+// To returns the bindings with each endpoint on its port of 127.0.0.1.
 func (r *Redirection) To(ports []int) Redirected {
 	return r.render(func(e edit) address { return address{"127.0.0.1", fmt.Sprint(ports[e.endpoint])} })
 }

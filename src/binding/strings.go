@@ -10,34 +10,36 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
 )
 
-// connection is what a connection string says. It is read as libpq and the drivers read it, and more generously where brokers and
-// people are careless.
+// connection is what a connection string says. We read it as libpq and the drivers do, but accept
+// more: brokers and people make mistakes.
 type connection struct {
 	hosts    []address
-	hostaddr string // where libpq connects to in place of the hosts
+	hostaddr string // if set, libpq connects here instead
 	database string
 	username string
 	password string
-	modes    []parameter // each way of writing the mode once, the last of equal keys, as in libpq
-	asksTLS  bool        // without saying how strictly: ssl=true, requiressl=1
+	modes    []parameter // one for each key; the last of equal keys counts, as in libpq
+	asksTLS  bool        // it asks for TLS without a mode: ssl=true, requiressl=1
 	system   bool        // sslrootcert=system
-	rootCert string      // another sslrootcert: a path
-	inQuery  bool        // the modes stand in a query, as in a URI, and not among words
-	unclear  bool        // it names a host that cannot be one
+	rootCert string      // any other sslrootcert, a path
+	inQuery  bool        // the modes are in a query, as in a URI, not among keywords
+	unclear  bool        // its host cannot be a host
 
-	overruled bool // the query names another host than the URI does, and drivers differ in which they take
+	overruled bool // the query names another host than the URI, and drivers differ on which they use
 }
 
 type address struct{ host, port string }
 
-// parameter is a key of a connection string as it was written, and its value.
+// parameter is a key of a connection string, as written, and its value.
 type parameter struct{ key, value string }
 
-// longestString bounds a connection string. A hundred hosts, the most that a service may have, fit in well.
+// longestString limits a connection string. The most hosts that a service may have, a hundred, fit
+// in easily.
 const longestString = 64 << 10
 
-// parseString reads a connection string of Postgres: a URI, a URL of pgjdbc or R2DBC, libpq's "host=… dbname=…", or ADO.NET's
-// "Host=…;Database=…". It returns false for any other text. White space, a byte order mark and quotes around the whole are forgiven.
+// parseString reads a connection string of Postgres: a URI, a URL of pgjdbc or R2DBC, libpq's
+// "host=… dbname=…", or ADO.NET's "Host=…;Database=…". It returns false for any other text. It
+// ignores white space, a byte order mark and quotes around the string.
 func parseString(text string) (connection, bool) {
 	if len(text) > longestString || !strings.ContainsAny(text, ":=") {
 		return connection{}, false
@@ -56,7 +58,7 @@ func parseString(text string) (connection, bool) {
 	return connection{}, false
 }
 
-// unwrap takes white space, a byte order mark and quotes from around a text.
+// unwrap removes white space, a byte order mark and quotes from both ends of a text.
 func unwrap(text string) string {
 	for {
 		trimmed := strings.TrimSpace(strings.Trim(text, "\ufeff"))
@@ -70,17 +72,19 @@ func unwrap(text string) string {
 	}
 }
 
-// postgresSchemes are those of libpq and of what people call its URIs elsewhere; a "+driver" may follow.
+// postgresSchemes are libpq's schemes, and those of other tools. A "+driver" may follow.
 var postgresSchemes = []string{"postgres", "postgresql", "postgis", "pgsql", "psql", "pg", "pgx", "ecto", "timescaledb", "cockroachdb", "cockroach"}
 
-// parseURL reads [jdbc:|r2dbc:[…:]]postgresql://… and what goes by other names. net/url is not used for the whole, because it refuses
-// passwords that are not escaped, and quotes them in its errors.
+// parseURL reads [jdbc:|r2dbc:[…:]]postgresql://… and other schemes of Postgres. We don't use
+// net/url for the whole: it rejects passwords that are not escaped, and quotes them in its errors.
 //
-// Sources: libpq's manual, "Connection URIs"; pgjdbc's, "Connecting to the Database"; r2dbc-postgresql's README.
+// Sources: libpq's manual, "Connection URIs"; pgjdbc's, "Connecting to the Database";
+// r2dbc-postgresql's README.
 func parseURL(text string) (connection, bool) {
 	scheme, rest, slashes := strings.Cut(text, "://")
 	if !slashes || len(scheme) > 64 {
-		// pgjdbc's short forms, jdbc:postgresql:database and jdbc:postgresql:database?…, have no host.
+		// pgjdbc's short forms, jdbc:postgresql:database and jdbc:postgresql:database?…, have no
+		// host.
 		const short = "jdbc:postgresql:"
 		if len(text) < len(short) || !strings.EqualFold(text[:len(short)], short) {
 			return connection{}, false
@@ -113,12 +117,14 @@ func isWeb(scheme string) bool {
 	return scheme == "http" || scheme == "https" || scheme == "ws" || scheme == "wss"
 }
 
-// isScheme says whether a text has only letters that a scheme may have (RFC 3986, section 3.1), and the colons of jdbc.
+// isScheme says whether a text holds only characters of a scheme (RFC 3986, section 3.1). The
+// colons of jdbc are allowed too.
 func isScheme(text string) bool {
 	return text != "" && strings.Trim(strings.ToLower(text), "abcdefghijklmnopqrstuvwxyz0123456789+.-:") == ""
 }
 
-// asksForMode says whether a text holds "sslmode=" in any of its spellings, though nobody may have read it.
+// asksForMode says whether a text contains "sslmode=" in any spelling, even if we cannot read the
+// rest.
 func asksForMode(text string) bool {
 	if !strings.Contains(text, "=") {
 		return false
@@ -136,8 +142,9 @@ func asksForMode(text string) bool {
 	}
 }
 
-// parseJDBC reads what follows jdbc:postgresql://. Nothing before the first "?" is a user or a password to pgjdbc, so that no
-// character of the query can change the host. People put user:password@ there all the same, and it is taken for what it is.
+// parseJDBC reads what follows jdbc:postgresql://. pgjdbc knows no user or password before the
+// first "?", so nothing in the query can change the host. People put user:password@ there all the
+// same, and we accept it.
 func parseJDBC(rest string) connection {
 	before, query, _ := strings.Cut(rest, "?")
 	c, _ := parseAuthority(before)
@@ -145,13 +152,15 @@ func parseJDBC(rest string) connection {
 	c.inQuery = true
 	c.addQuery(query)
 	if len(hosts) > 0 {
-		c.hosts, c.overruled = hosts, false // "&host=" is no parameter of pgjdbc, and may be the rest of a password
+		// pgjdbc has no parameter "&host=": it may be the rest of a password.
+		c.hosts, c.overruled = hosts, false
 	}
 	return c
 }
 
-// parseURI reads what follows "scheme://" in a URI of libpq: [user[:password]@][host[:port][,…]][/database][?query]. The characters
-// @ / # % ? in the password need not be escaped, so that it has to be found out which "?" starts the query.
+// parseURI reads what follows "scheme://" in a URI of libpq:
+// [user[:password]@][host[:port][,…]][/database][?query]. The password may contain @ / # % ?
+// without escapes, so we have to find the "?" that starts the query.
 func parseURI(rest string) connection {
 	split := -1
 	for i, tries := 0, 0; tries < 32; tries++ {
@@ -167,7 +176,7 @@ func parseURI(rest string) connection {
 		i++
 	}
 	if split < 0 {
-		// No "?" makes sense as the start of a query. The mode must not be lost because of a typing error elsewhere.
+		// No "?" can start the query. A typo elsewhere must not make us lose the mode.
 		at := strings.LastIndexByte(rest, '@') + 1
 		split = strings.IndexByte(rest[at:], '?') + at
 		if split < at {
@@ -183,8 +192,9 @@ func parseURI(rest string) connection {
 	return c
 }
 
-// startsQuery says whether a "?" between these two starts the query. What stands before it must be an authority. If an "@" follows, the
-// "?" may be part of the password: then every parameter before that "@" must be one that drivers know.
+// startsQuery says whether a "?" between these two texts starts the query. The text before it must
+// be an authority. If an "@" follows, the "?" may be a part of the password. Then each parameter
+// before the "@" must be one that drivers know.
 func startsQuery(before, query string) bool {
 	if _, ok := parseAuthority(before); !ok {
 		return false
@@ -208,8 +218,8 @@ func startsQuery(before, query string) bool {
 	return true
 }
 
-// knownParameters are those of libpq (its manual, "Parameter Key Words") whose values may hold an "@", and those that stand before them,
-// folded.
+// knownParameters are the parameters, folded, whose values may contain an "@", and those that may
+// come before them (libpq's manual, "Parameter Key Words").
 var knownParameters = []string{
 	"applicationname", "channelbinding", "clientencoding", "connecttimeout", "currentschema", "dbname", "fallbackapplicationname",
 	"gssencmode", "host", "hostaddr", "keepalives", "options", "passfile", "password", "port", "requiressl", "requireauth", "schema",
@@ -217,13 +227,13 @@ var knownParameters = []string{
 	"pgbouncer", "poolsize", "maxconns", "poolmaxconns", "connectionlimit", "usepreparedstatements", "preparethreshold", "search_path",
 }
 
-// isParameterName says whether a text can be the name of a parameter, percent escapes included.
+// isParameterName says whether a text can be the name of a parameter. It may have percent escapes.
 func isParameterName(key string) bool {
 	return key == "" || len(key) <= 128 && strings.Trim(strings.ToLower(key), "abcdefghijklmnopqrstuvwxyz0123456789_-.%[] ;") == ""
 }
 
-// parseAuthority reads [user[:password]@][host[:port][,…]][/database], and returns false if the hosts cannot be hosts.
-// The last @ ends the password, because a host cannot hold one.
+// parseAuthority reads [user[:password]@][host[:port][,…]][/database]. It returns false if the
+// hosts cannot be hosts. The last @ ends the password, because a host cannot contain one.
 func parseAuthority(s string) (connection, bool) {
 	var c connection
 	userinfo, rest := "", s
@@ -240,7 +250,8 @@ func parseAuthority(s string) (connection, bool) {
 	return c, !c.unclear
 }
 
-// unescape decodes percent escapes, and leaves a text as it is that was never escaped.
+// unescape decodes percent escapes. It returns the text unchanged if they are invalid: then nobody
+// escaped it.
 func unescape(s string) string {
 	if decoded, err := url.PathUnescape(s); err == nil {
 		return decoded
@@ -248,7 +259,8 @@ func unescape(s string) string {
 	return s
 }
 
-// addQuery takes what the query of a URI says. HTML's &amp; is forgiven, and so are a leading or doubled & or ?.
+// addQuery adds what the query of a URI says. It accepts HTML's &amp;, and a leading or doubled "&"
+// or "?".
 func (c *connection) addQuery(query string) {
 	var pairs []parameter
 	for pair := range strings.SplitSeq(strings.ReplaceAll(query, "&amp;", "&"), "&") {
@@ -261,8 +273,8 @@ func (c *connection) addQuery(query string) {
 	c.add(pairs)
 }
 
-// add takes what the parameters say about TLS and where to connect. As in libpq, the last of several equal keys counts, and a host
-// replaces the one before the query.
+// add adds what the parameters say about TLS and where to connect. As in libpq, the last of equal
+// keys counts, and a host replaces the one before the query.
 func (c *connection) add(pairs []parameter) {
 	var hosts, ports, hostaddr string
 	for _, p := range pairs {
@@ -275,7 +287,7 @@ func (c *connection) add(pairs []parameter) {
 			if sslmode.Resembles(value) {
 				c.setMode(p)
 			} else {
-				c.asksTLS = value == "" || isYes(value) // to pgjdbc, an empty one is a yes (SslMode.of)
+				c.asksTLS = value == "" || isYes(value) // empty means yes in pgjdbc (SslMode.of)
 			}
 		case key == "requiressl" || key == "sslrequired" || key == "usessl":
 			c.asksTLS = c.asksTLS || isYes(value)
@@ -320,7 +332,8 @@ func (c *connection) setMode(p parameter) {
 	c.modes = append(c.modes, p)
 }
 
-// asksForLess says whether the string, taken for a further word on a database, could lower its mode or widen its trust.
+// asksForLess says whether the string could lower the mode of the database beside it, or widen its
+// trust.
 func (c connection) asksForLess() bool {
 	return c.unclear || c.system || c.rootCert != "" || slices.ContainsFunc(c.modes, func(p parameter) bool {
 		mode, err := sslmode.Parse(p.value)
@@ -328,8 +341,8 @@ func (c connection) asksForLess() bool {
 	})
 }
 
-// setPorts gives each host its port from a list, or all of them the same (libpq's manual, "Specifying Multiple Hosts"). What is
-// no port may be anything, and does not become one.
+// setPorts gives each host its port from a list, or all of them the same one (libpq's manual,
+// "Specifying Multiple Hosts"). Anything else than a number is ignored: it may be any text.
 func setPorts(hosts []address, list string) {
 	ports := strings.Split(list, ",")
 	for i := range hosts {
@@ -340,18 +353,20 @@ func setPorts(hosts []address, list string) {
 	}
 }
 
-// parseWords reads libpq's "host=… dbname=… sslmode=…", and the same with semicolons, as ADO.NET, ODBC and PHP's PDO write it.
+// parseWords reads libpq's "host=… dbname=… sslmode=…", and the same with semicolons, as in
+// ADO.NET, ODBC and PHP's PDO.
 //
-// Sources: libpq's manual, "Keyword/Value Connection Strings"; Npgsql's, "Connection String Parameters".
+// Sources: libpq's manual, "Keyword/Value Connection Strings"; Npgsql's, "Connection String
+// Parameters".
 func parseWords(text string) (connection, bool) {
 	if len(text) >= 6 && strings.EqualFold(text[:6], "pgsql:") {
-		text = strings.ReplaceAll(text[6:], ";", " ") // as pdo_pgsql does it
+		text = strings.ReplaceAll(text[6:], ";", " ") // as pdo_pgsql does
 	}
 	if !holdsAny(fold(text), []string{"host", "dbname", "server", "service"}) {
 		return connection{}, false // see areOfPostgres
 	}
 	pairs, ok := splitWords(text)
-	// In libpq's words a semicolon may be part of the password, but not of another value.
+	// In libpq's keywords, only the password may contain a semicolon.
 	if strings.Contains(text, ";") && (!ok || !areOfPostgres(pairs) || slices.ContainsFunc(pairs, func(p parameter) bool {
 		return strings.Contains(p.value, ";") && !slices.Contains(passwordKeys, fold(p.key))
 	})) {
@@ -365,7 +380,8 @@ func parseWords(text string) (connection, bool) {
 	return c, true
 }
 
-// areOfPostgres tells the words of a Postgres connection from those of MySQL, SQL Server, and of anything else that has an equals sign.
+// areOfPostgres tells the keywords of a Postgres connection from those of MySQL, SQL Server and any
+// other text with an equals sign.
 func areOfPostgres(pairs []parameter) bool {
 	has := map[string]string{}
 	for _, p := range pairs {
@@ -389,7 +405,7 @@ func areOfPostgres(pairs []parameter) bool {
 		named("dbname") && named("user", "sslmode", "password")
 }
 
-// splitSemicolons splits as .NET and ODBC do: a value may stand between quotes or braces, and there a semicolon is part of it.
+// splitSemicolons splits as .NET and ODBC do. A value in quotes or braces may contain a semicolon.
 //
 // Source: .NET's DbConnectionStringBuilder; ODBC's SQLDriverConnect, on braces.
 func splitSemicolons(text string) ([]parameter, bool) {
@@ -407,12 +423,13 @@ func splitSemicolons(text string) ([]parameter, bool) {
 		case strings.TrimSpace(item) != "" && len(pairs) == 0:
 			return nil, false
 		}
-		text = rest // what has no key may be the rest of a password, and is no parameter
+		text = rest // without a key, it may be the rest of a password: skip it
 	}
 	return pairs, len(pairs) > 0
 }
 
-// cutValue returns the value that a text begins with, and what follows its semicolon. Quotes that nobody closes are part of it.
+// cutValue returns the value at the start of a text, and what follows its semicolon. An unclosed
+// quote is a part of the value.
 func cutValue(text string) (value, rest string) {
 	trimmed := strings.TrimSpace(text)
 	for _, pair := range []string{`""`, "''", "{}"} {
@@ -424,7 +441,7 @@ func cutValue(text string) (value, rest string) {
 			switch {
 			case inner[i] != pair[1]:
 			case i+1 < len(inner) && inner[i+1] == pair[1]:
-				i++ // twice is once, and ends nothing
+				i++ // doubled, it stands for itself and closes nothing
 			default:
 				if after := strings.TrimSpace(inner[i+1:]); after == "" || after[0] == ';' {
 					return strings.ReplaceAll(inner[:i], pair[1:]+pair[1:], pair[1:]), strings.TrimPrefix(after, ";")
@@ -437,8 +454,8 @@ func cutValue(text string) (value, rest string) {
 	return unwrap(value), rest
 }
 
-// splitWords splits as libpq's conninfo_parse does: blanks may surround "=", and a value with blanks stands between single quotes, in
-// which a backslash escapes.
+// splitWords splits as libpq's conninfo_parse does. Blanks may surround "=". A value with blanks is
+// in single quotes, and a backslash escapes.
 func splitWords(text string) ([]parameter, bool) {
 	var pairs []parameter
 	for {
@@ -482,8 +499,8 @@ func isWord(key string) bool {
 	return key != "" && len(key) <= 64 && strings.Trim(strings.ToLower(key), "abcdefghijklmnopqrstuvwxyz0123456789_- ") == ""
 }
 
-// parseParameters reads a query that stands alone, as in "options": "sslmode=verify-full&connect_timeout=5". It returns false for
-// any other text.
+// parseParameters reads a query that stands alone, as in "options":
+// "sslmode=verify-full&connect_timeout=5". It returns false for any other text.
 func parseParameters(text string) (connection, bool) {
 	text = strings.TrimLeft(unwrap(text), "?&")
 	var c connection
@@ -498,7 +515,8 @@ func parseParameters(text string) (connection, bool) {
 	return c, len(c.modes) > 0
 }
 
-// saysMore says whether the string speaks of a mode that was not read: behind a semicolon in a query, escaped twice, misspelt.
+// saysMore says whether the string mentions a mode that we have not read: after a semicolon in a
+// query, escaped twice, or misspelt.
 func (f found) saysMore() bool {
 	strictest := sslmode.None
 	for _, p := range f.modes {
@@ -515,7 +533,7 @@ func (f found) saysMore() bool {
 		strictest < sslmode.VerifyCA && strings.Contains(rest, "verifyca")
 }
 
-// isYes says whether a text is a yes as drivers and brokers write it.
+// isYes says whether a text means yes to drivers and brokers.
 func isYes(text string) bool {
 	switch strings.ToLower(strings.TrimSpace(text)) {
 	case "true", "1", "yes", "on", "required":
@@ -524,14 +542,14 @@ func isYes(text string) bool {
 	return false
 }
 
-// parseHosts reads one or several hosts, each with or without a port ("h1:5432,h2", "[::1]:5432"), and returns them in lower case
-// and without trailing dot. If any of them cannot be a host, it returns none: what is not a host may be part of a password, and must
-// not reach a log.
+// parseHosts reads one or more hosts, each with or without a port ("h1:5432,h2", "[::1]:5432"). It
+// returns them in lower case, without a trailing dot. If one of them cannot be a host, it returns
+// none: it may be a part of a password, which must not reach a log.
 func parseHosts(text string) []address {
 	var hosts []address
 	for item := range strings.SplitSeq(text, ",") {
 		if item = strings.TrimSpace(item); item == "" {
-			continue // libpq's way to name its default, the local socket
+			continue // in libpq, the default: the local socket
 		}
 		host, port := splitPort(item)
 		if net.ParseIP(host) == nil && !isHostName(host) || strings.Trim(port, "0123456789") != "" {
@@ -542,7 +560,8 @@ func parseHosts(text string) []address {
 	return hosts
 }
 
-// isHostName allows what DNS and IPv4 allow, and the underscore that people put into names all the same.
+// isHostName allows what DNS and IPv4 allow. It also allows the underscore, because people use it
+// in names.
 func isHostName(host string) bool {
 	host = strings.TrimSuffix(host, ".")
 	if host == "" || len(host) > 253 || strings.ContainsRune(".-", rune(host[0])) || strings.ContainsRune(".-", rune(host[len(host)-1])) {
@@ -558,7 +577,8 @@ func isHostName(host string) bool {
 	return true
 }
 
-// splitPort separates "host:port", "[IPv6]:port" and their forms without a port; an IPv6 literal without brackets has none.
+// splitPort splits "host:port" and "[IPv6]:port", also without a port. An IPv6 address without
+// brackets has no port.
 func splitPort(s string) (host, port string) {
 	if inner, rest, ok := strings.Cut(s, "]"); ok && strings.HasPrefix(inner, "[") {
 		return inner[1:], strings.TrimPrefix(rest, ":")

@@ -13,46 +13,47 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
 )
 
-// object is one object of the credentials, however deep. A connection belongs to the object in which it is written.
+// object is an object in the credentials, at any depth.
 type object struct {
-	path     string // "" for the credentials themselves, else "connection.postgres"
-	key      string // folded, under which it stands
+	path     string // "connection.postgres"; "" for the credentials themselves
+	key      string // the folded key that holds it
 	parent   *object
-	values   []value // under keys that mean something, by their spelling, so that the result does not depend on chance
+	values   []value // under keys that we read, sorted so that the result is always the same
 	children []*object
 
-	other bool // it is about MySQL or another kind of database, and then never about a Postgres connection
+	other bool // it is about MySQL or another kind of database, and so never about Postgres
 	holds bool // it is about a Postgres connection
 }
 
-// value is what stands under a key of an object.
+// value is the value under a key of an object.
 type value struct {
 	in   *object
-	path string // for people: "tenants[0].sslmode"
+	path string // for errors: "tenants[0].sslmode"
 	key  string // folded
 	raw  any    // string, json.Number, bool, nil, []any or map[string]any
 }
 
-// text is a text anywhere in the credentials, also in a list.
+// text is a text anywhere in the credentials, also as an item of a list.
 type text struct {
 	in   *object
 	path string
-	key  string // folded, of the list where it stands in one
+	key  string // folded; for an item, the key of the list
 	text string
 }
 
-// isSecret says whether the text is a password, which is never taken for a connection string. A list under such a key is none.
+// isSecret says whether the text is a password, which we never read as a connection string. A text
+// in a list is not.
 func (t text) isSecret() bool {
 	return slices.Contains(secretKeys, t.key) && !strings.HasSuffix(t.path, "]")
 }
 
 const deepest = 32
 
-// errDeep says that nobody can have meant this.
+// errDeep is for credentials that nobody can have meant like this.
 var errDeep = fmt.Errorf("the credentials are nested more than %d levels deep", deepest)
 
-// walk returns the objects and the texts of credentials, outer ones first. A text that is itself a JSON object or list is read as
-// one: that is how SERVICE_BINDING_ROOT delivers them.
+// walk returns the objects and the texts of credentials, outer ones first. It also reads a text
+// that is a JSON object or list, because SERVICE_BINDING_ROOT delivers those as texts.
 func walk(credentials map[string]any) (root *object, objects []*object, texts []text, err error) {
 	w := walker{}
 	root, err = w.object(nil, "", "", credentials, 0)
@@ -115,7 +116,8 @@ func (w *walker) value(in *object, key, path string, raw any, depth int) error {
 	return nil
 }
 
-// joinPath adds a key to a path. A key comes from a binding too: one that does not look like a key may be anything, and is not shown.
+// joinPath adds a key to a path. A key comes from the binding too. If it does not look like a key,
+// it may be anything, so it is not shown.
 func joinPath(path, key string) string {
 	if len(key) > 64 || strings.ContainsFunc(key, unicode.IsControl) || strings.ContainsAny(key, "@=?/ ") && strings.ContainsAny(key, "@=:") {
 		key = "(a key that is not shown)"
@@ -150,7 +152,7 @@ func decodeJSON(data []byte) (any, error) {
 	return v, nil
 }
 
-// asText returns a text or a number as text, and the texts of a list joined by commas.
+// asText returns a text or a number as text. It joins the texts of a list with commas.
 func asText(raw any) string {
 	switch v := raw.(type) {
 	case string:
@@ -169,7 +171,7 @@ func asText(raw any) string {
 	return ""
 }
 
-// first returns the value of the first of the keys under which the object has a text or a number.
+// first returns the value of the first key that has a text or a number in the object.
 func (o *object) first(keys []string) (value, bool) {
 	for _, key := range keys {
 		for _, v := range o.values {
@@ -181,14 +183,15 @@ func (o *object) first(keys []string) (value, bool) {
 	return value{}, false
 }
 
-// says whether a key that tells what the object is about holds one of the words.
+// says reports whether the object's kind, written under one of kindKeys, contains one of the words.
 func (o *object) says(words []string) bool {
 	return slices.ContainsFunc(o.values, func(v value) bool {
 		return slices.Contains(kindKeys, v.key) && holdsAny(asText(v.raw), words)
 	})
 }
 
-// isMode says whether the key is one for modes: sslmode, "ssl": {"mode": …}, or "ssl" and "tls" with a mode.
+// isMode says whether the value should be a mode: under sslmode, under "mode" in an object "ssl" or
+// "tls", or under "ssl" or "tls" itself if it looks like a mode.
 func (v value) isMode() bool {
 	switch v.key {
 	case "mode":
@@ -200,7 +203,7 @@ func (v value) isMode() bool {
 	return slices.Contains(modeKeys, v.key)
 }
 
-// single returns the item of a list of one, and anything else as it is.
+// single returns the only item of a list of one, and any other value unchanged.
 func single(raw any) any {
 	if list, ok := raw.([]any); ok && len(list) == 1 {
 		return list[0]
@@ -208,7 +211,7 @@ func single(raw any) any {
 	return raw
 }
 
-// owner returns the nearest object, from o outwards, that is about a database of whatever kind.
+// owner returns the nearest object, from o outwards, that is about a database of any kind.
 func (o *object) owner() *object {
 	for ; o != nil; o = o.parent {
 		if o.holds || o.other {
