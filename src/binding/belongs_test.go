@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// titles lists the databases of a service, each with its hosts: "db: h1 h2".
+// titles lists the databases of a service with their hosts: "db: h1 h2".
 func titles(t testing.TB, env map[string]string) []string {
 	t.Helper()
 	found, err := Read(env)
@@ -69,8 +69,9 @@ func TestWhatBelongsToOneDatabase(t *testing.T) {
 	}
 }
 
-// The database under well-known keys decides for its service, so no other mention of it may take that away.
-func TestAFurtherMentionLeavesADatabaseWellKnown(t *testing.T) {
+// The database under well-known keys decides for its service. If it is named again elsewhere, it
+// must still decide.
+func TestADatabaseStaysWellKnownIfItIsNamedAgain(t *testing.T) {
 	for name, credentials := range map[string]m{
 		"a string of another key, with its host": {"host": "h", "dsn": "postgres://h/d", "sslmode": "require"},
 		"two strings":                            {"uri": "postgres://h/d", "dsn": "postgres://h/d"},
@@ -90,7 +91,7 @@ func TestEachHostOfAListHasThePortBesideIt(t *testing.T) {
 	assert.Equal(t, []string{"5433", "5434"}, b.Ports)
 }
 
-func TestReplicasCountAmongTheHostsThatAServiceMayName(t *testing.T) {
+func TestReplicasCountTowardsTheMostHostsOfAService(t *testing.T) {
 	list := func(name string, n int) []any {
 		var all []any
 		for i := range n {
@@ -112,7 +113,7 @@ func TestACAMayBeTheNameOfAFile(t *testing.T) {
 		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(somePEM), 0o600))
 	}
 	there, withoutDot := filepath.Join(dir, "ca.pem"), filepath.Join(dir, "ca")
-	base64 := "/" + strings.Repeat("A", 1024) // what begins like a path, and is too long for one
+	base64 := "/" + strings.Repeat("A", 1024) // it begins like a path, but is too long for one
 	for name, test := range map[string]struct {
 		value, read string
 		missing     bool
@@ -135,7 +136,7 @@ func TestACAMayBeTheNameOfAFile(t *testing.T) {
 	}
 }
 
-func TestTheRootCertificateOfAStringIsTheCAWhereNoKeyHoldsOne(t *testing.T) {
+func TestTheRootCertificateOfAStringIsTheCAIfNoKeyHoldsOne(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "root.crt")
 	require.NoError(t, os.WriteFile(file, []byte(somePEM), 0o600))
 	uri := "postgres://h/d?sslrootcert=" + file
@@ -169,7 +170,7 @@ func TestWhichOtherCertificatesMayBeTheServersCA(t *testing.T) {
 	}
 }
 
-func TestWhichPathsSpeakOfTheServersCA(t *testing.T) {
+func TestWhichPathsMeanTheServersCA(t *testing.T) {
 	for _, path := range []string{"ca", "CA", ".tls.cas", "tls.ca-bundle", "tls.caBundle", "cabundle", "cachain", "capem[0]", "myCA", "root", "server", "certificate.certificate_base64"} {
 		assert.True(t, speaksOfServerCA(path), path)
 	}
@@ -186,13 +187,13 @@ func TestAPathIsSplitIntoWords(t *testing.T) {
 	}
 }
 
-func TestAKeyIsOneInEachOfItsSpellings(t *testing.T) {
+func TestAllSpellingsOfAKeyAreOneKey(t *testing.T) {
 	for key, want := range map[string]string{"SSL Mode": "sslmode", "ca.cert": "cacert", "A-Z_az": "azaz", "@[`{": "@[`{", "ſslmode": "ſslmode"} {
 		assert.Equal(t, want, fold(key), key)
 	}
 }
 
-func TestFurtherHostsOfADatabaseStandUnderManyKeys(t *testing.T) {
+func TestManyKeysNameFurtherHostsOfADatabase(t *testing.T) {
 	for _, key := range []string{"replica_host", "reader_endpoint", "replicaEndpoints", "READ_ONLY_HOSTS", "standby.address", "secondary-hostname"} {
 		b := one(t, vcap(t, m{"host": "a", key: []any{"r1", "r2"}}, "postgresql"))
 		assert.Equal(t, []string{"a", "r1", "r2"}, b.Hosts, key)

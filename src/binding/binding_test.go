@@ -39,7 +39,7 @@ func one(t testing.TB, env map[string]string) Binding {
 	return found.Databases[0]
 }
 
-// pgjdbc takes ssl for verify-full only where no sslmode is set, so the two are told apart.
+// pgjdbc reads ssl as verify-full, but only if no sslmode is set. So we tell the two apart.
 func TestAConnectionStringThatSaysSSLAndNoModeIsNoted(t *testing.T) {
 	for query, want := range map[string]string{
 		"?user=u&ssl=true&sslfactory=x": "credential jdbcUrl", "?ssl": "credential jdbcUrl", "?ssl=": "credential jdbcUrl",
@@ -101,13 +101,13 @@ func TestRealBindingsAreUnderstood(t *testing.T) {
 	}
 }
 
-func TestHowToConnectIsReadTooForVerify(t *testing.T) {
+func TestPortUserPasswordAndDatabaseAreReadToo(t *testing.T) {
 	b := one(t, vcap(t, map[string]any{"uri": "postgres://u:p%40ss@h.example:6432/orders?sslmode=require"}))
 	assert.Equal(t, []string{"6432", "orders", "u", "p@ss"}, []string{b.Ports[0], b.Database, b.Username, string(b.Password)})
 
 	b = one(t, vcap(t, map[string]any{"uri": "postgres://u:p@h:1/a", "username": "me", "password": "mine", "port": 5433, "dbname": "b", "hostname": "h"}))
 	assert.Equal(t, []string{"5433", "b", "me", "mine"}, []string{b.Ports[0], b.Database, b.Username, string(b.Password)},
-		"a credential of its own says it more plainly than the URI does")
+		"a key of its own wins over the URI")
 }
 
 func TestWhatCountsAsAPostgresBinding(t *testing.T) {
@@ -221,7 +221,8 @@ func TestTheThreeWaysOfDelivery(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "vcap_services")
 	require.NoError(t, os.WriteFile(file, []byte(doc), 0o600))
 
-	// As Kubernetes mounts a binding: the keys are links into ..data, which is a link into a folder with a date for a name.
+	// As Kubernetes mounts a binding: the keys are links into ..data, which is itself a link to a
+	// folder named for a date.
 	root := t.TempDir()
 	dated := filepath.Join(root, "db", "..2026_11_22")
 	require.NoError(t, os.MkdirAll(dated, 0o755))
@@ -341,14 +342,14 @@ func TestAnAnswerOfThePlatformHasTheVariablesThatALaunchHas(t *testing.T) {
 		"system_env_json": {"VCAP_SERVICES": {}}}`))
 	require.NoError(t, err)
 	assert.Equal(t, map[string]string{"VCAP_SERVICES": "{}", "PGSSLMODE": "verify-full", "PGSSLROOTCERT": "/group.crt", "PGSSLCERT": ""}, env,
-		"the platform's running group is for every app, the app's own count more, and staging's are for staging")
+		"the running group is for every app, the app's own variables win, and staging's do not count")
 
 	env, err = FromDocument("file", []byte(`{"environment_json": {"PGSSLMODE": "require"}, "system_env_json": {"VCAP_SERVICES": {}}}`))
 	require.NoError(t, err)
 	assert.Equal(t, "require", env["PGSSLMODE"], "an answer of version 2 of the API")
 }
 
-// An answer without the bindings must not look like an app that binds nothing.
+// An answer without the bindings must not look like an app that has none.
 func TestAnAnswerThatDoesNotShowTheBindingsIsRefused(t *testing.T) {
 	const hidden = "file: the platform does not show the bindings to this user; it takes an admin, a read-only admin or a developer of the space"
 	const inFiles = "file: the app gets its bindings in files of its container (%s); only postgres-ssl in the app sees them"
@@ -415,7 +416,7 @@ func FuzzBindingsAreReadOrRefusedInOneLine(f *testing.F) {
 	})
 }
 
-// FuzzAPasswordNeverBecomesAHost gives the host in its right place, and anything at all as the password.
+// FuzzAPasswordNeverBecomesAHost puts the host in its right place, with any text as the password.
 func FuzzAPasswordNeverBecomesAHost(f *testing.F) {
 	for _, seed := range []string{"secret", "p@ss", "a/b", "a?b=c", "a#b", "%zz", "@h/?x=y", ":", "", "a:1@b/c?d=e"} {
 		f.Add(seed)
@@ -423,7 +424,7 @@ func FuzzAPasswordNeverBecomesAHost(f *testing.F) {
 	f.Fuzz(func(t *testing.T, password string) {
 		uri := parseURI("user:" + password + "@db.example.com:5432/orders")
 		if strings.ContainsAny(password, "?") && strings.ContainsAny(password, "@/") {
-			return // where a URI says two things at once, nobody can tell
+			return // the URI can be read in two ways
 		}
 		assert.Equal(t, []address{{"db.example.com", "5432"}}, uri.hosts)
 		uri = parseURI("user:" + password + "@db.example.com:5432/orders?sslmode=verify-full")
@@ -432,7 +433,7 @@ func FuzzAPasswordNeverBecomesAHost(f *testing.F) {
 	})
 }
 
-func TestAModeThatIsNoTextIsAnErrorThatNamesTheKeyAndWhatItIs(t *testing.T) {
+func TestAModeThatIsNotATextIsAnErrorThatNamesKeyAndKind(t *testing.T) {
 	for what, mode := range map[string]any{
 		"true": true, "a number": 1, "an object": map[string]any{"a": "verify-full"},
 		"a list": []any{"verify-full", "require"},
@@ -447,7 +448,7 @@ func TestAModeThatIsNoTextIsAnErrorThatNamesTheKeyAndWhatItIs(t *testing.T) {
 	assert.Equal(t, "require by credential ssl_mode", modes(b), "a list with one text is that text")
 }
 
-func TestWhatNobodyCanMeanIsRefused(t *testing.T) {
+func TestCredentialsBeyondTheLimitsAreRefused(t *testing.T) {
 	nested := func(levels int) map[string]any {
 		credentials := map[string]any{"uri": "postgres://h/d"}
 		for range levels {
@@ -493,7 +494,7 @@ func TestNothingIsTakenFromTheObjectOfAnotherDatabase(t *testing.T) {
 	b := one(t, vcap(t, credentials("mysql://m/d")))
 	assert.Equal(t, [3]string{"", "", ""}, [3]string{b.Username, b.CA.Key, modes(b)})
 	_, err := Read(vcap(t, credentials("https://console.example.com")))
-	assert.ErrorContains(t, err, "credential ssl_mode", "the control: around nobody else's, it counts")
+	assert.ErrorContains(t, err, "credential ssl_mode", "the control: where the outer object is about no database, its mode counts")
 }
 
 func TestAPortBesideItsHostCountsMoreThanThePortOfTheObject(t *testing.T) {

@@ -7,8 +7,8 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// shown writes what a connection string says: "h:5432 /database user=u sslmode=require tls", and "none"
-// for a text that is no connection string.
+// shown returns what a connection string says, as "h:5432 /database user=u sslmode=require tls". It
+// returns "none" for any other text.
 func shown(c connection, ok bool) string {
 	if !ok {
 		return "none"
@@ -228,7 +228,7 @@ func TestWhatAConnectionStringSays(t *testing.T) {
 	}
 }
 
-func TestWhatCanBeTheNameOfAParameter(t *testing.T) {
+func TestWhatMayBeTheNameOfAParameter(t *testing.T) {
 	for _, name := range []string{"", "sslmode", "SSL Mode", "ssl%6Dode", "props[ssl.mode]", "a;b", strings.Repeat("x", 128)} {
 		assert.True(t, isParameterName(name), name)
 	}
@@ -247,7 +247,7 @@ func TestWhichStringsCouldLowerWhatAHostGets(t *testing.T) {
 		"postgres://h/d?sslrootcert=/a.pem":             true,
 		"postgres://h h/d":                              true,
 		"postgres://h/d?ssl=true":                       false,
-		"postgres://h/d?sslmode=on":                     false, // and is refused
+		"postgres://h/d?sslmode=on":                     false, // refused, so it lowers nothing
 		"postgres://h/d?sslmode=verify-full&ssl=allow":  true,
 		"host=h dbname=d sslmode=prefer sslrootcert=''": true,
 	} {

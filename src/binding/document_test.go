@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// plain is what encoding/json makes of a value that the scanner read.
+// plain returns what encoding/json would make of the value.
 func (n *node) plain() any {
 	switch {
 	case n.object:
@@ -33,7 +33,7 @@ func (n *node) plain() any {
 	return json.Number(n.text.text)
 }
 
-// unfolded is a value with the texts that hold JSON read as such, where walk does it.
+// unfolded returns a value whose texts with JSON in them are read as JSON, where walk does so.
 func unfolded(key string, inList bool, value any) any {
 	switch v := value.(type) {
 	case map[string]any:
@@ -58,8 +58,8 @@ var documents = []string{
 	`{"a":"{\"b\":\"[1,\\\"c\\\"]\"}","l":["{}"],"password":"{}","d":" {\"e\":1} "}`, `{"a":"{\u0022b\u0022:\u0022\u00e9\u0022}"}`,
 }
 
-// FuzzTheScannerReadsAsEncodingJSONDoes compares the two, and looks at what stands where a text is
-// said to be.
+// FuzzTheScannerReadsAsEncodingJSONDoes compares the two, and looks whether each text is at the
+// place that the scanner says.
 func FuzzTheScannerReadsAsEncodingJSONDoes(f *testing.F) {
 	for _, document := range documents {
 		f.Add(document)
@@ -68,7 +68,7 @@ func FuzzTheScannerReadsAsEncodingJSONDoes(f *testing.F) {
 		value, err := decodeJSON([]byte(document))
 		_, isObject := value.(map[string]any)
 		if err != nil || !isObject {
-			return // what the scanner is given is an object
+			return // the scanner only gets objects
 		}
 		top := scanner{doc: document}
 		read := top.value("", "")
@@ -86,7 +86,7 @@ func FuzzTheScannerReadsAsEncodingJSONDoes(f *testing.F) {
 	})
 }
 
-func TestOfPathsThatSeveralKeysHaveNoneIsKnown(t *testing.T) {
+func TestAPathThatSeveralKeysShareIsUnknown(t *testing.T) {
 	top := scanner{doc: `{"a":{"b":1,"c":2},"a.b":3,"d":[4],"d":[5,6]}`}
 	nodes := top.value("", "").byPath()
 	assert.Nil(t, nodes["a.b"])

@@ -11,7 +11,7 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
 )
 
-func TestAStringAboutAnotherHostSpeaksForItselfOnce(t *testing.T) {
+func TestAModeInAStringAboutAnotherHostIsForThatHostOnly(t *testing.T) {
 	found, err := Read(vcap(t, m{"host": "h", "sslmode": "require", "dsn_a": "postgres://a/d?sslmode=verify-full", "dsn_b": "postgres://b/d"}))
 	require.NoError(t, err)
 	asked := map[string]string{}
@@ -21,11 +21,11 @@ func TestAStringAboutAnotherHostSpeaksForItselfOnce(t *testing.T) {
 	assert.Equal(t, map[string]string{
 		"h": "require by credential sslmode",
 		"a": "verify-full by query of credential dsn_a",
-		"b": "require by credential sslmode", // it says nothing, so the keys around it count
+		"b": "require by credential sslmode", // it has no mode, so the keys around it count
 	}, asked)
 }
 
-func TestAQueryThatStandsAloneIsHeard(t *testing.T) {
+func TestAQueryThatStandsAloneIsRead(t *testing.T) {
 	for name, credentials := range map[string]m{
 		"beside the host": {"host": "h", "dbname": "d", "options": "sslmode=verify-ca&connect_timeout=5"},
 		"in an object of which nothing else is known": {"uri": "postgres://h/d", "more": m{"zzz": "?sslmode=verify-ca&a=b"}},
@@ -41,9 +41,9 @@ func TestAQueryThatStandsAloneIsHeard(t *testing.T) {
 	assert.ErrorContains(t, err, "sslmode in credential options: sslmode \"requird\" is not one of", "and refused where it makes no sense")
 }
 
-// A binding may write its mode in very many places. The list of them is bounded, and a contradiction is
-// found all the same.
-func TestOfVeryManyPlacesOneOfEachKindIsKept(t *testing.T) {
+// A binding may write its mode in very many places. We keep only some of them, but still find a
+// contradiction.
+func TestOfVeryManyPlacesOneOfEachKindIsEnough(t *testing.T) {
 	objects := m{"host": "h"}
 	for i := range 150 {
 		objects[fmt.Sprintf("a%03d", i)] = m{"sslmode": "require"}
@@ -62,7 +62,7 @@ func TestOfVeryManyPlacesOneOfEachKindIsKept(t *testing.T) {
 	assert.Len(t, one(t, vcap(t, strings)).Asked, 101)
 	strings["sslmode"] = "require"
 	b = one(t, vcap(t, strings))
-	require.Len(t, b.Asked, 102, "a key says it in another way than a string")
+	require.Len(t, b.Asked, 102, "a key is another kind of place than a string")
 	assert.Equal(t, ByKey, b.Asked[101].By)
 }
 
@@ -93,7 +93,7 @@ func TestWhatAsksForTLSWithoutAMode(t *testing.T) {
 	}
 }
 
-func TestWhatIsWrittenAsAModeAndCannotBeHeardIsNamed(t *testing.T) {
+func TestAModeThatCannotBeReadIsNamed(t *testing.T) {
 	long := strings.Repeat("x", 70)
 	for name, test := range map[string]struct {
 		credentials m
@@ -129,7 +129,7 @@ func TestWhatIsWrittenAsAModeAndCannotBeHeardIsNamed(t *testing.T) {
 	}
 }
 
-func TestAPostgresDatabaseInAServiceOfAnotherKindIsHeardToo(t *testing.T) {
+func TestAPostgresDatabaseInAServiceOfAnotherKindIsReadToo(t *testing.T) {
 	credentials := m{"uri": "postgres://h/d", "note": "--set sslmode = verify-full"}
 	_, err := Read(vcap(t, credentials, "mysql"))
 	assert.ErrorContains(t, err, "credential note holds an sslmode that cannot be read")

@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// services makes VCAP_SERVICES of services that have no label of their own.
+// services makes VCAP_SERVICES of services without a label.
 func services(t testing.TB, list ...m) map[string]string {
 	t.Helper()
 	document, err := json.Marshal(m{"user-provided": list})
@@ -38,7 +38,7 @@ func TestServicesAreSortedAndNamed(t *testing.T) {
 	assert.Equal(t, []string{"z"}, found.Others)
 }
 
-func TestAServiceThatHasAnotherFormStopsTheAppUnlessItIsNotPostgres(t *testing.T) {
+func TestAServiceOfAnotherFormStopsTheAppUnlessItIsNotPostgres(t *testing.T) {
 	for name, test := range map[string]struct{ document, wrong string }{
 		"a text":             {`{"a": ["x"]}`, "VCAP_SERVICES: the service a does not have the form that the platform gives it"},
 		"by its own name":    {`{"a": [{"name": "db", "credentials": 1}]}`, "VCAP_SERVICES: the service db does not have the form"},
@@ -83,7 +83,7 @@ func TestATaggedServiceBringsACAAndNoDatabase(t *testing.T) {
 	assert.Equal(t, []Credential{{Key: "company, credential ca", Missing: true}}, found.CAs)
 }
 
-func TestDATABASE_URLIsAFurtherWayToWriteAMode(t *testing.T) {
+func TestDATABASE_URLIsOneMorePlaceForAMode(t *testing.T) {
 	with := func(uri string, credentials m) (Binding, error) {
 		env := vcap(t, credentials)
 		env["DATABASE_URL"] = uri
@@ -184,5 +184,5 @@ func TestWhatAnOperatorHasAtHandIsNotMixedUp(t *testing.T) {
 	assert.Equal(t, map[string]string{"T": "t", "L": "", "X": "", "VCAP_SERVICES": "{}"}, env, "a variable is a text")
 	env, err = FromDocument("file", []byte("User-Provided:\nA: b\nno pair\nC: d\n"))
 	require.NoError(t, err)
-	assert.Equal(t, map[string]string{"A": "b"}, env, "what follows the owner's variables is none")
+	assert.Equal(t, map[string]string{"A": "b"}, env, "what follows the owner's variables does not count")
 }

@@ -14,20 +14,20 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// rewritten is one way to name a database, and what an app sees with a tunnel: the first listener
-// is at port 40000, the next one at 40001.
+// rewritten is a way to name a database, and what an app with a tunnel sees instead. The first
+// listener has port 40000, the next one 40001.
 type rewritten struct{ name, before, after string }
 
-// every wants each database, and only one of them.
+// every wants all databases, only wants one.
 func every(int) bool            { return true }
 func only(i int) func(int) bool { return func(database int) bool { return database == i } }
 
-// inService makes VCAP_SERVICES of the credentials of one service.
+// inService returns VCAP_SERVICES with one service that has these credentials.
 func inService(credentials string) string {
 	return `{"user-provided": [{"name":"db", "label":"user-provided", "credentials":` + credentials + `}]}`
 }
 
-// listeners are as many ports as there are endpoints.
+// listeners returns a port for each endpoint.
 func listeners(r *Redirection) []int {
 	var ports []int
 	for i := range r.Endpoints {
@@ -36,7 +36,7 @@ func listeners(r *Redirection) []int {
 	return ports
 }
 
-// redirected is VCAP_SERVICES as the app sees it.
+// redirected returns VCAP_SERVICES as the app sees it.
 func redirected(t *testing.T, document string, wanted func(int) bool) string {
 	t.Helper()
 	r, err := Redirect(map[string]string{"VCAP_SERVICES": document}, wanted)
@@ -44,7 +44,7 @@ func redirected(t *testing.T, document string, wanted func(int) bool) string {
 	return seen(r, document)
 }
 
-// seen is VCAP_SERVICES as the app sees it, which is the document where nothing is redirected.
+// seen returns VCAP_SERVICES as the app sees it: the document itself if nothing is redirected.
 func seen(r *Redirection, document string) string {
 	if after, ok := r.To(listeners(r)).Variables["VCAP_SERVICES"]; ok {
 		return after
@@ -103,7 +103,7 @@ var redirectedStrings = []rewritten{
 	{"PDO, whose keys are libpq's, in lower case", `pgsql:host=db.example.com;dbname=d`, `pgsql:port=40000;host=127.0.0.1;dbname=d`},
 }
 
-func TestAConnectionStringNamesTheTunnelAndSaysTheSameOtherwise(t *testing.T) {
+func TestAConnectionStringNamesTheTunnelAndIsOtherwiseTheSame(t *testing.T) {
 	for _, form := range redirectedStrings {
 		t.Run(form.name, func(t *testing.T) {
 			after := redirected(t, inService(`{"dsn":"`+form.before+`"}`), every)
@@ -127,10 +127,10 @@ var redirectedCredentials = []rewritten{
 		`{"Endpoint":{"Address":"127.0.0.1","Port":40000,"HostedZoneId":"Z5432"},"user":"u","sslmode":"require"}`},
 	{"escapes", `{"\u0068ost":"\u0064b.example.com","port":"5\u00332","uri":"postgres:\/\/u:\u0026\ud83d\ude00@db.example.com:532\/d?sslmode\u003drequire"}`,
 		`{"\u0068ost":"127.0.0.1","port":"40000","uri":"postgres:\/\/u:\u0026\ud83d\ude00@127.0.0.1:40000\/d?sslmode\u003drequire"}`},
-	{"what is no character", "{\"uri\":\"postgres://u:\xff\\ud83d@db.example.com/d\"}", "{\"uri\":\"postgres://u:\xff\\ud83d@127.0.0.1:40000/d\"}"},
+	{"bytes that are no character", "{\"uri\":\"postgres://u:\xff\\ud83d@db.example.com/d\"}", "{\"uri\":\"postgres://u:\xff\\ud83d@127.0.0.1:40000/d\"}"},
 	{"JSON in a text", `{"config":"{ \"uri\" : \"postgres:\\/\\/u:\\u0040@db.example.com\\/d\", \"host\":\"db.example.com\",\"port\":5432 }\r\n"}`,
 		`{"config":"{ \"uri\" : \"postgres:\\/\\/u:\\u0040@127.0.0.1:40000\\/d\", \"host\":\"127.0.0.1\",\"port\":40000 }\r\n"}`},
-	{"equal keys, of which the last counts", `{"uri":"postgres://u@a/d","uri":"postgres://u@b/d","port":1,"port":5432}`,
+	{"equal keys: the last one counts", `{"uri":"postgres://u@a/d","uri":"postgres://u@b/d","port":1,"port":5432}`,
 		`{"uri":"postgres://u@a/d","uri":"postgres://u@127.0.0.1:40000/d","port":1,"port":40000}`},
 	{"numbers, blanks and order stay", "{ \"n\" : 1.50e+3 ,\r\n\t\"uri\" : \"postgres://u@a:5432/d\", \"b\":null, \"a\":[ ] }",
 		"{ \"n\" : 1.50e+3 ,\r\n\t\"uri\" : \"postgres://u@127.0.0.1:40000/d\", \"b\":null, \"a\":[ ] }"},
@@ -164,7 +164,7 @@ var redirectedCredentials = []rewritten{
 	{"words of the rewriting itself in the binding", `{"uri":"postgres://HOST:PORT@h/HOST?application_name=PORT"}`, `{"uri":"postgres://HOST:PORT@127.0.0.1:40000/HOST?application_name=PORT"}`},
 }
 
-func TestCredentialsNameTheTunnelAndSayTheSameOtherwise(t *testing.T) {
+func TestCredentialsNameTheTunnelAndAreOtherwiseTheSame(t *testing.T) {
 	for _, form := range redirectedCredentials {
 		t.Run(form.name, func(t *testing.T) {
 			assert.Equal(t, inService(form.after), redirected(t, inService(form.before), every))
@@ -177,8 +177,7 @@ const (
 	badPort   = "needs a port that the tunnel can stand in for: add the credential port, a number, beside it"
 )
 
-// notRedirected are credentials for which a tunnel cannot stand in, and what the error says behind
-// "db: ".
+// notRedirected are credentials that the tunnel cannot stand in for, with the error after "db: ".
 var notRedirected = map[string]string{
 	`{"uri":"postgres://u:Zq7xWv9k@db%2Eexample.com/d"}`:                                                       "credential uri " + badString,
 	`{"dsn":"host=db\\.example.com password=Zq7xWv9k dbname=d"}`:                                               "credential dsn " + badString,
@@ -194,7 +193,7 @@ var notRedirected = map[string]string{
 	`{"a":{"host":"h1","user":"u"},"b":{"host":"h2","user":"u"},"port":5432,"pwd":"Zq7xWv9k","ssl":"require"}`: "credential port is for several hosts, and the tunnel has a port for each: write it beside each host",
 }
 
-func TestWhereTheTunnelCannotStandInTheErrorSaysWhereAndNoSecret(t *testing.T) {
+func TestIfTheTunnelCannotStandInTheErrorNamesThePlaceAndNoSecret(t *testing.T) {
 	for credentials, problem := range notRedirected {
 		t.Run(problem, func(t *testing.T) {
 			_, err := Redirect(map[string]string{"VCAP_SERVICES": inService(credentials)}, every)
@@ -212,8 +211,8 @@ func TestOnlyWantedDatabasesAreRedirected(t *testing.T) {
 	assert.Equal(t, twoServices, redirected(t, twoServices, func(int) bool { return false }))
 }
 
-// Two services on one host have an endpoint each: each has its own mode.
-func TestEachDatabaseHasEndpointsOfItsOwnInTheSameOrderEachTime(t *testing.T) {
+// Two services on one host have an endpoint each, because each has its own mode.
+func TestEachDatabaseHasItsOwnEndpointsAlwaysInTheSameOrder(t *testing.T) {
 	for range 20 {
 		r, err := Redirect(map[string]string{"VCAP_SERVICES": twoServices}, every)
 		require.NoError(t, err)
@@ -221,25 +220,26 @@ func TestEachDatabaseHasEndpointsOfItsOwnInTheSameOrderEachTime(t *testing.T) {
 	}
 }
 
-// Launch and tunnel each work the endpoints out: they must agree, whatever the order of a Go map.
-func TestWhichOfTwoHostsAnItemOfAListNamesIsNoMatterOfChance(t *testing.T) {
+// The launch and the tunnel find the endpoints separately. They must agree, whatever the order of a
+// Go map.
+func TestAnItemWithTwoHostsAlwaysNamesTheSameOne(t *testing.T) {
 	for range 50 {
 		b := one(t, map[string]string{"VCAP_SERVICES": inService(`{"hosts":[{"hostname":"b","host":"a","port":1,"Port":2}],"user":"u","sslmode":"require"}`)})
 		assert.Equal(t, []string{"a", "2"}, []string{b.Hosts[0], b.Ports[0]})
 	}
 }
 
-// The reader reads no longer string than that.
-func TestAStringThatTheTunnelsAddressMakesTooLongIsNotRedirected(t *testing.T) {
+// The reader accepts no longer string than this one.
+func TestAStringThatTheTunnelsAddressMakesTooLongIsRefused(t *testing.T) {
 	uri := "postgres://u:p@h/d?application_name="
 	uri += strings.Repeat("x", longestString-len(uri))
 	_, err := Redirect(map[string]string{"VCAP_SERVICES": inService(`{"uri":"` + uri + `"}`)}, every)
 	assert.ErrorContains(t, err, "db: ")
 }
 
-// What names a host belongs to the database that the reader gave it to: another one may have a
-// weaker mode.
-func TestEachPlaceKeepsTheDatabaseAndSoTheModeThatItIsReadWith(t *testing.T) {
+// A place stays with the database that the reader gave it to. Another database may have a weaker
+// mode.
+func TestEachPlaceKeepsItsDatabaseAndSoItsMode(t *testing.T) {
 	a, port := []string{"a"}, []string{"5432"}
 	both := Endpoint{0, []string{"a", "b"}, []string{"5432", "5432"}}
 	for other, want := range map[string][]Endpoint{
@@ -259,14 +259,14 @@ func TestThePortAroundAnObjectIsForAllOfItsHosts(t *testing.T) {
 	assert.Equal(t, []Endpoint{{0, []string{"h1", "h2"}, []string{"5433", "5433"}}}, r.Endpoints)
 }
 
-func TestOfOneServiceOnlyTheWantedDatabaseIsRedirected(t *testing.T) {
+func TestOnlyTheWantedDatabaseOfAServiceIsRedirected(t *testing.T) {
 	document := inService(`{"a":{"uri":"postgres://u:p@a:1/d"},"b":{"host":"b","port":2,"user":"u","sslmode":"require"}}`)
 	for i, after := range []string{strings.Replace(document, "a:1", "127.0.0.1:40000", 1), strings.Replace(document, `"b","port":2`, `"127.0.0.1","port":40000`, 1)} {
 		assert.Equal(t, after, redirected(t, document, only(i)))
 	}
 }
 
-// The net below everything else: an app gets no binding that says something else than before.
+// The safety net: an app gets no binding with another meaning than before.
 func TestARedirectionThatLeavesAHostOrChangesAPasswordIsRefused(t *testing.T) {
 	env := map[string]string{"VCAP_SERVICES": inService(`{"uri":"postgres://u:Zq7xWv9k@h:5432/d"}`)}
 	found, err := Read(env)
@@ -362,10 +362,10 @@ func TestMountedBindingsAreRedirectedFileByFile(t *testing.T) {
 	assert.Len(t, r.Endpoints, 1)
 }
 
-// addressText is what an edit may take away, also in escapes of JSON.
+// addressText matches what an edit may replace, including JSON's escapes.
 var addressText = regexp.MustCompile(`^(?:[0-9A-Za-z_.:\[\]-]|\\)*$`)
 
-// onlyAddressesDiffer says in what two values of a document differ other than in hosts and ports.
+// onlyAddressesDiffer says how two values differ apart from hosts and ports, "" if they do not.
 func onlyAddressesDiffer(path string, before, after any) string {
 	switch b := before.(type) {
 	case map[string]any:
@@ -420,13 +420,13 @@ func onlyAddressesDiffer(path string, before, after any) string {
 	return ""
 }
 
-// brokenPromise says what is wrong with a redirected document, "" for nothing.
+// brokenPromise says what is wrong with a redirected document, "" if nothing is.
 func brokenPromise(r *Redirection, before string) string {
 	after := seen(r, before)
 	if json.Valid([]byte(before)) != json.Valid([]byte(after)) {
 		return "it is no JSON any more"
 	}
-	// With the addresses put back where the edits are, it is what it was.
+	// Undo the edits: the rest must be unchanged.
 	if before == after {
 		return ""
 	}
@@ -485,7 +485,7 @@ func FuzzRedirectChangesHostAndPortAndNothingElse(f *testing.F) {
 		assert.Equal(t, r.Endpoints, again.Endpoints)
 		found, err := Read(map[string]string{"VCAP_SERVICES": seen(r, document)})
 		if err != nil {
-			return // one host for databases that disagree
+			return // several databases now share a host, and their modes disagree
 		}
 		for _, b := range found.Databases {
 			for _, host := range b.Hosts {
@@ -495,7 +495,7 @@ func FuzzRedirectChangesHostAndPortAndNothingElse(f *testing.F) {
 	})
 }
 
-// The property of the fuzz target can fail: each of these edits breaks it.
+// The property that we fuzz can fail: each of these edits breaks it.
 func TestTheControlOfTheRedirection(t *testing.T) {
 	before := inService(`{"uri":"postgres://u:h@h:5432/d","port":5432,"note":"a text","n":1}`)
 	for part, problem := range map[string]string{

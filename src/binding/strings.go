@@ -25,7 +25,7 @@ type connection struct {
 	inQuery  bool        // the modes are in a query, as in a URI, not among keywords
 	unclear  bool        // its host cannot be a host
 
-	overruled bool // the query names another host than the URI, and drivers differ on which they use
+	overruled bool // the query names another host than the URI; drivers differ on which they use
 }
 
 type address struct{ host, port string }

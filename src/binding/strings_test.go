@@ -14,20 +14,20 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
 )
 
-// canary stands in the middle of every password that a fuzz target makes up.
+// canary is in the middle of every password that a fuzz target makes up.
 const canary = "Zq7xWv9k"
 
-// spelling is a kind of connection string, with a password in its right place.
+// spelling is a kind of connection string, with a password in the right place.
 type spelling struct {
 	name  string
-	ends  string // ends the password, whatever the reader: what follows may name another host
+	ends  string // ends the password for every reader; the rest may name another host
 	uri   bool   // an "@" or "?" in the password can be read in two ways
 	write func(password string) string
 }
 
 const rightHost = "db.example.com"
 
-// spellings all say verify-full, and name one host.
+// spellings all ask for verify-full, and name one host.
 var spellings = []spelling{
 	{"a URI", "", true, func(password string) string {
 		return "postgres://app:" + password + "@db.example.com:5432/orders?sslmode=verify-full"
@@ -62,8 +62,8 @@ var spellings = []spelling{
 	}},
 }
 
-// hidden says what is wrong with how a string was read: the host is another, or the mode was not heard though nobody refused. A
-// refusal that shows nothing of the password is right, for whichever password.
+// hidden says what went wrong when a string was read: another host, or a mode that was neither read
+// nor refused. A refusal is fine for any password, if it does not show it.
 func hidden(s spelling, password, text string, read func(string) (Found, error)) string {
 	found, err := read(text)
 	if err != nil {
@@ -82,7 +82,8 @@ func hidden(s spelling, password, text string, read func(string) (Found, error))
 		if shown := b.Title() + fmt.Sprint(b.Asked, b.AsksTLS, b.System, b.CA.Key); strings.Contains(shown, canary) {
 			return "it shows the password: " + shown
 		}
-		// "x@h/d?a=" in a password makes a second URI of the first: whoever reads it, libpq too, may take the other host.
+		// With "x@h/d?a=" in its password, a URI can be read in two ways. Any reader, libpq too,
+		// may take the other host.
 		if s.uri && strings.Contains(password, "?") && strings.ContainsAny(password, "@/") {
 			continue
 		}
@@ -115,10 +116,10 @@ func TestAPasswordInItsRightPlaceHidesNothing(t *testing.T) {
 				}
 			}
 			b := one(t, vcap(t, map[string]any{"uri": s.write(canary)}))
-			assert.Equal(t, []string{rightHost, canary}, []string{b.Hosts[0], string(b.Password)}, "a plain one is read")
+			assert.Equal(t, []string{rightHost, canary}, []string{b.Hosts[0], string(b.Password)}, "a simple password is read")
 		})
 	}
-	t.Run("the control: who takes the first host he sees is found", func(t *testing.T) {
+	t.Run("the control: a reader that takes the first host is caught", func(t *testing.T) {
 		careless := func(text string) (Found, error) {
 			_, after, _ := strings.Cut(text, "@")
 			host, _, _ := strings.Cut(after, "/")
@@ -129,7 +130,7 @@ func TestAPasswordInItsRightPlaceHidesNothing(t *testing.T) {
 	})
 }
 
-// FuzzAPasswordInItsRightPlaceHidesNothing gives a connection string of each kind any password at all.
+// FuzzAPasswordInItsRightPlaceHidesNothing puts any password into each kind of connection string.
 func FuzzAPasswordInItsRightPlaceHidesNothing(f *testing.F) {
 	for i := range spellings {
 		f.Add(byte(i), "a/b@x?z=1", "")
@@ -145,7 +146,7 @@ func FuzzAPasswordInItsRightPlaceHidesNothing(f *testing.F) {
 	})
 }
 
-// FuzzAnyTextIsAConnectionStringOrNone reads whatever a credential may hold.
+// FuzzAnyTextIsAConnectionStringOrNone reads any text, since a credential may hold anything.
 func FuzzAnyTextIsAConnectionStringOrNone(f *testing.F) {
 	for _, s := range spellings {
 		f.Add(s.write("secret"))
@@ -174,26 +175,26 @@ func FuzzAnyTextIsAConnectionStringOrNone(f *testing.F) {
 			keys[p.key] = true
 		}
 		around, ok := parseString("\ufeff \"" + text + "\"\r\n")
-		assert.True(t, ok, "quotes around the whole are forgiven")
+		assert.True(t, ok, "quotes around the text are accepted")
 		assert.Equal(t, c.hosts, around.hosts)
 	})
 }
 
-// FuzzKeysFoldToLettersWithoutBlanks folds keys of any alphabet.
+// FuzzKeysFoldToLettersWithoutBlanks folds keys of every alphabet.
 func FuzzKeysFoldToLettersWithoutBlanks(f *testing.F) {
 	for _, key := range []string{"sslmode", "SSL Mode", "ssl.mode", "db-ssl_mode", " ", "ſslmode", "sslmode\u200b", "İ", "\xff", "K"} {
 		f.Add(key)
 	}
 	f.Fuzz(func(t *testing.T, key string) {
-		key = strings.ToValidUTF8(key, "\ufffd") // JSON has no other texts
+		key = strings.ToValidUTF8(key, "\ufffd") // JSON has only valid ones
 		folded := fold(key)
-		assert.Equal(t, folded, fold(folded), "twice is once")
+		assert.Equal(t, folded, fold(folded), "folding twice changes nothing")
 		assert.False(t, strings.ContainsAny(folded, "_-. ABCDEFGHIJKLMNOPQRSTUVWXYZ"))
 		assert.Equal(t, folded, fold(strings.Map(swapCase, key)), "case does not matter")
-		assert.Equal(t, folded, fold("-"+key+"_."), "nor do blanks, dots and lines")
+		assert.Equal(t, folded, fold("-"+key+"_."), "nor do separators")
 		assert.True(t, utf8.ValidString(folded), "no character is cut in two")
 		foreign := func(r rune) bool { return r >= utf8.RuneSelf }
-		assert.Equal(t, strings.ContainsFunc(key, foreign), strings.ContainsFunc(folded, foreign), "another alphabet's letters stay")
+		assert.Equal(t, strings.ContainsFunc(key, foreign), strings.ContainsFunc(folded, foreign), "letters of other alphabets stay")
 		_ = isReplicaKey(folded)
 		for _, word := range words(key) {
 			assert.Equal(t, strings.ToLower(word), word)
@@ -201,7 +202,7 @@ func FuzzKeysFoldToLettersWithoutBlanks(f *testing.F) {
 	})
 }
 
-// swapCase swaps the case of ASCII's letters.
+// swapCase swaps the case of ASCII letters.
 func swapCase(r rune) rune {
 	if 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' {
 		return r ^ 0x20
@@ -209,7 +210,7 @@ func swapCase(r rune) rune {
 	return r
 }
 
-// leaves counts the texts in a value, JSON in a text included, in another way than the walk.
+// leaves counts the texts in a value, also those in JSON within a text. It does not use the walk.
 func leaves(key string, raw any) int {
 	n := 0
 	switch v := raw.(type) {
@@ -232,7 +233,8 @@ func leaves(key string, raw any) int {
 	return n
 }
 
-// FuzzTheWalkReachesEveryText walks over any JSON, and finds a connection string beside it.
+// FuzzTheWalkReachesEveryText walks through any JSON. It also finds a connection string that is
+// added.
 func FuzzTheWalkReachesEveryText(f *testing.F) {
 	for _, document := range []string{
 		`{}`, `{"a":"b"}`, `{"a":["b",["c",{"d":"e"}]]}`, `{"a":"{\"b\":\"c\"}"}`, `{"a":"[1,\"b\"]"}`, `{"password":"{\"a\":1}"}`,
@@ -267,7 +269,7 @@ func FuzzTheWalkReachesEveryText(f *testing.F) {
 		_, _, again, _ := walk(credentials)
 		require.Len(t, again, len(texts))
 		for i := range texts {
-			assert.Equal(t, texts[i].path, again[i].path, "the order does not depend on chance")
+			assert.Equal(t, texts[i].path, again[i].path, "the order is always the same")
 		}
 		if _, there := credentials["uri"]; there {
 			return
@@ -279,8 +281,8 @@ func FuzzTheWalkReachesEveryText(f *testing.F) {
 	})
 }
 
-// FuzzCredentialsAreReadOrRefusedWithoutTheSecret makes credentials of any JSON. Its texts may hold the secret, its keys not: those are
-// shown.
+// FuzzCredentialsAreReadOrRefusedWithoutTheSecret makes credentials of any JSON. The texts may
+// contain the secret. The keys may not, because errors show keys.
 func FuzzCredentialsAreReadOrRefusedWithoutTheSecret(f *testing.F) {
 	for _, document := range []string{
 		`{"uri":"postgres://u:SECRET@h/d?sslmode=SECRET"}`, `{"host":"h","sslmode":"SECRET","password":"SECRET"}`,
@@ -316,7 +318,7 @@ func FuzzCredentialsAreReadOrRefusedWithoutTheSecret(f *testing.F) {
 	})
 }
 
-// holdsKey says whether the secret stands in a key, also in one of JSON in a text.
+// holdsKey says whether a key contains the secret, also in JSON within a text.
 func holdsKey(raw any) bool {
 	switch v := raw.(type) {
 	case string:
@@ -334,7 +336,8 @@ func holdsKey(raw any) bool {
 	return false
 }
 
-// mounted is vcap with each credential as JSON in a text, as SERVICE_BINDING_ROOT delivers them.
+// mounted is vcap with each credential as JSON in a text. SERVICE_BINDING_ROOT delivers them like
+// this.
 func mounted(t testing.TB, credentials map[string]any) map[string]string {
 	texts := map[string]any{}
 	for key, value := range credentials {

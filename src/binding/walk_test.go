@@ -10,9 +10,9 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
 )
 
-// A key comes from a binding too. What does not look like one may be a connection string or a
-// password in the wrong place.
-func TestAKeyThatLooksLikeNoneIsNotShown(t *testing.T) {
+// A key comes from the binding too. If it does not look like a key, it may be a connection string
+// or a password in the wrong place.
+func TestAKeyThatDoesNotLookLikeOneIsNotShown(t *testing.T) {
 	const hidden = "(a key that is not shown)"
 	for key, want := range map[string]string{
 		"uri":                   "uri",
@@ -32,7 +32,7 @@ func TestAKeyThatLooksLikeNoneIsNotShown(t *testing.T) {
 	}
 }
 
-func TestATextThatIsJSONIsReadAsWhatItHolds(t *testing.T) {
+func TestATextThatHoldsJSONIsReadAsJSON(t *testing.T) {
 	for text, is := range map[string]bool{
 		`{}`: true, `[]`: true, " {\"a\":1}\n": true, `["a"]`: true,
 		``: false, `{`: false, `[`: false, `{]`: false, `[}`: false, `a{}`: false, `{}a`: false, `"a"`: false, `12`: false, `{} {}`: false, `[1] [2]`: false, `{a}`: false,
@@ -44,7 +44,7 @@ func TestATextThatIsJSONIsReadAsWhatItHolds(t *testing.T) {
 	assert.EqualError(t, err, "more than one value")
 }
 
-func TestAListIsTheTextsInIt(t *testing.T) {
+func TestAListIsReadAsItsTexts(t *testing.T) {
 	assert.Equal(t, "a,1,b", asText([]any{"a", nil, "", true, []any{}, jsonNumber(t, "1"), "b"}))
 	assert.Empty(t, asText(true))
 	assert.Empty(t, asText(map[string]any{"a": "b"}))
@@ -88,12 +88,12 @@ func TestAPasswordIsNeverReadAsAConnectionStringButAListMayHoldOne(t *testing.T)
 	}
 }
 
-func TestTheFirstOfSeveralKeysThatHoldsSomethingCounts(t *testing.T) {
+func TestTheFirstKeyWithAValueCounts(t *testing.T) {
 	b := one(t, vcap(t, m{"host": "h", "username": "", "user": "u", "dbname": nil, "database": []any{}, "name": "n", "port": 5433}, "postgresql"))
 	assert.Equal(t, []string{"u", "n", "5433"}, []string{b.Username, b.Database, b.Ports[0]})
 }
 
-func TestWhatAnObjectIsAboutIsSaidByItsKindKeys(t *testing.T) {
+func TestKindKeysTellWhatAnObjectIsAbout(t *testing.T) {
 	for name, test := range map[string]struct {
 		inner m
 		want  []string
@@ -112,7 +112,7 @@ func TestWhatAnObjectIsAboutIsSaidByItsKindKeys(t *testing.T) {
 	}
 }
 
-func TestWhatALooseTextMaySayIsBounded(t *testing.T) {
+func TestOnlyAQueryWithAModeIsReadAlone(t *testing.T) {
 	_, ok := parseParameters("sslmode=require")
 	assert.True(t, ok)
 	for _, text := range []string{"a=b", "sslmode", "=x&sslmode=require", "sslmode=require words of a sentence", "/path?x=y", ""} {
@@ -120,11 +120,11 @@ func TestWhatALooseTextMaySayIsBounded(t *testing.T) {
 		assert.False(t, ok, text)
 	}
 	c, _ := parseParameters("?sslmode=verify-full&host=other")
-	assert.Empty(t, c.hosts, "it stands beside the host, and names none")
+	assert.Empty(t, c.hosts, "it belongs to the host beside it, and names none")
 	assert.Equal(t, []parameter{{"sslmode", sslmode.VerifyFull.String()}}, c.modes)
 }
 
-func TestAStringThatSaysMoreThanIsReadIsSeen(t *testing.T) {
+func TestAModeThatWasNotReadIsNoticed(t *testing.T) {
 	for text, more := range map[string]bool{
 		"postgres://h/d?sslmode=require":                          false,
 		"postgres://h/d?sslmode=verify-ca&a=verify-ca":            false,
