@@ -10,7 +10,7 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
 )
 
-// given is what decides about the variables of an app.
+// given is what decides an app's variables.
 type given struct {
 	Mode     sslmode.Mode
 	Sets     []string
@@ -22,7 +22,7 @@ func giving(plan *Plan) given {
 	return given{plan.Mode, trust.Sets, trust.Everyone}
 }
 
-// says makes a binding that asks for these modes.
+// says returns a binding that asks for these modes.
 func says(modes ...binding.Asked) binding.Binding {
 	b := db("db", "", elsewhere)
 	b.Asked = modes
@@ -69,7 +69,7 @@ func TestABindingThatContradictsItselfStopsTheAppAndNamesBothPlaces(t *testing.T
 	}
 }
 
-func TestOfTwoOtherStringsTheStricterHoldsWithAWarning(t *testing.T) {
+func TestOfTwoOtherStringsTheStricterWinsWithAWarning(t *testing.T) {
 	plan := decide(t, nil, says(jdbc("require"), dsn("verify-full")))
 	assert.Equal(t, sslmode.VerifyFull, plan.Mode)
 	assert.Equal(t, []string{"db: sslmode in credential dsn asks for verify-full, and query of credential jdbcUrl for require; the stricter holds"}, plan.Warnings)
@@ -188,12 +188,12 @@ func TestFurtherDatabasesOfAServiceChangeNothingUnlessTheyWriteMore(t *testing.T
 	_, err := Decide(nil, binding.Found{Databases: []binding.Binding{require, further("verify-full", "a.example.com")}}, store(t))
 	assert.EqualError(t, err, "db asks for require, but db (other) for verify-full, and one mode holds for both; make them agree, or set POSTGRES_SSL_MODE=verify-full")
 
-	// Without a well-known key, the one that asks for most and trusts fewest is the main one.
+	// Without a well-known key, the strictest mode and the narrowest trust make the main database.
 	plan := decide(t, nil, further("", elsewhere), further("verify-full", oregon))
 	assert.Equal(t, []string{oregon}, plan.Decider.Hosts)
 }
 
-func TestACAOfATaggedServiceIsForWhoeverBringsNone(t *testing.T) {
+func TestACAOfATaggedServiceIsForDatabasesWithoutOne(t *testing.T) {
 	own := db("own", "", elsewhere)
 	own.CA = binding.Credential{Key: "ca", Value: caPEM(t)}
 	company := caPEM(t)

@@ -1,4 +1,5 @@
-// Package launch decides what an app is given: a pure function from the environment, the bindings and the trust store to a plan.
+// Package launch decides what an app is given. It is a pure function from the environment, the
+// bindings and the trust store to a plan.
 package launch
 
 import (
@@ -21,29 +22,30 @@ type Plan struct {
 	Databases []Database // sorted by service
 	Others    []string   // bound services that hold no Postgres database
 	Mode      sslmode.Mode
-	Decider   *Database           // the database that Mode, and the client certificate, are taken from; nil where there is none
-	Warnings  []string            // each one line, for whoever stages the app
-	Losses    []string            // each one line, for the log of every start: which database gets less than its binding would
-	TunnelCA  []*x509.Certificate // who signed the tunnel's certificate, once there is a tunnel
+	Decider   *Database           // Mode and the client certificate are its own; may be nil
+	Warnings  []string            // one line each, for the staging log
+	Losses    []string            // one line each, for every start's log: who gets less than asked
+	TunnelCA  []*x509.Certificate // of the tunnel, once there is one
 
 	env     map[string]string
 	store   truststore.Store
-	staging bool // what a later binding can still mend is a warning
+	staging bool // warn of what a later binding can still fix
 }
 
-// Database is a bound database with what was decided for it.
+// Database is a bound database and what we decided for it.
 type Database struct {
 	binding.Binding
-	Main   bool // it decides for its service
+	Main   bool // it is the main database of its service
 	Mode   sslmode.Mode
-	Source string // the rule that Mode comes from, as people read it
+	Source string // the rule that Mode comes from, for people
 	Trust  Trust
-	Tunnel bool // the app connects to the tunnel, and the tunnel to the database, with the database's own mode
+	Tunnel bool // the app connects through the tunnel, which uses this Mode
 
-	clientCert, clientKey []byte // PEM; nil where the credentials hold none
+	clientCert, clientKey []byte // PEM; nil if the credentials hold none
 }
 
-// writes is the strictest mode that the binding writes down, and None where it is only inferred or is the owner's default.
+// writes returns the strictest mode that the binding itself writes. It is None if the mode is
+// inferred, or is the owner's default.
 func (db Database) writes() sslmode.Mode {
 	strictest := sslmode.None
 	for _, asked := range db.Asked {
@@ -52,15 +54,16 @@ func (db Database) writes() sslmode.Mode {
 	return strictest
 }
 
-// Trust is whom to believe that the database is the database.
+// Trust says which CAs may vouch for a database.
 type Trust struct {
 	Sets     []string            // of the trust store
-	Own      []*x509.Certificate // that the binding brought
-	Everyone bool                // the stack's store and the platform's too
+	Own      []*x509.Certificate // from the binding
+	Everyone bool                // the stack's and the platform's stores too
 	Why      string
 }
 
-// narrowness orders trust: its own CAs only, those of RDS, everyone.
+// narrowness ranks trust from the widest to the narrowest: everyone, the CAs of RDS, its own CAs
+// only.
 func (t Trust) narrowness() int {
 	switch {
 	case t.Everyone:
@@ -71,16 +74,17 @@ func (t Trust) narrowness() int {
 	return 2
 }
 
-// Decide makes the plan of a launch. An error is one line that names the service and holds no secret; whoever gets it must not start the
-// app.
+// Decide makes the plan of a launch. After an error, the app must not start. The error is one line
+// that names the service and holds no secret.
 //
-// The rules stand in the order in which they count: docs/rules.md.
+// The rules come in order of priority: the README's "Which mode" and "Whom to trust".
 func Decide(env map[string]string, found binding.Found, store truststore.Store) (*Plan, error) {
 	return makePlan(&Plan{env: env, store: store}, found)
 }
 
-// Foresee makes the plan that a launch with the same bindings would make. What may still change before a launch becomes a warning: a
-// reference that the platform resolves, a service that is bound later, a file in the container.
+// Foresee makes the plan that a launch with these bindings would make. Some errors are only
+// warnings here, because they may be gone at the launch: a reference that the platform resolves
+// later, a service that is bound later, a file in the container.
 func Foresee(env map[string]string, found binding.Found, store truststore.Store) (*Plan, error) {
 	return makePlan(&Plan{env: env, store: store, staging: true}, found)
 }
@@ -121,7 +125,7 @@ func makePlan(p *Plan, found binding.Found) (*Plan, error) {
 	return p, nil
 }
 
-// atLaunch returns the error at a launch. At staging it is a warning.
+// atLaunch returns the error at launch, and turns it into a warning at staging.
 func (p *Plan) atLaunch(err error) error {
 	if p.staging {
 		p.warn("%s; as it is, the app would not start", err)
@@ -157,7 +161,7 @@ func (p *Plan) decideDatabase(b binding.Binding, cas []binding.Credential, fallb
 	return db, err
 }
 
-// joinCAs makes one credential of the CAs of services that are tagged postgres-ssl-ca.
+// joinCAs joins the CAs of all services tagged postgres-ssl-ca in one credential.
 func joinCAs(cas []binding.Credential) binding.Credential {
 	var all binding.Credential
 	var keys, texts []string
@@ -171,7 +175,7 @@ func joinCAs(cas []binding.Credential) binding.Credential {
 
 func isRDS(host string) bool { _, ok := rds.Parse(host); return ok }
 
-// mode applies the rules for one database.
+// mode applies the rules for the mode of one database.
 func (p *Plan) mode(b binding.Binding, fallback sslmode.Mode) (sslmode.Mode, string, error) {
 	switch asked, err := p.settle(b, fallback); {
 	case err != nil:
@@ -190,12 +194,13 @@ func (p *Plan) mode(b binding.Binding, fallback sslmode.Mode) (sslmode.Mode, str
 	return sslmode.None, "the binding names none, and the host is no RDS endpoint whose CA is on board", nil
 }
 
-// settle finds the one mode that a binding writes. Where it contradicts itself, the app uses whichever it likes: that is an error, unless
-// the owner's POSTGRES_SSL_MODE is at least as strict as all of them.
+// settle finds the one mode that a binding writes. If the binding contradicts itself, we cannot
+// know which mode the app uses. That is an error, unless the owner's POSTGRES_SSL_MODE is at least
+// as strict as all of them.
 func (p *Plan) settle(b binding.Binding, fallback sslmode.Mode) (binding.Asked, error) {
 	asked := b.Asked
 	if b.System != "" {
-		// libpq's manual, "sslrootcert": system goes with verify-full only.
+		// libpq's manual, "sslrootcert": system works with verify-full only.
 		asked = append(slices.Clone(asked), binding.Asked{Mode: sslmode.VerifyFull, Place: b.System + " (sslrootcert=system)", By: binding.ByKey})
 	}
 	if len(asked) == 0 {
@@ -205,7 +210,7 @@ func (p *Plan) settle(b binding.Binding, fallback sslmode.Mode) (binding.Asked, 
 	first := asked[0]
 	for _, a := range asked {
 		if a.By < first.By {
-			first = a // a key says it more plainly than a string
+			first = a // a key wins over a string
 		}
 	}
 	for _, a := range asked {
@@ -242,7 +247,7 @@ func (p *Plan) knowsAll(hosts []string) bool {
 	})
 }
 
-// homeSet is the set of the trust store that the endpoint's certificate comes from.
+// homeSet returns the name of the set that the endpoint's CA is in.
 func homeSet(e rds.Endpoint) string {
 	switch {
 	case e.Proxy:
@@ -253,7 +258,7 @@ func homeSet(e rds.Endpoint) string {
 	return e.Region
 }
 
-// trust finds whom to believe: the binding's own CA, else what its hosts say about theirs.
+// trust finds which CAs to trust: the binding's own, or else those that its hosts call for.
 func (p *Plan) trust(b binding.Binding) (Trust, error) {
 	if b.CA.Key != "" {
 		certs, repaired, err := truststore.ParseCredential(string(b.CA.Value))
@@ -303,12 +308,12 @@ func (p *Plan) trust(b binding.Binding) (Trust, error) {
 
 func caPlace(ca binding.Credential) string {
 	if strings.Contains(ca.Key, ", credential ") {
-		return ca.Key // of a service that is tagged postgres-ssl-ca
+		return ca.Key // of a service tagged postgres-ssl-ca
 	}
 	return "credential " + ca.Key
 }
 
-// moreCAs reads the certificates under keys that are not well-known, and passes over what is no CA.
+// moreCAs reads the certificates under keys that are not well-known. It skips what is no CA.
 func moreCAs(b binding.Binding) (certs []*x509.Certificate, why string) {
 	for _, ca := range b.MoreCAs {
 		parsed, _, err := truststore.ParseCredential(string(ca.Value))
@@ -325,7 +330,8 @@ func moreCAs(b binding.Binding) (certs []*x509.Certificate, why string) {
 	return certs, why
 }
 
-// trustHost returns the sets that an RDS endpoint needs, and nil if the host is none, or of a partition that is not on board.
+// trustHost returns the sets that an RDS endpoint needs. It returns nil for any other host, and for
+// a partition that is not on board.
 func (p *Plan) trustHost(service, host string) (sets []string, why string) {
 	endpoint, ok := rds.Parse(host)
 	switch {
@@ -349,7 +355,7 @@ func (p *Plan) trustHost(service, host string) (sets []string, why string) {
 	return []string{endpoint.Region}, "RDS in " + endpoint.Region
 }
 
-// trustEveryone is for a host that says nothing about its CA.
+// trustEveryone is the trust for a host that tells nothing about its CA.
 func (p *Plan) trustEveryone(why string) Trust {
 	t := Trust{Everyone: true, Why: why}
 	for _, name := range p.store.Names {
@@ -360,8 +366,9 @@ func (p *Plan) trustEveryone(why string) Trust {
 	return t
 }
 
-// clientCertificate reads sslcert and sslkey of the credentials, and refuses a pair that does not belong together. A certificate without
-// a key is no client's: SAP's postgresql-db puts the server's into sslcert.
+// clientCertificate reads sslcert and sslkey from the credentials. It refuses a pair that does not
+// match. A certificate without a key is not a client's: SAP's postgresql-db puts the server's
+// certificate in sslcert.
 func (p *Plan) clientCertificate(b binding.Binding) (cert, key []byte, err error) {
 	switch {
 	case b.ClientCert.Key == "" && b.ClientKey.Key == "":
@@ -379,21 +386,22 @@ func (p *Plan) clientCertificate(b binding.Binding) (cert, key []byte, err error
 	if block, _ := pem.Decode(key); block == nil || !strings.HasSuffix(block.Type, "PRIVATE KEY") {
 		return nil, nil, fmt.Errorf("credential %s is not a private key in PEM", b.ClientKey.Key)
 	}
-	// The error of crypto/tls is not passed on: nobody promises that it never quotes a key.
+	// Don't pass on the error of crypto/tls. Nothing guarantees that it never quotes a key.
 	if _, err := tls.X509KeyPair(cert, key); err != nil {
 		return nil, nil, fmt.Errorf("credentials %s and %s do not belong together, or the key has a passphrase", b.ClientCert.Key, b.ClientKey.Key)
 	}
 	return cert, key, nil
 }
 
-// repairPEM mends line ends written as the two characters `\n`, and adds the last one.
+// repairPEM replaces line ends written as the two characters `\n`, and adds a final line end.
 func repairPEM(s binding.Secret) []byte {
 	text := strings.TrimSpace(strings.NewReplacer(`\r\n`, "\n", `\n`, "\n", "\r\n", "\n").Replace(string(s)))
 	return []byte(text + "\n")
 }
 
-// chooseMains finds the main database of each service: the one under well-known keys; of several the one that asks for most, trusts the
-// fewest, and says so in writing; then the first. So another string in a binding never lowers a mode and never widens trust.
+// chooseMains finds the main database of each service. A database under well-known keys wins. Next
+// count the strictest mode, the narrowest trust and a mode in writing, in this order; then the
+// first one wins. So another string in a binding never lowers a mode and never widens trust.
 func (p *Plan) chooseMains() {
 	for i := 0; i < len(p.Databases); {
 		end := i
@@ -423,7 +431,8 @@ func compareBool(a, b bool) int {
 	return 0
 }
 
-// chooseDecider finds the database whose mode holds for the app: an environment has room for one.
+// chooseDecider finds the database whose mode the app gets. An environment has room for one mode
+// only.
 func (p *Plan) chooseDecider(fallback sslmode.Mode) error {
 	var candidates []*Database
 	for i := range p.Databases {
@@ -450,7 +459,8 @@ func (p *Plan) chooseDecider(fallback sslmode.Mode) error {
 	if len(candidates) == 0 {
 		return nil
 	}
-	// In the tunnel each database has its own mode. What is exported matters to the others, if there are any.
+	// In the tunnel, each database has its own mode. The exported mode matters to the others, if
+	// there are any.
 	if direct := narrow(candidates, func(db *Database) bool { return !db.Tunnel }); len(direct) > 0 {
 		candidates = direct
 	} else {
@@ -465,19 +475,19 @@ func (p *Plan) chooseDecider(fallback sslmode.Mode) error {
 	return p.compareOthers(fallback, len(chosen) > 0)
 }
 
-// compareOthers looks at the databases that get less than their own mode. One that writes its mode stops the app, unless the owner
-// chose the decider by name.
+// compareOthers looks at the databases that get less than their own mode. If one writes its mode,
+// the app must not start, unless the owner chose the decider by name.
 func (p *Plan) compareOthers(fallback sslmode.Mode, ownersChoice bool) error {
 	for i := range p.Databases {
 		db := &p.Databases[i]
 		if db.Mode <= p.Mode || !db.Mode.Encrypts() || db.Tunnel {
-			continue // below require, nobody is promised anything; in the tunnel it has its own mode
+			continue // below require nothing is promised; in the tunnel it has its own mode
 		}
 		written := db.writes() > p.Mode
 		sameService := db.Name == p.Decider.Name
 		switch {
 		case written && fallback >= db.Mode:
-			// The owner's default is as strict as the strictest: it may hold for all.
+			// The owner's default is as strict as the strictest mode, so all may use it.
 			p.Mode, p.Decider.Mode, p.Decider.Source = fallback, fallback, "POSTGRES_SSL_MODE, which settles a contradiction"
 		case written && sameService:
 			return fmt.Errorf("%s asks for %s, but %s for %s, and one mode holds for both; make them agree, or set POSTGRES_SSL_MODE=%s",
@@ -518,7 +528,7 @@ func listModes(databases []*Database) string {
 
 func modeName(mode sslmode.Mode) string { return cmp.Or(mode.String(), "no mode") }
 
-// warnOfOwner compares the variables that the app's owner set with what the bindings ask for.
+// warnOfOwner compares the owner's variables with what the bindings ask for.
 func (p *Plan) warnOfOwner() {
 	for _, name := range []string{"DB_SSL_MODE", "PGSSLMODE"} {
 		value := p.env[name]
@@ -529,7 +539,8 @@ func (p *Plan) warnOfOwner() {
 		switch {
 		case err != nil:
 			p.warn("%s is set by the app's owner, and stays, but: %s", name, err)
-		case mode < p.Mode && p.Decider != nil && !p.Decider.Tunnel: // the tunnel goes by the binding's own
+		// In the tunnel, the database's own mode counts.
+		case mode < p.Mode && p.Decider != nil && !p.Decider.Tunnel:
 			p.warn("%s=%s is set by the app's owner, and stays; it is weaker than %s, which %s asks for", name, mode, p.Mode, p.Decider.Title())
 		}
 	}

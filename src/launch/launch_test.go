@@ -229,7 +229,7 @@ func TestACAThatWasCopiedCarelesslyIsRepairedWithAWarning(t *testing.T) {
 	assert.NotContains(t, string(key), `\n`)
 }
 
-func TestDatabasesWithDifferentClientCertificatesNeedAnOwnersWord(t *testing.T) {
+func TestDatabasesWithDifferentClientCertificatesNeedTheOwnersChoice(t *testing.T) {
 	a, b := db("a", "require", elsewhere), db("b", "require", elsewhere)
 	a.ClientCert, a.ClientKey = clientPair(t)
 	_, err := Decide(nil, binding.Found{Databases: []binding.Binding{a, b}}, store(t))
@@ -239,7 +239,7 @@ func TestDatabasesWithDifferentClientCertificatesNeedAnOwnersWord(t *testing.T) 
 	assert.Equal(t, strings.TrimSpace(string(a.ClientCert.Value)), strings.TrimSpace(string(cert)))
 }
 
-func TestTheDescriptionSaysUntilWhenAndWarnsInTime(t *testing.T) {
+func TestTheDescriptionHasTheExpiryAndWarnsInTime(t *testing.T) {
 	plan := decide(t, nil, db("db", "", oregon))
 	expiry := time.Date(2061, 5, 24, 0, 0, 0, 0, time.UTC)
 	trusted, warning, err := plan.Describe(plan.Databases[0], time.Now())
@@ -259,7 +259,7 @@ func TestTheDescriptionSaysUntilWhenAndWarnsInTime(t *testing.T) {
 	assert.Empty(t, warning, "GovCloud's intermediates expire in January 2027, and anchor nothing")
 }
 
-// caPEM returns a CA certificate as a credential holds it.
+// caPEM returns a CA certificate as credentials hold it.
 func caPEM(t testing.TB) binding.Secret {
 	t.Helper()
 	certificate, _ := makePair(t, &x509.Certificate{IsCA: true, BasicConstraintsValid: true, Subject: pkix.Name{CommonName: "Test CA"}})

@@ -10,7 +10,7 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
 )
 
-func TestOfTwoThatAskForTheSameTheOneThatTrustsFewerIsTheMainOne(t *testing.T) {
+func TestOfTwoWithTheSameModeTheNarrowerTrustMakesTheMainOne(t *testing.T) {
 	further := func(path, host string) binding.Binding {
 		b := db("db", "", host)
 		b.WellKnown, b.Path = false, path
@@ -36,7 +36,7 @@ func TestOfTwoThatAskForTheSameTheOneThatTrustsFewerIsTheMainOne(t *testing.T) {
 	}
 }
 
-func TestOfTwoThatTrustTheSameTheOneThatWritesItsModeIsTheMainOne(t *testing.T) {
+func TestOfTwoWithTheSameTrustTheWrittenModeMakesTheMainOne(t *testing.T) {
 	inferred, written := db("db", "", oregon), db("db", "verify-full", frankfurt)
 	inferred.WellKnown, written.WellKnown = false, false
 	assert.Equal(t, written.Hosts, decide(t, nil, inferred, written).Decider.Hosts)
@@ -46,7 +46,8 @@ func TestOfTwoThatTrustTheSameTheOneThatWritesItsModeIsTheMainOne(t *testing.T) 
 	assert.Equal(t, inferred.Hosts, decide(t, nil, inferred, again).Decider.Hosts, "else the first")
 }
 
-// The first of several CAs is missing, or the last, or the only one: nobody connects with what is left.
+// The first of several CAs is missing, or the last, or the only one. The app must not connect with
+// the rest.
 func TestATaggedServicesCAThatIsNotInTheContainerStopsTheApp(t *testing.T) {
 	there := binding.Credential{Key: "company, credential ca", Value: caPEM(t)}
 	missing := binding.Credential{Key: "region, credential ca", Missing: true}
@@ -61,7 +62,7 @@ func TestATaggedServicesCAThatIsNotInTheContainerStopsTheApp(t *testing.T) {
 			_, err := Decide(nil, found, store(t))
 			assert.EqualError(t, err, want)
 			plan, err := Foresee(nil, found, store(t))
-			require.NoError(t, err, "a staging has another root file system than the launch")
+			require.NoError(t, err, "staging and launch have different root file systems")
 			assert.Contains(t, plan.Warnings[0], "names a file that is not in this container")
 
 			found.CAs = []binding.Credential{there, there}
@@ -72,7 +73,7 @@ func TestATaggedServicesCAThatIsNotInTheContainerStopsTheApp(t *testing.T) {
 	}
 }
 
-func TestTheFirstReplicaIsAReplicaTooAndAReplicaAloneIsAHost(t *testing.T) {
+func TestTheFirstReplicaCountsAsOneAndALoneReplicaAsAHost(t *testing.T) {
 	b := db("db", "verify-full", oregon, "replica.example.com")
 	b.Replicas = 1
 	trust := decide(t, nil, b).Databases[0].Trust
@@ -87,7 +88,7 @@ func TestTheFirstReplicaIsAReplicaTooAndAReplicaAloneIsAHost(t *testing.T) {
 	assert.Equal(t, sslmode.VerifyFull, plan.Mode)
 }
 
-func TestAStagingForeseesWhoDecidesUntilTheNamedServiceIsThere(t *testing.T) {
+func TestStagingForeseesWhoDecidesUntilTheNamedServiceIsBound(t *testing.T) {
 	tagged, other := db("console_db", "verify-full", oregon), db("audit_db", "require", elsewhere)
 	tagged.Tags = []string{"stratos"}
 	for name, test := range map[string]struct {

@@ -19,7 +19,8 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/truststore"
 )
 
-// maker makes bindings as people and brokers write them. Its seed is fixed: the same bindings on every run.
+// maker makes bindings as people and brokers write them. Its seed is fixed, so every run gets the
+// same ones.
 type maker struct {
 	*rand.Rand
 	ca, saml string
@@ -35,7 +36,7 @@ func (m maker) one(of ...string) string { return of[m.IntN(len(of))] }
 
 func (m maker) oneIn(n int) bool { return m.IntN(n) == 0 }
 
-// spell writes a key or a word of several parts in one of the ways that are forgiven.
+// spell writes a key or a word of several parts in one of the accepted spellings.
 func (m maker) spell(parts ...string) string {
 	switch m.IntN(5) {
 	case 0:
@@ -68,7 +69,7 @@ func (m maker) password() string {
 	return m.one("Zq7xWv9k", "Zq7x@Wv9k", "Zq7x/Wv9k", "Zq7x#Wv9k", "Zq7x?Wv9k", "Zq7x%Wv9k", "Zq7x:Wv9k", "a/b@Zq7xWv9k", "Zq7xWv9k'", `Zq7x"Wv9k`)
 }
 
-// text writes a connection string of any kind for a host. mode is "" for none.
+// text returns a connection string of any kind for a host. mode is "" for none.
 func (m maker) text(host, mode string) string {
 	password := m.password()
 	query := func(first, key, value string) string {
@@ -113,7 +114,7 @@ func (m maker) text(host, mode string) string {
 	return m.one("", "", " ", "\ufeff") + scheme + "://app:" + password + "@" + host + m.one("", ":5432") + "/orders" + query("", key, value)
 }
 
-// parts writes the same with keys of their own, without a mode.
+// parts returns the same under separate keys, without a mode.
 func (m maker) parts(host string) map[string]any {
 	c := map[string]any{m.one("host", "hostname"): host, m.one("username", "user"): "app", "password": m.password(), m.one("dbname", "database", "name"): "orders"}
 	if m.oneIn(2) {
@@ -146,7 +147,7 @@ func (m maker) noise(c map[string]any) {
 	}
 }
 
-// wrap puts credentials somewhere deeper.
+// wrap nests credentials more deeply.
 func (m maker) wrap(c map[string]any) map[string]any {
 	for range m.IntN(3) {
 		switch m.IntN(4) {
@@ -162,7 +163,7 @@ func (m maker) wrap(c map[string]any) map[string]any {
 	return c
 }
 
-// verifyFull makes credentials that say verify-full in one of the places where a person could mean it.
+// verifyFull returns credentials that say verify-full in one of the places where people may put it.
 func (m maker) verifyFull(host string) map[string]any {
 	const mode = "verify-full"
 	c := m.parts(host)
@@ -186,14 +187,14 @@ func (m maker) verifyFull(host string) map[string]any {
 		c["options"] = []any{"sslmode=verify-full&connect_timeout=5", "connect_timeout=5 sslmode=verify-full", map[string]any{m.modeKey(): value}}[m.IntN(3)]
 	case 8:
 		c = map[string]any{m.modeKey(): value, m.one("connection", "db"): c}
-	case 9: // nobody can hear these, and so they must be refused
+	case 9: // we cannot read these, so they must be refused
 		c[m.one("sslmod", "ssl_verify", "verification", "mode", "require_ssl", "my_sslmode_")] = mode
 	}
 	m.noise(c)
 	return m.wrap(c)
 }
 
-// service makes an environment of one service.
+// service returns an environment with one service.
 func service(t testing.TB, credentials map[string]any, tags ...string) map[string]string {
 	t.Helper()
 	document, err := json.Marshal(map[string]any{"user-provided": []any{map[string]any{
@@ -229,12 +230,12 @@ func TestABindingThatSaysVerifyFullGetsItOrStopsTheApp(t *testing.T) {
 		require.Equal(t, sslmode.VerifyFull, plan.Mode, env["VCAP_SERVICES"])
 		heard++
 	}
-	assert.Greater(t, heard, runs*3/4, "most are heard, and not just refused")
+	assert.Greater(t, heard, runs*3/4, "most are read, not just refused")
 }
 
-// wider says in what a plan is weaker than the one before, and "" where it is not.
+// wider says how a plan is weaker than the one before, "" if it is not.
 func wider(before, after *Plan) string {
-	// Where no mode is exported, libpq's own default holds.
+	// Without an exported mode, libpq's own default counts.
 	rank := func(p *Plan) sslmode.Mode {
 		if p.Mode == sslmode.None {
 			return sslmode.Prefer
@@ -261,7 +262,7 @@ func wider(before, after *Plan) string {
 	return ""
 }
 
-// base makes credentials whose connection stands under the keys that every broker uses.
+// base returns credentials with a connection under the keys that every broker uses.
 func (m maker) base() map[string]any {
 	host := m.one(elsewhere, oregon, frankfurt, gov, proxy)
 	mode := m.one("", "", "", "verify-full", "verify-full", "verify-ca", "require", "prefer", "disable")
@@ -284,7 +285,7 @@ func (m maker) base() map[string]any {
 	return c
 }
 
-// further makes a connection string to another host, or an object with one.
+// further returns a connection string to another host, or an object with one.
 func (m maker) further() any {
 	host := m.one("127.0.0.1:6432", "other.example.com", "tenant.abc.eu-west-1.rds.amazonaws.com", "localhost", "h1.example.com,h2.example.com", "${DB_HOST}", "")
 	mode := m.one("", "disable", "disable", "allow", "require", "verify-ca", "verify-full")
@@ -325,7 +326,7 @@ func TestAFurtherStringNeverLowersTheModeAndNeverWidensTheTrust(t *testing.T) {
 		}
 		same++
 	}
-	assert.Greater(t, same, runs/2, "most are as they were, and not just refused")
+	assert.Greater(t, same, runs/2, "most stay the same, and are not just refused")
 }
 
 func TestTheControlAWeakerPlanIsSeen(t *testing.T) {

@@ -17,8 +17,8 @@ const (
 	noHost = "the tunnel needs a host to stand in for, and the credentials name none"
 )
 
-// notRedirected are the shapes in which a tunnel cannot stand in for a database, and why. A port without
-// a key cannot be told to the app, for a tunnel's port is never the default.
+// notRedirected are the shapes that a tunnel cannot stand in for, and why. The tunnel's port is
+// never the default, so the app needs a key that tells it the port.
 var notRedirected = map[string]string{
 	"gcp legacy broker":                   "db: credential host" + noPort,
 	"jdbc no slashes":                     "db: " + noHost,
@@ -30,7 +30,7 @@ var notRedirected = map[string]string{
 	"socket encoded host":                 "db: " + noHost,
 }
 
-// environmentOf is what an app is given. The first listener is at port 40000.
+// environmentOf returns what an app is given. The first listener has port 40000.
 func environmentOf(t *testing.T, r *binding.Redirection) map[string]string {
 	var ports []int
 	for i := range r.Endpoints {

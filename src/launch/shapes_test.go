@@ -23,35 +23,37 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/truststore"
 )
 
-// chapter is a part of testdata/shapes.json: bindings in the shapes that brokers and people really use, and what a launch makes of each.
+// chapter is a part of testdata/shapes.json: bindings in shapes that brokers and people really use,
+// and what a launch makes of each.
 type chapter struct {
 	Title, Why string
 	Shapes     []shape
 }
 
-// shape is a binding, or several, and what is expected of it.
+// shape is one or more bindings, and what we expect of them.
 type shape struct {
 	Name string
 	Env  map[string]string // of the app's owner
 
-	// A shape is the credentials of one service named db, or several services as in VCAP_SERVICES, or files below SERVICE_BINDING_ROOT.
+	// A shape is the credentials of one service named db, or several services as in VCAP_SERVICES,
+	// or files below SERVICE_BINDING_ROOT.
 	Label       string
 	Tags        []string
 	Credentials map[string]any
 	Services    map[string]any
 	Files       map[string]string
 
-	Mode      string            // in force; "none" for none
+	Mode      string            // in force, or "none"
 	Hosts     []string          // of the database that decides
-	CA        string            // that it is verified by: own, region, "region and own", everyone
-	Databases map[string]string // all of them by title, with the mode of each; left out where there is one
-	Refused   []string          // words that the refusing error holds
+	CA        string            // that verifies it: own, region, "region and own", everyone
+	Databases map[string]string // the mode of each, by title; left out if there is only one
+	Refused   []string          // words in the error that refuses it
 }
 
 // secretWord stands for the password in each shape.
 const secretWord = "Zq7xWv9k"
 
-// placeholders are what "$CA" and its like in the shapes stand for.
+// placeholders replaces "$CA" and the like in the shapes.
 func placeholders(t testing.TB) *strings.Replacer {
 	pair := func(name string, ca bool) (string, string) {
 		certificate, key := makePair(t, &x509.Certificate{IsCA: ca, BasicConstraintsValid: ca, Subject: pkix.Name{CommonName: name}})
@@ -112,7 +114,7 @@ func (s shape) environment(t testing.TB) map[string]string {
 	return env
 }
 
-// outcome is what a launch makes of a shape, in the shape's own fields.
+// outcome returns what a launch makes of a shape, in the fields of a shape.
 func (s shape) outcome(env map[string]string, store truststore.Store) (shape, *Plan, error) {
 	found, err := binding.Read(env)
 	if err != nil {
@@ -159,7 +161,7 @@ func trustWord(t Trust) string {
 	return "region"
 }
 
-// shown is everything that a launch or a staging may print about a plan.
+// shown returns everything that a launch or a staging may print about a plan.
 func shown(plan *Plan) string {
 	var text bytes.Buffer
 	fmt.Fprintln(&text, plan.Warnings, plan.Losses, plan.Others)
@@ -170,7 +172,7 @@ func shown(plan *Plan) string {
 	return text.String()
 }
 
-// problems says in what the outcome of a shape is not what is expected.
+// problems lists where the outcome of a shape differs from what we expect.
 func (s shape) problems(got shape, plan *Plan, err error) []string {
 	var wrong []string
 	if err != nil {
@@ -212,7 +214,7 @@ func (s shape) problems(got shape, plan *Plan, err error) []string {
 	return wrong
 }
 
-func TestEveryShapeOfABindingIsHeardOrRefused(t *testing.T) {
+func TestEveryShapeOfABindingIsReadOrRefused(t *testing.T) {
 	onBoard, names := store(t), map[string]bool{}
 	for _, chapter := range readShapes(t) {
 		t.Run(chapter.Title, func(t *testing.T) {
@@ -229,7 +231,8 @@ func TestEveryShapeOfABindingIsHeardOrRefused(t *testing.T) {
 	assert.Greater(t, len(names), 150)
 }
 
-// Each expectation of the table can fail: none of them is met by the outcome of another shape, or of another password.
+// Each expectation in the table can fail: the outcome of another shape, or another password, does
+// not meet it.
 func TestTheControlOfTheShapes(t *testing.T) {
 	s := shape{Credentials: map[string]any{"uri": "postgres://u:" + secretWord + "@" + oregon + "/d"}, Mode: "verify-full", Hosts: []string{oregon}, CA: "region"}
 	got, plan, err := s.outcome(s.environment(t), store(t))

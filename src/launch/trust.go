@@ -11,7 +11,7 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/truststore"
 )
 
-// ModeSource says which database the mode is taken from, and by which rule.
+// ModeSource says which database and which rule the mode comes from.
 func (p *Plan) ModeSource() string {
 	if p.Decider == nil {
 		return "from POSTGRES_SSL_MODE"
@@ -19,8 +19,8 @@ func (p *Plan) ModeSource() string {
 	return p.Decider.Title() + ", from " + p.Decider.Source
 }
 
-// TrustAll is the trust of all bound databases together, and the tunnel's CA. A variable with room for one
-// file gets that.
+// TrustAll returns the trust of all bound databases together, with the tunnel's CA. It is for
+// variables that hold only one file.
 func (p *Plan) TrustAll() Trust {
 	var all Trust
 	if len(p.Databases) == 0 && p.Mode != sslmode.None {
@@ -46,7 +46,7 @@ func (p *Plan) TrustAll() Trust {
 	return all
 }
 
-// ClientCertificate returns the deciding database's client certificate and key in PEM, and nil where it has none.
+// ClientCertificate returns the decider's client certificate and key in PEM, nil if it has none.
 func (p *Plan) ClientCertificate() (cert, key []byte) {
 	if p.Decider == nil {
 		return nil, nil
@@ -54,10 +54,11 @@ func (p *Plan) ClientCertificate() (cert, key []byte) {
 	return p.Decider.ClientCertificate()
 }
 
-// ClientCertificate returns the database's own client certificate and key in PEM, and nil where its binding has none.
+// ClientCertificate returns the database's own client certificate and key in PEM, nil if its
+// binding has none.
 func (db Database) ClientCertificate() (cert, key []byte) { return db.clientCert, db.clientKey }
 
-// Certificates returns the CAs that a database is verified by, those of the stack's and the platform's stores left out.
+// Certificates returns the CAs of a trust, without those in the stack's and the platform's stores.
 func (p *Plan) Certificates(t Trust) ([]*x509.Certificate, error) {
 	certs := slices.Clone(t.Own)
 	for _, set := range p.sets(t) {
@@ -70,7 +71,7 @@ func (p *Plan) Certificates(t Trust) ([]*x509.Certificate, error) {
 	return certs, nil
 }
 
-// PEM returns the same certificates as one text. A launch has no time to parse each of them.
+// PEM returns the same certificates as one text. A launch has no time to parse them all.
 func (p *Plan) PEM(t Trust) ([]byte, error) {
 	text := truststore.EncodePEM(t.Own)
 	for _, set := range p.sets(t) {
@@ -83,7 +84,8 @@ func (p *Plan) PEM(t Trust) ([]byte, error) {
 	return text, nil
 }
 
-// sets are those of the trust, and what the platform team put into the buildpack where the platform's store is trusted.
+// sets returns the sets of the trust. If it includes the platform's store, the platform team's own
+// CAs in the buildpack belong to it too.
 func (p *Plan) sets(t Trust) []string {
 	if t.Everyone && p.store.Has(truststore.Extra) {
 		return append(slices.Clone(t.Sets), truststore.Extra)
@@ -93,7 +95,8 @@ func (p *Plan) sets(t Trust) []string {
 
 const expiryWarning = 90 * 24 * time.Hour
 
-// Describe says in a few words who is trusted, why, and until when the first of the roots expires, and warns where that is near.
+// Describe says briefly which CAs are trusted and why, and when the first root expires. It warns if
+// that is soon.
 func (p *Plan) Describe(db Database, now time.Time) (trusted string, warning string, err error) {
 	certs, err := p.Certificates(db.Trust)
 	if err != nil {
@@ -127,7 +130,8 @@ func plural(n int, noun string) string {
 	return fmt.Sprintf("%d %ss", n, noun)
 }
 
-// ReadyBundle returns the file of the trust store that already holds just the CAs of all bound databases, and "" if there is none.
+// ReadyBundle returns the file in the trust store that holds exactly the CAs of all bound
+// databases, "" if there is none.
 func (p *Plan) ReadyBundle() string {
 	if all := p.TrustAll(); len(all.Sets) == 1 && len(all.Own) == 0 && !all.Everyone {
 		return p.store.Bundle(all.Sets[0])

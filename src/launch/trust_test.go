@@ -12,7 +12,7 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/truststore"
 )
 
-// withExtra is a trust store with a company's CA in ca/extra.
+// withExtra returns a trust store with a company's CA in ca/extra.
 func withExtra(t testing.TB) truststore.Store {
 	t.Helper()
 	sets, err := truststore.Read("../../ca")
@@ -23,7 +23,7 @@ func withExtra(t testing.TB) truststore.Store {
 	return truststore.NewStore("/home/vcap/deps/0/trust", sets)
 }
 
-func TestACompanysCAIsTrustedWhereEveryoneIsAndNotForRDS(t *testing.T) {
+func TestACompanysCAIsTrustedWithEveryoneButNotForRDS(t *testing.T) {
 	for host, trusted := range map[string]bool{elsewhere: true, oregon: false} {
 		for name, store := range map[string]truststore.Store{"on board": withExtra(t), "not on board": store(t)} {
 			plan, err := Decide(nil, binding.Found{Databases: []binding.Binding{db("db", "verify-full", host)}}, store)
@@ -41,12 +41,12 @@ func TestACompanysCAIsTrustedWhereEveryoneIsAndNotForRDS(t *testing.T) {
 			}
 			pem, err := plan.PEM(plan.Databases[0].Trust)
 			require.NoError(t, err)
-			assert.Equal(t, string(truststore.EncodePEM(certs)), string(pem), "as one text it is the same")
+			assert.Equal(t, string(truststore.EncodePEM(certs)), string(pem), "one text holds the same")
 		}
 	}
 }
 
-func TestADropletWhoseTrustStoreIsDamagedIsAnError(t *testing.T) {
+func TestADamagedTrustStoreInTheDropletIsAnError(t *testing.T) {
 	dir := t.TempDir()
 	sets, err := truststore.Read("../../ca")
 	require.NoError(t, err)
@@ -95,16 +95,16 @@ func TestOnlyTheFileOfOneSetIsReadyInTheDroplet(t *testing.T) {
 	assert.Empty(t, oneSet.ReadyBundle(), "everyone, though one set alone is on board")
 }
 
-func TestWhatAnotherDatabaseGetsByTheOwnersDefaultAloneRaisesNobody(t *testing.T) {
+func TestAModeThatAnotherDatabaseOwesToTheOwnersDefaultRaisesNoOthers(t *testing.T) {
 	tagged, other := db("console_db", "require", elsewhere), says(key("require"), uri("disable"))
 	tagged.Tags = []string{"stratos"}
 	plan := decide(t, map[string]string{"POSTGRES_SSL_MODE": "verify-full"}, tagged, other)
 	assert.Equal(t, sslmode.VerifyFull, plan.Databases[1].Mode, "the default settles the contradiction")
 	assert.Equal(t, sslmode.Require, plan.Mode)
-	assert.Len(t, plan.Losses, 1, "and the log says what that costs")
+	assert.Len(t, plan.Losses, 1, "and the log says what is lost")
 }
 
-func TestAnOwnersModeThatIsAsStrictAsTheBindingGetsNoWarning(t *testing.T) {
+func TestAnOwnersModeAsStrictAsTheBindingGetsNoWarning(t *testing.T) {
 	for _, mode := range []string{"verify-ca", "verify-full"} {
 		assert.Empty(t, decide(t, map[string]string{"PGSSLMODE": mode, "DB_SSL_MODE": mode}, db("db", "verify-ca", oregon)).Warnings, mode)
 	}

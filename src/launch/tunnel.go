@@ -8,11 +8,12 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/binding"
 )
 
-// tunnelVariable is how an app's owner asks for the tunnel.
+// tunnelVariable is the variable with which the app's owner asks for the tunnel.
 const tunnelVariable = "POSTGRES_SSL_TUNNEL"
 
-// chooseTunnelled finds the databases that go through the tunnel: those of all services, or of the named
-// ones. byOwner says that there is none but the owner's DATABASE_URL, which stays as it is.
+// chooseTunnelled finds the databases that go through the tunnel: those of all services, or of the
+// named ones. byOwner says that the only database is the owner's DATABASE_URL, which stays as it
+// is.
 func (p *Plan) chooseTunnelled(byOwner bool) error {
 	value := strings.TrimSpace(p.env[tunnelVariable])
 	if value == "" {
@@ -33,7 +34,7 @@ func (p *Plan) chooseTunnelled(byOwner bool) error {
 		for name := range strings.SplitSeq(value, ",") {
 			name = strings.TrimSpace(name)
 			if _, ok := names[name]; !ok {
-				// The value is not shown: whoever slips when setting variables may have put anything there.
+				// Don't show the value: by mistake, it may be anything, even a password.
 				return p.atLaunch(fmt.Errorf("%s names what is no bound Postgres database: write yes, or names of services, separated by commas; bound are: %s",
 					tunnelVariable, cmp.Or(strings.Join(bound, ", "), "none")))
 			}
@@ -58,7 +59,8 @@ func (p *Plan) chooseTunnelled(byOwner bool) error {
 	return nil
 }
 
-// Tunnelled says whether a database goes through the tunnel, and whether all do whose app is told anything.
+// Tunnelled says whether any database goes through the tunnel, and whether all do. For all, only
+// the main databases count: the app is told nothing about the others.
 func (p *Plan) Tunnelled() (any, all bool) {
 	all = len(p.Databases) > 0
 	for _, db := range p.Databases {
@@ -68,7 +70,7 @@ func (p *Plan) Tunnelled() (any, all bool) {
 	return any, all
 }
 
-// DescribeTunnel says in one line what goes through the tunnel, and "" where nothing does.
+// DescribeTunnel says in one line what goes through the tunnel, "" if nothing does.
 func (p *Plan) DescribeTunnel() string {
 	var through []string
 	for _, db := range p.Databases {
@@ -83,8 +85,8 @@ func (p *Plan) DescribeTunnel() string {
 		": the bindings name 127.0.0.1 and a port that each start chooses, and the app is told to trust the tunnel's own CA too"
 }
 
-// Redirect finds the places in an environment's bindings that the tunnel has to take. It is an error, and
-// the app cannot start, where one of them cannot be taken.
+// Redirect finds the places in the bindings that must name the tunnel. If one of them cannot be
+// changed, it returns an error, and the app must not start.
 func (p *Plan) Redirect(env map[string]string) (*binding.Redirection, error) {
 	if through, _ := p.Tunnelled(); !through {
 		return &binding.Redirection{}, nil

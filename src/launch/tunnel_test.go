@@ -10,10 +10,10 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/truststore"
 )
 
-// through is POSTGRES_SSL_TUNNEL as an app's owner sets it.
+// through returns an environment where the app's owner has set POSTGRES_SSL_TUNNEL.
 func through(value string) map[string]string { return map[string]string{tunnelVariable: value} }
 
-// tunnelled are the titles of the databases that go through the tunnel.
+// tunnelled returns the titles of the databases that go through the tunnel.
 func tunnelled(p *Plan) (titles []string) {
 	for _, db := range p.Databases {
 		if db.Tunnel {
@@ -47,7 +47,7 @@ func TestWhatGoesThroughTheTunnel(t *testing.T) {
 			assert.Equal(t, [2]bool{test.any, test.all}, [2]bool{anyOf, all})
 		})
 	}
-	t.Run("what is left out is said", func(t *testing.T) {
+	t.Run("a warning names what is left out", func(t *testing.T) {
 		assert.Contains(t, decide(t, through("yes"), bound...).Warnings,
 			"a (example) does not go through the tunnel: it needs a host, and an sslmode of require or stricter")
 	})
@@ -82,7 +82,7 @@ func TestATunnelThatMakesNoSenseStopsTheApp(t *testing.T) {
 			_, err := Decide(through(test.value), found, store(t))
 			require.EqualError(t, err, test.wrong)
 
-			// At staging, a later binding can still mend it.
+			// At staging, a later binding can still fix it.
 			plan, err := Foresee(through(test.value), found, store(t))
 			require.NoError(t, err)
 			assert.Contains(t, plan.Warnings, test.wrong+"; as it is, the app would not start")
@@ -91,7 +91,7 @@ func TestATunnelThatMakesNoSenseStopsTheApp(t *testing.T) {
 	}
 }
 
-func TestAnOwnersDatabaseURLIsTheOwners(t *testing.T) {
+func TestTheOwnersDatabaseURLDoesNotGoThroughTheTunnel(t *testing.T) {
 	found := binding.Found{Databases: []binding.Binding{db("DATABASE_URL", "verify-full", oregon)}, ByOwner: true}
 	plan, err := Decide(through("yes"), found, store(t))
 	require.NoError(t, err)
@@ -109,7 +109,7 @@ func TestInTheTunnelEachDatabaseHasItsOwnMode(t *testing.T) {
 		_, err := Decide(nil, binding.Found{Databases: []binding.Binding{strict, weak}}, store(t))
 		require.ErrorContains(t, err, "the bound databases ask for different things")
 	})
-	t.Run("what is exported is the strictest, for whoever asks the tunnel for TLS", func(t *testing.T) {
+	t.Run("the strictest mode is exported, for drivers that ask the tunnel for TLS", func(t *testing.T) {
 		plan := decide(t, through("yes"), strict, weak)
 		assert.Equal(t, []string{"verify-full", "require"}, modes(plan))
 		assert.Equal(t, "verify-full", plan.Mode.String())
@@ -137,13 +137,13 @@ func TestInTheTunnelEachDatabaseHasItsOwnMode(t *testing.T) {
 		env := map[string]string{tunnelVariable: "yes", "PGSSLMODE": "disable"}
 		assert.Empty(t, decide(t, env, strict).Warnings)
 		delete(env, tunnelVariable)
-		assert.Len(t, decide(t, env, strict).Warnings, 1, "control: without the tunnel it is warned of")
+		assert.Len(t, decide(t, env, strict).Warnings, 1, "control: without the tunnel there is a warning")
 	})
 }
 
-func TestWhoeverTrustsTheDatabasesTrustsTheTunnel(t *testing.T) {
+func TestAnAppThatTrustsTheDatabasesTrustsTheTunnel(t *testing.T) {
 	plan := decide(t, through("yes"), db("a", "verify-full", oregon))
-	require.NotEmpty(t, plan.ReadyBundle(), "control: a region's CAs lie in a file already")
+	require.NotEmpty(t, plan.ReadyBundle(), "control: a file with the region's CAs exists")
 	tunnel, _, err := truststore.ParseCredential(string(caPEM(t)))
 	require.NoError(t, err)
 	plan.TunnelCA = tunnel
