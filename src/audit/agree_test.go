@@ -18,7 +18,7 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/verify"
 )
 
-// shape is a binding of the launch's own table, in the fields that an answer has.
+// shape is a binding from the launch's own table, in the fields of an answer.
 type shape struct {
 	Name        string
 	Env         map[string]string
@@ -48,7 +48,7 @@ func shapes(t testing.TB) []shape {
 				}
 				s.Services = map[string]any{s.Label: []any{map[string]any{"name": "db", "label": s.Label, "tags": s.Tags, "credentials": s.Credentials}}}
 			}
-			if s.Services != nil { // the others are files of a container, which no answer shows
+			if s.Services != nil { // the others are files in a container, and no answer shows those
 				all = append(all, s)
 			}
 		}
@@ -57,8 +57,8 @@ func shapes(t testing.TB) []shape {
 	return all
 }
 
-// disagreements compares the rows about an app that has this buildpack with what a launch decides,
-// and with the mode that verify judges a database by.
+// disagreements compares the rows about an app with this buildpack to what a launch decides, and to
+// the mode that verify checks a database by.
 func disagreements(t testing.TB, rows []Row, env map[string]string) []string {
 	store := store(t)
 	var wrong []string

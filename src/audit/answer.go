@@ -12,14 +12,14 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/binding"
 )
 
-// document holds what tells the platform's answers apart.
+// document holds the fields that tell the platform's answers apart.
 type document struct {
-	// An error, of version 3 of the API and of version 2.
+	// An error of version 3 or 2 of the API.
 	Errors []apiError `json:"errors"`
 	Code   int        `json:"code"`
 	Title  string     `json:"error_code"`
 
-	// /v3/apps/GUID, and /v3/apps, which is a page of them.
+	// /v3/apps/GUID, or a page of /v3/apps.
 	lifecycled
 	Resources []lifecycled `json:"resources"`
 
@@ -49,14 +49,14 @@ type lifecycled struct {
 	}
 }
 
-// this is how the buildpack is named, as an admin buildpack or at the end of an URL.
+// this matches the buildpack's name: that of an admin buildpack, or the end of a URL.
 var this = regexp.MustCompile(`(?i)postgres[-_]ssl`)
 
 func (l lifecycled) hasThis() bool {
 	return l.Lifecycle.Type == "buildpack" && slices.ContainsFunc(l.Lifecycle.Data.Buildpacks, this.MatchString)
 }
 
-// read takes one answer. An error is for people, and quotes nothing of the answer.
+// read takes one answer. The error is for people, and quotes nothing of the answer.
 func (f *fleet) read(a Answer) error {
 	if a.Err != nil {
 		return a.Err
@@ -107,7 +107,7 @@ var errNoAnswer = errors.New("it is no answer to /v3/apps/GUID/env, /v3/apps/GUI
 
 // refusal says in plain words what an error of the platform means.
 //
-// Source: the platform's errors/v2.yml; for the roles, its docs on "Get environment for an app".
+// Sources: the platform's errors/v2.yml; for the roles, its docs on "Get environment for an app".
 func refusal(e apiError) error {
 	switch e.Code {
 	case 10003:
@@ -133,13 +133,13 @@ func (f *fleet) list(l lifecycled) {
 	f.listed[strings.Clone(l.GUID)] = listed{name: cut(l.Name, 255), ours: l.hasThis()}
 }
 
-// app is what an answer says of an app and its databases.
+// app is what an answer says about an app and its databases.
 type app struct {
 	Row
 	databases []database
 }
 
-// readApp reads what an app binds.
+// readApp reads what an app has bound.
 func (f *fleet) readApp(a Answer, d document, text []byte) {
 	vcap := d.Application.VCAP
 	next := app{Row: Row{GUID: cut(vcap.GUID, 255), From: cut(a.From, 300),

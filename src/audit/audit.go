@@ -1,8 +1,8 @@
-// Package audit says of many apps at once whose Postgres gets less than it asks for: a pure function
-// from the platform's answers to rows. It reads bindings and decides as a launch does, so that it
-// never says otherwise.
+// Package audit looks at many apps at once and says whose Postgres gets less than it asks for. It
+// is a pure function from the platform's answers to rows. It reads bindings and decides as a launch
+// does, so the two always agree.
 //
-// answer.go reads an answer, judge.go makes rows of it.
+// answer.go reads an answer, judge.go turns it into rows.
 package audit
 
 import (
@@ -16,34 +16,33 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/truststore"
 )
 
-// Answer is an answer of the platform: to /v3/apps/GUID/env, and to /v3/apps/GUID or /v3/apps, which
-// say what buildpacks an app has.
+// Answer is an answer of the platform to /v3/apps/GUID/env, /v3/apps/GUID or /v3/apps. The last two
+// say which buildpacks an app has.
 type Answer struct {
 	From     string // for people: "standard input, line 3"
-	Document []byte // until the next answer
+	Document []byte // valid until the next answer
 	Err      error  // why there is no document
 }
 
-// State is what is known of a database, worst first.
+// State is what we know of a database, worst first.
 type State int
 
-// The states.
 const (
-	Ignored    State = iota // a mode is asked for, and not in force
-	Driver                  // a mode is asked for in a connection string, which some drivers read
+	Ignored    State = iota // a mode is asked for, but not in force
+	Driver                  // a connection string asks for a mode, and only some drivers read it
 	None                    // no mode that encrypts is asked for or in force
 	Stops                   // a launch with this buildpack would be refused
-	InForce                 // what is asked for is in force
+	InForce                 // the mode asked for is in force
 	Unreadable              // nothing is known
 )
 
 // States are the names of the states in JSON.
 var States = [...]string{"ignored", "driver", "none", "stops", "in-force", "unreadable"}
 
-// MarshalText returns the name.
+// MarshalText returns the state's name.
 func (s State) MarshalText() ([]byte, error) { return []byte(States[s]), nil }
 
-// Row is one bound database of one app, or an answer that could not be read.
+// Row is one bound database of an app, or an answer that could not be read.
 type Row struct {
 	State        State  `json:"state"`
 	Organization string `json:"organization"`
@@ -54,25 +53,25 @@ type Row struct {
 	Database     string `json:"database"`
 	Asked        string `json:"asked"`     // a mode, "none" or "unknown"
 	InForce      string `json:"in_force"`  // a mode, "none" or "unknown"
-	Buildpack    string `json:"buildpack"` // whether the app has this one: "yes", "no" or "unknown"
-	WouldGet     string `json:"would_get"` // with this buildpack: a mode, "none", "unknown" or "stops"
+	Buildpack    string `json:"buildpack"` // does the app have this one? "yes", "no" or "unknown"
+	WouldGet     string `json:"would_get"` // with it: a mode, "none", "unknown" or "stops"
 	Why          string `json:"why"`
 
 	inForce sslmode.Mode
 }
 
-// Report is what a fleet's answers say.
+// Report is what the answers say about all apps.
 type Report struct {
 	Rows     []Row           // worst first
-	Apps     int             // that were read
-	Postgres int             // of those, that bind one; each counts once, for the worst of its databases
-	Count    [Unreadable]int // of those, by state
-	Unread   int             // rows that say why something could not be read
-	NoList   int             // apps with Postgres whose buildpacks no answer names
+	Apps     int             // the apps that were read
+	Postgres int             // those with a Postgres; each counts for its worst database
+	Count    [Unreadable]int // the apps with a Postgres, by state
+	Unread   int             // the rows that say why something could not be read
+	NoList   int             // the apps with a Postgres whose buildpacks no answer names
 }
 
-// Audit reads the answers, one after the other, and keeps of each what a row needs. Of two answers
-// about one app the later one counts.
+// Audit reads one answer after the other, and keeps only what the rows need. If two answers are
+// about the same app, the later one counts.
 func Audit(answers iter.Seq[Answer], store truststore.Store) Report {
 	f := fleet{store: store, known: map[string]int{}, listed: map[string]listed{}}
 	for a := range answers {
@@ -84,19 +83,19 @@ func Audit(answers iter.Seq[Answer], store truststore.Store) Report {
 	return f.report()
 }
 
-// guid is how the platform names an app, and how a caller may name the file with its answer.
+// guid matches the platform's id of an app. A caller may name an answer's file after it.
 var guid = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`)
 
-// fleet is what was read so far.
+// fleet is what we have read so far.
 type fleet struct {
 	store  truststore.Store
 	apps   []app
-	known  map[string]int    // the index of an app by its GUID
-	listed map[string]listed // apps by their GUID, of answers that name buildpacks
+	known  map[string]int    // index in apps, by GUID
+	listed map[string]listed // by GUID, from answers that name buildpacks
 	unread []Row
 }
 
-// listed is what an app's own answer says.
+// listed is what such an answer says about an app.
 type listed struct {
 	name string
 	ours bool // this buildpack is among its buildpacks
@@ -154,14 +153,15 @@ func (f *fleet) report() Report {
 	return r
 }
 
-// unreadable is a row of which nothing is known but why.
+// unreadable returns a row that only says why nothing is known.
 func unreadable(r Row, why string) Row {
 	r.State, r.Asked, r.InForce, r.WouldGet, r.Why = Unreadable, "unknown", "unknown", "unknown", "could not be read: "+why
 	r.Buildpack = cmp.Or(r.Buildpack, string(unknown))
 	return r
 }
 
-// cut bounds a text that may be anybody's. It copies: the rest of the text is not kept in memory.
+// cut shortens a text that anybody may have written. It makes a copy, so that the rest need not
+// stay in memory.
 func cut(text string, letters int) string {
 	for i := range text {
 		if letters == 0 {

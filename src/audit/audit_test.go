@@ -42,7 +42,7 @@ func encode(t testing.TB, v any) []byte {
 	return text
 }
 
-// answer is what the platform says of an app's environment.
+// answer returns what the platform says about an app's environment.
 func answer(t testing.TB, app string, variables map[string]string, services any) Answer {
 	return Answer{From: app + ".json", Document: encode(t, map[string]any{
 		"staging_env_json": map[string]string{}, "running_env_json": map[string]string{},
@@ -53,7 +53,7 @@ func answer(t testing.TB, app string, variables map[string]string, services any)
 	})}
 }
 
-// bound is VCAP_SERVICES with user-provided services.
+// bound returns VCAP_SERVICES with user-provided services.
 func bound(services map[string]credentials) any {
 	var list []any
 	for _, name := range slices.Sorted(maps.Keys(services)) {
@@ -62,7 +62,7 @@ func bound(services map[string]credentials) any {
 	return map[string]any{"user-provided": list}
 }
 
-// lists is an app's own answer, with its buildpacks.
+// lists returns an app's own answer, with its buildpacks.
 func lists(t testing.TB, app string, buildpacks ...string) Answer {
 	return Answer{Document: encode(t, map[string]any{"guid": app, "name": app, "lifecycle": map[string]any{
 		"type": "buildpack", "data": map[string]any{"buildpacks": buildpacks}}})}
@@ -195,8 +195,8 @@ func TestWhatSeveralDatabasesOfAnAppGet(t *testing.T) {
 		rows(map[string]string{"POSTGRES_SSL_SERVICE": "hub"}, reference), "the one that decides may be in CredHub")
 }
 
-// A file of the container may be there or not, and is not looked for on this machine.
-func TestATaggedCAThatIsAFileIsNotLookedFor(t *testing.T) {
+// A file in the container may exist or not. We don't look for it on this machine.
+func TestATaggedCAInAFileIsNotLookedFor(t *testing.T) {
 	services := map[string]any{"user-provided": []any{
 		map[string]any{"name": "ca", "tags": []string{"postgres-ssl-ca"}, "credentials": credentials{"ca": "/etc/hostname"}},
 		map[string]any{"name": "db", "credentials": credentials{"uri": "postgres://" + elsewhere + "/d"}},
@@ -238,8 +238,8 @@ func TestOfTwoAnswersAboutOneAppTheLaterCounts(t *testing.T) {
 	assert.Equal(t, "in-force yes", States[r.Rows[0].State]+" "+r.Rows[0].Buildpack)
 }
 
-// A supply buildpack is none of a Docker image's, nor of a cloud-native build's.
-func TestOnlyAnAppOfBuildpacksHasThisOne(t *testing.T) {
+// A supply buildpack is no part of a Docker image or a cloud-native build.
+func TestOnlyAnAppWithBuildpacksHasThisOne(t *testing.T) {
 	services := bound(map[string]credentials{"db": {"host": elsewhere, "sslmode": "require"}})
 	for kind, want := range map[string]string{"buildpack": "yes", "docker": "no", "cnb": "no"} {
 		list := lists(t, "shop", "postgres_ssl_buildpack")
@@ -248,8 +248,9 @@ func TestOnlyAnAppOfBuildpacksHasThisOne(t *testing.T) {
 	}
 }
 
-// What the platform says instead of an answer is one line, in plain words, and never "no Postgres".
-func TestWhatIsNoAnswerIsOneLine(t *testing.T) {
+// Whatever the platform says instead of an answer becomes one line in plain words, and never "no
+// Postgres".
+func TestAnythingButAnAnswerBecomesOneLine(t *testing.T) {
 	const hidden = "the platform does not show the bindings to this user; it takes an admin, a read-only admin or a developer of the space"
 	for document, why := range map[string]string{
 		``:                                      "the answer is empty",
@@ -287,7 +288,7 @@ func TestWhatIsNoAnswerIsOneLine(t *testing.T) {
 	}
 }
 
-func TestAnAppOfTheListIsNeverForgotten(t *testing.T) {
+func TestAnAppInTheListIsNeverForgotten(t *testing.T) {
 	const id, other = "6d4a1b4e-93ba-4ea1-b0e5-0c7e6a0ab4a1", "11111111-93ba-4ea1-b0e5-0c7e6a0ab4a1"
 	list := Answer{Document: []byte(`{"pagination":{},"resources":[` +
 		`{"guid":"` + id + `","name":"shop","lifecycle":{"type":"buildpack","data":{"buildpacks":[]}}},` +

@@ -12,7 +12,7 @@ import (
 
 const canary = "Zq7xWv9k"
 
-// FuzzAnyAnswerIsRowsOrOneLine reads whatever may come in the place of an answer.
+// FuzzAnyAnswerIsRowsOrOneLine reads any text in place of an answer.
 func FuzzAnyAnswerIsRowsOrOneLine(f *testing.F) {
 	for _, document := range []string{
 		"", "{}", "null", "<html>", `{"errors":[]}`, `{"errors":[{}]}`, `{"errors":[{"code":10003}]}`, `{"resources":[]}`, `{"resources":[{}]}`,
@@ -43,8 +43,8 @@ func FuzzAnyAnswerIsRowsOrOneLine(f *testing.F) {
 	})
 }
 
-// FuzzNoSecretGetsIntoARow puts a secret into the texts of credentials and of variables. The keys and
-// the names are shown.
+// FuzzNoSecretGetsIntoARow puts a secret into the texts of credentials and variables. Keys and
+// names may be shown.
 func FuzzNoSecretGetsIntoARow(f *testing.F) {
 	for _, document := range []string{
 		`{"uri":"postgres://u:SECRET@h/d?sslmode=SECRET"}`, `{"host":"h","sslmode":"SECRET","password":"SECRET"}`,
@@ -67,7 +67,7 @@ func FuzzNoSecretGetsIntoARow(f *testing.F) {
 	})
 }
 
-// holdsKey says whether the secret stands in a key, also in one of JSON in a text.
+// holdsKey says whether a key contains the secret, also in JSON within a text.
 func holdsKey(raw any) bool {
 	switch v := raw.(type) {
 	case string:
@@ -89,7 +89,7 @@ func holdsKey(raw any) bool {
 	return false
 }
 
-// The control: the search finds a secret where a name is one.
+// The control: a secret in the place of a name is found.
 func TestTheControlOfTheSecrets(t *testing.T) {
 	r := of(t, answer(t, "shop", nil, bound(map[string]credentials{canary: {"uri": "postgres://h/d"}})))
 	assert.Contains(t, string(encode(t, r.Rows)), canary)

@@ -11,29 +11,30 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/truststore"
 )
 
-// database is what an app's environment says of a bound database, whatever its buildpacks are.
+// database is what an app's environment says about a bound database, whatever buildpacks the app
+// has.
 type database struct {
 	name  string
 	asked sslmode.Mode
-	place string // where that is written: "credential sslmode"
+	place string // where asked is written: "credential sslmode"
 
-	inString string       // the connection string that asks for as much
-	strings  sslmode.Mode // the least that a connection string asks for
+	inString string       // a connection string that asks for at least asked
+	strings  sslmode.Mode // the weakest mode that a connection string asks for
 
 	owner owner
 
-	gets    sslmode.Mode // with this buildpack
-	tunnel  bool         // and through its tunnel, where no variable counts
+	gets    sslmode.Mode // the mode with this buildpack
+	tunnel  bool         // through the tunnel, where no variable counts
 	loses   string       // why that is less than asked
-	openCA  bool         // its CA is a file in the container, so that gets may be more
+	openCA  bool         // its CA is a file in the container, so gets may be stricter
 	refused string       // why a launch with this buildpack would stop
 	unread  string       // why nothing is known
 }
 
 // decide reads an app's environment and decides as its launch would.
 //
-// It is launch.Decide, which refuses what a launch refuses. launch.Foresee, which is for staging,
-// refuses less: it decides only where the container will hold what an answer does not.
+// It uses launch.Decide, which fails wherever a launch does. launch.Foresee, made for staging,
+// accepts more. decide uses that only if a launch would see more than the answer shows.
 func decide(env map[string]string, store truststore.Store) []database {
 	owner := ownerOf(env)
 	found, err := binding.ReadElsewhere(env)
@@ -56,7 +57,7 @@ func decide(env map[string]string, store truststore.Store) []database {
 	}
 	for _, db := range plan.Databases {
 		if !db.Main {
-			continue // a further connection string of a service decides nothing
+			continue // other connection strings of a service decide nothing
 		}
 		d := database{name: cut(db.Title(), 255), owner: owner, gets: plan.Mode, openCA: db.CA.Missing || openCAs && !db.Mode.Verifies()}
 		if len(db.Asked) > 0 || db.System != "" || env["POSTGRES_SSL_MODE"] != "" {
@@ -73,7 +74,7 @@ func decide(env map[string]string, store truststore.Store) []database {
 	return databases
 }
 
-// unseen says whether a launch would see more than an answer holds.
+// unseen says whether a launch would see more than an answer shows.
 func unseen(found binding.Found) bool {
 	return len(found.Unresolved) > 0 || slices.ContainsFunc(found.CAs, isMissing) ||
 		slices.ContainsFunc(found.Databases, func(b binding.Binding) bool { return b.CA.Missing })
@@ -81,7 +82,7 @@ func unseen(found binding.Found) bool {
 
 func isMissing(ca binding.Credential) bool { return ca.Missing }
 
-// hear notes what connection strings ask for: a driver that is given one reads it itself.
+// hear notes what connection strings ask for. A driver that gets such a string reads it itself.
 func (d *database) hear(asked []binding.Asked) {
 	for _, a := range asked {
 		if a.By == binding.ByKey {
@@ -96,7 +97,7 @@ func (d *database) hear(asked []binding.Asked) {
 	}
 }
 
-// refused is an app that would stop: one row, whatever it binds.
+// refused returns the one row of an app that would stop, whatever it has bound.
 func refused(err error, bound []binding.Binding, owner owner) database {
 	d := database{owner: owner, refused: err.Error()}
 	var names []string
@@ -116,7 +117,7 @@ func refused(err error, bound []binding.Binding, owner owner) database {
 	return d
 }
 
-// owner is what the variables of an app say, for drivers that read them.
+// owner is what the owner's variables say to drivers that read them.
 type owner struct {
 	stratos, libpq sslmode.Mode // DB_SSL_MODE, PGSSLMODE
 	wrong          string       // what is wrong with one of them
@@ -132,7 +133,7 @@ func ownerOf(env map[string]string) owner {
 		mode, err := sslmode.Parse(value)
 		if err != nil {
 			o.wrong = name + ", set by the owner: " + err.Error()
-		} else if mode.String() != value { // drivers forgive nothing
+		} else if mode.String() != value { // drivers accept only the exact spelling
 			o.wrong = name + ", set by the owner, is not spelled as drivers read it; write " + mode.String()
 		}
 		return mode
@@ -141,9 +142,9 @@ func ownerOf(env map[string]string) owner {
 	return o
 }
 
-// weakest returns the mode in force, and what the owner set if it comes from there: this buildpack
-// gives gets to the variable that the owner did not set. Nobody knows here which of the two a driver
-// reads, so the weaker counts.
+// weakest returns the mode in force. If it comes from the owner's variables, set names them. This
+// buildpack puts gets in each variable that the owner did not set. We don't know which of the two a
+// driver reads, so the weaker one counts.
 func (o owner) weakest(gets sslmode.Mode) (mode sslmode.Mode, set, but string) {
 	stratos, libpq := cmp.Or(o.stratos, gets), cmp.Or(o.libpq, gets)
 	switch {
@@ -170,7 +171,7 @@ const (
 	unknown has = "unknown"
 )
 
-// row says what is known of a database in an app that has this buildpack, or has not.
+// row returns the row of a database. ours says whether the app has this buildpack.
 func (d database) row(r Row, ours has) Row {
 	r.Database, r.Buildpack = d.name, string(ours)
 	r.Asked, r.InForce, r.WouldGet = word(d.asked), "unknown", word(d.gets)
@@ -193,8 +194,8 @@ func (d database) row(r Row, ours has) Row {
 	if d.owner.wrong == "" && !(ours == yes && d.refused != "") {
 		r.InForce = word(r.inForce)
 	}
-	// A connection string's own mode counts more than a variable. This buildpack refuses one that
-	// says less.
+	// A connection string's own mode wins over a variable. This buildpack refuses one that is
+	// weaker.
 	if ours != yes && d.strings != sslmode.None && d.strings < r.inForce && d.owner.wrong == "" {
 		r.inForce, r.InForce = d.strings, word(d.strings)
 		set, but = d.strings.String()+" in a connection string, which counts more than a variable", ""
@@ -220,7 +221,7 @@ func (d database) row(r Row, ours has) Row {
 	return r
 }
 
-// why says in a few words what is at the bottom of a row.
+// why gives the reason for a row in a few words.
 func (d database) why(r Row, ours has, set, but string) string {
 	switch {
 	case d.owner.wrong != "":
@@ -257,10 +258,10 @@ func (d database) why(r Row, ours has, set, but string) string {
 	return "the binding names no mode; add sslmode"
 }
 
-// word is how a mode is written in a row.
+// word returns a mode as rows show it.
 func word(mode sslmode.Mode) string { return cmp.Or(mode.String(), "none") }
 
-// the puts the article before a place, and none before a variable's name.
+// the adds an article to a place, but not to the name of a variable.
 func the(place string) string {
 	if strings.HasPrefix(place, "POSTGRES_SSL_MODE") {
 		return place
@@ -268,7 +269,7 @@ func the(place string) string {
 	return "the " + place
 }
 
-// stringOf names the connection string of a place such as "query of credential uri".
+// stringOf names the connection string in a place such as "query of credential uri".
 func stringOf(place string) string {
 	if i := strings.LastIndex(place, "credential "); i >= 0 {
 		return "the " + place[i:]
