@@ -14,7 +14,7 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/audit"
 )
 
-// answers reads all that the paths name, one answer at a time.
+// answers reads everything that the paths name, one answer at a time.
 func answers(paths []string, in io.Reader) iter.Seq[audit.Answer] {
 	return func(yield func(audit.Answer) bool) {
 		for _, path := range paths {
@@ -37,8 +37,8 @@ func answers(paths []string, in io.Reader) iter.Seq[audit.Answer] {
 	}
 }
 
-// folder reads the files below a folder. What is neither file nor folder is not opened: a pipe would
-// keep everybody waiting. A link to a folder may lead in circles.
+// folder reads the files below a folder. It opens regular files only, because a pipe would block
+// us. It does not follow links to folders, because they may form a loop.
 func folder(root string, yield func(audit.Answer) bool) bool {
 	more := true
 	walk := func(path string, entry fs.DirEntry, err error) error {
@@ -73,7 +73,7 @@ func folder(root string, yield func(audit.Answer) bool) bool {
 
 func hidden(entry fs.DirEntry) bool { return strings.HasPrefix(entry.Name(), ".") }
 
-// reason is an error without the path, which stands beside it already.
+// reason returns an error without its path, which the row has already.
 func reason(err error) error {
 	var path *fs.PathError
 	if errors.As(err, &path) {
@@ -82,7 +82,7 @@ func reason(err error) error {
 	return err
 }
 
-// file reads the answers in a file. An empty one is an answer too: cf said nothing.
+// file reads the answers in a file. An empty file is an answer too: cf printed nothing.
 func file(path, name string, yield func(audit.Answer) bool) bool {
 	f, err := os.Open(path)
 	if err != nil {
@@ -100,13 +100,13 @@ func file(path, name string, yield func(audit.Answer) bool) bool {
 	return more
 }
 
-// largest bounds one answer: a page of 5,000 apps, the most that the platform gives, has 15 MB.
+// largest limits one answer. The largest page of apps, with 5,000 of them, has 15 MB.
 const largest = 32 << 20
 
-// split finds the answers in a stream, one after the other: on a line each, over many lines, or with
-// nothing between them. It looks at braces and quotes only. A brace at the beginning of a line begins
-// an answer, whatever was before it, so that a broken one takes no other with it: neither cf nor jq
-// writes one there within an answer. It returns false if yield did.
+// split finds the answers in a stream: one on each line, over many lines, or with nothing between
+// them. It looks only at braces and quotes. A brace at the start of a line always begins a new
+// answer, because neither cf nor jq writes one there within an answer. So a broken answer takes no
+// other with it. split returns false if yield did.
 func split(name string, in io.Reader, yield func(audit.Answer) bool) bool {
 	s := splitter{name: name, line: 1, begins: true, yield: yield}
 	chunk := make([]byte, 64<<10)
@@ -124,23 +124,23 @@ func split(name string, in io.Reader, yield func(audit.Answer) bool) bool {
 	}
 }
 
-// splitter is an answer while it is being found.
+// splitter is an answer that is being found.
 type splitter struct {
 	name  string
 	yield func(audit.Answer) bool
 
-	line, first int    // the line, and the one where the answer begins
-	begins      bool   // a line begins here
-	inside      bool   // an answer is being read
-	text        []byte // of it
-	err         error  // it cannot be read
-	depth       int    // of braces; 0 is something that is no JSON object
+	line, first int    // the current line, and the one where the answer begins
+	begins      bool   // at the start of a line
+	inside      bool   // in an answer
+	text        []byte // the answer so far
+	err         error  // why it cannot be read
+	depth       int    // of braces; 0 if this is no JSON object
 	quoted      bool
 	escaped     bool
 }
 
 func (s *splitter) take(chunk []byte) bool {
-	from := 0 // where the answer begins in the chunk, or goes on
+	from := 0 // where the answer begins or continues in the chunk
 	for i, c := range chunk {
 		if s.begins && c == '{' && s.inside {
 			s.add(chunk[from:i])
@@ -169,7 +169,7 @@ func (s *splitter) take(chunk []byte) bool {
 			s.escaped = false
 		case s.quoted:
 			s.escaped, s.quoted = c == '\\', c != '"'
-		case s.depth == 0: // whatever it is, it ends where a line begins with a brace
+		case s.depth == 0: // no JSON object; it ends where a line begins with a brace
 		case c == '"':
 			s.quoted = true
 		case c == '{':
@@ -189,7 +189,8 @@ func (s *splitter) take(chunk []byte) bool {
 	return true
 }
 
-// blank says whether a byte between two answers says nothing: white space, and UTF-8's byte order mark.
+// blank says whether a byte between two answers means nothing: white space, or UTF-8's byte order
+// mark.
 func blank(c byte) bool { return strings.IndexByte(" \t\r\n\xef\xbb\xbf", c) >= 0 }
 
 func (s *splitter) add(text []byte) {
@@ -203,7 +204,7 @@ func (s *splitter) add(text []byte) {
 	s.text = append(s.text, text...)
 }
 
-// end hands over the answer that was read, if there is one.
+// end yields the current answer, if there is one.
 func (s *splitter) end() bool {
 	if !s.inside && s.err == nil {
 		return true

@@ -34,7 +34,7 @@ Exit status: 0 done, 1 there is what --fail-on names, 2 the command was not unde
 no answer, 3 something could not be read, and there is nothing that --fail-on names.
 `
 
-// errUnread ends the command with exit status 3. The report says already what could not be read.
+// errUnread ends the command with exit status 3. The report already says what could not be read.
 var errUnread = errors.New("something could not be read")
 
 // runAudit reads the platform's answers about many apps, and prints a row for each bound database.
@@ -43,7 +43,7 @@ func runAudit(args []string, _ map[string]string, in io.Reader, out, errOut io.W
 	asJSON := flags.Bool("json", false, "")
 	failOn := flags.String("fail-on", "", "")
 	var paths []string
-	for { // flags may stand behind paths too
+	for { // flags may also follow paths
 		if err := parse(flags, args, len(args)); err != nil {
 			return err
 		}
@@ -91,7 +91,7 @@ func runAudit(args []string, _ map[string]string, in io.Reader, out, errOut io.W
 	return nil
 }
 
-// counted counts the answers, and says on a terminal how far it is.
+// counted counts the answers, and shows its progress on a terminal.
 func counted(answers iter.Seq[audit.Answer], n *int, errOut io.Writer) iter.Seq[audit.Answer] {
 	terminal := isTerminal(errOut)
 	return func(yield func(audit.Answer) bool) {
@@ -142,10 +142,10 @@ func writeTable(out io.Writer, r audit.Report) error {
 	return err
 }
 
-// widest bounds a column, so that one long name does not push everything else out of the window.
+// widest limits a column, so that one long name does not push the rest out of the window.
 const widest = 60
 
-// summary is the last line of the report, and what is to be known about it.
+// summary returns the report's last line, and a hint where buildpacks are not known.
 func summary(r audit.Report) string {
 	text := fmt.Sprintf("%s, %s with Postgres: %s with an ignored mode, ", plural(r.Apps, "app"), thousands(r.Postgres), thousands(r.Count[audit.Ignored]))
 	if n := r.Count[audit.Driver]; n > 0 {

@@ -20,7 +20,7 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/audit"
 )
 
-// found lists the answers in a stream: where each is, and what it says.
+// found lists the answers in a stream, each with its place and its text.
 func found(in io.Reader) []string {
 	var all []string
 	split("f", in, func(a audit.Answer) bool {
@@ -81,7 +81,7 @@ func TestAnswersAreFoundInAnyStream(t *testing.T) {
 	})
 }
 
-// FuzzABrokenAnswerTakesNoOtherWithIt puts anything at all before and behind a good answer.
+// FuzzABrokenAnswerTakesNoOtherWithIt puts any text before and after a good answer.
 func FuzzABrokenAnswerTakesNoOtherWithIt(f *testing.F) {
 	for _, text := range []string{"", "{", "{\"", "{\"\\", "}", "[{", "<html>", "\x00", "\xff\xfe", "{}{", "{\"a\":\"}\"", "FAILED\r", "\ufeff{"} {
 		f.Add([]byte(text), []byte(text))
@@ -107,7 +107,7 @@ func FuzzABrokenAnswerTakesNoOtherWithIt(f *testing.F) {
 	})
 }
 
-// buildpack lays out what an operator has: bin/postgres-ssl, and the certificates beside it.
+// buildpack sets up what an operator has: bin/postgres-ssl, and the certificates beside it.
 func buildpack(t *testing.T) string {
 	t.Helper()
 	root, err := filepath.Abs("../../..")
@@ -125,7 +125,7 @@ func buildpack(t *testing.T) string {
 	return dir
 }
 
-// loops are the scripts in docs/fleet.md, as they stand there.
+// loops are the scripts in docs/fleet.md, word for word.
 func loops(t *testing.T) []string {
 	t.Helper()
 	doc, err := os.ReadFile("../../../docs/fleet.md")
@@ -139,9 +139,9 @@ func loops(t *testing.T) []string {
 	return all
 }
 
-// TestTheLoopsOfTheDocs runs what docs/fleet.md says, word for word, with a cf that answers as the
-// platform does: a list of two pages, and among the answers a refusal, an app that is gone, a router's
-// error, and none at all.
+// TestTheLoopsOfTheDocs runs the scripts in docs/fleet.md word for word. Its cf answers as the
+// platform does: with a list of two pages, and for some apps with a refusal, a missing app, a
+// router's error or nothing at all.
 func TestTheLoopsOfTheDocs(t *testing.T) {
 	standIn, err := filepath.Abs("testdata/fleet")
 	require.NoError(t, err)
@@ -186,7 +186,7 @@ acme/prod/api      api-db      verify-full  verify-full  this buildpack
 	assert.Equal(t, 3, status)
 	assert.Contains(t, stdout, "apps-1.json    -         unknown     unknown   could not be read: the login has expired; run cf login\n0 apps")
 
-	// The other half: verify as a task of the apps that have the buildpack.
+	// The other half: verify as a task, in the apps that have the buildpack.
 	asJSON := strings.Replace(scripts[0], `audit "$dir"`, `audit --json "$dir" >rows.jsonl`, 1)
 	_, _, status = bash(asJSON)
 	assert.Equal(t, 3, status)
@@ -203,8 +203,8 @@ acme/prod/api      api-db      verify-full  verify-full  this buildpack
 	assert.Contains(t, stdout, `"code": "unknown-ca"`)
 }
 
-// What stands in an answer may be anybody's: a name must not speak to the terminal, nor pretend to be
-// another row.
+// Anybody may have chosen the texts in an answer. A name must not control the terminal, or look
+// like another row.
 func TestNoNameSpeaksToTheTerminal(t *testing.T) {
 	const evil = "a\x1b[2J\nacme/prod/x  db  verify-full\r\u202e\x00\u009b"
 	document, err := json.Marshal(map[string]any{

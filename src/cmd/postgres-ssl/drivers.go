@@ -23,7 +23,8 @@ sslmode of the bindings.
 Exit status: 0 done, 1 something is wrong, 2 the command was not understood.
 `
 
-// runDrivers names the Postgres drivers in an app's folder, as staging does, or as JSON for whoever looks at many apps.
+// runDrivers names the Postgres drivers in an app's folder, as staging does. With --json, it writes
+// them for programs that look at many apps.
 func runDrivers(args []string, env map[string]string, _ io.Reader, out, _ io.Writer) error {
 	flags := flag.NewFlagSet("drivers", flag.ContinueOnError)
 	asJSON := flags.Bool("json", false, "")
@@ -33,7 +34,7 @@ func runDrivers(args []string, env map[string]string, _ io.Reader, out, _ io.Wri
 	}
 	if flags.NArg() > 0 {
 		dir = flags.Arg(0)
-		// DIR may stand before the flags too.
+		// DIR may also precede the flags.
 		if err := parse(flags, flags.Args()[1:], 0); err != nil {
 			return err
 		}
@@ -79,7 +80,7 @@ func runDrivers(args []string, env map[string]string, _ io.Reader, out, _ io.Wri
 	return nil
 }
 
-// foundJSON is what programs are told of a driver.
+// foundJSON is a driver as programs get it.
 type foundJSON struct {
 	Driver    string            `json:"driver"`
 	Ecosystem drivers.Ecosystem `json:"ecosystem"`

@@ -103,16 +103,16 @@ func runEnv(args []string, env map[string]string, in io.Reader, out, errOut io.W
 	}
 	lines := exportLines(handout.Variables)
 	if env[gateVariable] != "" {
-		lines += "unset " + gateVariable + "\n" // one start, one look: the script may be sourced again
+		lines += "unset " + gateVariable + "\n" // once per start: the script may be sourced again
 	}
 	_, err = io.WriteString(out, lines)
 	return err
 }
 
-// boundTo returns the environment that counts: the process's own, with the bindings as the platform gave
-// them, or the one that a document stands for. path is a file, or "-" for standard input, and "" for
-// none. Nothing of env counts beside a document: whoever runs this command may have a PGSSLMODE for
-// something else. there is the tunnel that a launch has started; nil for none.
+// boundTo returns the environment to use: the process's own, with the bindings as the platform gave
+// them, or that of a document. path is the document's file, "-" for standard input, or "" for none.
+// A document replaces all of env, because an operator may have set PGSSLMODE for something else. If
+// a launch has started a tunnel, boundTo returns it as there.
 func boundTo(env map[string]string, path string, in io.Reader) (_ map[string]string, there *originals, err error) {
 	if path == "" {
 		return withOriginals(env)
@@ -132,7 +132,8 @@ func boundTo(env map[string]string, path string, in io.Reader) (_ map[string]str
 	return env, nil, err
 }
 
-// openStore finds the trust store that belongs to this program: beside it in a droplet, or the certificates of the buildpack.
+// openStore opens the trust store of this program. In a droplet it is beside the program. In a
+// buildpack it is made from the certificates there.
 func openStore() (truststore.Store, error) {
 	program, err := os.Executable()
 	if err != nil {
@@ -150,10 +151,10 @@ func openStore() (truststore.Store, error) {
 	return truststore.NewStore(trust, sets), nil
 }
 
-// exportLines writes the variables for the app's shell. Those that the owner set are left alone.
-// The quotes are around name and value: under "set -k" a shell takes NAME='value' away from export,
-// which then sets nothing and prints the whole environment. A variable that a script made readonly
-// stops the start.
+// exportLines writes the variables for the app's shell, but not those that the owner set. The
+// quotes are around name and value together: with "set -k" a shell takes NAME='value' away from
+// export, which then sets nothing and prints the whole environment. If a script has made a variable
+// readonly, the app does not start.
 func exportLines(vars []client.Variable) string {
 	var b strings.Builder
 	for _, v := range vars {
@@ -164,13 +165,13 @@ func exportLines(vars []client.Variable) string {
 	return b.String()
 }
 
-// shellQuote makes one word of a value. Between single quotes every byte stands for itself, except the single quote
-// (bash's manual, "Single Quotes").
+// shellQuote makes a value one word of the shell. Between single quotes, each byte except the
+// single quote stands for itself (bash's manual, "Single Quotes").
 func shellQuote(value string) string {
 	return "'" + strings.ReplaceAll(value, "'", `'\''`) + "'"
 }
 
-// explainPlan says for people what a launch would export, and why: one line a decision.
+// explainPlan tells people what a launch would export and why, one line for each decision.
 func explainPlan(plan *launch.Plan, handout *client.Handout, out io.Writer) error {
 	var lines, warnings []string
 	for _, db := range plan.Databases {

@@ -18,10 +18,10 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/truststore"
 )
 
-// handOut says what an app is given in this container.
+// handOut returns what the app gets in this container.
 func handOut(plan *launch.Plan, env map[string]string, store truststore.Store) (*client.Handout, error) {
 	app := client.App{Home: staging.Home, Env: env, Store: store}
-	if store.LaidOut() { // in deps/IDX/trust of a droplet
+	if store.LaidOut() { // in a droplet's deps/IDX/trust
 		idx := filepath.Dir(store.Dir)
 		deps := filepath.Dir(idx)
 		app.Home = filepath.Dir(deps)
@@ -41,8 +41,9 @@ func handOut(plan *launch.Plan, env map[string]string, store truststore.Store) (
 	return client.For(plan, app)
 }
 
-// write puts the files of a handout in place, before anybody is told of them. It stops at the first
-// that fails, and the app does not start. What it wrote before stays: a sidecar may use it already.
+// write writes the files of a handout, before any variable names them. It stops at the first that
+// fails, and the app does not start. It leaves the files that it has written, because a sidecar may
+// use them already.
 func write(h *client.Handout, errOut io.Writer) error {
 	if slices.ContainsFunc(h.Files, func(f client.File) bool { return !f.Optional }) {
 		if err := privateFolder(h.Dir); err != nil {
@@ -75,7 +76,7 @@ func writeFile(dir string, f client.File) error {
 	return atomicfile.Write(f.Path, f.Content, f.Mode)
 }
 
-// privateFolder makes dir, and refuses one that somebody else put there as a link or a file.
+// privateFolder makes dir. If a link or a file is in its place, it fails.
 func privateFolder(dir string) error {
 	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err

@@ -17,18 +17,18 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/staging"
 )
 
-// version is stamped by the build.
+// version is set by the build.
 var version = "unknown"
 
-// A command is a subcommand of the program. Its help is the whole of what --help prints.
+// A command is a subcommand of the program. help is all that --help prints.
 type command struct {
 	name string
-	does string // its line in the overview; one without is not for people
+	does string // its line in the overview, "" if the command is not for people
 	help string
 	run  func(args []string, env map[string]string, in io.Reader, out, errOut io.Writer) error
 }
 
-// commands are the subcommands, in the order of the overview.
+// commands are the subcommands in the order of the overview.
 var commands = []command{
 	{"env", "print the export lines of a launch, or explain them", envHelp, runEnv},
 	{"verify", "connect to the bound databases as the app does, and say what is wrong", verifyHelp, runVerify},
@@ -55,12 +55,12 @@ func overview() string {
 	return b.String()
 }
 
-// bindingsHelp is part of the help of each command that reads an app's bindings.
+// bindingsHelp is in the help of each command that reads bindings.
 const bindingsHelp = `
 The bindings are read from VCAP_SERVICES, VCAP_SERVICES_FILE_PATH or SERVICE_BINDING_ROOT.
 `
 
-// servicesHelp is the flag --services in the help of each command that has it.
+// servicesHelp is the flag --services, for the help of each command that has it.
 const servicesHelp = `  --services FILE   other bindings: the JSON of VCAP_SERVICES, an answer of
                     "cf curl /v3/apps/GUID/env", or the text of "cf env APP". "-" is standard
                     input. Only FILE counts then, nothing of your own environment.
@@ -81,7 +81,7 @@ Puts the launch scripts of all buildpacks into PROFILE_DIR, and their programs o
 Exit status: 0 done, 1 something is wrong, 2 the command was not understood.
 `
 
-// errSaid ends a command with exit status 1. What is wrong has been printed already.
+// errSaid ends a command with exit status 1. The command has already printed what is wrong.
 var errSaid = errors.New("something is wrong")
 
 // An undecided error ends a command with exit status 2: it could not even look.
@@ -89,7 +89,7 @@ type undecided struct{ error }
 
 func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
 
-// run is the program without the process: it returns the exit status.
+// run is the program without its process. It returns the exit status.
 func run(args []string, in io.Reader, out, errOut io.Writer) int {
 	if len(args) == 0 {
 		fmt.Fprint(errOut, overview())
@@ -138,8 +138,7 @@ func run(args []string, in io.Reader, out, errOut io.Writer) int {
 	return 1
 }
 
-// parse reads the flags of a command line, and checks that no more than most other arguments
-// follow.
+// parse reads the flags of a command line. It fails if more other arguments follow than most.
 func parse(flags *flag.FlagSet, args []string, most int) error {
 	flags.SetOutput(io.Discard)
 	if err := flags.Parse(args); err != nil {
@@ -165,7 +164,7 @@ func runFinalize(args []string, _ map[string]string, _ io.Reader, out, _ io.Writ
 	return inLog(out, staging.Finalize(args, out))
 }
 
-// inLog says in the staging log why the staging stops.
+// inLog logs why the staging stops.
 func inLog(log io.Writer, err error) error {
 	if err == nil || errors.Is(err, staging.ErrUsage) {
 		return err

@@ -11,7 +11,8 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/client"
 )
 
-// FuzzBashGivesBackTheIntendedValues lets a real bash evaluate what env prints, in a strict state, in a lax one and in odd ones.
+// FuzzBashGivesBackTheIntendedValues lets a real bash evaluate what env prints, in a strict state,
+// in a lax one and in odd ones.
 func FuzzBashGivesBackTheIntendedValues(f *testing.F) {
 	for _, seed := range []string{
 		"", "verify-full", "it's", `"`, "a\nb", "\n\n", "$(touch /tmp/owned)", "`id`", "$HOME", `\`, `\'`, "'; exit 3; '", "!", "*", "~",
@@ -21,7 +22,7 @@ func FuzzBashGivesBackTheIntendedValues(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, one, two string) {
 		if strings.ContainsRune(one+two, 0) {
-			return // no environment can hold it
+			return // an environment cannot hold it
 		}
 		lines := exportLines([]client.Variable{
 			{Name: "PGSSLROOTCERT", Value: one},

@@ -14,8 +14,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestReadme stages Stratos with the service that the README has people make, and finds the log there
-// that the README shows.
+// TestReadme stages Stratos with the service that the README creates. It looks for the log that the
+// README shows.
 func TestReadme(t *testing.T) {
 	root, err := filepath.Abs("../../..")
 	require.NoError(t, err)

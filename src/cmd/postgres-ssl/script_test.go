@@ -12,8 +12,9 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"postgres-ssl": main})
 }
 
-// TestScripts tells the command's behaviour as sessions in a terminal: testdata/script/*.txtar. There is one folder a
-// staging ($BUILD, $CACHE, $DEPS), `postgres-ssl` is this program, and in the droplet lies a copy of it.
+// TestScripts shows the command's behaviour as sessions in a terminal: testdata/script/*.txtar.
+// Each staging has a folder ($BUILD, $CACHE, $DEPS). `postgres-ssl` is this program, and the
+// droplet holds a copy of it.
 func TestScripts(t *testing.T) {
 	root, err := filepath.Abs("../../..")
 	if err != nil {
@@ -44,7 +45,7 @@ func TestScripts(t *testing.T) {
 			return os.Mkdir(filepath.Join(env.WorkDir, "cache"), 0o755)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			// setenv-file NAME FILE sets a variable to what a file holds.
+			// setenv-file NAME FILE sets a variable to the content of a file.
 			"setenv-file": func(ts *testscript.TestScript, _ bool, args []string) {
 				ts.Setenv(args[0], ts.ReadFile(ts.MkAbs(args[1])))
 			},

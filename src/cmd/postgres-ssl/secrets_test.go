@@ -16,8 +16,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestNoSecretLeavesTheEnvironment stages and launches with a secret in every field of a binding that may hold one, on the way where all is
-// well and on every way that ends in an error, and looks for them in the droplet, the cache, the logs and the errors.
+// TestNoSecretLeavesTheEnvironment puts a secret in every field of a binding that may hold one. It
+// stages and launches, both where all is well and with each error. Then it looks for the secrets in
+// the droplet, the cache, the logs and the errors.
 func TestNoSecretLeavesTheEnvironment(t *testing.T) {
 	pki := newPKI(t)
 	const marker = "S3cr3t-Mark#r"
@@ -43,7 +44,7 @@ func TestNoSecretLeavesTheEnvironment(t *testing.T) {
 	}
 	for name, test := range map[string]struct {
 		services string
-		fails    string // a part of the error, "" where all is well
+		fails    string // a part of the error, "" if all is well
 	}{
 		"all is well":               {service(credentials(nil)), ""},
 		"broken JSON":               {strings.TrimSuffix(service(credentials(nil)), "}"), "not valid JSON"},
@@ -77,7 +78,7 @@ func TestNoSecretLeavesTheEnvironment(t *testing.T) {
 			log := run("postgres-ssl", staging...)
 			if test.fails != "" {
 				require.Contains(t, log, test.fails)
-				// A droplet that was staged before the binding went wrong.
+				// A droplet staged before the binding went wrong.
 				good := exec.Command("postgres-ssl", staging...)
 				good.Env = append(os.Environ(), "BUILDPACK_DIR="+root)
 				require.NoError(t, good.Run())
@@ -104,7 +105,8 @@ func TestNoSecretLeavesTheEnvironment(t *testing.T) {
 
 			files := contents(t, place)
 			for path := range files {
-				if strings.HasSuffix(path, ".key") { // what the container keeps for libpq, outside the droplet, for its user alone
+				// The container keeps keys for libpq outside the droplet, for its user only.
+				if strings.HasSuffix(path, ".key") {
 					assert.Contains(t, string(files[path]), keyLine, "the control: the search finds what is there")
 					delete(files, path)
 				}
@@ -118,7 +120,8 @@ func contents(t *testing.T, dir string) map[string][]byte {
 	t.Helper()
 	files := map[string][]byte{}
 	require.NoError(t, filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
-		if err != nil || !entry.Type().IsRegular() || filepath.Base(path) == "postgres-ssl" { // the test itself is in its own copy
+		// The copy of the program is this test's binary, which contains the secrets.
+		if err != nil || !entry.Type().IsRegular() || filepath.Base(path) == "postgres-ssl" {
 			return err
 		}
 		files[path], err = os.ReadFile(path)

@@ -17,15 +17,15 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The errors that stop a staging or a launch are made in these parts. Of the command, the files that
-// are left out are for people at a terminal.
+// These files make the errors that stop a staging or a launch. The command's other files are for
+// people at a terminal.
 var erring = []string{
 	"../../binding/*.go", "../../client/*.go", "../../launch/*.go", "../../sslmode/*.go", "../../staging/*.go",
 	"../../truststore/*.go", "../../tunnel/*.go", "../../verify/*.go",
 	"env.go", "handout.go", "main.go", "tunnel.go", "verify.go",
 }
 
-// unseen are the errors there that no log of a staging or a launch shows, each with the reason.
+// unseen are the errors that no log of a staging or a launch shows, each with the reason.
 var unseen = map[string]string{
 	"--services goes with --explain":                                                             "an option of a command at a terminal",
 	"--timeout is not more than 0s":                                                              "an option of a command at a terminal",
@@ -46,8 +46,8 @@ var unseen = map[string]string{
 	"SERVICE_BINDING_ROOT: …": "says only where another error is",
 }
 
-// TestTroubleshootingHasEveryError holds the page against the code, both ways: each error has its row,
-// and each row is an error that the code still makes.
+// TestTroubleshootingHasEveryError compares the page with the code. Each error has its row, and the
+// code still makes the error of each row.
 func TestTroubleshootingHasEveryError(t *testing.T) {
 	page, err := os.ReadFile("../../../docs/troubleshooting.md")
 	require.NoError(t, err)
@@ -79,14 +79,14 @@ func errorRows(page string) []string {
 	return rows
 }
 
-// hole is what an error has in the place of a name or a number. The page may fill it in.
+// hole stands for a name or a number in an error. The page may fill it in.
 const hole = "…"
 
 func asPattern(text string) *regexp.Regexp {
 	return regexp.MustCompile("^" + strings.ReplaceAll(regexp.QuoteMeta(text), hole, ".+") + "$")
 }
 
-// errorsMade returns the texts of the errors in the code, sorted, with holes.
+// errorsMade returns the texts of the errors in the code, sorted and with holes.
 func errorsMade(t *testing.T) []string {
 	made := map[string]bool{}
 	add := func(text string) {
@@ -136,13 +136,13 @@ func errorsMade(t *testing.T) []string {
 	return slices.Sorted(maps.Keys(made))
 }
 
-// reader reads texts in the source of a package.
+// reader reads texts in a package's source.
 type reader struct {
 	texts map[string]string // its constants
 	stops map[string]bool   // the problems that keep an app from starting, in gate.go
 }
 
-// define takes the package's constants, and the list of problems that keep an app from starting.
+// define notes the package's constants, and the list of problems that keep an app from starting.
 func (r reader) define(n ast.Node) bool {
 	spec, ok := n.(*ast.ValueSpec)
 	if !ok || len(spec.Values) != len(spec.Names) {
@@ -163,8 +163,8 @@ func (r reader) define(n ast.Node) bool {
 	return true
 }
 
-// error finds errors.New and fmt.Errorf, the fmt.Sprintf of a method Error, and what the binding's
-// redirector says of a credential.
+// error finds the texts of errors.New and fmt.Errorf, of the fmt.Sprintf in a method Error, and of
+// what the binding's redirector says about a credential.
 func (r reader) error(n ast.Node) (string, bool) {
 	if method, ok := n.(*ast.FuncDecl); ok && method.Name.Name == "Error" {
 		if result, ok := method.Body.List[0].(*ast.ReturnStmt); ok && r.text(result.Results[0]) != hole {
@@ -182,7 +182,7 @@ func (r reader) error(n ast.Node) (string, bool) {
 	return "", false
 }
 
-// problem finds what a Problem says: of verify those that stop a start, of the tunnel all.
+// problem finds what a Problem says: all of the tunnel's, and those of verify that stop a launch.
 func (r reader) problem(n ast.Node) (string, bool) {
 	switch n := n.(type) {
 	case *ast.CompositeLit:
@@ -213,7 +213,7 @@ func (r reader) problem(n ast.Node) (string, bool) {
 	return "", false
 }
 
-// text returns what an expression says, with holes for what is known only when it runs.
+// text returns what an expression says, with holes for what only a run can know.
 func (r reader) text(e ast.Expr) string {
 	switch e := e.(type) {
 	case *ast.BasicLit:

@@ -30,7 +30,6 @@ POSTGRES_SSL_TUNNEL is set, and tells it all that it needs; nobody else can.
 Exit status: 0 the app is gone, 1 something is wrong, 2 the command was not understood.
 `
 
-// runTunnel is the tunnel's process.
 func runTunnel(args []string, _ map[string]string, in io.Reader, _, _ io.Writer) error {
 	if err := parse(flag.NewFlagSet("tunnel", flag.ContinueOnError), args, 0); err != nil {
 		return err
@@ -38,24 +37,26 @@ func runTunnel(args []string, _ map[string]string, in io.Reader, _, _ io.Writer)
 	return tunnel.Run(in, tunnelTargets)
 }
 
-// originalsVariable holds, in an app that has a tunnel, what the platform gave it. Whatever of ours runs
-// there later reads the bindings from it.
+// originalsVariable holds what the platform gave an app that has a tunnel. Our other commands in
+// the app read the bindings from it.
 const originalsVariable = "POSTGRES_SSL_ORIGINALS"
 
-// longestVariable is what Linux takes, the name and the last zero byte included (MAX_ARG_STRLEN).
+// longestVariable is the longest variable that Linux accepts, with its name and the final zero byte
+// (MAX_ARG_STRLEN).
 const longestVariable = 128 << 10
 
-// originals are the value of that variable, in JSON, and the tunnel that stands in for them.
+// originals is the content of that variable, as JSON: the tunnel, and what the platform had set.
 type originals struct {
 	Ports []int             // of the tunnel, on 127.0.0.1
-	CA    []byte            // in PEM, who signed the tunnel's certificate
+	CA    []byte            // of the tunnel, in PEM
 	Was   map[string]string // variables as the platform gave them
-	Is    map[string]string // the SHA-256 of what they became
+	Is    map[string]string // the SHA-256 of their new values
 }
 
-// withOriginals returns the environment with the bindings as the platform gave them, and the tunnel that
-// a launch has started; nil for none. What was copied out of another app, or is older than the
-// bindings, is ignored: a variable that the platform has given anew is not what it became then.
+// withOriginals returns the environment with the bindings as the platform gave them. It also
+// returns the tunnel that a launch has started, nil if there is none. It ignores originals that
+// were copied from another app or are older than the bindings: then the variables no longer have
+// the values that the launch gave them.
 func withOriginals(env map[string]string) (map[string]string, *originals, error) {
 	text := env[originalsVariable]
 	env = maps.Clone(env)
@@ -65,7 +66,7 @@ func withOriginals(env map[string]string) (map[string]string, *originals, error)
 	}
 	var o originals
 	err := json.Unmarshal([]byte(text), &o)
-	if _, invalid := parseCA(o.CA); err != nil || invalid != nil { // they may quote what they cannot read
+	if _, invalid := parseCA(o.CA); err != nil || invalid != nil { // these errors may quote it
 		return nil, nil, errors.New(originalsVariable + " is not what a launch made of it: unset it")
 	}
 	for name, is := range o.Is {
@@ -77,17 +78,17 @@ func withOriginals(env map[string]string) (map[string]string, *originals, error)
 	return env, &o, nil
 }
 
-// trust has a plan's app trust the tunnel that is there, if one is.
+// trust makes a plan's app trust the running tunnel, if there is one.
 func (o *originals) trust(plan *launch.Plan) {
 	if o == nil {
 		return
 	}
-	if ca, err := parseCA(o.CA); err == nil { // withOriginals has tried it
+	if ca, err := parseCA(o.CA); err == nil { // withOriginals has checked it
 		plan.TunnelCA = []*x509.Certificate{ca}
 	}
 }
 
-// parseCA reads one certificate in PEM.
+// parseCA reads a certificate in PEM.
 func parseCA(text []byte) (*x509.Certificate, error) {
 	block, _ := pem.Decode(text)
 	if block == nil {
@@ -101,9 +102,9 @@ func sum(value string) string {
 	return hex.EncodeToString(hash[:])
 }
 
-// openTunnel starts the tunnel of a launch, whose process has the number pid, unless the plan needs none.
-// Where the script is sourced again below that process, the tunnel is there already. openTunnel returns
-// what adds the tunnel to the app's handout.
+// openTunnel starts the tunnel of a launch, if the plan needs one. pid is the process that becomes
+// the app. If the script is sourced again below that process, openTunnel uses the tunnel that runs
+// already. It returns a function that adds the tunnel to the app's handout.
 func openTunnel(env map[string]string, there *originals, pid int, plan *launch.Plan) (func(*client.Handout) error, error) {
 	if wanted, _ := plan.Tunnelled(); !wanted {
 		return func(*client.Handout) error { return nil }, nil
@@ -175,7 +176,7 @@ func redirect(h *client.Handout, env map[string]string, r *binding.Redirection, 
 	return nil
 }
 
-// tunnelTargets are the databases that a tunnel connects to, in the order of its listeners.
+// tunnelTargets returns the databases that a tunnel connects to, in the order of its listeners.
 func tunnelTargets(env map[string]string) ([]verify.Target, error) {
 	store, err := openStore()
 	if err != nil {
@@ -193,7 +194,7 @@ func tunnelTargets(env map[string]string) ([]verify.Target, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Each endpoint is a database of its own here, and who logs in is the client's to say.
+	// Here each endpoint is a database of its own. The client says which user logs in.
 	databases := plan.Databases
 	plan.Databases = nil
 	for _, e := range r.Endpoints {

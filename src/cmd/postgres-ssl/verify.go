@@ -71,7 +71,7 @@ func runVerify(args []string, env map[string]string, in io.Reader, out, _ io.Wri
 	return err
 }
 
-// appDrivers names the Postgres drivers of the app whose droplet this program is in, as staging does.
+// appDrivers names the Postgres drivers of the app in this program's droplet, as staging does.
 func appDrivers(env map[string]string, plan *launch.Plan) []string {
 	program, err := os.Executable()
 	if err != nil {
@@ -79,7 +79,7 @@ func appDrivers(env map[string]string, plan *launch.Plan) []string {
 	}
 	found, skipped := staging.Drivers(filepath.Join(filepath.Dir(program), "..", "..", "..", "app"))
 	if len(found) == 0 {
-		return nil // also where this is no droplet
+		return nil // no driver, or no droplet
 	}
 	lines, warnings := staging.DriverLines(found, skipped, staging.App(env, plan))
 	for _, w := range warnings {
@@ -110,7 +110,7 @@ func verifyTargets(env map[string]string, there *originals) ([]verify.Target, *l
 	return targets, plan, err
 }
 
-// planTargets returns what is to be verified in an app that has this plan and this environment, one for
+// planTargets returns what to verify in an app with this plan and this environment, one target for
 // each of the plan's databases.
 func planTargets(env map[string]string, plan *launch.Plan, store truststore.Store) ([]verify.Target, error) {
 	stores, err := truststore.SystemFiles(env)
@@ -131,15 +131,15 @@ func planTargets(env map[string]string, plan *launch.Plan, store truststore.Stor
 	return verify.Targets(verify.Given{Env: env, Plan: plan, Store: store, Stores: stores, Bundle: bundle})
 }
 
-// gateVariable is how an app's owner asks for the gate of a start.
+// gateVariable is the variable with which the app's owner asks for a check at each start.
 const gateVariable = "POSTGRES_SSL_VERIFY"
 
-// gateTimeout is how long a start waits for a database that gives no answer.
+// gateTimeout is how long a start waits for a database that does not answer.
 const gateTimeout = 10 * time.Second
 
-// gate connects to the databases before the app starts, as the app will connect: with the variables
-// that its owner set, and with what the plan exports for the rest. Without its variable it does nothing.
-// Where the app must not start, it prints why, a line a database.
+// gate connects to the databases before the app starts, in the way that the app will: with the
+// owner's variables, and the plan's for the rest. It does nothing unless its variable is set. If
+// the app must not start, it prints why, a line for each database.
 func gate(env map[string]string, plan *launch.Plan, store truststore.Store, errOut io.Writer) error {
 	switch env[gateVariable] {
 	case "":
@@ -166,7 +166,7 @@ func gate(env map[string]string, plan *launch.Plan, store truststore.Store, errO
 	return nil
 }
 
-// colourful says whether out is a terminal whose owner likes colours (https://no-color.org).
+// colourful says whether out is a terminal whose user wants colours (https://no-color.org).
 func colourful(out io.Writer, env map[string]string) bool {
 	return env["NO_COLOR"] == "" && env["TERM"] != "dumb" && isTerminal(out)
 }

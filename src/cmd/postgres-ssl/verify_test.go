@@ -28,23 +28,24 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/integration/pgtest"
 )
 
-// Each diagnosis of `postgres-ssl verify` is provoked here on a real server, and its text and exit status are compared with
-// testdata/verify/NAME.txt. With -update, these are written anew; read the difference before it is committed.
+// The tests here provoke each diagnosis of `postgres-ssl verify` on a real server. They compare its
+// text and exit status with testdata/verify/NAME.txt. With -update, they write these files anew;
+// read the difference before you commit it.
 var update = flag.Bool("update", false, "write testdata/verify anew")
 
-// The hosts file that the command sees gives these names to the loopback address.
+// The command sees a hosts file that gives these names the loopback address.
 const (
 	west  = "db.abc123.us-west-2.rds.amazonaws.com"
 	south = "db.abc123.af-south-1.rds.amazonaws.com"
 )
 
-// What must not be printed.
+// These must not be printed.
 const (
 	password = "s3cr3t-P4ssword"
 	wrong    = "wr0ng-P4ssword"
 )
 
-// authorities are the CAs of the test.
+// authorities are the test's CAs.
 type authorities struct {
 	west, south *pgtest.CA // on board, as the CAs of RDS in two regions
 	company     *pgtest.CA // a company's own
@@ -65,7 +66,8 @@ func newAuthorities(t *testing.T) authorities {
 	}
 }
 
-// newDroplet stages with the CAs in place of those of RDS, and returns the helper program in the droplet.
+// newDroplet stages with our CAs in place of those of RDS. It returns the helper program in the
+// droplet.
 func newDroplet(t *testing.T, cas authorities) string {
 	t.Helper()
 	buildpack, vcap := t.TempDir(), t.TempDir()
@@ -92,7 +94,6 @@ func newDroplet(t *testing.T, cas authorities) string {
 	return filepath.Join(vcap, "deps", "0", "bin", "postgres-ssl")
 }
 
-// credentials of a binding.
 type credentials map[string]any
 
 func (c credentials) with(more credentials) credentials {
@@ -101,7 +102,7 @@ func (c credentials) with(more credentials) credentials {
 	return all
 }
 
-// services is a VCAP_SERVICES with these bindings, by their names.
+// services returns VCAP_SERVICES with these bindings, by name.
 func services(t *testing.T, bindings map[string]credentials) string {
 	t.Helper()
 	var list []map[string]any
@@ -113,13 +114,14 @@ func services(t *testing.T, bindings map[string]credentials) string {
 	return string(doc)
 }
 
-// verifyCommand runs `postgres-ssl verify` in the droplet, and returns what it printed and its exit status.
+// verifyCommand runs `postgres-ssl verify` in the droplet. It returns the output and the exit
+// status.
 func verifyCommand(t *testing.T, program, services string, env []string, args ...string) (stdout, stderr string, status int) {
 	t.Helper()
 	return withHosts(t, services, env, append([]string{program, "verify"}, args...)...)
 }
 
-// withHosts runs a command line with the services bound and a hosts file of its own.
+// withHosts returns a command line with the services bound and its own hosts file.
 func withHosts(t *testing.T, services string, env []string, command ...string) (stdout, stderr string, status int) {
 	t.Helper()
 	hosts := filepath.Join(t.TempDir(), "hosts")
@@ -139,7 +141,7 @@ func withHosts(t *testing.T, services string, env []string, command ...string) (
 	return out.String(), errOut.String(), cmd.ProcessState.ExitCode()
 }
 
-// volatile is what differs from run to run, and what stands for it.
+// volatile is what differs from run to run, with its placeholders.
 var volatile = []struct {
 	pattern *regexp.Regexp
 	stands  string
@@ -184,7 +186,7 @@ func TestVerifyTellsOneThingFromAnother(t *testing.T) {
 			create database app owner app; create database console_db;`,
 	}
 	server := pgtest.Start(t, config)
-	changing := pgtest.Start(t, config) // its certificate changes from case to case
+	changing := pgtest.Start(t, config) // each case may give it another certificate
 	plain := pgtest.Start(t, pgtest.Config{SQL: "create user app password '" + password + "'; create database app owner app;"})
 
 	at := func(host string, port int) credentials {
@@ -210,7 +212,7 @@ func TestVerifyTellsOneThingFromAnother(t *testing.T) {
 		binding  credentials
 		env      []string
 		args     []string
-		presents *pgtest.Config // what the changing server is given first
+		presents *pgtest.Config // given to the changing server first
 		during   func(t *testing.T)
 		status   int
 	}{
@@ -310,7 +312,7 @@ func TestVerifyTellsOneThingFromAnother(t *testing.T) {
 
 func keyLine(pair pgtest.Pair) string { return strings.Split(string(pair.KeyPEM), "\n")[1] }
 
-// golden compares a text, with what is volatile in it replaced, with what testdata/verify holds.
+// golden compares a text with the file in testdata/verify, after it has replaced what is volatile.
 func golden(t *testing.T, name, text string) {
 	t.Helper()
 	text = normalised(text)
@@ -347,7 +349,8 @@ func unusedPort(t *testing.T) int {
 	return listener.Addr().(*net.TCPAddr).Port
 }
 
-// listen takes connections and does with each what it is told; those that are still open are closed when the test ends.
+// listen accepts connections and calls the function for each. It closes those that are still open
+// when the test ends.
 func listen(t *testing.T, serve func(net.Conn)) int {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -366,12 +369,13 @@ func listen(t *testing.T, serve func(net.Conn)) int {
 	return listener.Addr().(*net.TCPAddr).Port
 }
 
-// greeting is for something else that listens.
+// greeting returns a server that is not Postgres. It sends this text.
 func greeting(text string) func(net.Conn) {
-	return func(c net.Conn) { _, _ = c.Write([]byte(text + "\r\n")) } // whoever does not want to hear it hangs up
+	return func(c net.Conn) { _, _ = c.Write([]byte(text + "\r\n")) }
 }
 
-// TestVerifyInTheContainer runs the command where the launch script has been at work, and where much else is set.
+// TestVerifyInTheContainer runs the command after the launch script has run, in an environment with
+// much else.
 func TestVerifyInTheContainer(t *testing.T) {
 	cas := newAuthorities(t)
 	program := newDroplet(t, cas)
@@ -401,7 +405,7 @@ func TestVerifyInTheContainer(t *testing.T) {
 			vcap := services(t, bindings)
 			outside, _, status := verifyCommand(t, program, vcap, nil)
 			require.Equal(t, 0, status, outside)
-			// A file of its own: bash's -c would have to quote it.
+			// In a file, because bash's -c would need quotes.
 			script := filepath.Join(t.TempDir(), "app.sh")
 			require.NoError(t, os.WriteFile(script, []byte(`eval "$("$1" env || echo exit 1)" || exit 1
 printf '%s ' "$PGSSLMODE" "$PGSSLROOTCERT" >&2
@@ -455,8 +459,9 @@ exec "$1" verify
 	})
 }
 
-// TestNobodysShellDecides is about a server that the binding's CA does not know, and that asks everybody for the password in clear. An operator
-// who looks at an app from outside may have set anything for another purpose.
+// TestNobodysShellDecides has a server that the binding's CA does not know, and that asks for
+// passwords in clear text. An operator who looks at an app from outside may have set any variable
+// for another purpose.
 func TestNobodysShellDecides(t *testing.T) {
 	cas := newAuthorities(t)
 	program := newDroplet(t, cas)
@@ -464,7 +469,7 @@ func TestNobodysShellDecides(t *testing.T) {
 	cert, err := tls.X509KeyPair(pair.CertPEM, pair.KeyPEM)
 	require.NoError(t, err)
 	heard := make(chan pgproto3.FrontendMessage, 10)
-	var served sync.WaitGroup // whoever said something has been heard
+	var served sync.WaitGroup // done once every client's message is read
 	port := listen(t, func(conn net.Conn) {
 		served.Go(func() {
 			defer conn.Close()
