@@ -152,7 +152,7 @@ func parseJDBC(rest string) connection {
 	c.inQuery = true
 	c.addQuery(query)
 	if len(hosts) > 0 {
-		// pgjdbc has no parameter "&host=": it may be the rest of a password.
+		// pgjdbc has no parameter host, so "&host=" may be the rest of a password.
 		c.hosts, c.overruled = hosts, false
 	}
 	return c
@@ -250,8 +250,8 @@ func parseAuthority(s string) (connection, bool) {
 	return c, !c.unclear
 }
 
-// unescape decodes percent escapes. It returns the text unchanged if they are invalid: then nobody
-// escaped it.
+// unescape decodes percent escapes. If they are invalid, the text was never escaped, and is
+// returned unchanged.
 func unescape(s string) string {
 	if decoded, err := url.PathUnescape(s); err == nil {
 		return decoded

@@ -138,7 +138,7 @@ func run(args []string, in io.Reader, out, errOut io.Writer) int {
 	return 1
 }
 
-// parse reads the flags of a command line. It fails if more other arguments follow than most.
+// parse reads the flags of a command line. most limits how many other arguments may follow.
 func parse(flags *flag.FlagSet, args []string, most int) error {
 	flags.SetOutput(io.Discard)
 	if err := flags.Parse(args); err != nil {
