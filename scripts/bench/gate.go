@@ -15,21 +15,10 @@ import (
 func (b *bench) gate() {
 	s := &stand{}
 	defer s.end()
-	ca := pgtest.NewCA(s, "Company Root")
-	pair := ca.Issue(s, []string{"localhost"})
-	server := pgtest.Start(s, pgtest.Config{
-		Certificate: pair.CertPEM, Key: pair.KeyPEM,
-		HBA: []string{"hostssl all app 127.0.0.1/32 scram-sha-256"},
-		SQL: "create user app password 'secret'; create database app owner app",
-	})
-	services, err := json.Marshal(map[string]any{"user-provided": []any{map[string]any{"name": "db", "credentials": map[string]any{
-		"uri": "postgres://", "hostname": "localhost", "port": server.Port, "username": "app", "password": "secret", "dbname": "app",
-		"sslmode": "verify-full", "sslrootcert": string(ca.PEM),
-	}}}})
-	check(err)
+	server, _, services := s.database(nil)
 	d := b.newDroplet("gate")
 	output(command{argv: d.supply(), env: d.env()})
-	env := append(d.env(), "VCAP_SERVICES="+string(services))
+	env := append(d.env(), "VCAP_SERVICES="+services)
 	without := command{argv: d.launch(), env: env, before: d.forget}
 	with := command{argv: d.launch(), env: append(env, "POSTGRES_SSL_VERIFY=start"), before: d.forget}
 	psql := command{argv: []string{"psql", fmt.Sprintf("host=localhost port=%d user=app password=secret dbname=app sslmode=require", server.Port), "-X", "-c", "select 1"}}
@@ -45,6 +34,24 @@ func (b *bench) gate() {
 type stand struct {
 	testing.TB
 	cleanups []func()
+}
+
+// database starts a server on loopback with these settings. It returns the CA of its certificate, and
+// VCAP_SERVICES with a binding that asks for verify-full.
+func (s *stand) database(settings map[string]string) (*pgtest.Server, *pgtest.CA, string) {
+	ca := pgtest.NewCA(s, "Company Root")
+	pair := ca.Issue(s, []string{"localhost"})
+	server := pgtest.Start(s, pgtest.Config{
+		Certificate: pair.CertPEM, Key: pair.KeyPEM, Settings: settings,
+		HBA: []string{"hostssl all app 127.0.0.1/32 scram-sha-256"},
+		SQL: "create user app password 'secret'; create database app owner app",
+	})
+	services, err := json.Marshal(map[string]any{"user-provided": []any{map[string]any{"name": "db", "credentials": map[string]any{
+		"uri": "postgres://", "hostname": "localhost", "port": server.Port, "username": "app", "password": "secret", "dbname": "app",
+		"sslmode": "verify-full", "sslrootcert": string(ca.PEM),
+	}}}})
+	check(err)
+	return server, ca, string(services)
 }
 
 func (*stand) Helper()            {}

@@ -15,32 +15,21 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
-
-	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/integration/pgtest"
 )
 
-// tunnel measures an app that goes through the tunnel beside one that has TLS itself, with a server on loopback: what a launch takes
-// longer, a round trip, a connect, COPY of 100 MB out and in, and the tunnel's memory.
+// tunnel measures an app that goes through the tunnel beside one that has TLS itself, with a server on
+// loopback: how much longer a launch takes, a round trip, a connect, COPY of 100 MB out and in, and the
+// tunnel's memory.
 func (b *bench) tunnel() {
 	const most = 500
 	s := &stand{}
 	defer s.end()
-	ca := pgtest.NewCA(s, "Company Root")
-	pair := ca.Issue(s, []string{"localhost"})
-	server := pgtest.Start(s, pgtest.Config{
-		Certificate: pair.CertPEM, Key: pair.KeyPEM,
-		HBA:      []string{"hostssl all app 127.0.0.1/32 scram-sha-256"},
-		SQL:      "create user app password 'secret'; create database app owner app",
-		Settings: map[string]string{"max_connections": strconv.Itoa(most + 20), "wal_level": "minimal", "max_wal_senders": "0"},
+	server, ca, services := s.database(map[string]string{
+		"max_connections": strconv.Itoa(most + 20), "wal_level": "minimal", "max_wal_senders": "0",
 	})
-	services, err := json.Marshal(map[string]any{"user-provided": []any{map[string]any{"name": "db", "credentials": map[string]any{
-		"uri": "postgres://", "hostname": "localhost", "port": server.Port, "username": "app", "password": "secret", "dbname": "app",
-		"sslmode": "verify-full", "sslrootcert": string(ca.PEM),
-	}}}})
-	check(err)
 	d := b.newDroplet("tunnel")
 	output(command{argv: d.supply(), env: d.env()})
-	without := append(d.env(), "VCAP_SERVICES="+string(services))
+	without := append(d.env(), "VCAP_SERVICES="+services)
 	with := append(without[:len(without):len(without)], "POSTGRES_SSL_TUNNEL=yes")
 
 	const launches = 40
@@ -80,7 +69,7 @@ func (b *bench) tunnel() {
 	const copies, lines = 15, 1_000_000
 	query(one, fmt.Sprintf("create unlogged table data as select lpad(n::text, 99, 'x') as line from generate_series(1, %d) n", lines))
 	var data bytes.Buffer
-	_, err = one.CopyTo(context.Background(), &data, "copy data to stdout")
+	_, err := one.CopyTo(context.Background(), &data, "copy data to stdout")
 	check(err)
 	out := func(conn *pgconn.PgConn) func() {
 		return func() {
