@@ -36,7 +36,7 @@ var byHand = []mutant{
 		before: "err := writeAppScript(stager.BuildDir(), appScript(stager.DepsIdx()))", after: "err := error(nil)",
 		tests: by("cmd/postgres-ssl"), run: "TestScripts/stage_and_launch"},
 	{promise: "DEPS_IDX is a number", file: "src/staging/supply.go",
-		before: " || !depsIndex.MatchString(args[3])", after: "", tests: by("cmd/postgres-ssl"), run: "TestScripts/usage"},
+		before: " || !depsIndex().MatchString(args[3])", after: "", tests: by("cmd/postgres-ssl"), run: "TestScripts/usage"},
 	{promise: "… and nothing but a number", file: "src/staging/supply.go",
 		before: "`^[0-9]+$`", after: "`^[0-9]+`", tests: by("cmd/postgres-ssl"), run: "TestScripts/usage"},
 	{promise: "no link is followed out of the app", file: "src/staging/supply.go",
@@ -185,7 +185,7 @@ var byHand = []mutant{
 	{promise: "no spelling of the password is printed", file: "src/verify/foreign.go",
 		before: "for skip := range 3", after: "for skip := range 1", tests: by("verify"), run: "TestNothingThatHolds"},
 	{promise: "only a SQLSTATE is shown as one", file: "src/verify/foreign.go",
-		before: "!isSQLSTATE.MatchString(code) || ", after: "", tests: by("verify"), run: "TestOnlyASQLSTATE"},
+		before: "!isSQLSTATE().MatchString(code) || ", after: "", tests: by("verify"), run: "TestOnlyASQLSTATE"},
 
 	// The audit.
 	{promise: "the audit says what a launch decides", file: "src/audit/judge.go",
@@ -205,7 +205,7 @@ var byHand = []mutant{
 	{promise: "… nor is one whose bindings are in files", file: "src/binding/read.go",
 		before: "if err := inFiles(env); err != nil {\n\t\t\treturn nil,", after: "if err := inFiles(nil); err != nil {\n\t\t\treturn nil,", tests: by("binding")},
 	{promise: "… an error of the platform is not quoted", file: "src/audit/answer.go",
-		before: "if !title.MatchString(e.Title) {", after: "if false {", tests: by("audit")},
+		before: "if !title().MatchString(e.Title) {", after: "if false {", tests: by("audit")},
 	{promise: "… half an answer takes no other with it", file: "src/cmd/postgres-ssl/answers.go",
 		before: "if s.begins && c == '{' && s.inside {", after: "if false {", tests: by("cmd/postgres-ssl"), run: "TestAnswersAreFound"},
 	{promise: "… no name speaks to the terminal", file: "src/cmd/postgres-ssl/audit.go",

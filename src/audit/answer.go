@@ -5,11 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/binding"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/lazyregexp"
 )
 
 // document holds the fields that tell the platform's answers apart.
@@ -50,10 +50,10 @@ type lifecycled struct {
 }
 
 // this matches the buildpack's name: that of an admin buildpack, or the end of a URL.
-var this = regexp.MustCompile(`(?i)postgres[-_]ssl`)
+var this = lazyregexp.New(`(?i)postgres[-_]ssl`)
 
 func (l lifecycled) hasThis() bool {
-	return l.Lifecycle.Type == "buildpack" && slices.ContainsFunc(l.Lifecycle.Data.Buildpacks, this.MatchString)
+	return l.Lifecycle.Type == "buildpack" && slices.ContainsFunc(l.Lifecycle.Data.Buildpacks, this().MatchString)
 }
 
 // read takes one answer. The error is for people, and quotes nothing of the answer.
@@ -121,13 +121,13 @@ func refusal(e apiError) error {
 	case 330002:
 		return errors.New("the platform team has switched this off, by the feature flag env_var_visibility or space_developer_env_var_visibility")
 	}
-	if !title.MatchString(e.Title) {
+	if !title().MatchString(e.Title) {
 		return fmt.Errorf("the platform answers with error %d", e.Code)
 	}
 	return fmt.Errorf("the platform answers with error %d, %s", e.Code, e.Title)
 }
 
-var title = regexp.MustCompile(`^[A-Za-z-]{1,60}$`)
+var title = lazyregexp.New(`^[A-Za-z-]{1,60}$`)
 
 func (f *fleet) list(l lifecycled) {
 	f.listed[strings.Clone(l.GUID)] = listed{name: cut(l.Name, 255), ours: l.hasThis()}

@@ -8,10 +8,10 @@ package audit
 import (
 	"cmp"
 	"iter"
-	"regexp"
 	"slices"
 	"strings"
 
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/lazyregexp"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/truststore"
 )
@@ -76,7 +76,7 @@ func Audit(answers iter.Seq[Answer], store truststore.Store) Report {
 	f := fleet{store: store, known: map[string]int{}, listed: map[string]listed{}}
 	for a := range answers {
 		if err := f.read(a); err != nil {
-			row := Row{GUID: guid.FindString(a.From), From: cut(a.From, 300)}
+			row := Row{GUID: guid().FindString(a.From), From: cut(a.From, 300)}
 			f.unread = append(f.unread, unreadable(row, cut(err.Error(), 300)))
 		}
 	}
@@ -84,7 +84,7 @@ func Audit(answers iter.Seq[Answer], store truststore.Store) Report {
 }
 
 // guid matches the platform's id of an app. A caller may name an answer's file after it.
-var guid = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`)
+var guid = lazyregexp.New(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`)
 
 // fleet is what we have read so far.
 type fleet struct {

@@ -5,9 +5,10 @@ import (
 	"fmt"
 	"maps"
 	"reflect"
-	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/lazyregexp"
 )
 
 // Endpoint is a list of addresses that the bindings name for a database. One listener of the tunnel
@@ -426,7 +427,7 @@ func (r *redirector) ports(o *object, endpoint int) (has bool) {
 	return has
 }
 
-var number = regexp.MustCompile(`[0-9]+`)
+var number = lazyregexp.New(`[0-9]+`)
 
 // numbers notes the ports of an endpoint in the value of a port key: 5432, "5432,5433", or a list.
 // It returns false if there is none.
@@ -438,7 +439,7 @@ func (r *redirector) numbers(n *node, endpoint int) (has bool) {
 	if strings.Trim(n.text.text, "0123456789, ") != "" {
 		return has
 	}
-	for _, at := range number.FindAllStringIndex(n.text.text, -1) {
+	for _, at := range number().FindAllStringIndex(n.text.text, -1) {
 		port := n.text.text[at[0]:at[1]]
 		if slices.ContainsFunc(e.Hosts, func(host string) bool { return e.port(host) == port }) {
 			r.edit(n, endpoint, edit{start: at[0], end: at[1], form: "PORT", was: address{port: port}})
@@ -456,7 +457,7 @@ var standIn = address{"tunnel.invalid", "18446744073709551629"}
 // address and a port.
 const mostPlaces = 300
 
-var portParameter = regexp.MustCompile(`(?i)\bport\s*=\s*['"{]?\s*([0-9]+(?:\s*,\s*[0-9]+)*)`)
+var portParameter = lazyregexp.New(`(?i)\bport\s*=\s*['"{]?\s*([0-9]+(?:\s*,\s*[0-9]+)*)`)
 
 // editString finds the edits that make a connection string name another host and port, and change
 // nothing else in it. The password or the database's name may contain the host too. So we try each
@@ -485,7 +486,7 @@ func editString(text string, c connection) (edits []edit, ok bool) {
 	}
 	_, isURL := parseURL(unwrap(text))
 	found := places(text, c)
-	ports := portParameter.FindAllStringSubmatchIndex(text, mostPlaces)
+	ports := portParameter().FindAllStringSubmatchIndex(text, mostPlaces)
 	if c.overruled || len(found)+len(ports) > mostPlaces || strings.Contains(lower(text), standIn.host) || strings.Contains(text, standIn.port) {
 		return nil, false
 	}
@@ -497,7 +498,7 @@ func editString(text string, c connection) (edits []edit, ok bool) {
 		try(e)
 	}
 	for _, list := range ports {
-		for _, at := range number.FindAllStringIndex(text[list[2]:list[3]], -1) {
+		for _, at := range number().FindAllStringIndex(text[list[2]:list[3]], -1) {
 			start, end := list[2]+at[0], list[2]+at[1]
 			try(edit{start: start, end: end, form: "PORT", was: address{port: text[start:end]}})
 		}

@@ -7,12 +7,11 @@ import (
 	"fmt"
 	"maps"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
-	"sync"
 	"unicode/utf16"
 
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/lazyregexp"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
 )
 
@@ -196,9 +195,7 @@ func (h *Handout) saysTLS() string {
 // false alarm is better than weakening what the app asks for.
 func ConfiguresTLS(text string) bool { return tlsWords().MatchString(text) }
 
-var tlsWords = sync.OnceValue(func() *regexp.Regexp {
-	return regexp.MustCompile(`(?i)(?:^|[^a-z0-9])ssl["']?\s*(?:[:=]|value\s*=|>\s*(?:<value>)?)\s*["']?true` +
-		`|[?&;]ssl=?(?:[&;"'\s<]|$)|ssl[-_.]?mode`)
-})
+var tlsWords = lazyregexp.New(`(?i)(?:^|[^a-z0-9])ssl["']?\s*(?:[:=]|value\s*=|>\s*(?:<value>)?)\s*["']?true` +
+	`|[?&;]ssl=?(?:[&;"'\s<]|$)|ssl[-_.]?mode`)
 
-var sslFlag = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`&ssl(=(true)?)?(&|$)`) })
+var sslFlag = lazyregexp.New(`&ssl(=(true)?)?(&|$)`)

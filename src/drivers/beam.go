@@ -1,6 +1,10 @@
 package drivers
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/lazyregexp"
+)
 
 // lookBEAM reads the lock files of Elixir's mix, Erlang's rebar3 and Gleam. All their packages are
 // on Hex.
@@ -12,12 +16,12 @@ func lookBEAM(s *scan) {
 
 var (
 	// {:postgrex, "~> 0.22"} in a mix.exs, which is a program, so we search its text.
-	mixName = lazily(`\{\s*:([a-z0-9_]+)\s*,`)
+	mixName = lazyregexp.New(`\{\s*:([a-z0-9_]+)\s*,`)
 	// "postgrex": {:hex, :postgrex, "0.22.0", …} or {:git, URL, REVISION, …}, a line of a mix.lock.
-	mixEntry = lazily(`(?m)^\s*"([a-z0-9_]+)":\s*\{:(?:hex,\s*:[a-z0-9_]+,\s*"([^"\n]*)"|git,)`)
+	mixEntry = lazyregexp.New(`(?m)^\s*"([a-z0-9_]+)":\s*\{:(?:hex,\s*:[a-z0-9_]+,\s*"([^"\n]*)"|git,)`)
 	// {<<"epgsql">>,{pkg,<<"epgsql">>,<<"4.8.0">>},0} in a rebar.lock. 0 marks the app's own
 	// choices.
-	rebarEntry = lazily(`\{<<"([a-z0-9_]+)">>,\s*\{(?:pkg,\s*<<"([a-z0-9_]+)">>,\s*<<"([^"]*)">>[^{}]*|git[a-z_]*,\s*"[^"]*",\s*\{[a-z]+,\s*"[^"]*"\})[^{}]*\},\s*(\d+)\}`)
+	rebarEntry = lazyregexp.New(`\{<<"([a-z0-9_]+)">>,\s*\{(?:pkg,\s*<<"([a-z0-9_]+)">>,\s*<<"([^"]*)">>[^{}]*|git[a-z_]*,\s*"[^"]*",\s*\{[a-z]+,\s*"[^"]*"\})[^{}]*\},\s*(\d+)\}`)
 )
 
 // mixNames returns the packages that an Elixir app names itself or, in an umbrella, its parts. It

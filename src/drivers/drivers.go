@@ -9,10 +9,8 @@ import (
 	"io"
 	"io/fs"
 	"path"
-	"regexp"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 	"unicode/utf8"
 )
@@ -275,10 +273,4 @@ func named(own map[string]bool, name string) Use {
 		return Direct
 	}
 	return Transitive
-}
-
-// lazily compiles a pattern when it is first used. A launch is the same program, and must not wait
-// for it.
-func lazily(pattern string) func() *regexp.Regexp {
-	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(pattern) })
 }

@@ -1,6 +1,10 @@
 package drivers
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/lazyregexp"
+)
 
 // lookJava looks at the names of jars, where a Spring Boot app, a WAR and most others keep them.
 // The names do not say who wants a jar.
@@ -15,7 +19,7 @@ func lookJava(s *scan) {
 }
 
 // jar matches NAME-VERSION.jar of Maven and Gradle, and Debian's NAME.jar.
-var jar = lazily(`^(.+?)(?:-(\d[^/]*))?\.jar$`)
+var jar = lazyregexp.New(`^(.+?)(?:-(\d[^/]*))?\.jar$`)
 
 func parseJars(names []string) (deps []dependency) {
 	for _, name := range names {

@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/pelletier/go-toml/v2"
+
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/lazyregexp"
 )
 
 // lookPython reads every file in which a Python app may list its packages. We cannot know which of
@@ -66,9 +68,9 @@ func (s *scan) requirements(name string, seen map[string]bool) {
 }
 
 var (
-	requirement = lazily(`^([A-Za-z0-9][A-Za-z0-9._-]*)\s*(?:\[[^\]]*\])?\s*\(?([^;#)@]*)`)
-	include     = lazily(`^(?:-r|--requirement)[ =]?\s*([^\s#]+)`)
-	separators  = lazily(`[-_.]+`)
+	requirement = lazyregexp.New(`^([A-Za-z0-9][A-Za-z0-9._-]*)\s*(?:\[[^\]]*\])?\s*\(?([^;#)@]*)`)
+	include     = lazyregexp.New(`^(?:-r|--requirement)[ =]?\s*([^\s#]+)`)
+	separators  = lazyregexp.New(`[-_.]+`)
 )
 
 // pypiName normalises the spelling of a package's name.

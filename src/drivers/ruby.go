@@ -1,13 +1,17 @@
 package drivers
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/lazyregexp"
+)
 
 // lookRuby reads Bundler's lock file.
 func lookRuby(s *scan) { s.file("Gemfile.lock", rubygems, parseGemfileLock) }
 
 var (
-	gemSpec = lazily(`^    ([A-Za-z0-9._-]+) \(([^)]+)\)$`)
-	gemName = lazily(`^  ([A-Za-z0-9._-]+)!?( |$)`)
+	gemSpec = lazyregexp.New(`^    ([A-Za-z0-9._-]+) \(([^)]+)\)$`)
+	gemName = lazyregexp.New(`^  ([A-Za-z0-9._-]+)!?( |$)`)
 )
 
 // parseGemfileLock reads Bundler's lock file. Gems are indented by four blanks, and DEPENDENCIES

@@ -3,9 +3,9 @@
 package rds
 
 import (
-	"regexp"
 	"strings"
-	"sync"
+
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/lazyregexp"
 )
 
 // Endpoint is what an RDS endpoint's host name says about its certificate.
@@ -24,14 +24,9 @@ type Endpoint struct {
 //	g.global-abc123.global.rds.amazonaws.com         the writer of a global cluster
 //	db.abc123.rds.cn-north-1.amazonaws.com.cn        China
 var (
-	world = lazily(`^((?:[a-z0-9-]+\.)+)([a-z]{2,}(?:-[a-z]+)+-[0-9]+|global)\.rds\.amazonaws\.com$`)
-	china = lazily(`^((?:[a-z0-9-]+\.)+)rds\.(cn-[a-z]+-[0-9]+)\.amazonaws\.com\.cn$`)
+	world = lazyregexp.New(`^((?:[a-z0-9-]+\.)+)([a-z]{2,}(?:-[a-z]+)+-[0-9]+|global)\.rds\.amazonaws\.com$`)
+	china = lazyregexp.New(`^((?:[a-z0-9-]+\.)+)rds\.(cn-[a-z]+-[0-9]+)\.amazonaws\.com\.cn$`)
 )
-
-// lazily compiles a pattern when it is first used: most launches need only one of them.
-func lazily(pattern string) func() *regexp.Regexp {
-	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(pattern) })
-}
 
 // Parse reads a host name without a port. Case does not matter and a trailing dot is allowed.
 // It returns false for any other host, IP addresses and CNAMEs included.
@@ -69,7 +64,7 @@ func Partition(region string) string {
 
 // rootName is how AWS names the certificates in its bundles: "Amazon RDS us-west-2 Root CA RSA2048
 // G1", and without "Root CA" the intermediates of GovCloud.
-var rootName = lazily(`^Amazon RDS ([a-z]{2,}(?:-[a-z]+)+-[0-9]+) `)
+var rootName = lazyregexp.New(`^Amazon RDS ([a-z]{2,}(?:-[a-z]+)+-[0-9]+) `)
 
 // CertificateRegion returns the region in an RDS CA's common name. It returns "" for any other
 // certificate, and for those of AWS's own test stages ("Amazon RDS Beta us-east-1 …").

@@ -4,14 +4,13 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
-	"regexp"
 	"slices"
 	"strings"
-	"sync"
 
 	"github.com/cloudfoundry/libbuildpack"
 
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/client"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/lazyregexp"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
 )
 
@@ -74,9 +73,7 @@ func configuresTLS(app fs.FS) string {
 }
 
 // assignsOptions matches a line of a script that sets or unsets JAVA_TOOL_OPTIONS.
-var assignsOptions = sync.OnceValue(func() *regexp.Regexp {
-	return regexp.MustCompile(`(?m)^[^#\n]*(?:\bJAVA_TOOL_OPTIONS=[^\n]*|(?:\bunset\b|-u)[^\n;&|]*\bJAVA_TOOL_OPTIONS\b)`)
-})
+var assignsOptions = lazyregexp.New(`(?m)^[^#\n]*(?:\bJAVA_TOOL_OPTIONS=[^\n]*|(?:\bunset\b|-u)[^\n;&|]*\bJAVA_TOOL_OPTIONS\b)`)
 
 // replacesOptions returns the app's scripts that replace JAVA_TOOL_OPTIONS. They all run after
 // ours: the launcher sources .profile.d and .profile later, and a start script runs last.
@@ -108,9 +105,7 @@ func replacesOptions(app fs.FS) []string {
 // ownArchive matches the JVM's options that use or make an archive of classes.
 //
 // Source: JDK, src/hotspot/share/cds/filemap.cpp, validate_boot_class_paths; tried on 17 and 25.
-var ownArchive = sync.OnceValue(func() *regexp.Regexp {
-	return regexp.MustCompile(`-Xshare:on|-XX:SharedArchiveFile|-XX:ArchiveClassesAtExit|-XX:\+AutoCreateSharedArchive|-XX:AOT\w+`)
-})
+var ownArchive = lazyregexp.New(`-Xshare:on|-XX:SharedArchiveFile|-XX:ArchiveClassesAtExit|-XX:\+AutoCreateSharedArchive|-XX:AOT\w+`)
 
 // javaNotes tells the owner of a Java app what to know, and warns of anything that would undo our
 // settings.

@@ -7,13 +7,13 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"regexp"
 	"time"
 
 	"github.com/cloudfoundry/libbuildpack"
 
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/binding"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/launch"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/lazyregexp"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/truststore"
 )
 
@@ -22,12 +22,12 @@ var ErrUsage = errors.New("the command was not understood")
 
 // depsIndex is how the platform numbers buildpacks: "0", or "00" with ten or more. We
 // check it because it becomes part of a shell script.
-var depsIndex = regexp.MustCompile(`^[0-9]+$`)
+var depsIndex = lazyregexp.New(`^[0-9]+$`)
 
 // newStager reads the arguments of bin/supply, BUILD_DIR CACHE_DIR DEPS_DIR DEPS_IDX, or of
 // bin/finalize, which has PROFILE_DIR too.
 func newStager(args []string, wanted int, log io.Writer) (*libbuildpack.Stager, *libbuildpack.Manifest, error) {
-	if len(args) != wanted || !depsIndex.MatchString(args[3]) {
+	if len(args) != wanted || !depsIndex().MatchString(args[3]) {
 		return nil, nil, fmt.Errorf("%w: it wants %d arguments, and DEPS_IDX is a number", ErrUsage, wanted)
 	}
 	buildpackDir, err := libbuildpack.GetBuildpackDir()

@@ -9,11 +9,11 @@ import (
 	"fmt"
 	"html"
 	"net/url"
-	"regexp"
 	"slices"
 	"strings"
 	"unicode"
 
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/lazyregexp"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/staging"
 )
 
@@ -36,13 +36,13 @@ func (t *Target) foreign(text string) string {
 // sqlstate returns a code as " (SQLSTATE 28P01)", or "" if it is no code (PostgreSQL's manual,
 // "PostgreSQL Error Codes").
 func (t *Target) sqlstate(code string) string {
-	if !isSQLSTATE.MatchString(code) || t.holdsPassword(code) {
+	if !isSQLSTATE().MatchString(code) || t.holdsPassword(code) {
 		return ""
 	}
 	return " (SQLSTATE " + code + ")"
 }
 
-var isSQLSTATE = regexp.MustCompile(`^[0-9A-Z]{5}$`)
+var isSQLSTATE = lazyregexp.New(`^[0-9A-Z]{5}$`)
 
 // holdsPassword says whether a text holds the password, as it is or in a common encoding. It
 // ignores case, blanks and punctuation, so these cannot disguise it.
