@@ -103,7 +103,7 @@ func (f *fleet) read(a Answer) error {
 	return errNoAnswer
 }
 
-var errNoAnswer = errors.New("it is no answer to /v3/apps/GUID/env, /v3/apps/GUID or /v3/apps")
+var errNoAnswer = errors.New("it is not an answer to /v3/apps/GUID/env, /v3/apps/GUID or /v3/apps")
 
 // refusal says in plain words what an error of the platform means.
 //
@@ -113,11 +113,11 @@ func refusal(e apiError) error {
 	case 10003:
 		return errors.New("the platform refuses to show it to this user; it takes an admin, a read-only admin or a developer of the space")
 	case 10010, 100004:
-		return errors.New("there is no such app, or not for this user")
+		return errors.New("there is no such app, or this user may not see it")
 	case 1000, 10002:
 		return errors.New("the login has expired; run cf login")
 	case 10013:
-		return errors.New("the platform was asked too often; ask again, with less at a time")
+		return errors.New("the platform was asked too often; wait, and ask for less at a time")
 	case 330002:
 		return errors.New("the platform team has switched this off, by the feature flag env_var_visibility or space_developer_env_var_visibility")
 	}

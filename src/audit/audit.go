@@ -137,7 +137,7 @@ func (f *fleet) report() Report {
 	}
 	for id, l := range f.listed {
 		if !l.read {
-			r.Rows = append(r.Rows, unreadable(Row{App: l.name, GUID: id}, "it is in the list of apps, and the answer about its environment is missing"))
+			r.Rows = append(r.Rows, unreadable(Row{App: l.name, GUID: id}, "it is in the list of apps, but there is no answer about its environment"))
 		}
 	}
 	slices.SortFunc(r.Rows, func(a, b Row) int {

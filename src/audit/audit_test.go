@@ -257,25 +257,25 @@ func TestAnythingButAnAnswerBecomesOneLine(t *testing.T) {
 		" \n":                                   "the answer is empty",
 		`null`:                                  "it is not JSON",
 		`[]`:                                    "it is not JSON",
-		`{}`:                                    "it is no answer to /v3/apps/GUID/env, /v3/apps/GUID or /v3/apps",
-		`{"guid":1}`:                            "it is no answer to /v3/apps/GUID/env, /v3/apps/GUID or /v3/apps",
-		`{"guid":"a","name":"a space"}`:         "it is no answer to /v3/apps/GUID/env, /v3/apps/GUID or /v3/apps",
-		`{"resources":[{"guid":"a"}]}`:          "it is no answer to /v3/apps/GUID/env, /v3/apps/GUID or /v3/apps",
+		`{}`:                                    "it is not an answer to /v3/apps/GUID/env, /v3/apps/GUID or /v3/apps",
+		`{"guid":1}`:                            "it is not an answer to /v3/apps/GUID/env, /v3/apps/GUID or /v3/apps",
+		`{"guid":"a","name":"a space"}`:         "it is not an answer to /v3/apps/GUID/env, /v3/apps/GUID or /v3/apps",
+		`{"resources":[{"guid":"a"}]}`:          "it is not an answer to /v3/apps/GUID/env, /v3/apps/GUID or /v3/apps",
 		`{"system_env_json":{"VCAP_SERVICES":{`: "it is not valid JSON: broken at byte 37",
 		"<html>\n<h1>502 Bad Gateway: s3cr3t":   "it is HTML, as a router or a proxy answers; ask again",
 		"502 Bad Gateway: s3cr3t":               "it is not JSON",
 		"FAILED\nNot logged in.":                "it is not JSON",
 		"\xff\xfe{\x00}\x00":                    "it is in UTF-16; write it as UTF-8",
-		`{"user-provided":[{"name":"db","credentials":{"uri":"postgres://h/d"}}]}`:                                            "it is no answer to /v3/apps/GUID/env, /v3/apps/GUID or /v3/apps",
+		`{"user-provided":[{"name":"db","credentials":{"uri":"postgres://h/d"}}]}`:                                            "it is not an answer to /v3/apps/GUID/env, /v3/apps/GUID or /v3/apps",
 		`{"errors":[{"code":10003,"title":"CF-NotAuthorized","detail":"You are not authorized"}]}`:                            "the platform refuses to show it to this user; it takes an admin, a read-only admin or a developer of the space",
-		`{"errors":[{"code":10010,"title":"CF-ResourceNotFound","detail":"App not found"}]}`:                                  "there is no such app, or not for this user",
+		`{"errors":[{"code":10010,"title":"CF-ResourceNotFound","detail":"App not found"}]}`:                                  "there is no such app, or this user may not see it",
 		`{"errors":[{"code":1000,"title":"CF-InvalidAuthToken"}]}`:                                                            "the login has expired; run cf login",
 		`{"errors":[{"code":10002,"title":"CF-NotAuthenticated"}]}`:                                                           "the login has expired; run cf login",
-		`{"errors":[{"code":10013,"title":"CF-RateLimitExceeded"}]}`:                                                          "the platform was asked too often; ask again, with less at a time",
+		`{"errors":[{"code":10013,"title":"CF-RateLimitExceeded"}]}`:                                                          "the platform was asked too often; wait, and ask for less at a time",
 		`{"errors":[{"code":330002,"title":"CF-FeatureDisabled"}]}`:                                                           "the platform team has switched this off, by the feature flag env_var_visibility or space_developer_env_var_visibility",
 		`{"errors":[{"code":10001,"title":"CF-UnknownError","detail":"s3cr3t"}]}`:                                             "the platform answers with error 10001, CF-UnknownError",
 		`{"errors":[{"code":7,"title":"s3cr3t: \u001b[2J"}]}`:                                                                 "the platform answers with error 7",
-		`{"code":100004,"error_code":"CF-AppNotFound","description":"The app could not be found"}`:                            "there is no such app, or not for this user",
+		`{"code":100004,"error_code":"CF-AppNotFound","description":"The app could not be found"}`:                            "there is no such app, or this user may not see it",
 		`{"system_env_json":{"redacted_message":"[PRIVATE DATA HIDDEN]"},"environment_variables":{}}`:                         hidden,
 		`{"system_env_json":{"VCAP_SERVICES_FILE_PATH":"/etc/cf-service-bindings/vcap_services"}}`:                            "the app gets its bindings in files of its container (VCAP_SERVICES_FILE_PATH); only postgres-ssl in the app sees them",
 		`{"system_env_json":{"VCAP_SERVICES":{"postgresql":[{"credentials":{"redacted_message":"[PRIVATE DATA HIDDEN]"}}]}}}`: hidden,
@@ -296,7 +296,7 @@ func TestAnAppInTheListIsNeverForgotten(t *testing.T) {
 	r := of(t, list, Answer{From: id + ".env.json"})
 	require.Len(t, r.Rows, 2)
 	assert.Equal(t, "shop "+id+" could not be read: the answer is empty", r.Rows[1].App+" "+r.Rows[1].GUID+" "+r.Rows[1].Why)
-	assert.Equal(t, "lost "+other+" could not be read: it is in the list of apps, and the answer about its environment is missing",
+	assert.Equal(t, "lost "+other+" could not be read: it is in the list of apps, but there is no answer about its environment",
 		r.Rows[0].App+" "+r.Rows[0].GUID+" "+r.Rows[0].Why)
 }
 

@@ -173,7 +173,7 @@ func (r *reader) checkAllHeard() error {
 		return nil
 	}
 	unheard := func(path, what string) error {
-		return fmt.Errorf("credential %s %s, and it is not clear of which Postgres database; write it beside the host or the uri, as sslmode", path, what)
+		return fmt.Errorf("credential %s %s, but it is not clear for which Postgres database; write it beside the host or the uri, as sslmode", path, what)
 	}
 	foreign := func(o *object) bool {
 		owner := o.owner()

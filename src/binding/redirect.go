@@ -285,7 +285,7 @@ func (r *redirector) edit(n *node, endpoint int, e edit) {
 			return
 		}
 		if e.start < old.end && old.start < e.end {
-			r.fail(n.path, "is for several hosts, and the tunnel has a port for each: write it beside each host")
+			r.fail(n.path, "is shared by several hosts, but the tunnel needs one for each: write it beside each host")
 		}
 	}
 	n.edits, n.doc.edits = append(n.edits, e), append(n.doc.edits, e)
@@ -642,14 +642,14 @@ func (r *redirector) check(source string) error {
 			continue
 		}
 		if !slices.ContainsFunc(r.Endpoints, func(e Endpoint) bool { return e.Database == i }) {
-			return fmt.Errorf("%s: the tunnel needs a host to stand in for, and the credentials name none", before.Title())
+			return fmt.Errorf("%s: the tunnel needs a host to stand in for, but the credentials name none", before.Title())
 		}
 		before.Hosts = slices.Clone(before.Hosts)
 		for j, host := range before.Hosts {
 			before.Hosts[j] = rename(host)
 		}
 		if err != nil || len(found.Databases) != len(r.found.Databases) || !sameButDefaultPorts(found.Databases[i], before) {
-			return fmt.Errorf("%s: the tunnel cannot stand in for the host and the port alone: with others, the credentials would say something else", before.Title())
+			return fmt.Errorf("%s: the tunnel cannot replace host and port here: the credentials would then mean something else; write host and port as credentials of their own", before.Title())
 		}
 	}
 	return nil

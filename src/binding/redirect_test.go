@@ -185,12 +185,12 @@ var notRedirected = map[string]string{
 	`{"uri":"postgres://u:Zq7xWv9k@one/d?host=two"}`:                                                           "credential uri " + badString,
 	`{"uri":"postgres://u:Zq7xWv9k@tunnel.invalid,h/d"}`:                                                       "credential uri " + badString,
 	`{"a.b":{"uri":"postgres://u:Zq7xWv9k@h1/d"},"a":{"b":{"uri":"postgres://u:Zq7xWv9k@h2/d"}}}`:              "credential a.b.uri " + badString,
-	`{"uri":"postgres://u:Zq7xWv9k@/d?host=%2Fvar%2Frun"}`:                                                     "the tunnel needs a host to stand in for, and the credentials name none",
+	`{"uri":"postgres://u:Zq7xWv9k@/d?host=%2Fvar%2Frun"}`:                                                     "the tunnel needs a host to stand in for, but the credentials name none",
 	`{"host":"h","user":"u","password":"Zq7xWv9k","sslmode":"require"}`:                                        "credential host " + badPort,
 	`{"host":"h","port":5432.0,"user":"u","password":"Zq7xWv9k","sslmode":"require"}`:                          "credential host " + badPort,
 	`{"host":"h","port":"Zq7xWv9k","user":"u","sslmode":"require"}`:                                            "credential host " + badPort,
 	`{"host":1234,"port":5432,"user":"u","password":"Zq7xWv9k","sslmode":"require"}`:                           "credential host is not a text, and the tunnel cannot stand in for it: write the host in quotes",
-	`{"a":{"host":"h1","user":"u"},"b":{"host":"h2","user":"u"},"port":5432,"pwd":"Zq7xWv9k","ssl":"require"}`: "credential port is for several hosts, and the tunnel has a port for each: write it beside each host",
+	`{"a":{"host":"h1","user":"u"},"b":{"host":"h2","user":"u"},"port":5432,"pwd":"Zq7xWv9k","ssl":"require"}`: "credential port is shared by several hosts, but the tunnel needs one for each: write it beside each host",
 }
 
 func TestIfTheTunnelCannotStandInTheErrorNamesThePlaceAndNoSecret(t *testing.T) {

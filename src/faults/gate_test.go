@@ -112,14 +112,14 @@ func TestTheGateOfAStart(t *testing.T) {
 		"prefer, where TLS works":     {good.binding(t, map[string]any{"sslmode": "prefer"}), nil, true, "orders: TLS 1.3, as prefer asks"},
 		"the owner's weaker word":     {good.binding(t, other), []string{"PGSSLMODE=require", "DB_SSL_MODE=require"}, true, "orders: TLS 1.3, as require asks; sslmode require is in force ("},
 		"another CA":                  {good.binding(t, other), nil, false, "orders: the app does not start: the certificate of localhost comes from a CA that is not trusted"},
-		"another name":                {elsewhere.binding(t, nil), nil, false, "orders: the app does not start: the certificate is not made out for localhost, but for elsewhere.example.com"},
-		"an expired certificate":      {expired.binding(t, nil), nil, false, "orders: the app does not start: the certificate of localhost, made out for \"localhost\", expired"},
+		"another name":                {elsewhere.binding(t, nil), nil, false, "orders: the app does not start: the certificate is not issued for localhost, but for elsewhere.example.com"},
+		"an expired certificate":      {expired.binding(t, nil), nil, false, "orders: the app does not start: the certificate of localhost, issued for \"localhost\", expired"},
 		"a server without TLS":        {plain.binding(t, nil), nil, false, "does not speak TLS"},
 		"prefer, without TLS":         {plain.binding(t, map[string]any{"sslmode": "prefer"}), nil, false, "orders: the app does not start: sslmode prefer falls back to plain text"},
 		"the owner's disable":         {both.binding(t, nil), []string{"PGSSLMODE=disable"}, false, "orders: the app does not start: sslmode disable asks for plain text; set PGSSLMODE to verify-full\n"},
 		"a refused certificate":       {particular.binding(t, map[string]any{"username": "certain", "sslcert": string(stranger.CertPEM), "sslkey": string(stranger.KeyPEM)}), nil, false, "refuses the client certificate"},
 		"something else that listens": {good.binding(t, at(junk)), nil, false, "does not answer as a PostgreSQL server does"},
-		"a further host":              {good.binding(t, map[string]any{"replica_host": "127.0.0.1"}), nil, false, "orders: the app does not start: further host: the certificate is not made out for 127.0.0.1"},
+		"a further host":              {good.binding(t, map[string]any{"replica_host": "127.0.0.1"}), nil, false, "orders: the app does not start: further host: the certificate is not issued for 127.0.0.1"},
 		"nobody listens":              {good.binding(t, map[string]any{"port": unusedPort(t)}), nil, true, "; the app starts all the same"},
 		"a name without an address":   {good.binding(t, map[string]any{"hostname": "nosuchhost.invalid"}), nil, true, "orders: DNS gives no address for nosuchhost.invalid; the app starts all the same"},
 		"whoever hangs up":            {good.binding(t, at(hangsUp)), nil, true, "; the app starts all the same"},
@@ -189,7 +189,7 @@ func TestOnlyTheOneValueOpensTheGateAndNothingElseSendsAPacket(t *testing.T) {
 	for _, value := range []string{"yes", "START", "start ", "true", "1", "launch", "off", "no", "0", "\n"} {
 		l := c.launch(t, binding, "POSTGRES_SSL_VERIFY="+value)
 		assert.Nil(t, l.env, value)
-		assert.Equal(t, "postgres-ssl: POSTGRES_SSL_VERIFY knows one value, start: set it to that, or unset it\n", l.stderr)
+		assert.Equal(t, "postgres-ssl: POSTGRES_SSL_VERIFY has only one valid value, start: set it to that, or unset it\n", l.stderr)
 	}
 	for _, env := range [][]string{{binding}, {binding, "POSTGRES_SSL_VERIFY="}} {
 		l := c.launch(t, env...)

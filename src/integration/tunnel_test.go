@@ -26,7 +26,7 @@ import (
 // What the tunnel says of a server that it refuses. A driver that refuses by itself has others.
 const (
 	tunnelUntrusted  = `comes from a CA that is not trusted`
-	tunnelMisnamed   = `the certificate is not made out for db\.abc123`
+	tunnelMisnamed   = `the certificate is not issued for db\.abc123`
 	tunnelWithoutTLS = `does not speak TLS`
 )
 

@@ -72,7 +72,7 @@ func TestABindingThatContradictsItselfStopsTheAppAndNamesBothPlaces(t *testing.T
 func TestOfTwoOtherStringsTheStricterWinsWithAWarning(t *testing.T) {
 	plan := decide(t, nil, says(jdbc("require"), dsn("verify-full")))
 	assert.Equal(t, sslmode.VerifyFull, plan.Mode)
-	assert.Equal(t, []string{"db: sslmode in credential dsn asks for verify-full, and query of credential jdbcUrl for require; the stricter holds"}, plan.Warnings)
+	assert.Equal(t, []string{"db: sslmode in credential dsn asks for verify-full, and query of credential jdbcUrl for require; the stricter one wins"}, plan.Warnings)
 }
 
 func TestWhatAgreesIsNoContradiction(t *testing.T) {
@@ -186,7 +186,7 @@ func TestFurtherDatabasesOfAServiceChangeNothingUnlessTheyWriteMore(t *testing.T
 
 	require := db("db", "require", elsewhere)
 	_, err := Decide(nil, binding.Found{Databases: []binding.Binding{require, further("verify-full", "a.example.com")}}, store(t))
-	assert.EqualError(t, err, "db asks for require, but db (other) for verify-full, and one mode holds for both; make them agree, or set POSTGRES_SSL_MODE=verify-full")
+	assert.EqualError(t, err, "db asks for require, but db (other) for verify-full, and both must use one mode; make them agree, or set POSTGRES_SSL_MODE=verify-full")
 
 	// Without a well-known key, the strictest mode and the narrowest trust make the main database.
 	plan := decide(t, nil, further("", elsewhere), further("verify-full", oregon))
@@ -230,7 +230,7 @@ func TestAReplicaThatIsNotRDSNeitherLowersTheModeNorWidensTheTrust(t *testing.T)
 	plan := decide(t, nil, b)
 	assert.Equal(t, sslmode.VerifyFull, plan.Mode)
 	assert.Equal(t, []string{"us-west-2", "eu-central-1"}, plan.Databases[0].Trust.Sets)
-	assert.Equal(t, []string{"db: the replica replica.example.com is not RDS; it is verified by the CAs of the main host, and may refuse"}, plan.Warnings)
+	assert.Equal(t, []string{"db: the replica replica.example.com is not RDS; it is verified by the CAs of the main host, and the connection may fail"}, plan.Warnings)
 }
 
 func TestACertificateWithoutItsKeyIsNotHandedOut(t *testing.T) {
@@ -250,7 +250,7 @@ func TestWhatMayStillChangeIsAWarningAtStagingAndStopsALaunch(t *testing.T) {
 		found binding.Found
 		wrong string
 	}{
-		"a reference to CredHub": {nil, binding.Found{Unresolved: []string{"db"}}, "db: the credentials were not resolved by the platform"},
+		"a reference to CredHub": {nil, binding.Found{Unresolved: []string{"db"}}, "db: the platform did not resolve the credentials"},
 		"a service not yet there": {map[string]string{"POSTGRES_SSL_SERVICE": "later"}, binding.Found{Databases: []binding.Binding{db("db", "require", elsewhere)}},
 			"POSTGRES_SSL_SERVICE names no bound Postgres database; bound are: db (require)"},
 		"a file of the container": {nil, binding.Found{Databases: []binding.Binding{missing}}, "db: credential sslrootcert names a file that is not in this container; put the certificate itself there, in PEM"},

@@ -92,7 +92,7 @@ func Foresee(env map[string]string, found binding.Found, store truststore.Store)
 func makePlan(p *Plan, found binding.Found) (*Plan, error) {
 	p.Others = found.Others
 	for _, name := range found.Unresolved {
-		if err := p.atLaunch(fmt.Errorf("%s: the credentials were not resolved by the platform: they still are a reference to CredHub", name)); err != nil {
+		if err := p.atLaunch(fmt.Errorf("%s: the platform did not resolve the credentials: they are still a reference to CredHub", name)); err != nil {
 			return nil, err
 		}
 	}
@@ -230,7 +230,7 @@ func (p *Plan) settle(b binding.Binding, fallback sslmode.Mode) (binding.Asked, 
 			return binding.Asked{}, fmt.Errorf("%s asks for %s, but %s for %s; make them agree, or set POSTGRES_SSL_MODE=%s",
 				other.Place, other.Mode, a.Place, a.Mode, strictest.Mode)
 		default:
-			p.warn("%s: %s asks for %s, and %s for %s; the stricter holds", b.Title(), strictest.Place, strictest.Mode, a.Place, a.Mode)
+			p.warn("%s: %s asks for %s, and %s for %s; the stricter one wins", b.Title(), strictest.Place, strictest.Mode, a.Place, a.Mode)
 		}
 	}
 	if first.Mode == strictest.Mode {
@@ -266,7 +266,7 @@ func (p *Plan) trust(b binding.Binding) (Trust, error) {
 			return Trust{}, fmt.Errorf("%s: %w", caPlace(b.CA), err)
 		}
 		if repaired {
-			p.warn(`%s: %s holds the two characters \n where line ends should be; they were repaired, mend the binding`, b.Title(), caPlace(b.CA))
+			p.warn(`%s: %s holds the two characters \n where line ends should be; we repaired them; fix the binding`, b.Title(), caPlace(b.CA))
 		}
 		return Trust{Own: certs, Why: caPlace(b.CA)}, nil
 	}
@@ -282,7 +282,7 @@ func (p *Plan) trust(b binding.Binding) (Trust, error) {
 		case sets == nil && more != nil:
 			return Trust{Own: more, Why: key}, nil
 		case sets == nil && replica && len(t.Sets) > 0:
-			p.warn("%s: the replica %s is not RDS; it is verified by the CAs of the main host, and may refuse", b.Title(), host)
+			p.warn("%s: the replica %s is not RDS; it is verified by the CAs of the main host, and the connection may fail", b.Title(), host)
 			continue
 		case sets == nil:
 			return p.trustEveryone(reason), nil
@@ -338,7 +338,7 @@ func (p *Plan) trustHost(service, host string) (sets []string, why string) {
 	case !ok:
 		return nil, "not an RDS endpoint"
 	case !p.store.Has(endpoint.Partition):
-		p.warn("%s: the CAs of partition %s are not on board, so %s cannot be verified by them; run scripts/update-rds-ca.sh and package the buildpack anew",
+		p.warn("%s: the CAs of partition %s are not on board, so %s cannot be verified by them; run scripts/update-rds-ca.sh and package the buildpack again",
 			service, endpoint.Partition, host)
 		return nil, "RDS of " + endpoint.Partition + ", whose CAs are not on board"
 	case endpoint.Region == "":
@@ -348,7 +348,7 @@ func (p *Plan) trustHost(service, host string) (sets []string, why string) {
 	case endpoint.Proxy:
 		return []string{endpoint.Partition, truststore.AmazonTrust}, "RDS Proxy in " + endpoint.Region + ", a region not on board"
 	case !p.store.Has(endpoint.Region):
-		p.warn("%s: region %s is not on board, so all of %s is trusted; if the connection fails, run scripts/update-rds-ca.sh and package the buildpack anew",
+		p.warn("%s: region %s is not on board, so all of %s is trusted; if the connection fails, run scripts/update-rds-ca.sh and package the buildpack again",
 			service, endpoint.Region, endpoint.Partition)
 		return []string{endpoint.Partition}, "RDS of " + endpoint.Partition + ", region " + endpoint.Region + " not on board"
 	}
@@ -490,7 +490,7 @@ func (p *Plan) compareOthers(fallback sslmode.Mode, ownersChoice bool) error {
 			// The owner's default is as strict as the strictest mode, so all may use it.
 			p.Mode, p.Decider.Mode, p.Decider.Source = fallback, fallback, "POSTGRES_SSL_MODE, which settles a contradiction"
 		case written && sameService:
-			return fmt.Errorf("%s asks for %s, but %s for %s, and one mode holds for both; make them agree, or set POSTGRES_SSL_MODE=%s",
+			return fmt.Errorf("%s asks for %s, but %s for %s, and both must use one mode; make them agree, or set POSTGRES_SSL_MODE=%s",
 				p.Decider.Title(), modeName(p.Mode), db.Title(), db.Mode, db.Mode)
 		case written && !ownersChoice:
 			return fmt.Errorf("%s decides with %s, but %s asks for %s; set POSTGRES_SSL_SERVICE to the name of the one that decides",
@@ -538,7 +538,7 @@ func (p *Plan) warnOfOwner() {
 		mode, err := sslmode.Parse(value)
 		switch {
 		case err != nil:
-			p.warn("%s is set by the app's owner, and stays, but: %s", name, err)
+			p.warn("%s is set by the app's owner, and stays, but it is wrong: %s", name, err)
 		// In the tunnel, the database's own mode counts.
 		case mode < p.Mode && p.Decider != nil && !p.Decider.Tunnel:
 			p.warn("%s=%s is set by the app's owner, and stays; it is weaker than %s, which %s asks for", name, mode, p.Mode, p.Decider.Title())

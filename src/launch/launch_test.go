@@ -133,7 +133,7 @@ func TestAnOwnersModeThatIsWeakerGetsAWarningThatNamesBoth(t *testing.T) {
 	assert.Equal(t, []string{"DB_SSL_MODE=require is set by the app's owner, and stays; it is weaker than verify-ca, which console_db asks for"}, plan.Warnings)
 	plan = decide(t, map[string]string{"PGSSLMODE": "verifyfulll"}, db("console_db", "verify-ca", oregon))
 	require.Len(t, plan.Warnings, 1)
-	assert.Contains(t, plan.Warnings[0], `PGSSLMODE is set by the app's owner, and stays, but: sslmode "verifyfulll" is not one of`)
+	assert.Contains(t, plan.Warnings[0], `PGSSLMODE is set by the app's owner, and stays, but it is wrong: sslmode "verifyfulll" is not one of`)
 }
 
 func TestWhomToTrust(t *testing.T) {

@@ -14,7 +14,7 @@ import (
 
 const (
 	noPort = " needs a port that the tunnel can stand in for: add the credential port, a number, beside it"
-	noHost = "the tunnel needs a host to stand in for, and the credentials name none"
+	noHost = "the tunnel needs a host to stand in for, but the credentials name none"
 )
 
 // notRedirected are the shapes that a tunnel cannot stand in for, and why. The tunnel's port is

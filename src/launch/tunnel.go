@@ -35,7 +35,7 @@ func (p *Plan) chooseTunnelled(byOwner bool) error {
 			name = strings.TrimSpace(name)
 			if _, ok := names[name]; !ok {
 				// Don't show the value: by mistake, it may be anything, even a password.
-				return p.atLaunch(fmt.Errorf("%s names what is no bound Postgres database: write yes, or names of services, separated by commas; bound are: %s",
+				return p.atLaunch(fmt.Errorf("%s names something that is not a bound Postgres database: write yes, or names of services, separated by commas; bound are: %s",
 					tunnelVariable, cmp.Or(strings.Join(bound, ", "), "none")))
 			}
 			names[name] = true
@@ -50,7 +50,7 @@ func (p *Plan) chooseTunnelled(byOwner bool) error {
 		case !db.Main:
 			p.warn("%s does not go through the tunnel: it needs a host, and an sslmode of require or stricter", db.Title())
 		default:
-			if err := p.atLaunch(fmt.Errorf("%s: %s wants it to go through the tunnel, which needs a host, and an sslmode of require or stricter: put them into the binding, or set POSTGRES_SSL_MODE",
+			if err := p.atLaunch(fmt.Errorf("%s: %s needs a host and an sslmode of require or stricter: add them to the binding, or set POSTGRES_SSL_MODE",
 				db.Title(), tunnelVariable)); err != nil {
 				return err
 			}

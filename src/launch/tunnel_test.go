@@ -57,9 +57,9 @@ func TestWhatGoesThroughTheTunnel(t *testing.T) {
 }
 
 func TestATunnelThatMakesNoSenseStopsTheApp(t *testing.T) {
-	const unknown = "POSTGRES_SSL_TUNNEL names what is no bound Postgres database: write yes, or names of services, separated by commas; bound are: "
-	const weak = "a: POSTGRES_SSL_TUNNEL wants it to go through the tunnel, which needs a host, and an sslmode of require or stricter: " +
-		"put them into the binding, or set POSTGRES_SSL_MODE"
+	const unknown = "POSTGRES_SSL_TUNNEL names something that is not a bound Postgres database: write yes, or names of services, separated by commas; bound are: "
+	const weak = "a: POSTGRES_SSL_TUNNEL needs a host and an sslmode of require or stricter: " +
+		"add them to the binding, or set POSTGRES_SSL_MODE"
 	for name, test := range map[string]struct {
 		value string
 		bound []binding.Binding

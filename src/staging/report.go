@@ -49,7 +49,7 @@ func report(log *libbuildpack.Logger, plan *launch.Plan, handout *client.Handout
 		if i := slices.IndexFunc(db.Hosts, isTypoOfRDS); i >= 0 {
 			host := db.Hosts[i]
 			meant := strings.Replace(host, ".rds.amazon.com", ".rds.amazonaws.com", 1)
-			warnings = append(warnings, fmt.Sprintf("%s: the host %s is no RDS endpoint; did you mean %s?",
+			warnings = append(warnings, fmt.Sprintf("%s: the host %s is not an RDS endpoint; did you mean %s?",
 				db.Title(), host, meant))
 		}
 		title := db.Title()

@@ -28,7 +28,7 @@ var depsIndex = lazyregexp.New(`^[0-9]+$`)
 // bin/finalize, which has PROFILE_DIR too.
 func newStager(args []string, wanted int, log io.Writer) (*libbuildpack.Stager, *libbuildpack.Manifest, error) {
 	if len(args) != wanted || !depsIndex().MatchString(args[3]) {
-		return nil, nil, fmt.Errorf("%w: it wants %d arguments, and DEPS_IDX is a number", ErrUsage, wanted)
+		return nil, nil, fmt.Errorf("%w: it takes %d arguments, and DEPS_IDX must be a number", ErrUsage, wanted)
 	}
 	buildpackDir, err := libbuildpack.GetBuildpackDir()
 	if err != nil {

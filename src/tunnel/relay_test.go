@@ -306,7 +306,7 @@ func TestWhoeverIsNotVerifiedIsRefusedInVerifysWords(t *testing.T) {
 	}{
 		"another CA":             {target(foreign.Port, sslmode.VerifyFull, ca), "08001", "comes from a CA that is not trusted"},
 		"another CA, verify-ca":  {target(foreign.Port, sslmode.VerifyCA, ca), "08001", "comes from a CA that is not trusted"},
-		"another name":           {target(elsewhere.Port, sslmode.VerifyFull, ca), "08001", "the certificate is not made out for localhost, but for elsewhere"},
+		"another name":           {target(elsewhere.Port, sslmode.VerifyFull, ca), "08001", "the certificate is not issued for localhost, but for elsewhere"},
 		"no TLS":                 {target(plain.Port, sslmode.VerifyFull, ca), "08001", "does not speak TLS"},
 		"no TLS, require":        {target(plain.Port, sslmode.Require), "08001", "does not speak TLS"},
 		"no mode, no TLS":        {target(plain.Port, sslmode.None), "08001", "does not speak TLS"},
@@ -358,7 +358,7 @@ func TestHostsAreTriedInOrder(t *testing.T) {
 	var refused *pgconn.PgError
 	_, err = connect(t, openTunnel(t, hosts("nosuchhost.invalid", "127.0.0.1")).settings())
 	require.ErrorAs(t, err, &refused)
-	assert.Equal(t, "DNS gives no address for nosuchhost.invalid; the certificate is not made out for 127.0.0.1, but for localhost", refused.Message)
+	assert.Equal(t, "DNS gives no address for nosuchhost.invalid; the certificate is not issued for 127.0.0.1, but for localhost", refused.Message)
 
 	_, err = connect(t, openTunnel(t, hosts("nosuchhost.invalid", "localhost", "127.0.0.1")).settings("password=wrong"))
 	require.ErrorAs(t, err, &refused)

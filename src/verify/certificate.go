@@ -74,7 +74,7 @@ func (t *Target) whyUnverified(chain []*x509.Certificate, host string, now time.
 	}
 	if !truststore.IsRoot(top) {
 		return &Problem{ChainIncomplete,
-			fmt.Sprintf("the chain ends at %s (from %s), which is no root; libpq does not accept that, and of its issuer, %s, there is no certificate", t.quoted(truststore.CommonName(top)), t.anchor(top).Origin, t.issuer(top)),
+			fmt.Sprintf("the chain ends at %s (from %s), which is not a root; libpq does not accept that, and there is no certificate of its issuer, %s", t.quoted(truststore.CommonName(top)), t.anchor(top).Origin, t.issuer(top)),
 			"add the certificate of " + t.issuer(top) + " to the CAs that the database is verified by"}
 	}
 	for _, c := range path {
@@ -125,7 +125,7 @@ func (t *Target) outOfDate(c, leaf *x509.Certificate, host string, now time.Time
 	case !now.After(c.NotAfter):
 		return nil
 	case c == leaf:
-		p := &Problem{CertificateExpired, fmt.Sprintf("the certificate of %s, made out for %s, expired on %s", host, name, day(c.NotAfter)), "ask the database's operator to renew its certificate"}
+		p := &Problem{CertificateExpired, fmt.Sprintf("the certificate of %s, issued for %s, expired on %s", host, name, day(c.NotAfter)), "ask the database's operator to renew its certificate"}
 		if isRDS {
 			p.Do = "restart the database, or modify its certificate authority in RDS: either renews the certificate"
 		}
@@ -166,7 +166,7 @@ func (t *Target) notTrusted(path, chain []*x509.Certificate, host string) *Probl
 			who = "it is signed by itself"
 		}
 	}
-	p := &Problem{Code: UnknownCA, What: fmt.Sprintf("the certificate of %s comes from a CA that is not trusted: %s; the top-most certificate that was sent is %s, SHA-256 %s",
+	p := &Problem{Code: UnknownCA, What: fmt.Sprintf("the certificate of %s comes from a CA that is not trusted: %s; the chain that was sent ends at %s, SHA-256 %s",
 		host, who, t.quoted(truststore.CommonName(top)), truststore.Fingerprint(top))}
 	endpoint, isRDS := rds.Parse(host)
 	named := rds.CertificateRegion(end.Subject.CommonName)
@@ -285,7 +285,7 @@ func (t *Target) nameMismatch(leaf *x509.Certificate, host string) *Problem {
 	p := &Problem{Code: NameMismatch, Do: "put one of these names into the binding as its host, or ask the database's operator for a certificate for " + host}
 	names := t.certificateNames(leaf)
 	if len(names) > 0 {
-		p.What = fmt.Sprintf("the certificate is not made out for %s, but for %s", host, shortList(names, 10))
+		p.What = fmt.Sprintf("the certificate is not issued for %s, but for %s", host, shortList(names, 10))
 		return p
 	}
 	p.Do = "ask the database's operator for a certificate with " + host + " as a subject alternative name"
@@ -298,7 +298,7 @@ func (t *Target) nameMismatch(leaf *x509.Certificate, host string) *Problem {
 	if legacy.VerifyHostname(host) == nil {
 		p.What = fmt.Sprintf("the certificate has no subject alternative names; its common name is %s, which libpq accepts, but drivers in Go (lib/pq, pgx) do not", host)
 	} else {
-		p.What = fmt.Sprintf("the certificate is not made out for %s: it has no subject alternative names, and its common name is %s", host, t.quoted(leaf.Subject.CommonName))
+		p.What = fmt.Sprintf("the certificate is not issued for %s: it has no subject alternative names, and its common name is %s", host, t.quoted(leaf.Subject.CommonName))
 	}
 	return p
 }

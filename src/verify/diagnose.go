@@ -48,11 +48,11 @@ func (t *Target) diagnose(a attempt, to Address) *Problem {
 	case errors.Is(a.err, syscall.ECONNREFUSED):
 		return &Problem{NotListened, "nothing listens at " + address, "check the host and the port in the binding, and that the database runs; also " + groups}
 	case a.stage == dialing:
-		return &Problem{Unreachable, "there is no way to " + address + systemError(a.err), "check the host in the binding, " + groups}
+		return &Problem{Unreachable, address + " cannot be reached" + systemError(a.err), "check the host in the binding, " + groups}
 	case errors.Is(a.err, errNoTLS):
 		return &Problem{NoTLS, address + " does not speak TLS", "turn it on in the server (ssl = on, with a certificate), or bind a database that has it"}
 	case errors.Is(a.err, errTooMuch), errors.Is(a.err, errIterations):
-		return &Problem{ServerError, address + " does not end: " + innermost(a.err), "find out what answers there: a PostgreSQL server does not behave like this"}
+		return &Problem{ServerError, address + " sends or demands too much: " + innermost(a.err), "find out what answers there: a PostgreSQL server does not behave like this"}
 	case errors.Is(a.err, errNotPostgres), errors.As(a.err, &record):
 		return &Problem{NotPostgres, address + " does not answer as a PostgreSQL server does", "check the host and the port in the binding: something else listens there"}
 	case errors.As(a.err, &op) && op.Op == "remote error":

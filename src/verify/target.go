@@ -238,7 +238,7 @@ func (t *Target) setTrust(given Given, db launch.Database) (*Problem, error) {
 			t.Mode, t.Source = sslmode.VerifyFull, t.trustWhy
 		}
 		if t.Mode != sslmode.VerifyFull {
-			return &Problem{RootUnreadable, "PGSSLROOTCERT=system goes with sslmode verify-full only", "set PGSSLMODE to verify-full, or unset PGSSLROOTCERT"}, nil
+			return &Problem{RootUnreadable, "PGSSLROOTCERT=system works with sslmode verify-full only", "set PGSSLMODE to verify-full, or unset PGSSLROOTCERT"}, nil
 		}
 		return nil, t.trustStores(given.Stores)
 	}

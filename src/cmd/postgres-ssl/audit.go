@@ -54,7 +54,7 @@ func runAudit(args []string, _ map[string]string, in io.Reader, out, errOut io.W
 	}
 	switch {
 	case *failOn != "" && *failOn != "ignored" && *failOn != "none":
-		return fmt.Errorf("%w: --fail-on is ignored or none", staging.ErrUsage)
+		return fmt.Errorf("%w: --fail-on must be ignored or none", staging.ErrUsage)
 	case len(paths) == 0:
 		return fmt.Errorf("%w: name a file or a folder, or - for standard input", staging.ErrUsage)
 	}

@@ -172,7 +172,7 @@ func TestTheLoopsOfTheDocs(t *testing.T) {
 acme/prod/console  console_db  verify-ca    none         nothing reads the credential sslmode
 acme/prod/shop     shop-db     none         none         RDS; verify-full would work out of the box
 acme/prod/api      api-db      verify-full  verify-full  this buildpack
--/-/gone           -           unknown      unknown      could not be read: there is no such app, or not for this user
+-/-/gone           -           unknown      unknown      could not be read: there is no such app, or this user may not see it
 -/-/lost           -           unknown      unknown      could not be read: the answer is empty
 -/-/secret         -           unknown      unknown      could not be read: the platform refuses to show it to this user; it takes an admin, a read-only admin or a developer of the space
 -/-/unlucky        -           unknown      unknown      could not be read: it is HTML, as a router or a proxy answers; ask again

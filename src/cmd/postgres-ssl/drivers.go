@@ -42,7 +42,7 @@ func runDrivers(args []string, env map[string]string, _ io.Reader, out, _ io.Wri
 	if info, err := os.Stat(dir); err != nil {
 		return err
 	} else if !info.IsDir() {
-		return fmt.Errorf("%s is no folder; give the app's", dir)
+		return fmt.Errorf("%s is not a folder; name the app's folder", dir)
 	}
 	env, _, err := withOriginals(env)
 	if err != nil {

@@ -51,9 +51,9 @@ func runEnv(args []string, env map[string]string, in io.Reader, out, errOut io.W
 		return err
 	}
 	if *services != "" && !*explain {
-		return fmt.Errorf("%w: --services goes with --explain", staging.ErrUsage)
+		return fmt.Errorf("%w: --services works only with --explain", staging.ErrUsage)
 	}
-	env, there, err := boundTo(env, *services, in)
+	env, running, err := boundTo(env, *services, in)
 	if err != nil {
 		return err
 	}
@@ -74,10 +74,10 @@ func runEnv(args []string, env map[string]string, in io.Reader, out, errOut io.W
 	}
 	var addTunnel func(*client.Handout) error
 	if *explain {
-		there.trust(plan)
+		running.trust(plan)
 		_, err = plan.Redirect(env)
 	} else {
-		addTunnel, err = openTunnel(env, there, *pid, plan)
+		addTunnel, err = openTunnel(env, running, *pid, plan)
 	}
 	if err != nil {
 		return err
@@ -112,8 +112,8 @@ func runEnv(args []string, env map[string]string, in io.Reader, out, errOut io.W
 // boundTo returns the environment to use: the process's own, with the bindings as the platform gave
 // them, or that of a document. path is the document's file, "-" for standard input, or "" for none.
 // A document replaces all of env, because an operator may have set PGSSLMODE for something else. If
-// a launch has started a tunnel, boundTo returns it as there.
-func boundTo(env map[string]string, path string, in io.Reader) (_ map[string]string, there *originals, err error) {
+// a launch has started a tunnel, boundTo returns it as running.
+func boundTo(env map[string]string, path string, in io.Reader) (_ map[string]string, running *originals, err error) {
 	if path == "" {
 		return withOriginals(env)
 	}
@@ -133,7 +133,7 @@ func boundTo(env map[string]string, path string, in io.Reader) (_ map[string]str
 }
 
 // openStore opens the trust store of this program. In a droplet it is beside the program. In a
-// buildpack it is made from the certificates there.
+// buildpack it is made from the certificates that it holds.
 func openStore() (truststore.Store, error) {
 	program, err := os.Executable()
 	if err != nil {

@@ -27,11 +27,11 @@ var erring = []string{
 
 // unseen are the errors that no log of a staging or a launch shows, each with the reason.
 var unseen = map[string]string{
-	"--services goes with --explain":                                                             "an option of a command at a terminal",
-	"--timeout is not more than 0s":                                                              "an option of a command at a terminal",
+	"--services works only with --explain":                                                       "an option of a command at a terminal",
+	"--timeout must be more than 0s":                                                             "an option of a command at a terminal",
 	"there are too many arguments":                                                               "a command at a terminal",
 	"the command was not understood":                                                             "a command at a terminal",
-	"it wants … arguments, and DEPS_IDX is a number":                                             "the platform calls bin/supply as it should",
+	"it takes … arguments, and DEPS_IDX must be a number":                                        "the platform calls bin/supply as it should",
 	"env is for the launch of a staged app; anywhere else, use env --explain":                    "a command at a terminal",
 	"tunnel is for the launch of a staged app, which starts it where POSTGRES_SSL_TUNNEL is set": "a command at a terminal",
 	"no Postgres database is bound":                                                              "verify at a terminal or in a task; a launch says that there is nothing to verify",

@@ -24,8 +24,8 @@ import (
 
 const tunnelHelp = `Usage: postgres-ssl tunnel
 
-Is the process beside an app through which its connections go. The launch starts it where
-POSTGRES_SSL_TUNNEL is set, and tells it all that it needs; nobody else can.
+Runs beside an app and carries its database connections. The launch starts it where
+POSTGRES_SSL_TUNNEL is set, and tells it all that it needs; it cannot be started by hand.
 
 Exit status: 0 the app is gone, 1 something is wrong, 2 the command was not understood.
 `
@@ -67,7 +67,7 @@ func withOriginals(env map[string]string) (map[string]string, *originals, error)
 	var o originals
 	err := json.Unmarshal([]byte(text), &o)
 	if _, invalid := parseCA(o.CA); err != nil || invalid != nil { // these errors may quote it
-		return nil, nil, errors.New(originalsVariable + " is not what a launch made of it: unset it")
+		return nil, nil, errors.New(originalsVariable + " holds something that no launch put there: unset it")
 	}
 	for name, is := range o.Is {
 		if sum(env[name]) != is {
@@ -105,18 +105,18 @@ func sum(value string) string {
 // openTunnel starts the tunnel of a launch, if the plan needs one. pid is the process that becomes
 // the app. If the script is sourced again below that process, openTunnel uses the tunnel that runs
 // already. It returns a function that adds the tunnel to the app's handout.
-func openTunnel(env map[string]string, there *originals, pid int, plan *launch.Plan) (func(*client.Handout) error, error) {
+func openTunnel(env map[string]string, running *originals, pid int, plan *launch.Plan) (func(*client.Handout) error, error) {
 	if wanted, _ := plan.Tunnelled(); !wanted {
 		return func(*client.Handout) error { return nil }, nil
 	}
 	if pid <= 0 {
-		return nil, errors.New("POSTGRES_SSL_TUNNEL is set, and the tunnel goes with a launched process: source the launch script, or name the process with --launch")
+		return nil, errors.New("POSTGRES_SSL_TUNNEL is set, but the tunnel needs a launched process: source the launch script, or name the process with --launch")
 	}
 	r, err := plan.Redirect(env)
 	if err != nil {
 		return nil, err
 	}
-	if there == nil || len(there.Ports) != len(r.Endpoints) {
+	if running == nil || len(running.Ports) != len(r.Endpoints) {
 		program, err := os.Executable()
 		if err != nil {
 			return nil, err
@@ -125,10 +125,10 @@ func openTunnel(env map[string]string, there *originals, pid int, plan *launch.P
 		if err != nil {
 			return nil, fmt.Errorf("the tunnel does not start: %w", err)
 		}
-		there = &originals{Ports: t.Ports, CA: t.CA}
+		running = &originals{Ports: t.Ports, CA: t.CA}
 	}
-	there.trust(plan)
-	return func(h *client.Handout) error { return redirect(h, env, r, there) }, nil
+	running.trust(plan)
+	return func(h *client.Handout) error { return redirect(h, env, r, running) }, nil
 }
 
 // redirect adds to a handout the bindings that name the tunnel.

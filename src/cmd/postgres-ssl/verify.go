@@ -43,13 +43,13 @@ func runVerify(args []string, env map[string]string, in io.Reader, out, _ io.Wri
 		return err
 	}
 	if *timeout <= 0 {
-		return fmt.Errorf("%w: --timeout is not more than 0s", staging.ErrUsage)
+		return fmt.Errorf("%w: --timeout must be more than 0s", staging.ErrUsage)
 	}
-	app, there, err := boundTo(env, *services, in)
+	app, running, err := boundTo(env, *services, in)
 	if err != nil {
 		return undecided{err}
 	}
-	targets, plan, err := verifyTargets(app, there)
+	targets, plan, err := verifyTargets(app, running)
 	if err != nil {
 		return undecided{err}
 	}
@@ -89,7 +89,7 @@ func appDrivers(env map[string]string, plan *launch.Plan) []string {
 }
 
 // verifyTargets reads the bindings and decides as a launch does.
-func verifyTargets(env map[string]string, there *originals) ([]verify.Target, *launch.Plan, error) {
+func verifyTargets(env map[string]string, running *originals) ([]verify.Target, *launch.Plan, error) {
 	store, err := openStore()
 	if err != nil {
 		return nil, nil, err
@@ -105,7 +105,7 @@ func verifyTargets(env map[string]string, there *originals) ([]verify.Target, *l
 	if len(plan.Databases) == 0 {
 		return nil, nil, errors.New("no Postgres database is bound")
 	}
-	there.trust(plan)
+	running.trust(plan)
 	targets, err := planTargets(env, plan, store)
 	return targets, plan, err
 }
@@ -146,7 +146,7 @@ func gate(env map[string]string, plan *launch.Plan, store truststore.Store, errO
 		return nil
 	case "start":
 	default:
-		return errors.New(gateVariable + " knows one value, start: set it to that, or unset it")
+		return errors.New(gateVariable + " has only one valid value, start: set it to that, or unset it")
 	}
 	if len(plan.Databases) == 0 {
 		fmt.Fprintln(errOut, "postgres-ssl: no Postgres database is bound; there is nothing to verify")
