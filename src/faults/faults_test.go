@@ -1,7 +1,9 @@
-// Package faults breaks what staging and launch stand on: full and read-only disks, files in the way, kills, crowds, hostile bindings, very
-// many services. Whatever happens, the app gets its whole environment, or it does not start.
+// Package faults gives staging and launch a hard time: full and read-only disks, files in the way,
+// kills, many launches at once, hostile bindings, very many services. Whatever happens, the app
+// gets its whole environment, or it does not start.
 //
-// The processes are real: the packaged buildpack's bin/supply and bin/finalize, and the launcher's bash.
+// The processes are real: bin/supply and bin/finalize of the packaged buildpack, and the bash of
+// the launcher.
 package faults
 
 import (
@@ -29,7 +31,8 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/integration/pgtest"
 )
 
-// TestMain runs the tests in a mount namespace of their own, where they may mount file systems as small as they like.
+// TestMain runs the tests in a mount namespace of their own, so that they may mount small file
+// systems.
 func TestMain(m *testing.M) {
 	const inside = "FAULTS_INSIDE_NAMESPACE"
 	if os.Getenv(inside) == "" {
@@ -51,8 +54,8 @@ func TestMain(m *testing.M) {
 	os.Exit(status)
 }
 
-// packaged holds two buildpacks as their zips hold them, built once: this one, and one with few certificates, so that each single write of a
-// staging can be the one that fails.
+// packaged holds two buildpacks, unpacked and built once: this one, and one with few certificates.
+// With the small one a test can afford to let each single write of a staging fail.
 var packaged struct {
 	once sync.Once
 	dir  string
@@ -86,8 +89,8 @@ func build(t testing.TB) string {
 	return packaged.dir
 }
 
-// container is where an app is staged and launched: a folder that stands for /home/vcap. On the platform staging has a container of its
-// own; nothing here depends on the difference.
+// container is where an app is staged and launched: its folder vcap stands for /home/vcap. On the
+// platform, staging has a container of its own. Here that makes no difference.
 type container struct {
 	buildpack, vcap, cache string
 }
@@ -115,8 +118,8 @@ func (c container) path(parts ...string) string {
 	return filepath.Join(append([]string{c.vcap}, parts...)...)
 }
 
-// environment is what the platform gives to staging and to an app: the folders, and what env adds to or changes in them.
-// A variable without "=" is removed.
+// environment is what the platform gives to staging and to an app, and env on top of it. An entry
+// of env without "=" removes that variable.
 func (c container) environment(env []string) []string {
 	all := map[string]string{
 		"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": c.path("app"), "TMPDIR": c.path("tmp"), "DEPS_DIR": c.path("deps"), "LC_ALL": "C.UTF-8",
@@ -146,7 +149,8 @@ func (c container) staging(env []string, script string, more ...string) *exec.Cm
 	return cmd
 }
 
-// stage runs bin/supply and bin/finalize, as for an app whose only buildpack is ours, and returns the log.
+// stage runs bin/supply and bin/finalize, as if ours were the app's only buildpack, and returns the
+// log.
 func (c container) stage(env ...string) (string, error) {
 	log, err := c.supply(env...).CombinedOutput()
 	if err == nil {
@@ -163,7 +167,7 @@ func (c container) mustStage(t testing.TB, env ...string) {
 	require.NoError(t, err, log)
 }
 
-// launcherScript is the platform's, up to the point where the app would start: there, it prints what the app would see.
+// launcherScript is the platform's script. Where that starts the app, this prints the environment.
 const launcherScript = `cd "$1"
 for script in ../profile.d/* .profile.d/*; do
   if [ -e "$script" ]; then
@@ -172,7 +176,7 @@ for script in ../profile.d/* .profile.d/*; do
 done
 exec /usr/bin/env -0`
 
-// launched is how a launch ended: with an environment, or without one and with a reason.
+// launched is how a launch ended: with an environment, or with a reason in stderr.
 type launched struct {
 	env    map[string]string // of the app; nil if it did not start
 	stderr string
@@ -197,7 +201,7 @@ func (c container) launch(t testing.TB, env ...string) launched {
 	return l
 }
 
-// given is the part of the environment that the app is given by a launch, without the container's own path.
+// given returns the variables that a launch may set, with /home/vcap for the container's folder.
 func (c container) given(l launched) map[string]string {
 	given := map[string]string{}
 	for name, value := range l.env {
@@ -208,14 +212,14 @@ func (c container) given(l launched) map[string]string {
 	return given
 }
 
-// forget removes what a launch wrote: the next is in a new container.
+// forget removes what a launch wrote, as if the next one were in a new container.
 func (c container) forget(t testing.TB) {
 	t.Helper()
 	require.NoError(t, os.RemoveAll(c.path(".postgres-ssl")))
 	require.NoError(t, os.RemoveAll(c.path(".postgresql")))
 }
 
-// tree is everything below dir by its path: mode, and what describe says of it.
+// tree lists everything below dir by its path, with its mode and what describe says about it.
 func tree(t testing.TB, dir string, describe func(path string, info fs.FileInfo) (string, error)) map[string]string {
 	t.Helper()
 	found := map[string]string{}
@@ -238,7 +242,7 @@ func tree(t testing.TB, dir string, describe func(path string, info fs.FileInfo)
 	return found
 }
 
-// contents describes a file by the hash of what it holds, and a link by its target.
+// contents describes a file by the hash of its content, and a link by its target.
 func contents(path string, info fs.FileInfo) (string, error) {
 	switch {
 	case info.Mode().IsRegular():
@@ -250,7 +254,8 @@ func contents(path string, info fs.FileInfo) (string, error) {
 	return "", nil
 }
 
-// stamps tells a file from one that was written later, without reading it.
+// stamps describes a file by size and time. So a test sees that it was written again, without
+// reading it.
 func stamps(path string, info fs.FileInfo) (string, error) {
 	if info.IsDir() {
 		return "", nil
@@ -258,7 +263,7 @@ func stamps(path string, info fs.FileInfo) (string, error) {
 	return fmt.Sprint(info.Size(), " ", info.ModTime()), nil
 }
 
-// droplet is what a staging made: everything but what was there before and what a launch adds.
+// droplet lists what goes into the droplet, without what a launch adds.
 func (c container) droplet(t testing.TB) map[string]string {
 	t.Helper()
 	found := tree(t, c.vcap, contents)
@@ -269,9 +274,10 @@ func (c container) droplet(t testing.TB) map[string]string {
 	return found
 }
 
-// assertNeverHalf checks what is left of a staging that stopped half-way: the app gets the whole environment or does not start. An app
-// without any file of ours, from a staging that could not write the first one, is not ours to stop. PATH is not compared: in it is what
-// finalize does for all buildpacks.
+// assertNeverHalf checks what a staging that stopped half-way left behind: the app gets the whole
+// environment or does not start. If the staging could not even write our first file, nothing of
+// ours can stop the app, so it may start. PATH is not compared, because finalize changes it for all
+// buildpacks.
 func (c container) assertNeverHalf(t testing.TB, whole map[string]string, env ...string) {
 	t.Helper()
 	l := c.launch(t, env...)
@@ -291,7 +297,8 @@ func (c container) assertNeverHalf(t testing.TB, whole map[string]string, env ..
 
 var emptyHash = fmt.Sprintf("%x", sha256.Sum256(nil))
 
-// assertNothingUnfinished checks that every file a launch wrote is what its name says, and that none is left over.
+// assertNothingUnfinished checks that every file that a launch wrote has the content that its name
+// stands for.
 func (c container) assertNothingUnfinished(t testing.TB) {
 	t.Helper()
 	for _, complaint := range c.unfinished() {
@@ -299,12 +306,13 @@ func (c container) assertNothingUnfinished(t testing.TB) {
 	}
 }
 
-// unfinished looks at what launches have written so far, and complains of whatever is not what its name says. It may be called while
-// they write: names that begin with a dot are not complete yet, and nobody is given them.
+// unfinished returns a complaint for each file whose content is not what its name stands for. It
+// may run while launches write: a file whose name begins with a dot is not complete yet, and no app
+// is told about it.
 func (c container) unfinished() []string {
 	var complaints []string
 	dir := c.path(".postgres-ssl")
-	entries, _ := os.ReadDir(dir) // nobody has written yet
+	entries, _ := os.ReadDir(dir) // if it is missing, no launch has written yet
 	for _, e := range entries {
 		name := e.Name()
 		if strings.HasPrefix(name, ".") {
@@ -312,7 +320,7 @@ func (c container) unfinished() []string {
 		}
 		_, hash, _ := strings.Cut(strings.TrimSuffix(name, filepath.Ext(name)), "-")
 		var content []byte
-		if e.IsDir() { // nobody is given a folder before each of its files is there; a file is never half
+		if e.IsDir() { // no app is told about a folder before all its files are there; a file is never half
 			whole := true
 			_ = filepath.WalkDir(filepath.Join(dir, name), func(path string, file fs.DirEntry, err error) error {
 				if err != nil || file.IsDir() || strings.HasPrefix(file.Name(), ".") {
@@ -344,14 +352,15 @@ func services(t testing.TB, list ...map[string]any) string {
 	return "VCAP_SERVICES=" + string(document)
 }
 
-// rdsServices binds a database in a region whose CAs are on board: nothing but a link is written at launch.
+// rdsServices binds a database in a region whose CAs are on board. The launch then writes only a
+// link.
 func rdsServices(t testing.TB) string {
 	return services(t, map[string]any{"name": "orders", "credentials": map[string]any{
 		"uri": "postgres://u:p@db.abc.us-west-2.rds.amazonaws.com/d?sslmode=verify-full"}})
 }
 
-// ownServices binds databases that need everything that a launch can write: CAs of their own, a client certificate and its key, and,
-// because the second is no RDS endpoint, one file with all CAs.
+// ownServices binds databases that make a launch write everything: CAs from the binding, a client
+// certificate and its key, and, because the second is not an RDS endpoint, a file with all CAs.
 func ownServices(t testing.TB) string {
 	own, client := pgtest.NewCA(t, "Own CA"), pgtest.NewCA(t, "Client CA").Issue(t, []string{"client"})
 	credentials := func(host string) map[string]any {
@@ -363,7 +372,8 @@ func ownServices(t testing.TB) string {
 	return services(t, map[string]any{"name": "first", "credentials": first}, map[string]any{"name": "second", "credentials": second})
 }
 
-// mount mounts a small file system at dir until the test ends, and returns a function that changes its options.
+// mount mounts a small file system at dir until the test ends. The function that it returns changes
+// the options.
 func mount(t *testing.T, dir, options string) (remount func(options string)) {
 	t.Helper()
 	require.NoError(t, os.MkdirAll(dir, 0o755))
@@ -375,7 +385,8 @@ func mount(t *testing.T, dir, options string) (remount func(options string)) {
 		if options == "ro" {
 			flags, options = flags|syscall.MS_RDONLY, ""
 		}
-		// The kernel refuses a size below what is in use, and what was removed counts until the last process that ran from it is gone.
+		// The kernel refuses a size below what is in use. A removed program counts until the last
+		// process that ran it is gone.
 		var err error
 		for range 100 {
 			if err = syscall.Mount("none", dir, "tmpfs", flags, options); err != syscall.EINVAL {
@@ -387,7 +398,7 @@ func mount(t *testing.T, dir, options string) (remount func(options string)) {
 	}
 }
 
-// used returns how many pages and how many files and folders are on the file system of dir.
+// used returns how many pages, and how many files and folders, the file system of dir holds.
 func used(t *testing.T, dir string) (pages, files int) {
 	t.Helper()
 	var s syscall.Statfs_t
@@ -432,7 +443,7 @@ func TestEachWriteOfAStagingMayBeTheOneThatFindsTheDiskFull(t *testing.T) {
 			path, _, _ = strings.Cut(path, ":")
 			failed[path] = true
 		}
-		// The same disk, with room again for what a launch writes; and for a second try.
+		// Now the same disk with room again, for a launch and for a second staging.
 		remount("size=64m,nr_inodes=1000")
 		c.assertNeverHalf(t, whole, binding)
 		c.mustStage(t, binding)
@@ -441,7 +452,7 @@ func TestEachWriteOfAStagingMayBeTheOneThatFindsTheDiskFull(t *testing.T) {
 	for n := noFiles; n <= files; n++ {
 		try(fmt.Sprintf("nr_inodes=%d,size=64m", n))
 	}
-	step := max(1, (pages-60)/8) // through the program, which is most of it, in big steps
+	step := max(1, (pages-60)/8) // big steps through the program, which is most of it
 	for n := noPages; n <= pages; n++ {
 		try(fmt.Sprintf("size=%d,nr_inodes=1000", n*os.Getpagesize()))
 		if n > 30 && n+step < pages-30 {
@@ -464,8 +475,8 @@ func TestEachWriteOfALaunchMayBeTheOneThatFindsTheDiskFull(t *testing.T) {
 	c.clear(t)
 	c.mustStage(t, binding)
 	require.NoError(t, os.MkdirAll(c.path("app/erts-15/bin"), 0o755))
-	require.NoError(t, os.WriteFile(c.path("app/erts-15/bin/erlexec"), nil, 0o755)) // for the file that Erlang is given
-	require.NoError(t, os.WriteFile(c.path("app/shop.jar"), nil, 0o644))            // for those that Java is given
+	require.NoError(t, os.WriteFile(c.path("app/erts-15/bin/erlexec"), nil, 0o755)) // then the launch writes Erlang's file
+	require.NoError(t, os.WriteFile(c.path("app/shop.jar"), nil, 0o644))            // and Java's files
 	noPages, noFiles := used(t, c.vcap)
 	l := c.launch(t, binding)
 	whole := c.given(l)
@@ -621,7 +632,7 @@ func TestAStagingThatIsKilledLeavesNoDropletThatLaunches(t *testing.T) {
 	whole, reference := c.given(c.launch(t, binding)), c.droplet(t)
 	c.forget(t)
 
-	// At several moments, until some of them were in the middle.
+	// Kill at several moments, until enough of the kills came in the middle.
 	const moments, middles = 10, 3
 	half := 0
 	for round := range 20 {
@@ -630,7 +641,7 @@ func TestAStagingThatIsKilledLeavesNoDropletThatLaunches(t *testing.T) {
 			cmd := c.supply(binding)
 			require.NoError(t, cmd.Start())
 			time.Sleep(took * time.Duration(moment*20+round) / time.Duration(moments*20))
-			_ = cmd.Process.Kill() // or it is done
+			_ = cmd.Process.Kill() // it may have ended already
 			_ = cmd.Wait()
 			if n := len(tree(t, c.vcap, stamps)); n > 20 && n < len(reference)-10 {
 				half++
@@ -657,7 +668,7 @@ func TestALaunchThatIsKilledIsRefusedAndTheNextIsComplete(t *testing.T) {
 	whole := c.given(c.launch(t, binding))
 	took := time.Since(start)
 
-	// In the place of the program, one that is killed after a while.
+	// Put a script in the place of the program. It runs the program, and kills it after a while.
 	program := c.path("deps/0/bin/postgres-ssl")
 	require.NoError(t, os.Rename(program, program+"-itself"))
 	killer := `#!/bin/bash
@@ -690,7 +701,7 @@ func TestNothingDependsOnTheVariablesOfTheLauncher(t *testing.T) {
 		c.mustStage(t, binding)
 		whole := c.given(c.launch(t, binding))
 		require.NotEmpty(t, whole["PGSSLROOTCERT"])
-		// Without DEPS_DIR, a script of libbuildpack's own looks for the programs of all buildpacks in /0/bin.
+		// This script is libbuildpack's, and puts /0/bin into PATH if there is no DEPS_DIR.
 		require.NoError(t, os.Remove(c.path("profile.d/000_multi-supply.sh")))
 		whole["PATH"] = c.given(c.launch(t, binding))["PATH"]
 		for _, env := range [][]string{

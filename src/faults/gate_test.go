@@ -18,7 +18,8 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/integration/pgtest"
 )
 
-// POSTGRES_SSL_VERIFY=start: the app starts only if each database that answers is encrypted and verified as the mode in force asks.
+// POSTGRES_SSL_VERIFY=start: the app starts only if each database that answers is encrypted and
+// verified as the mode in force asks.
 
 const (
 	atStart        = "POSTGRES_SSL_VERIFY=start"
@@ -27,7 +28,7 @@ const (
 	databaseOfGate = "create user app password '" + gatesPassword + "'; create user certain; create database app owner app; grant connect on database app to certain"
 )
 
-// gated is a server, and the CA that its binding brings.
+// gated is a server, and the CA in its binding.
 type gated struct {
 	*pgtest.Server
 	ca *pgtest.CA
@@ -44,7 +45,7 @@ func gatedServer(t *testing.T, names []string, edit func(*pgtest.Config), edits 
 	return gated{pgtest.Start(t, config), ca}
 }
 
-// binding binds the server; change replaces credentials.
+// binding binds the server. change replaces some of its credentials.
 func (g gated) binding(t testing.TB, change map[string]any) string {
 	t.Helper()
 	return services(t, map[string]any{"name": "orders", "credentials": g.credentials(change)})
@@ -61,13 +62,13 @@ func (g gated) credentials(change map[string]any) map[string]any {
 	return credentials
 }
 
-// logins counts who has logged in before a start.
+// logins counts the logins so far.
 func (g gated) logins(t testing.TB) int {
 	t.Helper()
 	return strings.Count(g.Log(t), "connection authorized: user=app database=app application_name=postgres-ssl verify SSL enabled")
 }
 
-// startEnv is what an app that started sees, without the variable that asked for the gate.
+// startEnv is the environment of a started app, without the variable that asks for the gate.
 func startEnv(l launched) map[string]string {
 	delete(l.env, "POSTGRES_SSL_VERIFY")
 	return l.env
@@ -92,7 +93,7 @@ func TestTheGateOfAStart(t *testing.T) {
 	other := map[string]any{"sslrootcert": string(pgtest.NewCA(t, "Another Root").PEM)}
 	client := clients.Issue(t, []string{"certain"})
 	stranger := pgtest.NewCA(t, "Unheard-of Root").Issue(t, []string{"certain"})
-	silent, err := net.Listen("tcp", "127.0.0.1:0") // takes connections into its queue, and never answers
+	silent, err := net.Listen("tcp", "127.0.0.1:0") // lets clients connect, and never answers
 	require.NoError(t, err)
 	t.Cleanup(func() { silent.Close() })
 	hangsUp := listener(t, func(conn net.Conn) { conn.Close() })
@@ -202,7 +203,7 @@ func TestOnlyTheOneValueOpensTheGateAndNothingElseSendsAPacket(t *testing.T) {
 	assert.NotZero(t, connections.Load(), "the control: it can be seen")
 }
 
-// The start is stopped when one of several databases is not as it should be, and each has its line.
+// One wrong database of several stops the start, and each database has its line.
 func TestTheGateLooksAtEveryDatabase(t *testing.T) {
 	t.Parallel()
 	c := newContainer(t, smallBuildpack(t))
@@ -219,7 +220,7 @@ func TestTheGateLooksAtEveryDatabase(t *testing.T) {
 	assert.Regexp(t, `^postgres-ssl: first: TLS 1.3, as verify-full asks\npostgres-ssl: second: the app does not start: .*\n$`, l.stderr)
 }
 
-// They belong to an older instance, which goes when this one is up.
+// Such sessions belong to an older instance, which goes when this one is up.
 func TestASessionInPlainTextStopsNoStart(t *testing.T) {
 	t.Parallel()
 	c := newContainer(t, smallBuildpack(t))
@@ -242,7 +243,7 @@ func TestASessionInPlainTextStopsNoStart(t *testing.T) {
 	assert.Regexp(t, `^postgres-ssl: orders: TLS 1.3, as verify-full asks; user app has sessions in plain text: pid [0-9]+ \(old, 127.0.0.1\); the app starts all the same\n$`, l.stderr)
 }
 
-// Sidecars and tasks launch the same way, and at the same time.
+// Sidecars and tasks launch in the same way, and at the same time.
 func TestFiveSidecarsAtOnceEachVerify(t *testing.T) {
 	t.Parallel()
 	server := gatedServer(t, []string{"localhost"}, nil)
@@ -284,7 +285,8 @@ func TestFiveSidecarsAtOnceEachVerify(t *testing.T) {
 	assert.Equal(t, crowd, server.logins(t), "nobody logs in where the certificate is not believed")
 }
 
-// The script is in both places where a launcher looks; whatever `set` says in the app's shell, it verifies once, and leaves nothing behind.
+// The script is in both places where a launcher looks. Whatever `set` says in the app's shell, the
+// database is verified once, and nothing is left behind.
 func TestTheGateInEveryShellAndOnce(t *testing.T) {
 	t.Parallel()
 	server := gatedServer(t, []string{"localhost"}, nil)

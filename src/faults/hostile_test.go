@@ -15,7 +15,7 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/integration/pgtest"
 )
 
-// payloads are texts that a shell would act upon if it ever read one as its own. Each would make the file %s.
+// payloads are texts that make the file %s if a shell ever runs them.
 var payloads = []string{
 	"$(touch %s)", "`touch %s`", "'; touch %s; '", "'$(touch %s)'", `"; touch %s; "`, "\n touch %s\n", "; touch %s #", "a | touch %s &",
 	"'\ntouch %s\n'", "\\'; touch %s; \\'", "${x:-$(touch %s)}", "a[$(touch %s)]", "' || touch %s || '", "\x00; touch %s;", "\u2028touch %s", "EOF\ntouch %s\nEOF",
@@ -23,8 +23,8 @@ var payloads = []string{
 	"\xff'; touch %s; '\xfe", "\xe2\x28'; touch %s; '\xa1",
 }
 
-// canary is a file that must not appear. Its path has no slash that a host name or a file name could trip over: it is made in the folder
-// where the app's shell is.
+// canary is a file that must not appear. Its path has no slash, since a slash would end a host name
+// or a file name. So a payload makes it in the current folder of the app's shell.
 const canary = "canary-that-must-not-be"
 
 func hostile(payload string) string { return strings.ReplaceAll(payload, "%s", canary) }
@@ -37,7 +37,7 @@ func newFiles(t *testing.T, dir string, before map[string]string) []string {
 	return slices.Sorted(maps.Keys(now))
 }
 
-// assertOnlyOurs checks that a launch wrote nothing but what is ours to write, and that no payload was run anywhere.
+// assertOnlyOurs checks that a launch wrote only what it should, and that no payload ran.
 func assertOnlyOurs(t *testing.T, c container, before map[string]string, about string) {
 	t.Helper()
 	for _, path := range newFiles(t, filepath.Dir(filepath.Dir(c.vcap)), before) {
@@ -56,7 +56,7 @@ func TestABindingCannotMakeTheLaunchScriptRunAnything(t *testing.T) {
 	ca := string(pgtest.NewCA(t, "$(touch "+canary+")").PEM)
 	for _, raw := range payloads {
 		payload := hostile(raw)
-		// In each field that decides nothing, and in the keys of the credentials.
+		// The payload is in each field that decides nothing, and in the keys of the credentials.
 		everywhere := map[string]any{
 			"name": payload, "instance_name": payload, "binding_name": payload, "label": payload, "tags": []string{payload, "postgresql"}, "plan": payload, payload: payload,
 			"credentials": map[string]any{
@@ -72,7 +72,7 @@ func TestABindingCannotMakeTheLaunchScriptRunAnything(t *testing.T) {
 		assertOnlyOurs(t, c, before, "everywhere: "+raw)
 		c.forget(t)
 
-		// In the fields that decide: the app does not start, and the log says so in one line.
+		// It is in a field that decides: the app does not start, and the log says so in one line.
 		for field, credentials := range map[string]map[string]any{
 			"sslmode":       {"uri": "postgres://h/d", "sslmode": payload},
 			"query":         {"uri": "postgres://h/d?sslmode=" + payload},
@@ -90,7 +90,7 @@ func TestABindingCannotMakeTheLaunchScriptRunAnything(t *testing.T) {
 			c.forget(t)
 		}
 
-		// In what is mounted, or named by a path; a file system has no room for some of them.
+		// It is in mounted files and in a path. Some payloads cannot be a file's name.
 		if strings.ContainsAny(payload, "/\x00") {
 			continue
 		}
@@ -110,7 +110,7 @@ func TestABindingCannotMakeTheLaunchScriptRunAnything(t *testing.T) {
 	}
 }
 
-// What the app's owner sets passes through the launch script too.
+// The app owner's variables pass through the launch script too.
 func TestNeitherCanAVariableOfTheAppsOwner(t *testing.T) {
 	t.Parallel()
 	c := newContainer(t, smallBuildpack(t))
@@ -142,7 +142,7 @@ func TestNeitherCanAVariableOfTheAppsOwner(t *testing.T) {
 	}
 }
 
-// The container's own path, too: scripts and programs are found by it.
+// So does the container's own path: scripts and programs are found by it.
 func TestNeitherCanAPath(t *testing.T) {
 	t.Parallel()
 	binding := ownServices(t)
@@ -165,8 +165,8 @@ func TestNeitherCanAPath(t *testing.T) {
 	}
 }
 
-// TestTheCanaryIsSeenWhereAScriptDoesNotQuote is the control of the tests above: with a program that prints the same lines and forgets to
-// quote, the same look at the same payloads finds that they are run.
+// This is the control of the tests above. A program prints the same lines and does not quote. The
+// same check then finds that the same payloads ran.
 func TestTheCanaryIsSeenWhereAScriptDoesNotQuote(t *testing.T) {
 	t.Parallel()
 	c := newContainer(t, smallBuildpack(t))
@@ -185,7 +185,8 @@ func TestTheCanaryIsSeenWhereAScriptDoesNotQuote(t *testing.T) {
 	assert.Greater(t, caught, len(payloads)/2, "payloads that were run")
 }
 
-// A command that the app had is the same after a launch, whatever is bound: what is ours comes last in PATH, and is one program.
+// A launch changes none of the app's commands: our folder comes last in PATH, and holds one
+// program.
 func TestNoCommandIsShadowed(t *testing.T) {
 	t.Parallel()
 	c := newContainer(t, smallBuildpack(t))
@@ -195,7 +196,8 @@ func TestNoCommandIsShadowed(t *testing.T) {
 	require.Len(t, entries, 1)
 	assert.Equal(t, "postgres-ssl", entries[0].Name())
 
-	// The app's own program of that name stays the app's; libbuildpack's script, which puts all buildpacks' folders first, is not ours.
+	// If the app has a program of that name, it runs its own. Remove libbuildpack's script first:
+	// it is not ours, and puts the folders of all buildpacks in front.
 	require.NoError(t, os.Remove(c.path("profile.d/000_multi-supply.sh")))
 	own := filepath.Join(t.TempDir(), "bin")
 	require.NoError(t, os.Mkdir(own, 0o755))
@@ -207,7 +209,8 @@ func TestNoCommandIsShadowed(t *testing.T) {
 	}
 }
 
-// TestAPlantedLinkIsNotFollowedAtLaunch is about what the script the_apps_own_files.txtar leaves out: links in the place of single files.
+// the_apps_own_files.txtar plants links in the place of folders and of the launch script. Here they are
+// in the place of the single files that a launch writes.
 func TestAPlantedLinkIsNotFollowedAtLaunch(t *testing.T) {
 	t.Parallel()
 	binding := ownServices(t)
@@ -246,7 +249,7 @@ func TestAPlantedLinkIsNotFollowedAtLaunch(t *testing.T) {
 	}
 }
 
-// A service's name may name a path; what is written is named by its hash.
+// A service's name may look like a path. The launch names files by their hash.
 func TestABindingWritesNowhereElse(t *testing.T) {
 	t.Parallel()
 	c := newContainer(t, smallBuildpack(t))

@@ -10,8 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestLaunchesAtTheSameMomentGetTheSame is an app with many sidecars: they launch at the same time in the same container. A watcher reads
-// all the while.
+// An app has many sidecars, which launch at the same time in the same container. All the while, a
+// watcher reads what they write.
 func TestLaunchesAtTheSameMomentGetTheSame(t *testing.T) {
 	t.Parallel()
 	binding := ownServices(t)

@@ -27,8 +27,9 @@ func regionsOnBoard(t *testing.T, n int) []string {
 	return regions[:n]
 }
 
-// manyServices writes a document of a megabyte with 1,000 services, 50 of them Postgres databases in the given regions, and returns the
-// variable that names it: an environment variable has no room for it. edit may change the credentials of a database.
+// manyServices writes a document of a megabyte with 1,000 services. 50 are Postgres databases in
+// the given regions, and edit may change their credentials. The document is too long for an
+// environment variable, so manyServices returns the variable that names its file.
 func manyServices(t *testing.T, regions []string, edit func(n int, credentials map[string]any)) string {
 	t.Helper()
 	var all []map[string]any
@@ -49,7 +50,8 @@ func manyServices(t *testing.T, regions []string, edit func(n int, credentials m
 	return "VCAP_SERVICES_FILE_PATH=" + file
 }
 
-// How long this takes, and that it grows with the document and no faster, is for scripts/bench.sh to say.
+// scripts/bench.sh measures how long this takes, and that the time grows no faster than the
+// document.
 func TestAThousandServicesFiftyOfThemPostgresInThirtyRegions(t *testing.T) {
 	t.Parallel()
 	regions := regionsOnBoard(t, 30)

@@ -22,7 +22,8 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
 )
 
-// Where the password goes, and where it does not. Each test has a control, in which the same attack succeeds on somebody else.
+// Who gets the password, and who does not. Each test has a control, in which the same attack
+// succeeds on somebody else.
 
 func certificate(t testing.TB, ca *pgtest.CA, names ...string) *tls.Config {
 	t.Helper()
@@ -32,7 +33,8 @@ func certificate(t testing.TB, ca *pgtest.CA, names ...string) *tls.Config {
 	return &tls.Config{Certificates: []tls.Certificate{cert}}
 }
 
-// thief is a server that asks for the password in some way, and writes down all that it hears, in plain text and inside of TLS.
+// thief is a server that sends the messages in asks, and records all that it hears, in plain text
+// and inside TLS.
 func thief(t testing.TB, config *tls.Config, asks ...pgproto3.BackendMessage) (port int, heard *buffer) {
 	heard = &buffer{}
 	port = proxy(t, func(conn net.Conn) {
@@ -42,7 +44,7 @@ func thief(t testing.TB, config *tls.Config, asks ...pgproto3.BackendMessage) (p
 		if _, ok := message.(*pgproto3.SSLRequest); ok && err == nil {
 			if config == nil {
 				_, _ = conn.Write([]byte("N"))
-				_, _ = io.Copy(heard, conn) // whoever goes on in plain text
+				_, _ = io.Copy(heard, conn) // if the client goes on in plain text
 				return
 			}
 			_, _ = conn.Write([]byte("S"))
@@ -56,7 +58,7 @@ func thief(t testing.TB, config *tls.Config, asks ...pgproto3.BackendMessage) (p
 		for _, message := range asks {
 			backend.Send(message)
 		}
-		backend.Send(&pgproto3.ReadyForQuery{TxStatus: 'I'}) // for whoever was asked for nothing
+		backend.Send(&pgproto3.ReadyForQuery{TxStatus: 'I'}) // if no password was asked for
 		if backend.Flush() == nil {
 			_, _ = io.Copy(heard, conn)
 		}
@@ -72,7 +74,7 @@ func TestPasswordIsNotGivenToWhomTheModeDoesNotBelieve(t *testing.T) {
 		mode   sslmode.Mode
 		config *tls.Config
 		asks   pgproto3.BackendMessage
-		hears  string // "" for nothing of the client's
+		hears  string // "" if it must not hear anything of the client's
 	}{
 		"plain text":                              {sslmode.VerifyFull, nil, clear, ""},
 		"plain text, require":                     {sslmode.Require, nil, clear, ""},
@@ -111,7 +113,7 @@ func TestPasswordIsNotGivenToWhomTheModeDoesNotBelieve(t *testing.T) {
 				message, err := frontend.Receive()
 				require.NoError(t, err)
 				switch message := message.(type) {
-				case *pgproto3.AuthenticationCleartextPassword: // the tunnel's own question, which is for the tunnel
+				case *pgproto3.AuthenticationCleartextPassword: // the tunnel itself asks for it
 					frontend.Send(&pgproto3.PasswordMessage{Password: password})
 					require.NoError(t, frontend.Flush())
 					answered = test.asks != admitted && test.hears != ""
@@ -209,8 +211,8 @@ func TestNothingLeavesInPlainText(t *testing.T) {
 	assert.Contains(t, wire.heard(), "a query", "control: without the tunnel, it does")
 }
 
-// inTheMiddle is somebody with a certificate of his own between a client and the server, who passes on all that they say; edit may
-// change what the server says.
+// inTheMiddle is an attacker between a client and the server, with a certificate of his own. He
+// passes on all that they say, but edit may change what the server says.
 func inTheMiddle(t testing.TB, config *tls.Config, server *pgtest.Server, edit func([]byte) []byte) int {
 	return proxy(t, func(conn net.Conn) {
 		if _, err := pgproto3.NewBackend(conn, conn).ReceiveStartupMessage(); err != nil {
@@ -243,7 +245,7 @@ func inTheMiddle(t testing.TB, config *tls.Config, server *pgtest.Server, edit f
 	})
 }
 
-// withoutChannelBinding takes SCRAM-SHA-256-PLUS out of what a server offers.
+// withoutChannelBinding removes SCRAM-SHA-256-PLUS from what a server offers.
 func withoutChannelBinding(said []byte) []byte {
 	offer := string(said)
 	if !strings.Contains(offer, "SCRAM-SHA-256-PLUS\x00") {
@@ -273,7 +275,7 @@ func TestWhoeverIsInTheMiddleIsRefusedInRequire(t *testing.T) {
 	}
 	assert.NotContains(t, server.Log(t), "connection authorized: user=app")
 
-	// Control: a client that says that it knows no channel binding.
+	// Control: a client that says it knows no channel binding.
 	port := inTheMiddle(t, certificate(t, his, "localhost"), server, withoutChannelBinding)
 	conn, err := connect(t, fmt.Sprintf("host=127.0.0.1 port=%d user=app password=%s dbname=app sslmode=require channel_binding=disable", port, password))
 	require.NoError(t, err)
@@ -305,7 +307,7 @@ func TestWhatIsNoClientIsDropped(t *testing.T) {
 			require.NoError(t, err)
 			answer, err := io.ReadAll(conn) // a reset is as good as an end
 			assert.NotErrorIs(t, err, os.ErrDeadlineExceeded, "and it is dropped at once")
-			const alert = "\x15" // the first byte of TLS's own refusal
+			const alert = "\x15" // the first byte of a TLS alert
 			first, _, _ := strings.Cut(string(answer), alert)
 			assert.Equal(t, test.answer, first)
 		})
@@ -404,7 +406,7 @@ func TestTheLogSaysThingsOnceAMinuteAndNeverBlocks(t *testing.T) {
 		j := newJournal(log)
 		before := time.Now()
 		for i := range 500 {
-			j.say("db", fmt.Sprint(i), "a cause") // returns, or synctest finds a deadlock
+			j.say("db", fmt.Sprint(i), "a cause") // if it did not return, synctest would report a deadlock
 		}
 		assert.Zero(t, time.Since(before))
 		close(log.release)
@@ -412,7 +414,7 @@ func TestTheLogSaysThingsOnceAMinuteAndNeverBlocks(t *testing.T) {
 	})
 }
 
-// stuck is a log whose reader does not read.
+// stuck is a log that nobody reads.
 type stuck struct{ release chan struct{} }
 
 func (s stuck) Write(p []byte) (int, error) {

@@ -22,7 +22,7 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
 )
 
-// psql runs one query, with settings, and nothing of this process's environment.
+// psql runs one query with these settings, without the environment of this process.
 func psql(t testing.TB, settings, query string) (string, error) {
 	t.Helper()
 	cmd := exec.Command("psql", settings+" connect_timeout=30", "-X", "-A", "-t", "-c", query)
@@ -65,7 +65,7 @@ func TestPsqlConnectsHoweverItIsSet(t *testing.T) {
 			}
 			require.Error(t, err)
 			assert.Contains(t, said, test.refusal)
-			if !strings.Contains(test.settings, "dbname=nowhere") { // which PostgreSQL looks for after the login
+			if !strings.Contains(test.settings, "dbname=nowhere") { // PostgreSQL looks for it after the login
 				assert.Equal(t, before, strings.Count(server.Log(t), "connection authorized: user=app"), "nobody was logged in")
 			}
 		})
@@ -83,9 +83,9 @@ func TestPsqlShowsTheRemedy(t *testing.T) {
 	assert.Regexp(t, `\nHINT:  .+`, said)
 }
 
-// TestAClientThatKnowsChannelBindingMayGoWithoutIt is pgx over TLS. If a server offers SCRAM without channel binding, pgx signs that it
-// would have had it (the GS2 flag y; RFC 5802, 6), and a PostgreSQL with TLS refuses the login. A tunnel that passed the offer on would
-// have that effect; this one asks for the password instead.
+// This is pgx over TLS. If a server offers SCRAM without channel binding, pgx signs that it knows
+// channel binding (the GS2 flag y; RFC 5802, 6), and a PostgreSQL with TLS refuses the login. That
+// would happen if the tunnel passed the offer on. So it asks for the password instead.
 func TestAClientThatKnowsChannelBindingMayGoWithoutIt(t *testing.T) {
 	t.Parallel()
 	ca := pgtest.NewCA(t, "Root")
@@ -104,8 +104,8 @@ func TestAClientThatKnowsChannelBindingMayGoWithoutIt(t *testing.T) {
 	assert.ErrorContains(t, err, "channel binding negotiation error", "control: what y does, where the offer is passed on")
 }
 
-// TestAGleamOrElixirAppNeedsNoChange is a client that does as postgrex, pgo and epgsql do: no request for TLS, an answer to whatever
-// kind of password is asked for, prepared statements with results in binary, Sync and Flush.
+// The client does as postgrex, pgo and epgsql do: it does not ask for TLS, answers every kind of
+// request for a password, and uses prepared statements with binary results, Sync and Flush.
 func TestAGleamOrElixirAppNeedsNoChange(t *testing.T) {
 	t.Parallel()
 	ca := pgtest.NewCA(t, "Root")
@@ -258,8 +258,8 @@ func TestFiveHundredConnectionsAtOnce(t *testing.T) {
 	assert.Eventually(t, func() bool { return tunnel.relay.connections.Load() == 0 }, patience, time.Millisecond)
 }
 
-// TestBothSidesAreKeptAlive looks at the timers of a session's two sockets. Nothing else of the tunnel's waits for anything once the
-// session has begun; so an idle hour is like any other.
+// The test looks at the keepalive timers of a session's two sockets. Once the session has begun,
+// nothing else in the tunnel has a time limit, so a connection may be idle for hours.
 func TestBothSidesAreKeptAlive(t *testing.T) {
 	t.Parallel()
 	ca := pgtest.NewCA(t, "Root")
@@ -268,7 +268,8 @@ func TestBothSidesAreKeptAlive(t *testing.T) {
 	conn, err := connect(t, tunnel.settings())
 	require.NoError(t, err)
 	ask(t, conn, "select 1")
-	// proc(5), /proc/net/tcp: local and remote address, state 01 for established, and the timer, 02 for a keepalive, with its time.
+	// proc(5), /proc/net/tcp: local and remote address, state 01 (established), and timer 02
+	// (keepalive) with its time.
 	kept := func(field int, port int) bool {
 		table, err := os.ReadFile("/proc/net/tcp")
 		require.NoError(t, err)

@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// newIdentity makes the certificate by which the app knows its tunnel, and the CA that signed it, in
-// PEM. The CA's key is forgotten here, and the certificate's never leaves this process.
+// newIdentity makes the certificate by which the app knows its tunnel, and the CA that signs it, in
+// PEM. It forgets the CA's key. The certificate's key never leaves this process.
 func newIdentity(now time.Time) (config *tls.Config, ca []byte, err error) {
 	caKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -29,10 +29,10 @@ func newIdentity(now time.Time) (config *tls.Config, ca []byte, err error) {
 	_, _ = rand.Read(number) // never fails (crypto/rand, Read)
 	issuer := &x509.Certificate{
 		SerialNumber: new(big.Int).SetBytes(number),
-		// Its own name: the CAs of two launches in one container may end up side by side.
+		// A name of its own: the CAs of two launches in one container may end up in one list.
 		Subject:   pkix.Name{CommonName: "postgres-ssl tunnel " + hex.EncodeToString(number)},
 		NotBefore: now.Add(-time.Hour),
-		NotAfter:  now.AddDate(10, 0, 0), // no container lives as long
+		NotAfter:  now.AddDate(10, 0, 0), // no container lives that long
 		IsCA:      true, BasicConstraintsValid: true, MaxPathLenZero: true,
 		KeyUsage: x509.KeyUsageCertSign,
 	}
@@ -44,7 +44,7 @@ func newIdentity(now time.Time) (config *tls.Config, ca []byte, err error) {
 		KeyUsage:     x509.KeyUsageDigitalSignature,
 		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 		IPAddresses:  []net.IP{net.IPv4(127, 0, 0, 1)},
-		// libpq looks for addresses in certificates since 15 (its release notes); cflinuxfs4 has 14.
+		// libpq reads IP addresses in certificates since 15 (its release notes). cflinuxfs4 has 14.
 		DNSNames: []string{"localhost", "127.0.0.1"},
 	}
 	caDER, err := x509.CreateCertificate(rand.Reader, issuer, issuer, caKey.Public(), caKey)

@@ -9,8 +9,8 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/staging"
 )
 
-// journal is the tunnel's part of the app's log: each cause once a minute. It never blocks, even if
-// nobody reads the log.
+// journal writes the tunnel's lines in the app's log, each cause once a minute at most. It never
+// blocks, even if nobody reads the log. Then it drops lines.
 type journal struct {
 	lines chan string
 	mutex sync.Mutex
@@ -21,7 +21,7 @@ func newJournal(out io.Writer) *journal {
 	j := &journal{lines: make(chan string, 64), said: map[string]time.Time{}}
 	go func() {
 		for line := range j.lines {
-			fmt.Fprintf(out, "postgres-ssl tunnel: %s\n", staging.Printable(line)) // or not: see above
+			fmt.Fprintf(out, "postgres-ssl tunnel: %s\n", staging.Printable(line))
 		}
 	}()
 	return j

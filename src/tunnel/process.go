@@ -18,43 +18,46 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/verify"
 )
 
-// Each launch has a tunnel of its own, in a process that ends with the launched one. A tunnel that two
-// launches shared would hold the output of the one that is gone open, and the platform waits for the
-// end of a process's output.
+// Each launch has a tunnel of its own, in a process that ends when the launched process ends. If
+// two launches shared a tunnel, it would outlive one of them and keep that one's output open. The
+// platform would wait, since it reads a process's output to the end.
 //
-// The launch binds the ports before the app starts. It hands them over together with an open
-// /proc/PID/stat of the launched process: the shell that sources the launch script, and becomes the app
-// by exec. That file is its own for ever; another process that gets the number has another. A pidfd
-// would be the newer way, but Cloud Foundry's containers forbid pidfd_open (cloudfoundry/guardian,
-// guardiancmd/seccomp_linux.go). The tunnel reads its settings from stdin, and answers once on stdout.
+// The launch opens the ports before the app starts. It passes them to the tunnel, together with the
+// open file /proc/PID/stat of the launched process. That is the shell that sources the launch
+// script and becomes the app by exec. The open file belongs to this process for good: if another
+// process gets the same PID later, the file does not show it. A pidfd would be the newer way, but
+// Cloud Foundry's containers forbid pidfd_open (cloudfoundry/guardian,
+// guardiancmd/seccomp_linux.go).
+//
+// The tunnel reads its settings from stdin, and answers once on stdout.
 
-// settings are what a launch tells its tunnel.
+// settings is what a launch tells its tunnel.
 type settings struct {
 	Env       map[string]string // the launch's own, with the bindings as the platform gave them
 	Listeners int
 }
 
-// answer is what a tunnel says when it takes connections, or why it does not.
+// answer is what a tunnel says when it is ready for connections, or why it is not.
 type answer struct {
 	CA    []byte
 	Error string
 }
 
-// The descriptors that a tunnel is given.
+// The file descriptors that a tunnel inherits.
 const (
 	statFD   = 3 // /proc/PID/stat of the launched process
 	listenFD = 4 // the first listener
 )
 
-// Tunnel is what a launch knows of the tunnel that it has started.
+// Tunnel is what a launch knows about the tunnel that it has started.
 type Tunnel struct {
-	CA    []byte // PEM: who signed the tunnel's certificate
+	CA    []byte // in PEM: it signed the tunnel's certificate
 	Ports []int  // on 127.0.0.1, one for each target
 }
 
-// Start starts the tunnel of a launch. program is this program, pid the process that becomes the app,
-// env the launch's environment, and targets the number of databases. Start returns when the tunnel
-// takes connections.
+// Start starts the tunnel of a launch, and returns when it is ready for connections. program is the
+// path of this program, pid the process that becomes the app, env the launch's environment, and
+// targets the number of databases.
 func Start(program string, pid int, env map[string]string, targets int) (*Tunnel, error) {
 	process, err := os.Open(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
@@ -96,7 +99,7 @@ func Start(program string, pid int, env map[string]string, targets int) (*Tunnel
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
-	_ = json.NewEncoder(in).Encode(settings{env, targets}) // if it is gone, there is no answer
+	_ = json.NewEncoder(in).Encode(settings{env, targets}) // if the tunnel has died, nothing answers
 	var said answer
 	if json.NewDecoder(out).Decode(&said) != nil {
 		return nil, errors.New("the tunnel ended as soon as it was started")
@@ -108,8 +111,8 @@ func Start(program string, pid int, env map[string]string, targets int) (*Tunnel
 	return tunnel, nil
 }
 
-// keepToMyself marks all open files close-on-exec: a launch script may have opened any, and the tunnel
-// inherits only what it is given.
+// keepToMyself marks all open files close-on-exec, so that the tunnel inherits only what Start
+// passes to it. Another launch script may have left files open.
 func keepToMyself() error {
 	open, err := os.ReadDir("/proc/self/fd")
 	for _, entry := range open {
@@ -121,10 +124,10 @@ func keepToMyself() error {
 }
 
 // Run is the tunnel's process. resolve finds the databases, as the launch did. Run returns when the
-// launched process is gone, or at once where the tunnel cannot start.
+// launched process has ended, or at once if the tunnel cannot start.
 func Run(in io.Reader, resolve func(env map[string]string) ([]verify.Target, error)) error {
-	// TERM and its like are for the app, which may have work in flight. SIGPIPE comes when nobody
-	// reads the log any more.
+	// SIGTERM and the like are meant for the app, which may still need its connections to finish
+	// its work. SIGPIPE comes when nobody reads the log any more.
 	signal.Ignore(syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGPIPE)
 	var told settings
 	if json.NewDecoder(in).Decode(&told) != nil {
@@ -138,13 +141,14 @@ func Run(in io.Reader, resolve func(env map[string]string) ([]verify.Target, err
 		return err
 	}
 	for process := os.NewFile(statFD, "stat"); alive(process); {
-		time.Sleep(100 * time.Millisecond) // it has a second
+		time.Sleep(100 * time.Millisecond) // often enough, and costs nothing
 	}
 	return nil
 }
 
-// alive reads a /proc/PID/stat: "PID (NAME) STATE ...", with the number of threads (proc(5)). A process
-// in state Z has ended, unless only its first thread has. At last there is nothing to read.
+// alive says whether a process runs, from its /proc/PID/stat: "PID (NAME) STATE …", and further on
+// the number of threads (proc(5)). State Z means that the process has ended, or only its first
+// thread. Once its parent has waited for it, there is nothing to read.
 func alive(stat *os.File) bool {
 	line := make([]byte, 1024)
 	n, _ := stat.ReadAt(line, 0)
@@ -153,7 +157,7 @@ func alive(stat *os.File) bool {
 	return len(fields) > threads && (fields[state] != "Z" && fields[state] != "X" || fields[threads] != "1")
 }
 
-// serve starts to take connections, and returns the CA of the tunnel's certificate.
+// serve starts to listen, and returns the CA of the tunnel's certificate.
 func serve(told settings, resolve func(env map[string]string) ([]verify.Target, error)) ([]byte, error) {
 	targets, err := resolve(told.Env)
 	if err != nil {
@@ -173,7 +177,7 @@ func serve(told settings, resolve func(env map[string]string) ([]verify.Target, 
 		if err != nil {
 			return nil, err
 		}
-		file.Close() // the listener has its own
+		file.Close() // the listener has a copy
 		go r.listen(listener, &targets[i])
 	}
 	return ca, nil

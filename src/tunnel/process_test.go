@@ -28,7 +28,7 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/verify"
 )
 
-// TestMain makes this program several: the tests, a launch, and the tunnel that the launch starts.
+// TestMain makes several programs of this one: the tests, a launch, and the tunnel that it starts.
 func TestMain(m *testing.M) {
 	if len(os.Args) < 2 || strings.HasPrefix(os.Args[1], "-") {
 		os.Exit(m.Run())
@@ -58,12 +58,13 @@ func TestMain(m *testing.M) {
 	syscall.Exit(0) // os.Exit waits for a second under the race detector
 }
 
-// confine forbids, to this process and its children, the system calls that are newer than Cloud Foundry's
-// containers know. Their list (cloudfoundry/guardian, guardiancmd/seccomp_linux.go) ends before
-// pidfd_send_signal, but for openat2; from 424 on, all architectures have the same numbers.
+// confine forbids this process and its children the system calls that are too new for Cloud
+// Foundry's containers. Their list of allowed calls (cloudfoundry/guardian,
+// guardiancmd/seccomp_linux.go) ends before pidfd_send_signal, except for openat2. From 424 on, all
+// architectures have the same numbers.
 func confine() error {
 	const firstNew, openat2 = 424, 437
-	// SECCOMP_RET_ERRNO and SECCOMP_RET_ALLOW (seccomp(2)). The C library wants to hear ENOSYS of clone3.
+	// SECCOMP_RET_ERRNO and SECCOMP_RET_ALLOW (seccomp(2)). The C library needs ENOSYS for clone3.
 	const refuse, allow = 0x00050000 | uint32(syscall.ENOSYS), 0x7fff0000
 	filter := []syscall.SockFilter{
 		{Code: syscall.BPF_LD | syscall.BPF_W | syscall.BPF_ABS, K: 0}, // seccomp_data.nr
@@ -74,7 +75,7 @@ func confine() error {
 	}
 	const setNoNewPrivileges, filterMode = 38, 2 // PR_SET_NO_NEW_PRIVS (prctl(2)), SECCOMP_MODE_FILTER
 	program := syscall.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
-	runtime.LockOSThread() // a filter is a thread's, and that of what it executes
+	runtime.LockOSThread() // a filter is for this thread and what it executes
 	if _, _, errno := syscall.RawSyscall6(syscall.SYS_PRCTL, setNoNewPrivileges, 1, 0, 0, 0, 0); errno != 0 {
 		return errno
 	}
@@ -101,7 +102,7 @@ func resolveForTest(env map[string]string) ([]verify.Target, error) {
 	return []verify.Target{{Name: "db", Host: "localhost", Port: uint16(port), Mode: sslmode.VerifyFull, Trust: []verify.Anchor{{Cert: certs[0]}}}}, nil
 }
 
-// dieOnRequest makes SIGUSR1 a fault of the program outside of any connection.
+// dieOnRequest makes this program panic on SIGUSR1, outside any connection.
 func dieOnRequest() {
 	request := make(chan os.Signal, 1)
 	signal.Notify(request, syscall.SIGUSR1)
@@ -122,7 +123,7 @@ type app struct {
 	cmd            *exec.Cmd
 }
 
-// launchApp starts a shell that becomes the app, which lasts until its input ends.
+// launchApp starts a shell that becomes the app. The app runs until its input ends.
 func launchApp(t *testing.T, server *pgtest.Server, ca *pgtest.CA, before string, files ...*os.File) *app {
 	t.Helper()
 	cmd := exec.Command("bash", "-c", before+`port=$("$0" confined launch $$) || exit 1
@@ -185,7 +186,7 @@ func (a *app) tunnel(t *testing.T) *os.Process {
 	return nil
 }
 
-// gone says whether nobody listens any more.
+// gone says whether the tunnel has stopped listening.
 func (a *app) gone() bool {
 	conn, err := net.Dial("tcp4", fmt.Sprintf("127.0.0.1:%d", a.port))
 	if err == nil {
@@ -251,7 +252,7 @@ func TestAProcessIsGoneWhenItHasEnded(t *testing.T) {
 		assert.True(t, alive(stat))
 		require.NoError(t, in.Close())
 		assert.Eventually(t, func() bool { return !alive(stat) }, patience, time.Millisecond)
-		_ = cmd.Wait() // how it ended is Python's affair
+		_ = cmd.Wait() // Python chooses the exit status
 	})
 }
 
@@ -267,7 +268,7 @@ func TestSignalsAreForTheApp(t *testing.T) {
 	conn, err := connect(t, a.settings())
 	require.NoError(t, err)
 	done := make(chan error)
-	go func() { // a query that is in flight until the lock is given back
+	go func() { // a query that waits until the lock is released
 		_, err := conn.Exec(context.Background(), "select pg_advisory_lock(1)").ReadAll()
 		done <- err
 	}()
@@ -292,7 +293,7 @@ func TestATunnelThatDiesIsClosed(t *testing.T) {
 		signal os.Signal
 		says   string
 	}{
-		"killed":                   {syscall.SIGKILL, ""}, // as by the kernel, when memory runs out
+		"killed":                   {syscall.SIGKILL, ""}, // as the kernel does when memory runs out
 		"a fault of the program's": {syscall.SIGUSR1, "panic: assignment to entry in nil map\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -360,7 +361,7 @@ func TestALogThatNobodyReadsDoesNoHarm(t *testing.T) {
 	assert.Equal(t, "postgres-ssl tunnel: db: the server refuses the login, SQLSTATE \"28P01\"\n", line, "control: there was something to say")
 }
 
-// stuckPipe is a pipe that is full, and that nobody reads.
+// stuckPipe is a full pipe that nobody reads.
 func stuckPipe(t *testing.T) *os.File {
 	t.Helper()
 	read, write, err := os.Pipe()

@@ -1,13 +1,14 @@
-// Package tunnel lets drivers that read no variable connect as the mode asks. They connect to a port
-// of 127.0.0.1, and this package to the database, with the TLS and the verification that verify knows.
+// Package tunnel lets drivers that read no variable connect as the mode asks. They connect to a
+// port of 127.0.0.1. This package connects to the database, with the TLS and the checks of package
+// verify.
 //
-// startup.go is how a client begins. relay.go logs in to the server with the client's own password,
-// and then copies. process.go is the process in which this runs beside the app.
+// startup.go reads how a client begins. relay.go logs in to the server with the client's own
+// password, and then copies both ways. process.go is the process that runs this beside the app.
 //
-// It is not enough to pass on what server and client say about the password: SCRAM's channel binding
-// would hold for the wrong connection, and a client without TLS signs that it wants none. So the
-// tunnel ends the authentication on both sides. It keeps no password, and lets no client in that the
-// server has not let in.
+// The tunnel cannot just pass on what server and client say about the password. SCRAM's channel
+// binding would be for the wrong connection, and a client without TLS signs that it wants none. So
+// the tunnel authenticates on both sides: it asks the client for the password, and logs in to the
+// server itself. It keeps no password, and lets no client in before the server has let it in.
 package tunnel
 
 import (
@@ -37,8 +38,8 @@ const (
 	maxConnections = 1000
 	startupTime    = 60 * time.Second // PostgreSQL's default of authentication_timeout
 	dialTime       = 15 * time.Second // for each host to answer, with TLS
-	lingerTime     = 5 * time.Second  // for a client to go whose server has gone
-	copyBuffer     = 8192             // PostgreSQL's own; larger ones cost memory, and gain nothing
+	lingerTime     = 5 * time.Second  // for a client to leave after its server has left
+	copyBuffer     = 8192             // as in PostgreSQL; larger ones cost memory and gain nothing
 )
 
 // relay is the tunnel without the process.
@@ -50,20 +51,20 @@ type relay struct {
 	sessions      sync.Map // session → reconnect
 }
 
-// session is how a client names its session in a cancel request.
+// session identifies a session as a client's cancel request does.
 type session struct {
 	target *verify.Target
 	pid    uint32
 	key    string
 }
 
-// reconnect connects to where a session is: to the same address of the same host.
+// reconnect connects to the server of a session: to the same address of the same host.
 type reconnect func(context.Context) (net.Conn, *verify.Problem)
 
-// refusal is why there is no connection, as the client is told.
+// refusal is what we tell a client that gets no connection.
 type refusal struct {
 	pgproto3.ErrorResponse
-	cause string // a verify.Problem's code; "" where these are the server's own words
+	cause string // the code of a verify.Problem; "" if these are the server's own words
 }
 
 func (r *refusal) Error() string { return r.Message }
@@ -76,7 +77,7 @@ func refuse(sqlstate string, p verify.Problem) *refusal {
 // The SQLSTATEs of the tunnel's own errors (PostgreSQL's manual, "PostgreSQL Error Codes").
 const (
 	unableToConnect    = "08001" // sqlclient_unable_to_establish_sqlconnection
-	connectionFailure  = "08006" // connection_failure: it was there, and broke
+	connectionFailure  = "08006" // connection_failure: the connection broke
 	tooManyConnections = "53300"
 )
 
@@ -84,7 +85,7 @@ func newRelay(config *tls.Config, log *journal) *relay {
 	return &relay{tls: config, log: log, startup: startupTime, dial: dialTime}
 }
 
-// listen takes connections for a database until the listener is closed.
+// listen accepts connections for a database until the listener is closed.
 func (r *relay) listen(listener net.Listener, target *verify.Target) {
 	for {
 		conn, err := listener.Accept()
@@ -93,21 +94,21 @@ func (r *relay) listen(listener net.Listener, target *verify.Target) {
 			go r.serve(conn.(*net.TCPConn), target)
 		case errors.Is(err, net.ErrClosed):
 			return
-		default: // most likely out of descriptors; connections that end give theirs back
+		default: // most likely out of descriptors, until other connections end
 			r.log.say(target.Name, "accept", "cannot take a connection: "+err.Error())
 			time.Sleep(100 * time.Millisecond)
 		}
 	}
 }
 
-// serve is one connection of the app. What goes wrong in it, a fault of this program included, ends it
-// and no other.
+// serve handles one connection of the app. If anything goes wrong, even a panic, it ends this
+// connection and no other.
 func (r *relay) serve(conn *net.TCPConn, target *verify.Target) {
 	defer conn.Close()
 	defer r.survive(target)
 	count := r.connections.Add(1)
 	defer r.connections.Add(-1)
-	if count > 2*maxConnections { // between one and two, a client is told, and may still cancel
+	if count > 2*maxConnections { // below that, a client may still cancel, or hear why not
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), r.startup)
@@ -151,8 +152,8 @@ func (r *relay) serve(conn *net.TCPConn, target *verify.Target) {
 	}
 }
 
-// survive keeps a fault in one connection from ending the others. Nobody knows what the value of a
-// panic holds, so it is not shown, unless it is the runtime's own.
+// survive keeps a panic in one connection from ending the others. The value of a panic may hold
+// anything, so survive shows it only if it is an error of Go's runtime.
 func (r *relay) survive(target *verify.Target) {
 	if fault := recover(); fault != nil {
 		what := fmt.Sprintf("%T", fault)
@@ -163,24 +164,24 @@ func (r *relay) survive(target *verify.Target) {
 	}
 }
 
-// tell tells a client why there is no connection. A server's own words may hold anything: the client
-// hears them, and the log only the SQLSTATE.
+// tell tells a client why it gets no connection. The server's own words may hold anything. They go
+// to the client. The log gets only the SQLSTATE.
 func (r *relay) tell(client net.Conn, target *verify.Target, err error) {
 	why, ok := err.(*refusal)
 	switch {
-	case !ok: // it has gone
+	case !ok: // the client has left
 		return
 	case why.cause == "":
 		r.log.say(target.Name, why.Code, fmt.Sprintf("the server refuses the login, SQLSTATE %.5q", why.Code))
 	default:
 		r.log.say(target.Name, why.cause, why.Message+"; what to do: "+why.Hint)
 	}
-	_ = send(client, &why.ErrorResponse) // if it is still there
+	_ = send(client, &why.ErrorResponse) // the client may have left
 }
 
-// logIn logs in at the first host that lets it. It does not go on to the next host after an error that
-// would be the same there; which these are is pgconn's rule, and libpq's. An error is a *refusal, or
-// says that the client did not give its password.
+// logIn logs in at the first host that accepts the login. It stops at an error that the next host
+// would give too; which errors these are is pgconn's rule, and libpq's. The error that it returns
+// is a *refusal, or says that the client gave no password.
 func (r *relay) logIn(ctx context.Context, target *verify.Target, client net.Conn, parameters map[string]string) (*login, error) {
 	ask := sync.OnceValues(func() (string, error) { return askPassword(client) })
 	var failed *refusal
@@ -190,8 +191,8 @@ func (r *relay) logIn(ctx context.Context, target *verify.Target, client net.Con
 		switch {
 		case !ok: // logged in, or no password
 			return server, err
-		case failed == nil || failed.cause != "" && why.cause == "": // the server's words tell more than ours
-			failed = why
+		case failed == nil || failed.cause != "" && why.cause == "":
+			failed = why // the server's words say more than ours
 		case failed.cause != "" && !strings.Contains(failed.Message, why.Message):
 			failed.Message += "; " + why.Message
 		}
@@ -202,23 +203,23 @@ func (r *relay) logIn(ctx context.Context, target *verify.Target, client net.Con
 	return nil, failed
 }
 
-// login is a session that the server has let in.
+// login is a session after a successful login.
 type login struct {
 	*pgconn.HijackedConn
-	said  []byte // the server's messages for the client, as they came
+	said  []byte // the server's messages for the client, unchanged
 	again reconnect
 }
 
-// logInAt logs in at one host, as the client that sent these parameters. ask gets the client's
-// password, if the server wants one. An error is a *refusal, or ask's.
+// logInAt logs in at one host with the client's parameters. ask gets the client's password; logInAt
+// calls it if the server wants a password. The error is a *refusal, or comes from ask.
 //
-// The worst mistake would be to give the client's password to a server that was not verified. Where
-// the mode does not verify, a server may only ask for SCRAM, which proves the password and does not
-// show it. One that asks for anything else gets no answer.
+// The worst mistake would be to give the client's password to a server that was not verified. If
+// the mode does not verify, the server may ask only for SCRAM, which proves the password without
+// showing it. A server that asks for anything else gets no answer.
 func (r *relay) logInAt(ctx context.Context, target *verify.Target, host verify.Address, parameters map[string]string, ask func() (string, error)) (*login, error) {
 	made := &login{}
 	var config *pgconn.Config
-	var why error // the login ends, if we know it
+	var why error // why the login fails, if we know
 	connect := func(ctx context.Context) (net.Conn, error) {
 		deadline, _ := ctx.Deadline()
 		ctx, cancel := context.WithTimeout(ctx, r.dial)
@@ -228,14 +229,14 @@ func (r *relay) logInAt(ctx context.Context, target *verify.Target, host verify.
 			why = refuse(unableToConnect, *problem)
 			return nil, why
 		}
-		at := conn.RemoteAddr().String() // one of the addresses that the host may have
+		at := conn.RemoteAddr().String() // the host may have several
 		made.again = func(ctx context.Context) (net.Conn, *verify.Problem) { return target.Connect(ctx, host, at) }
 		return conn, conn.SetDeadline(deadline)
 	}
 	asked := false
 	look := func(kind byte, body []byte) error {
 		switch {
-		case kind == 'N' || kind == 'S' || kind == 'K': // notice, parameter status, the key for cancel requests
+		case kind == 'N' || kind == 'S' || kind == 'K': // notice, parameter status, cancel key
 			made.said = binary.BigEndian.AppendUint32(append(made.said, kind), uint32(len(body)+4))
 			made.said = append(made.said, body...)
 		case kind == 'E':
@@ -261,14 +262,14 @@ func (r *relay) logInAt(ctx context.Context, target *verify.Target, host verify.
 	if err != nil {
 		return nil, refuse(unableToConnect, verify.Problem{Code: "internal", What: "the tunnel cannot log in", Do: "report this"})
 	}
-	config.RuntimeParams = maps.Clone(parameters) // with user and database, which pgconn puts there again
+	config.RuntimeParams = maps.Clone(parameters) // pgconn adds user and database again
 	config.User, config.Database, config.Password = parameters["user"], parameters["database"], ""
 	if !target.Mode.Verifies() {
-		config.RequireAuth = "scram-sha-256" // pgconn's own lock on the same door
+		config.RequireAuth = "scram-sha-256" // pgconn checks it a second time
 	}
 	conn, err := pgconn.ConnectConfig(ctx, config)
 	if err == nil {
-		err = conn.SyncConn(ctx) // no buffer holds anything that the server says next
+		err = conn.SyncConn(ctx) // so that no buffer holds what the server says next
 	}
 	if err == nil {
 		made.HijackedConn, err = conn.Hijack()
@@ -282,7 +283,8 @@ func (r *relay) logInAt(ctx context.Context, target *verify.Target, host verify.
 	return nil, refuse(connectionFailure, *target.Explain(err, host, config.User, binding.Secret(config.Password)))
 }
 
-// handOver tells the client what the server has said: that it is let in, and the rest of the start-up.
+// handOver tells the client that the login worked, and passes on the server's other messages of the
+// start-up.
 func (l *login) handOver(client net.Conn) error {
 	greeting, _ := (&pgproto3.AuthenticationOk{}).Encode(nil) // these are never too long
 	greeting, _ = (&pgproto3.ReadyForQuery{TxStatus: l.TxStatus}).Encode(append(greeting, l.said...))
@@ -290,8 +292,8 @@ func (l *login) handOver(client net.Conn) error {
 	return err
 }
 
-// copyBoth copies in both directions until both ends have gone. When one end has said its last, the
-// other hears of it, and may finish.
+// copyBoth copies in both directions until both sides have closed. When one side stops sending,
+// copyBoth tells the other, which may finish what it does.
 func (r *relay) copyBoth(client, server net.Conn, target *verify.Target) {
 	done := make(chan struct{})
 	go func() {
@@ -305,15 +307,16 @@ func (r *relay) copyBoth(client, server net.Conn, target *verify.Target) {
 	}
 }
 
-// copyOne copies until from ends, and then ends to's half: a *net.TCPConn's, or a *tls.Conn's.
+// copyOne copies until from ends. Then it closes to for writing. Both are *net.TCPConn or
+// *tls.Conn.
 func copyOne(to, from net.Conn) {
-	// Without the wrapping, io.CopyBuffer has the connections do it, with buffers of their own.
+	// The two structs hide ReadFrom and WriteTo: with these, io.CopyBuffer ignores our buffer.
 	_, _ = io.CopyBuffer(struct{ io.Writer }{to}, struct{ io.Reader }{from}, make([]byte, copyBuffer))
 	_ = to.(interface{ CloseWrite() error }).CloseWrite()
 }
 
-// cancel passes a cancel request on to where its session is, with the same TLS. It waits until the
-// server has done with it, since the client waits for that. A request for no session here is dropped,
+// cancel passes a cancel request on to the server of its session, with the same TLS. It waits until
+// the server is done, because the client waits for that. It drops a request for an unknown session,
 // as PostgreSQL does.
 func (r *relay) cancel(ctx context.Context, target *verify.Target, request *pgproto3.CancelRequest) {
 	again, found := r.sessions.Load(session{target, request.ProcessID, string(request.SecretKey)})
@@ -328,6 +331,6 @@ func (r *relay) cancel(ctx context.Context, target *verify.Target, request *pgpr
 	}
 	defer conn.Close()
 	if _, err := conn.Write(packet); err == nil {
-		_, _ = io.Copy(io.Discard, conn) // the end of it is the answer
+		_, _ = io.Copy(io.Discard, conn) // the server closes when it is done
 	}
 }

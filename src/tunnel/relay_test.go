@@ -26,7 +26,7 @@ import (
 
 const password = "s3cr3t-P4ssword"
 
-// buffer is a log that may be written and read at once.
+// buffer is a log that goroutines may write and read at the same time.
 type buffer struct {
 	mutex sync.Mutex
 	bytes bytes.Buffer
@@ -69,7 +69,7 @@ func openTunnel(t testing.TB, target *verify.Target, edits ...func(*relay)) *ope
 	return o
 }
 
-// settings are those of a client of the tunnel.
+// settings returns a connection string for a client of the tunnel.
 func (o *open) settings(more ...string) string {
 	return fmt.Sprintf("host=127.0.0.1 port=%d dbname=app user=app password=%s sslmode=disable %s", o.port, password, strings.Join(more, " "))
 }
@@ -136,7 +136,7 @@ func ask(t testing.TB, conn *pgconn.PgConn, query string) string {
 
 const whoAmI = "select ssl, version from pg_stat_ssl where pid = pg_backend_pid()"
 
-// sees makes a client trust the tunnel's CA, for a host.
+// sees makes a client trust the tunnel's CA for a host name.
 func (o *open) sees(host string) func(*pgconn.Config) {
 	return func(config *pgconn.Config) {
 		pool := x509.NewCertPool()
@@ -270,7 +270,7 @@ func TestEveryPasswordThatTheServerAsksFor(t *testing.T) {
 	} {
 		t.Run(user, func(t *testing.T) {
 			settings := "user=" + user
-			if user == "certain" { // who has no password, must not be asked for one
+			if user == "certain" { // certain needs no password, so the tunnel must not ask
 				settings += " password=''"
 			}
 			conn, err := connect(t, openTunnel(t, verified).settings(settings))
@@ -508,7 +508,7 @@ func TestWhatIsTooMuchIsRefused(t *testing.T) {
 	assert.NoError(t, err, "and when they are gone, there is room again")
 }
 
-// wire is a connection to a server that writes down what goes to it.
+// wire is a way to a server that records what clients send.
 type wire struct {
 	port        int
 	connections atomic.Int64
@@ -526,7 +526,7 @@ func newWire(t testing.TB, port int) *wire {
 		}
 		defer server.Close()
 		go func() {
-			_, _ = io.Copy(io.MultiWriter(&w.bytes, server), client) // in this order: what the server has, was written down
+			_, _ = io.Copy(io.MultiWriter(&w.bytes, server), client) // record first, then send
 			_ = server.(*net.TCPConn).CloseWrite()
 		}()
 		_, _ = io.Copy(client, server)
@@ -536,7 +536,7 @@ func newWire(t testing.TB, port int) *wire {
 
 func (w *wire) heard() string { return w.bytes.String() }
 
-// proxy serves each connection with a function, and closes it then.
+// proxy calls serve for each connection, and closes the connection afterwards.
 func proxy(t testing.TB, serve func(net.Conn)) int {
 	t.Helper()
 	listener, err := net.Listen("tcp4", "127.0.0.1:0")

@@ -12,20 +12,20 @@ import (
 	"github.com/jackc/pgx/v5/pgproto3"
 )
 
-// How a client begins. Sources: PostgreSQL's manual, "Message Flow", sections "Start-up", "SSL Session
-// Encryption" and "GSSAPI Session Encryption"; ProcessStartupPacket in
-// src/backend/tcop/backend_startup.c; src/include/libpq/pqcomm.h for the bounds.
+// How a client begins. Sources: PostgreSQL's manual, "Message Flow", sections "Start-up", "SSL
+// Session Encryption" and "GSSAPI Session Encryption"; ProcessStartupPacket in
+// src/backend/tcop/backend_startup.c; src/include/libpq/pqcomm.h for the limits.
 const (
 	longestStartup  = 10_000 // MAX_STARTUP_PACKET_LENGTH
 	longestPassword = 65_535 // PG_MAX_AUTH_TOKEN_LENGTH
 	tlsHandshake    = 0x16   // the first byte of TLS: ContentType handshake (RFC 8446, 5.1)
 )
 
-// errJunk is for a peer that does not speak as a client of PostgreSQL does.
+// errJunk means that the peer does not speak PostgreSQL's protocol.
 var errJunk = errors.New("not a client of PostgreSQL")
 
-// greet reads what a client wants: a *pgproto3.StartupMessage or a *pgproto3.CancelRequest. The
-// connection that it returns has TLS if the client asked for it, or began with it.
+// greet reads what a client wants: a *pgproto3.StartupMessage or a *pgproto3.CancelRequest. It
+// returns a connection with TLS if the client asked for TLS, or began with it.
 func greet(conn *net.TCPConn, config *tls.Config) (net.Conn, pgproto3.FrontendMessage, error) {
 	var client net.Conn = conn
 	for askedTLS, askedGSS := false, false; ; {
@@ -51,8 +51,8 @@ func greet(conn *net.TCPConn, config *tls.Config) (net.Conn, pgproto3.FrontendMe
 			if askedTLS {
 				return client, nil, errJunk
 			}
-			// The packet was read to its last byte and no further: plain text that somebody puts right
-			// behind it ends up in the handshake, and breaks it (CVE-2021-23214).
+			// We have read the packet and not a byte more. If somebody has put plain text right
+			// behind it, that text ends up in the handshake, and breaks it (CVE-2021-23214).
 			client, askedTLS = tls.Server(conn, config), true
 		case *pgproto3.GSSEncRequest:
 			if askedGSS || askedTLS {
@@ -68,7 +68,7 @@ func greet(conn *net.TCPConn, config *tls.Config) (net.Conn, pgproto3.FrontendMe
 	}
 }
 
-// continued is a connection of which the first bytes have been read already.
+// continued is a connection whose first bytes we have read already: from reads them again.
 type continued struct {
 	*net.TCPConn
 	from io.Reader
@@ -76,14 +76,14 @@ type continued struct {
 
 func (c continued) Read(p []byte) (int, error) { return c.from.Read(p) }
 
-// readHeader reads the header of a packet: its type, where it has one, and its length.
+// readHeader reads the header of a packet: its type, if it has one, and its length.
 func readHeader(r io.Reader, size int) ([]byte, error) {
 	header := make([]byte, size)
 	_, err := io.ReadFull(r, header)
 	return header, err
 }
 
-// readBody reads the rest of a packet, and not a byte more, and returns all of it.
+// readBody reads the rest of a packet and not a byte more. It returns the whole packet.
 func readBody(r io.Reader, header []byte, longest int) ([]byte, error) {
 	length := int(binary.BigEndian.Uint32(header[len(header)-4:])) - 4 // it counts itself
 	if length < 0 || length > longest {
@@ -94,7 +94,8 @@ func readBody(r io.Reader, header []byte, longest int) ([]byte, error) {
 	return packet, err
 }
 
-// decodeStartup reads a first packet. A protocol 3.x that is newer than 3.0 is read as 3.0: see negotiate.
+// decodeStartup decodes a client's first packet. It reads a protocol 3.x newer than 3.0 as 3.0: see
+// negotiate.
 func decodeStartup(packet []byte) (pgproto3.FrontendMessage, error) {
 	if len(packet) < 8 {
 		return nil, errJunk
@@ -107,15 +108,15 @@ func decodeStartup(packet []byte) (pgproto3.FrontendMessage, error) {
 	message, err := pgproto3.NewBackend(bytes.NewReader(packet), nil).ReceiveStartupMessage()
 	if startup, ok := message.(*pgproto3.StartupMessage); ok && err == nil {
 		startup.ProtocolVersion = version
-		if _, unnamed := startup.Parameters[""]; unnamed { // something behind the empty name that ends the list
-			err = errJunk
+		if _, unnamed := startup.Parameters[""]; unnamed {
+			err = errJunk // an empty name ends the list, but something follows it
 		}
 	}
 	return message, err
 }
 
-// negotiate takes the parameters that ask for extensions of the protocol out of a startup message. A
-// client that wants more than protocol 3.0, which is what is spoken here, is to be sent the answer.
+// negotiate removes the parameters that ask for protocol extensions from a startup message. The
+// tunnel speaks protocol 3.0 only. If a client asks for more, negotiate returns what to send to it.
 func negotiate(startup *pgproto3.StartupMessage) (answer []pgproto3.BackendMessage) {
 	var extensions []string
 	for name := range startup.Parameters {
@@ -127,12 +128,13 @@ func negotiate(startup *pgproto3.StartupMessage) (answer []pgproto3.BackendMessa
 	if startup.ProtocolVersion == pgproto3.ProtocolVersion30 && extensions == nil {
 		return nil
 	}
-	// The server sends its whole version, not the minor one (SendNegotiateProtocolVersion).
+	// As the server does, send the whole version, not only its minor part
+	// (SendNegotiateProtocolVersion).
 	return []pgproto3.BackendMessage{&pgproto3.NegotiateProtocolVersion{
 		NewestMinorProtocol: pgproto3.ProtocolVersion30, UnrecognizedOptions: extensions}}
 }
 
-// askPassword asks the client for its password in clear, which goes no further than this machine.
+// askPassword asks the client for its password in clear text, which never leaves this machine.
 func askPassword(client net.Conn) (string, error) {
 	if err := send(client, &pgproto3.AuthenticationCleartextPassword{}); err != nil {
 		return "", err

@@ -14,8 +14,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// FuzzGreet is whatever a client may begin with. It gets a question answered, a session or nothing; and a startup message that is passed
-// on says to the server what it has said to the tunnel.
+// FuzzGreet begins a connection with any bytes. The client gets an answer, a session or nothing. If
+// a startup message is passed on, it tells the server the same as it told the tunnel.
 func FuzzGreet(f *testing.F) {
 	for _, seed := range []string{
 		"", "\x00", "GET / HTTP/1.1\r\n\r\n", "\x16\x03\x01\x00\x05hello",
@@ -79,7 +79,7 @@ const (
 	cancelRequest = 80877102
 )
 
-// packet is a first packet.
+// packet makes a client's first packet.
 func packet(code uint32, body string) string {
 	p := binary.BigEndian.AppendUint32(nil, uint32(8+len(body)))
 	return string(binary.BigEndian.AppendUint32(p, code)) + body
