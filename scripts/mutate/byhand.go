@@ -1,11 +1,11 @@
 package main
 
-// by is the package whose tests have to fail.
+// by names the package whose tests have to fail.
 func by(dir string) []string { return []string{"./src/" + dir} }
 
-// byHand are changes that gremlins cannot name: lines of the launch script, file modes, patterns, what
-// a list holds, and a rule that is left out. Each breaks a promise. Add one with each new rule of that
-// kind. before has to be in the file exactly once: a test looks.
+// byHand lists the changes that gremlins cannot make: to lines of the launch script, file modes,
+// patterns and lists, and leaving out a rule. Each breaks a promise. Add one with each new rule of
+// that kind. before must be in the file exactly once; a test checks it.
 var byHand = []mutant{
 	// The launch script.
 	{promise: "an empty program stops the app", file: "src/staging/script.go",

@@ -1,9 +1,9 @@
-// Mutate changes the code in small ways, one at a time, and runs the tests after each change. Tests
-// that pass all the same do not hold the code to what it does. scripts/mutate.sh runs it.
+// Mutate changes the code in small ways, one at a time, and runs the tests after each change. If
+// the tests still pass, they miss something. scripts/mutate.sh runs it.
 //
-// gremlins names the changes, and the program makes them. By itself gremlins leaves out each
-// condition of a `case`, as Go's coverage has no block for one, and counts what does not compile as
-// caught. byhand.go lists the changes that gremlins cannot name.
+// gremlins lists the changes, and this program makes them. By itself gremlins skips each condition
+// of a `case`, because Go's coverage has no block for one, and counts a change that does not
+// compile as caught. byhand.go lists the changes that gremlins cannot make.
 package main
 
 import (
@@ -23,45 +23,45 @@ import (
 	"time"
 )
 
-// least is the efficacy, in percent, that each part has to reach.
+// least is the efficacy, in percent, that each part must reach.
 const least = 97
 
 // part is a package that decides something.
 type part struct {
 	dir   string
-	files []string // the files of it that decide; nil for all of them
-	also  string   // another package whose tests hold this one to its rules; "" for none
+	files []string // its files that decide; nil for all
+	also  string   // another package whose tests check this one; "" for none
 	run   string   // which tests; "" for all
-	line  int      // the only one to change; 0 for all
+	line  int      // the only line to change; 0 for all
 }
 
-// parts are in the order of the data's way: docs/architecture.md.
+// parts are in the order in which data flows through them (docs/architecture.md).
 var parts = []part{
 	{dir: "src/sslmode"},
 	{dir: "src/rds"},
-	{dir: "src/binding", also: "src/launch"}, // testdata/shapes.json: what is read, and what it means
+	{dir: "src/binding", also: "src/launch"}, // its testdata/shapes.json covers both
 	{dir: "src/launch"},
 	{dir: "src/truststore"},
 	{dir: "src/client"},
 	{dir: "src/drivers", files: []string{"verdict.go"}, run: "TestWhatEachDriver|TestOnlyWhatTheAppNames|TestTheTable|TestADriverThatReads|TestAMend"},
 }
 
-// core are the parts whose coverage is one number.
+// core lists the packages whose coverage is printed as one number.
 var core = []string{"./src/sslmode", "./src/rds", "./src/binding", "./src/launch", "./src/truststore"}
 
 const byHandName = "by-hand"
 
 // mutant is one change.
 type mutant struct {
-	promise       string // what it breaks; "" for one of gremlins
+	promise       string // the promise that it breaks; "" if gremlins made it
 	file          string
-	at            int // where before stands, in bytes
+	at            int // where before begins in the file, in bytes
 	before, after string
 	tests         []string // the packages whose tests have to fail
 	run           string   // which of their tests; "" for all
 }
 
-// A mutant ends in one of these ways. One of gremlins that does not compile counts for nothing.
+// ending is what became of a mutant. If one of gremlins' does not compile, it does not count.
 type ending string
 
 const (
@@ -83,7 +83,7 @@ func main() {
 	}
 }
 
-// mutate breaks copies of the tree in the current folder, which it makes in work.
+// mutate copies the tree in the current folder to work, and breaks the copies.
 func mutate(work string, chosen []part, byHandToo bool) error {
 	trees, err := copies(work)
 	if err != nil {
@@ -140,8 +140,8 @@ func mutate(work string, chosen []part, byHandToo bool) error {
 	return nil
 }
 
-// choose finds the parts that the arguments name. A file, or a line of it, stands for a part of which
-// nothing else decides: src/rds/rds.go:48.
+// choose finds the parts that the arguments name. An argument may also be a file or one line of it,
+// as in src/rds/rds.go:48: then only that is changed.
 func choose(args []string) (chosen []part, byHandToo bool, err error) {
 	if len(args) == 0 {
 		return parts, true, nil
@@ -187,7 +187,7 @@ func copies(work string) ([]string, error) {
 	return trees, nil
 }
 
-// mutations are what gremlins calls each of its changes, and what it does. `-` has two names.
+// mutations lists what gremlins calls its changes, and what they do. `-` has two names.
 // Source: internal/engine/mappings.go of gremlins.
 var mutations = map[string]map[string]string{
 	"ARITHMETIC_BASE":       {"+": "-", "-": "+", "*": "/", "/": "*", "%": "*"},
@@ -198,10 +198,10 @@ var mutations = map[string]map[string]string{
 	"INVERT_NEGATIVES":      {"-": "+"},
 }
 
-// mutants asks gremlins for the changes to a part. It needs no test run for that, and gets none.
+// mutants asks gremlins for the changes to a part. It does not run the tests for that.
 func (p part) mutants(work string) ([]mutant, error) {
 	list := filepath.Join(work, filepath.Base(p.dir)+".json")
-	if _, err := os.Stat(list); err != nil { // several arguments may name the same part
+	if _, err := os.Stat(list); err != nil { // an earlier argument may name the same part
 		gremlins := exec.Command("go", "tool", "-modfile=scripts/mutate.mod", "gremlins", "unleash", "./"+p.dir,
 			"--dry-run", "--invert-logical", "--output", list)
 		gremlins.Env = append(os.Environ(), "GOFLAGS=-run=^$")
@@ -258,7 +258,7 @@ func (p part) mutants(work string) ([]mutant, error) {
 	return slices.CompactFunc(mutants, twice), nil
 }
 
-// offset returns where a line and a column, which count from 1, are in a text.
+// offset returns the position of a line and a column in a text. Both count from 1.
 func offset(text []byte, line, column int) int {
 	at := 0
 	for range line - 1 {
@@ -267,7 +267,7 @@ func offset(text []byte, line, column int) int {
 	return at + column - 1
 }
 
-// change returns the longest operator that the text begins with, and what becomes of it.
+// change returns the longest operator that the text begins with, and its replacement.
 func change(of map[string]string, text []byte) (before, after string) {
 	for b, a := range of {
 		if len(b) > len(before) && bytes.HasPrefix(text, []byte(b)) {
@@ -277,7 +277,7 @@ func change(of map[string]string, text []byte) (before, after string) {
 	return before, after
 }
 
-// located finds the texts of hand-made mutants. Each has to be there, and only once.
+// located finds the texts of the hand-made mutants. Each must occur exactly once.
 func located(mutants []mutant) ([]mutant, error) {
 	var wrong []error
 	for i, m := range mutants {
@@ -293,7 +293,7 @@ func located(mutants []mutant) ([]mutant, error) {
 	return mutants, errors.Join(wrong...)
 }
 
-// runAll runs each mutant in one of the trees, prints those that the tests did not catch, and counts.
+// runAll runs each mutant in one of the trees, prints those that the tests miss, and counts.
 func runAll(trees []string, mutants []mutant) (map[ending]int, error) {
 	control := controls(mutants)
 	jobs := make(chan mutant)
@@ -315,7 +315,7 @@ func runAll(trees []string, mutants []mutant) (map[ending]int, error) {
 					fmt.Printf("       %-9s %s\n", end, m)
 				}
 				if end == noBuild && m.promise != "" {
-					end = lived // nobody has looked at that promise
+					end = lived // so no test checks that promise
 				}
 				count[end]++
 				mutex.Unlock()
@@ -330,8 +330,8 @@ func runAll(trees []string, mutants []mutant) (map[ending]int, error) {
 	return count, errors.Join(failed...)
 }
 
-// controls returns what runs the tests of a mutant once in the tree without a change. Those that fail
-// there would catch every mutant.
+// controls returns a function that runs the tests of a mutant, once, in the unchanged tree. If they
+// fail there, they prove nothing about the mutant.
 func controls(mutants []mutant) func(mutant) error {
 	checks := map[string]func() error{}
 	for _, m := range mutants {
@@ -370,10 +370,11 @@ func (m mutant) String() string {
 	return fmt.Sprintf("%s  %s to %s in: %s", where, m.before, m.after, strings.TrimSpace(line))
 }
 
-// patience is how long the tests of one package may take. Most that are cut short loop for ever.
+// patience is how long the tests of one package may take. Tests that need longer mostly loop
+// forever.
 const patience = 3 * time.Minute
 
-// runIn makes the change in a tree, runs the tests, and takes the change back.
+// runIn makes the change in a tree, runs the tests, and undoes the change.
 func (m mutant) runIn(tree string) (ending, error) {
 	path := filepath.Join(tree, m.file)
 	source, err := os.ReadFile(path)
@@ -409,7 +410,7 @@ func goTest(tree, dir, run string) (ending, []byte) {
 	switch {
 	case err == nil:
 		return lived, out
-	case bytes.Contains(out, []byte("test timed out")): // of the testing package, and of testscript
+	case bytes.Contains(out, []byte("test timed out")): // the testing package and testscript both say it
 		return timedOut, out
 	case bytes.Contains(out, []byte("[build failed]")) || bytes.Contains(out, []byte("[setup failed]")):
 		return noBuild, out
@@ -417,7 +418,7 @@ func goTest(tree, dir, run string) (ending, []byte) {
 	return killed, out
 }
 
-// coverage returns the share of the core's statements that its tests run: "97.1%".
+// coverage returns the share of the core's statements that its own tests run, as in "97.1%".
 func coverage(work string) (string, error) {
 	profile := filepath.Join(work, "coverage")
 	test := exec.Command("go", append([]string{"test", "-coverprofile", profile}, core...)...)

@@ -10,7 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The code moves. A mutant whose text is gone, or is there twice, would break nothing or something else.
+// The code changes. If a mutant's text is gone, it breaks nothing. If it is there twice, the wrong
+// place may break.
 func TestEachMutantByHandIsStillInTheCode(t *testing.T) {
 	t.Chdir("../..")
 	mutants, err := located(byHand)
@@ -44,7 +45,7 @@ func TestAChangeOfGremlinsIsFoundByLineAndColumn(t *testing.T) {
 	}())
 }
 
-// The real tests of a real package catch a real change, and let one pass that changes nothing.
+// The real tests of a real package catch a real change, and pass after one that changes nothing.
 func TestAMutantIsCaughtOrNot(t *testing.T) {
 	t.Chdir(t.TempDir())
 	for name, text := range map[string]string{
@@ -69,7 +70,7 @@ func TestAMutantIsCaughtOrNot(t *testing.T) {
 		assert.Equal(t, string(source), string(left), "it is taken back")
 	}
 
-	// Tests that fail without a change, or are not there, catch nothing.
+	// Tests that fail without the change, or do not exist, catch nothing.
 	for _, run := range []string{"TestNone", "TestIt"} {
 		mutants, err := located([]mutant{{file: "a.go", before: "n > 0", after: "n <= 0", tests: []string{"."}, run: run}})
 		require.NoError(t, err)
