@@ -410,7 +410,7 @@ func goTest(tree, dir, run string) (ending, []byte) {
 	switch {
 	case err == nil:
 		return lived, out
-	case bytes.Contains(out, []byte("test timed out")): // the testing package and testscript both say it
+	case bytes.Contains(out, []byte("test timed out")): // testing and testscript both say it
 		return timedOut, out
 	case bytes.Contains(out, []byte("[build failed]")) || bytes.Contains(out, []byte("[setup failed]")):
 		return noBuild, out

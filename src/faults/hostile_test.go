@@ -209,8 +209,8 @@ func TestNoCommandIsShadowed(t *testing.T) {
 	}
 }
 
-// the_apps_own_files.txtar plants links in the place of folders and of the launch script. Here they are
-// in the place of the single files that a launch writes.
+// the_apps_own_files.txtar plants links in the place of folders and of the launch script. Here they
+// are in the place of the single files that a launch writes.
 func TestAPlantedLinkIsNotFollowedAtLaunch(t *testing.T) {
 	t.Parallel()
 	binding := ownServices(t)
