@@ -171,7 +171,7 @@ func redirect(h *client.Handout, env map[string]string, r *binding.Redirection, 
 	h.Variables = append(h.Variables, client.Variable{Name: originalsVariable, Value: string(text)})
 	h.Files = append(files, h.Files...)
 	if r.OwnURL {
-		h.Warnings = append(h.Warnings, "DATABASE_URL is set by the app's owner, and stays: what connects with it goes past the tunnel")
+		h.Warnings = append(h.Warnings, "DATABASE_URL is set by the app's owner, and stays: what connects with it bypasses the tunnel")
 	}
 	return nil
 }
