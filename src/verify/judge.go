@@ -203,7 +203,7 @@ func (t *Target) weakerThanAsked() Problem {
 	if t.owned {
 		remedy += ", or unset it"
 	}
-	return Problem{WeakerThanAsked, fmt.Sprintf("%s (%s), and the binding asks for %s", force, t.Source, t.Asked), remedy}
+	return Problem{WeakerThanAsked, fmt.Sprintf("%s (%s), but the binding asks for %s", force, t.Source, t.Asked), remedy}
 }
 
 // strictest returns the strictest verifying mode that worked on the server, or None.

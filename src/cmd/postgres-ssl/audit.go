@@ -20,7 +20,7 @@ import (
 
 const auditHelp = `Usage: postgres-ssl audit [--json] [--fail-on ignored|none] FILE|FOLDER|- ...
 
-Says of each bound Postgres what mode it asks for, and whether that is in force: worst first. It
+Says which mode each bound Postgres asks for, and whether it is in force. The worst comes first. It
 connects to nothing. It reads answers of "cf curl": to /v3/apps/GUID/env, and for an app's
 buildpacks to /v3/apps/GUID or /v3/apps. A file holds any number of them, a folder any number of
 files, and "-" is standard input.
@@ -30,8 +30,8 @@ files, and "-" is standard input.
                        if an app would stop
   --fail-on none       also if a Postgres has no mode that encrypts
 
-Exit status: 0 done, 1 there is what --fail-on names, 2 the command was not understood, or there is
-no answer, 3 something could not be read, and there is nothing that --fail-on names.
+Exit status: 0 done, 1 an app has what --fail-on names, 2 the command was not understood, or there
+is no answer, 3 something could not be read, and no app has what --fail-on names.
 `
 
 // errUnread ends the command with exit status 3. The report already says what could not be read.
@@ -70,7 +70,7 @@ func runAudit(args []string, _ map[string]string, in io.Reader, out, errOut io.W
 	n := 0
 	report := audit.Audit(counted(answers(paths, in), &n, errOut), store)
 	if n == 0 {
-		return undecided{fmt.Errorf("there is no answer in %s", strings.Join(paths, ", "))}
+		return undecided{fmt.Errorf("there is no answer of cf curl in %s", strings.Join(paths, ", "))}
 	}
 	write := writeTable
 	if *asJSON {

@@ -24,7 +24,7 @@ const envHelp = `Usage: postgres-ssl env [--launch PID]
 
 Prints the export lines of a launch. The launch script evaluates them.
 
-  --launch PID      the process that becomes the app: a tunnel goes with it
+  --launch PID      the process that becomes the app: a tunnel ends with it
   --explain         say what a launch would export, and why
 ` + servicesHelp + bindingsHelp + `
 What the app's owner can set:

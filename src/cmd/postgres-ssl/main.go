@@ -33,9 +33,9 @@ var commands = []command{
 	{"env", "print the export lines of a launch, or explain them", envHelp, runEnv},
 	{"verify", "connect to the bound databases as the app does, and say what is wrong", verifyHelp, runVerify},
 	{"drivers", "name the Postgres drivers in an app's folder, and whether they obey", driversHelp, runDrivers},
-	{"audit", "of many apps, say which ask for a mode that is not in force", auditHelp, runAudit},
+	{"audit", "say which of many apps ask for a mode that is not in force", auditHelp, runAudit},
 	{"supply", "stage an app: for the platform, called by bin/supply", supplyHelp, runSupply},
-	{"finalize", "the same as the last buildpack: called by bin/finalize", finalizeHelp, runFinalize},
+	{"finalize", "the same, if this is the last buildpack: called by bin/finalize", finalizeHelp, runFinalize},
 	{"tunnel", "", tunnelHelp, runTunnel},
 }
 
@@ -51,7 +51,7 @@ func overview() string {
 	}
 	row("help", "this text, or the help of a command: postgres-ssl help env")
 	row("version", "the version of this program")
-	b.WriteString("\nThe help of a command has its arguments, and its exit statuses.\n")
+	b.WriteString("\nThe help of a command lists its arguments and exit statuses.\n")
 	return b.String()
 }
 
