@@ -302,17 +302,24 @@ func (r *relay) copyBoth(client, server net.Conn, target *verify.Target) {
 		copyOne(server, client)
 	}()
 	copyOne(client, server)
-	if client.SetDeadline(time.Now().Add(lingerTime)) == nil {
+	// The server's too: it may be stuck in an answer that nobody takes any more, and so not read.
+	soon := time.Now().Add(lingerTime)
+	if client.SetDeadline(soon) == nil && server.SetDeadline(soon) == nil {
 		<-done
 	}
 }
 
-// copyOne copies until from ends. Then it closes to for writing. Both are *net.TCPConn or
-// *tls.Conn.
+// copyOne copies until from ends. Then it closes to for writing, with TLS the connection below too:
+// a busy server looks for the end of TCP (client_connection_check_interval). Both are *net.TCPConn
+// or *tls.Conn.
 func copyOne(to, from net.Conn) {
 	// The two structs hide ReadFrom and WriteTo: with these, io.CopyBuffer ignores our buffer.
 	_, _ = io.CopyBuffer(struct{ io.Writer }{to}, struct{ io.Reader }{from}, make([]byte, copyBuffer))
-	_ = to.(interface{ CloseWrite() error }).CloseWrite()
+	type half interface{ CloseWrite() error }
+	_ = to.(half).CloseWrite()
+	if secure, ok := to.(*tls.Conn); ok {
+		_ = secure.NetConn().(half).CloseWrite()
+	}
 }
 
 // cancel passes a cancel request on to the server of its session, with the same TLS. It waits until
