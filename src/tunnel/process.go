@@ -80,7 +80,6 @@ func Start(program string, pid int, env map[string]string, targets int) (*Tunnel
 		tunnel.Ports = append(tunnel.Ports, listener.Addr().(*net.TCPAddr).Port)
 	}
 	cmd := exec.Command(program, "tunnel")
-	cmd.Dir = "/"
 	cmd.Env = []string{"GOTRACEBACK=none"} // a panic is one line
 	cmd.Stderr = os.Stderr
 	cmd.ExtraFiles = given
@@ -134,6 +133,10 @@ func Run(in io.Reader, resolve func(env map[string]string) ([]verify.Target, err
 		return errors.New("tunnel is for the launch of a staged app, which starts it where POSTGRES_SSL_TUNNEL is set")
 	}
 	ca, err := serve(told, resolve)
+	// Until here a relative path, such as PGSSLROOTCERT's, means what it means to the app.
+	if err == nil {
+		err = os.Chdir("/")
+	}
 	if err != nil {
 		return json.NewEncoder(os.Stdout).Encode(answer{Error: err.Error()})
 	}
