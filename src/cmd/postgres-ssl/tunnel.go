@@ -14,6 +14,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/binding"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/client"
@@ -49,6 +51,7 @@ const longestVariable = 128 << 10
 type originals struct {
 	Ports []int             // of the tunnel, on 127.0.0.1
 	CA    []byte            // of the tunnel, in PEM
+	For   string            // what the tunnel was started for, see purpose
 	Was   map[string]string // variables as the platform gave them
 	Is    map[string]string // the SHA-256 of their new values
 }
@@ -70,12 +73,43 @@ func withOriginals(env map[string]string) (map[string]string, *originals, error)
 		return nil, nil, errors.New(originalsVariable + " holds something that no launch put there: unset it")
 	}
 	for name, is := range o.Is {
-		if sum(env[name]) != is {
-			return env, nil, nil
+		switch {
+		case sum(env[name]) == is:
+		case name == "DATABASE_URL": // a script of the app has changed it, and it is the app's now
+			delete(o.Was, name)
+		default:
+			return env, nil, o.checkRenewed(env)
 		}
 	}
 	maps.Copy(env, o.Was)
 	return env, &o, nil
+}
+
+// checkRenewed fails if bindings that differ from those of the launch still name its tunnel. Some
+// script has edited them, and nobody can tell any more which database is behind a port.
+func (o *originals) checkRenewed(env map[string]string) error {
+	found, err := binding.Read(env)
+	if err != nil {
+		return err
+	}
+	for _, db := range found.Databases {
+		for i, host := range db.Hosts {
+			if port, err := strconv.Atoi(db.Ports[i]); err == nil && host == "127.0.0.1" && slices.Contains(o.Ports, port) {
+				return fmt.Errorf("%s: the bindings were edited after the launch, and name its tunnel: edit them before the launch script runs, or only where the app reads them", db.Title())
+			}
+		}
+	}
+	return nil
+}
+
+// purpose tells tunnels apart by what they were started for: databases, addresses and modes.
+func purpose(plan *launch.Plan, r *binding.Redirection) string {
+	var text strings.Builder
+	for _, e := range r.Endpoints {
+		db := plan.Databases[e.Database]
+		fmt.Fprintf(&text, "%q %q %q %s\n", db.Title(), e.Hosts, e.Ports, db.Mode)
+	}
+	return sum(text.String())
 }
 
 // trust makes a plan's app trust the running tunnel, if there is one.
@@ -116,7 +150,9 @@ func openTunnel(env map[string]string, running *originals, pid int, plan *launch
 	if err != nil {
 		return nil, err
 	}
-	if running == nil || len(running.Ports) != len(r.Endpoints) {
+	wants := purpose(plan, r)
+	switch {
+	case running == nil:
 		program, err := os.Executable()
 		if err != nil {
 			return nil, err
@@ -125,7 +161,9 @@ func openTunnel(env map[string]string, running *originals, pid int, plan *launch
 		if err != nil {
 			return nil, fmt.Errorf("the tunnel does not start: %w", err)
 		}
-		running = &originals{Ports: t.Ports, CA: t.CA}
+		running = &originals{Ports: t.Ports, CA: t.CA, For: wants}
+	case running.For != wants:
+		return nil, errors.New("the launch has started its tunnel for other databases or modes: leave POSTGRES_SSL_TUNNEL and POSTGRES_SSL_MODE as they were, or restart the app")
 	}
 	running.trust(plan)
 	return func(h *client.Handout) error { return redirect(h, env, r, running) }, nil
