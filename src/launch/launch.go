@@ -138,6 +138,12 @@ func (p *Plan) warn(format string, args ...any) {
 	p.Warnings = append(p.Warnings, fmt.Sprintf(format, args...))
 }
 
+// lose is a warning that each start repeats, because someone gets less than asked.
+func (p *Plan) lose(format string, args ...any) {
+	p.warn(format, args...)
+	p.Losses = append(p.Losses, fmt.Sprintf(format, args...))
+}
+
 func (p *Plan) decideDatabase(b binding.Binding, cas []binding.Credential, fallback sslmode.Mode) (Database, error) {
 	db := Database{Binding: b}
 	if b.CA.Key == "" && b.System == "" && !slices.ContainsFunc(b.Hosts, isRDS) {
@@ -496,11 +502,10 @@ func (p *Plan) compareOthers(fallback sslmode.Mode, ownersChoice bool) error {
 			return fmt.Errorf("%s decides with %s, but %s asks for %s; set POSTGRES_SSL_SERVICE to the name of the one that decides",
 				p.Decider.Title(), modeName(p.Mode), db.Title(), db.Mode)
 		case db.Main:
-			p.Losses = append(p.Losses, fmt.Sprintf("%s decides with %s; %s gets no more than that, though it would get %s by %s",
-				p.Decider.Title(), modeName(p.Mode), db.Title(), db.Mode, db.Source))
+			p.lose("%s decides with %s; %s gets no more than that, though it would get %s by %s",
+				p.Decider.Title(), modeName(p.Mode), db.Title(), db.Mode, db.Source)
 		}
 	}
-	p.Warnings = append(p.Warnings, p.Losses...)
 	return nil
 }
 

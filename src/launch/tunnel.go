@@ -20,7 +20,7 @@ func (p *Plan) chooseTunnelled(byOwner bool) error {
 		return nil
 	}
 	if byOwner {
-		p.warn("%s changes nothing for DATABASE_URL, which the app's owner set: the app connects as it says", tunnelVariable)
+		p.lose("%s changes nothing for DATABASE_URL, which the app's owner set: the app connects as it says", tunnelVariable)
 	}
 	names := map[string]bool{}
 	var bound []string
@@ -30,7 +30,10 @@ func (p *Plan) chooseTunnelled(byOwner bool) error {
 			bound = append(bound, db.Name)
 		}
 	}
-	if value != "yes" {
+	switch {
+	case value == "yes" && bound == nil && !byOwner:
+		p.lose("%s=yes, but no bound service holds a Postgres database: the app connects without the tunnel", tunnelVariable)
+	case value != "yes":
 		for name := range strings.SplitSeq(value, ",") {
 			name = strings.TrimSpace(name)
 			if _, ok := names[name]; !ok {
@@ -48,7 +51,7 @@ func (p *Plan) chooseTunnelled(byOwner bool) error {
 		case db.Mode.Encrypts() && len(db.Hosts) > 0:
 			db.Tunnel = true
 		case !db.Main:
-			p.warn("%s does not go through the tunnel: it needs a host, and an sslmode of require or stricter", db.Title())
+			p.lose("%s does not go through the tunnel: it needs a host, and an sslmode of require or stricter", db.Title())
 		default:
 			if err := p.atLaunch(fmt.Errorf("%s: %s needs a host and an sslmode of require or stricter: add them to the binding, or set POSTGRES_SSL_MODE",
 				db.Title(), tunnelVariable)); err != nil {

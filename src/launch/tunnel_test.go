@@ -48,8 +48,15 @@ func TestWhatGoesThroughTheTunnel(t *testing.T) {
 		})
 	}
 	t.Run("a warning names what is left out", func(t *testing.T) {
-		assert.Contains(t, decide(t, through("yes"), bound...).Warnings,
-			"a (example) does not go through the tunnel: it needs a host, and an sslmode of require or stricter")
+		const left = "a (example) does not go through the tunnel: it needs a host, and an sslmode of require or stricter"
+		plan := decide(t, through("yes"), bound...)
+		assert.Contains(t, plan.Warnings, left)
+		assert.Equal(t, []string{left}, plan.Losses, "each start says it, since the bindings may be newer than the droplet")
+	})
+	t.Run("a start says that there is nothing to go through it", func(t *testing.T) {
+		assert.Equal(t, []string{"POSTGRES_SSL_TUNNEL=yes, but no bound service holds a Postgres database: the app connects without the tunnel"},
+			decide(t, through("yes")).Losses)
+		assert.Empty(t, decide(t, nil).Losses)
 	})
 	t.Run("a service may have the name yes", func(t *testing.T) {
 		assert.Equal(t, []string{"a", "yes"}, tunnelled(decide(t, through("yes"), db("a", "require", oregon), db("yes", "require", oregon))))
@@ -96,7 +103,9 @@ func TestTheOwnersDatabaseURLDoesNotGoThroughTheTunnel(t *testing.T) {
 	plan, err := Decide(through("yes"), found, store(t))
 	require.NoError(t, err)
 	assert.Empty(t, tunnelled(plan))
-	assert.Contains(t, plan.Warnings, "POSTGRES_SSL_TUNNEL changes nothing for DATABASE_URL, which the app's owner set: the app connects as it says")
+	const stays = "POSTGRES_SSL_TUNNEL changes nothing for DATABASE_URL, which the app's owner set: the app connects as it says"
+	assert.Contains(t, plan.Warnings, stays)
+	assert.Equal(t, []string{stays}, plan.Losses, "each start says it")
 	_, err = Decide(through("DATABASE_URL"), found, store(t))
 	assert.ErrorContains(t, err, "bound are: none")
 }
