@@ -692,3 +692,30 @@ func (r *Redirection) render(to func(edit) address) Redirected {
 	}
 	return after
 }
+
+// Left returns the hosts of the endpoints that the bindings still name after all edits: under keys
+// that we don't know, or in other services. Only names with a dot can be told from other words.
+func (r *Redirection) Left(after Redirected) []string {
+	var all strings.Builder
+	for _, doc := range r.documents {
+		switch doc.variable {
+		case "VCAP_SERVICES_FILE_PATH":
+			all.Write(after.Document)
+		case "SERVICE_BINDING_ROOT":
+			all.Write(after.Mounted[doc.folder][doc.file])
+		default:
+			all.WriteString(after.Variables[doc.variable])
+		}
+		all.WriteByte('\n')
+	}
+	text := lower(all.String())
+	var left []string
+	for _, e := range r.Endpoints {
+		for _, host := range e.Hosts {
+			if host != "127.0.0.1" && strings.Contains(host, ".") && strings.Contains(text, host) && !slices.Contains(left, host) {
+				left = append(left, host)
+			}
+		}
+	}
+	return left
+}

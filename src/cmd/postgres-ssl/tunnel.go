@@ -208,6 +208,9 @@ func redirect(h *client.Handout, env map[string]string, r *binding.Redirection, 
 	}
 	h.Variables = append(h.Variables, client.Variable{Name: originalsVariable, Value: string(text)})
 	h.Files = append(files, h.Files...)
+	for _, host := range r.Left(to) {
+		h.Warnings = append(h.Warnings, "the bindings still name "+host+" in a place where the tunnel does not stand in: what connects with that goes past it")
+	}
 	if r.OwnURL {
 		h.Warnings = append(h.Warnings, "DATABASE_URL is set by the app's owner, and stays: what connects with it bypasses the tunnel")
 	}
