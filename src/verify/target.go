@@ -27,6 +27,7 @@ type Given struct {
 	Store  truststore.Store
 	Stores []string // the file of the stack's store, then those of the platform's
 	Bundle []byte   // the content of the plan's PGSSLROOTCERT
+	Launch bool     // Env is a launch's, before it exports anything: its modes are the owner's
 }
 
 // Target is a database with everything that decides how to connect to it.
@@ -213,7 +214,7 @@ func (t *Target) setMode(given Given, db launch.Database) *Problem {
 		if db.Tunnel {
 			counts = mode > t.Mode
 		}
-		if counts && mode != given.Plan.Mode {
+		if counts && (mode != given.Plan.Mode || db.Tunnel && given.Launch) {
 			t.Mode, t.Source, t.lever, t.owned = mode, name+", set by the app's owner", name, true
 		}
 	}

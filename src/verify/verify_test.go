@@ -455,6 +455,24 @@ func TestBehindATunnelEachDatabaseHasItsOwnMode(t *testing.T) {
 	}
 }
 
+// At a launch, PGSSLMODE is the owner's, even if another database asks for the same mode.
+func TestTheOwnersModeHoldsInTheTunnelThoughAnotherDatabaseAsksForIt(t *testing.T) {
+	bound := func(name string, mode sslmode.Mode) binding.Binding {
+		return binding.Binding{Name: name, Hosts: []string{name}, Ports: []string{""}, Username: "u",
+			Asked: []binding.Asked{{Mode: mode, Place: "credential sslmode"}}}
+	}
+	found := binding.Found{Databases: []binding.Binding{bound("strict", sslmode.VerifyFull), bound("weak", sslmode.Require)}}
+	env := map[string]string{"POSTGRES_SSL_TUNNEL": "yes", "PGSSLMODE": "verify-full"}
+	store := truststore.NewStore("/trust", truststore.Sets{})
+	plan, err := launch.Decide(env, found, store)
+	require.NoError(t, err)
+	for launching, mode := range map[bool]sslmode.Mode{true: sslmode.VerifyFull, false: sslmode.Require} {
+		targets, err := Targets(Given{Env: env, Plan: plan, Store: store, Launch: launching})
+		require.NoError(t, err)
+		assert.Equal(t, mode, targets[1].Mode, "launching: %v", launching)
+	}
+}
+
 func TestATunnelDoesNotConnectIfTheTargetHasAProblem(t *testing.T) {
 	targets, err := Targets(plan(t, map[string]string{"PGSSLMODE": "strict"}, "verify-full"))
 	require.NoError(t, err)

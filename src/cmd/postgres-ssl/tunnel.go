@@ -243,5 +243,5 @@ func tunnelTargets(env map[string]string) ([]verify.Target, error) {
 		db.Hosts, db.Ports, db.Replicas, db.Username = e.Hosts, e.Ports, 0, "the client's"
 		plan.Databases = append(plan.Databases, db)
 	}
-	return planTargets(env, plan, store)
+	return planTargets(env, plan, store, true)
 }

@@ -106,13 +106,13 @@ func verifyTargets(env map[string]string, running *originals) ([]verify.Target, 
 		return nil, nil, errors.New("no Postgres database is bound")
 	}
 	running.trust(plan)
-	targets, err := planTargets(env, plan, store)
+	targets, err := planTargets(env, plan, store, false)
 	return targets, plan, err
 }
 
 // planTargets returns what to verify in an app with this plan and this environment, one target for
-// each of the plan's databases.
-func planTargets(env map[string]string, plan *launch.Plan, store truststore.Store) ([]verify.Target, error) {
+// each of the plan's databases. launching says that the environment is a launch's own.
+func planTargets(env map[string]string, plan *launch.Plan, store truststore.Store, launching bool) ([]verify.Target, error) {
 	stores, err := truststore.SystemFiles(env)
 	if err != nil {
 		return nil, err
@@ -128,7 +128,7 @@ func planTargets(env map[string]string, plan *launch.Plan, store truststore.Stor
 	if err != nil {
 		return nil, err
 	}
-	return verify.Targets(verify.Given{Env: env, Plan: plan, Store: store, Stores: stores, Bundle: bundle})
+	return verify.Targets(verify.Given{Env: env, Plan: plan, Store: store, Stores: stores, Bundle: bundle, Launch: launching})
 }
 
 // gateVariable is the variable with which the app's owner asks for a check at each start.
@@ -152,7 +152,7 @@ func gate(env map[string]string, plan *launch.Plan, store truststore.Store, errO
 		fmt.Fprintln(errOut, "postgres-ssl: no Postgres database is bound; there is nothing to verify")
 		return nil
 	}
-	targets, err := planTargets(env, plan, store)
+	targets, err := planTargets(env, plan, store, true)
 	if err != nil {
 		return err
 	}
