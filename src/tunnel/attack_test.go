@@ -173,7 +173,7 @@ func TestAServerThatIsVerifiedMayStillBeHostile(t *testing.T) {
 			require.ErrorAs(t, err, &refused)
 			assert.Contains(t, refused.Message, test.hears)
 			assert.Eventually(t, func() bool { return tunnel.log.String() != "" }, patience, time.Millisecond)
-			assert.NotContains(t, tunnel.log.String(), password)
+			assert.NotContains(t, tunnel.log.String(), password[:5])
 		})
 	}
 }

@@ -20,6 +20,7 @@ import (
 	"io"
 	"maps"
 	"net"
+	"regexp"
 	"runtime"
 	"slices"
 	"strings"
@@ -80,6 +81,8 @@ const (
 	connectionFailure  = "08006" // connection_failure: the connection broke
 	tooManyConnections = "53300"
 )
+
+var sqlstate = regexp.MustCompile(`^[0-9A-Z]{5}$`)
 
 func newRelay(config *tls.Config, log *journal) *relay {
 	return &relay{tls: config, log: log, startup: startupTime, dial: dialTime}
@@ -172,7 +175,11 @@ func (r *relay) tell(client net.Conn, target *verify.Target, err error) {
 	case !ok: // the client has left
 		return
 	case why.cause == "":
-		r.log.say(target.Name, why.Code, fmt.Sprintf("the server refuses the login, SQLSTATE %.5q", why.Code))
+		code := why.Code
+		if !sqlstate.MatchString(code) {
+			code = "" // it may be a part of the password, and of any length
+		}
+		r.log.say(target.Name, code, fmt.Sprintf("the server refuses the login, SQLSTATE %q", code))
 	default:
 		r.log.say(target.Name, why.cause, why.Message+"; what to do: "+why.Hint)
 	}
