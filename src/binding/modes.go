@@ -97,9 +97,7 @@ func (r *reader) about(level *object) []*object {
 	var all []*object
 	var visit func(o *object)
 	visit = func(o *object) {
-		if len(o.values) > 0 || len(r.loose[o]) > 0 {
-			all = append(all, o)
-		}
+		all = append(all, o)
 		for _, child := range o.children {
 			if !child.holds && !child.other {
 				visit(child)
@@ -201,9 +199,6 @@ func (r *reader) checkAllHeard() error {
 		scheme, _, _ := strings.Cut(t.text, "://")
 		if asksForMode(t.text) && !(len(scheme) < 64 && (holdsAny(scheme, otherWords) || isWeb(strings.ToLower(scheme)))) {
 			return unheard(t.path, "holds an sslmode that cannot be read")
-		}
-		if len(t.text) > 20 || !strings.ContainsAny(t.text, "vV") { // no mode that verifies
-			continue
 		}
 		if mode, err := sslmode.Parse(t.text); err == nil && mode.Verifies() && (t.in.owner() != nil || len(t.in.withHosts().hosts()) > 0) {
 			return unheard(t.path, "says "+mode.String())

@@ -3,6 +3,7 @@ package binding
 import (
 	"net"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"unicode"
@@ -86,7 +87,7 @@ func parseURL(text string) (connection, bool) {
 		// pgjdbc's short forms, jdbc:postgresql:database and jdbc:postgresql:database?…, have no
 		// host.
 		const short = "jdbc:postgresql:"
-		if len(text) < len(short) || !strings.EqualFold(text[:len(short)], short) {
+		if !strings.HasPrefix(lower(text), short) {
 			return connection{}, false
 		}
 		database, query, _ := strings.Cut(text[len(short):], "?")
@@ -162,33 +163,33 @@ func parseJDBC(rest string) connection {
 // [user[:password]@][host[:port][,…]][/database][?query]. The password may contain @ / # % ?
 // without escapes, so we have to find the "?" that starts the query.
 func parseURI(rest string) connection {
-	split := -1
-	for i, tries := 0, 0; tries < 32; tries++ {
-		next := strings.IndexByte(rest[i:], '?')
-		if next < 0 {
-			break
-		}
-		i += next
-		if startsQuery(rest[:i], rest[i+1:]) {
-			split = i
-			break
-		}
-		i++
-	}
-	if split < 0 {
-		// No "?" can start the query. A typo elsewhere must not make us lose the mode.
-		at := strings.LastIndexByte(rest, '@') + 1
-		split = strings.IndexByte(rest[at:], '?') + at
-		if split < at {
-			split = strings.LastIndexByte(rest, '?')
-			if c, ok := parseAuthority(rest); ok || split < 0 {
-				return c
-			}
+	for _, at := range questionMark.FindAllStringIndex(rest, mostTries) {
+		if before, query := rest[:at[0]], rest[at[1]:]; startsQuery(before, query) {
+			return parseWithQuery(before, query)
 		}
 	}
-	c, _ := parseAuthority(rest[:split])
+	// No "?" can start the query. A typo elsewhere must not make us lose the mode.
+	hosts := strings.LastIndexByte(rest, '@') + 1
+	if before, query, ok := strings.Cut(rest[hosts:], "?"); ok {
+		return parseWithQuery(rest[:hosts]+before, query)
+	}
+	c, ok := parseAuthority(rest)
+	if last := strings.LastIndexByte(rest, '?'); !ok && last >= 0 {
+		return parseWithQuery(rest[:last], rest[last+1:])
+	}
+	return c
+}
+
+var questionMark = regexp.MustCompile(`\?`)
+
+// mostTries limits how often parseURI reads a whole text.
+const mostTries = 32
+
+// parseWithQuery reads a URI whose query has been found.
+func parseWithQuery(before, query string) connection {
+	c, _ := parseAuthority(before)
 	c.inQuery = true
-	c.addQuery(rest[split+1:])
+	c.addQuery(query)
 	return c
 }
 
@@ -359,8 +360,8 @@ func setPorts(hosts []address, list string) {
 // Sources: libpq's manual, "Keyword/Value Connection Strings"; Npgsql's, "Connection String
 // Parameters".
 func parseWords(text string) (connection, bool) {
-	if len(text) >= 6 && strings.EqualFold(text[:6], "pgsql:") {
-		text = strings.ReplaceAll(text[6:], ";", " ") // as pdo_pgsql does
+	if pdo := "pgsql:"; strings.HasPrefix(lower(text), pdo) {
+		text = strings.ReplaceAll(text[len(pdo):], ";", " ") // as pdo_pgsql does
 	}
 	if !holdsAny(fold(text), []string{"host", "dbname", "server", "service"}) {
 		return connection{}, false // see areOfPostgres
@@ -425,7 +426,7 @@ func splitSemicolons(text string) ([]parameter, bool) {
 		}
 		text = rest // without a key, it may be the rest of a password: skip it
 	}
-	return pairs, len(pairs) > 0
+	return pairs, true
 }
 
 // cutValue returns the value at the start of a text, and what follows its semicolon. An unclosed
@@ -461,7 +462,7 @@ func splitWords(text string) ([]parameter, bool) {
 	for {
 		text = strings.TrimLeftFunc(text, unicode.IsSpace)
 		if text == "" {
-			return pairs, len(pairs) > 0
+			return pairs, true
 		}
 		key, rest, found := strings.Cut(text, "=")
 		key = strings.TrimSpace(key)

@@ -131,7 +131,7 @@ func joinPath(path, key string) string {
 // asJSON reads a text that is a JSON object or list.
 func asJSON(s string) (any, bool) {
 	trimmed := strings.TrimSpace(s)
-	if len(trimmed) < 2 || !(trimmed[0] == '{' && trimmed[len(trimmed)-1] == '}' || trimmed[0] == '[' && trimmed[len(trimmed)-1] == ']') {
+	if !strings.HasPrefix(trimmed, "{") && !strings.HasPrefix(trimmed, "[") {
 		return nil, false
 	}
 	nested, err := decodeJSON([]byte(trimmed))
