@@ -166,6 +166,7 @@ func TestWhatAConnectionStringSays(t *testing.T) {
 			"postgres://h/d?options=a@b&sslmode=require":         "h /d sslmode=require",
 			"postgres://h?options=a@b&sslmode=require":           "h sslmode=require",
 			"postgres://u:a?sslmode=x@h/d?sslmode=require":       "h /d user=u password=a?sslmode=x sslmode=require",
+			"postgres://?sslmode=disable@h h/d":                  "sslmode=disable@h h/d",
 			"postgres://u:" + strings.Repeat("?", 31) + "@h?a=b": "h user=u password=" + strings.Repeat("?", 31),
 			"postgres://u:" + strings.Repeat("?", 40) + "@h?a=b": "h user=u password=" + strings.Repeat("?", 40),
 		},

@@ -94,7 +94,7 @@ func TestWhatAsksForTLSWithoutAMode(t *testing.T) {
 }
 
 func TestAModeThatCannotBeReadIsNamed(t *testing.T) {
-	long := strings.Repeat("x", 70)
+	long := strings.Repeat("x", 59) + "mysql" // no scheme is that long
 	for name, test := range map[string]struct {
 		credentials m
 		wrong       string
@@ -121,6 +121,7 @@ func TestAModeThatCannotBeReadIsNamed(t *testing.T) {
 		"a long text":          {"uri": "postgres://h/d", "note": "write verify-full there"},
 		"an empty one":         {"uri": "postgres://h/d", "my_sslmode_setting": " "},
 		"another kind of link": {"uri": "postgres://h/d", "x": "mysql://h/?sslmode=verify-full"},
+		"a long one, too":      {"uri": "postgres://h/d", "x": long[1:] + "://h/?sslmode=verify-full"},
 	} {
 		t.Run("not "+name, func(t *testing.T) {
 			b := one(t, vcap(t, credentials))
@@ -145,6 +146,6 @@ func TestAWordOfAnotherServiceIsNoMode(t *testing.T) {
 	assert.Equal(t, []string{"db"}, found.Others)
 	_, err = Read(vcap(t, m{"host": "h", "strictness": "verify-full"}))
 	assert.ErrorContains(t, err, "credential strictness says verify-full", "but beside a host it may be meant for Postgres")
-	_, err = Read(vcap(t, m{"host": "h", "strictness": "     verify-full    "}))
+	_, err = Read(vcap(t, m{"host": "h", "strictness": "\n\n     verify-full    \n\n"}))
 	assert.ErrorContains(t, err, "credential strictness says verify-full")
 }
