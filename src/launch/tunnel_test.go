@@ -47,6 +47,10 @@ func TestWhatGoesThroughTheTunnel(t *testing.T) {
 			assert.Equal(t, [2]bool{test.any, test.all}, [2]bool{anyOf, all})
 		})
 	}
+	t.Run("an app without a database has no tunnel, and does not connect through one only", func(t *testing.T) {
+		anyOf, all := decide(t, nil).Tunnelled()
+		assert.Equal(t, [2]bool{false, false}, [2]bool{anyOf, all})
+	})
 	t.Run("a warning names what is left out", func(t *testing.T) {
 		const left = "a (example) does not go through the tunnel: it needs a host, and an sslmode of require or stricter"
 		plan := decide(t, through("yes"), bound...)
