@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -18,9 +19,31 @@ func TestEachMutantByHandIsStillInTheCode(t *testing.T) {
 	require.NoError(t, err)
 	for _, m := range mutants {
 		assert.NotEqual(t, m.before, m.after, m.promise)
-		for _, dir := range m.tests {
-			assert.DirExists(t, dir, m.promise)
+		assertTestsExist(t, m.run, m.tests...)
+	}
+	for _, p := range parts {
+		assertTestsExist(t, p.run, p.dir)
+	}
+}
+
+// assertTestsExist looks for a test of each name in a pattern. A test may have got a new name.
+func assertTestsExist(t *testing.T, run string, dirs ...string) {
+	t.Helper()
+	var tests strings.Builder
+	for _, dir := range dirs {
+		files, err := filepath.Glob(filepath.Join(dir, "*_test.go"))
+		require.NoError(t, err)
+		require.NotEmpty(t, files, dir)
+		for _, file := range files {
+			text, err := os.ReadFile(file)
+			require.NoError(t, err)
+			tests.Write(text)
 		}
+	}
+	for name := range strings.SplitSeq(run, "|") {
+		name, _, _ = strings.Cut(name, "/") // a subtest may have any name
+		is := regexp.MustCompile(`\nfunc \w*` + name)
+		assert.True(t, is.MatchString(tests.String()), "%v have no test %s", dirs, name)
 	}
 }
 
