@@ -152,11 +152,9 @@ func (s *scanner) value(name, path string) *node {
 		n.text.text, n.at = s.string()
 		return n.unfold()
 	default:
-		start := s.pos
-		for s.pos < len(s.doc) && strings.IndexByte(" \t\r\n,]}", s.doc[s.pos]) < 0 {
-			s.pos++
-		}
-		n.text.text, n.at = s.doc[start:s.pos], s.at.from(start)
+		length := strings.IndexAny(s.doc[s.pos:], " \t\r\n,]}") // it is in an object or a list
+		n.text.text, n.at = s.doc[s.pos:s.pos+length], s.at.from(s.pos)
+		s.pos += length
 	}
 	return n
 }
