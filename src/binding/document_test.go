@@ -53,7 +53,7 @@ func unfolded(key string, inList bool, value any) any {
 }
 
 var documents = []string{
-	`{}`, ` [ ] `, `{"a":"b","c":[1,-2.5e+3,true,false,null,"",{}]}`, "\t{\r\n \"a\" : [ \"b\" , [ ] ] }\n", `{"a":1,"a":{"b":2},"":3}`,
+	`{}`, ` [ ] `, `{"a":"b","c":[1,-2.5e+3,true,false,null,"",{}]}`, "\t{\r\n \"a\" : [ \"b\" , [ ] ] }\n", `{"a":1 ,"b":[true ]}`, `{"a":1,"a":{"b":2},"":3}`,
 	`{"a":"\"\\\/\b\f\n\r\t\u0041\u00e9\u20ac"}`, `{"a":"\ud83d\ude00 \ud83d \ude00\ud83d\u0041\ud83d"}`, "{\"a\":\"é€😀\xff\xc3\"}",
 	`{"a":"{\"b\":\"[1,\\\"c\\\"]\"}","l":["{}"],"password":"{}","d":" {\"e\":1} "}`, `{"a":"{\u0022b\u0022:\u0022\u00e9\u0022}"}`,
 }
