@@ -457,6 +457,17 @@ var standIn = address{"tunnel.invalid", "18446744073709551629"}
 // address and a port.
 const mostPlaces = 300
 
+// portPlaces returns where a connection string has numbers in a parameter for ports.
+func portPlaces(text string) (all []edit) {
+	for _, list := range portParameter().FindAllStringSubmatchIndex(text, -1) {
+		for _, at := range number().FindAllStringIndex(text[list[2]:list[3]], -1) {
+			start, end := list[2]+at[0], list[2]+at[1]
+			all = append(all, edit{start: start, end: end, form: "PORT", was: address{port: text[start:end]}})
+		}
+	}
+	return all
+}
+
 var portParameter = lazyregexp.New(`(?i)\bport\s*=\s*['"{]?\s*([0-9]+(?:\s*,\s*[0-9]+)*)`)
 
 // editString finds the edits that make a connection string name another host and port, and change
@@ -484,24 +495,12 @@ func editString(text string, c connection) (edits []edit, ok bool) {
 		return same && len(after.hosts) == len(c.hosts) && !slices.ContainsFunc(after.hosts, func(a address) bool { return a != standIn }) &&
 			!slices.ContainsFunc(strings.Split(after.hostaddr, ","), func(addr string) bool { return addr != "" && addr != standIn.host })
 	}
-	_, isURL := parseURL(unwrap(text))
-	found := places(text, c)
-	ports := portParameter().FindAllStringSubmatchIndex(text, mostPlaces)
-	if c.overruled || len(found)+len(ports) > mostPlaces || strings.Contains(lower(text), standIn.host) || strings.Contains(text, standIn.port) {
+	all := append(hostPlaces(text, c), portPlaces(text)...)
+	if c.overruled || len(all) > mostPlaces || strings.Contains(lower(text), standIn.host) || strings.Contains(text, standIn.port) {
 		return nil, false
 	}
-	for _, e := range found {
-		// In a URL the port follows the host, except in "?host=h&port=5432".
-		if _, ok := parameterStart(text[:e.start]); isURL && !ok {
-			e.form = "HOST:PORT"
-		}
+	for _, e := range all {
 		try(e)
-	}
-	for _, list := range ports {
-		for _, at := range number().FindAllStringIndex(text[list[2]:list[3]], -1) {
-			start, end := list[2]+at[0], list[2]+at[1]
-			try(edit{start: start, end: end, form: "PORT", was: address{port: text[start:end]}})
-		}
 	}
 	if done(edits) {
 		return edits, true
@@ -518,27 +517,28 @@ func editString(text string, c connection) (edits []edit, ok bool) {
 	return nil, false
 }
 
-// places returns where a connection string names its hosts, with their ports, and its hostaddr,
+// hostPlaces returns where a connection string names its hosts, with their ports, and its hostaddr,
 // which libpq connects to.
-func places(text string, c connection) []edit {
+func hostPlaces(text string, c connection) []edit {
 	var all []edit
-	small := lower(text)
+	_, isURL := parseURL(unwrap(text))
+	small := " " + lower(text) + " " // so that something is before and behind each place
 	var names []string
 	for _, a := range append(parseHosts(c.hostaddr), c.hosts...) {
 		names = append(names, a.host)
 	}
 	slices.Sort(names)
 	for _, name := range slices.Compact(names) {
-		for end := 0; len(all) <= mostPlaces; {
-			start := strings.Index(small[end:], name)
-			if start < 0 {
-				break
-			}
-			start += end
+		end := 0
+		for before, after, ok := strings.Cut(small, name); ok; before, after, ok = strings.Cut(after, name) {
+			start := end + len(before)
 			end = start + len(name)
-			e, ok := place(small, start, end)
-			if ok {
-				e.was.host = name
+			if e, ok := place(small, start, end); ok {
+				e.start, e.end, e.was.host = e.start-1, e.end-1, name
+				// In a URL the port follows the host, except in "?host=h&port=5432".
+				if _, ok := parameterStart(text[:e.start]); isURL && !ok {
+					e.form = "HOST:PORT"
+				}
 				all = append(all, e)
 			}
 		}
@@ -547,27 +547,25 @@ func places(text string, c connection) []edit {
 	return all
 }
 
-// place returns the edit for the host found there. It returns false if the host is a part of a
-// longer name.
+// place returns the edit for the host found there, between other characters. It returns false if
+// the host is a part of a longer name.
 func place(text string, start, end int) (edit, bool) {
 	bare := !strings.Contains(text[start:end], ":")
 	inName := func(i int) bool {
-		return i >= 0 && i < len(text) && (isHostName(text[i:i+1]) || text[i] == '.' || text[i] == '-' || !bare && text[i] == ':')
+		return isHostName(text[i:i+1]) || text[i] == '.' || text[i] == '-' || !bare && text[i] == ':'
 	}
-	if !bare && start > 0 && end < len(text) && text[start-1] == '[' && text[end] == ']' {
+	if !bare && text[start-1] == '[' && text[end] == ']' {
 		start, end, bare = start-1, end+1, true // an IPv6 address in brackets
 	}
-	if end < len(text) && text[end] == '.' && !inName(end+1) {
+	if text[end] == '.' && !inName(end+1) {
 		end++ // the trailing dot of a fully qualified name
 	}
 	if inName(start-1) || inName(end) {
 		return edit{}, false
 	}
 	e := edit{start: start, end: end, form: "HOST"}
-	if bare && end < len(text) && text[end] == ':' {
-		for end++; end < len(text) && '0' <= text[end] && text[end] <= '9'; {
-			end++
-		}
+	if after, ok := strings.CutPrefix(text[end:], ":"); ok && bare {
+		end = len(text) - len(strings.TrimLeft(after, "0123456789"))
 		if e.was.port = text[e.end+1 : end]; !inName(end) {
 			e.end, e.form = end, "HOST:PORT"
 		}
@@ -578,12 +576,11 @@ func place(text string, start, end int) (edit, bool) {
 // parameterStart returns where a parameter's key begins, for a text that ends inside its value, a
 // list of hosts.
 func parameterStart(before string) (int, bool) {
-	before = strings.TrimRightFunc(before, func(r rune) bool {
-		return strings.ContainsRune(".:,[]-_ ", r) || '0' <= r && r <= '9' || 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z'
-	})
+	const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_"
+	before = strings.TrimRight(before, letters+"0123456789.:,[]- ")
 	before, ok := strings.CutSuffix(strings.TrimRight(before, `'"{ `), "=")
 	key := strings.TrimRight(before, " ")
-	return len(strings.TrimRight(key, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_")), ok
+	return len(strings.TrimRight(key, letters)), ok
 }
 
 // lower is strings.ToLower for ASCII only. Other letters may change their length, and move the
