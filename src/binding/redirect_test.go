@@ -56,7 +56,10 @@ var redirectedStrings = []rewritten{
 	{"a URI", `postgres://u:p@db.example.com:5432/d?sslmode=require`, `postgres://u:p@127.0.0.1:40000/d?sslmode=require`},
 	{"a URI without a port", `postgres://u:p@db.example.com/d`, `postgres://u:p@127.0.0.1:40000/d`},
 	{"a URI with an empty port", `postgres://u:p@db.example.com:/d`, `postgres://u:p@127.0.0.1:40000/d`},
-	{"capitals and a trailing dot", `postgres://u:p@DB.Example.COM.:5432/d`, `postgres://u:p@127.0.0.1:40000/d`},
+	{"capitals and a trailing dot", `postgres://u:p@AZ.Example.COM.:5432/d`, `postgres://u:p@127.0.0.1:40000/d`},
+	{"a port of all digits", `postgres://u:p@db.example.com:10987/d`, `postgres://u:p@127.0.0.1:40000/d`},
+	{"nothing behind the port", `postgres://u:p@db.example.com:5432`, `postgres://u:p@127.0.0.1:40000`},
+	{"the host twice in a row", `postgres://hh:p@h/hh`, `postgres://hh:p@127.0.0.1:40000/hh`},
 	{"the host as user, password and database", `postgres://db.example.com:db.example.com@db.example.com/db.example.com`,
 		`postgres://db.example.com:db.example.com@127.0.0.1:40000/db.example.com`},
 	{"host and port in a careless password", `postgres://u:p@db.example.com:5432/port=5432@db.example.com:5432/d?sslmode=require`,
@@ -92,6 +95,9 @@ var redirectedStrings = []rewritten{
 	{"hostaddr beside the host", `host=db.example.com hostaddr=10.1.2.3 dbname=d user=u`, `port=40000 host=127.0.0.1 hostaddr=127.0.0.1 dbname=d user=u`},
 	{"hostaddr alone", `hostaddr=10.1.2.3 port=5432 dbname=d user=u`, `hostaddr=127.0.0.1 port=40000 dbname=d user=u`},
 	{"IPv6 in words", `host=2001:db8::1 port=5432 dbname=d user=u`, `host=127.0.0.1 port=40000 dbname=d user=u`},
+	{"IPv6 at the end", `port=5432 dbname=d user=u host=2001:db8::1`, `port=40000 dbname=d user=u host=127.0.0.1`},
+	{"the host at the end, with a dot", `dbname=d user=u host=db.example.com.`, `dbname=d user=u port=40000 host=127.0.0.1`},
+	{"the host at the beginning of a command line", `h psql 'host=h dbname=d user=u'`, `h psql 'port=40000 host=127.0.0.1 dbname=d user=u'`},
 	{"a command line", `PGPASSWORD=db.example.com psql 'host=db.example.com dbname=d user=u sslmode=verify-full'`,
 		`PGPASSWORD=db.example.com psql 'port=40000 host=127.0.0.1 dbname=d user=u sslmode=verify-full'`},
 	{"ADO.NET", `Server=db.example.com;Port=5432;Database=d;User Id=u;Password='x;Port=5432;Server=db.example.com'`,
@@ -206,6 +212,17 @@ func TestIfTheTunnelCannotStandInTheErrorNamesThePlaceAndNoSecret(t *testing.T) 
 const twoServices = `{"a-label": [{"name":"one","credentials":{"uri":"postgres://u:p@h:5432/one","replica_uri":"postgres://u:p@r/one"}}],
 	"b-label": [{"name":"redis","label":"redis","credentials":{"host":"h","port":5432,"uri":"redis://h:5432"}}, {"name":"two","credentials":{"uri":"postgres://u:p@h:5432/two"}}]}`
 
+// Each place is tried with the whole text, so there has to be an end.
+func TestAHostThatMayStandInVeryManyPlacesIsRefused(t *testing.T) {
+	uri := "postgres://u:p@h/d?application_name=h" + strings.Repeat(",h", mostPlaces-2)
+	after := redirected(t, inService(`{"uri":"`+uri+`"}`), every)
+	assert.Equal(t, inService(`{"uri":"`+strings.Replace(uri, "@h/", "@127.0.0.1:40000/", 1)+`"}`), after)
+	for _, more := range []string{",h", "&port=5432"} {
+		_, err := Redirect(map[string]string{"VCAP_SERVICES": inService(`{"uri":"` + uri + more + `"}`)}, every)
+		assert.EqualError(t, err, "db: credential uri "+badString)
+	}
+}
+
 func TestOnlyWantedDatabasesAreRedirected(t *testing.T) {
 	assert.Equal(t, strings.Replace(twoServices, "h:5432/two", "127.0.0.1:40000/two", 1), redirected(t, twoServices, only(1)))
 	assert.Equal(t, twoServices, redirected(t, twoServices, func(int) bool { return false }))
@@ -319,6 +336,38 @@ func TestTheDatabaseURLOfThePlatformIsRedirectedAndTheOwnersIsNot(t *testing.T) 
 			assert.Equal(t, test.after, r.To(listeners(r)).Variables["DATABASE_URL"])
 		})
 	}
+}
+
+func TestTheDatabaseURLGoesWithTheDatabaseThatItNames(t *testing.T) {
+	const same = "postgres://u:p@h/d"
+	env := map[string]string{"VCAP_SERVICES": `{"x":[{"name":"a","credentials":{"uri":"` + same + `"}},` +
+		`{"name":"b","credentials":{"host":"b","port":5432,"user":"u","uri":"postgres://u:p@c/d","dsn":"postgres://u:p@e/d"}}, {"name":"c","credentials":{"uri":"` + same + `"}}]}`}
+	for _, test := range []struct {
+		why, url string
+		wanted   func(int) bool
+		after    string
+	}{
+		{"the first of two that are the same", same, every, "postgres://u:p@127.0.0.1:40000/d"},
+		{"the second database of the second service", "postgres://u:p@c/d", every, "postgres://u:p@127.0.0.1:40001/d"},
+		{"it alone is wanted", "postgres://u:p@c/d", only(2), "postgres://u:p@127.0.0.1:40000/d"},
+		{"another one is wanted", "postgres://u:p@c/d", only(1), ""},
+		{"the platform copies no other key than uri", "postgres://u:p@e/d", every, ""},
+	} {
+		t.Run(test.why, func(t *testing.T) {
+			env["DATABASE_URL"] = test.url
+			r, err := Redirect(env, test.wanted)
+			require.NoError(t, err)
+			assert.Equal(t, test.after, r.To(listeners(r)).Variables["DATABASE_URL"])
+		})
+	}
+}
+
+func TestADatabaseURLWithoutAHostIsLeft(t *testing.T) {
+	r, err := Redirect(map[string]string{"DATABASE_URL": "postgres:///d",
+		"VCAP_SERVICES": inService(`{"uri":"postgres:///d","host":"h","port":5432,"user":"u","sslmode":"require"}`)}, every)
+	require.NoError(t, err)
+	assert.Len(t, r.Endpoints, 1)
+	assert.NotContains(t, r.To(listeners(r)).Variables, "DATABASE_URL")
 }
 
 func TestTheFileOfVCAPServicesIsRedirected(t *testing.T) {
