@@ -411,8 +411,8 @@ func isRedacted(answer []byte) bool {
 func fromCFEnv(name string, text []byte) (map[string]string, error) {
 	env := map[string]string{}
 	_, after, found := bytes.Cut(text, []byte("VCAP_SERVICES"))
-	_, document, brace := bytes.Cut(after, []byte("{"))
-	if found && brace {
+	_, document, _ := bytes.Cut(after, []byte("{"))
+	if found {
 		var services json.RawMessage
 		if err := json.NewDecoder(bytes.NewReader(append([]byte("{"), document...))).Decode(&services); err != nil {
 			return nil, hideContent(name+", VCAP_SERVICES", err)
