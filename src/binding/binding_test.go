@@ -367,6 +367,23 @@ func TestAnAnswerThatDoesNotShowTheBindingsIsRefused(t *testing.T) {
 	}
 }
 
+// A credential may hold one of the words that the platform hides values with.
+func TestAnAnswerWithOneOfThePlatformsWordsIsNotHidden(t *testing.T) {
+	for _, credential := range []string{`"redacted_message": "x"`, `"note": "PRIVATE DATA HIDDEN"`} {
+		services := `{"a": [{"credentials": {` + credential + `}}]}`
+		env, err := FromDocument("file", []byte(`{"system_env_json": {"VCAP_SERVICES": `+services+`}}`))
+		require.NoError(t, err)
+		assert.Equal(t, services, env["VCAP_SERVICES"])
+	}
+}
+
+func TestATextOfCFEnvThatIsCutOffIsRefused(t *testing.T) {
+	for _, text := range []string{"System-Provided:\nVCAP_SERVICES: ", "System-Provided:\nVCAP_SERVICES: {\"a\": [", "VCAP_SERVICES"} {
+		_, err := FromDocument("file", []byte(text))
+		assert.ErrorContains(t, err, "file, VCAP_SERVICES", text)
+	}
+}
+
 func TestElsewhereNoFileIsOpened(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "ca.pem")
 	require.NoError(t, os.WriteFile(file, []byte("here"), 0o600))
