@@ -167,6 +167,13 @@ var redirectedCredentials = []rewritten{
 		`{"host":"127.0.0.1","port":40000,"user":"u","sslmode":"require","password":"postgres://u:p@h:5432/d"}`},
 	{"tenants", `{"t1":{"uri":"postgres://u:p@a:5432/d"},"t2":{"host":"b","port":5432,"user":"u","sslmode":"require"},"t3":{"uri":"postgres://u:p@a:5433/d"}}`,
 		`{"t1":{"uri":"postgres://u:p@127.0.0.1:40000/d"},"t2":{"host":"127.0.0.1","port":40002,"user":"u","sslmode":"require"},"t3":{"uri":"postgres://u:p@127.0.0.1:40001/d"}}`},
+	{"a replica whose port is not the one beside it", `{"uri":"postgres://u:p@h:5432/d","reader_host":"r:5433","port":5432}`,
+		`{"uri":"postgres://u:p@127.0.0.1:40000/d","reader_host":"127.0.0.1:40001","port":5432}`},
+	{"parts of a second database", `{"uri":"postgres://u:p@a:1/d","dsn":"postgres://u:p@b:2/d","components":[{"host":"b","port":2},{"host":"a","port":1}]}`,
+		`{"uri":"postgres://u:p@127.0.0.1:40000/d","dsn":"postgres://u:p@127.0.0.1:40001/d","components":[{"host":"127.0.0.1","port":40001},{"host":"127.0.0.1","port":40000}]}`},
+	{"a list with nothing between its commas", `{"host":"h,,h2, ","port":5432,"user":"u","sslmode":"require"}`, `{"host":"127.0.0.1,,127.0.0.1, ","port":40000,"user":"u","sslmode":"require"}`},
+	{"a key for hosts that names none", `{"Endpoint":{"Address":"h","host":"?a b","Port":5432},"user":"u","sslmode":"require"}`,
+		`{"Endpoint":{"Address":"127.0.0.1","host":"?a b","Port":40000},"user":"u","sslmode":"require"}`},
 	{"words of the rewriting itself in the binding", `{"uri":"postgres://HOST:PORT@h/HOST?application_name=PORT"}`, `{"uri":"postgres://HOST:PORT@127.0.0.1:40000/HOST?application_name=PORT"}`},
 }
 
@@ -193,6 +200,9 @@ var notRedirected = map[string]string{
 	`{"a.b":{"uri":"postgres://u:Zq7xWv9k@h1/d"},"a":{"b":{"uri":"postgres://u:Zq7xWv9k@h2/d"}}}`:              "credential a.b.uri " + badString,
 	`{"uri":"postgres://u:Zq7xWv9k@/d?host=%2Fvar%2Frun"}`:                                                     "the tunnel needs a host to stand in for, but the credentials name none",
 	`{"host":"h","user":"u","password":"Zq7xWv9k","sslmode":"require"}`:                                        "credential host " + badPort,
+	`{"host":["h1:5432",{"host":"h2"}],"user":"u","password":"Zq7xWv9k","sslmode":"require"}`:                  "credential host " + badPort,
+	`{"host":[{"host":"h1:5432","hostname":"h2"}],"user":"u","password":"Zq7xWv9k","sslmode":"require"}`:       "credential host " + badPort,
+	`{"uri":"postgres://u:Zq7xWv9k@db%2Eexample.com:5432/d","port":5432}`:                                      "credential uri " + badString,
 	`{"host":"h","port":5432.0,"user":"u","password":"Zq7xWv9k","sslmode":"require"}`:                          "credential host " + badPort,
 	`{"host":"h","port":"Zq7xWv9k","user":"u","sslmode":"require"}`:                                            "credential host " + badPort,
 	`{"host":1234,"port":5432,"user":"u","password":"Zq7xWv9k","sslmode":"require"}`:                           "credential host is not a text, and the tunnel cannot stand in for it: write the host in quotes",
@@ -270,6 +280,15 @@ func TestEachPlaceKeepsItsDatabaseAndSoItsMode(t *testing.T) {
 	}
 }
 
+// It may have no port of its own in the binding, so the app takes the primary's.
+func TestAReplicaThatSharesThePortHasTheListenerOfThePrimary(t *testing.T) {
+	for replica, listeners := range map[string]int{"r": 1, "r:5432": 2} {
+		r, err := Redirect(map[string]string{"VCAP_SERVICES": inService(`{"host":"h","port":5432,"replica_host":"` + replica + `","user":"u","sslmode":"require"}`)}, every)
+		require.NoError(t, err)
+		assert.Len(t, r.Endpoints, listeners, replica)
+	}
+}
+
 func TestThePortAroundAnObjectIsForAllOfItsHosts(t *testing.T) {
 	r, err := Redirect(map[string]string{"VCAP_SERVICES": inService(`{"port":5433,"db":{"hosts":["h1","h2"],"user":"u","sslmode":"require"}}`)}, every)
 	require.NoError(t, err)
@@ -280,6 +299,25 @@ func TestOnlyTheWantedDatabaseOfAServiceIsRedirected(t *testing.T) {
 	document := inService(`{"a":{"uri":"postgres://u:p@a:1/d"},"b":{"host":"b","port":2,"user":"u","sslmode":"require"}}`)
 	for i, after := range []string{strings.Replace(document, "a:1", "127.0.0.1:40000", 1), strings.Replace(document, `"b","port":2`, `"127.0.0.1","port":40000`, 1)} {
 		assert.Equal(t, after, redirected(t, document, only(i)))
+	}
+}
+
+func TestPlacesSideBySideAreNotOneForSeveralHosts(t *testing.T) {
+	r := redirector{Redirection: &Redirection{}, found: Found{Databases: []Binding{{Name: "db"}}}}
+	n := &node{doc: &document{}}
+	for _, e := range []edit{{start: 4, end: 6}, {start: 2, end: 4}, {start: 6, end: 8}} {
+		r.edit(n, 0, e)
+		require.NoError(t, r.err)
+	}
+	assert.Len(t, n.doc.edits, 3)
+	r.edit(n, 0, edit{start: 7, end: 9})
+	assert.ErrorContains(t, r.err, "is for several hosts", "control")
+}
+
+func TestOnlyTheWantedStringOfALaterServiceIsRedirected(t *testing.T) {
+	document := `{"x":[{"name":"a","credentials":{"uri":"postgres://u:p@a/d"}},{"name":"b","credentials":{"uri":"postgres://u:p@b/d","dsn":"postgres://u:p@c/d"}}]}`
+	for i, host := range []string{"a", "b", "c"} {
+		assert.Equal(t, strings.Replace(document, "@"+host+"/", "@127.0.0.1:40000/", 1), redirected(t, document, only(i)))
 	}
 }
 
