@@ -476,10 +476,10 @@ var portParameter = lazyregexp.New(`(?i)\bport\s*=\s*['"{]?\s*([0-9]+(?:\s*,\s*[
 func editString(text string, c connection) (edits []edit, ok bool) {
 	// read returns what the text says after these edits, and whether only the addresses changed.
 	read := func(edits ...edit) (after connection, same bool) {
-		after, ok := parseString(render(text, edits, func(edit) address { return standIn }))
+		after, _ = parseString(render(text, edits, func(edit) address { return standIn }))
 		but := after
 		but.hosts, but.hostaddr = c.hosts, c.hostaddr
-		return after, ok && reflect.DeepEqual(but, c)
+		return after, reflect.DeepEqual(but, c)
 	}
 	try := func(e edit) {
 		after, same := read(e)
