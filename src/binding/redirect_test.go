@@ -231,6 +231,12 @@ func TestAHostThatMayStandInVeryManyPlacesIsRefused(t *testing.T) {
 		_, err := Redirect(map[string]string{"VCAP_SERVICES": inService(`{"uri":"` + uri + more + `"}`)}, every)
 		assert.EqualError(t, err, "db: credential uri "+badString)
 	}
+	for host, longer := range map[string][]string{"h": {"xh", "hx", ".h", "h.x", "-h", "h-"}, "[::1]": {"2::1", "::1:2", "x::1", "::1x"}} {
+		for _, name := range longer { // it is no place for the host
+			uri := "postgres://u:p@" + host + "/d?application_name=" + strings.Repeat(name+",", mostPlaces)
+			redirected(t, inService(`{"uri":"`+uri+`"}`), every)
+		}
+	}
 }
 
 func TestOnlyWantedDatabasesAreRedirected(t *testing.T) {
