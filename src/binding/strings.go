@@ -3,7 +3,6 @@ package binding
 import (
 	"net"
 	"net/url"
-	"regexp"
 	"slices"
 	"strings"
 	"unicode"
@@ -163,10 +162,16 @@ func parseJDBC(rest string) connection {
 // [user[:password]@][host[:port][,…]][/database][?query]. The password may contain @ / # % ?
 // without escapes, so we have to find the "?" that starts the query.
 func parseURI(rest string) connection {
-	for _, at := range questionMark.FindAllStringIndex(rest, mostTries) {
-		if before, query := rest[:at[0]], rest[at[1]:]; startsQuery(before, query) {
+	before := ""
+	for range mostTries {
+		more, query, ok := strings.Cut(rest[len(before):], "?")
+		if !ok {
+			break
+		}
+		if before += more; startsQuery(before, query) {
 			return parseWithQuery(before, query)
 		}
+		before += "?"
 	}
 	// No "?" can start the query. A typo elsewhere must not make us lose the mode.
 	hosts := strings.LastIndexByte(rest, '@') + 1
@@ -179,8 +184,6 @@ func parseURI(rest string) connection {
 	}
 	return c
 }
-
-var questionMark = regexp.MustCompile(`\?`)
 
 // mostTries limits how often parseURI reads a whole text.
 const mostTries = 32
