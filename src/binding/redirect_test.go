@@ -330,7 +330,7 @@ func TestOnlyTheWantedStringOfALaterServiceIsRedirected(t *testing.T) {
 
 // The safety net: an app gets no binding with another meaning than before.
 func TestARedirectionThatLeavesAHostOrChangesAPasswordIsRefused(t *testing.T) {
-	env := map[string]string{"VCAP_SERVICES": inService(`{"uri":"postgres://u:Zq7xWv9k@h:5432/d"}`)}
+	env := map[string]string{"VCAP_SERVICES": `{"x":[{"name":"db","credentials":{"uri":"postgres://u:Zq7xWv9k@h:5432/d"}},{"name":"mail","credentials":{"note":"NOTE"}}]}`}
 	found, err := Read(env)
 	require.NoError(t, err)
 	for why, tamper := range map[string]func(*document){
@@ -339,6 +339,10 @@ func TestARedirectionThatLeavesAHostOrChangesAPasswordIsRefused(t *testing.T) {
 		"another password": func(d *document) {
 			at := strings.Index(d.text, "Zq7xWv9k")
 			d.edits = append(d.edits, edit{start: at, end: at + 1, form: "HOST"})
+		},
+		"another database": func(d *document) {
+			at := strings.Index(d.text, "NOTE")
+			d.edits = append(d.edits, edit{start: at, end: at + len("NOTE"), form: "postgres://x/d"})
 		},
 		"no JSON": func(d *document) { d.edits = append(d.edits, edit{end: 1}) },
 	} {
