@@ -130,6 +130,14 @@ func TestAModeThatCannotBeReadIsNamed(t *testing.T) {
 	}
 }
 
+func TestALinkOfAnotherKindTakesTheModeBesideIt(t *testing.T) {
+	mysql := strings.Repeat("x", 58) + "mysql"
+	for scheme, want := range map[string]string{mysql: "", "x" + mysql: "verify-ca by credential x.sslmode"} { // no scheme is that long
+		credentials := m{"uri": "postgres://h/d", "x": m{"link": scheme + "://m/d", "sslmode": "verify-ca"}}
+		assert.Equal(t, want, modes(one(t, vcap(t, credentials))), scheme)
+	}
+}
+
 func TestAPostgresDatabaseInAServiceOfAnotherKindIsReadToo(t *testing.T) {
 	credentials := m{"uri": "postgres://h/d", "note": "--set sslmode = verify-full"}
 	_, err := Read(vcap(t, credentials, "mysql"))
