@@ -318,7 +318,7 @@ func TestPlacesSideBySideAreNotOneForSeveralHosts(t *testing.T) {
 	}
 	assert.Len(t, n.doc.edits, 3)
 	r.edit(n, 0, edit{start: 7, end: 9})
-	assert.ErrorContains(t, r.err, "is for several hosts", "control")
+	assert.ErrorContains(t, r.err, "is shared by several hosts", "control")
 }
 
 func TestOnlyTheWantedStringOfALaterServiceIsRedirected(t *testing.T) {
