@@ -67,6 +67,13 @@ func TestWhatGoesThroughTheTunnel(t *testing.T) {
 	})
 }
 
+func TestStagingSaysWhatGoesThroughTheTunnel(t *testing.T) {
+	bound := []binding.Binding{db("a", "verify-full", oregon), db("b", "require", elsewhere)}
+	assert.Empty(t, decide(t, nil, bound[:1]...).DescribeTunnel())
+	assert.Contains(t, decide(t, through("b"), bound...).DescribeTunnel(), "the tunnel stands in for b (require): ")
+	assert.Contains(t, decide(t, through("yes"), bound...).DescribeTunnel(), "the tunnel stands in for a (verify-full), b (require): ")
+}
+
 func TestATunnelThatMakesNoSenseStopsTheApp(t *testing.T) {
 	const unknown = "POSTGRES_SSL_TUNNEL names something that is not a bound Postgres database: write yes, or names of services, separated by commas; bound are: "
 	const weak = "a: POSTGRES_SSL_TUNNEL needs a host and an sslmode of require or stricter: " +
