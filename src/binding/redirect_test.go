@@ -419,6 +419,20 @@ func TestADatabaseURLWithoutAHostIsLeft(t *testing.T) {
 	assert.NotContains(t, r.To(listeners(r)).Variables, "DATABASE_URL")
 }
 
+func TestAHostThatTheBindingsStillNameIsNamedOnce(t *testing.T) {
+	for credentials, want := range map[string][]string{
+		`{"uri":"postgres://u:p@db.example.com/d"}`: nil,
+		`{"uri":"postgres://u:p@db.example.com:1/d","dsn":"postgres://u:p@db.example.com:2/d","note":"DB.example.com"}`:   {"db.example.com"},
+		`{"uri":"postgres://u:p@a.example.com,b.example.com,c.example.com/d","x":"b.example.com","y":"at a.example.com"}`: {"a.example.com", "b.example.com"},
+		`{"uri":"postgres://u:p@orders/d","note":"orders"}`:                                                               nil, // any word may be a host
+		`{"uri":"postgres://u:p@127.0.0.1/d"}`:                                                                            nil, // so is the tunnel
+	} {
+		r, err := Redirect(map[string]string{"VCAP_SERVICES": inService(credentials)}, every)
+		require.NoError(t, err)
+		assert.Equal(t, want, r.Left(r.To(listeners(r))), credentials)
+	}
+}
+
 func TestTheFileOfVCAPServicesIsRedirected(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "vcap_services")
 	document := inService(`{"uri":"postgres://u:p@h/d"}`) + "\r\n"
