@@ -154,6 +154,16 @@ func TestEachVariableOfTheOwnersStays(t *testing.T) {
 	})
 }
 
+func TestTheOwnersCAsThatTheTunnelIsNotInAreNamed(t *testing.T) {
+	for name, named := range map[string]bool{"PGSSLROOTCERT": true, "NODE_EXTRA_CA_CERTS": true, "PGSSL": false, "CF_CA_CERTS": false} {
+		const refused = " is set by the app's owner, and stays: a driver that verifies by it refuses the tunnel"
+		a := app{env: env(name, "verify-full", "POSTGRES_SSL_TUNNEL", "yes"), brings: "java"}
+		assert.Equal(t, named, strings.Contains(strings.Join(a.given(t, db("db", "verify-full", oregon)).Warnings, "\n"), name+refused), name)
+		delete(a.env, "POSTGRES_SSL_TUNNEL")
+		assert.Empty(t, a.given(t, db("db", "verify-full", oregon)).Warnings, "%s without the tunnel", name)
+	}
+}
+
 func TestSSLCertDirKeepsTheOwnersAndThePlatformsFolders(t *testing.T) {
 	a := app{env: env("SSL_CERT_DIR", "/mine", "CF_SYSTEM_CERT_PATH", "/etc/cf-system-certificates", "PATH", "/bin")}
 	vars := a.given(t, db("db", "", oregon)).exported()
