@@ -69,6 +69,7 @@ var redirectedStrings = []rewritten{
 	{"the host in other parameters", `postgres://u:p@db.example.com/d?application_name=db.example.com:5432&sslrootcert=/db.example.com`,
 		`postgres://u:p@127.0.0.1:40000/d?application_name=db.example.com:5432&sslrootcert=/db.example.com`},
 	{"a port in another parameter", `postgres://u:p@db.example.com:5432/d?options=-c port=5432`, `postgres://u:p@127.0.0.1:40000/d?options=-c port=5432`},
+	{"a port in another parameter, and its own", `postgres://u:p@db.example.com/d?options=-c port=5432&port=5433`, `postgres://u:p@127.0.0.1:40000/d?options=-c port=5432&port=40000`},
 	{"a host that begins like the other", `postgres://u:p@db.example.com,db.example.com.eu/d`, `postgres://u:p@127.0.0.1:40000,127.0.0.1:40000/d`},
 	{"several hosts", `postgres://u:p@h1:5432,h2:5433,h3/d?target_session_attrs=any`,
 		`postgres://u:p@127.0.0.1:40000,127.0.0.1:40000,127.0.0.1:40000/d?target_session_attrs=any`},
