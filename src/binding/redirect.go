@@ -554,8 +554,8 @@ func place(text string, start, end int) (edit, bool) {
 	inName := func(i int) bool {
 		return isHostName(text[i:i+1]) || text[i] == '.' || text[i] == '-' || !bare && text[i] == ':'
 	}
-	if !bare && text[start-1] == '[' && text[end] == ']' {
-		start, end, bare = start-1, end+1, true // an IPv6 address in brackets
+	if strings.HasPrefix(text[start-1:], "["+text[start:end]+"]") {
+		start, end, bare = start-1, end+1, true // as an IPv6 address before a port
 	}
 	if text[end] == '.' && !inName(end+1) {
 		end++ // the trailing dot of a fully qualified name
