@@ -74,6 +74,7 @@ var redirectedStrings = []rewritten{
 	{"several hosts", `postgres://u:p@h1:5432,h2:5433,h3/d?target_session_attrs=any`,
 		`postgres://u:p@127.0.0.1:40000,127.0.0.1:40000,127.0.0.1:40000/d?target_session_attrs=any`},
 	{"IPv6", `postgres://u:p@[2001:DB8::1]:5432/d`, `postgres://u:p@127.0.0.1:40000/d`},
+	{"a name in brackets", `postgres://u:p@[db.example.com]:5432/d`, `postgres://u:p@127.0.0.1:40000/d`},
 	{"the host in the query, which libpq wants without a port", `postgres://u:p@/d?host=db.example.com&port=5432`, `postgres://u:p@/d?host=127.0.0.1&port=40000`},
 	{"the host in the query, and no port", `postgres:///d?user=u&host=db.example.com`, `postgres:///d?user=u&port=40000&host=127.0.0.1`},
 	{"the port in the query", `postgres://u:p@db.example.com/d?port=5433`, `postgres://u:p@127.0.0.1:40000/d?port=40000`},
