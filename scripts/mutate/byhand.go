@@ -49,7 +49,7 @@ var byHand = []mutant{
 	{promise: "… as the launch reads it", file: "src/cmd/postgres-ssl/handout.go",
 		before: "app.JavaSays = ", after: "_ = ", tests: by("cmd/postgres-ssl"), run: "TestScripts/java"},
 	{promise: "a name cannot forge a line of the log", file: "src/staging/report.go",
-		before: "r < ' ' || ", after: "", tests: by("cmd/postgres-ssl"), run: "TestScripts/bad_bindings"},
+		before: "r < ' ' || ", after: "", tests: by("staging"), run: "TestALog"},
 	{promise: "a name cannot turn the direction of the log", file: "src/staging/report.go",
 		before: "r == 0x200e || ", after: "", tests: by("staging"), run: "TestALog"},
 
