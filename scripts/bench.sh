@@ -32,7 +32,7 @@ git ls-files -z --cached --others --exclude-standard | tar -c --null --files-fro
 mkdir "$work/buildpack"
 cp -R bin ca manifest.yml VERSION "$work/buildpack"
 scripts/build.sh "$work/buildpack/bin/postgres-ssl"
-go build -o "$work/empty" ./scripts/bench/empty
-go build -o "$work/peak" ./scripts/bench/peak
-go build -o "$work/bench" ./scripts/bench
+go build -o "$work/empty" ./tools/bench/empty
+go build -o "$work/peak" ./tools/bench/peak
+go build -o "$work/bench" ./tools/bench
 "$work/bench" "$work" "$root"

@@ -37,7 +37,7 @@ need_tools() {
   done
 }
 
-# run_rds_ca COMMAND ARGUMENT...: builds src/cmd/update-rds-ca and runs its COMMAND on ca/. It keeps
+# run_rds_ca COMMAND ARGUMENT...: builds tools/update-rds-ca and runs its COMMAND on ca/. It keeps
 # the program's exit status, where "go run" would turn every error into 1.
 run_rds_ca() {
   local root
@@ -45,6 +45,6 @@ run_rds_ca() {
   root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
   program=$(mktemp)
   trap 'rm -f "$program"' EXIT
-  go build -C "$root" -buildvcs=false -o "$program" ./src/cmd/update-rds-ca
+  go build -C "$root" -buildvcs=false -o "$program" ./tools/update-rds-ca
   "$program" "$1" "$root/ca" "${@:2}"
 }

@@ -13,7 +13,7 @@ decide. Takes almost an hour on two cores; it is for people and nightly jobs.
 
 PART is src/sslmode, src/rds, src/binding, src/launch, src/truststore, src/client, src/drivers or
 by-hand; a file of a part, such as src/rds/rds.go; or a line of it, such as src/rds/rds.go:48. The
-default is all parts. by-hand stands for the changes in scripts/mutate/byhand.go.
+default is all parts. by-hand stands for the changes in tools/mutate/byhand.go.
 
 Needs go (https://go.dev/dl), openssl and bash, and what scripts/test.sh installs.
 Exit status: 0 each part has 97% or more, 1 one has less, 2 the command was not understood.
@@ -41,7 +41,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-go build -o "$work/mutate" ./scripts/mutate
+go build -o "$work/mutate" ./tools/mutate
 mkdir "$work/tree"
 git ls-files -z --cached --others --exclude-standard |
   tar -c --null --files-from=- --ignore-failed-read 2>/dev/null | tar -x -C "$work/tree"

@@ -80,7 +80,7 @@ else
   flags=(--stack "$stack")
 fi
 echo '-----> Packaging'
-if ! output=$(go tool -modfile=scripts/tools.mod buildpack-packager build "${flags[@]}" ${cached:+"$cached"} 2>&1); then
+if ! output=$(go tool -modfile="$root/tools/tools.mod" buildpack-packager build "${flags[@]}" ${cached:+"$cached"} 2>&1); then
   printf '%s\n' "$output" >&2
   exit 1
 fi

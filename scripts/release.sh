@@ -60,7 +60,7 @@ echo '-----> SBOM and checksums'
 unzip -q "dist/$name-v$version.zip" bin/postgres-ssl -d "$work"
 # CycloneDX's program for Go makes the SBOM from the list of modules in our program (go version -m).
 # It has many dependencies that nothing else here needs, so it has a module file of its own.
-go tool -modfile=scripts/sbom.mod cyclonedx-gomod bin -json -std -noserial -notimestamp -version "v$version" \
+go tool -modfile=tools/sbom.mod cyclonedx-gomod bin -json -std -noserial -notimestamp -version "v$version" \
   -output "dist/$name-v$version.cdx.json" "$work/bin/postgres-ssl"
 cd dist
 sha256sum "$name"* >"$work/SHA256SUMS"

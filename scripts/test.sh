@@ -49,7 +49,7 @@ fi
 scripts/install_drivers.sh
 
 step 'Form: gofmt, go vet, staticcheck, shellcheck, actionlint'
-unformatted=$(gofmt -l src fixtures scripts)
+unformatted=$(gofmt -l src tools fixtures)
 if [[ -n $unformatted ]]; then
   printf 'test.sh: not formatted, run gofmt -w on:\n%s\n' "$unformatted" >&2
   exit 1
@@ -58,12 +58,12 @@ go vet ./...
 for module in fixtures/stratos fixtures/drivers/pgx fixtures/drivers/go-pg; do
   go -C "$module" vet ./...
 done
-go tool -modfile=scripts/tools.mod staticcheck ./...
+go tool -modfile=tools/tools.mod staticcheck ./...
 git ls-files -z --cached --others --exclude-standard -- bin scripts .ci fixtures |
   xargs -0 grep -lZE '^#!.*\b(ba)?sh\b' -- | xargs -0 shellcheck -x
 
 # actionlint needs a newer yaml than the other tools, so it has a module file of its own.
-go tool -modfile=scripts/actionlint.mod actionlint
+go tool -modfile=tools/actionlint.mod actionlint
 
 # Fuzz targets run only their committed inputs, so the same commit gives the same result.
 # scripts/fuzz.sh searches for new ones.

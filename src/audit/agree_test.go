@@ -12,10 +12,10 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/binding"
-	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/integration/pgtest"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/launch"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/verify"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/tools/pgtest"
 )
 
 // shape is a binding from the launch's own table, in the fields of an answer.

@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/integration/pgtest"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/tools/pgtest"
 )
 
 // csbQuery is the query that csb-brokerpak-aws hands out. It means verify-full, with the JVM's own

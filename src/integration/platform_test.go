@@ -20,7 +20,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/integration/pgtest"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/tools/pgtest"
 )
 
 // patience is how long a program may take before it counts as hung, even on a busy machine.
@@ -42,7 +42,7 @@ func buildpack(t *testing.T, rds ...*pgtest.CA) string {
 	}
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "ca", "aws.pem"), bundle, 0o644))
 	mustRun(t, filepath.Join(dir, "scripts", "build.sh"))
-	mustRun(t, "go", "build", "-o", filepath.Join(dir, "stage"), "../cmd/stage")
+	mustRun(t, "go", "build", "-o", filepath.Join(dir, "stage"), "../../tools/stage")
 	return dir
 }
 

@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/integration/pgtest"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/tools/pgtest"
 )
 
 // The database of cups-seed.json: its host is no RDS endpoint, and its binding asks for verify-ca.

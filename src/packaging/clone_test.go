@@ -180,7 +180,9 @@ func TestCloneIsBuiltOnce(t *testing.T) {
 		return err
 	}))
 
-	// The next staging: no Go that works, no server, no modules.
+	// The next staging: no Go that works, no server, no modules. What the program is not built from
+	// has changed.
+	write(t, filepath.Join(c.buildpack, "tools", "stage", "main.go"), "package main // another\n", 0o644)
 	goProgram := filepath.Join(c.glob(t, "go-*"), "bin", "go")
 	working := read(t, goProgram)
 	require.NoError(t, os.WriteFile(goProgram, []byte("#!/bin/bash\necho compiled >&2; exit 1\n"), 0o755))

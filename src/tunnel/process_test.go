@@ -22,10 +22,10 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/integration/pgtest"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/truststore"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/verify"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/tools/pgtest"
 )
 
 // TestMain makes several programs of this one: the tests, a launch, and the tunnel that it starts.

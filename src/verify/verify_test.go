@@ -20,10 +20,10 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/binding"
-	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/integration/pgtest"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/launch"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/truststore"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/tools/pgtest"
 )
 
 // Tests without a server. Those with one are in password_test.go and in the tests of the command.

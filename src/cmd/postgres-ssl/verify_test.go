@@ -25,7 +25,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/integration/pgtest"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/tools/pgtest"
 )
 
 // The tests here provoke each diagnosis of `postgres-ssl verify` on a real server. They compare its

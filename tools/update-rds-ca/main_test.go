@@ -28,7 +28,7 @@ import (
 // about to expire.
 var today = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
 
-const buildpackCA = "../../../ca"
+const buildpackCA = "../../ca"
 
 type certificate struct {
 	cn       string
@@ -345,15 +345,15 @@ func TestScript(t *testing.T) {
 	server := httptest.NewTLSServer(answer(pemOf(cert)))
 	defer server.Close()
 	tree := t.TempDir() // the script renews the ca folder beside its own
-	for _, name := range []string{"go.mod", "go.sum", "src"} {
-		absolute, err := filepath.Abs(filepath.Join("../../..", name))
+	for _, name := range []string{"go.mod", "go.sum", "src", "tools"} {
+		absolute, err := filepath.Abs(filepath.Join("../..", name))
 		require.NoError(t, err)
 		require.NoError(t, os.Symlink(absolute, filepath.Join(tree, name)))
 	}
 	script := filepath.Join(tree, "scripts", "update-rds-ca.sh")
 	require.NoError(t, os.Mkdir(filepath.Dir(script), 0o755))
 	for _, name := range []string{"update-rds-ca.sh", "lib.sh"} {
-		require.NoError(t, os.WriteFile(filepath.Join(tree, "scripts", name), []byte(content(t, "../../../scripts/"+name)), 0o755))
+		require.NoError(t, os.WriteFile(filepath.Join(tree, "scripts", name), []byte(content(t, "../../scripts/"+name)), 0o755))
 	}
 	require.NoError(t, os.Mkdir(filepath.Join(tree, "ca"), 0o755))
 	require.NoError(t, os.WriteFile(filepath.Join(tree, "server.pem"), []byte(pemOf(server.Certificate())), 0o644))

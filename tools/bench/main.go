@@ -170,7 +170,7 @@ func (b *bench) sameWork() {
 	rehashAll := rehash("rehash-all", "aws", "aws-us-gov", "amazon-trust")
 
 	hand := b.newDroplet("by-hand")
-	script, err := os.ReadFile(filepath.Join(b.root, "scripts/bench/by-hand.sh"))
+	script, err := os.ReadFile(filepath.Join(b.root, "tools/bench/by-hand.sh"))
 	check(err)
 	bundle, err := os.ReadFile(filepath.Join(ours.vcap, "deps/0/trust/aws.pem"))
 	check(err)
@@ -188,7 +188,7 @@ func (b *bench) sameWork() {
 	b.add("the same by `openssl rehash`, every CA that a host that is no RDS endpoint needs", "+ "+ms(t[4].median()), "ours + "+ms(t[3].median()),
 		ratio(t[4].median(), t[3].median()), "> 5", runs)
 	b.add("… one region's", "+ "+ms(t[2].median()), "ours + "+ms(t[1].median()), ratio(t[2].median(), t[1].median()), "", runs)
-	b.add("the same by hand, with jq, awk and `openssl rehash` (`scripts/bench/by-hand.sh`)", "+ "+ms(t[5].median()), "ours + "+ms(t[1].median()),
+	b.add("the same by hand, with jq, awk and `openssl rehash` (`tools/bench/by-hand.sh`)", "+ "+ms(t[5].median()), "ours + "+ms(t[1].median()),
 		ratio(t[5].median(), t[1].median()), "> 5", runs)
 	peak, our := b.memory(byHand), b.memory(region)
 	b.add("… memory of such a launch, peak RSS", mb(peak), "ours "+mb(our), ratio(peak, our), "", memoryRuns)

@@ -202,7 +202,7 @@ var mutations = map[string]map[string]string{
 func (p part) mutants(work string) ([]mutant, error) {
 	list := filepath.Join(work, filepath.Base(p.dir)+".json")
 	if _, err := os.Stat(list); err != nil { // an earlier argument may name the same part
-		gremlins := exec.Command("go", "tool", "-modfile=scripts/mutate.mod", "gremlins", "unleash", "./"+p.dir,
+		gremlins := exec.Command("go", "tool", "-modfile=tools/mutate.mod", "gremlins", "unleash", "./"+p.dir,
 			"--dry-run", "--invert-logical", "--output", list)
 		gremlins.Env = append(os.Environ(), "GOFLAGS=-run=^$")
 		if out, err := gremlins.CombinedOutput(); err != nil {

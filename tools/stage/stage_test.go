@@ -51,7 +51,7 @@ func buildpack(t *testing.T, files map[string]string) string {
 	}
 	maps.Copy(all, files)
 	root := write(t, all)
-	finals, err := filepath.Abs("../../../fixtures/buildpacks")
+	finals, err := filepath.Abs("../../fixtures/buildpacks")
 	require.NoError(t, err)
 	require.NoError(t, os.Symlink(finals, filepath.Join(root, "fixtures", "buildpacks")))
 	return root
