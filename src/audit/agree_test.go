@@ -67,6 +67,10 @@ func disagreements(t testing.TB, rows []Row, env map[string]string) []string {
 	if err == nil {
 		plan, err = launch.Decide(env, found, store)
 	}
+	if err == nil {
+		libpq, _ := launch.Owners(env)
+		err = plan.Refuses(libpq)
+	}
 	if err != nil {
 		_, words, _ := strings.Cut(err.Error(), ": ")
 		if len(rows) != 1 || rows[0].State != Stops || !strings.Contains(rows[0].Why, cut(words, 100)[:min(len(words), 100)]) {
@@ -113,7 +117,7 @@ func disagreements(t testing.TB, rows []Row, env map[string]string) []string {
 func TestEveryShapeGetsTheRowThatALaunchWouldGiveIt(t *testing.T) {
 	for _, s := range shapes(t) {
 		for _, owner := range []map[string]string{nil, {"PGSSLMODE": "require"}, {"DB_SSL_MODE": "verify-full"}, {"PGSSLMODE": "verify-ca", "DB_SSL_MODE": "disable"},
-			{"POSTGRES_SSL_TUNNEL": "yes"}, {"POSTGRES_SSL_TUNNEL": "db", "PGSSLMODE": "prefer"}} {
+			{"PGSSLMODE": "VERIFY_FULL"}, {"PGSSLMODE": "no-verify"}, {"DB_SSL_MODE": "REQUIRED"}, {"POSTGRES_SSL_TUNNEL": "yes"}, {"POSTGRES_SSL_TUNNEL": "db", "PGSSLMODE": "prefer"}} {
 			env := maps.Clone(s.Env)
 			if env == nil {
 				env = map[string]string{}

@@ -52,6 +52,9 @@ func decide(env map[string]string, store truststore.Store) []database {
 	openCAs := slices.ContainsFunc(found.CAs, isMissing)
 	found.CAs = slices.DeleteFunc(found.CAs, isMissing)
 	plan, err := rules(env, found, store)
+	if err == nil {
+		err = plan.Refuses(owner.libpq)
+	}
 	if err != nil {
 		return append(databases, refused(err, found.Databases, owner))
 	}
@@ -119,26 +122,18 @@ func refused(err error, bound []binding.Binding, owner owner) database {
 
 // owner is what the owner's variables say to drivers that read them.
 type owner struct {
-	stratos, libpq sslmode.Mode // DB_SSL_MODE, PGSSLMODE
-	wrong          string       // what is wrong with one of them
+	libpq, stratos launch.Owner
+	notStratos     string // why the app is not Stratos, if so; stratos is then empty
 }
 
+// ownerOf reads the owner's variables. We cannot see whether an app is Stratos. With a wrong
+// DB_SSL_MODE, it is not: Stratos would not run.
 func ownerOf(env map[string]string) owner {
 	var o owner
-	read := func(name string) sslmode.Mode {
-		value := env[name]
-		if value == "" {
-			return sslmode.None
-		}
-		mode, err := sslmode.Parse(value)
-		if err != nil {
-			o.wrong = name + ", set by the owner: " + err.Error()
-		} else if mode.String() != value { // drivers accept only the exact spelling
-			o.wrong = name + ", set by the owner, is not spelled as drivers read it; write " + mode.String()
-		}
-		return mode
+	o.libpq, o.stratos = launch.Owners(env)
+	if wrong := o.stratos.Wrong; wrong != nil {
+		o.stratos, o.notStratos = launch.Owner{}, wrong.Error()
 	}
-	o.stratos, o.libpq = read("DB_SSL_MODE"), read("PGSSLMODE")
 	return o
 }
 
@@ -146,17 +141,18 @@ func ownerOf(env map[string]string) owner {
 // buildpack puts gets in each variable that the owner did not set. We don't know which of the two a
 // driver reads, so the weaker one counts.
 func (o owner) weakest(gets sslmode.Mode) (mode sslmode.Mode, set, but string) {
-	stratos, libpq := cmp.Or(o.stratos, gets), cmp.Or(o.libpq, gets)
+	libpq, stratos := o.libpq.InForce(gets), o.stratos.InForce(gets)
+	by := func(own launch.Owner) string { return own.Variable + "=" + own.Value + ", set by the owner" }
 	switch {
 	case stratos == sslmode.None && libpq != sslmode.None:
-		return libpq, "PGSSLMODE=" + libpq.String() + ", set by the owner", "; Stratos does not read it"
+		return libpq, by(o.libpq), "; Stratos does not read it"
 	case libpq == sslmode.None && stratos != sslmode.None:
-		return stratos, "DB_SSL_MODE=" + stratos.String() + ", set by the owner", "; Stratos alone reads it"
-	case libpq < stratos && o.libpq != sslmode.None:
-		return libpq, "PGSSLMODE=" + libpq.String() + ", set by the owner", ""
-	case stratos < libpq && o.stratos != sslmode.None:
-		return stratos, "DB_SSL_MODE=" + stratos.String() + ", set by the owner", ""
-	case o.libpq != sslmode.None && o.stratos != sslmode.None:
+		return stratos, by(o.stratos), "; Stratos alone reads it"
+	case libpq < stratos && o.libpq.Value != "":
+		return libpq, by(o.libpq), ""
+	case stratos < libpq && o.stratos.Value != "":
+		return stratos, by(o.stratos), ""
+	case o.libpq.Value != "" && o.stratos.Value != "":
 		return libpq, "DB_SSL_MODE and PGSSLMODE, set by the owner", ""
 	}
 	return min(stratos, libpq), "", ""
@@ -191,12 +187,13 @@ func (d database) row(r Row, ours has) Row {
 	} else {
 		r.inForce, set, but = d.owner.weakest(gets)
 	}
-	if d.owner.wrong == "" && !(ours == yes && d.refused != "") {
+	readable := d.owner.libpq.Wrong == nil
+	if readable && !(ours == yes && d.refused != "") {
 		r.InForce = word(r.inForce)
 	}
 	// A connection string's own mode wins over a variable. This buildpack refuses one that is
 	// weaker.
-	if ours != yes && d.strings != sslmode.None && d.strings < r.inForce && d.owner.wrong == "" {
+	if ours != yes && d.strings != sslmode.None && d.strings < r.inForce && readable {
 		r.inForce, r.InForce = d.strings, word(d.strings)
 		set, but = d.strings.String()+" in a connection string, which counts more than a variable", ""
 	}
@@ -218,14 +215,17 @@ func (d database) row(r Row, ours has) Row {
 		r.State = Ignored
 	}
 	r.Why = d.why(r, ours, set, but)
+	if d.owner.notStratos != "" {
+		r.Why += "; Stratos would not start: " + cut(d.owner.notStratos, 200)
+	}
 	return r
 }
 
 // why gives the reason for a row in a few words.
 func (d database) why(r Row, ours has, set, but string) string {
 	switch {
-	case d.owner.wrong != "":
-		return d.owner.wrong
+	case d.owner.libpq.Wrong != nil:
+		return d.owner.libpq.Wrong.Error()
 	case set != "" && r.State == Ignored:
 		return set + ", is weaker"
 	case set != "":

@@ -224,24 +224,11 @@ func Bundle(plan *launch.Plan, trust launch.Trust, stores []byte) ([]byte, error
 	return bundle, err
 }
 
-// mode returns what a mode variable will hold: the owner's mode, else the plan's. It returns None
-// if the owner's value is no mode.
-func (h *Handout) mode(name string) sslmode.Mode {
-	if own := h.app.Env[name]; own != "" {
-		mode, _ := sslmode.Parse(own)
-		return mode
-	}
-	return h.plan.Mode
-}
-
-// untold returns the mode for drivers that read none of libpq's variables. PGSSLMODE decides: an
-// owner who sets it means the whole app. If its value is no mode, the plan's counts: closed, not
-// open.
-func (h *Handout) untold() sslmode.Mode {
-	if mode := h.mode("PGSSLMODE"); mode != sslmode.None {
-		return mode
-	}
-	return h.plan.Mode
+// modeWithoutVariable returns the mode for drivers that read none of libpq's variables. PGSSLMODE
+// decides: an owner who sets it means the whole app. A wrong one counts for nobody.
+func (h *Handout) modeWithoutVariable() sslmode.Mode {
+	libpq, _ := launch.Owners(h.app.Env)
+	return cmp.Or(libpq.InForce(h.plan.Mode), h.plan.Mode)
 }
 
 // appendPath adds a folder to a list that does not have it yet. A script that is sourced twice must

@@ -125,12 +125,16 @@ func TestWithoutAModeNobodyIsToldOne(t *testing.T) {
 func TestEachVariableOfTheOwnersStays(t *testing.T) {
 	for _, name := range []string{"DB_SSL_MODE", "PGSSLMODE", "PGSSLROOTCERT", "PGSSL", "NODE_EXTRA_CA_CERTS", "CF_CA_CERTS"} {
 		t.Run(name, func(t *testing.T) {
-			a := app{env: env(name, "VERIFY-FULL"), brings: "java"}
-			with := a.given(t, db("db", "verify-full", oregon)).exported()
-			without := app{brings: "java"}.given(t, db("db", "verify-full", oregon)).exported()
-			assert.Equal(t, "!VERIFY-FULL", with[name])
+			a := app{env: env(name, "verify-full"), brings: "java"}
+			with := a.given(t, db("db", "verify-ca", oregon)).exported()
+			without := app{brings: "java"}.given(t, db("db", "verify-ca", oregon)).exported()
+			assert.Equal(t, "!verify-full", with[name])
 			with[name] = without[name]
-			if name == "PGSSLROOTCERT" { // pgjdbc's mode comes with the file; see TestJavaFollowsTheOwner
+			switch name {
+			case "PGSSLMODE": // means the whole app
+				assert.Equal(t, "verify-full", with["PGSSL"])
+				with["PGSSL"], with["JAVA_TOOL_OPTIONS"] = without["PGSSL"], without["JAVA_TOOL_OPTIONS"]
+			case "PGSSLROOTCERT": // pgjdbc's mode comes with the file; see TestJavaFollowsTheOwner
 				with["JAVA_TOOL_OPTIONS"] = without["JAVA_TOOL_OPTIONS"]
 			}
 			assert.Equal(t, without, with, "the others do not change")
@@ -211,7 +215,9 @@ func TestARootCertificateIsHandedOutOnlyWhereItChangesNoMode(t *testing.T) {
 		"the owner wants no TLS of libpq, nor of node":             {env("PGSSLMODE", "disable"), "verify-full", false, false},
 		"the owner wants less of Stratos, and lib/pq reads it too": {env("DB_SSL_MODE", "require"), "verify-full", false, true},
 		"the owner wants more":                                     {env("PGSSLMODE", "verify-full", "DB_SSL_MODE", "verify-full"), "require", true, true},
-		"the owner's mode makes no sense":                          {env("PGSSLMODE", "on"), "verify-full", false, true},
+		"node-postgres's own word":                                 {env("PGSSLMODE", "no-verify"), "verify-full", false, true},
+		"a word that is not for us, and the app is not Stratos":    {env("DB_SSL_MODE", "REQUIRED"), "verify-full", true, true},
+		"a word that no driver reads, and nobody asks for TLS":     {env("PGSSLMODE", "VERIFY_FULL"), "prefer", false, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := app{env: test.env}.given(t, db("db", test.mode, oregon))
@@ -231,6 +237,27 @@ func TestARootCertificateIsHandedOutOnlyWhereItChangesNoMode(t *testing.T) {
 				assert.Empty(t, h.Files)
 			}
 		})
+	}
+}
+
+func TestAWrongModeOfTheOwnersStopsTheAppsThatReadIt(t *testing.T) {
+	for _, test := range []struct {
+		name, value, brings, mode, stops string
+	}{
+		{"PGSSLMODE", "VERIFY_FULL", "", "verify-full", `PGSSLMODE, set by the app's owner, is spelled "VERIFY_FULL"; spell it verify-full, or unset it`},
+		{"PGSSLMODE", "VERIFY_FULL", "", "prefer", ""},
+		{"DB_SSL_MODE", "REQUIRED", "", "verify-full", ""},
+		{"DB_SSL_MODE", "Verify-Full", "stratos", "require", `DB_SSL_MODE, set by the app's owner, is spelled "Verify-Full"; spell it verify-full, or unset it`},
+		{"DB_SSL_MODE", "Verify-Full", "stratos", "prefer", ""},
+		{"DB_SSL_MODE", "verify-full", "stratos", "require", ""},
+	} {
+		h, err := app{env: env(test.name, test.value), brings: test.brings}.try(t, db("db", test.mode, oregon))
+		if test.stops != "" {
+			assert.EqualError(t, err, test.stops)
+			continue
+		}
+		require.NoError(t, err)
+		assert.Equal(t, "!"+test.value, h.exported()[test.name])
 	}
 }
 
@@ -292,6 +319,7 @@ func TestADropletShowsWhichLanguagesItBrings(t *testing.T) {
 		"deps/1/jre/bin/java": "java", "deps/1/jre/jre-21/bin/java": "java", "app/.java-buildpack/open_jdk_jre/bin/java": "java",
 		"deps/0/apt/usr/lib/jvm/java-17-openjdk-amd64/bin/java": "java", "app/.jdk/bin/java": "java", "app/jre/bin/java": "java",
 		"app/BOOT-INF/lib/a.jar": "java", "app/WEB-INF/web.xml": "java", "app/META-INF/MANIFEST.MF": "java", "app/shop.jar": "java",
+		"app/src/jetstream/main.go": "stratos", "app/jetstream": "stratos", "app/portal-proxy": "stratos",
 		"app/package.json": "", "app/lib/x.jar": "", "app/java/Main.java": "", "deps/0/bin/node": "", "app/Manifest.toml": "",
 	} {
 		tree := fstest.MapFS{place: {}, "app/readme": {}, "deps/readme": {}}

@@ -23,7 +23,7 @@ func init() {
 }
 
 func erlang(h *Handout) error {
-	if h.untold() < sslmode.Require {
+	if h.modeWithoutVariable() < sslmode.Require {
 		return nil
 	}
 	root, err := h.roots(true)

@@ -41,7 +41,7 @@ func init() {
 }
 
 func java(h *Handout) error {
-	mode := h.untold()
+	mode := h.modeWithoutVariable()
 	if mode < sslmode.Require {
 		return nil
 	}

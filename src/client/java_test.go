@@ -50,7 +50,7 @@ func TestJavaFollowsTheOwner(t *testing.T) {
 		want string
 	}{
 		"PGSSLMODE means the app":       {env("PGSSLMODE", "require"), "sslmode=require\n"},
-		"one that makes no sense":       {env("PGSSLMODE", "on"), "sslmode=verify-full\nsslrootcert=" + oregonBundle + "\n"},
+		"node-postgres's own word":      {env("PGSSLMODE", "no-verify"), "sslmode=require\n"},
 		"Stratos's own":                 {env("DB_SSL_MODE", "disable"), "sslmode=verify-full\nsslrootcert=" + oregonBundle + "\n"},
 		"a root certificate":            {env("PGSSLROOTCERT", "/app/ca.pem"), "sslmode=verify-full\nsslrootcert=/app/ca.pem\n"},
 		"libpq's word for the stack":    {env("PGSSLROOTCERT", "system"), "sslmode=verify-full\nsslrootcert=" + oregonBundle + "\n"},

@@ -4,6 +4,7 @@ import (
 	"io/fs"
 	"path/filepath"
 
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/launch"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
 )
 
@@ -15,6 +16,10 @@ import (
 func init() { languages["libpq"] = language{give: libpq} }
 
 func libpq(h *Handout) error {
+	own, _ := launch.Owners(h.app.Env)
+	if err := h.plan.Refuses(own); err != nil {
+		return err
+	}
 	if h.app.Env["PGSSLMODE"] != "" || h.plan.Mode != sslmode.None {
 		h.give("PGSSLMODE", h.plan.Mode.String(), h.plan.ModeSource())
 	}
@@ -44,9 +49,10 @@ func libpq(h *Handout) error {
 
 // verifies says whether libpq and lib/pq may have a root certificate. With one, libpq, lib/pq and
 // pgx treat require as verify-ca (libpq's manual, "libpq-ssl", on backward compatibility). So every
-// mode in force has to verify, Stratos's too: its lib/pq reads the file.
+// mode in force has to verify, Stratos's too: its lib/pq reads the file. With a wrong mode, Stratos
+// does not start.
 func (h *Handout) verifies() bool {
-	stratos := h.mode("DB_SSL_MODE")
-	return h.mode("PGSSLMODE").Verifies() &&
-		(stratos.Verifies() || stratos == sslmode.None && h.app.Env["DB_SSL_MODE"] == "")
+	libpq, stratos := launch.Owners(h.app.Env)
+	read := stratos.InForce(h.plan.Mode)
+	return libpq.InForce(h.plan.Mode).Verifies() && (read.Verifies() || read == sslmode.None)
 }

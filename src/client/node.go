@@ -14,7 +14,7 @@ import "github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
 func init() { languages["node"] = language{give: node} }
 
 func node(h *Handout) error {
-	mode := h.untold()
+	mode := h.modeWithoutVariable()
 	if mode >= sslmode.Require {
 		h.give("PGSSL", mode.String(), "for postgres.js")
 	} else if through, _ := h.plan.Tunnelled(); !through {

@@ -1,6 +1,9 @@
 package client
 
-import "github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
+import (
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/launch"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
+)
 
 // Stratos reads its mode from DB_SSL_MODE and ignores a binding's sslmode. Its driver is lib/pq
 // 1.10, which reads SSL_CERT_DIR (golang.go) and PGSSLROOTCERT (libpq.go).
@@ -8,10 +11,22 @@ import "github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
 // It knows four of the six modes, and refuses to start with allow or prefer. We set them anyway:
 // without the variable, it would connect in plain text even to a server that offers TLS.
 //
-// Source: Stratos, src/jetstream/datastore, the SSLMode constants and their validation.
-func init() { languages["stratos"] = language{give: stratos} }
+// Any app may have a variable DB_SSL_MODE, with words that are not ours (MySQL's REQUIRED). A wrong
+// one stops only an app that is Stratos: its source, or what its buildpack makes of it.
+//
+// Source: Stratos, src/jetstream/datastore, the SSLMode constants and their validation;
+// deploy/cloud-foundry/build.sh; stratos-buildpack, bin/release.
+func init() {
+	languages["DB_SSL_MODE"] = language{give: dbSSLMode}
+	languages["stratos"] = language{give: stratos, places: []string{"app/src/jetstream/main.go", "app/jetstream", "app/portal-proxy"}}
+}
 
 func stratos(h *Handout) error {
+	_, own := launch.Owners(h.app.Env)
+	return h.plan.Refuses(own)
+}
+
+func dbSSLMode(h *Handout) error {
 	if h.app.Env["DB_SSL_MODE"] != "" || h.plan.Mode != sslmode.None {
 		h.give("DB_SSL_MODE", h.plan.Mode.String(), h.plan.ModeSource())
 	}

@@ -1,9 +1,11 @@
 package drivers
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/launch"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
 )
 
@@ -25,16 +27,15 @@ type Verdict struct {
 	Warning string // one line, or ""
 }
 
-// inForce is the mode that the app is given: the owner's, else the bindings'.
+// inForce is the mode that the app is given: the owner's, else the bindings'. Of a wrong one, nobody
+// knows what a driver makes, so the verdict is about the bindings' mode.
 func (a App) inForce() sslmode.Mode {
-	if own := a.Env["PGSSLMODE"]; own != "" {
-		mode, _ := sslmode.Parse(own) // launch warns if it is no mode
-		return mode
+	ours := a.Mode
+	if !a.Bound && ours == sslmode.None {
+		ours = sslmode.VerifyFull
 	}
-	if !a.Bound && a.Mode == sslmode.None {
-		return sslmode.VerifyFull
-	}
-	return a.Mode
+	own, _ := launch.Owners(a.Env)
+	return cmp.Or(own.InForce(ours), ours)
 }
 
 // Judge says what a driver does in this app.
@@ -54,6 +55,15 @@ func judge(f Found, app App) Verdict {
 	}
 	warn := func(says, format string, args ...any) Verdict {
 		return Verdict{says, f.Title() + " " + fmt.Sprintf(format, args...)}
+	}
+
+	own, _ := launch.Owners(app.Env)
+	switch noVerify := own.Value == "no-verify"; { // node-postgres's word alone
+	case d.Variable != own.Variable:
+	case noVerify && d.Answer == Verifies:
+		return Verdict{Says: "obeys"}
+	case noVerify, own.Wrong != nil:
+		return Verdict{Says: "not known: PGSSLMODE is wrong"} // launch warns once for all drivers
 	}
 
 	// Node's own switch turns verification off for everything that uses its TLS.

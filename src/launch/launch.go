@@ -535,18 +535,19 @@ func modeName(mode sslmode.Mode) string { return cmp.Or(mode.String(), "no mode"
 
 // warnOfOwner compares the owner's variables with what the bindings ask for.
 func (p *Plan) warnOfOwner() {
-	for _, name := range []string{"DB_SSL_MODE", "PGSSLMODE"} {
-		value := p.env[name]
-		if value == "" {
-			continue
-		}
-		mode, err := sslmode.Parse(value)
-		switch {
-		case err != nil:
-			p.warn("%s is set by the app's owner, and stays, but it is wrong: %s", name, err)
-		// In the tunnel, the database's own mode counts.
-		case mode < p.Mode && p.Decider != nil && !p.Decider.Tunnel:
-			p.warn("%s=%s is set by the app's owner, and stays; it is weaker than %s, which %s asks for", name, mode, p.Mode, p.Decider.Title())
+	libpq, stratos := Owners(p.env)
+	if stratos.Wrong != nil {
+		p.warn("%s; Stratos would not start with it, other apps do not read it", stratos.Wrong)
+	}
+	if libpq.Wrong != nil && p.Refuses(libpq) == nil {
+		p.warn("%s; %s", libpq.Wrong, libpq.Do)
+	}
+	if p.Decider == nil || p.Decider.Tunnel { // in the tunnel, the database's own mode counts
+		return
+	}
+	for _, own := range []Owner{stratos, libpq} {
+		if own.Mode != sslmode.None && own.Mode < p.Mode {
+			p.warn("%s=%s is set by the app's owner, and stays; it is weaker than %s, which %s asks for", own.Variable, own.Value, p.Mode, p.Decider.Title())
 		}
 	}
 }

@@ -131,9 +131,11 @@ func TestWhichOfSeveralDatabasesDecides(t *testing.T) {
 func TestAnOwnersModeThatIsWeakerGetsAWarningThatNamesBoth(t *testing.T) {
 	plan := decide(t, map[string]string{"DB_SSL_MODE": "require", "PGSSLMODE": "verify-full"}, db("console_db", "verify-ca", oregon))
 	assert.Equal(t, []string{"DB_SSL_MODE=require is set by the app's owner, and stays; it is weaker than verify-ca, which console_db asks for"}, plan.Warnings)
-	plan = decide(t, map[string]string{"PGSSLMODE": "verifyfulll"}, db("console_db", "verify-ca", oregon))
+	plan = decide(t, map[string]string{"PGSSLMODE": "no-verify"}, db("console_db", "verify-ca", oregon))
+	assert.Equal(t, []string{"PGSSLMODE=no-verify is set by the app's owner, and stays; it is weaker than verify-ca, which console_db asks for"}, plan.Warnings)
+	plan = decide(t, map[string]string{"PGSSLMODE": "verifyfulll"}, db("console_db", "prefer", oregon))
 	require.Len(t, plan.Warnings, 1)
-	assert.Contains(t, plan.Warnings[0], `PGSSLMODE is set by the app's owner, and stays, but it is wrong: sslmode "verifyfulll" is not one of`)
+	assert.Contains(t, plan.Warnings[0], `PGSSLMODE, set by the app's owner: sslmode "verifyfulll" is not one of`)
 }
 
 func TestWhomToTrust(t *testing.T) {

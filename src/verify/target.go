@@ -6,7 +6,6 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
-	"fmt"
 	"io/fs"
 	"net"
 	"os"
@@ -198,24 +197,20 @@ func (t *Target) setMode(given Given, db launch.Database) *Problem {
 	if strings.HasPrefix(t.Source, "POSTGRES_SSL_MODE") {
 		t.lever = "POSTGRES_SSL_MODE"
 	}
-	for _, name := range []string{"DB_SSL_MODE", "PGSSLMODE"} {
-		value := given.Env[name]
-		if value == "" {
+	libpq, stratos := launch.Owners(given.Env)
+	if libpq.Wrong != nil {
+		return &Problem{ModeUnknown, libpq.Wrong.Error(), libpq.Do}
+	}
+	for _, own := range []launch.Owner{stratos, libpq} {
+		if own.Value == "" || own.Wrong != nil { // Stratos alone reads its own, and would not start
 			continue
 		}
-		mode, err := sslmode.Parse(value)
-		if err != nil {
-			return &Problem{ModeUnknown, name + ", set by the app's owner: " + err.Error(), "set " + name + " to one of the modes, or unset it"}
-		}
-		if mode.String() != value { // drivers accept no other spelling
-			return &Problem{ModeUnknown, fmt.Sprintf("%s, set by the app's owner, is spelled %s", name, value), "spell it " + mode.String()}
-		}
-		counts := !t.owned || mode < t.Mode
+		counts := !t.owned || own.Mode < t.Mode
 		if db.Tunnel {
-			counts = mode > t.Mode
+			counts = own.Mode > t.Mode
 		}
-		if counts && (mode != given.Plan.Mode || db.Tunnel && given.Launch) {
-			t.Mode, t.Source, t.lever, t.owned = mode, name+", set by the app's owner", name, true
+		if counts && (own.Mode != given.Plan.Mode || db.Tunnel && given.Launch) {
+			t.Mode, t.Source, t.lever, t.owned = own.Mode, own.Variable+", set by the app's owner", own.Variable, true
 		}
 	}
 	return nil

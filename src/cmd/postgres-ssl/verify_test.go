@@ -254,7 +254,7 @@ func TestVerifyTellsOneThingFromAnother(t *testing.T) {
 		{name: "not-allowed", binding: bound.with(credentials{"username": "barred"}), status: 1},
 		{name: "not-listed", binding: bound.with(credentials{"username": "unheard"}), status: 1},
 		{name: "root-unreadable", binding: bound, env: []string{"PGSSLROOTCERT=/nowhere/root.pem"}, status: 1},
-		{name: "mode-unknown", binding: bound, env: []string{"DB_SSL_MODE=verify"}, status: 1},
+		{name: "mode-unknown", binding: bound, env: []string{"PGSSLMODE=verify"}, status: 1},
 		{name: "mode-misspelt", binding: bound, env: []string{"PGSSLMODE=VERIFY_FULL"}, status: 1},
 		{name: "no-host", binding: credentials{"uri": "postgres://", "username": "app", "password": password}, status: 1},
 		{name: "no-user", binding: credentials{"uri": "postgres://localhost/app"}, status: 1},

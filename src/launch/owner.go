@@ -1,0 +1,69 @@
+package launch
+
+import (
+	"fmt"
+
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
+)
+
+// Owner is a mode that the app's owner set in a variable. It reaches the drivers as it is, whatever
+// the binding asks for.
+type Owner struct {
+	Variable string
+	Value    string       // as the owner wrote it, "" if the variable is not set
+	Mode     sslmode.Mode // None without a value, and for a wrong one
+	Wrong    error        // why no driver reads Value as a mode, in one line; nil if they do
+	Do       string       // what to do about that
+}
+
+// Owners returns what the owner set for all drivers, in PGSSLMODE, and for Stratos, in DB_SSL_MODE.
+// Only the exact word counts: of a misspelled PGSSLMODE, node-postgres makes plain text. It has a
+// word of its own, no-verify.
+//
+// Source: node-postgres, lib/connection-parameters.js, readSSLConfigFromEnvironment.
+func Owners(env map[string]string) (libpq, stratos Owner) {
+	libpq, stratos = ownerOf(env, "PGSSLMODE"), ownerOf(env, "DB_SSL_MODE")
+	if libpq.Value == "no-verify" {
+		libpq.Mode, libpq.Wrong, libpq.Do = sslmode.Require, nil, ""
+	}
+	return libpq, stratos
+}
+
+func ownerOf(env map[string]string, name string) Owner {
+	o := Owner{Variable: name, Value: env[name]}
+	if o.Value == "" {
+		return o
+	}
+	mode, err := sslmode.Parse(o.Value)
+	switch {
+	case err != nil:
+		o.Wrong = fmt.Errorf("%s, set by the app's owner: %w", name, err)
+		o.Do = "set " + name + " to one of the modes, or unset it"
+	case mode.String() != o.Value:
+		o.Wrong = fmt.Errorf("%s, set by the app's owner, is spelled %q", name, o.Value)
+		o.Do = "spell it " + mode.String() + ", or unset it"
+	default:
+		o.Mode = mode
+	}
+	return o
+}
+
+// InForce returns the mode of drivers that read the variable: the owner's, or else ours. It is None
+// if the owner's is wrong.
+func (o Owner) InForce(ours sslmode.Mode) sslmode.Mode {
+	if o.Value != "" {
+		return o.Mode
+	}
+	return ours
+}
+
+// Refuses returns the error for which the app must not start: its owner set a wrong mode, and a
+// bound database asks for TLS.
+func (p *Plan) Refuses(o Owner) error {
+	for _, db := range p.Databases {
+		if o.Wrong != nil && db.Mode.Encrypts() {
+			return fmt.Errorf("%w; %s", o.Wrong, o.Do)
+		}
+	}
+	return nil
+}
