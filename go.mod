@@ -6,10 +6,8 @@ require (
 	github.com/cloudfoundry-community/go-cfenv v1.24.1
 	github.com/cloudfoundry/libbuildpack v0.0.0-20260415084012-70e599bbe72c
 	github.com/jackc/pgx/v5 v5.12.0
-	github.com/pelletier/go-toml/v2 v2.4.3
 	github.com/rogpeppe/go-internal v1.16.0
 	github.com/stretchr/testify v1.12.1
-	golang.org/x/mod v0.38.0
 	gopkg.in/yaml.v2 v2.4.0
 )
 

@@ -3,15 +3,14 @@
 package drivers
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
 	"path"
 	"slices"
 	"strings"
-	"time"
 	"unicode/utf8"
 )
 
@@ -19,7 +18,7 @@ import (
 type Found struct {
 	Driver  *Driver
 	Package string // as the file names it
-	Version string // "" if the file has none; without a lock file, the requested range
+	Version string // 40 characters at most, or ""; without a lock file, the requested range
 	File    string // below the app's folder; for a jar, its folder
 	Use     Use
 }
@@ -28,7 +27,7 @@ type Found struct {
 // name.
 func (f Found) Title() string {
 	name := f.Package
-	if f.Driver.Ecosystem == golang || f.Driver.Ecosystem == maven || f.Driver.Ecosystem == debian || f.Driver.Ecosystem == deno {
+	if slices.Contains([]Ecosystem{golang, maven, debian, deno}, f.Driver.Ecosystem) {
 		name = f.Driver.Name
 	}
 	return strings.TrimSpace(name + " " + f.Version)
@@ -53,53 +52,63 @@ type Skipped struct{ File, Why string }
 // How much we read at most. No app may slow the staging down.
 const (
 	mostInAll  = 20 << 20
-	mostOfFile = 5 << 20
+	mostOfFile = 2 << 20
 	mostNames  = 10_000 // in one folder
-	mostTime   = 2 * time.Second
 )
+
+// FindIn looks for drivers in a folder. It follows no link out of it.
+func FindIn(dir string) ([]Found, []Skipped) {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, []Skipped{{File: ".", Why: "it cannot be opened"}}
+	}
+	defer root.Close()
+	return Find(root.FS())
+}
 
 // Find looks for drivers in an app's folder. Give it an os.Root's file system, which follows no
 // link out of the app.
 func Find(app fs.FS) ([]Found, []Skipped) {
-	ctx, cancel := context.WithTimeout(context.Background(), mostTime)
-	defer cancel()
-	s := &scan{app: app, left: mostInAll, ctx: ctx, places: map[[3]string]int{}}
-	s.names = s.list(".")
-	for _, look := range []func(*scan){lookNPM, lookDeno, lookPython, lookRuby, lookGo, lookRust, lookBEAM, lookDotNet, lookJava, lookDebian} {
-		look(s)
+	s := &scan{app: app, left: mostInAll, listed: map[string][]string{}, places: map[[3]string]int{}}
+	isNodeDone := false
+	for _, r := range readers {
+		for _, name := range s.matching(r.pattern) {
+			if r.ecosystem != npm || !isNodeDone {
+				read := s.file(name, r)
+				isNodeDone = isNodeDone || r.ecosystem == npm && read
+			}
+		}
 	}
+	if !isNodeDone {
+		s.installed()
+	}
+	for _, dir := range []string{"BOOT-INF/lib", "WEB-INF/lib", "lib", "."} {
+		s.add(maven, dir, jars(s.list(dir)))
+	}
+	s.programs()
 	return s.found, s.skipped
 }
 
 // scan is one look through an app's folder.
 type scan struct {
 	app     fs.FS
-	names   []string // in the app's own folder, sorted
-	left    int64    // bytes that may still be read
-	ctx     context.Context
+	left    int64 // bytes that may still be read
+	listed  map[string][]string
 	found   []Found
 	places  map[[3]string]int // in found: ecosystem, package and version
 	skipped []Skipped
 }
 
-// dependency is a package in a file.
-type dependency struct {
-	name, version string
-	use           Use
-}
-
-// These replace the parsers' own errors, which would quote the file.
-var (
-	errBroken = errors.New("its content does not match its name")
-	errSlow   = errors.New("it takes too long to read")
-)
-
 func (s *scan) skip(file, why string) { s.skipped = append(s.skipped, Skipped{file, why}) }
 
 // list returns the names in a folder, sorted. It returns nil if there is no such folder.
-func (s *scan) list(dir string) []string {
+func (s *scan) list(dir string) (names []string) {
+	if names, ok := s.listed[dir]; ok {
+		return names
+	}
+	defer func() { s.listed[dir] = names }()
 	if info, err := fs.Stat(s.app, dir); err != nil || !info.IsDir() {
-		return nil
+		return nil // opening a pipe could wait forever
 	}
 	file, err := s.app.Open(dir)
 	if err != nil {
@@ -112,23 +121,26 @@ func (s *scan) list(dir string) []string {
 	}
 	entries, err := folder.ReadDir(mostNames + 1)
 	if err != nil && !errors.Is(err, io.EOF) || len(entries) > mostNames {
-		s.skip(dir, fmt.Sprintf("it cannot be listed, or holds more than %d files", mostNames))
+		s.skip(dir, fmt.Sprintf("it cannot be listed, or has more than %d files", mostNames))
 		return nil
 	}
-	names := make([]string, len(entries))
-	for i, e := range entries {
-		names[i] = e.Name()
+	for _, e := range entries {
+		names = append(names, e.Name())
 	}
 	slices.Sort(names)
 	return names
 }
 
-// matching returns the names in the app's top folder that match the pattern.
-func (s *scan) matching(pattern string) []string {
-	return slices.DeleteFunc(slices.Clone(s.names), func(name string) bool {
-		ok, err := path.Match(pattern, name)
-		return err != nil || !ok
-	})
+// matching returns the app's files whose name matches the pattern's last part, in the folder of its
+// first.
+func (s *scan) matching(pattern string) (names []string) {
+	dir, last := path.Split(pattern)
+	for _, name := range s.list(path.Clean(dir)) {
+		if ok, _ := path.Match(last, name); ok {
+			names = append(names, dir+name)
+		}
+	}
+	return names
 }
 
 // open opens a regular file. It returns nil if there is none. It opens nothing else: reading a pipe
@@ -178,72 +190,43 @@ func (s *scan) read(name string) []byte {
 	return append([]byte{}, text...)
 }
 
-// file parses a file and keeps the drivers in it. It returns false if the file is missing or
-// skipped.
-func (s *scan) file(name string, e Ecosystem, parse func(text []byte) ([]dependency, error)) bool {
+// file reads a file and keeps the drivers in it. It returns false if the file is skipped.
+func (s *scan) file(name string, r reader) bool {
 	text := s.read(name)
 	if text == nil {
 		return false
 	}
-	deps, ok := guard(s, name, parse, text)
-	if ok {
-		s.add(e, name, deps)
+	deps, err := r.read(strings.ReplaceAll(string(text), "\r\n", "\n"))
+	if err != nil {
+		s.skip(name, errBroken.Error())
+		return false
 	}
-	return ok
+	s.add(r.ecosystem, name, deps)
+	return true
 }
 
-// guard parses a file. It skips the file if the parser fails, panics or takes too long: nothing
-// here may stop a staging or slow it down. Some hostile files take the TOML parser quadratic time.
-// A parser that we give up on goes on until the program ends, so it must share nothing.
-func guard[T any](s *scan, name string, parse func([]byte) (T, error), text []byte) (result T, ok bool) {
-	type outcome struct {
-		result T
-		err    error
-	}
-	done := make(chan outcome, 1)
-	if s.ctx.Err() == nil {
-		go func() {
-			o := outcome{err: errBroken}
-			defer func() {
-				if recover() != nil {
-					o = outcome{err: errBroken}
-				}
-				done <- o
-			}()
-			o.result, o.err = parse(text)
-		}()
-	}
-	select {
-	case o := <-done:
-		if o.err != nil {
-			s.skip(name, errBroken.Error())
-		}
-		return o.result, o.err == nil
-	case <-s.ctx.Done():
-		s.skip(name, errSlow.Error())
-		return result, false
-	}
-}
-
-// add keeps the drivers among a file's packages, sorted by name.
+// add keeps the drivers among a file's packages, sorted by name. The same driver in two files counts
+// once.
 func (s *scan) add(e Ecosystem, file string, deps []dependency) {
-	direct := map[string]bool{}
-	for _, d := range deps {
-		direct[d.name] = direct[d.name] || d.use == Direct
-	}
-	slices.SortStableFunc(deps, func(a, b dependency) int {
-		return strings.Compare(a.name+" "+a.version, b.name+" "+b.version)
-	})
+	brought := map[*Driver]bool{} // by a package that the app itself asks for
+	var found []Found
 	for _, dep := range deps {
-		driver := lookUp(e, dep.name, dep.version)
-		if driver == nil {
-			continue
+		if d := lookUp(e, dep.name, dep.version); d != nil {
+			found = append(found, Found{Driver: d, Package: dep.name, Version: fmt.Sprintf("%.40s", dep.version), File: file, Use: dep.use})
 		}
-		f := Found{Driver: driver, Package: dep.name, Version: clip(dep.version), File: file, Use: dep.use}
-		if slices.ContainsFunc(driver.Through, func(name string) bool { return direct[name] }) {
+		for i, d := range Table {
+			if dep.use == Direct && d.Ecosystem == e && slices.Contains(d.Through, dep.name) {
+				brought[&Table[i]] = true
+			}
+		}
+	}
+	slices.SortStableFunc(found, func(a, b Found) int {
+		return strings.Compare(a.Package+" "+a.Version, b.Package+" "+b.Version)
+	})
+	for _, f := range found {
+		if brought[f.Driver] {
 			f.Use = Direct
 		}
-		// The same driver in two files counts once.
 		key := [3]string{string(e), f.Package, f.Version}
 		if i, known := s.places[key]; known {
 			s.found[i].Use = max(s.found[i].Use, f.Use)
@@ -252,25 +235,4 @@ func (s *scan) add(e Ecosystem, file string, deps []dependency) {
 		s.places[key] = len(s.found)
 		s.found = append(s.found, f)
 	}
-}
-
-// clip shortens a version that is too long to be one.
-func clip(version string) string {
-	const longest = 40
-	if runes := []rune(version); len(runes) > longest {
-		return string(runes[:longest]) + "…"
-	}
-	return version
-}
-
-// named returns the use of a package. own are the packages that the app itself asks for, or nil if
-// that is not known.
-func named(own map[string]bool, name string) Use {
-	switch {
-	case own == nil:
-		return Unknown
-	case own[name]:
-		return Direct
-	}
-	return Transitive
 }

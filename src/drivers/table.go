@@ -1,9 +1,8 @@
 package drivers
 
 import (
+	"fmt"
 	"slices"
-
-	"golang.org/x/mod/semver"
 )
 
 // Driver is a Postgres driver: where to look for it, and what it does with what a launch tells it.
@@ -179,9 +178,17 @@ func lookUp(e Ecosystem, name, version string) *Driver {
 	for i := range Table {
 		d := &Table[i]
 		if d.Ecosystem == e && slices.Contains(d.Packages, name) &&
-			(d.Below == "" || semver.IsValid("v"+version) && semver.Compare("v"+version, "v"+d.Below) < 0) {
+			(d.Below == "" || isBelow(version, d.Below)) {
 			return d
 		}
 	}
 	return nil
+}
+
+// isBelow compares the first two numbers of a version. A range is no version.
+func isBelow(version, limit string) bool {
+	var v, l [2]int
+	_, err := fmt.Sscanf(version, "%d.%d", &v[0], &v[1])
+	_, _ = fmt.Sscanf(limit, "%d.%d", &l[0], &l[1])
+	return err == nil && slices.Compare(v[:], l[:]) < 0
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/binding"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/launch"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
 )
@@ -19,6 +20,22 @@ type App struct {
 	Env   map[string]string // the app's environment, with what its owner set
 
 	Tunnel bool // all its databases are reached through the tunnel
+}
+
+// In returns what Judge needs to know about an app under a plan.
+func In(env map[string]string, plan *launch.Plan) App {
+	app := App{Bound: len(plan.Databases) > 0, Mode: plan.Mode, Env: env}
+	_, app.Tunnel = plan.Tunnelled()
+	if plan.Decider == nil {
+		return app
+	}
+	for _, asked := range plan.Decider.Asked {
+		// We don't know which string the app uses, so the weakest counts.
+		if asked.By != binding.ByKey && (app.URI == sslmode.None || asked.Mode < app.URI) {
+			app.URI = asked.Mode
+		}
+	}
+	return app
 }
 
 // Verdict is what a driver does in an app.

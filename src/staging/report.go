@@ -9,6 +9,7 @@ import (
 	"github.com/cloudfoundry/libbuildpack"
 
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/client"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/drivers"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/launch"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/truststore"
@@ -82,6 +83,20 @@ func report(log *libbuildpack.Logger, plan *launch.Plan, handout *client.Handout
 		log.Warning("%s", Printable(w))
 	}
 	return nil
+}
+
+// reportDrivers lists the app's Postgres drivers, and warns of those that no variable reaches. It
+// never stops the staging.
+func reportDrivers(log *libbuildpack.Logger, dir string, app drivers.App) {
+	found, skipped := drivers.FindIn(dir)
+	lines, warnings := drivers.Lines(found, skipped, app)
+	log.BeginStep("Postgres drivers in this app")
+	for _, line := range lines {
+		log.Info("%s", Printable(line))
+	}
+	for _, warning := range warnings {
+		log.Warning("%s", Printable(warning))
+	}
 }
 
 // shown returns a variable for the log. In the app's shell, $DEPS_DIR is the folder of all

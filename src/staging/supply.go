@@ -12,6 +12,7 @@ import (
 	"github.com/cloudfoundry/libbuildpack"
 
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/binding"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/drivers"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/launch"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/lazyregexp"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/truststore"
@@ -84,7 +85,7 @@ func Supply(args []string, env map[string]string, helper string, log io.Writer) 
 	if handout.Gives("JAVA_TOOL_OPTIONS") {
 		reportJava(stager.Logger(), buildDir.FS(), plan.Mode, env)
 	}
-	reportDrivers(stager.Logger(), stager.BuildDir(), env, plan)
+	reportDrivers(stager.Logger(), stager.BuildDir(), drivers.In(env, plan))
 	reportLast(stager.Logger(), manifest.RootDir())
 	if err := install(stager, sets, helper, javaSays); err != nil {
 		return err

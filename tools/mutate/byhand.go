@@ -42,8 +42,8 @@ var byHand = []mutant{
 	{promise: "no link is followed out of the app", file: "src/staging/supply.go",
 		before: "configuresTLS(buildDir.FS())", after: "configuresTLS(os.DirFS(stager.BuildDir()))",
 		tests: by("cmd/postgres-ssl"), run: "TestScripts/java"},
-	{promise: "… nor by the look for drivers", file: "src/staging/drivers.go",
-		before: "drivers.Find(root.FS())", after: "drivers.Find(os.DirFS(dir))", tests: by("cmd/postgres-ssl"), run: "TestScripts/drivers"},
+	{promise: "… nor by the look for drivers", file: "src/drivers/drivers.go",
+		before: "return Find(root.FS())", after: "return Find(os.DirFS(dir))", tests: by("cmd/postgres-ssl"), run: "TestScripts/drivers"},
 	{promise: "what the app's files say loosens no JVM option", file: "src/staging/supply.go",
 		before: `if javaSays != "" {`, after: `if false {`, tests: by("cmd/postgres-ssl"), run: "TestScripts/java"},
 	{promise: "… as the launch reads it", file: "src/cmd/postgres-ssl/handout.go",
@@ -152,14 +152,12 @@ var byHand = []mutant{
 	// What is read of an app's files.
 	{promise: "the look for drivers waits for no FIFO", file: "src/drivers/drivers.go",
 		before: "if err != nil || !info.Mode().IsRegular() {", after: "if err != nil {", tests: by("drivers"), run: "TestWhatIsNoFileIsNotWaitedFor"},
-	{promise: "… nor for a parser that never ends", file: "src/drivers/drivers.go",
-		before: "case <-s.ctx.Done():", after: "case <-make(chan int):", tests: by("drivers"), run: "TestASlowParser"},
-	{promise: "… nor falls with one that panics", file: "src/drivers/drivers.go",
-		before: "if recover() != nil {", after: "if false {", tests: by("drivers"), run: "TestAPanickingParser"},
+	{promise: "… nor falls with a program that makes debug/buildinfo panic", file: "src/drivers/programs.go",
+		before: "if recover() != nil {", after: "if false {", tests: by("drivers"), run: "TestAPanicStopsNothing"},
 	{promise: "… and reads no more than its limits", file: "src/drivers/drivers.go",
 		before: "case size > s.left:", after: "case false:", tests: by("drivers"), run: "TestNoMoreIsRead"},
 	{promise: "… and quotes no file", file: "src/drivers/drivers.go",
-		before: "if o.err != nil {\n\t\t\ts.skip(name, errBroken.Error())", after: "if o.err != nil {\n\t\t\ts.skip(name, o.err.Error())",
+		before: "s.skip(name, errBroken.Error())\n\t\treturn false", after: "s.skip(name, err.Error()+string(text))\n\t\treturn false",
 		tests: by("drivers"), run: "TestABrokenFile"},
 
 	// verify.

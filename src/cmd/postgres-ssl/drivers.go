@@ -60,24 +60,32 @@ func runDrivers(args []string, env map[string]string, _ io.Reader, out, _ io.Wri
 	if err != nil {
 		return err
 	}
-	found, skipped := staging.Drivers(dir)
-	app := staging.App(env, plan)
+	found, skipped := drivers.FindIn(dir)
+	app := drivers.In(env, plan)
 	if *asJSON {
 		encoder := json.NewEncoder(out)
 		encoder.SetEscapeHTML(false)
 		encoder.SetIndent("", "  ")
 		return encoder.Encode(driversJSON(found, skipped, app))
 	}
-	lines, warnings := staging.DriverLines(found, skipped, app)
-	for _, w := range warnings {
-		lines = append(lines, "warning: "+w)
-	}
-	for _, line := range lines {
+	for _, line := range driverLines(found, skipped, app) {
 		if _, err := fmt.Fprintln(out, line); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// driverLines describes the drivers for people, with the warnings last.
+func driverLines(found []drivers.Found, skipped []drivers.Skipped, app drivers.App) []string {
+	lines, warnings := drivers.Lines(found, skipped, app)
+	for _, w := range warnings {
+		lines = append(lines, "warning: "+w)
+	}
+	for i, line := range lines {
+		lines[i] = staging.Printable(line)
+	}
+	return lines
 }
 
 // foundJSON is a driver as programs get it.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/binding"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/client"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/drivers"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/launch"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/staging"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/truststore"
@@ -77,15 +78,11 @@ func appDrivers(env map[string]string, plan *launch.Plan) []string {
 	if err != nil {
 		return nil
 	}
-	found, skipped := staging.Drivers(filepath.Join(filepath.Dir(program), "..", "..", "..", "app"))
+	found, skipped := drivers.FindIn(filepath.Join(filepath.Dir(program), "..", "..", "..", "app"))
 	if len(found) == 0 {
 		return nil // no driver, or no droplet
 	}
-	lines, warnings := staging.DriverLines(found, skipped, staging.App(env, plan))
-	for _, w := range warnings {
-		lines = append(lines, "warning: "+w)
-	}
-	return lines
+	return driverLines(found, skipped, drivers.In(env, plan))
 }
 
 // verifyTargets reads the bindings and decides as a launch does.

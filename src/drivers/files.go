@@ -1,0 +1,422 @@
+package drivers
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/lazyregexp"
+)
+
+// reader knows one kind of file that lists packages.
+type reader struct {
+	pattern   string // path.Match of its name, below the app's folder
+	ecosystem Ecosystem
+	read      func(text string) ([]dependency, error) // of a text whose lines end with \n
+}
+
+// readers are in the order in which we look. A Node app has one lock file: of those, the first that
+// can be read is enough. A Python app may list its packages in several files, and we cannot know
+// which of them the buildpack uses.
+//
+// No reader takes more than linear time, and none has a limit of time: what staging finds depends on
+// the files alone.
+var readers = []reader{
+	{"npm-shrinkwrap.json", npm, packageLock}, // npm prefers it
+	{"package-lock.json", npm, packageLock},
+	{"yarn.lock", npm, yarnLock},
+	{"pnpm-lock.yaml", npm, pnpmLock},
+	{"node_modules/.package-lock.json", npm, packageLock}, // npm's list of what it installed
+	{"deno.lock", deno, quotedOf(`"version`, `^"(?:https://)?(deno\.land/x/\w+|@\w+/[\w-]+)@v?([^"/]+)`)},
+	{"requirements*.txt", pypi, requirements},
+	{"requirements/*.txt", pypi, requirements},
+	{"Pipfile.lock", pypi, pipfileLock},
+	{"poetry.lock", pypi, tablesOf("[metadata]", func(string) bool { return false })},
+	{"uv.lock", pypi, tablesOf("version = ", func(table string) bool { return ownSource().MatchString(table) })},
+	{"Gemfile.lock", rubygems, linesOf("DEPENDENCIES\n", `^[A-Z]+\|    ([\w.-]+) \(([^)-]+)`, `^DEPENDENCIES\|  ([\w.-]+)`)},
+	{"go.mod", golang, linesOf("module ", `^require(?: \(\|)?\s+"?([^\s"]+)"? v(\S+)`, `^require(?: \(\|)?\s+"?([^\s"]+)"? v\S+(?:\s*//\s*[^i\s].*)?$`)},
+	{"Cargo.lock", crates, tablesOf("[[package]]", func(table string) bool { return !strings.Contains(table, "\nsource = ") })},
+	{"mix.lock", hex, linesOf("%{", `^%\{\|  "(\w+)": \{:(?:hex, :\w+, "([^"]*)"|git,)`, "")},
+	{"rebar.lock", hex, rebarLock},
+	{"manifest.toml", hex, linesOf("packages = [", `^packages = \[\|  \{ ?name = "(\w+)", version = "([^"]*)"`, `^(\w+) = \{`)},
+	{"*.deps.json", nuget, quotedOf(`"libraries`, `^"([\w.]+)/(\d[^"]*)`)},
+	{"apt.yml", debian, linesOf("packages:\n", `^packages:\|\s*- ['"]?(?:\S*/)?([a-z0-9.+-]+)(?:[=_]([^\s'"_]+))?`, `^packages:\|\s*- ['"]?(?:\S*/)?([a-z0-9.+-]+)`)},
+	{"pgbouncer.ini", debian, pgbouncer},
+	{"config/pgbouncer.ini", debian, pgbouncer},
+}
+
+// linesOf returns a reader of a file with one package on each line: its name, and its version if
+// there is one. The pattern direct finds the names of those that the app itself asks for. Without
+// it, the file does not say so. sign begins such a file, or one of its lines.
+//
+// The patterns see a line behind the last one that is not indented, "packages:|  - pg". They begin
+// with ^, so that a line that does not fit costs little.
+func linesOf(sign, pattern, direct string) func(string) ([]dependency, error) {
+	each, ours := lazyregexp.New(pattern), lazyregexp.New(direct)
+	return func(text string) (deps []dependency, err error) {
+		var own map[string]bool
+		if direct != "" {
+			own = map[string]bool{}
+		}
+		if !strings.Contains("\n"+text, "\n"+sign) {
+			return nil, errBroken
+		}
+		section := ""
+		for line := range strings.Lines(text) {
+			line = strings.TrimRight(line, " \n")
+			if line == "" {
+				continue
+			}
+			if strings.ContainsRune(" \t-", rune(line[0])) {
+				line = section + line
+			} else {
+				section = line[:min(len(line), 30)] + "|"
+			}
+			if m := each().FindStringSubmatch(line); m != nil && m[len(m)-1] != isDev {
+				deps = append(deps, dependency{m[1], strings.TrimSuffix(m[2], "+incompatible"), Unknown})
+			}
+			if direct == "" {
+				continue
+			}
+			if m := ours().FindStringSubmatch(line); m != nil {
+				own[m[1]] = true
+			}
+		}
+		for i, d := range deps {
+			deps[i].use = named(own, d.name)
+		}
+		return deps, nil
+	}
+}
+
+// quotedOf returns a reader of a JSON file in which each package is a text of its own.
+func quotedOf(sign, pattern string) func(string) ([]dependency, error) {
+	read := linesOf(sign, pattern, "")
+	return func(text string) ([]dependency, error) {
+		return read(strings.ReplaceAll(text, `"`, "\n\""))
+	}
+}
+
+// dependency is a package in a file.
+type dependency struct {
+	name, version string
+	use           Use
+}
+
+// errBroken replaces the parsers' own errors, which would quote the file.
+var errBroken = errors.New("its content does not match its name")
+
+// named returns the use of a package. own are the packages that the app itself asks for, or nil if
+// the file does not say it.
+func named(own map[string]bool, name string) Use {
+	switch {
+	case own == nil:
+		return Unknown
+	case own[name]:
+		return Direct
+	}
+	return Transitive
+}
+
+// manifest is a package.json, or an entry of package-lock.json.
+type manifest struct {
+	Name, Version                      string
+	Dev, Link                          bool
+	Dependencies, OptionalDependencies map[string]string
+}
+
+// addNames adds the names that the app itself uses, which may be aliases.
+func (m manifest) addNames(own map[string]bool) {
+	for _, names := range []map[string]string{m.Dependencies, m.OptionalDependencies} {
+		for name := range names {
+			own[name] = true
+		}
+	}
+}
+
+// installed looks into node_modules for each driver, by its own name and by its alias in
+// package.json. It counts where there is no lock file.
+func (s *scan) installed() {
+	text := s.read("package.json")
+	if text == nil {
+		return
+	}
+	var app manifest
+	if json.Unmarshal(text, &app) != nil {
+		s.skip("package.json", errBroken.Error())
+		return
+	}
+	own := map[string]bool{}
+	app.addNames(own)
+	names := maps.Clone(own)
+	for _, d := range Table {
+		for _, name := range d.Packages {
+			names[name] = own[name]
+		}
+	}
+	var deps []dependency
+	for _, name := range slices.Sorted(maps.Keys(names)) {
+		real, version := unalias(name, cmp.Or(app.Dependencies[name], app.OptionalDependencies[name]))
+		if lookUp(npm, real, version) == nil {
+			continue
+		}
+		var m manifest
+		if text := s.read(path.Join("node_modules", name, "package.json")); text != nil && json.Unmarshal(text, &m) == nil && m.Name == real {
+			version = m.Version
+		} else if !own[name] {
+			continue
+		}
+		deps = append(deps, dependency{real, version, named(own, name)})
+	}
+	s.add(npm, "package.json", deps)
+}
+
+// unalias returns the real package and range of a dependency: "db": "npm:pg@^8" is pg.
+func unalias(name, spec string) (string, string) {
+	rest, ok := strings.CutPrefix(spec, "npm:")
+	if !ok {
+		return name, spec
+	}
+	if real, version := splitAt(rest); version != "" {
+		return real, version
+	}
+	return name, rest
+}
+
+// splitAt splits NAME@REST, where the name may be @scope/name.
+func splitAt(text string) (name, rest string) {
+	if scoped, ok := strings.CutPrefix(text, "@"); ok {
+		name, rest, _ = strings.Cut(scoped, "@")
+		return "@" + name, rest
+	}
+	name, rest, _ = strings.Cut(text, "@")
+	return name, rest
+}
+
+// nested is an entry of package-lock.json in version 1.
+type nested struct {
+	Version      string
+	Dev          bool
+	Dependencies map[string]nested
+}
+
+// packageLock reads npm's lock file, in each of its three versions. From version 2 on, the places of
+// the app and its workspaces do not contain node_modules. Version 1 does not say what the app asks
+// for, but what is inside another package is that package's own.
+//
+// Source: https://docs.npmjs.com/cli/configuring-npm/package-lock-json
+func packageLock(text string) (deps []dependency, err error) {
+	var version struct{ LockfileVersion int }
+	if json.Unmarshal([]byte(text), &version) != nil || version.LockfileVersion == 0 {
+		return nil, errBroken
+	}
+	if version.LockfileVersion == 1 {
+		var lock nested
+		err = json.Unmarshal([]byte(text), &lock)
+		lock.addTo(&deps, Unknown)
+		return deps, err
+	}
+	var lock struct{ Packages map[string]manifest }
+	if json.Unmarshal([]byte(text), &lock) != nil {
+		return nil, errBroken
+	}
+	own := map[string]bool{}
+	for place, p := range lock.Packages {
+		if !strings.Contains(place, "node_modules/") {
+			p.addNames(own)
+		}
+	}
+	if _, ok := lock.Packages[""]; !ok {
+		own = nil
+	}
+	for place, p := range lock.Packages {
+		i := strings.LastIndex(place, "node_modules/")
+		if i < 0 || p.Dev || p.Link {
+			continue
+		}
+		d := dependency{cmp.Or(p.Name, place[i+len("node_modules/"):]), p.Version, Transitive}
+		if !strings.Contains(place[:i], "node_modules/") {
+			d.use = named(own, place[i+len("node_modules/"):])
+		}
+		deps = append(deps, d)
+	}
+	return deps, nil
+}
+
+func (n nested) addTo(deps *[]dependency, use Use) {
+	for name, d := range n.Dependencies {
+		if real, version := unalias(name, d.Version); !d.Dev {
+			*deps = append(*deps, dependency{real, version, use})
+		}
+		d.addTo(deps, Transitive)
+	}
+}
+
+// yarnLock reads the lock files of all yarn versions. Another package's alias is NAME@npm:PACKAGE@…
+//
+// Source: https://classic.yarnpkg.com/en/docs/yarn-lock, https://github.com/yarnpkg/berry
+func yarnLock(text string) (deps []dependency, err error) {
+	if !strings.Contains(text, "# yarn lockfile v1") && !strings.Contains(text, "__metadata:") {
+		return nil, errBroken
+	}
+	text = strings.ReplaceAll(text, "@workspace:", " ") // the app's own
+	return yarnPackages(strings.ReplaceAll(text, "\n  version", " version"))
+}
+
+var yarnPackages = linesOf("", `^"?(?:(?:@[\w.-]+/)?[\w.-]+@npm:)?((?:@[\w.-]+/)?[\w.-]+)@[^|]*: version:? "?([^"\s|]+)"?$`, "")
+
+const isDev = " dev: true"
+
+// pnpmLock reads pnpm's lock file, versions 5 to 9. What is there for development only is not
+// installed. From version 9 on, the second half of the file only says which package needs which.
+func pnpmLock(text string) ([]dependency, error) {
+	return pnpmPackages(strings.ReplaceAll(text, "\n    ", " ")) // a package on a line
+}
+
+var pnpmPackages = linesOf("lockfileVersion:", `^packages:\|  '?/?((?:@[^/@\s]+/)?[^/@\s]+)[@/]([^(_':\s]+).*?(`+isDev+`)?(?: optional: true)?$`, "")
+
+// pypiName normalises the spelling of a package's name.
+//
+// Source: https://peps.python.org/pep-0503/#normalized-names
+func pypiName(name string) string {
+	parts := strings.FieldsFunc(name, func(r rune) bool { return strings.ContainsRune("-_.", r) })
+	return strings.ToLower(strings.Join(parts, "-"))
+}
+
+// pypiVersion returns what stands behind a package's name, without extras, markers, hashes and blanks.
+// A single exact version loses its ==.
+func pypiVersion(text string) string {
+	if extras, rest, ok := strings.Cut(text, "]"); ok && strings.HasPrefix(strings.TrimSpace(extras), "[") {
+		text = rest
+	}
+	text = strings.TrimLeft(text, " (")
+	if end := strings.IndexAny(text, ";)@\\"); end >= 0 {
+		text = text[:end]
+	}
+	text, _, _ = strings.Cut(text, " --")
+	text = strings.ReplaceAll(text, " ", "")
+	if strings.Contains(text, ",") {
+		return text
+	}
+	return strings.TrimPrefix(strings.TrimPrefix(text, "=="), "=")
+}
+
+// requirements reads pip's requirements file, also as "pip freeze" and "pip-compile" write it. Only
+// pip-compile says who asks for a package, in a comment behind or below it: "# via -r base.in".
+//
+// Source: https://pip.pypa.io/en/stable/reference/requirements-file-format
+func requirements(text string) (deps []dependency, err error) {
+	via := false
+	for line := range strings.Lines(text) {
+		line, comment, _ := strings.Cut(strings.TrimSpace(line), "#")
+		rest := strings.TrimLeft(line, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.")
+		if name := line[:len(line)-len(rest)]; name != "" && name[0] != '-' { // no option
+			deps, via = append(deps, dependency{pypiName(name), pypiVersion(rest), Unknown}), false
+		}
+		who := strings.TrimSpace(comment)
+		if rest, ok := strings.CutPrefix(who, "via"); ok {
+			via, who = true, strings.TrimSpace(rest)
+		}
+		if !via || who == "" || len(deps) == 0 {
+			continue
+		}
+		use := Transitive
+		if strings.HasPrefix(who, "-r ") || strings.HasSuffix(who, ".in") || strings.Contains(who, "pyproject.toml") {
+			use = Direct
+		}
+		if last := &deps[len(deps)-1]; last.use != Direct {
+			last.use = use
+		}
+	}
+	return deps, nil
+}
+
+// pipfileLock reads Pipenv's lock file without the development packages, which are not installed.
+//
+// Source: https://github.com/pypa/pipfile#pipfilelock
+func pipfileLock(text string) (deps []dependency, err error) {
+	var lock struct {
+		Meta    map[string]json.RawMessage `json:"_meta"`
+		Default map[string]struct{ Version string }
+	}
+	if json.Unmarshal([]byte(text), &lock) != nil || lock.Meta == nil {
+		return nil, errBroken
+	}
+	for name, p := range lock.Default {
+		deps = append(deps, dependency{pypiName(name), strings.TrimPrefix(p.Version, "=="), Unknown})
+	}
+	return deps, nil
+}
+
+var (
+	tableHead = lazyregexp.New(`^name = "([^"]*)"\nversion = "([^"]*)"`)
+	ownSource = lazyregexp.New(`\nsource = \{ ?(?:virtual|editable)`)
+	ownGroups = lazyregexp.New(`\ngroups = \[.*"main".*\]`)
+)
+
+// tablesOf returns a reader of the tables [[package]] in a lock file of Cargo, Poetry or uv. In
+// Cargo's and uv's, the app and its workspaces are packages too, and the app itself asks for whatever
+// they name. What Poetry has for development only is not installed.
+func tablesOf(sign string, isOwn func(table string) bool) func(string) ([]dependency, error) {
+	return func(text string) (deps []dependency, err error) {
+		if !strings.Contains("\n"+text, "\n"+sign) {
+			return nil, errBroken
+		}
+		var own map[string]bool
+		tables := strings.Split("\n"+text, "\n[[package]]\n")[1:]
+		for _, table := range tables {
+			if !isOwn(table) {
+				continue
+			}
+			if own == nil {
+				own = map[string]bool{}
+			}
+			table, _, _ = strings.Cut(table, "\n[package.dev-dependencies]")
+			table, _, _ = strings.Cut(table, "\n[package.metadata]") // what is for development, too
+			for i, quoted := range strings.Split(table, `"`) {
+				if name, _, _ := strings.Cut(quoted, " "); i%2 == 1 { // Cargo may add a version
+					own[name] = true
+				}
+			}
+		}
+		for _, table := range tables {
+			m := tableHead().FindStringSubmatch(table)
+			isDev := strings.Contains(table, "\ncategory = \"dev\"") || strings.Contains(table, "\ngroups = ") && !ownGroups().MatchString(table)
+			if m != nil && !isDev && !isOwn(table) {
+				deps = append(deps, dependency{pypiName(m[1]), m[2], named(own, m[1])})
+			}
+		}
+		return deps, nil
+	}
+}
+
+// rebarLock reads rebar3's lock file, whose terms may go over several lines. 0 marks the app's own
+// choices.
+func rebarLock(text string) ([]dependency, error) {
+	text, _, _ = strings.Cut(strings.Join(strings.Fields(text), ""), "{pkg_hash,")
+	return rebarTerms(strings.ReplaceAll(text, `{<<"`, "\n"+`{<<"`))
+}
+
+var rebarTerms = linesOf("{", `^\{(?:<<"\w+">>,\{pkg,)?<<"(\w+)">>,(?:<<"([^"]*)|\{git)`, `^\{(?:<<"\w+">>,\{pkg,)?<<"(\w+)">>.*\},0\}`)
+
+func pgbouncer(string) ([]dependency, error) {
+	return []dependency{{"pgbouncer", "", Direct}}, nil
+}
+
+// jar matches NAME-VERSION.jar of Maven and Gradle, and Debian's NAME.jar.
+var jar = lazyregexp.New(`^(.+?)(?:-(\d[^/]*))?\.jar$`)
+
+// jars reads the names in a folder. They do not say who wants a jar.
+func jars(names []string) (deps []dependency) {
+	for _, name := range names {
+		// Testcontainers has a jar postgresql-1.x. No version of pgjdbc begins with 1.
+		if m := jar().FindStringSubmatch(name); m != nil && !strings.HasPrefix(name, "postgresql-1.") {
+			deps = append(deps, dependency{m[1], m[2], Unknown})
+		}
+	}
+	return deps
+}
