@@ -16,10 +16,10 @@ import (
 type database struct {
 	name  string
 	asked sslmode.Mode
-	place string // where asked is written: "credential sslmode"
+	from  launch.Source // where asked comes from
 
-	inString string       // a connection string that asks for at least asked
-	strings  sslmode.Mode // the weakest mode that a connection string asks for
+	inString binding.Place // a connection string that asks for at least asked
+	strings  sslmode.Mode  // the weakest mode that a connection string asks for
 
 	owner owner
 
@@ -63,8 +63,8 @@ func decide(env map[string]string, store truststore.Store) []database {
 			continue // other connection strings of a service decide nothing
 		}
 		d := database{name: cut(db.Title(), 255), owner: owner, gets: plan.Mode, openCA: db.CA.Missing || openCAs && !db.Mode.Verifies()}
-		if len(db.Asked) > 0 || db.System != "" || env["POSTGRES_SSL_MODE"] != "" {
-			d.asked, d.place = db.Mode, cut(db.Source, 200)
+		if len(db.Asked) > 0 || db.System.Known() || env["POSTGRES_SSL_MODE"] != "" {
+			d.asked, d.from = db.Mode, db.Source
 		}
 		if db.Tunnel {
 			d.gets, d.tunnel = db.Mode, true
@@ -92,7 +92,7 @@ func (d *database) hear(asked []binding.Asked) {
 			continue
 		}
 		if a.Mode >= d.asked {
-			d.inString = cmp.Or(d.inString, cut(a.Place, 200))
+			d.inString = cmp.Or(d.inString, a.Place)
 		}
 		if d.strings == sslmode.None || a.Mode < d.strings {
 			d.strings = a.Mode
@@ -209,7 +209,7 @@ func (d database) row(r Row, ours has) Row {
 		r.State = InForce
 	case !d.asked.Encrypts():
 		r.State = None
-	case r.InForce == "none" && ours != yes && d.inString != "":
+	case r.InForce == "none" && ours != yes && d.inString.Known():
 		r.State, r.InForce = Driver, "unknown"
 	default:
 		r.State = Ignored
@@ -243,9 +243,9 @@ func (d database) why(r Row, ours has, set, but string) string {
 	case r.State == Driver:
 		return "a driver that is given " + stringOf(d.inString) + " obeys it, others do not"
 	case r.State == Ignored && ours == no:
-		return "nothing reads " + the(d.place)
+		return "nothing reads " + the(d.from)
 	case r.State == Ignored:
-		return "no variable puts " + the(d.place) + " in force"
+		return "no variable puts " + the(d.from) + " in force"
 	case r.WouldGet == "unknown":
 		return "its CA is a file in the container"
 	case d.loses != "":
@@ -261,18 +261,18 @@ func (d database) why(r Row, ours has, set, but string) string {
 // word returns a mode as rows show it.
 func word(mode sslmode.Mode) string { return cmp.Or(mode.String(), "none") }
 
-// the adds an article to a place, but not to the name of a variable.
-func the(place string) string {
-	if strings.HasPrefix(place, "POSTGRES_SSL_MODE") {
-		return place
+// the names the source of a mode, with an article before a place.
+func the(source launch.Source) string {
+	if source.IsOwners() {
+		return source.String()
 	}
-	return "the " + place
+	return "the " + cut(source.String(), 200)
 }
 
-// stringOf names the connection string in a place such as "query of credential uri".
-func stringOf(place string) string {
-	if i := strings.LastIndex(place, "credential "); i >= 0 {
-		return "the " + place[i:]
+// stringOf names the connection string that a place is in.
+func stringOf(place binding.Place) string {
+	if place.Kind == binding.Variable {
+		return place.Whole()
 	}
-	return strings.TrimPrefix(place, "query of ")
+	return "the " + cut(place.Whole(), 200)
 }

@@ -131,7 +131,7 @@ func TestACAMayBeTheNameOfAFile(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			ca := one(t, vcap(t, m{"uri": "postgres://h/d", "ca": test.value})).CA
-			assert.Equal(t, Credential{Key: "ca", Value: Secret(test.read), Missing: test.missing}, ca)
+			assert.Equal(t, Credential{Place: Place{Path: "ca"}, Value: Secret(test.read), Missing: test.missing}, ca)
 		})
 	}
 }
@@ -140,9 +140,9 @@ func TestTheRootCertificateOfAStringIsTheCAIfNoKeyHoldsOne(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "root.crt")
 	require.NoError(t, os.WriteFile(file, []byte(somePEM), 0o600))
 	uri := "postgres://h/d?sslrootcert=" + file
-	assert.Equal(t, Credential{Key: "uri (sslrootcert)", Value: somePEM}, one(t, vcap(t, m{"uri": uri})).CA)
-	assert.Equal(t, "ca", one(t, vcap(t, m{"uri": uri, "ca": somePEM})).CA.Key, "a key says it more plainly")
-	assert.Empty(t, one(t, vcap(t, m{"uri": "postgres://h/d"})).CA.Key)
+	assert.Equal(t, Credential{Place: Place{Path: "uri", Kind: Aside, Of: "sslrootcert"}, Value: somePEM}, one(t, vcap(t, m{"uri": uri})).CA)
+	assert.Equal(t, "ca", one(t, vcap(t, m{"uri": uri, "ca": somePEM})).CA.Path, "a key says it more plainly")
+	assert.Empty(t, one(t, vcap(t, m{"uri": "postgres://h/d"})).CA)
 }
 
 func TestWhichOtherCertificatesMayBeTheServersCA(t *testing.T) {
@@ -163,7 +163,7 @@ func TestWhichOtherCertificatesMayBeTheServersCA(t *testing.T) {
 			test.credentials["uri"] = "postgres://h/d"
 			var keys []string
 			for _, ca := range one(t, vcap(t, test.credentials)).MoreCAs {
-				keys = append(keys, ca.Key)
+				keys = append(keys, ca.Path)
 			}
 			assert.Equal(t, test.keys, keys)
 		})

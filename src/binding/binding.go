@@ -34,9 +34,9 @@ type Binding struct {
 	Replicas  int  // how many of Hosts, counted from the end, are replicas
 
 	Asked   []Asked // the modes that it writes, in any place
-	AsksTLS string  // the place that asks for TLS without a mode, "" if none
-	SSLFlag string  // the connection string that asks for TLS without a mode, "" if none
-	System  string  // the place that says sslrootcert=system, "" if none
+	AsksTLS Place   // where it asks for TLS without a mode
+	SSLFlag Place   // the connection string that asks for TLS without a mode
+	System  Place   // where it says sslrootcert=system
 
 	CA         Credential   // under a well-known key, if there is one
 	MoreCAs    []Credential // certificates under other keys that seem to mean the server's CA
@@ -51,7 +51,7 @@ type Binding struct {
 // Asked is a mode that a binding asks for, and where it is written.
 type Asked struct {
 	Mode  sslmode.Mode
-	Place string // "credential sslmode", "query of credential uri"
+	Place Place
 	By    By
 }
 
@@ -64,10 +64,61 @@ const (
 	ByString           // another connection string
 )
 
-// Credential is the value of one key of the credentials. It holds the key, so that an error can
-// name it.
+// Place is where a binding says something. The zero Place is nowhere.
+type Place struct {
+	Service string // that has the credential, "" for the database's own
+	Path    string // of the credential: "connection.postgres.query_options.sslmode"
+	Kind    Kind
+	Of      string // the parameter that says it, in a connection string
+}
+
+// Kind says what a place is.
+type Kind int
+
+const (
+	Key      Kind = iota // a credential
+	Query                // the query of a URI; Of is empty if only one parameter says it
+	Word                 // a keyword in a connection string
+	Aside                // a parameter that says it beside the modes
+	Variable             // the query of an environment variable, which Path names
+)
+
+// String names the place for people: "credential sslmode", "query of credential uri". It is "" for
+// the zero Place.
+func (p Place) String() string {
+	switch {
+	case !p.Known():
+		return ""
+	case p.Kind == Query && p.Of != "":
+		return p.Of + " in the query of " + p.Whole()
+	case p.Kind == Query, p.Kind == Variable:
+		return "query of " + p.Whole()
+	case p.Kind == Word:
+		return p.Of + " in " + p.Whole()
+	case p.Kind == Aside:
+		return p.Whole() + " (" + p.Of + ")"
+	}
+	return p.Whole()
+}
+
+// Whole names the credential or the variable that the place is in.
+func (p Place) Whole() string {
+	switch {
+	case p.Kind == Variable:
+		return p.Path
+	case p.Service != "":
+		return p.Service + ", credential " + p.Path
+	}
+	return "credential " + p.Path
+}
+
+// Known is false for the zero Place.
+func (p Place) Known() bool { return p != Place{} }
+
+// Credential is the value of one key of the credentials, and its place, for errors. The zero
+// Credential stands for one that is not there.
 type Credential struct {
-	Key     string // "" if the credentials have no such key
+	Place
 	Value   Secret
 	Missing bool // the value is the path of a file that is not in this container
 }

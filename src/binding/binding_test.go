@@ -26,7 +26,7 @@ func vcap(t testing.TB, credentials map[string]any, tags ...string) map[string]s
 func modes(b Binding) string {
 	var all []string
 	for _, a := range b.Asked {
-		all = append(all, a.Mode.String()+" by "+a.Place)
+		all = append(all, a.Mode.String()+" by "+a.Place.String())
 	}
 	return strings.Join(all, ", ")
 }
@@ -46,7 +46,7 @@ func TestAConnectionStringThatSaysSSLAndNoModeIsNoted(t *testing.T) {
 		"?ssl=true&sslmode=require": "", "?ssl=false": "", "": "",
 	} {
 		credentials := map[string]any{"host": "h.example.com", "ssl": true, "jdbcUrl": "jdbc:postgresql://h.example.com/d" + query}
-		assert.Equal(t, want, one(t, vcap(t, credentials)).SSLFlag, query)
+		assert.Equal(t, want, one(t, vcap(t, credentials)).SSLFlag.String(), query)
 	}
 }
 
@@ -93,7 +93,7 @@ func TestRealBindingsAreUnderstood(t *testing.T) {
 			require.NoError(t, err)
 			var got []seen
 			for _, b := range found.Databases {
-				got = append(got, seen{b.Name, modes(b), b.Hosts, b.CA.Key, b.ClientCert.Key, b.ClientKey.Key})
+				got = append(got, seen{b.Name, modes(b), b.Hosts, b.CA.Path, b.ClientCert.Path, b.ClientKey.Path})
 			}
 			assert.Equal(t, want, got)
 			assert.Equal(t, file == "credhub-reference.json", len(found.Unresolved) == 1)
@@ -392,10 +392,10 @@ func TestElsewhereNoFileIsOpened(t *testing.T) {
 
 	found, err := ReadElsewhere(env)
 	require.NoError(t, err)
-	assert.Equal(t, Credential{Key: "sslrootcert", Missing: true}, found.Databases[0].CA)
+	assert.Equal(t, Credential{Place: Place{Path: "sslrootcert"}, Missing: true}, found.Databases[0].CA)
 	found, err = ReadElsewhere(tagged)
 	require.NoError(t, err)
-	assert.Equal(t, []Credential{{Key: "db, credential ca", Missing: true}}, found.CAs)
+	assert.Equal(t, []Credential{{Place: Place{Service: "db", Path: "ca"}, Missing: true}}, found.CAs)
 	for _, name := range []string{"VCAP_SERVICES_FILE_PATH", "SERVICE_BINDING_ROOT"} {
 		_, err = ReadElsewhere(map[string]string{name: filepath.Dir(file)})
 		assert.ErrorContains(t, err, "in files of its container ("+name+")")
@@ -509,7 +509,7 @@ func TestNothingIsTakenFromTheObjectOfAnotherDatabase(t *testing.T) {
 			"reports": map[string]any{"uri": "postgres://h/d"}}
 	}
 	b := one(t, vcap(t, credentials("mysql://m/d")))
-	assert.Equal(t, [3]string{"", "", ""}, [3]string{b.Username, b.CA.Key, modes(b)})
+	assert.Equal(t, [3]string{"", "", ""}, [3]string{b.Username, b.CA.Path, modes(b)})
 	_, err := Read(vcap(t, credentials("https://console.example.com")))
 	assert.ErrorContains(t, err, "credential ssl_mode", "the control: where the outer object is about no database, its mode counts")
 }

@@ -370,11 +370,11 @@ func (r *reader) binding(d *database, open open) (Binding, error) {
 	}
 	b.CA = d.credential(caKeys)
 	if strings.EqualFold(strings.TrimSpace(string(b.CA.Value)), "system") {
-		b.System, b.CA = "credential "+b.CA.Key, Credential{}
+		b.System, b.CA = b.CA.Place, Credential{}
 	}
 	for _, f := range d.strings {
-		if b.CA.Key == "" && f.rootCert != "" {
-			b.CA = Credential{Key: f.path + " (sslrootcert)", Value: Secret(f.rootCert)}
+		if !b.CA.Known() && f.rootCert != "" {
+			b.CA = Credential{Place: Place{Path: f.path, Kind: Aside, Of: "sslrootcert"}, Value: Secret(f.rootCert)}
 		}
 	}
 	b.CA.load(open)
@@ -421,7 +421,7 @@ func (d *database) credential(keys []string) Credential {
 	for _, o := range d.objects {
 		for ; o != nil; o = o.parent {
 			if v, ok := o.first(keys); ok && !o.other {
-				return Credential{Key: v.path, Value: Secret(lines(v.raw))}
+				return Credential{Place: Place{Path: v.path}, Value: Secret(lines(v.raw))}
 			}
 		}
 	}
@@ -475,7 +475,7 @@ func (r *reader) moreCAs(d *database) []Credential {
 			continue
 		}
 		if speaksOfServerCA(strings.TrimPrefix(t.path, owner.path)) {
-			cas = append(cas, Credential{Key: t.path, Value: Secret(t.text)})
+			cas = append(cas, Credential{Place: Place{Path: t.path}, Value: Secret(t.text)})
 		}
 	}
 	return cas

@@ -40,19 +40,19 @@ func (r *reader) setModes(b *Binding, d *database) error {
 
 // addModes adds the modes of a connection string.
 func (r *reader) addModes(b *Binding, f found, by By) error {
-	place := "credential " + f.path
+	place := Place{Path: f.path}
 	r.heard[f.path] = true
 	for _, p := range f.modes {
-		where := p.key + " in " + place
+		where := Place{Path: f.path, Kind: Word, Of: p.key}
 		if f.inQuery {
-			where = "query of " + place
+			where = Place{Path: f.path, Kind: Query}
 		}
 		mode, err := sslmode.Parse(p.value)
 		if err != nil {
 			return fmt.Errorf("%s: %w", where, err)
 		}
-		if len(f.modes) > 1 && f.inQuery {
-			where = p.key + " in the " + where
+		if len(f.modes) > 1 {
+			where.Of = p.key
 		}
 		b.ask(Asked{mode, where, by})
 	}
@@ -123,7 +123,7 @@ func (b *Binding) ask(a Asked) {
 // addKey adds the mode under a key, if it is a key for modes. Any other value there is an error: it
 // must have been meant as a mode.
 func (r *reader) addKey(b *Binding, v value) error {
-	place := "credential " + v.path
+	place := Place{Path: v.path}
 	raw := single(v.raw)
 	if isEmpty(raw) {
 		return nil

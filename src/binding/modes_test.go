@@ -53,7 +53,7 @@ func TestOfVeryManyPlacesOneOfEachKindIsEnough(t *testing.T) {
 	objects["b"] = m{"sslmode": "verify-full"}
 	b = one(t, vcap(t, objects))
 	require.Len(t, b.Asked, 102)
-	assert.Equal(t, Asked{sslmode.VerifyFull, "credential b.sslmode", ByKey}, b.Asked[101])
+	assert.Equal(t, Asked{sslmode.VerifyFull, Place{Path: "b.sslmode"}, ByKey}, b.Asked[101])
 
 	strings := m{"host": "h"}
 	for i := range 150 {
@@ -88,7 +88,7 @@ func TestWhatAsksForTLSWithoutAMode(t *testing.T) {
 			if test.asks {
 				want = "credential " + test.key
 			}
-			assert.Equal(t, want, one(t, vcap(t, m{"host": "h", test.key: test.value}, "postgresql")).AsksTLS)
+			assert.Equal(t, want, one(t, vcap(t, m{"host": "h", test.key: test.value}, "postgresql")).AsksTLS.String())
 		})
 	}
 }
@@ -156,4 +156,19 @@ func TestAWordOfAnotherServiceIsNoMode(t *testing.T) {
 	assert.ErrorContains(t, err, "credential strictness says verify-full", "but beside a host it may be meant for Postgres")
 	_, err = Read(vcap(t, m{"host": "h", "strictness": "\n\n     verify-full    \n\n"}))
 	assert.ErrorContains(t, err, "credential strictness says verify-full")
+}
+
+func TestAPlaceReadsAsPeopleSayIt(t *testing.T) {
+	for want, place := range map[string]Place{
+		"":                                   {},
+		"credential ssl.mode":                {Path: "ssl.mode"},
+		"company-ca, credential ca":          {Service: "company-ca", Path: "ca"},
+		"query of credential uri":            {Path: "uri", Kind: Query},
+		"ssl in the query of credential uri": {Path: "uri", Kind: Query, Of: "ssl"},
+		"SSL Mode in credential dsn":         {Path: "dsn", Kind: Word, Of: "SSL Mode"},
+		"credential uri (sslrootcert)":       {Path: "uri", Kind: Aside, Of: "sslrootcert"},
+		"query of DATABASE_URL":              {Path: "DATABASE_URL", Kind: Variable},
+	} {
+		assert.Equal(t, want, place.String())
+	}
 }

@@ -114,11 +114,11 @@ func (s service) ca(open open) (Credential, error) {
 	}
 	d := database{objects: []*object{root}}
 	ca := d.credential(caKeys)
-	if ca.Key == "" {
+	if !ca.Known() {
 		return Credential{}, errors.New("is tagged " + caTag + ", but holds no CA: add it as the credential ca, in PEM")
 	}
 	ca.load(open)
-	ca.Key = s.name + ", credential " + ca.Key
+	ca.Service = s.name
 	return ca, nil
 }
 
@@ -138,7 +138,7 @@ func (f *Found) addDatabaseURL(text string, open open) error {
 		databases, err := s.read(open)
 		for i := range databases {
 			for j := range databases[i].Asked {
-				databases[i].Asked[j].Place = "query of " + name
+				databases[i].Asked[j].Place = Place{Path: name, Kind: Variable}
 			}
 		}
 		f.Databases, f.ByOwner = databases, true
@@ -155,7 +155,7 @@ func (f *Found) addDatabaseURL(text string, open open) error {
 				return fmt.Errorf("%s: %w", name, err)
 			}
 			if !slices.ContainsFunc(b.Asked, func(a Asked) bool { return a.By != ByKey && a.Mode == mode }) {
-				b.Asked = append(b.Asked, Asked{mode, "query of " + name, ByURI})
+				b.Asked = append(b.Asked, Asked{mode, Place{Path: name, Kind: Variable}, ByURI})
 			}
 		}
 	}

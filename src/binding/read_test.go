@@ -74,13 +74,13 @@ func TestATaggedServiceBringsACAAndNoDatabase(t *testing.T) {
 	}
 	found, err := tagged(m{"ca": somePEM, "uri": "postgres://h/d"})
 	require.NoError(t, err)
-	assert.Equal(t, []Credential{{Key: "company, credential ca", Value: somePEM}}, found.CAs)
+	assert.Equal(t, []Credential{{Place: Place{Service: "company", Path: "ca"}, Value: somePEM}}, found.CAs)
 	assert.Empty(t, found.Databases)
 	_, err = tagged(m{"note": somePEM})
 	assert.EqualError(t, err, "company: is tagged postgres-ssl-ca, but holds no CA: add it as the credential ca, in PEM")
 	found, err = tagged(m{"ca": "/no/such/file.pem"})
 	require.NoError(t, err)
-	assert.Equal(t, []Credential{{Key: "company, credential ca", Missing: true}}, found.CAs)
+	assert.Equal(t, []Credential{{Place: Place{Service: "company", Path: "ca"}, Missing: true}}, found.CAs)
 }
 
 func TestDATABASE_URLIsOneMorePlaceForAMode(t *testing.T) {

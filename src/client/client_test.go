@@ -39,7 +39,7 @@ func db(name, mode string, hosts ...string) binding.Binding {
 		if err != nil {
 			panic(err)
 		}
-		b.Asked = []binding.Asked{{Mode: parsed, Place: "credential sslmode", By: binding.ByKey}}
+		b.Asked = []binding.Asked{{Mode: parsed, Place: binding.Place{Path: "sslmode"}, By: binding.ByKey}}
 	}
 	return b
 }
@@ -183,7 +183,7 @@ func TestSSLCertDirKeepsTheOwnersAndThePlatformsFolders(t *testing.T) {
 
 func TestACAThatTheBindingBringsBecomesAFolderForOpenSSL(t *testing.T) {
 	own := db("db", "verify-full", oregon)
-	own.CA = binding.Credential{Key: "cacrt", Value: caPEM(t)}
+	own.CA = binding.Credential{Place: binding.Place{Path: "cacrt"}, Value: caPEM(t)}
 	h := app{}.given(t, own)
 	dirs := strings.Split(h.exported()["SSL_CERT_DIR"], ":")
 	require.Len(t, dirs, 2)
@@ -272,7 +272,7 @@ func TestPostgresJSIsToldTheModeFromRequireUp(t *testing.T) {
 
 func TestOneFileHoldsTheCAsOfAllBoundDatabases(t *testing.T) {
 	own := db("c", "verify-full", elsewhere)
-	own.CA = binding.Credential{Key: "ca", Value: caPEM(t)}
+	own.CA = binding.Credential{Place: binding.Place{Path: "ca"}, Value: caPEM(t)}
 	h := app{brings: "erlang java"}.given(t, db("a", "verify-full", oregon), db("b", "verify-full", frankfurt), own)
 	names := func(path string) (names []string) {
 		certs, err := truststore.Parse([]byte(strings.TrimSuffix(h.content(t, path), stackCAs)))
@@ -353,7 +353,7 @@ func caPEM(t testing.TB) binding.Secret {
 func clientPair(t testing.TB) (cert, key binding.Credential) {
 	t.Helper()
 	c, k := makePair(t, &x509.Certificate{Subject: pkix.Name{CommonName: "client"}})
-	return binding.Credential{Key: "sslcert", Value: binding.Secret(c)}, binding.Credential{Key: "sslkey", Value: binding.Secret(k)}
+	return binding.Credential{Place: binding.Place{Path: "sslcert"}, Value: binding.Secret(c)}, binding.Credential{Place: binding.Place{Path: "sslkey"}, Value: binding.Secret(k)}
 }
 
 func makePair(t testing.TB, template *x509.Certificate) (certificate, key []byte) {

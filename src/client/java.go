@@ -169,8 +169,8 @@ func (h *Handout) saysTLS() string {
 		return h.app.JavaSays + " configures its TLS"
 	}
 	for _, db := range h.plan.Databases {
-		if db.SSLFlag != "" {
-			return db.Title() + " says ssl=true in " + db.SSLFlag
+		if db.SSLFlag.Known() {
+			return db.Title() + " says ssl=true in " + db.SSLFlag.String()
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(h.app.Env)) {

@@ -12,6 +12,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/binding"
 )
 
 // driverConfigOf returns pgjdbc's defaults, or "" if it gets none.
@@ -96,7 +98,7 @@ func TestJavaIsNeverGivenLessThanTheAppMayAskFor(t *testing.T) {
 		assert.Empty(t, full.Warnings, name)
 	}
 	flagged := db("db", "require", oregon)
-	flagged.SSLFlag = "credential jdbcUrl"
+	flagged.SSLFlag = binding.Place{Path: "jdbcUrl"}
 	assert.Empty(t, driverConfigOf(t, app{brings: "java"}.given(t, flagged)))
 	for name, environment := range map[string]map[string]string{
 		"the platform's copy of it":        env("DATABASE_URL", "postgres://u:p@h/d?sslmode=require"),

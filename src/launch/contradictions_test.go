@@ -29,13 +29,17 @@ func says(modes ...binding.Asked) binding.Binding {
 	return b
 }
 
-func key(mode string) binding.Asked { return asked(mode, "credential sslmode", binding.ByKey) }
-func uri(mode string) binding.Asked { return asked(mode, "query of credential uri", binding.ByURI) }
+func key(mode string) binding.Asked {
+	return asked(mode, binding.Place{Path: "sslmode"}, binding.ByKey)
+}
+func uri(mode string) binding.Asked {
+	return asked(mode, binding.Place{Path: "uri", Kind: binding.Query}, binding.ByURI)
+}
 func jdbc(mode string) binding.Asked {
-	return asked(mode, "query of credential jdbcUrl", binding.ByString)
+	return asked(mode, binding.Place{Path: "jdbcUrl", Kind: binding.Query}, binding.ByString)
 }
 func dsn(mode string) binding.Asked {
-	return asked(mode, "sslmode in credential dsn", binding.ByString)
+	return asked(mode, binding.Place{Path: "dsn", Kind: binding.Word, Of: "sslmode"}, binding.ByString)
 }
 
 func TestABindingThatContradictsItselfStopsTheAppAndNamesBothPlaces(t *testing.T) {
@@ -46,9 +50,9 @@ func TestABindingThatContradictsItselfStopsTheAppAndNamesBothPlaces(t *testing.T
 		"a key and a weaker uri":    {says(key("verify-full"), uri("disable")), "db: credential sslmode asks for verify-full, but query of credential uri for disable; make them agree, or set POSTGRES_SSL_MODE=verify-full"},
 		"a key and a stricter uri":  {says(key("require"), uri("verify-full")), "db: query of credential uri asks for verify-full, but credential sslmode for require; make them agree, or set POSTGRES_SSL_MODE=verify-full"},
 		"a key and another string":  {says(key("verify-full"), jdbc("require")), "credential sslmode asks for verify-full, but query of credential jdbcUrl for require"},
-		"two keys":                  {says(key("verify-full"), asked("require", "credential sslMode", binding.ByKey)), "credential sslmode asks for verify-full, but credential sslMode for require"},
+		"two keys":                  {says(key("verify-full"), asked("require", binding.Place{Path: "sslMode"}, binding.ByKey)), "credential sslmode asks for verify-full, but credential sslMode for require"},
 		"a uri that is too weak":    {says(uri("require"), jdbc("verify-full")), "query of credential jdbcUrl asks for verify-full, but query of credential uri for require"},
-		"DATABASE_URL, set by hand": {says(uri("verify-full"), asked("disable", "query of DATABASE_URL", binding.ByURI)), "query of credential uri asks for verify-full, but query of DATABASE_URL for disable"},
+		"DATABASE_URL, set by hand": {says(uri("verify-full"), asked("disable", binding.Place{Path: "DATABASE_URL", Kind: binding.Variable}, binding.ByURI)), "query of credential uri asks for verify-full, but query of DATABASE_URL for disable"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			found := binding.Found{Databases: []binding.Binding{test.binding}}
@@ -62,7 +66,7 @@ func TestABindingThatContradictsItselfStopsTheAppAndNamesBothPlaces(t *testing.T
 			plan, err := Decide(map[string]string{"POSTGRES_SSL_MODE": "verify-full"}, found, store(t))
 			require.NoError(t, err)
 			assert.Equal(t, sslmode.VerifyFull, plan.Mode)
-			assert.Contains(t, plan.Decider.Source, "POSTGRES_SSL_MODE")
+			assert.Contains(t, plan.Decider.Source.String(), "POSTGRES_SSL_MODE")
 			require.Len(t, plan.Warnings, 1)
 			assert.Contains(t, plan.Warnings[0], "a driver that reads the binding itself may not obey")
 		})
@@ -91,17 +95,17 @@ func TestWhatAgreesIsNoContradiction(t *testing.T) {
 
 func TestAModeIsInferredFromTheStrongestSign(t *testing.T) {
 	own := db("db", "", elsewhere)
-	own.CA = binding.Credential{Key: "ca", Value: caPEM(t)}
+	own.CA = binding.Credential{Place: binding.Place{Path: "ca"}, Value: caPEM(t)}
 	asks := db("db", "", elsewhere)
-	asks.AsksTLS = "credential require_ssl"
+	asks.AsksTLS = binding.Place{Path: "require_ssl"}
 	both := own
 	both.AsksTLS = asks.AsksTLS
 	rds := both
 	rds.Hosts = []string{oregon}
 	more := db("db", "", elsewhere)
-	more.MoreCAs = []binding.Credential{{Key: "tls.bundle", Value: caPEM(t)}}
+	more.MoreCAs = []binding.Credential{{Place: binding.Place{Path: "tls.bundle"}, Value: caPEM(t)}}
 	system := db("db", "", elsewhere)
-	system.System = "credential sslrootcert"
+	system.System = binding.Place{Path: "sslrootcert"}
 	for name, test := range map[string]struct {
 		binding      binding.Binding
 		mode, source string
@@ -116,11 +120,11 @@ func TestAModeIsInferredFromTheStrongestSign(t *testing.T) {
 			plan := decide(t, nil, test.binding)
 			assert.Equal(t, test.mode, plan.Mode.String())
 			if test.source != "" {
-				assert.Equal(t, test.source, plan.Decider.Source)
+				assert.Equal(t, test.source, plan.Decider.Source.String())
 			}
 			owners := decide(t, map[string]string{"POSTGRES_SSL_MODE": "verify-ca"}, test.binding)
-			if test.binding.System == "" {
-				assert.Equal(t, "POSTGRES_SSL_MODE", owners.Decider.Source, "the owner's default comes before")
+			if !test.binding.System.Known() {
+				assert.Equal(t, "POSTGRES_SSL_MODE", owners.Decider.Source.String(), "the owner's default comes before")
 			}
 		})
 	}
@@ -128,7 +132,7 @@ func TestAModeIsInferredFromTheStrongestSign(t *testing.T) {
 
 func TestSSLRootCertSystemTrustsTheStoresAndNothingWeaker(t *testing.T) {
 	b := db("db", "", elsewhere)
-	b.System = "credential sslrootcert"
+	b.System = binding.Place{Path: "sslrootcert"}
 	trust := decide(t, nil, b).Databases[0].Trust
 	assert.True(t, trust.Everyone)
 	assert.Empty(t, trust.Sets, "none of ours")
@@ -164,7 +168,7 @@ func TestFurtherDatabasesOfAServiceChangeNothingUnlessTheyWriteMore(t *testing.T
 		b := db("db", "", hosts...)
 		b.WellKnown, b.Path = false, "other"
 		if mode != "" {
-			b.Asked = []binding.Asked{asked(mode, "query of credential other", binding.ByString)}
+			b.Asked = []binding.Asked{asked(mode, binding.Place{Path: "other", Kind: binding.Query}, binding.ByString)}
 		}
 		return b
 	}
@@ -195,11 +199,11 @@ func TestFurtherDatabasesOfAServiceChangeNothingUnlessTheyWriteMore(t *testing.T
 
 func TestACAOfATaggedServiceIsForDatabasesWithoutOne(t *testing.T) {
 	own := db("own", "", elsewhere)
-	own.CA = binding.Credential{Key: "ca", Value: caPEM(t)}
+	own.CA = binding.Credential{Place: binding.Place{Path: "ca"}, Value: caPEM(t)}
 	company := caPEM(t)
 	plan, err := Decide(map[string]string{"POSTGRES_SSL_SERVICE": "broker"}, binding.Found{
 		Databases: []binding.Binding{db("broker", "", elsewhere), own, db("rds", "", oregon)},
-		CAs:       []binding.Credential{{Key: "company-db-ca, credential ca", Value: company}},
+		CAs:       []binding.Credential{{Place: binding.Place{Service: "company-db-ca", Path: "ca"}, Value: company}},
 	}, store(t))
 	require.NoError(t, err)
 	broker, brings, rds := plan.Databases[0], plan.Databases[1], plan.Databases[2]
@@ -212,7 +216,7 @@ func TestACAOfATaggedServiceIsForDatabasesWithoutOne(t *testing.T) {
 func TestACAUnderAnotherKeyAddsToRDSAndReplacesEveryone(t *testing.T) {
 	withMore := func(host string) Trust {
 		b := db("db", "verify-full", host)
-		b.MoreCAs = []binding.Credential{{Key: "certificate.base64", Value: caPEM(t)}, {Key: "server.note", Value: "no certificate"}}
+		b.MoreCAs = []binding.Credential{{Place: binding.Place{Path: "certificate.base64"}, Value: caPEM(t)}, {Place: binding.Place{Path: "server.note"}, Value: "no certificate"}}
 		return decide(t, nil, b).Databases[0].Trust
 	}
 	rds := withMore(oregon)
@@ -244,7 +248,7 @@ func TestACertificateWithoutItsKeyIsNotHandedOut(t *testing.T) {
 
 func TestWhatMayStillChangeIsAWarningAtStagingAndStopsALaunch(t *testing.T) {
 	missing := db("db", "verify-full", elsewhere)
-	missing.CA = binding.Credential{Key: "sslrootcert", Missing: true}
+	missing.CA = binding.Credential{Place: binding.Place{Path: "sslrootcert"}, Missing: true}
 	for name, test := range map[string]struct {
 		env   map[string]string
 		found binding.Found

@@ -37,7 +37,7 @@ type Database struct {
 	binding.Binding
 	Main   bool // it is the main database of its service
 	Mode   sslmode.Mode
-	Source string // the rule that Mode comes from, for people
+	Source Source
 	Trust  Trust
 	Tunnel bool // the app connects through the tunnel, which uses this Mode
 
@@ -54,12 +54,40 @@ func (db Database) writes() sslmode.Mode {
 	return strictest
 }
 
+// Source is the rule that a mode comes from.
+type Source struct {
+	Rule  Rule
+	Place binding.Place // what the rule goes by in the bindings, if anything
+}
+
+// Rule is a rule for a mode, in words for people. "%s" stands for its place.
+type Rule string
+
+// The rules, in the order in which they count.
+const (
+	Written Rule = "%s"
+	Settled Rule = "POSTGRES_SSL_MODE, which settles a contradiction"
+	Default Rule = "POSTGRES_SSL_MODE"
+	ForRDS  Rule = "the default for RDS, whose CA is on board"
+	ForCA   Rule = "the default for a CA of its own, %s"
+	ForFlag Rule = "%s, which asks for TLS"
+	NoRule  Rule = "the binding names none, and the host is no RDS endpoint whose CA is on board"
+)
+
+func (s Source) String() string {
+	return strings.Replace(string(s.Rule), "%s", s.Place.String(), 1)
+}
+
+// IsOwners says whether the mode is the owner's POSTGRES_SSL_MODE.
+func (s Source) IsOwners() bool { return s.Rule == Settled || s.Rule == Default }
+
 // Trust says which CAs may vouch for a database.
 type Trust struct {
 	Sets     []string            // of the trust store
 	Own      []*x509.Certificate // from the binding
+	Place    binding.Place       // of the first of Own
 	Everyone bool                // the stack's and the platform's stores too
-	Why      string
+	Why      string              // for people
 }
 
 // narrowness ranks trust from the widest to the narrowest: everyone, the CAs of RDS, its own CAs
@@ -146,71 +174,67 @@ func (p *Plan) lose(format string, args ...any) {
 
 func (p *Plan) decideDatabase(b binding.Binding, cas []binding.Credential, fallback sslmode.Mode) (Database, error) {
 	db := Database{Binding: b}
-	if b.CA.Key == "" && b.System == "" && !slices.ContainsFunc(b.Hosts, isRDS) {
-		b.CA = joinCAs(cas)
+	switch {
+	case b.CA.Known():
+		cas = []binding.Credential{b.CA}
+	case b.System.Known() || slices.ContainsFunc(b.Hosts, isRDS):
+		cas = nil
 	}
-	if b.CA.Missing {
-		missing := fmt.Errorf("%s names a file that is not in this container; put the certificate itself there, in PEM", caPlace(b.CA))
+	for _, ca := range cas {
+		if !ca.Missing {
+			continue
+		}
+		missing := fmt.Errorf("%s names a file that is not in this container; put the certificate itself there, in PEM", ca.Place)
 		if err := p.atLaunch(missing); err != nil {
 			return db, err
 		}
-		b.CA = binding.Credential{}
+		cas = nil
+		break
 	}
 	var err error
-	if db.Mode, db.Source, err = p.mode(b, fallback); err != nil {
+	if db.Mode, db.Source, err = p.mode(b, cas, fallback); err != nil {
 		return db, err
 	}
-	if db.Trust, err = p.trust(b); err != nil {
+	if db.Trust, err = p.trust(b, cas); err != nil {
 		return db, err
 	}
 	db.clientCert, db.clientKey, err = p.clientCertificate(b)
 	return db, err
 }
 
-// joinCAs joins the CAs of all services tagged postgres-ssl-ca in one credential.
-func joinCAs(cas []binding.Credential) binding.Credential {
-	var all binding.Credential
-	var keys, texts []string
-	for _, ca := range cas {
-		all.Missing = all.Missing || ca.Missing
-		keys, texts = append(keys, ca.Key), append(texts, string(ca.Value))
-	}
-	all.Key, all.Value = strings.Join(keys, " and "), binding.Secret(strings.Join(texts, "\n"))
-	return all
-}
-
 func isRDS(host string) bool { _, ok := rds.Parse(host); return ok }
 
-// mode applies the rules for the mode of one database.
-func (p *Plan) mode(b binding.Binding, fallback sslmode.Mode) (sslmode.Mode, string, error) {
-	switch asked, err := p.settle(b, fallback); {
+// mode applies the rules for the mode of one database. cas are its own.
+func (p *Plan) mode(b binding.Binding, cas []binding.Credential, fallback sslmode.Mode) (sslmode.Mode, Source, error) {
+	switch mode, source, err := p.settle(b, fallback); {
 	case err != nil:
-		return sslmode.None, "", err
-	case asked.Mode != sslmode.None:
-		return asked.Mode, asked.Place, nil
+		return sslmode.None, Source{}, err
+	case mode != sslmode.None:
+		return mode, source, nil
 	case fallback != sslmode.None:
-		return fallback, "POSTGRES_SSL_MODE", nil
+		return fallback, Source{Rule: Default}, nil
 	case p.knowsAll(b.Primaries()):
-		return sslmode.VerifyFull, "the default for RDS, whose CA is on board", nil
-	case b.CA.Key != "":
-		return sslmode.VerifyCA, "the default for a CA of its own, " + caPlace(b.CA), nil
-	case b.AsksTLS != "":
-		return sslmode.Require, b.AsksTLS + ", which asks for TLS", nil
+		return sslmode.VerifyFull, Source{Rule: ForRDS}, nil
+	case len(cas) > 0:
+		return sslmode.VerifyCA, Source{ForCA, cas[0].Place}, nil
+	case b.AsksTLS.Known():
+		return sslmode.Require, Source{ForFlag, b.AsksTLS}, nil
 	}
-	return sslmode.None, "the binding names none, and the host is no RDS endpoint whose CA is on board", nil
+	return sslmode.None, Source{Rule: NoRule}, nil
 }
 
 // settle finds the one mode that a binding writes. If the binding contradicts itself, we cannot
 // know which mode the app uses. That is an error, unless the owner's POSTGRES_SSL_MODE is at least
 // as strict as all of them.
-func (p *Plan) settle(b binding.Binding, fallback sslmode.Mode) (binding.Asked, error) {
+func (p *Plan) settle(b binding.Binding, fallback sslmode.Mode) (sslmode.Mode, Source, error) {
 	asked := b.Asked
-	if b.System != "" {
+	if b.System.Known() {
 		// libpq's manual, "sslrootcert": system works with verify-full only.
-		asked = append(slices.Clone(asked), binding.Asked{Mode: sslmode.VerifyFull, Place: b.System + " (sslrootcert=system)", By: binding.ByKey})
+		place := binding.Place{Path: b.System.Path, Kind: binding.Aside, Of: "sslrootcert=system"}
+		asked = append(slices.Clone(asked), binding.Asked{Mode: sslmode.VerifyFull, Place: place, By: binding.ByKey})
 	}
 	if len(asked) == 0 {
-		return binding.Asked{}, nil
+		return sslmode.None, Source{}, nil
 	}
 	strictest := slices.MaxFunc(asked, func(a, b binding.Asked) int { return cmp.Compare(a.Mode, b.Mode) })
 	first := asked[0]
@@ -227,22 +251,22 @@ func (p *Plan) settle(b binding.Binding, fallback sslmode.Mode) (binding.Asked, 
 		case fallback >= strictest.Mode:
 			p.warn("%s: %s says %s, and %s says %s; POSTGRES_SSL_MODE=%s settles it, but a driver that reads the binding itself may not obey",
 				b.Title(), strictest.Place, strictest.Mode, a.Place, a.Mode, fallback)
-			return binding.Asked{Mode: fallback, Place: "POSTGRES_SSL_MODE, which settles a contradiction"}, nil
+			return fallback, Source{Rule: Settled}, nil
 		case contradicts:
 			other := strictest
 			if a.Mode == strictest.Mode {
 				other = first
 			}
-			return binding.Asked{}, fmt.Errorf("%s asks for %s, but %s for %s; make them agree, or set POSTGRES_SSL_MODE=%s",
+			return sslmode.None, Source{}, fmt.Errorf("%s asks for %s, but %s for %s; make them agree, or set POSTGRES_SSL_MODE=%s",
 				other.Place, other.Mode, a.Place, a.Mode, strictest.Mode)
 		default:
 			p.warn("%s: %s asks for %s, and %s for %s; the stricter one wins", b.Title(), strictest.Place, strictest.Mode, a.Place, a.Mode)
 		}
 	}
-	if first.Mode == strictest.Mode {
-		return first, nil
+	if first.Mode < strictest.Mode {
+		first = strictest
 	}
-	return strictest, nil
+	return first.Mode, Source{Written, first.Place}, nil
 }
 
 // knowsAll says whether every host is an RDS endpoint whose CA is on board.
@@ -264,29 +288,22 @@ func homeSet(e rds.Endpoint) string {
 	return e.Region
 }
 
-// trust finds which CAs to trust: the binding's own, or else those that its hosts call for.
-func (p *Plan) trust(b binding.Binding) (Trust, error) {
-	if b.CA.Key != "" {
-		certs, repaired, err := truststore.ParseCredential(string(b.CA.Value))
-		if err != nil {
-			return Trust{}, fmt.Errorf("%s: %w", caPlace(b.CA), err)
-		}
-		if repaired {
-			p.warn(`%s: %s holds the two characters \n where line ends should be; we repaired them; fix the binding`, b.Title(), caPlace(b.CA))
-		}
-		return Trust{Own: certs, Why: caPlace(b.CA)}, nil
+// trust finds which CAs to trust: the database's own, or else those that its hosts call for.
+func (p *Plan) trust(b binding.Binding, cas []binding.Credential) (Trust, error) {
+	if len(cas) > 0 {
+		return p.trustOwn(b, cas)
 	}
-	if b.System != "" {
+	if b.System.Known() {
 		return Trust{Everyone: true, Why: "sslrootcert=system"}, nil
 	}
-	more, key := moreCAs(b)
+	more, place := moreCAs(b)
 	var t Trust
 	var why []string
 	for i, host := range b.Hosts {
 		sets, reason := p.trustHost(b.Title(), host)
 		switch replica := i >= len(b.Hosts)-b.Replicas; {
 		case sets == nil && more != nil:
-			return Trust{Own: more, Why: key}, nil
+			return Trust{Own: more, Place: place, Why: place.String()}, nil
 		case sets == nil && replica && len(t.Sets) > 0:
 			p.warn("%s: the replica %s is not RDS; it is verified by the CAs of the main host, and the connection may fail", b.Title(), host)
 			continue
@@ -303,7 +320,7 @@ func (p *Plan) trust(b binding.Binding) (Trust, error) {
 		}
 	}
 	if more != nil {
-		t.Own, why = more, append(why, key)
+		t.Own, t.Place, why = more, place, append(why, place.String())
 	}
 	if len(b.Hosts) == 0 && more == nil {
 		return p.trustEveryone("the binding names no host"), nil
@@ -312,15 +329,26 @@ func (p *Plan) trust(b binding.Binding) (Trust, error) {
 	return t, nil
 }
 
-func caPlace(ca binding.Credential) string {
-	if strings.Contains(ca.Key, ", credential ") {
-		return ca.Key // of a service tagged postgres-ssl-ca
+// trustOwn is the trust in the CAs of the binding, or of the services tagged postgres-ssl-ca.
+func (p *Plan) trustOwn(b binding.Binding, cas []binding.Credential) (Trust, error) {
+	t := Trust{Place: cas[0].Place}
+	var why []string
+	for _, ca := range cas {
+		certs, repaired, err := truststore.ParseCredential(string(ca.Value))
+		if err != nil {
+			return Trust{}, fmt.Errorf("%s: %w", ca.Place, err)
+		}
+		if repaired {
+			p.warn(`%s: %s contains the two characters \n where line ends should be; we repaired them; fix the binding`, b.Title(), ca.Place)
+		}
+		t.Own, why = append(t.Own, certs...), append(why, ca.Place.String())
 	}
-	return "credential " + ca.Key
+	t.Why = strings.Join(why, " and ")
+	return t, nil
 }
 
 // moreCAs reads the certificates under keys that are not well-known. It skips what is no CA.
-func moreCAs(b binding.Binding) (certs []*x509.Certificate, why string) {
+func moreCAs(b binding.Binding) (certs []*x509.Certificate, place binding.Place) {
 	for _, ca := range b.MoreCAs {
 		parsed, _, err := truststore.ParseCredential(string(ca.Value))
 		if err != nil {
@@ -331,9 +359,9 @@ func moreCAs(b binding.Binding) (certs []*x509.Certificate, why string) {
 				certs = append(certs, c)
 			}
 		}
-		why = cmp.Or(why, "credential "+ca.Key)
+		place = cmp.Or(place, ca.Place)
 	}
-	return certs, why
+	return certs, place
 }
 
 // trustHost returns the sets that an RDS endpoint needs. It returns nil for any other host, and for
@@ -377,24 +405,24 @@ func (p *Plan) trustEveryone(why string) Trust {
 // certificate in sslcert.
 func (p *Plan) clientCertificate(b binding.Binding) (cert, key []byte, err error) {
 	switch {
-	case b.ClientCert.Key == "" && b.ClientKey.Key == "":
+	case !b.ClientCert.Known() && !b.ClientKey.Known():
 		return nil, nil, nil
-	case b.ClientKey.Key == "":
-		p.warn("%s: credential %s is not handed out as a client certificate: its key is missing", b.Title(), b.ClientCert.Key)
+	case !b.ClientKey.Known():
+		p.warn("%s: %s is not handed out as a client certificate: its key is missing", b.Title(), b.ClientCert.Place)
 		return nil, nil, nil
-	case b.ClientCert.Key == "":
-		return nil, nil, fmt.Errorf("credential %s is a client key, but its certificate is missing: add sslcert", b.ClientKey.Key)
+	case !b.ClientCert.Known():
+		return nil, nil, fmt.Errorf("%s is a client key, but its certificate is missing: add sslcert", b.ClientKey.Place)
 	}
 	cert, key = repairPEM(b.ClientCert.Value), repairPEM(b.ClientKey.Value)
 	if block, _ := pem.Decode(cert); block == nil || block.Type != "CERTIFICATE" {
-		return nil, nil, fmt.Errorf("credential %s is not a certificate in PEM", b.ClientCert.Key)
+		return nil, nil, fmt.Errorf("%s is not a certificate in PEM", b.ClientCert.Place)
 	}
 	if block, _ := pem.Decode(key); block == nil || !strings.HasSuffix(block.Type, "PRIVATE KEY") {
-		return nil, nil, fmt.Errorf("credential %s is not a private key in PEM", b.ClientKey.Key)
+		return nil, nil, fmt.Errorf("%s is not a private key in PEM", b.ClientKey.Place)
 	}
 	// Don't pass on the error of crypto/tls. Nothing guarantees that it never quotes a key.
 	if _, err := tls.X509KeyPair(cert, key); err != nil {
-		return nil, nil, fmt.Errorf("credentials %s and %s do not belong together, or the key has a passphrase", b.ClientCert.Key, b.ClientKey.Key)
+		return nil, nil, fmt.Errorf("credentials %s and %s do not belong together, or the key has a passphrase", b.ClientCert.Path, b.ClientKey.Path)
 	}
 	return cert, key, nil
 }
@@ -494,7 +522,7 @@ func (p *Plan) compareOthers(fallback sslmode.Mode, ownersChoice bool) error {
 		switch {
 		case written && fallback >= db.Mode:
 			// The owner's default is as strict as the strictest mode, so all may use it.
-			p.Mode, p.Decider.Mode, p.Decider.Source = fallback, fallback, "POSTGRES_SSL_MODE, which settles a contradiction"
+			p.Mode, p.Decider.Mode, p.Decider.Source = fallback, fallback, Source{Rule: Settled}
 		case written && sameService:
 			return fmt.Errorf("%s asks for %s, but %s for %s, and both must use one mode; make them agree, or set POSTGRES_SSL_MODE=%s",
 				p.Decider.Title(), modeName(p.Mode), db.Title(), db.Mode, db.Mode)

@@ -41,12 +41,12 @@ func store(t testing.TB) truststore.Store {
 func db(name, mode string, hosts ...string) binding.Binding {
 	b := binding.Binding{Name: name, Hosts: hosts, Ports: make([]string, len(hosts)), WellKnown: true}
 	if mode != "" {
-		b.Asked = []binding.Asked{asked(mode, "credential sslmode", binding.ByKey)}
+		b.Asked = []binding.Asked{asked(mode, binding.Place{Path: "sslmode"}, binding.ByKey)}
 	}
 	return b
 }
 
-func asked(mode, place string, by binding.By) binding.Asked {
+func asked(mode string, place binding.Place, by binding.By) binding.Asked {
 	parsed, err := sslmode.Parse(mode)
 	if err != nil {
 		panic(err)
@@ -85,7 +85,7 @@ func TestTheRulesForTheModeInTheirOrder(t *testing.T) {
 			plan := decide(t, test.env, test.binding)
 			assert.Equal(t, test.mode, plan.Mode.String())
 			if test.source != "" {
-				assert.Equal(t, test.source, plan.Databases[0].Source)
+				assert.Equal(t, test.source, plan.Databases[0].Source.String())
 			}
 		})
 	}
@@ -111,7 +111,7 @@ func TestWhichOfSeveralDatabasesDecides(t *testing.T) {
 		"else they agree":                    {nil, []binding.Binding{db("a", "require", elsewhere), db("b", "require", oregon)}, "require", ""},
 		"else it is an error":                {nil, []binding.Binding{db("a", "require", elsewhere), db("b", "", oregon)}, "", "the bound databases ask for different things: a (require), b (verify-full); set POSTGRES_SSL_SERVICE to the name of the one that decides, tag it stratos, or give each its own mode with POSTGRES_SSL_TUNNEL=yes"},
 		"no mode is not the same as one":     {nil, []binding.Binding{db("a", "", elsewhere), db("b", "", oregon)}, "", "the bound databases ask for different things: a (no mode), b (verify-full); set POSTGRES_SSL_SERVICE to the name of the one that decides, tag it stratos, or give each its own mode with POSTGRES_SSL_TUNNEL=yes"},
-		"two tagged stratos must agree":      {nil, []binding.Binding{tagged, {Name: "z", Tags: []string{"stratos"}, Hosts: []string{oregon}, Asked: []binding.Asked{asked("require", "credential sslmode", binding.ByKey)}}}, "", "console_db (verify-full), z (require)"},
+		"two tagged stratos must agree":      {nil, []binding.Binding{tagged, {Name: "z", Tags: []string{"stratos"}, Hosts: []string{oregon}, Asked: []binding.Asked{asked("require", binding.Place{Path: "sslmode"}, binding.ByKey)}}}, "", "console_db (verify-full), z (require)"},
 		"a name that nothing has":            {map[string]string{"POSTGRES_SSL_SERVICE": "nobody"}, []binding.Binding{other, tagged}, "", "POSTGRES_SSL_SERVICE names no bound Postgres database; bound are: audit_db (require), console_db (verify-full)"},
 		"a name, but nothing is bound":       {map[string]string{"POSTGRES_SSL_SERVICE": "nobody"}, nil, "", "POSTGRES_SSL_SERVICE names no bound Postgres database; bound are: none"},
 		"Stratos looks for the tag as it is": {nil, []binding.Binding{db("a", "require", elsewhere), {Name: "b", Tags: []string{"Stratos"}, Hosts: []string{oregon}}}, "", "ask for different things"},
@@ -140,7 +140,7 @@ func TestAnOwnersModeThatIsWeakerGetsAWarningThatNamesBoth(t *testing.T) {
 
 func TestWhomToTrust(t *testing.T) {
 	own := db("db", "verify-full", oregon)
-	own.CA = binding.Credential{Key: "cacrt", Value: caPEM(t)}
+	own.CA = binding.Credential{Place: binding.Place{Path: "cacrt"}, Value: caPEM(t)}
 	for name, test := range map[string]struct {
 		binding  binding.Binding
 		sets     []string
@@ -179,7 +179,7 @@ func TestWhomToTrust(t *testing.T) {
 
 func TestOneFileHoldsTheCAsOfAllBoundDatabases(t *testing.T) {
 	own := db("c", "verify-full", elsewhere)
-	own.CA = binding.Credential{Key: "ca", Value: caPEM(t)}
+	own.CA = binding.Credential{Place: binding.Place{Path: "ca"}, Value: caPEM(t)}
 	plan := decide(t, nil, db("a", "verify-full", oregon), db("b", "verify-full", frankfurt), own)
 	assert.Empty(t, plan.ReadyBundle(), "no file on board holds just these")
 	certs, err := plan.Certificates(plan.TrustAll())
@@ -201,11 +201,11 @@ func TestABadCAOrClientCertificateIsAnErrorThatNamesServiceAndKey(t *testing.T) 
 		ca, cert, key binding.Credential
 		want          string
 	}{
-		"a CA that is none":        {ca: binding.Credential{Key: "cacrt", Value: "s3cr3t"}, want: "db: credential cacrt: is neither PEM nor base64 of PEM"},
+		"a CA that is none":        {ca: binding.Credential{Place: binding.Place{Path: "cacrt"}, Value: "s3cr3t"}, want: "db: credential cacrt: is neither PEM nor base64 of PEM"},
 		"a key, no certificate":    {key: key, want: "db: credential sslkey is a client key, but its certificate is missing: add sslcert"},
 		"a key of somebody else":   {cert: cert, key: otherKey, want: "db: credentials sslcert and sslkey do not belong together"},
-		"a certificate that is no": {cert: binding.Credential{Key: "sslcert", Value: "s3cr3t"}, key: key, want: "db: credential sslcert is not a certificate in PEM"},
-		"a key that is none":       {cert: cert, key: binding.Credential{Key: "sslkey", Value: "s3cr3t"}, want: "db: credential sslkey is not a private key in PEM"},
+		"a certificate that is no": {cert: binding.Credential{Place: binding.Place{Path: "sslcert"}, Value: "s3cr3t"}, key: key, want: "db: credential sslcert is not a certificate in PEM"},
+		"a key that is none":       {cert: cert, key: binding.Credential{Place: binding.Place{Path: "sslkey"}, Value: "s3cr3t"}, want: "db: credential sslkey is not a private key in PEM"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := db("db", "verify-full", oregon)
@@ -220,13 +220,13 @@ func TestABadCAOrClientCertificateIsAnErrorThatNamesServiceAndKey(t *testing.T) 
 
 func TestACAThatWasCopiedCarelesslyIsRepairedWithAWarning(t *testing.T) {
 	b := db("db", "verify-full", elsewhere)
-	b.CA = binding.Credential{Key: "ca", Value: binding.Secret(strings.ReplaceAll(string(caPEM(t)), "\n", `\n`))}
+	b.CA = binding.Credential{Place: binding.Place{Path: "ca"}, Value: binding.Secret(strings.ReplaceAll(string(caPEM(t)), "\n", `\n`))}
 	b.ClientCert, b.ClientKey = clientPair(t)
 	b.ClientKey.Value = binding.Secret(strings.ReplaceAll(string(b.ClientKey.Value), "\n", `\n`))
 	plan := decide(t, nil, b)
 	assert.Len(t, plan.Databases[0].Trust.Own, 1)
 	require.Len(t, plan.Warnings, 1)
-	assert.Contains(t, plan.Warnings[0], `db: credential ca holds the two characters \n`)
+	assert.Contains(t, plan.Warnings[0], `db: credential ca contains the two characters \n`)
 	_, key := plan.ClientCertificate()
 	assert.NotContains(t, string(key), `\n`)
 }
@@ -271,7 +271,7 @@ func caPEM(t testing.TB) binding.Secret {
 func clientPair(t testing.TB) (cert, key binding.Credential) {
 	t.Helper()
 	c, k := makePair(t, &x509.Certificate{Subject: pkix.Name{CommonName: "client"}})
-	return binding.Credential{Key: "sslcert", Value: binding.Secret(c)}, binding.Credential{Key: "sslkey", Value: binding.Secret(k)}
+	return binding.Credential{Place: binding.Place{Path: "sslcert"}, Value: binding.Secret(c)}, binding.Credential{Place: binding.Place{Path: "sslkey"}, Value: binding.Secret(k)}
 }
 
 func makePair(t testing.TB, template *x509.Certificate) (certificate, key []byte) {

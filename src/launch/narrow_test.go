@@ -14,11 +14,11 @@ func TestOfTwoWithTheSameModeTheNarrowerTrustMakesTheMainOne(t *testing.T) {
 	further := func(path, host string) binding.Binding {
 		b := db("db", "", host)
 		b.WellKnown, b.Path = false, path
-		b.Asked = []binding.Asked{asked("verify-full", "query of credential "+path, binding.ByString)}
+		b.Asked = []binding.Asked{asked("verify-full", binding.Place{Path: path, Kind: binding.Query}, binding.ByString)}
 		return b
 	}
 	own, rds, anyone := further("own", "own.example.com"), further("rds", oregon), further("anyone", elsewhere)
-	own.CA = binding.Credential{Key: "own.ca", Value: caPEM(t)}
+	own.CA = binding.Credential{Place: binding.Place{Path: "own.ca"}, Value: caPEM(t)}
 	for name, bindings := range map[string][]binding.Binding{
 		"its own CA before those of RDS":      {rds, own},
 		"in any order":                        {own, rds},
@@ -49,16 +49,12 @@ func TestOfTwoWithTheSameTrustTheWrittenModeMakesTheMainOne(t *testing.T) {
 // The first of several CAs is missing, or the last, or the only one. The app must not connect with
 // the rest.
 func TestATaggedServicesCAThatIsNotInTheContainerStopsTheApp(t *testing.T) {
-	there := binding.Credential{Key: "company, credential ca", Value: caPEM(t)}
-	missing := binding.Credential{Key: "region, credential ca", Missing: true}
-	for place, cas := range map[string][]binding.Credential{
-		"region, credential ca":                            {missing},
-		"region, credential ca and company, credential ca": {missing, there},
-		"company, credential ca and region, credential ca": {there, missing},
-	} {
-		t.Run(place, func(t *testing.T) {
+	there := binding.Credential{Place: binding.Place{Service: "company", Path: "ca"}, Value: caPEM(t)}
+	missing := binding.Credential{Place: binding.Place{Service: "region", Path: "ca"}, Missing: true}
+	for name, cas := range map[string][]binding.Credential{"only": {missing}, "first": {missing, there}, "last": {there, missing}} {
+		t.Run(name, func(t *testing.T) {
 			found := binding.Found{Databases: []binding.Binding{db("db", "verify-full", elsewhere)}, CAs: cas}
-			want := "db: " + place + " names a file that is not in this container; put the certificate itself there, in PEM"
+			want := "db: region, credential ca names a file that is not in this container; put the certificate itself there, in PEM"
 			_, err := Decide(nil, found, store(t))
 			assert.EqualError(t, err, want)
 			plan, err := Foresee(nil, found, store(t))

@@ -16,7 +16,7 @@ func (p *Plan) ModeSource() string {
 	if p.Decider == nil {
 		return "from POSTGRES_SSL_MODE"
 	}
-	return p.Decider.Title() + ", from " + p.Decider.Source
+	return p.Decider.Title() + ", from " + p.Decider.Source.String()
 }
 
 // TrustAll returns the trust of all bound databases together, with the tunnel's CA. It is for

@@ -69,9 +69,9 @@ func TestADamagedTrustStoreInTheDropletIsAnError(t *testing.T) {
 
 func TestOnlyTheFileOfOneSetIsReadyInTheDroplet(t *testing.T) {
 	withOwn := db("db", "verify-full", oregon)
-	withOwn.MoreCAs = []binding.Credential{{Key: "tls.bundle", Value: caPEM(t)}}
+	withOwn.MoreCAs = []binding.Credential{{Place: binding.Place{Path: "tls.bundle"}, Value: caPEM(t)}}
 	onlyOwn := db("db", "verify-full", elsewhere)
-	onlyOwn.CA = binding.Credential{Key: "ca", Value: caPEM(t)}
+	onlyOwn.CA = binding.Credential{Place: binding.Place{Path: "ca"}, Value: caPEM(t)}
 	for name, test := range map[string]struct {
 		bindings []binding.Binding
 		want     string

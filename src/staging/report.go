@@ -39,9 +39,9 @@ func report(log *libbuildpack.Logger, plan *launch.Plan, handout *client.Handout
 		if warning != "" {
 			warnings = append(warnings, warning)
 		}
-		mode := "none: " + db.Source
+		mode := "none: " + db.Source.String()
 		if db.Mode != sslmode.None {
-			mode = db.Mode.String() + ", from " + db.Source
+			mode = db.Mode.String() + ", from " + db.Source.String()
 		}
 		host := strings.Join(db.Hosts, ", ")
 		if host == "" {

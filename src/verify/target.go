@@ -11,7 +11,6 @@ import (
 	"os"
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/binding"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/launch"
@@ -88,13 +87,13 @@ func Targets(given Given) ([]Target, error) {
 			User:        db.Username,
 			Password:    db.Password,
 			Asked:       db.Mode,
-			askedSource: db.Source,
+			askedSource: db.Source.String(),
 			known:       known,
 			trustWhy:    db.Trust.Why,
 			trustPlace:  "the binding, as the credential sslrootcert",
 		}
-		if db.CA.Key != "" {
-			t.trustPlace = "the binding, as the credential " + db.CA.Key
+		if db.CA.Known() {
+			t.trustPlace = "the binding, as the " + db.CA.Whole()
 		}
 		t.complain(t.setAddress(db.Binding))
 		t.complain(t.setMode(given, db))
@@ -186,15 +185,14 @@ func (t *Target) setAddress(b binding.Binding) *Problem {
 // Through the tunnel, the database's own mode is in force. The owner's counts only if it is
 // stricter: a weaker one is for the connection from the app to the tunnel.
 func (t *Target) setMode(given Given, db launch.Database) *Problem {
-	t.Mode, t.Source, t.lever = given.Plan.Mode, db.Source, "sslmode"
+	t.Mode, t.Source, t.lever = given.Plan.Mode, db.Source.String(), "sslmode"
 	if db.Tunnel {
 		t.Mode = db.Mode
 	}
 	if decider := given.Plan.Decider; t.Mode != db.Mode && decider != nil {
-		t.Source = decider.Title() + ", which decides for the app: " + decider.Source
+		t.Source = decider.Title() + ", which decides for the app: " + decider.Source.String()
 		t.lever = "the sslmode of " + decider.Title()
-	}
-	if strings.HasPrefix(t.Source, "POSTGRES_SSL_MODE") {
+	} else if db.Source.IsOwners() {
 		t.lever = "POSTGRES_SSL_MODE"
 	}
 	libpq, stratos := launch.Owners(given.Env)
@@ -243,7 +241,7 @@ func (t *Target) setTrust(given Given, db launch.Database) (*Problem, error) {
 		return nil, err
 	}
 	for _, c := range certs {
-		origin := "credential " + db.CA.Key
+		origin := db.Trust.Place.String()
 		if !slices.ContainsFunc(db.Trust.Own, c.Equal) {
 			origin = t.bundle(c)
 		}

@@ -338,7 +338,7 @@ func plan(t *testing.T, env map[string]string, mode string) Given {
 	if mode != "" {
 		asked, err := sslmode.Parse(mode)
 		require.NoError(t, err)
-		b.Asked = []binding.Asked{{Mode: asked, Place: "credential sslmode"}}
+		b.Asked = []binding.Asked{{Mode: asked, Place: binding.Place{Path: "sslmode"}}}
 	}
 	decided, err := launch.Decide(env, binding.Found{Databases: []binding.Binding{b}}, store)
 	require.NoError(t, err)
@@ -406,9 +406,9 @@ func TestBehindATunnelEachDatabaseHasItsOwnMode(t *testing.T) {
 		pair := ca.Issue(t, []string{name})
 		return binding.Binding{
 			Name: name, Hosts: []string{name}, Ports: []string{""}, Username: "u",
-			Asked:      []binding.Asked{{Mode: mode, Place: "credential sslmode"}},
-			ClientCert: binding.Credential{Key: "sslcert", Value: binding.Secret(pair.CertPEM)},
-			ClientKey:  binding.Credential{Key: "sslkey", Value: binding.Secret(pair.KeyPEM)},
+			Asked:      []binding.Asked{{Mode: mode, Place: binding.Place{Path: "sslmode"}}},
+			ClientCert: binding.Credential{Place: binding.Place{Path: "sslcert"}, Value: binding.Secret(pair.CertPEM)},
+			ClientKey:  binding.Credential{Place: binding.Place{Path: "sslkey"}, Value: binding.Secret(pair.KeyPEM)},
 		}, pair
 	}
 	weak, weakPair := bound("weak", sslmode.Require)
@@ -461,7 +461,7 @@ func TestBehindATunnelEachDatabaseHasItsOwnMode(t *testing.T) {
 func TestTheOwnersModeHoldsInTheTunnelThoughAnotherDatabaseAsksForIt(t *testing.T) {
 	bound := func(name string, mode sslmode.Mode) binding.Binding {
 		return binding.Binding{Name: name, Hosts: []string{name}, Ports: []string{""}, Username: "u",
-			Asked: []binding.Asked{{Mode: mode, Place: "credential sslmode"}}}
+			Asked: []binding.Asked{{Mode: mode, Place: binding.Place{Path: "sslmode"}}}}
 	}
 	found := binding.Found{Databases: []binding.Binding{bound("strict", sslmode.VerifyFull), bound("weak", sslmode.Require)}}
 	env := map[string]string{"POSTGRES_SSL_TUNNEL": "yes", "PGSSLMODE": "verify-full"}
@@ -601,5 +601,24 @@ func TestAFurtherConnectionStringWithoutAServerIsAWarning(t *testing.T) {
 		lines, open := Gate(t.Context(), []Target{target}, 5*time.Second)
 		assert.True(t, open)
 		assert.Contains(t, lines[0], "nothing listens at 127.0.0.1:1")
+	}
+}
+
+func TestACASaysWhichCredentialItComesFrom(t *testing.T) {
+	bound := binding.Binding{Name: "db", Hosts: []string{"h.example.com"}, Ports: []string{""}, Username: "app"}
+	value := binding.Secret(pgtest.NewCA(t, "Own").PEM)
+	nested, tagged := bound, bound
+	nested.MoreCAs = []binding.Credential{{Place: binding.Place{Path: "tls.bundle"}, Value: value}}
+	found := binding.Found{Databases: []binding.Binding{tagged}, CAs: []binding.Credential{{Place: binding.Place{Service: "company", Path: "ca"}, Value: value}}}
+	for want, found := range map[string]binding.Found{
+		"company, credential ca": found,
+		"credential tls.bundle":  {Databases: []binding.Binding{nested}},
+	} {
+		plan, err := launch.Decide(nil, found, truststore.Store{})
+		require.NoError(t, err)
+		targets, err := Targets(Given{Plan: plan})
+		require.NoError(t, err)
+		require.Len(t, targets[0].Trust, 1)
+		assert.Equal(t, want, targets[0].Trust[0].Origin)
 	}
 }

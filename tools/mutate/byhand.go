@@ -117,7 +117,7 @@ var byHand = []mutant{
 	{promise: "only certificates go into the bundle", file: "src/truststore/system.go",
 		before: `if block.Type == "CERTIFICATE" {`, after: `if true {`, tests: by("truststore")},
 	{promise: "a company CA is not trusted for RDS", file: "src/launch/launch.go",
-		before: " && !slices.ContainsFunc(b.Hosts, isRDS) {", after: " {", tests: by("launch")},
+		before: "b.System.Known() || slices.ContainsFunc(b.Hosts, isRDS)", after: "b.System.Known()", tests: by("launch")},
 	{promise: "another string does not widen the trust", file: "src/launch/trust.go",
 		before: "if !db.Main {", after: "if false {", tests: by("launch")},
 	{promise: "one region's CAs only", file: "src/launch/launch.go",

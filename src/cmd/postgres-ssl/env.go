@@ -175,9 +175,9 @@ func shellQuote(value string) string {
 func explainPlan(plan *launch.Plan, handout *client.Handout, out io.Writer) error {
 	var lines, warnings []string
 	for _, db := range plan.Databases {
-		mode := db.Mode.String() + ", from " + db.Source
+		mode := db.Mode.String() + ", from " + db.Source.String()
 		if db.Mode == sslmode.None {
-			mode = "no sslmode: " + db.Source
+			mode = "no sslmode: " + db.Source.String()
 		}
 		trusted, warning, err := plan.Describe(db, time.Now())
 		if err != nil {
