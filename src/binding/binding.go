@@ -3,8 +3,7 @@
 //
 // walk.go goes through the credentials, strings.go reads connection strings, and keys.go knows the
 // keys. databases.go collects what belongs to one database, and modes.go finds its modes. read.go
-// gets the bindings from the environment. redirect.go makes them name the tunnel; for that,
-// document.go finds a value's place in the text.
+// gets the bindings from the environment. rename.go makes them name the tunnel.
 package binding
 
 import (
@@ -29,6 +28,8 @@ type Binding struct {
 	Tags  []string // as the broker gave them
 	Hosts []string // lower case, no port, no trailing dot; the primary comes first
 	Ports []string // one for each of Hosts, "" for the default
+
+	named []address // each host and port that the credentials name for it; no port is missing
 
 	WellKnown bool // under the keys that every broker uses; wins over others of its service
 	Replicas  int  // how many of Hosts, counted from the end, are replicas

@@ -387,6 +387,7 @@ func (r *reader) binding(d *database, open open) (Binding, error) {
 			b.Ports[i] = cmp.Or(b.Ports[i], around)
 		}
 	}
+	b.named = d.named(b)
 	return b, nil
 }
 
@@ -445,12 +446,15 @@ func lines(raw any) string {
 // load replaces the path of a file by the file's content. It tells a path from base64 of PEM, which
 // has no dot and does not begin with a slash.
 func (c *Credential) load(open open) {
-	path := strings.TrimSpace(string(c.Value))
-	if len(path) > 1024 || strings.ContainsAny(path, "\n\x00") || !strings.HasPrefix(path, "/") && !strings.Contains(path, ".") {
-		return
+	if path := strings.TrimSpace(string(c.Value)); isPath(path) {
+		data, err := open(path)
+		c.Value, c.Missing = Secret(data), err != nil
 	}
-	data, err := open(path)
-	c.Value, c.Missing = Secret(data), err != nil
+}
+
+// isPath says whether a credential for a certificate is the path of a file.
+func isPath(text string) bool {
+	return len(text) <= 1024 && !strings.ContainsAny(text, "\n\x00") && (strings.HasPrefix(text, "/") || strings.Contains(text, "."))
 }
 
 // readRegular reads a regular file. A pipe or a device could block us, so it refuses those.

@@ -136,7 +136,7 @@ func (c *container) tunnelAddress(t *testing.T) string {
 	}
 	require.NoError(t, json.Unmarshal([]byte(c.variable("VCAP_SERVICES")), &services))
 	at := services["user-provided"][0].Credentials
-	require.Equal(t, "127.0.0.1", at.Hostname)
+	require.Regexp(t, `^127\.[0-9]+\.[0-9]+\.1$`, at.Hostname)
 	return fmt.Sprintf("%s:%d", at.Hostname, at.Port)
 }
 
@@ -329,22 +329,22 @@ func goesWithItsLaunch(t *testing.T, pack, app string, oregon *pgtest.CA) {
 	sidecar := &container{pid: launched.pid, env: append(machineEnv(), "HOME=/home/vcap/app", "TMPDIR=/home/vcap/tmp", "DEPS_DIR=/home/vcap/deps",
 		"VCAP_SERVICES="+services, "POSTGRES_SSL_TUNNEL=yes")}
 	const start = `for script in ../profile.d/* .profile.d/*; do if [ -e "$script" ]; then source "$script"; fi; done; ` +
-		`jq -r '[.[][]][0].credentials.port' <<<"$VCAP_SERVICES"; PGSSLMODE=disable exec ` + aware
+		`jq -r '[.[][]][0].credentials | "\(.hostname):\(.port)"' <<<"$VCAP_SERVICES"; PGSSLMODE=disable exec ` + aware
 
-	ports := make([]string, 2)
+	addresses := make([]string, 2)
 	var running sync.WaitGroup
-	for i := range ports {
+	for i := range addresses {
 		running.Go(func() {
 			// run fails if the output does not end within a second of the sidecar.
 			said, err := sidecar.run(t, start)
 			assert.NoError(t, err, said)
-			port, said, _ := strings.Cut(said, "\n")
+			address, said, _ := strings.Cut(said, "\n")
 			assert.Equal(t, overTLS, said)
-			ports[i] = "127.0.0.1:" + port
+			addresses[i] = address
 		})
 	}
 	running.Wait()
-	ports = append(ports, launched.tunnelAddress(t))
+	addresses = append(addresses, launched.tunnelAddress(t))
 	assert.Equal(t, overTLS, launched.says(t, unaware), "the sidecars' end is not the app's")
 
 	begun := time.Now()
@@ -352,11 +352,11 @@ func goesWithItsLaunch(t *testing.T, pack, app string, oregon *pgtest.CA) {
 	assert.NoError(t, err)
 	assert.Less(t, time.Since(begun), time.Second, "from the app's end to that of the launch and its outputs")
 	assert.NotContains(t, log, "mypass")
-	for _, port := range ports {
-		conn, err := net.Dial("tcp", port)
+	for _, address := range addresses {
+		conn, err := net.Dial("tcp", address)
 		if err == nil {
 			conn.Close()
 		}
-		assert.ErrorContains(t, err, "refused", port)
+		assert.ErrorContains(t, err, "refused", address)
 	}
 }

@@ -1,8 +1,14 @@
 package launch
 
 import (
+	"encoding/json"
+	"flag"
+	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -12,31 +18,24 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/binding"
 )
 
-const (
-	noPort = " needs a port that the tunnel can stand in for: add the credential port, a number, beside it"
-	noHost = "the tunnel needs a host to stand in for, but the credentials name none"
-)
+const noHost = "the tunnel needs a host to replace, but the credentials name none"
 
-// notRedirected are the shapes that a tunnel cannot stand in for, and why. The tunnel's port is
-// never the default, so the app needs a key that tells it the port.
+// notRedirected are the shapes that a tunnel cannot carry, and why.
 var notRedirected = map[string]string{
-	"gcp legacy broker":                   "db: credential host" + noPort,
 	"jdbc no slashes":                     "db: " + noHost,
-	"parts of rails tagged":               "db: credential host" + noPort,
-	"rds with hostless object and its ca": "db: credential host" + noPort,
+	"rds with hostless object and its ca": "db (pgbouncer.uri): " + noHost,
 	"rds with hostless words":             "db (example): " + noHost,
-	"rds with replica":                    "db: credential reader_host" + noPort,
-	"rds with template uri":               "db: credential host" + noPort,
+	"rds with template uri":               "db (example): " + noHost,
 	"socket encoded host":                 "db: " + noHost,
 }
 
-// environmentOf returns what an app is given. The first listener has port 40000.
+// environmentOf returns what an app is given.
 func environmentOf(t *testing.T, r *binding.Redirection) map[string]string {
-	var ports []int
-	for i := range r.Endpoints {
-		ports = append(ports, 40000+i)
+	tunnel := binding.Tunnel{CA: tunnelCA, CAFile: "/tunnel.pem"}
+	for i := range r.Locals {
+		tunnel.Addresses = append(tunnel.Addresses, fmt.Sprintf("127.9.9.%d", i+1))
 	}
-	after := r.To(ports)
+	after := r.To(tunnel)
 	env := map[string]string{"VCAP_SERVICES": after.Variables["VCAP_SERVICES"]}
 	if after.Mounted != nil {
 		env["SERVICE_BINDING_ROOT"] = t.TempDir()
@@ -51,8 +50,35 @@ func environmentOf(t *testing.T, r *binding.Redirection) map[string]string {
 	return env
 }
 
-func TestATunnelStandsInForEveryShapeOrSaysWhyNot(t *testing.T) {
-	redirected, refused := 0, map[string]string{}
+const tunnelCA = "-----BEGIN CERTIFICATE-----\nthe tunnel's\n-----END CERTIFICATE-----\n"
+
+var otherPEM = regexp.MustCompile(`-----BEGIN [A-Z ]+-----(\\+n| |\n)[A-Za-z0-9+/=]{5}.*?-----END [A-Z ]+-----(\\+n| |\n)?|LS0tLS1CRUdJTi[A-Za-z0-9+/=]{200,}`)
+
+// shownTo returns an app's bindings as one text, without the certificates that a test makes anew.
+func shownTo(t *testing.T, env map[string]string) string {
+	text := env["VCAP_SERVICES"]
+	if root := env["SERVICE_BINDING_ROOT"]; root != "" {
+		files := map[string]string{}
+		paths, err := filepath.Glob(filepath.Join(root, "*", "*"))
+		require.NoError(t, err)
+		for _, path := range paths {
+			content, err := os.ReadFile(path)
+			require.NoError(t, err)
+			files[strings.TrimPrefix(path, root+"/")] = string(content)
+		}
+		mounted, err := json.Marshal(files)
+		require.NoError(t, err)
+		text += string(mounted)
+	}
+	return otherPEM.ReplaceAllString(text, "another certificate")
+}
+
+var update = flag.Bool("update", false, "write testdata/redirected.txt")
+
+// TestATunnelCarriesEveryShapeOrSaysWhyNot compares what an app sees of each shape with
+// testdata/redirected.txt.
+func TestATunnelCarriesEveryShapeOrSaysWhyNot(t *testing.T) {
+	redirected, refused := map[string]string{}, map[string]string{}
 	for _, chapter := range readShapes(t) {
 		for _, s := range chapter.Shapes {
 			env := s.environment(t)
@@ -60,26 +86,37 @@ func TestATunnelStandsInForEveryShapeOrSaysWhyNot(t *testing.T) {
 			if err != nil || len(before.Databases) == 0 || before.ByOwner {
 				continue
 			}
-			r, err := binding.Redirect(env, func(int) bool { return true })
+			r, err := binding.Redirect(env, func(int) bool { return true }, func(int, int) bool { return false })
 			if err != nil {
 				assert.NotContains(t, err.Error(), secretWord, s.Name)
 				refused[s.Name] = err.Error()
 				continue
 			}
-			redirected++
-			after, err := binding.Read(environmentOf(t, r))
+			seen := environmentOf(t, r)
+			redirected[s.Name] = shownTo(t, seen)
+			after, err := binding.Read(seen)
 			if err != nil {
 				assert.Greater(t, len(before.Databases), 1, "databases that disagree may now be on one host, %s: %v", s.Name, err)
 				continue
 			}
 			for _, db := range after.Databases {
-				for i, host := range db.Hosts {
-					assert.Equal(t, "127.0.0.1", host, s.Name)
-					assert.True(t, strings.HasPrefix(db.Ports[i], "4000"), "%s: %v", s.Name, db.Ports)
+				for _, host := range db.Hosts {
+					assert.True(t, strings.HasPrefix(host, "127.9.9."), "%s: %s", s.Name, host)
 				}
 			}
 		}
 	}
 	assert.Equal(t, notRedirected, refused)
-	assert.Greater(t, redirected, 100)
+	assert.Greater(t, len(redirected), 100)
+	var text strings.Builder
+	for _, name := range slices.Sorted(maps.Keys(redirected)) {
+		fmt.Fprintf(&text, "%s: %s\n", name, redirected[name])
+	}
+	const golden = "testdata/redirected.txt"
+	if *update {
+		require.NoError(t, os.WriteFile(golden, []byte(text.String()), 0o644))
+	}
+	want, err := os.ReadFile(golden)
+	require.NoError(t, err)
+	assert.Equal(t, string(want), text.String())
 }

@@ -84,8 +84,8 @@ func (p *Plan) DescribeTunnel() string {
 	if through == nil {
 		return ""
 	}
-	return "the tunnel stands in for " + strings.Join(through, ", ") +
-		": the bindings name 127.0.0.1 and a port that each start chooses, and the app is told to trust the tunnel's own CA too"
+	return "the tunnel carries " + strings.Join(through, ", ") +
+		": the bindings name addresses of 127.0.0.0/8 that each start chooses, and the app is told to trust the tunnel's own CA too"
 }
 
 // Redirect finds the places in the bindings that must name the tunnel. If one of them cannot be
@@ -94,5 +94,11 @@ func (p *Plan) Redirect(env map[string]string) (*binding.Redirection, error) {
 	if through, _ := p.Tunnelled(); !through {
 		return &binding.Redirection{}, nil
 	}
-	return binding.Redirect(env, func(database int) bool { return p.Databases[database].Tunnel })
+	return binding.Redirect(env, func(database int) bool { return p.Databases[database].Tunnel }, p.stricter)
+}
+
+// stricter says whether one database is verified more strictly than another.
+func (p *Plan) stricter(a, b int) bool {
+	x, y := p.Databases[a], p.Databases[b]
+	return cmp.Or(cmp.Compare(x.Mode, y.Mode), cmp.Compare(x.Trust.narrowness(), y.Trust.narrowness())) > 0
 }

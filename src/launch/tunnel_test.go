@@ -70,8 +70,8 @@ func TestWhatGoesThroughTheTunnel(t *testing.T) {
 func TestStagingSaysWhatGoesThroughTheTunnel(t *testing.T) {
 	bound := []binding.Binding{db("a", "verify-full", oregon), db("b", "require", elsewhere)}
 	assert.Empty(t, decide(t, nil, bound[:1]...).DescribeTunnel())
-	assert.Contains(t, decide(t, through("b"), bound...).DescribeTunnel(), "the tunnel stands in for b (require): ")
-	assert.Contains(t, decide(t, through("yes"), bound...).DescribeTunnel(), "the tunnel stands in for a (verify-full), b (require): ")
+	assert.Contains(t, decide(t, through("b"), bound...).DescribeTunnel(), "the tunnel carries b (require): ")
+	assert.Contains(t, decide(t, through("yes"), bound...).DescribeTunnel(), "the tunnel carries a (verify-full), b (require): ")
 }
 
 func TestATunnelThatMakesNoSenseStopsTheApp(t *testing.T) {

@@ -11,12 +11,14 @@ import (
 	"encoding/pem"
 	"math/big"
 	"net"
+	"strings"
 	"time"
 )
 
 // newIdentity makes the certificate by which the app knows its tunnel, and the CA that signs it, in
-// PEM. It forgets the CA's key. The certificate's key never leaves this process.
-func newIdentity(now time.Time) (config *tls.Config, ca []byte, err error) {
+// PEM. names are the tunnel's addresses and the databases' hosts: an app that verifies may check
+// either. newIdentity forgets the CA's key. The certificate's key never leaves this process.
+func newIdentity(names []string, now time.Time) (config *tls.Config, ca []byte, err error) {
 	caKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, nil, err
@@ -38,14 +40,21 @@ func newIdentity(now time.Time) (config *tls.Config, ca []byte, err error) {
 	}
 	leaf := &x509.Certificate{
 		SerialNumber: big.NewInt(1),
-		Subject:      pkix.Name{CommonName: "127.0.0.1"},
+		Subject:      pkix.Name{CommonName: "localhost"},
 		NotBefore:    issuer.NotBefore,
 		NotAfter:     issuer.NotAfter,
 		KeyUsage:     x509.KeyUsageDigitalSignature,
 		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-		IPAddresses:  []net.IP{net.IPv4(127, 0, 0, 1)},
-		// libpq reads IP addresses in certificates since 15 (its release notes). cflinuxfs4 has 14.
-		DNSNames: []string{"localhost", "127.0.0.1"},
+		DNSNames:     []string{"localhost"}, // node-postgres checks it if the host is an IP address
+	}
+	for _, name := range names {
+		if ip := net.ParseIP(name); ip != nil {
+			leaf.IPAddresses = append(leaf.IPAddresses, ip)
+		}
+		if !strings.Contains(name, ":") {
+			// libpq reads IP addresses in certificates since 15 (its release notes). cflinuxfs4 has 14.
+			leaf.DNSNames = append(leaf.DNSNames, name)
+		}
 	}
 	caDER, err := x509.CreateCertificate(rand.Reader, issuer, issuer, caKey.Public(), caKey)
 	if err != nil {

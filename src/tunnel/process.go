@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -33,8 +35,8 @@ import (
 
 // settings is what a launch tells its tunnel.
 type settings struct {
-	Env       map[string]string // the launch's own, with the bindings as the platform gave them
-	Listeners int
+	Env   map[string]string // the launch's own, with the bindings as the platform gave them
+	Names []string          // of the certificate: the tunnel's addresses and the databases' hosts
 }
 
 // answer is what a tunnel says when it is ready for connections, or why it is not.
@@ -51,38 +53,95 @@ const (
 
 // Tunnel is what a launch knows about the tunnel that it has started.
 type Tunnel struct {
-	CA    []byte // in PEM: it signed the tunnel's certificate
-	Ports []int  // on 127.0.0.1, one for each target
+	CA  []byte       // in PEM: it signed the tunnel's certificate
+	Net netip.Prefix // of its addresses
+}
+
+// Listener says where a tunnel listens for a host.
+type Listener struct {
+	Local int // which of the tunnel's addresses
+	Port  uint16
+	Host  string
+}
+
+// Address returns one of a tunnel's addresses. All of 127.0.0.0/8 is local on Linux (RFC 1122,
+// 3.2.1.3; ip(7)).
+func Address(network netip.Prefix, i int) netip.Addr {
+	at := network.Addr().As4()
+	at[3] = byte(i + 1)
+	return netip.AddrFrom4(at)
+}
+
+// mostAddresses are the addresses of a tunnel's network.
+const mostAddresses = 254
+
+// listen opens the listeners in a random network. If another tunnel has it, listen tries again.
+func listen(targets []Listener) (network netip.Prefix, files []*os.File, err error) {
+	for range 3 {
+		network = netip.PrefixFrom(netip.AddrFrom4([4]byte{127, byte(1 + rand.N(254)), byte(rand.N(256)), 0}), 24)
+		for _, t := range targets {
+			if t.Local >= mostAddresses {
+				return network, files, fmt.Errorf("the bindings name more than %d hosts", mostAddresses)
+			}
+			var listener *net.TCPListener
+			if listener, err = net.ListenTCP("tcp4", net.TCPAddrFromAddrPort(netip.AddrPortFrom(Address(network, t.Local), t.Port))); err != nil {
+				err = t.explain(err)
+				break
+			}
+			defer listener.Close()
+			file, err := listener.File()
+			if err != nil {
+				return network, files, err
+			}
+			files = append(files, file)
+		}
+		if !errors.Is(err, syscall.EADDRINUSE) {
+			break
+		}
+		closeAll(files)
+		files = nil
+	}
+	return network, files, err
+}
+
+// explain says why it cannot listen.
+func (l Listener) explain(err error) error {
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return fmt.Errorf("a process of this container listens at port %d, which the tunnel needs for %s: %w", l.Port, l.Host, err)
+	case errors.Is(err, syscall.EACCES):
+		return fmt.Errorf("port %d of %s is below 1024, and no app may listen there: %w", l.Port, l.Host, err)
+	}
+	return err
+}
+
+func closeAll(files []*os.File) {
+	for _, f := range files {
+		f.Close()
+	}
 }
 
 // Start starts the tunnel of a launch, and returns when it is ready for connections. program is the
-// path of this program, pid the process that becomes the app, env the launch's environment, and
-// targets the number of databases.
-func Start(program string, pid int, env map[string]string, targets int) (*Tunnel, error) {
+// path of this program, pid the process that becomes the app, and env the launch's environment.
+func Start(program string, pid int, env map[string]string, targets []Listener) (*Tunnel, error) {
 	process, err := os.Open(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return nil, fmt.Errorf("cannot watch the process that the app will be: %w", err)
 	}
 	defer process.Close()
-	given, tunnel := []*os.File{process}, &Tunnel{}
-	for range targets {
-		listener, err := net.ListenTCP("tcp4", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
-		if err != nil {
-			return nil, err
-		}
-		defer listener.Close()
-		file, err := listener.File()
-		if err != nil {
-			return nil, err
-		}
-		defer file.Close()
-		given = append(given, file)
-		tunnel.Ports = append(tunnel.Ports, listener.Addr().(*net.TCPAddr).Port)
+	network, listeners, err := listen(targets)
+	defer closeAll(listeners)
+	if err != nil {
+		return nil, err
+	}
+	tunnel, told := &Tunnel{Net: network}, settings{Env: env}
+	for _, t := range targets {
+		told.Names = append(told.Names, Address(network, t.Local).String(), t.Host)
 	}
 	cmd := exec.Command(program, "tunnel")
 	cmd.Env = []string{"GOTRACEBACK=none"} // a panic is one line
 	cmd.Stderr = os.Stderr
-	cmd.ExtraFiles = given
+	cmd.ExtraFiles = append([]*os.File{process}, listeners...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	in, err := cmd.StdinPipe()
 	if err != nil {
@@ -98,7 +157,7 @@ func Start(program string, pid int, env map[string]string, targets int) (*Tunnel
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
-	_ = json.NewEncoder(in).Encode(settings{env, targets}) // if the tunnel has died, nothing answers
+	_ = json.NewEncoder(in).Encode(told) // if the tunnel has died, nothing answers
 	var said answer
 	if json.NewDecoder(out).Decode(&said) != nil {
 		return nil, errors.New("the tunnel ended as soon as it was started")
@@ -166,10 +225,10 @@ func serve(told settings, resolve func(env map[string]string) ([]verify.Target, 
 	if err != nil {
 		return nil, err
 	}
-	if len(targets) != told.Listeners {
-		return nil, fmt.Errorf("the tunnel found %d databases where the launch had found %d", len(targets), told.Listeners)
+	if len(targets)*2 != len(told.Names) {
+		return nil, fmt.Errorf("the tunnel found %d databases where the launch had found %d", len(targets), len(told.Names)/2)
 	}
-	config, ca, err := newIdentity(time.Now())
+	config, ca, err := newIdentity(told.Names, time.Now())
 	if err != nil {
 		return nil, err
 	}

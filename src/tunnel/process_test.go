@@ -7,11 +7,13 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -46,8 +48,12 @@ func TestMain(m *testing.M) {
 		if pid, err = strconv.Atoi(os.Args[2]); err == nil {
 			var started *Tunnel
 			env := map[string]string{"PORT": os.Getenv("PORT"), "CA": os.Getenv("CA"), "PASSWORD": password}
-			if started, err = Start(os.Args[0], pid, env, 1); err == nil {
-				fmt.Println(started.Ports[0])
+			var port int
+			if port, err = strconv.Atoi(os.Getenv("PORT")); err == nil {
+				started, err = Start(os.Args[0], pid, env, []Listener{{Port: uint16(port), Host: "localhost"}})
+			}
+			if err == nil {
+				fmt.Println(netip.AddrPortFrom(Address(started.Net, 0), uint16(port)))
 			}
 		}
 	}
@@ -116,7 +122,7 @@ func fault(m map[string]string) { m[password] = password }
 
 // app is a launched app with a tunnel beside it.
 type app struct {
-	port           int
+	address        netip.AddrPort
 	in             io.WriteCloser
 	stdout, stderr *bufio.Reader
 	errPipe        *os.File
@@ -126,8 +132,8 @@ type app struct {
 // launchApp starts a shell that becomes the app. The app runs until its input ends.
 func launchApp(t *testing.T, server *pgtest.Server, ca *pgtest.CA, before string, files ...*os.File) *app {
 	t.Helper()
-	cmd := exec.Command("bash", "-c", before+`port=$("$0" confined launch $$) || exit 1
-echo "$port"
+	cmd := exec.Command("bash", "-c", before+`address=$("$0" confined launch $$) || exit 1
+echo "$address"
 exec cat`, os.Args[0])
 	cmd.Env = append(os.Environ(), fmt.Sprintf("PORT=%d", server.Port), "CA="+string(ca.PEM))
 	in, err := cmd.StdinPipe()
@@ -149,24 +155,26 @@ exec cat`, os.Args[0])
 	})
 	line, err := a.stdout.ReadString('\n')
 	require.NoError(t, err)
-	a.port, err = strconv.Atoi(strings.TrimSpace(line))
+	a.address, err = netip.ParseAddrPort(strings.TrimSpace(line))
 	require.NoError(t, err)
 	return a
 }
 
 func (a *app) settings() string {
-	return fmt.Sprintf("host=127.0.0.1 port=%d dbname=app user=app password=%s sslmode=disable", a.port, password)
+	return fmt.Sprintf("host=%s port=%d dbname=app user=app password=%s sslmode=disable", a.address.Addr(), a.address.Port(), password)
 }
 
-// tunnel finds the process that listens on the app's port.
+// tunnel finds the process that listens at the app's address.
 func (a *app) tunnel(t *testing.T) *os.Process {
 	t.Helper()
 	table, err := os.ReadFile("/proc/net/tcp")
 	require.NoError(t, err)
+	at := a.address.Addr().As4()
+	slices.Reverse(at[:])
 	inode := ""
 	for _, line := range strings.Split(string(table), "\n") {
 		const local, state, node = 1, 3, 9
-		if f := strings.Fields(line); len(f) > node && f[local] == fmt.Sprintf("0100007F:%04X", a.port) && f[state] == "0A" {
+		if f := strings.Fields(line); len(f) > node && f[local] == fmt.Sprintf("%X:%04X", at[:], a.address.Port()) && f[state] == "0A" {
 			inode = f[node]
 		}
 	}
@@ -188,7 +196,7 @@ func (a *app) tunnel(t *testing.T) *os.Process {
 
 // gone says whether the tunnel has stopped listening.
 func (a *app) gone() bool {
-	conn, err := net.Dial("tcp4", fmt.Sprintf("127.0.0.1:%d", a.port))
+	conn, err := net.Dial("tcp4", a.address.String())
 	if err == nil {
 		conn.Close()
 	}
@@ -330,7 +338,7 @@ func TestALogThatNobodyReadsDoesNoHarm(t *testing.T) {
 	server := pgtest.Start(t, serving(t, ca, "localhost"))
 	a := launchApp(t, server, ca, "")
 	junk := func(a *app) {
-		conn, err := net.Dial("tcp4", fmt.Sprintf("127.0.0.1:%d", a.port))
+		conn, err := net.Dial("tcp4", a.address.String())
 		require.NoError(t, err)
 		defer conn.Close()
 		_, err = io.WriteString(conn, "GET / HTTP/1.1\r\n\r\n")
@@ -416,19 +424,24 @@ func TestATunnelThatCannotStartStopsTheLaunch(t *testing.T) {
 	t.Parallel()
 	gone := exec.Command("true")
 	require.NoError(t, gone.Run())
+	everywhere, err := net.Listen("tcp", ":0")
+	require.NoError(t, err)
+	defer everywhere.Close()
+	taken := uint16(everywhere.Addr().(*net.TCPAddr).Port)
 	for name, test := range map[string]struct {
 		pid     int
 		program string
-		targets int
+		port    uint16
 		says    string
 	}{
-		"a database that cannot be used": {os.Getpid(), os.Args[0], 1, "console_db: no port"},
-		"a process that is gone":         {gone.Process.Pid, os.Args[0], 1, "cannot watch the process"},
-		"a program that ends":            {os.Getpid(), "/bin/true", 1, "the tunnel ended as soon as it was started"},
-		"no program":                     {os.Getpid(), "/nowhere", 1, "no such file"},
+		"a database that cannot be used": {os.Getpid(), os.Args[0], 5432, "console_db: no port"},
+		"a process that is gone":         {gone.Process.Pid, os.Args[0], 5432, "cannot watch the process"},
+		"a program that ends":            {os.Getpid(), "/bin/true", 5432, "the tunnel ended as soon as it was started"},
+		"a port that is taken":           {os.Getpid(), os.Args[0], taken, fmt.Sprintf("a process of this container listens at port %d, which the tunnel needs for db.example.com: ", taken)},
+		"no program":                     {os.Getpid(), "/nowhere", 5432, "no such file"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := Start(test.program, test.pid, nil, test.targets)
+			_, err := Start(test.program, test.pid, nil, []Listener{{Port: test.port, Host: "db.example.com"}})
 			assert.ErrorContains(t, err, test.says)
 		})
 	}
@@ -439,7 +452,7 @@ func TestATunnelThatCannotStartStopsTheLaunch(t *testing.T) {
 	})
 	t.Run("other databases than the launch has found", func(t *testing.T) {
 		env := map[string]string{"PORT": "1", "CA": string(pgtest.NewCA(t, "Root").PEM)}
-		_, err := serve(settings{env, 2}, resolveForTest)
+		_, err := serve(settings{env, []string{"127.9.9.1", "a", "127.9.9.2", "b"}}, resolveForTest)
 		assert.EqualError(t, err, "the tunnel found 1 databases where the launch had found 2")
 	})
 }

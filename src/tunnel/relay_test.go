@@ -54,7 +54,7 @@ type open struct {
 
 func openTunnel(t testing.TB, target *verify.Target, edits ...func(*relay)) *open {
 	t.Helper()
-	config, ca, err := newIdentity(time.Now())
+	config, ca, err := newIdentity([]string{"127.0.0.1", "db.example.com"}, time.Now())
 	require.NoError(t, err)
 	log := &buffer{}
 	o := &open{relay: newRelay(config, newJournal(log)), ca: ca, log: log}

@@ -44,7 +44,7 @@ func (b *bench) tunnel() {
 	write(root, string(ca.PEM))
 	const login = " user=app password=secret dbname=app"
 	direct := fmt.Sprintf("host=localhost port=%d sslmode=verify-full sslrootcert=%s", server.Port, root) + login
-	through := fmt.Sprintf("host=127.0.0.1 port=%d sslmode=disable", app.port) + login
+	through := fmt.Sprintf("host=%s port=%d sslmode=disable", app.at.Hostname, app.at.Port) + login
 	memory := func(n int) string { return fmt.Sprintf("… memory with %d connections, RSS", n) }
 	b.add(memory(0), mb(app.memory()), "", "", "", 1)
 
@@ -107,7 +107,7 @@ func (b *bench) tunnel() {
 	// Another tunnel, since this one's memory has seen 100 MB.
 	fresh := launchApp(d, with)
 	defer fresh.end()
-	through = fmt.Sprintf("host=127.0.0.1 port=%d sslmode=disable", fresh.port) + login
+	through = fmt.Sprintf("host=%s port=%d sslmode=disable", fresh.at.Hostname, fresh.at.Port) + login
 	var conns []*pgconn.PgConn
 	for _, n := range []int{100, most} {
 		for len(conns) < n {
@@ -184,7 +184,12 @@ type app struct {
 	in   io.Closer
 	out  *bufio.Reader
 	home string
-	port int // of the first database that it is told of
+	at   at // where it is told that its first database is
+}
+
+type at struct {
+	Hostname string
+	Port     int
 }
 
 // launchApp launches an app, and returns when the app runs.
@@ -202,9 +207,9 @@ func launchApp(d droplet, env []string) *app {
 	a.in, a.out = in, bufio.NewReader(out)
 	line, err := a.out.ReadBytes('\n')
 	check(err)
-	var services map[string][]struct{ Credentials struct{ Port int } }
+	var services map[string][]struct{ Credentials at }
 	check(json.Unmarshal(line, &services))
-	a.port = services["user-provided"][0].Credentials.Port
+	a.at = services["user-provided"][0].Credentials
 	return a
 }
 

@@ -38,7 +38,6 @@ var unseen = map[string]string{
 	"… is neither the JSON of VCAP_SERVICES, nor an answer of `cf curl /v3/apps/GUID/env`, nor the text of `cf env APP`":     "--services at a terminal",
 	"the app gets its bindings in files of its container (…); only postgres-ssl in the app sees them":                        "--services at a terminal",
 	"the platform does not show the bindings to this user; it takes an admin, a read-only admin or a developer of the space": "--services at a terminal",
-	"credential … …":          "the place of what r.fail says",
 	"something is wrong":      "what is wrong has been printed",
 	"more than one value":     "the text is then not read as JSON",
 	"no certificate":          "becomes the line about POSTGRES_SSL_ORIGINALS",

@@ -11,10 +11,10 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/binding"
@@ -49,11 +49,11 @@ const longestVariable = 128 << 10
 
 // originals is the content of that variable, as JSON: the tunnel, and what the platform had set.
 type originals struct {
-	Ports []int             // of the tunnel, on 127.0.0.1
-	CA    []byte            // of the tunnel, in PEM
-	For   string            // what the tunnel was started for, see purpose
-	Was   map[string]string // variables as the platform gave them
-	Is    map[string]string // the SHA-256 of their new values
+	Net netip.Prefix      // of the tunnel's addresses
+	CA  []byte            // of the tunnel, in PEM
+	For string            // what the tunnel was started for, see purpose
+	Was map[string]string // variables as the platform gave them
+	Is  map[string]string // the SHA-256 of their new values
 }
 
 // withOriginals returns the environment with the bindings as the platform gave them. It also
@@ -93,8 +93,8 @@ func (o *originals) checkRenewed(env map[string]string) error {
 		return err
 	}
 	for _, db := range found.Databases {
-		for i, host := range db.Hosts {
-			if port, err := strconv.Atoi(db.Ports[i]); err == nil && host == "127.0.0.1" && slices.Contains(o.Ports, port) {
+		for _, host := range db.Hosts {
+			if at, err := netip.ParseAddr(host); err == nil && o.Net.Contains(at) {
 				return fmt.Errorf("%s: the bindings were edited after the launch, and name its tunnel: edit them before the launch script runs, or only where the app reads them", db.Title())
 			}
 		}
@@ -107,7 +107,7 @@ func purpose(plan *launch.Plan, r *binding.Redirection) string {
 	var text strings.Builder
 	for _, e := range r.Endpoints {
 		db := plan.Databases[e.Database]
-		fmt.Fprintf(&text, "%q %q %q %s\n", db.Title(), e.Hosts, e.Ports, db.Mode)
+		fmt.Fprintf(&text, "%q %q %d %s\n", db.Title(), e.Host, e.Port, db.Mode)
 	}
 	return sum(text.String())
 }
@@ -157,11 +157,11 @@ func openTunnel(env map[string]string, running *originals, pid int, plan *launch
 		if err != nil {
 			return nil, err
 		}
-		t, err := tunnel.Start(program, pid, env, len(r.Endpoints))
+		started, err := tunnel.Start(program, pid, env, listeners(r))
 		if err != nil {
 			return nil, fmt.Errorf("the tunnel does not start: %w", err)
 		}
-		running = &originals{Ports: t.Ports, CA: t.CA, For: wants}
+		running = &originals{Net: started.Net, CA: started.CA, For: wants}
 	case running.For != wants:
 		return nil, errors.New("the launch has started its tunnel for other databases or modes: leave POSTGRES_SSL_TUNNEL and POSTGRES_SSL_MODE as they were, or restart the app")
 	}
@@ -169,13 +169,27 @@ func openTunnel(env map[string]string, running *originals, pid int, plan *launch
 	return func(h *client.Handout) error { return redirect(h, env, r, running) }, nil
 }
 
+// listeners says where the tunnel listens, in the order of the endpoints.
+func listeners(r *binding.Redirection) []tunnel.Listener {
+	var all []tunnel.Listener
+	for _, e := range r.Endpoints {
+		all = append(all, tunnel.Listener{Local: e.Local, Port: e.Port, Host: e.Host})
+	}
+	return all
+}
+
 // redirect adds to a handout the bindings that name the tunnel.
 func redirect(h *client.Handout, env map[string]string, r *binding.Redirection, o *originals) error {
-	to := r.To(o.Ports)
 	var files []client.File
 	private := func(path string, content []byte) {
 		files = append(files, client.File{Path: path, Content: content, Mode: 0o600})
 	}
+	names := binding.Tunnel{CA: string(o.CA), CAFile: filepath.Join(h.Dir, "tunnel-"+sum(string(o.CA))[:32]+".pem")}
+	for i := range r.Locals {
+		names.Addresses = append(names.Addresses, tunnel.Address(o.Net, i).String())
+	}
+	private(names.CAFile, o.CA)
+	to := r.To(names)
 	if to.Document != nil {
 		path := filepath.Join(h.Dir, "bindings-"+sum(string(to.Document))[:32]+".json")
 		private(path, to.Document)
@@ -208,11 +222,8 @@ func redirect(h *client.Handout, env map[string]string, r *binding.Redirection, 
 	}
 	h.Variables = append(h.Variables, client.Variable{Name: originalsVariable, Value: string(text)})
 	h.Files = append(files, h.Files...)
-	for _, host := range r.Left(to) {
-		h.Warnings = append(h.Warnings, "the bindings still name "+host+" in a place where the tunnel does not stand in: what connects with that goes past it")
-	}
-	if r.OwnURL {
-		h.Warnings = append(h.Warnings, "DATABASE_URL is set by the app's owner, and stays: what connects with it bypasses the tunnel")
+	for _, variable := range r.Bypassing {
+		h.Warnings = append(h.Warnings, variable+" names a host of the tunnel's databases, and stays: connections made with it bypass the tunnel")
 	}
 	return nil
 }
@@ -240,7 +251,7 @@ func tunnelTargets(env map[string]string) ([]verify.Target, error) {
 	plan.Databases = nil
 	for _, e := range r.Endpoints {
 		db := databases[e.Database]
-		db.Hosts, db.Ports, db.Replicas, db.Username = e.Hosts, e.Ports, 0, "the client's"
+		db.Hosts, db.Ports, db.Replicas, db.Username = []string{e.Host}, []string{fmt.Sprint(e.Port)}, 0, "the client's"
 		plan.Databases = append(plan.Databases, db)
 	}
 	return planTargets(env, plan, store, true)
