@@ -228,7 +228,7 @@ func (r *Redirection) check(found Found, wanted func(int) bool) error {
 // same compares two databases, but for their CAs and where else they name addresses.
 func same(a, b Binding) bool {
 	for _, db := range []*Binding{&a, &b} {
-		db.named, db.CA, db.MoreCAs, db.System = nil, Credential{}, nil, ""
+		db.named, db.CA, db.MoreCAs, db.System = nil, Credential{}, nil, Place{}
 	}
 	return reflect.DeepEqual(a, b)
 }
