@@ -10,7 +10,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"io/fs"
-	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -20,23 +19,25 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/truststore"
 )
 
-// language is what each file of this package adds to languages.
+// language is what each file of this package defines.
 type language struct {
+	name string
 	// places are patterns of fs.Glob below app/ and deps/. A droplet that has one of them needs the
 	// language. Without places, every droplet needs it.
-	places []string
-	give   func(*Handout) error
+	places   []string
+	allRoots bool // give uses App.AllRoots
+	give     func(*Handout) error
 }
 
-// languages holds each language by name. A file registers its own, so a new one changes no other.
-var languages = map[string]language{}
+var languages = []language{stratosApp, stratos, erlang, golang, java, libpq, node}
 
 // App is what the languages need to know about an app, besides the plan.
 type App struct {
 	Home     string // where the platform unpacks the droplet: /home/vcap
 	Env      map[string]string
 	Store    truststore.Store
-	Stores   []byte          // the stack's and the platform's CAs, in PEM; see WantsStores
+	Roots    []byte          // the CAs of all bound databases, in PEM; see Wants
+	AllRoots []byte          // the same with the stack's and the platform's
 	Brings   map[string]bool // the languages that Look found
 	JavaSays string          // the app's file that configures pgjdbc's TLS, found at staging
 }
@@ -65,7 +66,7 @@ type Variable struct {
 // String returns the variable for people, without anything of the owner's that may be secret.
 func (v Variable) String() string {
 	if v.Added != "" {
-		return v.Name + " also holds " + v.Added
+		return v.Name + " also has " + v.Added
 	}
 	return v.Name + "=" + v.Value
 }
@@ -83,11 +84,12 @@ type File struct {
 // For returns what an app is given under a plan.
 func For(plan *launch.Plan, app App) (*Handout, error) {
 	h := &Handout{Dir: filepath.Join(app.Home, ".postgres-ssl"), plan: plan, app: app, files: map[bool]string{}}
-	for _, name := range slices.Sorted(maps.Keys(languages)) {
-		if l := languages[name]; len(l.places) == 0 || app.Brings[name] {
-			if err := l.give(h); err != nil {
-				return nil, err
-			}
+	for _, l := range languages {
+		if !l.in(app) {
+			continue
+		}
+		if err := l.give(h); err != nil {
+			return nil, err
 		}
 	}
 	slices.SortStableFunc(h.Variables, func(a, b Variable) int { return cmp.Compare(a.Name, b.Name) })
@@ -96,6 +98,9 @@ func For(plan *launch.Plan, app App) (*Handout, error) {
 	h.add("PATH", appendPath(app.Env["PATH"], bin), "the command postgres-ssl", "")
 	return h, nil
 }
+
+// in says whether an app needs the language.
+func (l language) in(app App) bool { return len(l.places) == 0 || app.Brings[l.name] }
 
 // add exports a variable that extends the owner's value, which may be a secret.
 func (h *Handout) add(name, value, added, why string) {
@@ -123,8 +128,8 @@ func order(optional bool) int {
 func Look(app, deps fs.FS) map[string]bool {
 	found := map[string]bool{}
 	trees := map[string]fs.FS{"app": remembering{app, map[string][]fs.DirEntry{}}, "deps": remembering{deps, map[string][]fs.DirEntry{}}}
-	for name, l := range languages {
-		found[name] = slices.ContainsFunc(l.places, func(place string) bool {
+	for _, l := range languages {
+		found[l.name] = slices.ContainsFunc(l.places, func(place string) bool {
 			tree, pattern, _ := strings.Cut(place, "/")
 			matches, _ := fs.Glob(trees[tree], pattern)
 			return len(matches) > 0
@@ -150,9 +155,15 @@ func (r remembering) ReadDir(name string) ([]fs.DirEntry, error) {
 	return entries, nil
 }
 
-// WantsStores says whether the content of a file depends on App.Stores.
-func WantsStores(plan *launch.Plan, brings map[string]bool) bool {
-	return plan.TrustAll().Everyone || brings["erlang"] || brings["java"]
+// Wants says whether For needs App.Roots and App.AllRoots. To read them costs time at each launch.
+func Wants(plan *launch.Plan, app App) (roots, all bool) {
+	h := Handout{plan: plan, app: app}
+	trust, through := plan.TrustAll(), false
+	if through, _ = plan.Tunnelled(); !through && !h.modeWithoutVariable().Encrypts() || trust.Empty() {
+		return false, false
+	}
+	all = trust.Everyone || slices.ContainsFunc(languages, func(l language) bool { return l.allRoots && l.in(app) })
+	return !trust.Everyone && plan.OneSet() == "", all
 }
 
 // give exports a variable, unless the app's owner set it. A variable that already holds our value
@@ -160,13 +171,25 @@ func WantsStores(plan *launch.Plan, brings map[string]bool) bool {
 func (h *Handout) give(name, value, why string) {
 	if own := h.app.Env[name]; own != "" && own != value {
 		h.Variables = append(h.Variables, Variable{Name: name, Value: own, Why: "set by the app's owner", Kept: true})
-		if through, _ := h.plan.Tunnelled(); through && (name == "PGSSLROOTCERT" || name == "NODE_EXTRA_CA_CERTS") {
-			h.Warnings = append(h.Warnings, name+" is set by the app's owner, and stays: a driver that verifies by it refuses the tunnel, "+
-				"whose CA is not in it. Unset it, and put the database's CA into the binding as sslrootcert")
-		}
 		return
 	}
 	h.set(name, value, why)
+}
+
+// giveRoots gives a variable that names the file of roots, and returns its path. It gives nothing if
+// there is no CA to trust.
+func (h *Handout) giveRoots(name, why string) string {
+	root := h.roots(false)
+	if root == "" {
+		return ""
+	}
+	h.give(name, root, why)
+	own := h.app.Env[name]
+	if through, _ := h.plan.Tunnelled(); through && own != "" && own != root {
+		h.Warnings = append(h.Warnings, name+" is set by the app's owner, and stays: a driver that verifies by it refuses the tunnel, "+
+			"whose CA is not in it. Unset it, and put the database's CA into the binding as sslrootcert")
+	}
+	return root
 }
 
 func (h *Handout) set(name, value, why string) {
@@ -195,33 +218,24 @@ func hash(content []byte) string {
 
 // roots returns the path of a file with the CAs of all bound databases and, if everyone is set, the
 // stack's and the platform's. It returns "" if there is no CA to trust.
-func (h *Handout) roots(everyone bool) (string, error) {
+func (h *Handout) roots(everyone bool) string {
 	trust := h.plan.TrustAll()
-	if len(trust.Sets) == 0 && len(trust.Own) == 0 && !trust.Everyone {
-		return "", nil
+	if trust.Empty() {
+		return ""
 	}
-	if ready := h.plan.ReadyBundle(); ready != "" && !everyone {
-		return ready, nil
+	if set := h.plan.OneSet(); set != "" && !everyone {
+		return h.app.Store.Bundle(set)
 	}
-	trust.Everyone = trust.Everyone || everyone
-	if path := h.files[trust.Everyone]; path != "" {
-		return path, nil
+	everyone = everyone || trust.Everyone
+	if path := h.files[everyone]; path != "" {
+		return path
 	}
-	bundle, err := Bundle(h.plan, trust, h.app.Stores)
-	if err != nil {
-		return "", err
+	text := h.app.Roots
+	if everyone {
+		text = h.app.AllRoots
 	}
-	h.files[trust.Everyone] = h.file("root", ".pem", bundle, 0o644)
-	return h.files[trust.Everyone], nil
-}
-
-// Bundle returns the CAs of trust in PEM: the binding's own, those on board, and the stores'.
-func Bundle(plan *launch.Plan, trust launch.Trust, stores []byte) ([]byte, error) {
-	bundle, err := plan.PEM(trust)
-	if trust.Everyone {
-		bundle = append(bundle, stores...)
-	}
-	return bundle, err
+	h.files[everyone] = h.file("root", ".pem", text, 0o644)
+	return h.files[everyone]
 }
 
 // modeWithoutVariable returns the mode for drivers that read none of libpq's variables. PGSSLMODE

@@ -9,6 +9,7 @@ import (
 	"encoding/pem"
 	"io/fs"
 	"math/big"
+	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -62,11 +63,19 @@ func (a app) try(t testing.TB, bindings ...binding.Binding) (*Handout, error) {
 	for _, language := range strings.Fields(a.brings) {
 		brings[language] = true
 	}
-	var stores []byte
-	if WantsStores(plan, brings) {
-		stores = []byte(stackCAs)
+	given := App{Home: "/home/vcap", Env: a.env, Store: store, Brings: brings, JavaSays: a.says}
+	trust := plan.TrustAll()
+	text, err := store.PEM(trust.Sets...)
+	require.NoError(t, err)
+	text = append(truststore.EncodePEM(trust.Own), text...)
+	roots, all := Wants(plan, given)
+	if roots {
+		given.Roots = text
 	}
-	return For(plan, App{Home: "/home/vcap", Env: a.env, Store: store, Stores: stores, Brings: brings, JavaSays: a.says})
+	if all {
+		given.AllRoots = append(slices.Clone(text), stackCAs...)
+	}
+	return For(plan, given)
 }
 
 func (a app) given(t testing.TB, bindings ...binding.Binding) *Handout {
@@ -329,8 +338,8 @@ func TestADropletShowsWhichLanguagesItBrings(t *testing.T) {
 			return sub
 		}
 		want := map[string]bool{}
-		for name := range languages {
-			want[name] = name == language
+		for _, l := range languages {
+			want[l.name] = l.name == language
 		}
 		assert.Equal(t, want, Look(below("app"), below("deps")), place)
 	}

@@ -11,27 +11,24 @@ import (
 //
 // PATH cannot tell whether there is an Erlang: the launch scripts of later buildpacks run after
 // ours.
-func init() {
-	languages["erlang"] = language{give: erlang, places: []string{
-		// supply buildpacks, apt-buildpack
-		"deps/*/bin/erl", "deps/*/erlang/bin/erl", "deps/*/apt/usr/lib/erlang/bin/erl",
-		// the Elixir and the Erlang buildpacks
-		"app/.platform_tools/erlang/bin/erl", "app/otp/bin/erl",
-		// a release
-		"app/erts-*/bin/erlexec", "app/*/erts-*/bin/erlexec", "app/_build/*/rel/*/erts-*/bin/erlexec",
-	}}
-}
+var erlang = language{name: "erlang", give: giveErlang, allRoots: true, places: []string{
+	// supply buildpacks, apt-buildpack
+	"deps/*/bin/erl", "deps/*/erlang/bin/erl", "deps/*/apt/usr/lib/erlang/bin/erl",
+	// the Elixir and the Erlang buildpacks
+	"app/.platform_tools/erlang/bin/erl", "app/otp/bin/erl",
+	// a release
+	"app/erts-*/bin/erlexec", "app/*/erts-*/bin/erlexec", "app/_build/*/rel/*/erts-*/bin/erlexec",
+}}
 
-func erlang(h *Handout) error {
+func giveErlang(h *Handout) error {
 	if h.modeWithoutVariable() < sslmode.Require {
 		return nil
 	}
-	root, err := h.roots(true)
-	if root != "" {
+	if root := h.roots(true); root != "" {
 		flags := erlangFlags(h.app.Env["ERL_AFLAGS"], root)
 		h.add("ERL_AFLAGS", flags, "a flag that names "+root, "for Erlang's public_key:cacerts_get()")
 	}
-	return err
+	return nil
 }
 
 // erlangFlags makes public_key:cacerts_get() return the CAs of a file instead of the stack's. From

@@ -11,9 +11,9 @@ import (
 // replace the stack's file. OpenSSL finds a CA by its file's name, the hash of the CA's name.
 //
 // Source: Go, crypto/x509/root_unix.go, loadSystemRoots; OpenSSL, X509_LOOKUP_hash_dir(3).
-func init() { languages["golang"] = language{give: golang} }
+var golang = language{name: "golang", give: giveGolang}
 
-func golang(h *Handout) error {
+func giveGolang(h *Handout) error {
 	dirs := h.app.Env["SSL_CERT_DIR"]
 	if dirs == "" {
 		dirs = "/etc/ssl/certs"

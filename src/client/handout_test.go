@@ -6,6 +6,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/binding"
 )
 
 // What the owner sets counts where the binding says nothing, and Stratos is told nothing then.
@@ -49,29 +51,45 @@ func TestALogShowsWhatIsAddedAndNothingOfTheOwners(t *testing.T) {
 	}
 	owners := text(env("PATH", "/s3cr3t", "JAVA_TOOL_OPTIONS", "-Ds3cr3t", "ERL_AFLAGS", "-s3cr3t"))
 	assert.NotContains(t, owners, "s3cr3t")
-	assert.Contains(t, owners, "JAVA_TOOL_OPTIONS also holds -Xbootclasspath/a:")
+	assert.Contains(t, owners, "JAVA_TOOL_OPTIONS also has -Xbootclasspath/a:")
 	ours := text(nil)
 	assert.Contains(t, ours, "JAVA_TOOL_OPTIONS=-Xbootclasspath/a:")
 	assert.Contains(t, ours, "ERL_AFLAGS=-public_key")
 	for _, all := range []string{owners, ours} {
-		assert.Contains(t, all, "PATH also holds the command postgres-ssl")
+		assert.Contains(t, all, "PATH also has the command postgres-ssl")
 	}
 }
 
-// Reading the stores costs time at each launch.
-func TestTheStoresAreReadOnlyWhereAFileHoldsThem(t *testing.T) {
+// Reading CAs costs time at each launch.
+func TestCAsAreReadOnlyWhereAFileHasThem(t *testing.T) {
+	own := db("db", "verify-full", elsewhere)
+	own.CA = binding.Credential{Place: binding.Place{Path: "ca"}, Value: caPEM(t)}
 	for name, test := range map[string]struct {
-		host, brings string
-		want         bool
+		env        map[string]string
+		bound      binding.Binding
+		brings     string
+		roots, all bool
 	}{
-		"RDS":              {oregon, "", false},
-		"RDS, with Node":   {oregon, "node", false},
-		"RDS, with Erlang": {oregon, "erlang", true},
-		"RDS, with Java":   {oregon, "java", true},
-		"another host":     {elsewhere, "", true},
+		"RDS":                          {nil, db("db", "verify-full", oregon), "", false, false},
+		"RDS, with Node":               {nil, db("db", "verify-full", oregon), "node", false, false},
+		"RDS, with Erlang":             {nil, db("db", "verify-full", oregon), "erlang", false, true},
+		"RDS, with Java":               {nil, db("db", "verify-full", oregon), "java", false, true},
+		"two regions":                  {nil, db("db", "verify-full", oregon, frankfurt), "", true, false},
+		"its own CA":                   {nil, own, "", true, false},
+		"its own CA, with Java":        {nil, own, "java", true, true},
+		"another host":                 {nil, db("db", "verify-full", elsewhere), "", false, true},
+		"another host, require":        {nil, db("db", "require", elsewhere), "", false, true},
+		"another host, nobody asks":    {nil, db("db", "prefer", elsewhere), "java", false, false},
+		"another host, the owner asks": {env("PGSSLMODE", "verify-full"), db("db", "prefer", elsewhere), "", false, true},
+		"the owner wants less":         {env("PGSSLMODE", "prefer"), db("db", "verify-full", elsewhere), "java", false, false},
+		"in the tunnel":                {env("PGSSLMODE", "prefer", "POSTGRES_SSL_TUNNEL", "yes"), own, "", true, false},
 	} {
-		plan := app{}.given(t, db("db", "verify-full", test.host)).plan
-		assert.Equal(t, test.want, WantsStores(plan, map[string]bool{test.brings: true}), name)
+		h := app{env: test.env, brings: test.brings}.given(t, test.bound)
+		roots, all := Wants(h.plan, h.app)
+		assert.Equal(t, [2]bool{test.roots, test.all}, [2]bool{roots, all}, name)
+		for _, f := range h.Files {
+			assert.NotEmpty(t, f.Content, "%s: %s", name, f.Path)
+		}
 	}
 }
 

@@ -28,28 +28,22 @@ import (
 //
 // Source: pgjdbc, Driver.loadDefaultProperties; HotSpot, arguments.cpp, parse_options_buffer;
 // java-buildpack, docs/framework-container_security_provider.md.
-func init() {
-	languages["java"] = language{give: java, places: []string{
-		// java-buildpack 5, java-buildpack 4, apt-buildpack, apps that bring their own
-		"deps/*/jre/bin/java", "deps/*/jre/*/bin/java",
-		"app/.java-buildpack/*/bin/java",
-		"deps/*/apt/usr/lib/jvm/*/bin/java",
-		"app/.jdk/bin/java", "app/jre/bin/java",
-		// the app's own files
-		"app/BOOT-INF", "app/WEB-INF", "app/META-INF/MANIFEST.MF", "app/*.jar",
-	}}
-}
+var java = language{name: "java", give: giveJava, allRoots: true, places: []string{
+	// java-buildpack 5, java-buildpack 4, apt-buildpack, apps that bring their own
+	"deps/*/jre/bin/java", "deps/*/jre/*/bin/java",
+	"app/.java-buildpack/*/bin/java",
+	"deps/*/apt/usr/lib/jvm/*/bin/java",
+	"app/.jdk/bin/java", "app/jre/bin/java",
+	// the app's own files
+	"app/BOOT-INF", "app/WEB-INF", "app/META-INF/MANIFEST.MF", "app/*.jar",
+}}
 
-func java(h *Handout) error {
+func giveJava(h *Handout) error {
 	mode := h.modeWithoutVariable()
 	if mode < sslmode.Require {
 		return nil
 	}
-	cas, err := h.roots(true)
-	if err != nil {
-		return err
-	}
-	if cas != "" {
+	if cas := h.roots(true); cas != "" {
 		h.give("CF_CA_CERTS", cas, "for the java-buildpack's trust")
 	}
 	// ssl=true means verify-full to pgjdbc, but only without an sslmode (SslMode.of). A weaker
@@ -84,10 +78,7 @@ func java(h *Handout) error {
 func (h *Handout) driverConfig(mode sslmode.Mode) ([]byte, error) {
 	lines := []string{"sslmode=" + mode.String()}
 	if mode.Verifies() {
-		root, err := h.roots(false)
-		if err != nil {
-			return nil, err
-		}
+		root := h.roots(false)
 		// The owner's file replaces ours, as everywhere. "system" is libpq's word, not a file.
 		if own := h.app.Env["PGSSLROOTCERT"]; own != "" && own != "system" {
 			root = own

@@ -13,9 +13,9 @@ import (
 // database. Without it, libpq and pgjdbc look at ~/.postgresql/root.crt.
 //
 // Source: libpq's manual, "Environment Variables" and "SSL Support".
-func init() { languages["libpq"] = language{give: libpq} }
+var libpq = language{name: "libpq", give: giveLibpq}
 
-func libpq(h *Handout) error {
+func giveLibpq(h *Handout) error {
 	own, _ := launch.Owners(h.app.Env)
 	if err := h.plan.Refuses(own); err != nil {
 		return err
@@ -24,12 +24,7 @@ func libpq(h *Handout) error {
 		h.give("PGSSLMODE", h.plan.Mode.String(), h.plan.ModeSource())
 	}
 	if h.verifies() {
-		root, err := h.roots(false)
-		if err != nil {
-			return err
-		}
-		if root != "" {
-			h.give("PGSSLROOTCERT", root, "for libpq, lib/pq and pgx")
+		if root := h.giveRoots("PGSSLROOTCERT", "for libpq, lib/pq and pgx"); root != "" {
 			h.Files = append(h.Files, File{
 				Path:     filepath.Join(h.app.Home, ".postgresql", "root.crt"),
 				Content:  []byte(root),

@@ -11,18 +11,15 @@ import "github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
 //
 // Source: Node, doc/api/cli.md; node-postgres, lib/connection-parameters.js; postgres.js,
 // src/index.js, parseOptions, and src/connection.js, secure.
-func init() { languages["node"] = language{give: node} }
+var node = language{name: "node", give: giveNode}
 
-func node(h *Handout) error {
+func giveNode(h *Handout) error {
 	mode := h.modeWithoutVariable()
 	if mode >= sslmode.Require {
 		h.give("PGSSL", mode.String(), "for postgres.js")
 	} else if through, _ := h.plan.Tunnelled(); !through {
 		return nil
 	}
-	root, err := h.roots(false)
-	if root != "" {
-		h.give("NODE_EXTRA_CA_CERTS", root, "for node-postgres and postgres.js")
-	}
-	return err
+	h.giveRoots("NODE_EXTRA_CA_CERTS", "for node-postgres and postgres.js")
+	return nil
 }

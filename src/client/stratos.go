@@ -16,17 +16,17 @@ import (
 //
 // Source: Stratos, src/jetstream/datastore, the SSLMode constants and their validation;
 // deploy/cloud-foundry/build.sh; stratos-buildpack, bin/release.
-func init() {
-	languages["DB_SSL_MODE"] = language{give: dbSSLMode}
-	languages["stratos"] = language{give: stratos, places: []string{"app/src/jetstream/main.go", "app/jetstream", "app/portal-proxy"}}
-}
+var (
+	stratosApp = language{name: "stratos", give: refuseStratos, places: []string{"app/src/jetstream/main.go", "app/jetstream", "app/portal-proxy"}}
+	stratos    = language{name: "DB_SSL_MODE", give: giveStratos}
+)
 
-func stratos(h *Handout) error {
+func refuseStratos(h *Handout) error {
 	_, own := launch.Owners(h.app.Env)
 	return h.plan.Refuses(own)
 }
 
-func dbSSLMode(h *Handout) error {
+func giveStratos(h *Handout) error {
 	if h.app.Env["DB_SSL_MODE"] != "" || h.plan.Mode != sslmode.None {
 		h.give("DB_SSL_MODE", h.plan.Mode.String(), h.plan.ModeSource())
 	}

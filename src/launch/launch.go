@@ -28,8 +28,8 @@ type Plan struct {
 	TunnelCA  []*x509.Certificate // of the tunnel, once there is one
 
 	env     map[string]string
-	store   truststore.Store
-	staging bool // warn of what a later binding can still fix
+	sets    []string // of the trust store
+	staging bool     // warn of what a later binding can still fix
 }
 
 // Database is a bound database and what we decided for it.
@@ -107,14 +107,14 @@ func (t Trust) narrowness() int {
 //
 // The rules come in order of priority: the README's "Which mode" and "Whom to trust".
 func Decide(env map[string]string, found binding.Found, store truststore.Store) (*Plan, error) {
-	return makePlan(&Plan{env: env, store: store}, found)
+	return makePlan(&Plan{env: env, sets: store.Names}, found)
 }
 
 // Foresee makes the plan that a launch with these bindings would make. Some errors are only
 // warnings here, because they may be gone at the launch: a reference that the platform resolves
 // later, a service that is bound later, a file in the container.
 func Foresee(env map[string]string, found binding.Found, store truststore.Store) (*Plan, error) {
-	return makePlan(&Plan{env: env, store: store, staging: true}, found)
+	return makePlan(&Plan{env: env, sets: store.Names, staging: true}, found)
 }
 
 func makePlan(p *Plan, found binding.Found) (*Plan, error) {
@@ -273,9 +273,12 @@ func (p *Plan) settle(b binding.Binding, fallback sslmode.Mode) (sslmode.Mode, S
 func (p *Plan) knowsAll(hosts []string) bool {
 	return len(hosts) > 0 && !slices.ContainsFunc(hosts, func(host string) bool {
 		endpoint, ok := rds.Parse(host)
-		return !ok || !p.store.Has(homeSet(endpoint))
+		return !ok || !p.has(homeSet(endpoint))
 	})
 }
+
+// has says whether a set is in this buildpack.
+func (p *Plan) has(set string) bool { return slices.Contains(p.sets, set) }
 
 // homeSet returns the name of the set that the endpoint's CA is in.
 func homeSet(e rds.Endpoint) string {
@@ -294,7 +297,7 @@ func (p *Plan) trust(b binding.Binding, cas []binding.Credential) (Trust, error)
 		return p.trustOwn(b, cas)
 	}
 	if b.System.Known() {
-		return Trust{Everyone: true, Why: "sslrootcert=system"}, nil
+		return p.TrustStores(Trust{Why: "sslrootcert=system"}), nil
 	}
 	more, place := moreCAs(b)
 	var t Trust
@@ -371,17 +374,17 @@ func (p *Plan) trustHost(service, host string) (sets []string, why string) {
 	switch {
 	case !ok:
 		return nil, "not an RDS endpoint"
-	case !p.store.Has(endpoint.Partition):
+	case !p.has(endpoint.Partition):
 		p.warn("%s: the CAs of partition %s are not on board, so %s cannot be verified by them; run scripts/update-rds-ca.sh and package the buildpack again",
 			service, endpoint.Partition, host)
 		return nil, "RDS of " + endpoint.Partition + ", whose CAs are not on board"
 	case endpoint.Region == "":
 		return []string{endpoint.Partition}, "RDS of " + endpoint.Partition + ", no region in the host name"
-	case endpoint.Proxy && p.store.Has(endpoint.Region):
+	case endpoint.Proxy && p.has(endpoint.Region):
 		return []string{endpoint.Region, truststore.AmazonTrust}, "RDS Proxy in " + endpoint.Region
 	case endpoint.Proxy:
 		return []string{endpoint.Partition, truststore.AmazonTrust}, "RDS Proxy in " + endpoint.Region + ", a region not on board"
-	case !p.store.Has(endpoint.Region):
+	case !p.has(endpoint.Region):
 		p.warn("%s: region %s is not on board, so all of %s is trusted; if the connection fails, run scripts/update-rds-ca.sh and package the buildpack again",
 			service, endpoint.Region, endpoint.Partition)
 		return []string{endpoint.Partition}, "RDS of " + endpoint.Partition + ", region " + endpoint.Region + " not on board"
@@ -391,13 +394,13 @@ func (p *Plan) trustHost(service, host string) (sets []string, why string) {
 
 // trustEveryone is the trust for a host that tells nothing about its CA.
 func (p *Plan) trustEveryone(why string) Trust {
-	t := Trust{Everyone: true, Why: why}
-	for _, name := range p.store.Names {
+	t := Trust{Why: why}
+	for _, name := range p.sets {
 		if name == truststore.AmazonTrust || strings.HasPrefix(name, "aws") {
 			t.Sets = append(t.Sets, name)
 		}
 	}
-	return t
+	return p.TrustStores(t)
 }
 
 // clientCertificate reads sslcert and sslkey from the credentials. It refuses a pair that does not

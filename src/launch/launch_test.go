@@ -181,13 +181,8 @@ func TestOneFileHoldsTheCAsOfAllBoundDatabases(t *testing.T) {
 	own := db("c", "verify-full", elsewhere)
 	own.CA = binding.Credential{Place: binding.Place{Path: "ca"}, Value: caPEM(t)}
 	plan := decide(t, nil, db("a", "verify-full", oregon), db("b", "verify-full", frankfurt), own)
-	assert.Empty(t, plan.ReadyBundle(), "no file on board holds just these")
-	certs, err := plan.Certificates(plan.TrustAll())
-	require.NoError(t, err)
-	var names []string
-	for _, c := range certs {
-		names = append(names, truststore.CommonName(c))
-	}
+	assert.Empty(t, plan.OneSet(), "no file in this buildpack has just these")
+	names := trusts(t, store(t), plan.TrustAll())
 	assert.Len(t, names, 3+3+1)
 	assert.Contains(t, strings.Join(names, ","), "us-west-2")
 	assert.Contains(t, strings.Join(names, ","), "eu-central-1")
@@ -239,26 +234,6 @@ func TestDatabasesWithDifferentClientCertificatesNeedTheOwnersChoice(t *testing.
 	plan := decide(t, map[string]string{"POSTGRES_SSL_SERVICE": "a"}, a, b)
 	cert, _ := plan.ClientCertificate()
 	assert.Equal(t, strings.TrimSpace(string(a.ClientCert.Value)), strings.TrimSpace(string(cert)))
-}
-
-func TestTheDescriptionHasTheExpiryAndWarnsInTime(t *testing.T) {
-	plan := decide(t, nil, db("db", "", oregon))
-	expiry := time.Date(2061, 5, 24, 0, 0, 0, 0, time.UTC)
-	trusted, warning, err := plan.Describe(plan.Databases[0], time.Now())
-	require.NoError(t, err)
-	assert.Equal(t, "3 CAs (RDS in us-west-2), first root expires 2061-05-24", trusted)
-	assert.Empty(t, warning)
-	_, warning, err = plan.Describe(plan.Databases[0], expiry.AddDate(0, 0, -92))
-	require.NoError(t, err)
-	assert.Empty(t, warning, "92 days before")
-	_, warning, err = plan.Describe(plan.Databases[0], expiry.AddDate(0, 0, -88))
-	require.NoError(t, err)
-	assert.Equal(t, "db: a root certificate in use expires on 2061-05-24; renew it before that day", warning)
-
-	gov := decide(t, nil, db("db", "", gov))
-	_, warning, err = gov.Describe(gov.Databases[0], time.Date(2027, 1, 1, 0, 0, 0, 0, time.UTC))
-	require.NoError(t, err)
-	assert.Empty(t, warning, "GovCloud's intermediates expire in January 2027, and anchor nothing")
 }
 
 // caPEM returns a CA certificate as credentials hold it.

@@ -1,7 +1,7 @@
 package launch
 
 import (
-	"os"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -23,48 +23,30 @@ func withExtra(t testing.TB) truststore.Store {
 	return truststore.NewStore("/home/vcap/deps/0/trust", sets)
 }
 
+// trusts returns the names of the CAs of a trust, without those of the stack and the platform.
+func trusts(t testing.TB, store truststore.Store, trust Trust) (names []string) {
+	t.Helper()
+	certs, err := store.Certificates(trust.Sets...)
+	require.NoError(t, err)
+	for _, c := range slices.Concat(trust.Own, certs) {
+		names = append(names, truststore.CommonName(c))
+	}
+	return names
+}
+
 func TestACompanysCAIsTrustedWithEveryoneButNotForRDS(t *testing.T) {
 	for host, trusted := range map[string]bool{elsewhere: true, oregon: false} {
-		for name, store := range map[string]truststore.Store{"on board": withExtra(t), "not on board": store(t)} {
+		for name, store := range map[string]truststore.Store{"in this buildpack": withExtra(t), "not there": store(t)} {
 			plan, err := Decide(nil, binding.Found{Databases: []binding.Binding{db("db", "verify-full", host)}}, store)
 			require.NoError(t, err)
-			certs, err := plan.Certificates(plan.Databases[0].Trust)
-			require.NoError(t, err)
-			var names []string
-			for _, c := range certs {
-				names = append(names, truststore.CommonName(c))
-			}
-			if trusted && name == "on board" {
+			names := trusts(t, store, plan.Databases[0].Trust)
+			if trusted && name == "in this buildpack" {
 				assert.Contains(t, names, "Test CA", host)
 			} else {
 				assert.NotContains(t, names, "Test CA", "%s, %s", host, name)
 			}
-			pem, err := plan.PEM(plan.Databases[0].Trust)
-			require.NoError(t, err)
-			assert.Equal(t, string(truststore.EncodePEM(certs)), string(pem), "one text holds the same")
 		}
 	}
-}
-
-func TestADamagedTrustStoreInTheDropletIsAnError(t *testing.T) {
-	dir := t.TempDir()
-	sets, err := truststore.Read("../../ca")
-	require.NoError(t, err)
-	require.NoError(t, truststore.Write(dir, sets))
-	store, err := truststore.Open(dir)
-	require.NoError(t, err)
-	plan, err := Decide(nil, binding.Found{Databases: []binding.Binding{db("db", "verify-full", oregon)}}, store)
-	require.NoError(t, err)
-	trust := plan.Databases[0].Trust
-	text, err := plan.PEM(trust)
-	require.NoError(t, err, "the control")
-	assert.Equal(t, string(truststore.EncodePEM(sets["us-west-2"])), string(text))
-
-	require.NoError(t, os.Remove(store.Bundle("us-west-2")))
-	_, err = plan.PEM(trust)
-	assert.ErrorContains(t, err, "us-west-2.pem")
-	_, err = plan.Certificates(trust)
-	assert.ErrorContains(t, err, "us-west-2.pem")
 }
 
 func TestOnlyTheFileOfOneSetIsReadyInTheDroplet(t *testing.T) {
@@ -76,23 +58,35 @@ func TestOnlyTheFileOfOneSetIsReadyInTheDroplet(t *testing.T) {
 		bindings []binding.Binding
 		want     string
 	}{
-		"one region":                    {[]binding.Binding{db("db", "verify-full", oregon)}, "/home/vcap/deps/0/trust/us-west-2.pem"},
-		"two databases in it":           {[]binding.Binding{db("a", "verify-full", oregon), db("b", "verify-full", oregon)}, "/home/vcap/deps/0/trust/us-west-2.pem"},
+		"one region":                    {[]binding.Binding{db("db", "verify-full", oregon)}, "us-west-2"},
+		"two databases in it":           {[]binding.Binding{db("a", "verify-full", oregon), db("b", "verify-full", oregon)}, "us-west-2"},
 		"two regions":                   {[]binding.Binding{db("a", "verify-full", oregon), db("b", "verify-full", frankfurt)}, ""},
 		"a region and a CA of its own":  {[]binding.Binding{withOwn}, ""},
 		"a CA of its own":               {[]binding.Binding{onlyOwn}, ""},
 		"everyone":                      {[]binding.Binding{db("db", "verify-full", elsewhere)}, ""},
-		"one region, and no mode in it": {[]binding.Binding{db("db", "disable", oregon)}, "/home/vcap/deps/0/trust/us-west-2.pem"},
+		"one region, and no mode in it": {[]binding.Binding{db("db", "disable", oregon)}, "us-west-2"},
 		"nothing bound":                 {nil, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			assert.Equal(t, test.want, decide(t, nil, test.bindings...).ReadyBundle())
+			assert.Equal(t, test.want, decide(t, nil, test.bindings...).OneSet())
 		})
 	}
 	oneSet, err := Decide(nil, binding.Found{Databases: []binding.Binding{db("db", "verify-full", elsewhere)}},
 		truststore.NewStore("/trust", truststore.Sets{"aws": nil}))
 	require.NoError(t, err)
-	assert.Empty(t, oneSet.ReadyBundle(), "everyone, though one set alone is on board")
+	assert.Empty(t, oneSet.OneSet(), "everyone, though the buildpack has only one set")
+}
+
+func TestTheStoresBringAPlatformTeamsCAs(t *testing.T) {
+	plan, err := Decide(nil, binding.Found{Databases: []binding.Binding{db("db", "verify-full", oregon)}}, withExtra(t))
+	require.NoError(t, err)
+	all := plan.TrustAll()
+	with := plan.TrustStores(all)
+	assert.Equal(t, []string{"us-west-2", truststore.Extra}, with.Sets)
+	assert.True(t, with.Everyone)
+	assert.Equal(t, with, plan.TrustStores(with), "once")
+	assert.Equal(t, []string{"us-west-2"}, all.Sets, "the trust itself stays as it was")
+	assert.Equal(t, []string{"us-west-2"}, decide(t, nil, db("db", "verify-full", oregon)).TrustStores(all).Sets, "the control: without ca/extra")
 }
 
 func TestAModeThatAnotherDatabaseOwesToTheOwnersDefaultRaisesNoOthers(t *testing.T) {

@@ -14,10 +14,6 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
 )
 
-// JavaMark is a file in the droplet's deps/IDX. It names the app's file that configures pgjdbc's
-// TLS, and exists only if there is one.
-const JavaMark = "java-configures-tls"
-
 const driverConfig = "org/postgresql/driverconfig.properties"
 
 // How much of an app we read at most. We assume that the rest configures pgjdbc's TLS.

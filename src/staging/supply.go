@@ -11,7 +11,7 @@ import (
 
 	"github.com/cloudfoundry/libbuildpack"
 
-	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/binding"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/current"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/drivers"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/launch"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/lazyregexp"
@@ -53,21 +53,17 @@ func Supply(args []string, env map[string]string, helper string, log io.Writer) 
 	if err := stager.CheckBuildpackValid(); err != nil {
 		return err
 	}
-	found, err := binding.Read(env)
-	if err != nil {
-		return err
-	}
 	sets, err := truststore.Read(filepath.Join(manifest.RootDir(), "ca"))
 	if err != nil {
 		return err
 	}
-	store := truststore.NewStore(filepath.Join(Home, "deps", stager.DepsIdx(), "trust"), sets)
-	plan, err := launch.Foresee(env, found, store)
+	store := truststore.NewStore(filepath.Join(current.Home, "deps", stager.DepsIdx(), "trust"), sets)
+	app, err := current.Read(env, store, launch.Foresee)
 	if err != nil {
 		return err
 	}
-	if _, err := plan.Redirect(env); err != nil {
-		plan.Warnings = append(plan.Warnings, err.Error()+"; as it is, the app would not start")
+	if _, err := app.Plan.Redirect(env); err != nil {
+		app.Plan.Warnings = append(app.Plan.Warnings, err.Error()+"; as it is, the app would not start")
 	}
 	buildDir, err := os.OpenRoot(stager.BuildDir()) // a link out of the app is not followed
 	if err != nil {
@@ -75,17 +71,18 @@ func Supply(args []string, env map[string]string, helper string, log io.Writer) 
 	}
 	defer buildDir.Close()
 	javaSays := Printable(configuresTLS(buildDir.FS()))
-	handout, err := handOut(stager, plan, env, store, javaSays)
+	// A later buildpack may add a language, and the launch may run on another version of the stack.
+	handout, err := app.HandOut(current.Home, stager.BuildDir(), filepath.Dir(stager.DepDir()), javaSays)
 	if err != nil {
 		return err
 	}
-	if err := report(stager.Logger(), plan, handout, sets, time.Now()); err != nil {
+	if err := report(stager.Logger(), app, handout, sets[truststore.Extra]); err != nil {
 		return err
 	}
 	if handout.Gives("JAVA_TOOL_OPTIONS") {
-		reportJava(stager.Logger(), buildDir.FS(), plan.Mode, env)
+		reportJava(stager.Logger(), buildDir.FS(), app.Plan.Mode, env)
 	}
-	reportDrivers(stager.Logger(), stager.BuildDir(), drivers.In(env, plan))
+	reportDrivers(stager.Logger(), stager.BuildDir(), drivers.In(env, app.Plan))
 	reportLast(stager.Logger(), manifest.RootDir())
 	if err := install(stager, sets, helper, javaSays); err != nil {
 		return err
@@ -113,7 +110,7 @@ func install(stager *libbuildpack.Stager, sets truststore.Sets, helper, javaSays
 		return err
 	}
 	if javaSays != "" {
-		if err := os.WriteFile(filepath.Join(stager.DepDir(), JavaMark), []byte(javaSays+"\n"), 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(stager.DepDir(), current.JavaMark), []byte(javaSays+"\n"), 0o644); err != nil {
 			return err
 		}
 	}

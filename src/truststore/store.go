@@ -178,26 +178,38 @@ func (s Store) Folder(name string) string { return filepath.Join(s.Dir, name) }
 // Bundle returns the path of a set's file, for PGSSLROOTCERT.
 func (s Store) Bundle(name string) string { return filepath.Join(s.Dir, name+".pem") }
 
-// PEM returns the certificates of a set as EncodePEM writes them.
-func (s Store) PEM(name string) ([]byte, error) {
-	if s.sets != nil {
-		return EncodePEM(s.sets[name]), nil
+// PEM returns the certificates of sets as EncodePEM writes them. A launch has no time to parse them
+// all.
+func (s Store) PEM(names ...string) ([]byte, error) {
+	var all []byte
+	for _, name := range names {
+		text := EncodePEM(s.sets[name])
+		if s.LaidOut() {
+			var err error
+			if text, err = os.ReadFile(s.Bundle(name)); err != nil {
+				return nil, err
+			}
+		}
+		all = append(all, text...)
 	}
-	return os.ReadFile(s.Bundle(name))
+	return all, nil
 }
 
-// Certificates returns the certificates of a set.
-func (s Store) Certificates(name string) ([]*x509.Certificate, error) {
-	if s.sets != nil {
-		return s.sets[name], nil
+// Certificates returns the certificates of sets.
+func (s Store) Certificates(names ...string) ([]*x509.Certificate, error) {
+	var all []*x509.Certificate
+	for _, name := range names {
+		certs := s.sets[name]
+		if s.LaidOut() {
+			text, err := s.PEM(name)
+			if err != nil {
+				return nil, err
+			}
+			if certs, err = Parse(text); err != nil {
+				return nil, fmt.Errorf("%s: %w", s.Bundle(name), err)
+			}
+		}
+		all = append(all, certs...)
 	}
-	text, err := s.PEM(name)
-	if err != nil {
-		return nil, err
-	}
-	certs, err := Parse(text)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", s.Bundle(name), err)
-	}
-	return certs, nil
+	return all, nil
 }

@@ -4,6 +4,7 @@ import (
 	"crypto/x509"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -35,13 +36,21 @@ func TestAStoreIsTheSameInMemoryAndInADroplet(t *testing.T) {
 			require.NoError(t, err)
 			assert.Equal(t, want, certs)
 		}
+		certs, err := store.Certificates(AmazonTrust, "aws")
+		require.NoError(t, err)
+		assert.Equal(t, append(slices.Clone(sets[AmazonTrust]), sets["aws"]...), certs)
+		text, err := store.PEM(AmazonTrust, "aws")
+		require.NoError(t, err)
+		assert.Equal(t, string(EncodePEM(certs)), string(text), "one text has the same")
 	}
 
 	require.NoError(t, os.WriteFile(inDroplet.Bundle("aws"), []byte("damaged"), 0o600))
 	_, err = inDroplet.Certificates("aws")
 	assert.EqualError(t, err, inDroplet.Bundle("aws")+": holds no PEM certificate")
 	require.NoError(t, os.Remove(inDroplet.Bundle("aws")))
-	_, err = inDroplet.Certificates("aws")
+	_, err = inDroplet.Certificates(AmazonTrust, "aws")
+	assert.ErrorContains(t, err, inDroplet.Bundle("aws"))
+	_, err = inDroplet.PEM(AmazonTrust, "aws")
 	assert.ErrorContains(t, err, inDroplet.Bundle("aws"))
 }
 

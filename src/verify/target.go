@@ -236,10 +236,11 @@ func (t *Target) setTrust(given Given, db launch.Database) (*Problem, error) {
 		}
 		return nil, t.trustStores(given.Stores)
 	}
-	certs, err := given.Plan.Certificates(db.Trust)
+	sets, err := given.Store.Certificates(db.Trust.Sets...)
 	if err != nil {
 		return nil, err
 	}
+	certs := slices.Concat(db.Trust.Own, sets)
 	for _, c := range certs {
 		origin := db.Trust.Place.String()
 		if !slices.ContainsFunc(db.Trust.Own, c.Equal) {

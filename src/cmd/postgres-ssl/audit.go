@@ -15,6 +15,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/audit"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/current"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/staging"
 )
 
@@ -63,7 +64,7 @@ func runAudit(args []string, _ map[string]string, in io.Reader, out, errOut io.W
 			return undecided{err}
 		}
 	}
-	store, err := openStore()
+	store, err := current.TrustStore()
 	if err != nil {
 		return undecided{err}
 	}

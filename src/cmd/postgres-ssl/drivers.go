@@ -7,7 +7,7 @@ import (
 	"io"
 	"os"
 
-	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/binding"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/current"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/drivers"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/launch"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/staging"
@@ -48,20 +48,12 @@ func runDrivers(args []string, env map[string]string, _ io.Reader, out, _ io.Wri
 	if err != nil {
 		return err
 	}
-	store, err := openStore()
-	if err != nil {
-		return err
-	}
-	bound, err := binding.Read(env)
-	if err != nil {
-		return err
-	}
-	plan, err := launch.Foresee(env, bound, store)
+	now, err := current.Open(env, launch.Foresee)
 	if err != nil {
 		return err
 	}
 	found, skipped := drivers.FindIn(dir)
-	app := drivers.In(env, plan)
+	app := drivers.In(env, now.Plan)
 	if *asJSON {
 		encoder := json.NewEncoder(out)
 		encoder.SetEscapeHTML(false)

@@ -6,17 +6,16 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/binding"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/client"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/current"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/explain"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/launch"
-	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/staging"
-	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/truststore"
 )
 
 const envHelp = `Usage: postgres-ssl env [--launch PID]
@@ -44,50 +43,44 @@ understood.
 // runEnv prints the export lines of a launch or, with --explain, what they would be and why.
 func runEnv(args []string, env map[string]string, in io.Reader, out, errOut io.Writer) error {
 	flags := flag.NewFlagSet("env", flag.ContinueOnError)
-	explain := flags.Bool("explain", false, "")
+	explained := flags.Bool("explain", false, "")
 	services := flags.String("services", "", "")
 	pid := flags.Int("launch", 0, "")
 	if err := parse(flags, args, 0); err != nil {
 		return err
 	}
-	if *services != "" && !*explain {
+	if *services != "" && !*explained {
 		return fmt.Errorf("%w: --services works only with --explain", staging.ErrUsage)
 	}
 	env, running, err := boundTo(env, *services, in)
 	if err != nil {
 		return err
 	}
-	store, err := openStore()
+	app, err := current.Open(env, launch.Decide)
 	if err != nil {
 		return err
 	}
-	if !*explain && !store.LaidOut() {
+	if *explained {
+		running.trust(app.Plan)
+		if _, err := app.Plan.Redirect(env); err != nil {
+			return err
+		}
+		handout, err := app.HandOutHere()
+		if err != nil {
+			return err
+		}
+		return explainPlan(app, handout, out)
+	}
+	if !app.Store.LaidOut() {
 		return errors.New("env is for the launch of a staged app; anywhere else, use env --explain")
 	}
-	found, err := binding.Read(env)
+	addTunnel, err := openTunnel(env, running, *pid, app.Plan)
 	if err != nil {
 		return err
 	}
-	plan, err := launch.Decide(env, found, store)
+	handout, err := app.HandOutHere()
 	if err != nil {
 		return err
-	}
-	var addTunnel func(*client.Handout) error
-	if *explain {
-		running.trust(plan)
-		_, err = plan.Redirect(env)
-	} else {
-		addTunnel, err = openTunnel(env, running, *pid, plan)
-	}
-	if err != nil {
-		return err
-	}
-	handout, err := handOut(plan, env, store)
-	if err != nil {
-		return err
-	}
-	if *explain {
-		return explainPlan(plan, handout, out)
 	}
 	if err := addTunnel(handout); err != nil {
 		return err
@@ -95,10 +88,10 @@ func runEnv(args []string, env map[string]string, in io.Reader, out, errOut io.W
 	if err := write(handout, errOut); err != nil {
 		return err
 	}
-	for _, w := range slices.Concat(plan.Losses, handout.Warnings) {
+	for _, w := range slices.Concat(app.Plan.Losses, handout.Warnings) {
 		fmt.Fprintf(errOut, "postgres-ssl: %s\n", staging.Printable(w))
 	}
-	if err := gate(env, plan, store, errOut); err != nil {
+	if err := gate(app, errOut); err != nil {
 		return err
 	}
 	lines := exportLines(handout.Variables)
@@ -132,25 +125,6 @@ func boundTo(env map[string]string, path string, in io.Reader) (_ map[string]str
 	return env, nil, err
 }
 
-// openStore opens the trust store of this program. In a droplet it is beside the program. In a
-// buildpack it is made from the certificates that it holds.
-func openStore() (truststore.Store, error) {
-	program, err := os.Executable()
-	if err != nil {
-		return truststore.Store{}, err
-	}
-	root := filepath.Dir(filepath.Dir(program))
-	trust := filepath.Join(root, "trust")
-	if _, err := os.Stat(filepath.Join(root, "manifest.yml")); err != nil {
-		return truststore.Open(trust)
-	}
-	sets, err := truststore.Read(filepath.Join(root, "ca"))
-	if err != nil {
-		return truststore.Store{}, err
-	}
-	return truststore.NewStore(trust, sets), nil
-}
-
 // exportLines writes the variables for the app's shell, but not those that the owner set. The
 // quotes are around name and value together: with "set -k" a shell takes NAME='value' away from
 // export, which then sets nothing and prints the whole environment. If a script has made a variable
@@ -171,40 +145,20 @@ func shellQuote(value string) string {
 	return "'" + strings.ReplaceAll(value, "'", `'\''`) + "'"
 }
 
-// explainPlan tells people what a launch would export and why, one line for each decision.
-func explainPlan(plan *launch.Plan, handout *client.Handout, out io.Writer) error {
-	var lines, warnings []string
-	for _, db := range plan.Databases {
-		mode := db.Mode.String() + ", from " + db.Source.String()
-		if db.Mode == sslmode.None {
-			mode = "no sslmode: " + db.Source.String()
-		}
-		trusted, warning, err := plan.Describe(db, time.Now())
-		if err != nil {
-			return err
-		}
-		lines = append(lines, db.Title()+": "+mode, db.Title()+": trusts "+trusted)
-		if warning != "" {
-			warnings = append(warnings, warning)
+// explainPlan tells people what a launch would export and why.
+func explainPlan(app current.App, handout *client.Handout, out io.Writer) error {
+	sections, warnings, err := explain.Plan(app, handout, time.Now())
+	if err != nil {
+		return err
+	}
+	var lines []string
+	for _, section := range sections {
+		lines = append(lines, section.Title)
+		for _, line := range section.Lines {
+			lines = append(lines, "  "+line)
 		}
 	}
-	if len(plan.Databases) == 0 {
-		lines = append(lines, "no Postgres database is bound")
-	}
-	if tunnel := plan.DescribeTunnel(); tunnel != "" {
-		lines = append(lines, tunnel)
-	}
-	for _, v := range handout.Variables {
-		line := v.String()
-		if v.Kept {
-			line += " stays"
-		}
-		if v.Why != "" {
-			line += ", " + v.Why
-		}
-		lines = append(lines, line)
-	}
-	for _, w := range slices.Concat(plan.Warnings, warnings, handout.Warnings) {
+	for _, w := range warnings {
 		lines = append(lines, "warning: "+w)
 	}
 	for _, line := range lines {

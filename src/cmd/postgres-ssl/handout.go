@@ -9,37 +9,11 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/atomicfile"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/client"
-	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/launch"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/staging"
-	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/truststore"
 )
-
-// handOut returns what the app gets in this container.
-func handOut(plan *launch.Plan, env map[string]string, store truststore.Store) (*client.Handout, error) {
-	app := client.App{Home: staging.Home, Env: env, Store: store}
-	if store.LaidOut() { // in a droplet's deps/IDX/trust
-		idx := filepath.Dir(store.Dir)
-		deps := filepath.Dir(idx)
-		app.Home = filepath.Dir(deps)
-		app.Brings = client.Look(os.DirFS(filepath.Join(app.Home, "app")), os.DirFS(deps))
-		mark, err := os.ReadFile(filepath.Join(idx, staging.JavaMark))
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return nil, err
-		}
-		app.JavaSays = strings.TrimSpace(string(mark))
-	}
-	var err error
-	if client.WantsStores(plan, app.Brings) {
-		if app.Stores, err = truststore.System(env); err != nil {
-			return nil, err
-		}
-	}
-	return client.For(plan, app)
-}
 
 // write writes the files of a handout, before any variable names them. It stops at the first that
 // fails, and the app does not start. It leaves the files that it has written, because a sidecar may

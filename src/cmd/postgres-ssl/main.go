@@ -118,6 +118,9 @@ func run(args []string, in io.Reader, out, errOut io.Writer) int {
 		fmt.Fprint(out, c.help)
 		return 0
 	}
+	// The product was asked to build on go-cfenv. This is all that it serves: it reads all services or
+	// none, so that one malformed service hides the others, and it takes half of a launch's time. So
+	// bindings are not read by it; see src/binding.
 	err := c.run(args, cfenv.CurrentEnv(), in, out, errOut)
 	switch {
 	case err == nil:

@@ -19,6 +19,7 @@ import (
 
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/binding"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/client"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/current"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/launch"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/tunnel"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/verify"
@@ -230,18 +231,11 @@ func redirect(h *client.Handout, env map[string]string, r *binding.Redirection, 
 
 // tunnelTargets returns the databases that a tunnel connects to, in the order of its listeners.
 func tunnelTargets(env map[string]string) ([]verify.Target, error) {
-	store, err := openStore()
+	app, err := current.Open(env, launch.Decide)
 	if err != nil {
 		return nil, err
 	}
-	found, err := binding.Read(env)
-	if err != nil {
-		return nil, err
-	}
-	plan, err := launch.Decide(env, found, store)
-	if err != nil {
-		return nil, err
-	}
+	plan := app.Plan
 	r, err := plan.Redirect(env)
 	if err != nil {
 		return nil, err
@@ -254,5 +248,5 @@ func tunnelTargets(env map[string]string) ([]verify.Target, error) {
 		db.Hosts, db.Ports, db.Replicas, db.Username = []string{e.Host}, []string{fmt.Sprint(e.Port)}, 0, "the client's"
 		plan.Databases = append(plan.Databases, db)
 	}
-	return planTargets(env, plan, store, true)
+	return targets(app, true)
 }

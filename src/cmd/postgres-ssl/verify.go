@@ -11,8 +11,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/binding"
-	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/client"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/current"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/drivers"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/launch"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/staging"
@@ -46,17 +45,25 @@ func runVerify(args []string, env map[string]string, in io.Reader, out, _ io.Wri
 	if *timeout <= 0 {
 		return fmt.Errorf("%w: --timeout must be more than 0s", staging.ErrUsage)
 	}
-	app, running, err := boundTo(env, *services, in)
+	bound, running, err := boundTo(env, *services, in)
 	if err != nil {
 		return undecided{err}
 	}
-	targets, plan, err := verifyTargets(app, running)
+	app, err := current.Open(bound, launch.Decide)
 	if err != nil {
 		return undecided{err}
 	}
-	report := verify.Run(context.Background(), targets, plan.Warnings, *timeout)
+	if len(app.Plan.Databases) == 0 {
+		return undecided{errors.New("no Postgres database is bound")}
+	}
+	running.trust(app.Plan)
+	list, err := targets(app, false)
+	if err != nil {
+		return undecided{err}
+	}
+	report := verify.Run(context.Background(), list, app.Plan.Warnings, *timeout)
 	if *services == "" {
-		report.Drivers = append(report.Drivers, appDrivers(app, plan)...)
+		report.Drivers = append(report.Drivers, appDrivers(app)...)
 	}
 	if *asJSON {
 		encoder := json.NewEncoder(out)
@@ -73,7 +80,7 @@ func runVerify(args []string, env map[string]string, in io.Reader, out, _ io.Wri
 }
 
 // appDrivers names the Postgres drivers of the app in this program's droplet, as staging does.
-func appDrivers(env map[string]string, plan *launch.Plan) []string {
+func appDrivers(app current.App) []string {
 	program, err := os.Executable()
 	if err != nil {
 		return nil
@@ -82,50 +89,21 @@ func appDrivers(env map[string]string, plan *launch.Plan) []string {
 	if len(found) == 0 {
 		return nil // no driver, or no droplet
 	}
-	return driverLines(found, skipped, drivers.In(env, plan))
+	return driverLines(found, skipped, drivers.In(app.Env, app.Plan))
 }
 
-// verifyTargets reads the bindings and decides as a launch does.
-func verifyTargets(env map[string]string, running *originals) ([]verify.Target, *launch.Plan, error) {
-	store, err := openStore()
-	if err != nil {
-		return nil, nil, err
-	}
-	bindings, err := binding.Read(env)
-	if err != nil {
-		return nil, nil, err
-	}
-	plan, err := launch.Decide(env, bindings, store)
-	if err != nil {
-		return nil, nil, err
-	}
-	if len(plan.Databases) == 0 {
-		return nil, nil, errors.New("no Postgres database is bound")
-	}
-	running.trust(plan)
-	targets, err := planTargets(env, plan, store, false)
-	return targets, plan, err
-}
-
-// planTargets returns what to verify in an app with this plan and this environment, one target for
-// each of the plan's databases. launching says that the environment is a launch's own.
-func planTargets(env map[string]string, plan *launch.Plan, store truststore.Store, launching bool) ([]verify.Target, error) {
-	stores, err := truststore.SystemFiles(env)
+// targets returns what to verify in an app, one target for each of the plan's databases. launching
+// says that the app's environment is a launch's own.
+func targets(app current.App, launching bool) ([]verify.Target, error) {
+	stores, err := truststore.SystemFiles(app.Env)
 	if err != nil {
 		return nil, err
 	}
-	trust := plan.TrustAll()
-	var system []byte
-	if trust.Everyone {
-		if system, err = truststore.System(env); err != nil {
-			return nil, err
-		}
-	}
-	bundle, err := client.Bundle(plan, trust, system)
+	bundle, err := app.Roots(false)
 	if err != nil {
 		return nil, err
 	}
-	return verify.Targets(verify.Given{Env: env, Plan: plan, Store: store, Stores: stores, Bundle: bundle, Launch: launching})
+	return verify.Targets(verify.Given{Env: app.Env, Plan: app.Plan, Store: app.Store, Stores: stores, Bundle: bundle, Launch: launching})
 }
 
 // gateVariable is the variable with which the app's owner asks for a check at each start.
@@ -137,23 +115,23 @@ const gateTimeout = 10 * time.Second
 // gate connects to the databases before the app starts, in the way that the app will: with the
 // owner's variables, and the plan's for the rest. It does nothing unless its variable is set. If
 // the app must not start, it prints why, a line for each database.
-func gate(env map[string]string, plan *launch.Plan, store truststore.Store, errOut io.Writer) error {
-	switch env[gateVariable] {
+func gate(app current.App, errOut io.Writer) error {
+	switch app.Env[gateVariable] {
 	case "":
 		return nil
 	case "start":
 	default:
 		return errors.New(gateVariable + " has only one valid value, start: set it to that, or unset it")
 	}
-	if len(plan.Databases) == 0 {
+	if len(app.Plan.Databases) == 0 {
 		fmt.Fprintln(errOut, "postgres-ssl: no Postgres database is bound; there is nothing to verify")
 		return nil
 	}
-	targets, err := planTargets(env, plan, store, true)
+	list, err := targets(app, true)
 	if err != nil {
 		return err
 	}
-	lines, open := verify.Gate(context.Background(), targets, gateTimeout)
+	lines, open := verify.Gate(context.Background(), list, gateTimeout)
 	for _, line := range lines {
 		fmt.Fprintln(errOut, "postgres-ssl:", line)
 	}

@@ -1,0 +1,59 @@
+package explain
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/current"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/launch"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/truststore"
+)
+
+// explained explains an app with these credentials, on a day.
+func explained(t *testing.T, credentials string, day time.Time) (text, warnings string) {
+	t.Helper()
+	sets, err := truststore.Read("../../ca")
+	require.NoError(t, err)
+	env := map[string]string{"VCAP_SERVICES": `{"user-provided": [{"name": "db", "credentials": ` + credentials + `}]}`}
+	app, err := current.Read(env, truststore.NewStore("/home/vcap/deps/0/trust", sets), launch.Decide)
+	require.NoError(t, err)
+	handout, err := app.HandOut(current.Home, t.TempDir(), t.TempDir(), "")
+	require.NoError(t, err)
+	sections, warned, err := Plan(app, handout, day)
+	require.NoError(t, err)
+	var b strings.Builder
+	for _, s := range sections {
+		b.WriteString(s.Title + "\n  " + strings.Join(s.Lines, "\n  ") + "\n")
+	}
+	return b.String(), strings.Join(warned, "\n")
+}
+
+func TestTheFirstExpiryIsSaidAndWarnedOfInTime(t *testing.T) {
+	const rds = `{"uri": "postgres://u:p@db.abc.us-west-2.rds.amazonaws.com/d"}`
+	expiry := time.Date(2061, 5, 24, 0, 0, 0, 0, time.UTC)
+	text, warnings := explained(t, rds, time.Now())
+	assert.Contains(t, text, "\n    trusts   3 CAs (RDS in us-west-2), first root expires 2061-05-24\n")
+	assert.Empty(t, warnings)
+	_, warnings = explained(t, rds, expiry.AddDate(0, 0, -92))
+	assert.Empty(t, warnings, "92 days before")
+	_, warnings = explained(t, rds, expiry.AddDate(0, 0, -88))
+	assert.Equal(t, "db: a root certificate in use expires on 2061-05-24; renew it before that day", warnings)
+
+	_, warnings = explained(t, `{"uri": "postgres://u:p@db.abc.us-gov-west-1.rds.amazonaws.com/d"}`, time.Date(2027, 1, 1, 0, 0, 0, 0, time.UTC))
+	assert.Empty(t, warnings, "GovCloud's intermediates expire in January 2027, and anchor nothing")
+}
+
+func TestWhatIsMissingIsSaid(t *testing.T) {
+	text, warnings := explained(t, `{"uri": "postgres://u:p@db.abc.us-west-2.rds.amazon.com/d"}`, time.Now())
+	assert.Contains(t, text, "\n    sslmode  none: the binding names none")
+	assert.Contains(t, text, "\n  DB_SSL_MODE and PGSSLMODE are not set: put an sslmode into the binding, or set POSTGRES_SSL_MODE\n")
+	assert.Equal(t, "db: the host db.abc.us-west-2.rds.amazon.com is not an RDS endpoint; did you mean db.abc.us-west-2.rds.amazonaws.com?", warnings)
+
+	text, _ = explained(t, `{"uri": "postgres://", "sslmode": "require"}`, time.Now())
+	assert.Contains(t, text, "\n    host     none in the credentials\n")
+	assert.NotContains(t, text, "are not set")
+}
