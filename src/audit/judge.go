@@ -78,7 +78,7 @@ func decide(env map[string]string, store truststore.Store) []database {
 }
 
 // unseen says whether a launch would see more than an answer shows.
-func unseen(found binding.Found) bool {
+func unseen(found binding.Bound) bool {
 	return len(found.Unresolved) > 0 || slices.ContainsFunc(found.CAs, isMissing) ||
 		slices.ContainsFunc(found.Databases, func(b binding.Binding) bool { return b.CA.Missing })
 }

@@ -1,9 +1,10 @@
 // Package binding finds the Postgres databases among an app's service bindings, in every form that
 // the platform delivers them in.
 //
-// walk.go goes through the credentials, strings.go reads connection strings, and keys.go knows the
-// keys. databases.go collects what belongs to one database, and modes.go finds its modes. read.go
-// gets the bindings from the environment. rename.go makes them name the tunnel.
+// source.go gets the bindings from the environment. tree.go goes through the credentials, keys.go
+// knows their keys, and connection.go, uri.go and words.go read connection strings. group.go finds
+// which of them are about one database, modes.go finds its modes, and credentials.go the rest.
+// rename.go makes the bindings name the tunnel.
 package binding
 
 import (
@@ -12,11 +13,11 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
 )
 
-// Found is what an environment binds.
-type Found struct {
+// Bound is what an environment binds.
+type Bound struct {
 	Databases  []Binding    // sorted by service
-	ByOwner    bool         // no service holds one, but the app's owner set DATABASE_URL
-	Others     []string     // services that hold no Postgres database
+	ByOwner    bool         // no service has one, but the app's owner set DATABASE_URL
+	Others     []string     // services without a Postgres database
 	CAs        []Credential // of services tagged postgres-ssl-ca, for databases that bring none
 	Unresolved []string     // Postgres services whose credentials the platform left in CredHub
 }

@@ -22,7 +22,7 @@ var (
 	// kindKeys tell what an object is about: "type": "postgresql", "scheme": "postgres".
 	kindKeys = []string{"type", "scheme", "engine", "dialect", "driver", "adapter", "protocol", "dbtype"}
 
-	// secretKeys hold passwords. We never read their text as a connection string.
+	// secretKeys are for passwords. We never read their text as a connection string.
 	secretKeys = []string{"password", "passwd", "pass", "pwd", "secret", "token"}
 
 	// replicaPrefixes start the keys of further hosts of the same database: replica_host,
@@ -35,7 +35,7 @@ var (
 	postgresWords = []string{"postgres", "pgsql"}
 )
 
-// meanings holds the keys that we read.
+// meanings has the keys that we read.
 var meanings = func() map[string]bool {
 	all := map[string]bool{}
 	for _, keys := range [][]string{modeKeys, askKeys, uriKeys, hostKeys, portKeys, databaseKeys, usernameKeys, passwordKeys, caKeys, clientCertKeys, clientKeyKeys, kindKeys} {
@@ -77,8 +77,8 @@ func isReplicaKey(key string) bool {
 	return false
 }
 
-// holdsAny says whether the text contains one of the words, in any case.
-func holdsAny(text string, words []string) bool {
+// containsAny says whether the text contains one of the words, in any case.
+func containsAny(text string, words []string) bool {
 	text = strings.ToLower(text)
 	return slices.ContainsFunc(words, func(word string) bool { return strings.Contains(text, word) })
 }
@@ -89,10 +89,10 @@ var otherMeaning = []string{"saml", "oidc", "jwt", "client", "sign", "idp", "sso
 // speaksOfServerCA says whether a key's path, from the connection down, means the CA of the server:
 // "certificate.certificate_base64" and "tls.caBundle" do, "saml_cert" does not.
 func speaksOfServerCA(path string) bool {
-	if holdsAny(path, otherMeaning) {
+	if containsAny(path, otherMeaning) {
 		return false
 	}
-	if holdsAny(path, []string{"cert", "root", "server"}) {
+	if containsAny(path, []string{"cert", "root", "server"}) {
 		return true
 	}
 	return slices.ContainsFunc(words(path), func(word string) bool {

@@ -21,13 +21,13 @@ func (r *reader) setModes(b *Binding, d *database) error {
 			return err
 		}
 	}
-	if len(b.Asked) > 0 && !d.own {
+	if len(b.Asked) > 0 && !d.isMain {
 		return nil // the keys are about another host than the string
 	}
 	for _, o := range d.objects {
 		n := len(b.Asked)
 		for level := o; level != nil && len(b.Asked) == n; level = level.parent {
-			if level.other {
+			if level.about == other {
 				continue
 			}
 			if err := r.addKeys(b, level); err != nil {
@@ -39,9 +39,9 @@ func (r *reader) setModes(b *Binding, d *database) error {
 }
 
 // addModes adds the modes of a connection string.
-func (r *reader) addModes(b *Binding, f found, by By) error {
+func (r *reader) addModes(b *Binding, f connString, by By) error {
 	place := Place{Path: f.path}
-	r.heard[f.path] = true
+	r.modeRead[f.path] = true
 	for _, p := range f.modes {
 		where := Place{Path: f.path, Kind: Word, Of: p.key}
 		if f.inQuery {
@@ -71,14 +71,14 @@ func (r *reader) addModes(b *Binding, f found, by By) error {
 // addKeys adds the modes under the keys of an object and of what is nested in it. It skips nested
 // objects that are about another database.
 func (r *reader) addKeys(b *Binding, level *object) error {
-	for _, in := range r.about(level) {
+	for _, in := range r.levels(level) {
 		for _, v := range in.values {
 			if err := r.addKey(b, v); err != nil {
 				return err
 			}
 		}
-		for _, f := range r.loose[in] {
-			if !r.heard[f.path] {
+		for _, f := range r.queries[in] {
+			if !r.modeRead[f.path] {
 				if err := r.addModes(b, f, ByString); err != nil {
 					return err
 				}
@@ -88,10 +88,10 @@ func (r *reader) addKeys(b *Binding, level *object) error {
 	return nil
 }
 
-// about returns the object itself and the objects nested in it, without those about a database of
+// levels returns the object itself and the objects nested in it, without those about a database of
 // their own.
-func (r *reader) about(level *object) []*object {
-	if known, ok := r.levels[level]; ok {
+func (r *reader) levels(level *object) []*object {
+	if known, ok := r.nested[level]; ok {
 		return known // a thousand connections may share one outer object
 	}
 	var all []*object
@@ -99,13 +99,13 @@ func (r *reader) about(level *object) []*object {
 	visit = func(o *object) {
 		all = append(all, o)
 		for _, child := range o.children {
-			if !child.holds && !child.other {
+			if child.about == unknown {
 				visit(child)
 			}
 		}
 	}
 	visit(level)
-	r.levels[level] = all
+	r.nested[level] = all
 	return all
 }
 
@@ -137,7 +137,7 @@ func (r *reader) addKey(b *Binding, v value) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", place, err)
 		}
-		r.heard[v.path], r.heard[v.path+"[0]"] = true, true
+		r.modeRead[v.path], r.modeRead[v.path+"[0]"] = true, true
 		b.ask(Asked{mode, place, ByKey})
 	case slices.Contains(askKeys, v.key) && (raw == true || isYes(asText(raw))):
 		b.AsksTLS = cmp.Or(b.AsksTLS, place)
@@ -165,7 +165,7 @@ func kindOf(raw any) string {
 }
 
 // checkAllHeard is the safety net. If a Postgres connection has a mode that we have not read, the
-// app must not start. The same holds for a service that may be Postgres and does not say so.
+// app must not start. The same is true of a service that may be Postgres and does not say so.
 func (r *reader) checkAllHeard() error {
 	if len(r.databases) == 0 && r.says(otherWords) {
 		return nil
@@ -174,35 +174,53 @@ func (r *reader) checkAllHeard() error {
 		return fmt.Errorf("credential %s %s, but it is not clear for which Postgres database; write it beside the host or the uri, as sslmode", path, what)
 	}
 	foreign := func(o *object) bool {
-		owner := o.owner()
-		return owner != nil && owner.other
+		nearest := o.nearest()
+		return nearest != nil && nearest.about == other
 	}
 	for _, o := range r.objects {
 		if foreign(o) {
 			continue
 		}
 		for _, v := range o.values {
-			if strings.Contains(v.key, "sslmode") && !isEmpty(v.raw) && !r.heard[v.path] && !holdsAny(v.key, otherWords) {
+			if strings.Contains(v.key, "sslmode") && !isEmpty(v.raw) && !r.modeRead[v.path] && !containsAny(v.key, otherWords) {
 				return unheard(v.path, "asks for an sslmode")
 			}
 		}
 	}
 	for _, f := range r.strings {
-		if f.saysMore() {
-			return unheard(f.path, "holds an sslmode that cannot be read")
+		if f.mentionsUnreadMode() {
+			return unheard(f.path, "contains an sslmode that cannot be read")
 		}
 	}
 	for _, t := range r.texts {
-		if r.heard[t.path] || t.isSecret() || foreign(t.in) {
+		if r.modeRead[t.path] || t.isSecret() || foreign(t.in) {
 			continue
 		}
 		scheme, _, _ := strings.Cut(t.text, "://")
-		if asksForMode(t.text) && !(len(scheme) < 64 && (holdsAny(scheme, otherWords) || isWeb(strings.ToLower(scheme)))) {
-			return unheard(t.path, "holds an sslmode that cannot be read")
+		if asksForMode(t.text) && !(len(scheme) < 64 && (containsAny(scheme, otherWords) || isWeb(strings.ToLower(scheme)))) {
+			return unheard(t.path, "contains an sslmode that cannot be read")
 		}
-		if mode, err := sslmode.Parse(t.text); err == nil && mode.Verifies() && (t.in.owner() != nil || len(t.in.withHosts().hosts()) > 0) {
+		if mode, err := sslmode.Parse(t.text); err == nil && mode.Verifies() && t.in.isBesideHost() {
 			return unheard(t.path, "says "+mode.String())
 		}
 	}
 	return nil
+}
+
+// mentionsUnreadMode says whether the string mentions a mode that we have not read: after a semicolon in a
+// query, escaped twice, or misspelt.
+func (f connString) mentionsUnreadMode() bool {
+	strictest := sslmode.None
+	for _, p := range f.modes {
+		if mode, err := sslmode.Parse(p.value); err == nil {
+			strictest = max(strictest, mode)
+		}
+	}
+	rest := f.text.text
+	if f.password != "" {
+		rest = strings.ReplaceAll(rest, f.password, "")
+	}
+	rest = fold(rest)
+	return strictest < sslmode.VerifyFull && strings.Contains(rest, "verifyfull") ||
+		strictest < sslmode.VerifyCA && strings.Contains(rest, "verifyca")
 }

@@ -99,12 +99,12 @@ func TestAModeThatCannotBeReadIsNamed(t *testing.T) {
 		credentials m
 		wrong       string
 	}{
-		"in a file of options":     {m{"uri": "postgres://h/d", "note": "--set sslmode = verify-full"}, "credential note holds an sslmode that cannot be read"},
-		"behind a semicolon":       {m{"uri": "postgres://h/d?a=b;sslmode%3Dverify-full"}, "credential uri holds an sslmode that cannot be read"},
+		"in a file of options":     {m{"uri": "postgres://h/d", "note": "--set sslmode = verify-full"}, "credential note contains an sslmode that cannot be read"},
+		"behind a semicolon":       {m{"uri": "postgres://h/d?a=b;sslmode%3Dverify-full"}, "credential uri contains an sslmode that cannot be read"},
 		"a word alone":             {m{"uri": "postgres://h/d", "strictness": "verify-full"}, "credential strictness says verify-full"},
 		"a word alone, in a list":  {m{"host": "h", "dbname": "d", "sslmode": "require", "flags": []any{"VERIFY_CA"}}, "credential flags[0] says verify-ca"},
 		"a key that is hardly one": {m{"uri": "postgres://h/d", "my_sslmode_setting": "verify-full"}, "credential my_sslmode_setting asks for an sslmode"},
-		"a link of another scheme": {m{"uri": "postgres://h/d", "x": long + "://h/?sslmode=verify-full"}, "credential x holds an sslmode that cannot be read"},
+		"a link of another scheme": {m{"uri": "postgres://h/d", "x": long + "://h/?sslmode=verify-full"}, "credential x contains an sslmode that cannot be read"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := Read(vcap(t, test.credentials))
@@ -141,7 +141,7 @@ func TestALinkOfAnotherKindTakesTheModeBesideIt(t *testing.T) {
 func TestAPostgresDatabaseInAServiceOfAnotherKindIsReadToo(t *testing.T) {
 	credentials := m{"uri": "postgres://h/d", "note": "--set sslmode = verify-full"}
 	_, err := Read(vcap(t, credentials, "mysql"))
-	assert.ErrorContains(t, err, "credential note holds an sslmode that cannot be read")
+	assert.ErrorContains(t, err, "credential note contains an sslmode that cannot be read")
 	delete(credentials, "uri")
 	found, err := Read(vcap(t, credentials, "mysql"))
 	require.NoError(t, err, "without one, nothing in it is ours")

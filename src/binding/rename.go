@@ -21,7 +21,7 @@ import (
 
 // Endpoint is a host and a port that the bindings name for a database. The tunnel listens for each.
 type Endpoint struct {
-	Database int // index in Found.Databases: of several with this address, the strictest
+	Database int // index in Bound.Databases: of several with this address, the strictest
 	Host     string
 	Port     uint16
 	Local    int // which of the tunnel's addresses replaces the host
@@ -90,13 +90,13 @@ func Redirect(env map[string]string, wanted func(database int) bool, stricter fu
 	return r, err
 }
 
-func (r *Redirection) read(document []byte, mounted files) ([]service, Found, error) {
+func (r *Redirection) read(document []byte, mounted files) ([]service, Bound, error) {
 	services, err := vcapServices(r.source, document)
 	if err != nil {
-		return nil, Found{}, err
+		return nil, Bound{}, err
 	}
 	services = append(services, mountedServices(mounted)...)
-	found, err := find(services, "", readRegular)
+	found, err := readAll(services, "", readRegular)
 	return services, found, err
 }
 
@@ -153,7 +153,7 @@ func (d *database) named(b Binding) (all []address) {
 		add(f.hosts)
 	}
 	for _, o := range d.objects {
-		add(o.hosts())
+		add(o.hosts)
 	}
 	return all
 }
@@ -200,7 +200,7 @@ const standIn = "tunnel.invalid"
 
 // check reads the bindings again, as they are for the example. Apart from the hosts and the CAs,
 // they must say what they said before.
-func (r *Redirection) check(found Found, wanted func(int) bool) error {
+func (r *Redirection) check(found Bound, wanted func(int) bool) error {
 	example := r.example()
 	after := r.To(example)
 	document := after.Document
@@ -392,7 +392,7 @@ func (r *renamer) address(host string) string { return r.tunnel.Addresses[r.loca
 func (r *renamer) ca(text, key, path string) string {
 	isCA := slices.Contains(caKeys, key)
 	switch trimmed := strings.TrimSpace(text); {
-	case strings.Contains(text, "PRIVATE KEY") || !isCA && (holdsAny(path, otherMeaning) || slices.Contains(clientCertKeys, key)):
+	case strings.Contains(text, "PRIVATE KEY") || !isCA && (containsAny(path, otherMeaning) || slices.Contains(clientCertKeys, key)):
 	case looksLikePEM(text) && !strings.Contains(text, "-----BEGIN"):
 		return base64.StdEncoding.EncodeToString([]byte(r.tunnel.CA))
 	case looksLikePEM(text) && !strings.Contains(trimmed, "\n"):

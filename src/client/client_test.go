@@ -57,7 +57,7 @@ func (a app) try(t testing.TB, bindings ...binding.Binding) (*Handout, error) {
 	sets, err := truststore.Read("../../ca")
 	require.NoError(t, err)
 	store := truststore.NewStore("/home/vcap/deps/0/trust", sets)
-	plan, err := launch.Decide(a.env, binding.Found{Databases: bindings}, store)
+	plan, err := launch.Decide(a.env, binding.Bound{Databases: bindings}, store)
 	require.NoError(t, err)
 	brings := map[string]bool{}
 	for _, language := range strings.Fields(a.brings) {

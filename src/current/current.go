@@ -30,7 +30,7 @@ type App struct {
 }
 
 // Rules are launch.Decide or launch.Foresee.
-type Rules func(env map[string]string, found binding.Found, store truststore.Store) (*launch.Plan, error)
+type Rules func(env map[string]string, found binding.Bound, store truststore.Store) (*launch.Plan, error)
 
 // Read reads the bindings that an environment names, and makes the plan.
 func Read(env map[string]string, store truststore.Store, rules Rules) (App, error) {

@@ -55,7 +55,7 @@ func TestABindingThatContradictsItselfStopsTheAppAndNamesBothPlaces(t *testing.T
 		"DATABASE_URL, set by hand": {says(uri("verify-full"), asked("disable", binding.Place{Path: "DATABASE_URL", Kind: binding.Variable}, binding.ByURI)), "query of credential uri asks for verify-full, but query of DATABASE_URL for disable"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			found := binding.Found{Databases: []binding.Binding{test.binding}}
+			found := binding.Bound{Databases: []binding.Binding{test.binding}}
 			_, err := Decide(nil, found, store(t))
 			require.ErrorContains(t, err, test.wrong)
 			_, err = Foresee(nil, found, store(t))
@@ -137,7 +137,7 @@ func TestSSLRootCertSystemTrustsTheStoresAndNothingWeaker(t *testing.T) {
 	assert.True(t, trust.Everyone)
 	assert.Empty(t, trust.Sets, "none of ours")
 	b.Asked = []binding.Asked{key("require")}
-	_, err := Decide(nil, binding.Found{Databases: []binding.Binding{b}}, store(t))
+	_, err := Decide(nil, binding.Bound{Databases: []binding.Binding{b}}, store(t))
 	assert.ErrorContains(t, err, "credential sslrootcert (sslrootcert=system) asks for verify-full, but credential sslmode for require")
 }
 
@@ -146,7 +146,7 @@ func TestOneDatabaseDoesNotSilentlyWeakenAnother(t *testing.T) {
 	tagged.Tags = []string{"stratos"}
 	writes, inferred := db("orders", "verify-full", elsewhere), db("orders", "", oregon)
 
-	_, err := Decide(nil, binding.Found{Databases: []binding.Binding{tagged, writes}}, store(t))
+	_, err := Decide(nil, binding.Bound{Databases: []binding.Binding{tagged, writes}}, store(t))
 	require.EqualError(t, err, "console_db decides with require, but orders asks for verify-full; set POSTGRES_SSL_SERVICE to the name of the one that decides")
 
 	const loss = "console_db decides with require; orders gets no more than that, though it would get verify-full by "
@@ -189,7 +189,7 @@ func TestFurtherDatabasesOfAServiceChangeNothingUnlessTheyWriteMore(t *testing.T
 	}
 
 	require := db("db", "require", elsewhere)
-	_, err := Decide(nil, binding.Found{Databases: []binding.Binding{require, further("verify-full", "a.example.com")}}, store(t))
+	_, err := Decide(nil, binding.Bound{Databases: []binding.Binding{require, further("verify-full", "a.example.com")}}, store(t))
 	assert.EqualError(t, err, "db asks for require, but db (other) for verify-full, and both must use one mode; make them agree, or set POSTGRES_SSL_MODE=verify-full")
 
 	// Without a well-known key, the strictest mode and the narrowest trust make the main database.
@@ -201,7 +201,7 @@ func TestACAOfATaggedServiceIsForDatabasesWithoutOne(t *testing.T) {
 	own := db("own", "", elsewhere)
 	own.CA = binding.Credential{Place: binding.Place{Path: "ca"}, Value: caPEM(t)}
 	company := caPEM(t)
-	plan, err := Decide(map[string]string{"POSTGRES_SSL_SERVICE": "broker"}, binding.Found{
+	plan, err := Decide(map[string]string{"POSTGRES_SSL_SERVICE": "broker"}, binding.Bound{
 		Databases: []binding.Binding{db("broker", "", elsewhere), own, db("rds", "", oregon)},
 		CAs:       []binding.Credential{{Place: binding.Place{Service: "company-db-ca", Path: "ca"}, Value: company}},
 	}, store(t))
@@ -251,13 +251,13 @@ func TestWhatMayStillChangeIsAWarningAtStagingAndStopsALaunch(t *testing.T) {
 	missing.CA = binding.Credential{Place: binding.Place{Path: "sslrootcert"}, Missing: true}
 	for name, test := range map[string]struct {
 		env   map[string]string
-		found binding.Found
+		found binding.Bound
 		wrong string
 	}{
-		"a reference to CredHub": {nil, binding.Found{Unresolved: []string{"db"}}, "db: the platform did not resolve the credentials"},
-		"a service not yet there": {map[string]string{"POSTGRES_SSL_SERVICE": "later"}, binding.Found{Databases: []binding.Binding{db("db", "require", elsewhere)}},
+		"a reference to CredHub": {nil, binding.Bound{Unresolved: []string{"db"}}, "db: the platform did not resolve the credentials"},
+		"a service not yet there": {map[string]string{"POSTGRES_SSL_SERVICE": "later"}, binding.Bound{Databases: []binding.Binding{db("db", "require", elsewhere)}},
 			"POSTGRES_SSL_SERVICE names no bound Postgres database; bound are: db (require)"},
-		"a file of the container": {nil, binding.Found{Databases: []binding.Binding{missing}}, "db: credential sslrootcert names a file that is not in this container; put the certificate itself there, in PEM"},
+		"a file of the container": {nil, binding.Bound{Databases: []binding.Binding{missing}}, "db: credential sslrootcert names a file that is not in this container; put the certificate itself there, in PEM"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := Decide(test.env, test.found, store(t))

@@ -106,18 +106,18 @@ func (t Trust) narrowness() int {
 // that names the service and holds no secret.
 //
 // The rules come in order of priority: the README's "Which mode" and "Whom to trust".
-func Decide(env map[string]string, found binding.Found, store truststore.Store) (*Plan, error) {
+func Decide(env map[string]string, found binding.Bound, store truststore.Store) (*Plan, error) {
 	return makePlan(&Plan{env: env, sets: store.Names}, found)
 }
 
 // Foresee makes the plan that a launch with these bindings would make. Some errors are only
 // warnings here, because they may be gone at the launch: a reference that the platform resolves
 // later, a service that is bound later, a file in the container.
-func Foresee(env map[string]string, found binding.Found, store truststore.Store) (*Plan, error) {
+func Foresee(env map[string]string, found binding.Bound, store truststore.Store) (*Plan, error) {
 	return makePlan(&Plan{env: env, sets: store.Names, staging: true}, found)
 }
 
-func makePlan(p *Plan, found binding.Found) (*Plan, error) {
+func makePlan(p *Plan, found binding.Bound) (*Plan, error) {
 	p.Others = found.Others
 	for _, name := range found.Unresolved {
 		if err := p.atLaunch(fmt.Errorf("%s: the platform did not resolve the credentials: they are still a reference to CredHub", name)); err != nil {

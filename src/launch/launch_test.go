@@ -56,7 +56,7 @@ func asked(mode string, place binding.Place, by binding.By) binding.Asked {
 
 func decide(t testing.TB, env map[string]string, bindings ...binding.Binding) *Plan {
 	t.Helper()
-	plan, err := Decide(env, binding.Found{Databases: bindings}, store(t))
+	plan, err := Decide(env, binding.Bound{Databases: bindings}, store(t))
 	require.NoError(t, err)
 	return plan
 }
@@ -92,7 +92,7 @@ func TestTheRulesForTheModeInTheirOrder(t *testing.T) {
 }
 
 func TestAnOwnersDefaultThatIsNoModeIsAnError(t *testing.T) {
-	_, err := Decide(map[string]string{"POSTGRES_SSL_MODE": "on"}, binding.Found{}, store(t))
+	_, err := Decide(map[string]string{"POSTGRES_SSL_MODE": "on"}, binding.Bound{}, store(t))
 	assert.ErrorContains(t, err, `POSTGRES_SSL_MODE: sslmode (not shown, it does not look like a mode) is not one of`)
 }
 
@@ -117,7 +117,7 @@ func TestWhichOfSeveralDatabasesDecides(t *testing.T) {
 		"Stratos looks for the tag as it is": {nil, []binding.Binding{db("a", "require", elsewhere), {Name: "b", Tags: []string{"Stratos"}, Hosts: []string{oregon}}}, "", "ask for different things"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			plan, err := Decide(test.env, binding.Found{Databases: test.bindings}, store(t))
+			plan, err := Decide(test.env, binding.Bound{Databases: test.bindings}, store(t))
 			if test.wrong != "" {
 				require.ErrorContains(t, err, test.wrong)
 				return
@@ -205,7 +205,7 @@ func TestABadCAOrClientCertificateIsAnErrorThatNamesServiceAndKey(t *testing.T) 
 		t.Run(name, func(t *testing.T) {
 			b := db("db", "verify-full", oregon)
 			b.CA, b.ClientCert, b.ClientKey = test.ca, test.cert, test.key
-			_, err := Decide(nil, binding.Found{Databases: []binding.Binding{b}}, store(t))
+			_, err := Decide(nil, binding.Bound{Databases: []binding.Binding{b}}, store(t))
 			require.ErrorContains(t, err, test.want)
 			assert.NotContains(t, err.Error(), "s3cr3t")
 			assert.NotContains(t, err.Error(), "-----")
@@ -229,7 +229,7 @@ func TestACAThatWasCopiedCarelesslyIsRepairedWithAWarning(t *testing.T) {
 func TestDatabasesWithDifferentClientCertificatesNeedTheOwnersChoice(t *testing.T) {
 	a, b := db("a", "require", elsewhere), db("b", "require", elsewhere)
 	a.ClientCert, a.ClientKey = clientPair(t)
-	_, err := Decide(nil, binding.Found{Databases: []binding.Binding{a, b}}, store(t))
+	_, err := Decide(nil, binding.Bound{Databases: []binding.Binding{a, b}}, store(t))
 	require.ErrorContains(t, err, "a (require with a client certificate), b (require)")
 	plan := decide(t, map[string]string{"POSTGRES_SSL_SERVICE": "a"}, a, b)
 	cert, _ := plan.ClientCertificate()

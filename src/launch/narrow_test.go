@@ -53,7 +53,7 @@ func TestATaggedServicesCAThatIsNotInTheContainerStopsTheApp(t *testing.T) {
 	missing := binding.Credential{Place: binding.Place{Service: "region", Path: "ca"}, Missing: true}
 	for name, cas := range map[string][]binding.Credential{"only": {missing}, "first": {missing, there}, "last": {there, missing}} {
 		t.Run(name, func(t *testing.T) {
-			found := binding.Found{Databases: []binding.Binding{db("db", "verify-full", elsewhere)}, CAs: cas}
+			found := binding.Bound{Databases: []binding.Binding{db("db", "verify-full", elsewhere)}, CAs: cas}
 			want := "db: region, credential ca names a file that is not in this container; put the certificate itself there, in PEM"
 			_, err := Decide(nil, found, store(t))
 			assert.EqualError(t, err, want)
@@ -96,7 +96,7 @@ func TestStagingForeseesWhoDecidesUntilTheNamedServiceIsBound(t *testing.T) {
 		"nobody":         {nil, sslmode.None},
 	} {
 		t.Run(name, func(t *testing.T) {
-			plan, err := Foresee(map[string]string{"POSTGRES_SSL_SERVICE": "later"}, binding.Found{Databases: test.bindings}, store(t))
+			plan, err := Foresee(map[string]string{"POSTGRES_SSL_SERVICE": "later"}, binding.Bound{Databases: test.bindings}, store(t))
 			require.NoError(t, err)
 			assert.Equal(t, test.want, plan.Mode)
 		})

@@ -37,7 +37,7 @@ func trusts(t testing.TB, store truststore.Store, trust Trust) (names []string) 
 func TestACompanysCAIsTrustedWithEveryoneButNotForRDS(t *testing.T) {
 	for host, trusted := range map[string]bool{elsewhere: true, oregon: false} {
 		for name, store := range map[string]truststore.Store{"in this buildpack": withExtra(t), "not there": store(t)} {
-			plan, err := Decide(nil, binding.Found{Databases: []binding.Binding{db("db", "verify-full", host)}}, store)
+			plan, err := Decide(nil, binding.Bound{Databases: []binding.Binding{db("db", "verify-full", host)}}, store)
 			require.NoError(t, err)
 			names := trusts(t, store, plan.Databases[0].Trust)
 			if trusted && name == "in this buildpack" {
@@ -71,14 +71,14 @@ func TestOnlyTheFileOfOneSetIsReadyInTheDroplet(t *testing.T) {
 			assert.Equal(t, test.want, decide(t, nil, test.bindings...).OneSet())
 		})
 	}
-	oneSet, err := Decide(nil, binding.Found{Databases: []binding.Binding{db("db", "verify-full", elsewhere)}},
+	oneSet, err := Decide(nil, binding.Bound{Databases: []binding.Binding{db("db", "verify-full", elsewhere)}},
 		truststore.NewStore("/trust", truststore.Sets{"aws": nil}))
 	require.NoError(t, err)
 	assert.Empty(t, oneSet.OneSet(), "everyone, though the buildpack has only one set")
 }
 
 func TestTheStoresBringAPlatformTeamsCAs(t *testing.T) {
-	plan, err := Decide(nil, binding.Found{Databases: []binding.Binding{db("db", "verify-full", oregon)}}, withExtra(t))
+	plan, err := Decide(nil, binding.Bound{Databases: []binding.Binding{db("db", "verify-full", oregon)}}, withExtra(t))
 	require.NoError(t, err)
 	all := plan.TrustAll()
 	with := plan.TrustStores(all)

@@ -96,7 +96,7 @@ func TestATunnelThatMakesNoSenseStopsTheApp(t *testing.T) {
 		"a database whose string is not": {"a (pooler)", []binding.Binding{db("a", "require", oregon)}, unknown + "a"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			found := binding.Found{Databases: test.bound}
+			found := binding.Bound{Databases: test.bound}
 			_, err := Decide(through(test.value), found, store(t))
 			require.EqualError(t, err, test.wrong)
 
@@ -110,7 +110,7 @@ func TestATunnelThatMakesNoSenseStopsTheApp(t *testing.T) {
 }
 
 func TestTheOwnersDatabaseURLDoesNotGoThroughTheTunnel(t *testing.T) {
-	found := binding.Found{Databases: []binding.Binding{db("DATABASE_URL", "verify-full", oregon)}, ByOwner: true}
+	found := binding.Bound{Databases: []binding.Binding{db("DATABASE_URL", "verify-full", oregon)}, ByOwner: true}
 	plan, err := Decide(through("yes"), found, store(t))
 	require.NoError(t, err)
 	assert.Empty(t, tunnelled(plan))
@@ -126,7 +126,7 @@ func TestInTheTunnelEachDatabaseHasItsOwnMode(t *testing.T) {
 	modes := func(p *Plan) []string { return []string{p.Databases[0].Mode.String(), p.Databases[1].Mode.String()} }
 
 	t.Run("control: without it they contradict each other", func(t *testing.T) {
-		_, err := Decide(nil, binding.Found{Databases: []binding.Binding{strict, weak}}, store(t))
+		_, err := Decide(nil, binding.Bound{Databases: []binding.Binding{strict, weak}}, store(t))
 		require.ErrorContains(t, err, "the bound databases ask for different things")
 	})
 	t.Run("the strictest mode is exported, for drivers that ask the tunnel for TLS", func(t *testing.T) {
@@ -150,7 +150,7 @@ func TestInTheTunnelEachDatabaseHasItsOwnMode(t *testing.T) {
 	t.Run("a contradiction within one binding is still one", func(t *testing.T) {
 		torn := db("torn", "verify-full", oregon)
 		torn.Asked = append(torn.Asked, asked("disable", binding.Place{Path: "uri", Kind: binding.Query}, binding.ByURI))
-		_, err := Decide(through("yes"), binding.Found{Databases: []binding.Binding{torn}}, store(t))
+		_, err := Decide(through("yes"), binding.Bound{Databases: []binding.Binding{torn}}, store(t))
 		require.ErrorContains(t, err, "asks for verify-full")
 	})
 	t.Run("the owner's weaker variable is for the way to the tunnel", func(t *testing.T) {

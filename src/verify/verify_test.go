@@ -340,7 +340,7 @@ func plan(t *testing.T, env map[string]string, mode string) Given {
 		require.NoError(t, err)
 		b.Asked = []binding.Asked{{Mode: asked, Place: binding.Place{Path: "sslmode"}}}
 	}
-	decided, err := launch.Decide(env, binding.Found{Databases: []binding.Binding{b}}, store)
+	decided, err := launch.Decide(env, binding.Bound{Databases: []binding.Binding{b}}, store)
 	require.NoError(t, err)
 	return Given{Env: env, Plan: decided, Store: store}
 }
@@ -440,7 +440,7 @@ func TestBehindATunnelEachDatabaseHasItsOwnMode(t *testing.T) {
 				env["POSTGRES_SSL_TUNNEL"] = "yes"
 			}
 			store := truststore.NewStore("/trust", truststore.Sets{})
-			plan, err := launch.Decide(env, binding.Found{Databases: []binding.Binding{strict, weak}}, store)
+			plan, err := launch.Decide(env, binding.Bound{Databases: []binding.Binding{strict, weak}}, store)
 			require.NoError(t, err)
 			targets, err := Targets(Given{Env: env, Plan: plan, Store: store})
 			require.NoError(t, err)
@@ -463,7 +463,7 @@ func TestTheOwnersModeHoldsInTheTunnelThoughAnotherDatabaseAsksForIt(t *testing.
 		return binding.Binding{Name: name, Hosts: []string{name}, Ports: []string{""}, Username: "u",
 			Asked: []binding.Asked{{Mode: mode, Place: binding.Place{Path: "sslmode"}}}}
 	}
-	found := binding.Found{Databases: []binding.Binding{bound("strict", sslmode.VerifyFull), bound("weak", sslmode.Require)}}
+	found := binding.Bound{Databases: []binding.Binding{bound("strict", sslmode.VerifyFull), bound("weak", sslmode.Require)}}
 	env := map[string]string{"POSTGRES_SSL_TUNNEL": "yes", "PGSSLMODE": "verify-full"}
 	store := truststore.NewStore("/trust", truststore.Sets{})
 	plan, err := launch.Decide(env, found, store)
@@ -609,8 +609,8 @@ func TestACASaysWhichCredentialItComesFrom(t *testing.T) {
 	value := binding.Secret(pgtest.NewCA(t, "Own").PEM)
 	nested, tagged := bound, bound
 	nested.MoreCAs = []binding.Credential{{Place: binding.Place{Path: "tls.bundle"}, Value: value}}
-	found := binding.Found{Databases: []binding.Binding{tagged}, CAs: []binding.Credential{{Place: binding.Place{Service: "company", Path: "ca"}, Value: value}}}
-	for want, found := range map[string]binding.Found{
+	found := binding.Bound{Databases: []binding.Binding{tagged}, CAs: []binding.Credential{{Place: binding.Place{Service: "company", Path: "ca"}, Value: value}}}
+	for want, found := range map[string]binding.Bound{
 		"company, credential ca": found,
 		"credential tls.bundle":  {Databases: []binding.Binding{nested}},
 	} {

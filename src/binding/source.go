@@ -21,37 +21,37 @@ var errNoFile = errors.New("not a regular file")
 
 // Read returns what an environment binds. The platform delivers bindings in VCAP_SERVICES, in the
 // file that VCAP_SERVICES_FILE_PATH names, or in the folders below SERVICE_BINDING_ROOT. If all are
-// missing, nothing is bound yet, which is no error. If no service holds a Postgres database, the
+// missing, nothing is bound yet, which is no error. If no service has a Postgres database, the
 // app owner's DATABASE_URL is the database. An error names the variable or the service. It shows
 // keys, but no other content.
-func Read(env map[string]string) (Found, error) {
+func Read(env map[string]string) (Bound, error) {
 	source, document, err := vcapDocument(env)
 	if err != nil {
-		return Found{}, err
+		return Bound{}, err
 	}
 	services, err := vcapServices(source, document)
 	if err != nil {
-		return Found{}, err
+		return Bound{}, err
 	}
 	folders, err := mountedFiles(env)
 	if err != nil {
-		return Found{}, err
+		return Bound{}, err
 	}
-	return find(append(services, mountedServices(folders)...), env["DATABASE_URL"], readRegular)
+	return readAll(append(services, mountedServices(folders)...), env["DATABASE_URL"], readRegular)
 }
 
 // ReadElsewhere is Read for use outside the app's container. It opens no file: a path in a binding
 // means nothing here, and the author of a binding must not choose what we read on this machine. A
 // credential with a path is Missing.
-func ReadElsewhere(env map[string]string) (Found, error) {
+func ReadElsewhere(env map[string]string) (Bound, error) {
 	if err := inFiles(env); err != nil {
-		return Found{}, err
+		return Bound{}, err
 	}
 	services, err := vcapServices("VCAP_SERVICES", []byte(env["VCAP_SERVICES"]))
 	if err != nil {
-		return Found{}, err
+		return Bound{}, err
 	}
-	return find(services, env["DATABASE_URL"], func(path string) ([]byte, error) {
+	return readAll(services, env["DATABASE_URL"], func(path string) ([]byte, error) {
 		return nil, &fs.PathError{Op: "open", Path: path, Err: fs.ErrNotExist}
 	})
 }
@@ -72,34 +72,46 @@ func inFiles(env map[string]string) error {
 // open reads a file of the app's container.
 type open func(path string) ([]byte, error)
 
-// find finds the databases in the services and in DATABASE_URL.
-func find(services []service, databaseURL string, open open) (Found, error) {
+// readAll finds the databases in the services and in DATABASE_URL.
+func readAll(services []service, databaseURL string, open open) (Bound, error) {
 	slices.SortStableFunc(services, func(a, b service) int { return strings.Compare(a.name, b.name) })
-	var found Found
+	var all Bound
 	for _, s := range services {
 		_, unresolved := s.credentials["credhub-ref"]
 		switch {
 		case slices.Contains(s.tags, caTag):
 			ca, err := s.ca(open)
 			if err != nil {
-				return Found{}, fmt.Errorf("%s: %w", s.name, err)
+				return Bound{}, fmt.Errorf("%s: %w", s.name, err)
 			}
-			found.CAs = append(found.CAs, ca)
+			all.CAs = append(all.CAs, ca)
 			continue
 		case unresolved && s.says(postgresWords):
-			found.Unresolved = append(found.Unresolved, s.name)
+			all.Unresolved = append(all.Unresolved, s.name)
 			continue
 		}
 		databases, err := s.read(open)
 		if err != nil {
-			return Found{}, fmt.Errorf("%s: %w", s.name, err)
+			return Bound{}, fmt.Errorf("%s: %w", s.name, err)
 		}
 		if len(databases) == 0 {
-			found.Others = append(found.Others, s.name)
+			all.Others = append(all.Others, s.name)
 		}
-		found.Databases = append(found.Databases, databases...)
+		all.Databases = append(all.Databases, databases...)
 	}
-	return found, found.addDatabaseURL(databaseURL, open)
+	return all, all.addDatabaseURL(databaseURL, open)
+}
+
+// readRegular reads a regular file. A pipe or a device could block us, so it refuses those.
+func readRegular(path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, &os.PathError{Op: "read", Path: path, Err: errNoFile}
+	}
+	return os.ReadFile(path)
 }
 
 // caTag marks a user-provided service. Its CA is for every bound database without a CA, because
@@ -108,14 +120,14 @@ const caTag = "postgres-ssl-ca"
 
 // ca returns the CA of a service with caTag.
 func (s service) ca(open open) (Credential, error) {
-	root, _, _, err := walk(s.credentials)
+	objects, _, err := walk(s.credentials)
 	if err != nil {
 		return Credential{}, err
 	}
-	d := database{objects: []*object{root}}
+	d := database{objects: objects[:1]}
 	ca := d.credential(caKeys)
 	if !ca.Known() {
-		return Credential{}, errors.New("is tagged " + caTag + ", but holds no CA: add it as the credential ca, in PEM")
+		return Credential{}, errors.New("is tagged " + caTag + ", but contains no CA: add it as the credential ca, in PEM")
 	}
 	ca.load(open)
 	ca.Service = s.name
@@ -127,7 +139,7 @@ func (s service) ca(open open) (Credential, error) {
 // nothing new.
 //
 // Source: the launcher's databaseuri.go.
-func (f *Found) addDatabaseURL(text string, open open) error {
+func (f *Bound) addDatabaseURL(text string, open open) error {
 	c, ok := parseString(text)
 	if !ok {
 		return nil

@@ -69,7 +69,7 @@ func TestACredHubReferenceIsUnresolvedOnlyWhereItMayBePostgres(t *testing.T) {
 }
 
 func TestATaggedServiceBringsACAAndNoDatabase(t *testing.T) {
-	tagged := func(credentials m) (Found, error) {
+	tagged := func(credentials m) (Bound, error) {
 		return Read(services(t, m{"name": "company", "tags": []any{"postgres-ssl-ca"}, "credentials": credentials}))
 	}
 	found, err := tagged(m{"ca": somePEM, "uri": "postgres://h/d"})
@@ -77,7 +77,7 @@ func TestATaggedServiceBringsACAAndNoDatabase(t *testing.T) {
 	assert.Equal(t, []Credential{{Place: Place{Service: "company", Path: "ca"}, Value: somePEM}}, found.CAs)
 	assert.Empty(t, found.Databases)
 	_, err = tagged(m{"note": somePEM})
-	assert.EqualError(t, err, "company: is tagged postgres-ssl-ca, but holds no CA: add it as the credential ca, in PEM")
+	assert.EqualError(t, err, "company: is tagged postgres-ssl-ca, but contains no CA: add it as the credential ca, in PEM")
 	found, err = tagged(m{"ca": "/no/such/file.pem"})
 	require.NoError(t, err)
 	assert.Equal(t, []Credential{{Place: Place{Service: "company", Path: "ca"}, Missing: true}}, found.CAs)

@@ -138,8 +138,8 @@ func TestAModeThatWasNotReadIsNoticed(t *testing.T) {
 	} {
 		c, ok := parseString(text)
 		require.True(t, ok, text)
-		f := found{connection: c}
+		f := connString{connection: c}
 		f.text.text = text
-		assert.Equal(t, more, f.saysMore(), text)
+		assert.Equal(t, more, f.mentionsUnreadMode(), text)
 	}
 }

@@ -16,14 +16,22 @@ import (
 // object is an object in the credentials, at any depth.
 type object struct {
 	path     string // "connection.postgres"; "" for the credentials themselves
-	key      string // the folded key that holds it
+	key      string // the folded key that it is under
 	parent   *object
 	values   []value // under keys that we read, sorted so that the result is always the same
 	children []*object
-
-	other bool // it is about MySQL or another kind of database, and so never about Postgres
-	holds bool // it is about a Postgres connection
+	hosts    []address // under its own keys
+	about    about
 }
+
+// about says what an object is about.
+type about int
+
+const (
+	unknown  about = iota
+	postgres       // a Postgres connection
+	other          // MySQL or another kind of database, so never Postgres
+)
 
 // value is the value under a key of an object.
 type value struct {
@@ -54,10 +62,10 @@ var errDeep = fmt.Errorf("the credentials are nested more than %d levels deep", 
 
 // walk returns the objects and the texts of credentials, outer ones first. It also reads a text
 // that is a JSON object or list, because SERVICE_BINDING_ROOT delivers those as texts.
-func walk(credentials map[string]any) (root *object, objects []*object, texts []text, err error) {
+func walk(credentials map[string]any) ([]*object, []text, error) {
 	w := walker{}
-	root, err = w.object(nil, "", "", credentials, 0)
-	return root, w.objects, w.texts, err
+	_, err := w.object(nil, "", "", credentials, 0)
+	return w.objects, w.texts, err
 }
 
 type walker struct {
@@ -90,6 +98,7 @@ func (w *walker) object(parent *object, key, path string, raw map[string]any, de
 			return nil, err
 		}
 	}
+	o.hosts = o.readHosts()
 	return o, nil
 }
 
@@ -186,7 +195,7 @@ func (o *object) first(keys []string) (value, bool) {
 // says reports whether the object's kind, written under one of kindKeys, contains one of the words.
 func (o *object) says(words []string) bool {
 	return slices.ContainsFunc(o.values, func(v value) bool {
-		return slices.Contains(kindKeys, v.key) && holdsAny(asText(v.raw), words)
+		return slices.Contains(kindKeys, v.key) && containsAny(asText(v.raw), words)
 	})
 }
 
@@ -211,10 +220,23 @@ func single(raw any) any {
 	return raw
 }
 
-// owner returns the nearest object, from o outwards, that is about a database of any kind.
-func (o *object) owner() *object {
+// isBesideHost says whether the object, or one around it, is about a database or names a host.
+func (o *object) isBesideHost() bool {
+	if o.nearest() != nil {
+		return true
+	}
 	for ; o != nil; o = o.parent {
-		if o.holds || o.other {
+		if len(o.hosts) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// nearest returns the nearest object, from o outwards, that is about a database of any kind.
+func (o *object) nearest() *object {
+	for ; o != nil; o = o.parent {
+		if o.about != unknown {
 			return o
 		}
 	}

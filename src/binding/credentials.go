@@ -1,0 +1,131 @@
+package binding
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+)
+
+// binding fills in what belongs to a database, first from its own objects, then from those around
+// them.
+func (r *reader) binding(d *database, open open) (Binding, error) {
+	b := Binding{Name: r.name, Path: d.path, WellKnown: d.wellKnown, Tags: r.tags}
+	hosts := slices.Clone(d.hosts)
+	primaries := len(hosts)
+	hosts = addHosts(hosts, d.replicas)
+	b.Replicas = len(hosts) - primaries
+	for _, a := range hosts {
+		b.Hosts, b.Ports = append(b.Hosts, a.host), append(b.Ports, a.port)
+	}
+	if err := r.setModes(&b, d); err != nil {
+		return b, err
+	}
+	b.CA = d.credential(caKeys)
+	if strings.EqualFold(strings.TrimSpace(string(b.CA.Value)), "system") {
+		b.System, b.CA = b.CA.Place, Credential{}
+	}
+	for _, f := range d.strings {
+		if !b.CA.Known() && f.rootCert != "" {
+			b.CA = Credential{Place: Place{Path: f.path, Kind: Aside, Of: "sslrootcert"}, Value: Secret(f.rootCert)}
+		}
+	}
+	b.CA.load(open)
+	b.MoreCAs = r.moreCAs(d)
+	b.ClientCert, b.ClientKey = d.credential(clientCertKeys), d.credential(clientKeyKeys)
+	r.setLogin(&b, d)
+	if len(hosts) > 0 && b.Ports[0] == "" {
+		around := string(d.credential(portKeys).Value) // for all of them
+		for i := range b.Primaries() {
+			b.Ports[i] = cmp.Or(b.Ports[i], around)
+		}
+	}
+	b.named = d.named(b)
+	return b, nil
+}
+
+// setLogin finds the user, the password and the database. A key of its own wins over a string,
+// unless the string is about a different host than the keys.
+func (r *reader) setLogin(b *Binding, d *database) {
+	for _, field := range []struct {
+		to   *string
+		keys []string
+		in   func(connection) string
+	}{
+		{&b.Username, usernameKeys, func(c connection) string { return c.username }},
+		{(*string)(&b.Password), passwordKeys, func(c connection) string { return c.password }},
+		{&b.Database, databaseKeys, func(c connection) string { return c.database }},
+	} {
+		byKey := string(d.credential(field.keys).Value)
+		byString := ""
+		for _, f := range d.strings {
+			byString = cmp.Or(byString, field.in(f.connection))
+		}
+		if d.isMain {
+			*field.to = cmp.Or(byKey, byString)
+		} else {
+			*field.to = cmp.Or(byString, byKey)
+		}
+	}
+}
+
+// credential returns the value of the first key that is present, in the database's objects or in
+// those around them.
+func (d *database) credential(keys []string) Credential {
+	for _, o := range d.objects {
+		for ; o != nil; o = o.parent {
+			if v, ok := o.first(keys); ok && o.about != other {
+				return Credential{Place: Place{Path: v.path}, Value: Secret(lines(v.raw))}
+			}
+		}
+	}
+	return Credential{}
+}
+
+// lines is like asText, but puts each text of a list on a line of its own. Certificates may come as
+// a list.
+func lines(raw any) string {
+	list, ok := raw.([]any)
+	if !ok {
+		return asText(raw)
+	}
+	var texts []string
+	for _, item := range list {
+		texts = append(texts, asText(item))
+	}
+	return strings.Join(texts, "\n")
+}
+
+// load replaces the path of a file by the file's content. It tells a path from base64 of PEM, which
+// has no dot and does not begin with a slash.
+func (c *Credential) load(open open) {
+	if path := strings.TrimSpace(string(c.Value)); isPath(path) {
+		data, err := open(path)
+		c.Value, c.Missing = Secret(data), err != nil
+	}
+}
+
+// isPath says whether a credential for a certificate is the path of a file.
+func isPath(text string) bool {
+	return len(text) <= 1024 && !strings.ContainsAny(text, "\n\x00") && (strings.HasPrefix(text, "/") || strings.Contains(text, "."))
+}
+
+// moreCAs returns the certificates that are in a database's objects, or nested in them, but not
+// under a well-known key.
+func (r *reader) moreCAs(d *database) []Credential {
+	var cas []Credential
+	for _, t := range r.pems {
+		nearest := t.in.nearest()
+		if !slices.Contains(d.objects, nearest) || t.in == nearest && slices.Contains(caKeys, t.key) || slices.Contains(clientCertKeys, t.key) {
+			continue
+		}
+		if speaksOfServerCA(strings.TrimPrefix(t.path, nearest.path)) {
+			cas = append(cas, Credential{Place: Place{Path: t.path}, Value: Secret(t.text)})
+		}
+	}
+	return cas
+}
+
+// looksLikePEM says whether a text looks like a certificate in PEM, or base64 of one.
+func looksLikePEM(text string) bool {
+	return strings.Contains(text, "-----BEGIN CERTIFICATE") || strings.HasPrefix(strings.TrimSpace(text), "LS0tLS1CRUdJTi")
+}

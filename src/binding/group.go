@@ -1,0 +1,395 @@
+package binding
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// service is a bound service, as the platform describes it.
+type service struct {
+	name        string
+	label       string
+	tags        []string
+	kind        string // the type, from SERVICE_BINDING_ROOT and some brokers
+	credentials map[string]any
+}
+
+// says reports whether the label, a tag or the type contains one of the words, as
+// csb-aws-postgresql contains "postgres".
+func (s service) says(words []string) bool {
+	return slices.ContainsFunc(append([]string{s.label, s.kind}, s.tags...), func(word string) bool { return containsAny(word, words) })
+}
+
+// mostHosts limits the hosts of one service, and so the time that a launch takes.
+const mostHosts = 100
+
+// database is a Postgres database while we put it together.
+type database struct {
+	hosts     []address
+	replicas  []address
+	objects   []*object // where it is written, in order of priority
+	strings   []connString
+	byKeys    bool // its hosts come from keys of their own, not from a string
+	isMain    bool // it is the main database of an object, so the object's other keys are about it
+	wellKnown bool
+	path      string
+}
+
+// connString is a connection string, and where it is.
+type connString struct {
+	text
+	connection
+	of *object // what it is about: the object that it is in, or one around that
+}
+
+// reader finds the databases of one service.
+type reader struct {
+	service
+	objects   []*object // the outermost first
+	texts     []text
+	strings   []connString
+	queries   map[*object][]connString // without a URI around them
+	pems      []text                   // those of texts that are certificates
+	databases []*database
+	nested    map[*object][]*object // the cache of levels
+	modeRead  map[string]bool       // paths whose mode we have read
+}
+
+// read returns the databases of a service, or none if it has no Postgres. An error is one line
+// that names the key.
+func (s service) read(open open) ([]Binding, error) {
+	r, err := s.group()
+	if err != nil {
+		return nil, err
+	}
+	var bindings []Binding
+	for _, d := range r.databases {
+		b, err := r.binding(d, open)
+		if err != nil {
+			return nil, err
+		}
+		bindings = append(bindings, b)
+	}
+	if len(bindings) == 1 {
+		bindings[0].Path = ""
+	}
+	return bindings, r.checkAllHeard()
+}
+
+// group finds the databases of a service, and where each one is written.
+func (s service) group() (*reader, error) {
+	objects, texts, err := walk(s.credentials)
+	if err != nil {
+		return nil, err
+	}
+	r := &reader{service: s, objects: objects, texts: texts, modeRead: map[string]bool{}, nested: map[*object][]*object{}}
+	r.classify(r.readTexts())
+	r.gather()
+	hosts := 0
+	for _, d := range r.databases {
+		// Count every object too. A database may have no host, and many objects may name the same
+		// one.
+		if hosts += max(len(d.hosts)+len(d.replicas), len(d.objects)); hosts > mostHosts {
+			return nil, fmt.Errorf("the credentials name more than %d hosts", mostHosts)
+		}
+	}
+	return r, nil
+}
+
+// readTexts finds the connection strings and the certificates among the texts. It returns the
+// objects that have a URI of another kind of database, and whether a well-known key has a URI of
+// anything else.
+func (r *reader) readTexts() (others map[*object]bool, foreign bool) {
+	others, r.queries = map[*object]bool{}, map[*object][]connString{}
+	for _, t := range r.texts {
+		if t.isSecret() {
+			continue
+		}
+		if looksLikePEM(t.text) {
+			r.pems = append(r.pems, t)
+		}
+		if c, ok := parseString(t.text); ok {
+			r.strings = append(r.strings, connString{t, c, t.in.around(c)})
+			continue
+		}
+		scheme, _, ok := strings.Cut(t.text, "://")
+		foreign = foreign || ok && slices.Contains(uriKeys, t.key)
+		if ok && len(scheme) < 64 && containsAny(scheme, otherWords) {
+			others[t.in] = true
+		} else if asksForMode(t.text) {
+			if c, ok := parseParameters(t.text); ok {
+				r.queries[t.in] = append(r.queries[t.in], connString{t, c, t.in})
+			}
+		}
+	}
+	return others, foreign
+}
+
+// around returns the object that a string in o is about. A bare "postgres://" belongs to the host
+// around it. If that host has a login of its own, it is another connection.
+func (o *object) around(c connection) *object {
+	if len(c.hosts) > 0 || c.asksForLess() {
+		return o
+	}
+	for outer := o; outer != nil; outer = outer.parent {
+		if len(outer.hosts) > 0 && !outer.hasLogin() {
+			return outer
+		} else if len(outer.hosts) > 0 {
+			break
+		}
+	}
+	return o
+}
+
+// classify finds what each object is about.
+func (r *reader) classify(others map[*object]bool, foreign bool) {
+	hasString, asks := map[*object]bool{}, r.askingObjects()
+	for _, f := range r.strings {
+		hasString[f.of] = true
+	}
+	found := false
+	for _, o := range r.objects {
+		switch {
+		case hasString[o]:
+			o.about = postgres
+		case others[o] || r.isOther(o):
+			o.about = other
+		case r.isPostgres(o, asks):
+			o.about = postgres
+		}
+		found = found || o.about == postgres
+	}
+	if root := r.objects[0]; !found && r.says(postgresWords) && !foreign && root.about != other {
+		root.about = postgres
+	}
+}
+
+// askingObjects returns the objects that have a mode, and those around them.
+func (r *reader) askingObjects() map[*object]bool {
+	asks := map[*object]bool{}
+	for _, o := range r.objects {
+		if slices.ContainsFunc(o.values, func(v value) bool { return v.isMode() && !isEmpty(v.raw) }) {
+			for outer := o; outer != nil && !asks[outer]; outer = outer.parent {
+				asks[outer] = true
+			}
+		}
+	}
+	return asks
+}
+
+// isOther says whether an object's keys are about another kind of database.
+func (r *reader) isOther(o *object) bool {
+	if o.says(otherWords) {
+		return true
+	}
+	return !o.says(postgresWords) && (o.port() == "3306" || !r.says(postgresWords) && r.says(otherWords))
+}
+
+// isPostgres says whether an object's keys are about Postgres.
+func (r *reader) isPostgres(o *object, asks map[*object]bool) bool {
+	if len(o.hosts) == 0 || o.isHost() {
+		return false
+	}
+	if o.says(postgresWords) || asks[o] || o.hasLogin() && asks[r.objects[0]] {
+		return true
+	}
+	return r.says(postgresWords) && (o.parent == nil || o.hasLogin() || o.port() == "5432")
+}
+
+// hasLogin says whether the object names a user or a database.
+func (o *object) hasLogin() bool {
+	_, named := o.first(append(slices.Clone(databaseKeys), usernameKeys...))
+	return named
+}
+
+func (o *object) port() string {
+	port, _ := o.first(portKeys)
+	return asText(port.raw)
+}
+
+// isHost says whether the object is one host, or an item of a list of hosts, as in [{"hostname": …,
+// "port": …}].
+func (o *object) isHost() bool {
+	if o.parent == nil {
+		return false
+	}
+	key := strings.TrimRight(o.path[strings.LastIndexByte(o.path, '.')+1:], "[]0123456789")
+	return slices.Contains(hostKeys, fold(key))
+}
+
+// readHosts returns the hosts under the object's own keys.
+func (o *object) readHosts() []address {
+	var hosts []address
+	for _, key := range hostKeys {
+		for _, v := range o.values {
+			if v.key == key {
+				hosts = addHosts(hosts, hostsOf(v.raw))
+			}
+		}
+	}
+	if !slices.ContainsFunc(hosts, func(a address) bool { return a.port != "" }) {
+		setPorts(hosts, o.port())
+	}
+	return hosts
+}
+
+// hostsOf reads one host, several, or a list of objects with a host and a port each.
+func hostsOf(raw any) []address {
+	switch v := raw.(type) {
+	case []any:
+		var hosts []address
+		for _, item := range v {
+			if hosts = append(hosts, hostsOf(item)...); len(hosts) > mostHosts {
+				break // group refuses it
+			}
+		}
+		return hosts
+	case map[string]any:
+		var host, port string
+		for _, key := range slices.Sorted(maps.Keys(v)) {
+			if slices.Contains(hostKeys, fold(key)) {
+				host = cmp.Or(host, asText(v[key]))
+			} else if fold(key) == "port" {
+				port = cmp.Or(port, asText(v[key]))
+			}
+		}
+		hosts := parseHosts(host)
+		setPorts(hosts, port)
+		return hosts
+	}
+	return parseHosts(asText(raw))
+}
+
+// gather makes the databases, one for each distinct list of hosts.
+func (r *reader) gather() {
+	byObject := map[*object][]connString{}
+	for _, f := range r.strings {
+		byObject[f.of] = append(byObject[f.of], f)
+	}
+	same := map[string]*database{}
+	for _, o := range r.objects {
+		if o.about == postgres {
+			r.gatherObject(o, byObject[o], same)
+		}
+	}
+}
+
+// gatherObject adds the databases of an object. A connection string belongs to the database of the
+// object's keys if it shares a host with it, or one of the two names none.
+func (r *reader) gatherObject(o *object, all []connString, same map[string]*database) {
+	var main *database
+	if (len(o.hosts) > 0 || len(all) == 0) && !o.isHost() {
+		main = r.add(&database{hosts: slices.Clone(o.hosts), objects: []*object{o}, byKeys: true, wellKnown: o.parent == nil}, same)
+		main.path, main.isMain = cmp.Or(main.path, o.path), true
+	}
+	var replicas []connString
+	slices.SortStableFunc(all, func(a, b connString) int { return cmp.Compare(uriRank(a.key), uriRank(b.key)) })
+	for _, f := range all {
+		if isReplicaKey(f.key) {
+			replicas = append(replicas, f)
+			continue
+		}
+		known := o.parent == nil && slices.Contains(uriKeys, f.key)
+		switch {
+		case main == nil || !main.takes(f):
+			d := r.add(&database{hosts: f.hosts, objects: []*object{o}, wellKnown: known, path: f.path}, same)
+			d.strings = append(d.strings, f)
+			if main == nil {
+				main, d.isMain = d, true
+			}
+			continue
+		case len(main.hosts) == 0:
+			main.hosts = f.hosts
+			same[hostList(main.hosts)] = main
+		case len(f.hosts) > 0:
+			main.hosts = addHosts(main.hosts, f.hosts)
+		}
+		main.wellKnown = main.wellKnown || known
+		main.strings = append(main.strings, f)
+	}
+	for _, f := range replicas {
+		if main == nil {
+			main = r.add(&database{hosts: f.hosts, objects: []*object{o}, path: f.path, isMain: true}, same)
+		} else {
+			main.replicas = append(main.replicas, f.hosts...)
+		}
+		main.strings = append(main.strings, f)
+	}
+	for _, v := range o.values {
+		if main != nil && isReplicaKey(v.key) {
+			main.replicas = append(main.replicas, hostsOf(v.raw)...)
+		}
+	}
+}
+
+// add adds a database, or returns the one with the same hosts.
+func (r *reader) add(d *database, same map[string]*database) *database {
+	key := hostList(d.hosts)
+	if old := same[key]; old != nil && len(d.hosts) > 0 {
+		old.objects = append(old.objects, d.objects...)
+		old.wellKnown = old.wellKnown || d.wellKnown
+		return old
+	}
+	same[key] = d
+	r.databases = append(r.databases, d)
+	return d
+}
+
+// takes says whether a string is about this database, the main one of its object.
+func (d *database) takes(f connString) bool {
+	switch {
+	case len(d.hosts) == 0:
+		return f.belongsBeside() || !slices.ContainsFunc(d.strings, func(old connString) bool { return !old.belongsBeside() })
+	case len(f.hosts) == 0:
+		return f.belongsBeside()
+	}
+	return d.byKeys && overlap(d.hosts, f.hosts)
+}
+
+// belongsBeside says whether a string belongs to the database beside it, where one of the two names no
+// host. Under an unknown key, a string may be an example, or its host may be unreadable. Then it
+// must not lower what the database gets.
+func (f connString) belongsBeside() bool { return slices.Contains(uriKeys, f.key) || !f.asksForLess() }
+
+// uriRank sorts strings under well-known keys before all others, in the order of those keys.
+func uriRank(key string) int {
+	if i := slices.Index(uriKeys, key); i >= 0 {
+		return i
+	}
+	return len(uriKeys)
+}
+
+func overlap(a, b []address) bool {
+	return slices.ContainsFunc(a, func(x address) bool {
+		return slices.ContainsFunc(b, func(y address) bool { return x.host == y.host })
+	})
+}
+
+// addHosts adds the hosts that are missing.
+func addHosts(hosts, more []address) []address {
+	for _, a := range more {
+		i := slices.IndexFunc(hosts, func(b address) bool { return a.host == b.host })
+		if i < 0 {
+			hosts = append(hosts, a)
+		} else if hosts[i].port == "" {
+			hosts[i].port = a.port
+		}
+		if len(hosts) > mostHosts {
+			break // group refuses it
+		}
+	}
+	return hosts
+}
+
+// hostList returns a text that is the same for the same hosts in any order.
+func hostList(hosts []address) string {
+	names := make([]string, len(hosts))
+	for i, a := range hosts {
+		names[i] = a.host
+	}
+	slices.Sort(names)
+	return strings.Join(names, ",")
+}

@@ -1,0 +1,211 @@
+package binding
+
+import (
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
+	"net/url"
+	"slices"
+	"strings"
+	"unicode"
+)
+
+// postgresSchemes are libpq's schemes, and those of other tools. A "+driver" may follow.
+var postgresSchemes = []string{"postgres", "postgresql", "postgis", "pgsql", "psql", "pg", "pgx", "ecto", "timescaledb", "cockroachdb", "cockroach"}
+
+// parseURL reads [jdbc:|r2dbc:[…:]]postgresql://… and other schemes of Postgres. We don't use
+// net/url for the whole: it rejects passwords that are not escaped, and quotes them in its errors.
+//
+// Sources: libpq's manual, "Connection URIs"; pgjdbc's, "Connecting to the Database";
+// r2dbc-postgresql's README.
+func parseURL(text string) (connection, bool) {
+	scheme, rest, slashes := strings.Cut(text, "://")
+	if !slashes || len(scheme) > 64 {
+		// pgjdbc's short forms, jdbc:postgresql:database and jdbc:postgresql:database?…, have no
+		// host.
+		const short = "jdbc:postgresql:"
+		if !strings.HasPrefix(lower(text), short) {
+			return connection{}, false
+		}
+		database, query, _ := strings.Cut(text[len(short):], "?")
+		c := connection{database: unescape(strings.TrimPrefix(database, "/")), inQuery: true}
+		c.addQuery(query)
+		return c, true
+	}
+	parts := strings.Split(strings.ToLower(strings.TrimSpace(scheme)), ":")
+	api, name := parts[0], parts[len(parts)-1]
+	name, _, _ = strings.Cut(name, "+")
+	known := slices.Contains(postgresSchemes, name)
+	if !known && (!asksForMode(rest) || containsAny(scheme, otherWords) || isWeb(name) || !isScheme(scheme)) {
+		return connection{}, false
+	}
+	var c connection
+	if api == "jdbc" {
+		c = parseJDBC(rest)
+	} else {
+		c = parseURI(rest)
+	}
+	if api == "r2dbcs" {
+		c.modes = append(c.modes, parameter{"r2dbcs", sslmode.Require.String()})
+	}
+	return c, true
+}
+
+func isWeb(scheme string) bool {
+	return scheme == "http" || scheme == "https" || scheme == "ws" || scheme == "wss"
+}
+
+// isScheme says whether a text has only characters of a scheme (RFC 3986, section 3.1). The
+// colons of jdbc are allowed too.
+func isScheme(text string) bool {
+	return text != "" && strings.Trim(strings.ToLower(text), "abcdefghijklmnopqrstuvwxyz0123456789+.-:") == ""
+}
+
+// parseJDBC reads what follows jdbc:postgresql://. pgjdbc knows no user or password before the
+// first "?", so nothing in the query can change the host. People put user:password@ there all the
+// same, and we accept it.
+func parseJDBC(rest string) connection {
+	before, query, _ := strings.Cut(rest, "?")
+	c, _ := parseAuthority(before)
+	hosts := c.hosts
+	c.inQuery = true
+	c.addQuery(query)
+	if len(hosts) > 0 {
+		// pgjdbc has no parameter host, so "&host=" may be the rest of a password.
+		c.hosts, c.overruled = hosts, false
+	}
+	return c
+}
+
+// parseURI reads what follows "scheme://" in a URI of libpq:
+// [user[:password]@][host[:port][,…]][/database][?query]. The password may contain @ / # % ?
+// without escapes, so we have to find the "?" that starts the query.
+func parseURI(rest string) connection {
+	before := ""
+	for range mostTries {
+		more, query, ok := strings.Cut(rest[len(before):], "?")
+		if !ok {
+			break
+		}
+		if before += more; startsQuery(before, query) {
+			return parseWithQuery(before, query)
+		}
+		before += "?"
+	}
+	// No "?" can start the query. A typo elsewhere must not make us lose the mode.
+	hosts := strings.LastIndexByte(rest, '@') + 1
+	if before, query, ok := strings.Cut(rest[hosts:], "?"); ok {
+		return parseWithQuery(rest[:hosts]+before, query)
+	}
+	c, ok := parseAuthority(rest)
+	if last := strings.LastIndexByte(rest, '?'); !ok && last >= 0 {
+		return parseWithQuery(rest[:last], rest[last+1:])
+	}
+	return c
+}
+
+// mostTries limits how often parseURI reads a whole text.
+const mostTries = 32
+
+// parseWithQuery reads a URI whose query has been found.
+func parseWithQuery(before, query string) connection {
+	c, _ := parseAuthority(before)
+	c.inQuery = true
+	c.addQuery(query)
+	return c
+}
+
+// startsQuery says whether a "?" between these two texts starts the query. The text before it must
+// be an authority. If an "@" follows, the "?" may be a part of the password. Then each parameter
+// before the "@" must be one that drivers know.
+func startsQuery(before, query string) bool {
+	if _, ok := parseAuthority(before); !ok {
+		return false
+	}
+	query = strings.TrimLeft(query, "?&")
+	untilAt, _, at := strings.Cut(query, "@")
+	if !at {
+		first, _, _ := strings.Cut(query, "&")
+		key, _, _ := strings.Cut(first, "=")
+		return isParameterName(key)
+	}
+	if !strings.ContainsAny(before, "@/") {
+		return false
+	}
+	for pair := range strings.SplitSeq(strings.ReplaceAll(untilAt, "&amp;", "&"), "&") {
+		key, _, ok := strings.Cut(strings.TrimLeft(pair, "?"), "=")
+		if !ok || !slices.Contains(knownParameters, fold(unescape(key))) {
+			return false
+		}
+	}
+	return true
+}
+
+// knownParameters are the parameters, folded, whose values may contain an "@", and those that may
+// come before them (libpq's manual, "Parameter Key Words").
+var knownParameters = []string{
+	"applicationname", "channelbinding", "clientencoding", "connecttimeout", "currentschema", "dbname", "fallbackapplicationname",
+	"gssencmode", "host", "hostaddr", "keepalives", "options", "passfile", "password", "port", "requiressl", "requireauth", "schema",
+	"service", "sslcert", "sslkey", "sslmode", "sslpassword", "sslrootcert", "sslfactory", "ssl", "targetsessionattrs", "user", "username",
+	"pgbouncer", "poolsize", "maxconns", "poolmaxconns", "connectionlimit", "usepreparedstatements", "preparethreshold", "search_path",
+}
+
+// isParameterName says whether a text can be the name of a parameter. It may have percent escapes.
+func isParameterName(key string) bool {
+	return key == "" || len(key) <= 128 && strings.Trim(strings.ToLower(key), "abcdefghijklmnopqrstuvwxyz0123456789_-.%[] ;") == ""
+}
+
+// parseAuthority reads [user[:password]@][host[:port][,…]][/database]. It returns false if the
+// hosts cannot be hosts. The last @ ends the password, because a host cannot contain one.
+func parseAuthority(s string) (connection, bool) {
+	var c connection
+	userinfo, rest := "", s
+	if i := strings.LastIndexByte(s, '@'); i >= 0 {
+		userinfo, rest = s[:i], s[i+1:]
+	}
+	username, password, _ := strings.Cut(userinfo, ":")
+	c.username, c.password = unescape(username), unescape(password)
+	hosts, database, _ := strings.Cut(rest, "/")
+	c.database = unescape(database)
+	hosts = unescape(hosts)
+	c.hosts = parseHosts(hosts)
+	c.unclear = len(c.hosts) == 0 && !strings.HasPrefix(hosts, "/") && strings.Trim(hosts, ",:0123456789") != ""
+	return c, !c.unclear
+}
+
+// unescape decodes percent escapes. If they are invalid, the text was never escaped, and is
+// returned unchanged.
+func unescape(s string) string {
+	if decoded, err := url.PathUnescape(s); err == nil {
+		return decoded
+	}
+	return s
+}
+
+// addQuery adds what the query of a URI says. It accepts HTML's &amp;, and a leading or doubled "&"
+// or "?".
+func (c *connection) addQuery(query string) {
+	var pairs []parameter
+	for pair := range strings.SplitSeq(strings.ReplaceAll(query, "&amp;", "&"), "&") {
+		key, value, found := strings.Cut(strings.TrimLeft(pair, "?"), "=")
+		if !found && slices.Contains(askKeys, fold(key)) {
+			value = "true" // pgjdbc's flag: ?ssl
+		}
+		pairs = append(pairs, parameter{strings.TrimSpace(unescape(key)), unescape(value)})
+	}
+	c.add(pairs)
+}
+
+// parseParameters reads a query that stands alone, as in "options":
+// "sslmode=verify-full&connect_timeout=5". It returns false for any other text.
+func parseParameters(text string) (connection, bool) {
+	text = strings.TrimLeft(unwrap(text), "?&")
+	var c connection
+	pairs := strings.FieldsFunc(strings.ReplaceAll(text, "&amp;", "&"), func(r rune) bool { return r == '&' || r == ';' || unicode.IsSpace(r) })
+	for _, pair := range pairs {
+		if key, _, found := strings.Cut(pair, "="); !found || !isParameterName(key) || key == "" {
+			return connection{}, false
+		}
+	}
+	c.addQuery(strings.Join(pairs, "&"))
+	c.hosts = nil
+	return c, len(c.modes) > 0
+}

@@ -1,0 +1,153 @@
+package binding
+
+import (
+	"slices"
+	"strings"
+	"unicode"
+)
+
+// parseWords reads libpq's "host=… dbname=… sslmode=…", and the same with semicolons, as in
+// ADO.NET, ODBC and PHP's PDO.
+//
+// Sources: libpq's manual, "Keyword/Value Connection Strings"; Npgsql's, "Connection String
+// Parameters".
+func parseWords(text string) (connection, bool) {
+	if pdo := "pgsql:"; strings.HasPrefix(lower(text), pdo) {
+		text = strings.ReplaceAll(text[len(pdo):], ";", " ") // as pdo_pgsql does
+	}
+	if !containsAny(fold(text), []string{"host", "dbname", "server", "service"}) {
+		return connection{}, false // see areOfPostgres
+	}
+	pairs, ok := splitWords(text)
+	// In libpq's keywords, only the password may contain a semicolon.
+	if strings.Contains(text, ";") && (!ok || !areOfPostgres(pairs) || slices.ContainsFunc(pairs, func(p parameter) bool {
+		return strings.Contains(p.value, ";") && !slices.Contains(passwordKeys, fold(p.key))
+	})) {
+		pairs, ok = splitSemicolons(text)
+	}
+	if !ok || !areOfPostgres(pairs) {
+		return connection{}, false
+	}
+	var c connection
+	c.add(pairs)
+	return c, true
+}
+
+// areOfPostgres tells the keywords of a Postgres connection from those of MySQL, SQL Server and any
+// other text with an equals sign.
+func areOfPostgres(pairs []parameter) bool {
+	has := map[string]string{}
+	for _, p := range pairs {
+		has[fold(p.key)] = p.value
+	}
+	if driver, ok := has["driver"]; ok && !containsAny(driver, postgresWords) {
+		return false
+	}
+	if has["port"] == "3306" || has["port"] == "1433" {
+		return false
+	}
+	for _, foreign := range []string{"encrypt", "initialcatalog", "integratedsecurity", "allowpublickeyretrieval", "defaultcommandtimeout"} {
+		if _, ok := has[foreign]; ok {
+			return false
+		}
+	}
+	named := func(keys ...string) bool {
+		return slices.ContainsFunc(keys, func(key string) bool { _, ok := has[key]; return ok })
+	}
+	return named("host", "hostaddr", "server", "hostname", "service") && named("dbname", "database", "user", "username", "userid", "uid", "sslmode") ||
+		named("dbname") && named("user", "sslmode", "password")
+}
+
+// splitSemicolons splits as .NET and ODBC do. A value in quotes or braces may contain a semicolon.
+//
+// Source: .NET's DbConnectionStringBuilder; ODBC's SQLDriverConnect, on braces.
+func splitSemicolons(text string) ([]parameter, bool) {
+	var pairs []parameter
+	for text != "" {
+		item, rest, _ := strings.Cut(text, ";")
+		key, _, found := strings.Cut(item, "=")
+		key = strings.TrimSpace(key)
+		switch {
+		case found && isWord(key):
+			_, after, _ := strings.Cut(text, "=")
+			var value string
+			value, rest = cutValue(after)
+			pairs = append(pairs, parameter{key, value})
+		case strings.TrimSpace(item) != "" && len(pairs) == 0:
+			return nil, false
+		}
+		text = rest // without a key, it may be the rest of a password: skip it
+	}
+	return pairs, true
+}
+
+// cutValue returns the value at the start of a text, and what follows its semicolon. An unclosed
+// quote is a part of the value.
+func cutValue(text string) (value, rest string) {
+	trimmed := strings.TrimSpace(text)
+	for _, pair := range []string{`""`, "''", "{}"} {
+		inner, ok := strings.CutPrefix(trimmed, pair[:1])
+		if !ok {
+			continue
+		}
+		for i := 0; i < len(inner); i++ {
+			switch {
+			case inner[i] != pair[1]:
+			case i+1 < len(inner) && inner[i+1] == pair[1]:
+				i++ // doubled, it stands for itself and closes nothing
+			default:
+				if after := strings.TrimSpace(inner[i+1:]); after == "" || after[0] == ';' {
+					return strings.ReplaceAll(inner[:i], pair[1:]+pair[1:], pair[1:]), strings.TrimPrefix(after, ";")
+				}
+				i = len(inner)
+			}
+		}
+	}
+	value, rest, _ = strings.Cut(text, ";")
+	return unwrap(value), rest
+}
+
+// splitWords splits as libpq's conninfo_parse does. Blanks may surround "=". A value with blanks is
+// in single quotes, and a backslash escapes.
+func splitWords(text string) ([]parameter, bool) {
+	var pairs []parameter
+	for {
+		text = strings.TrimLeftFunc(text, unicode.IsSpace)
+		if text == "" {
+			return pairs, true
+		}
+		key, rest, found := strings.Cut(text, "=")
+		key = strings.TrimSpace(key)
+		if !found || !isWord(key) || strings.ContainsAny(key, " \t\r\n") {
+			return nil, false
+		}
+		var value strings.Builder
+		rest = strings.TrimLeftFunc(rest, unicode.IsSpace)
+		quoted := strings.HasPrefix(rest, "'")
+		i, closed := 0, false
+		if quoted {
+			i = 1
+		}
+		for ; i < len(rest) && !closed; i++ {
+			switch c := rest[i]; {
+			case c == '\\' && i+1 < len(rest):
+				i++
+				value.WriteByte(rest[i])
+			case quoted && c == '\'', !quoted && (c == ' ' || c == '\t' || c == '\n' || c == '\r'):
+				closed = true
+			default:
+				value.WriteByte(c)
+			}
+		}
+		if quoted && !closed {
+			return nil, false
+		}
+		pairs = append(pairs, parameter{key, value.String()})
+		text = rest[i:]
+	}
+}
+
+// isWord says whether a text can be a key of a connection string.
+func isWord(key string) bool {
+	return key != "" && len(key) <= 64 && strings.Trim(strings.ToLower(key), "abcdefghijklmnopqrstuvwxyz0123456789_- ") == ""
+}
