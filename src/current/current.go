@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/binding"
@@ -80,12 +81,11 @@ func (a App) Roots(everyone bool) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	text := append(truststore.EncodePEM(trust.Own), sets...)
-	if !trust.Everyone {
-		return text, nil
+	var stores []byte
+	if trust.Everyone {
+		stores, err = truststore.System(a.Env)
 	}
-	stores, err := truststore.System(a.Env)
-	return append(text, stores...), err
+	return slices.Concat(truststore.EncodePEM(trust.Own), sets, stores), err
 }
 
 // HandOutHere returns what the app is given in this container.
