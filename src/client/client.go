@@ -166,7 +166,7 @@ func Wants(plan *launch.Plan, app App) (roots, all bool) {
 	return !trust.Everyone && plan.OneSet() == "", all
 }
 
-// give exports a variable, unless the app's owner set it. A variable that already holds our value
+// give exports a variable, unless the app's owner set it. A variable that already has our value
 // is ours: the script has run before, or the owner wants the same.
 func (h *Handout) give(name, value, why string) {
 	if own := h.app.Env[name]; own != "" && own != value {

@@ -21,7 +21,7 @@ import (
 // Boot and Tomcat. The app's own URL or Properties win over it.
 //
 // R2DBC, Vert.x, HTTP clients and pgjdbc's DefaultJavaSSLFactory use the JVM's own trust. With the
-// java-buildpack, that is the JDK's store and the file in CF_CA_CERTS, which may hold only
+// java-buildpack, that is the JDK's store and the file in CF_CA_CERTS, which may contain only
 // certificates. It is the same file as Erlang's.
 //
 // JAVA_TOOL_OPTIONS reaches every JVM. Agents and other buildpacks use it too, so we add to it.
@@ -127,7 +127,7 @@ func pkcs8(key []byte) ([]byte, error) {
 // separates options, and nothing escapes inside quotes. A colon separates folders.
 func javaOption(option, path string) (string, error) {
 	if strings.Contains(path, ":") {
-		return "", fmt.Errorf("%s: Java's class path cannot hold a folder with a colon in its name", path)
+		return "", fmt.Errorf("%s: Java's class path cannot contain a folder with a colon in its name", path)
 	}
 	if !strings.ContainsAny(path, " \t\n\v\f\r'\"") {
 		return option + path, nil

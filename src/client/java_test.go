@@ -166,7 +166,7 @@ func TestAPathThatJavaCannotTakeStopsTheStart(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, `-X:'/home/it'"'"'s mine'`, option)
 	_, err = javaOption("-X:", "/home/a:b")
-	assert.EqualError(t, err, "/home/a:b: Java's class path cannot hold a folder with a colon in its name")
+	assert.EqualError(t, err, "/home/a:b: Java's class path cannot contain a folder with a colon in its name")
 }
 
 func TestAPropertyKeepsItsValue(t *testing.T) {

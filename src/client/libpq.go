@@ -9,7 +9,7 @@ import (
 )
 
 // libpq is inside psql, psycopg, ruby-pg, PHP and many more. asyncpg, pgx, lib/pq and Bun read the
-// same variables. PGSSLROOTCERT replaces what they trust, so its file holds the CAs of every bound
+// same variables. PGSSLROOTCERT replaces what they trust, so its file has the CAs of every bound
 // database. Without it, libpq and pgjdbc look at ~/.postgresql/root.crt.
 //
 // Source: libpq's manual, "Environment Variables" and "SSL Support".

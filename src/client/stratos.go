@@ -17,8 +17,10 @@ import (
 // Source: Stratos, src/jetstream/datastore, the SSLMode constants and their validation;
 // deploy/cloud-foundry/build.sh; stratos-buildpack, bin/release.
 var (
-	stratosApp = language{name: "stratos", give: refuseStratos, places: []string{"app/src/jetstream/main.go", "app/jetstream", "app/portal-proxy"}}
-	stratos    = language{name: "DB_SSL_MODE", give: giveStratos}
+	stratosApp = language{name: "stratos", give: refuseStratos, places: []string{
+		"app/src/jetstream/main.go", "app/jetstream", "app/portal-proxy",
+	}}
+	stratos = language{name: "DB_SSL_MODE", give: giveStratos}
 )
 
 func refuseStratos(h *Handout) error {

@@ -498,7 +498,7 @@ func TestEachWriteOfALaunchMayBeTheOneThatFindsTheDiskFull(t *testing.T) {
 		} else {
 			assert.Equal(t, whole, c.given(l), options)
 			if l.stderr != "" {
-				assert.Regexp(t, `^postgres-ssl: goes without: [^\n]*/\.postgresql(/root\.crt)?: no space left on device\n$`, l.stderr, options)
+				assert.Regexp(t, `^postgres-ssl: continues without this file: [^\n]*/\.postgresql(/root\.crt)?: no space left on device\n$`, l.stderr, options)
 				without = true
 			}
 		}
@@ -541,7 +541,7 @@ func TestAReadOnlyFolderIsNamed(t *testing.T) {
 		remount("ro")
 		l := c.launch(t, binding)
 		assert.Equal(t, "verify-full", l.env["PGSSLMODE"], "root.crt is nothing that the mode needs")
-		assert.Equal(t, "postgres-ssl: goes without: mkdir "+c.path(".postgresql")+": read-only file system\n", l.stderr)
+		assert.Equal(t, "postgres-ssl: continues without this file: mkdir "+c.path(".postgresql")+": read-only file system\n", l.stderr)
 		l = c.launch(t, ownServices(t))
 		assert.Nil(t, l.env)
 		assert.Regexp(t, `^postgres-ssl: [^\n]*`+c.vcap+`/[^ \n]+: read-only file system\n$`, l.stderr)

@@ -1,6 +1,7 @@
 package launch
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -110,7 +111,7 @@ func TestAModeIsInferredFromTheStrongestSign(t *testing.T) {
 		binding      binding.Binding
 		mode, source string
 	}{
-		"RDS, before its own CA":             {rds, "verify-full", "the default for RDS, whose CA is on board"},
+		"RDS, before its own CA":             {rds, "verify-full", "the default for RDS, whose CA is in this buildpack"},
 		"a CA of its own, before asking":     {both, "verify-ca", "the default for a CA of its own, credential ca"},
 		"asking for TLS":                     {asks, "require", "credential require_ssl, which asks for TLS"},
 		"a CA under another key asks for no": {more, "", ""},
@@ -149,15 +150,15 @@ func TestOneDatabaseDoesNotSilentlyWeakenAnother(t *testing.T) {
 	_, err := Decide(nil, binding.Bound{Databases: []binding.Binding{tagged, writes}}, store(t))
 	require.EqualError(t, err, "console_db decides with require, but orders asks for verify-full; set POSTGRES_SSL_SERVICE to the name of the one that decides")
 
-	const loss = "console_db decides with require; orders gets no more than that, though it would get verify-full by "
+	const downgrade = "orders would get verify-full by %s, but gets only require: console_db decides for the whole app"
 	chosen := decide(t, map[string]string{"POSTGRES_SSL_SERVICE": "console_db"}, tagged, writes)
-	assert.Equal(t, []string{loss + "credential sslmode"}, chosen.Losses, "the owner may, and the log of each start says what it costs")
-	assert.Subset(t, chosen.Warnings, chosen.Losses, "and so does staging")
+	assert.Equal(t, []string{fmt.Sprintf(downgrade, "credential sslmode")}, chosen.Downgrades, "the owner may, and the log of each start says what it costs")
+	assert.Subset(t, chosen.Warnings, chosen.Downgrades, "and so does staging")
 
 	weaker := decide(t, nil, tagged, inferred)
-	assert.Equal(t, []string{loss + "the default for RDS, whose CA is on board"}, weaker.Losses)
+	assert.Equal(t, []string{fmt.Sprintf(downgrade, ForRDS)}, weaker.Downgrades)
 
-	assert.Empty(t, decide(t, map[string]string{"POSTGRES_SSL_SERVICE": "orders"}, tagged, writes).Losses, "the control: nothing is lost")
+	assert.Empty(t, decide(t, map[string]string{"POSTGRES_SSL_SERVICE": "orders"}, tagged, writes).Downgrades, "the control: nothing is lost")
 	settled := decide(t, map[string]string{"POSTGRES_SSL_MODE": "verify-full"}, tagged, writes)
 	assert.Equal(t, sslmode.VerifyFull, settled.Mode, "the owner's mode is as strict as the strictest")
 }

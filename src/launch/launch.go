@@ -19,13 +19,13 @@ import (
 
 // Plan is what an app is given, and why.
 type Plan struct {
-	Databases []Database // sorted by service
-	Others    []string   // bound services that hold no Postgres database
-	Mode      sslmode.Mode
-	Decider   *Database           // Mode and the client certificate are its own; may be nil
-	Warnings  []string            // one line each, for the staging log
-	Losses    []string            // one line each, for every start's log: who gets less than asked
-	TunnelCA  []*x509.Certificate // of the tunnel, once there is one
+	Databases  []Database // sorted by service
+	Others     []string   // bound services that have no Postgres database
+	Mode       sslmode.Mode
+	Decider    *Database           // Mode and the client certificate are its own; may be nil
+	Warnings   []string            // one line each, for the staging log
+	Downgrades []string            // one line each, for every start's log: who gets less than asked
+	TunnelCA   []*x509.Certificate // of the tunnel, once there is one
 
 	env     map[string]string
 	sets    []string // of the trust store
@@ -41,7 +41,7 @@ type Database struct {
 	Trust  Trust
 	Tunnel bool // the app connects through the tunnel, which uses this Mode
 
-	clientCert, clientKey []byte // PEM; nil if the credentials hold none
+	clientCert, clientKey []byte // PEM; nil if the credentials have none
 }
 
 // writes returns the strictest mode that the binding itself writes. It is None if the mode is
@@ -68,10 +68,10 @@ const (
 	Written Rule = "%s"
 	Settled Rule = "POSTGRES_SSL_MODE, which settles a contradiction"
 	Default Rule = "POSTGRES_SSL_MODE"
-	ForRDS  Rule = "the default for RDS, whose CA is on board"
+	ForRDS  Rule = "the default for RDS, whose CA is in this buildpack"
 	ForCA   Rule = "the default for a CA of its own, %s"
 	ForFlag Rule = "%s, which asks for TLS"
-	NoRule  Rule = "the binding names none, and the host is no RDS endpoint whose CA is on board"
+	NoRule  Rule = "the binding names none, and the host is no RDS endpoint whose CA is in this buildpack"
 )
 
 func (s Source) String() string {
@@ -103,7 +103,7 @@ func (t Trust) narrowness() int {
 }
 
 // Decide makes the plan of a launch. After an error, the app must not start. The error is one line
-// that names the service and holds no secret.
+// that names the service and shows no secret.
 //
 // The rules come in order of priority: the README's "Which mode" and "Whom to trust".
 func Decide(env map[string]string, found binding.Bound, store truststore.Store) (*Plan, error) {
@@ -120,7 +120,8 @@ func Foresee(env map[string]string, found binding.Bound, store truststore.Store)
 func makePlan(p *Plan, found binding.Bound) (*Plan, error) {
 	p.Others = found.Others
 	for _, name := range found.Unresolved {
-		if err := p.atLaunch(fmt.Errorf("%s: the platform did not resolve the credentials: they are still a reference to CredHub", name)); err != nil {
+		err := fmt.Errorf("%s: the platform did not resolve the credentials: they are still a reference to CredHub", name)
+		if err := p.atLaunch(err); err != nil {
 			return nil, err
 		}
 	}
@@ -147,7 +148,7 @@ func makePlan(p *Plan, found binding.Bound) (*Plan, error) {
 	}
 	if len(p.Databases) == 0 && fallback != sslmode.None {
 		p.Mode = fallback
-		p.warn("POSTGRES_SSL_MODE=%s is exported, but no bound service holds a Postgres database", fallback)
+		p.warn("POSTGRES_SSL_MODE=%s is exported, but no bound service has a Postgres database", fallback)
 	}
 	p.warnOfOwner()
 	return p, nil
@@ -166,10 +167,10 @@ func (p *Plan) warn(format string, args ...any) {
 	p.Warnings = append(p.Warnings, fmt.Sprintf(format, args...))
 }
 
-// lose is a warning that each start repeats, because someone gets less than asked.
-func (p *Plan) lose(format string, args ...any) {
+// downgrade is a warning that each start repeats, because someone gets less than asked.
+func (p *Plan) downgrade(format string, args ...any) {
 	p.warn(format, args...)
-	p.Losses = append(p.Losses, fmt.Sprintf(format, args...))
+	p.Downgrades = append(p.Downgrades, fmt.Sprintf(format, args...))
 }
 
 func (p *Plan) decideDatabase(b binding.Binding, cas []binding.Credential, fallback sslmode.Mode) (Database, error) {
@@ -244,8 +245,8 @@ func (p *Plan) settle(b binding.Binding, fallback sslmode.Mode) (sslmode.Mode, S
 		}
 	}
 	for _, a := range asked {
-		contradicts := a.Mode < strictest.Mode && (a.By != binding.ByString || strictest.By == binding.ByKey) ||
-			first.By == binding.ByKey && a.Mode != first.Mode
+		aKeyIsIn := a.By != binding.ByString || strictest.By == binding.ByKey
+		contradicts := a.Mode < strictest.Mode && aKeyIsIn || first.By == binding.ByKey && a.Mode != first.Mode
 		switch {
 		case a.Mode == strictest.Mode && !contradicts:
 		case fallback >= strictest.Mode:
@@ -269,7 +270,7 @@ func (p *Plan) settle(b binding.Binding, fallback sslmode.Mode) (sslmode.Mode, S
 	return first.Mode, Source{Written, first.Place}, nil
 }
 
-// knowsAll says whether every host is an RDS endpoint whose CA is on board.
+// knowsAll says whether every host is an RDS endpoint whose CA is in this buildpack.
 func (p *Plan) knowsAll(hosts []string) bool {
 	return len(hosts) > 0 && !slices.ContainsFunc(hosts, func(host string) bool {
 		endpoint, ok := rds.Parse(host)
@@ -368,26 +369,27 @@ func moreCAs(b binding.Binding) (certs []*x509.Certificate, place binding.Place)
 }
 
 // trustHost returns the sets that an RDS endpoint needs. It returns nil for any other host, and for
-// a partition that is not on board.
+// a partition that is not in this buildpack.
 func (p *Plan) trustHost(service, host string) (sets []string, why string) {
+	const update = "run scripts/update-rds-ca.sh and package the buildpack again"
 	endpoint, ok := rds.Parse(host)
 	switch {
 	case !ok:
 		return nil, "not an RDS endpoint"
 	case !p.has(endpoint.Partition):
-		p.warn("%s: the CAs of partition %s are not on board, so %s cannot be verified by them; run scripts/update-rds-ca.sh and package the buildpack again",
-			service, endpoint.Partition, host)
-		return nil, "RDS of " + endpoint.Partition + ", whose CAs are not on board"
+		p.warn("%s: the CAs of partition %s are not in this buildpack, so %s cannot be verified by them; %s",
+			service, endpoint.Partition, host, update)
+		return nil, "RDS of " + endpoint.Partition + ", whose CAs are not in this buildpack"
 	case endpoint.Region == "":
 		return []string{endpoint.Partition}, "RDS of " + endpoint.Partition + ", no region in the host name"
 	case endpoint.Proxy && p.has(endpoint.Region):
 		return []string{endpoint.Region, truststore.AmazonTrust}, "RDS Proxy in " + endpoint.Region
 	case endpoint.Proxy:
-		return []string{endpoint.Partition, truststore.AmazonTrust}, "RDS Proxy in " + endpoint.Region + ", a region not on board"
+		return []string{endpoint.Partition, truststore.AmazonTrust}, "RDS Proxy in " + endpoint.Region + ", a region not in this buildpack"
 	case !p.has(endpoint.Region):
-		p.warn("%s: region %s is not on board, so all of %s is trusted; if the connection fails, run scripts/update-rds-ca.sh and package the buildpack again",
-			service, endpoint.Region, endpoint.Partition)
-		return []string{endpoint.Partition}, "RDS of " + endpoint.Partition + ", region " + endpoint.Region + " not on board"
+		p.warn("%s: region %s is not in this buildpack, so all of %s is trusted; if the connection fails, %s",
+			service, endpoint.Region, endpoint.Partition, update)
+		return []string{endpoint.Partition}, "RDS of " + endpoint.Partition + ", region " + endpoint.Region + " not in this buildpack"
 	}
 	return []string{endpoint.Region}, "RDS in " + endpoint.Region
 }
@@ -425,7 +427,8 @@ func (p *Plan) clientCertificate(b binding.Binding) (cert, key []byte, err error
 	}
 	// Don't pass on the error of crypto/tls. Nothing guarantees that it never quotes a key.
 	if _, err := tls.X509KeyPair(cert, key); err != nil {
-		return nil, nil, fmt.Errorf("credentials %s and %s do not belong together, or the key has a passphrase", b.ClientCert.Path, b.ClientKey.Path)
+		return nil, nil, fmt.Errorf("credentials %s and %s do not belong together, or the key has a passphrase",
+			b.ClientCert.Path, b.ClientKey.Path)
 	}
 	return cert, key, nil
 }
@@ -482,7 +485,8 @@ func (p *Plan) chooseDecider(fallback sslmode.Mode) error {
 	tagged := narrow(candidates, func(db *Database) bool { return db.Tagged("stratos") })
 	switch {
 	case name != "" && len(chosen) == 0:
-		if err := p.atLaunch(fmt.Errorf("POSTGRES_SSL_SERVICE names no bound Postgres database; bound are: %s", cmp.Or(listModes(candidates), "none"))); err != nil {
+		err := fmt.Errorf("POSTGRES_SSL_SERVICE names no bound Postgres database; bound are: %s", cmp.Or(listModes(candidates), "none"))
+		if err := p.atLaunch(err); err != nil {
 			return err
 		}
 		if len(tagged) > 0 {
@@ -505,7 +509,8 @@ func (p *Plan) chooseDecider(fallback sslmode.Mode) error {
 	}
 	for _, db := range candidates {
 		if db.Mode != candidates[0].Mode || string(db.clientCert) != string(candidates[0].clientCert) {
-			return fmt.Errorf("the bound databases ask for different things: %s; set POSTGRES_SSL_SERVICE to the name of the one that decides, tag it stratos, or give each its own mode with POSTGRES_SSL_TUNNEL=yes", listModes(candidates))
+			return fmt.Errorf("the bound databases ask for different things: %s; set POSTGRES_SSL_SERVICE to the name of the one that "+
+				"decides, tag it stratos, or give each its own mode with POSTGRES_SSL_TUNNEL=yes", listModes(candidates))
 		}
 	}
 	p.Decider, p.Mode = candidates[0], candidates[0].Mode
@@ -533,8 +538,8 @@ func (p *Plan) compareOthers(fallback sslmode.Mode, ownersChoice bool) error {
 			return fmt.Errorf("%s decides with %s, but %s asks for %s; set POSTGRES_SSL_SERVICE to the name of the one that decides",
 				p.Decider.Title(), modeName(p.Mode), db.Title(), db.Mode)
 		case db.Main:
-			p.lose("%s decides with %s; %s gets no more than that, though it would get %s by %s",
-				p.Decider.Title(), modeName(p.Mode), db.Title(), db.Mode, db.Source)
+			p.downgrade("%s would get %s by %s, but gets only %s: %s decides for the whole app",
+				db.Title(), db.Mode, db.Source, modeName(p.Mode), p.Decider.Title())
 		}
 	}
 	return nil
@@ -578,7 +583,8 @@ func (p *Plan) warnOfOwner() {
 	}
 	for _, own := range []Owner{stratos, libpq} {
 		if own.Mode != sslmode.None && own.Mode < p.Mode {
-			p.warn("%s=%s is set by the app's owner, and stays; it is weaker than %s, which %s asks for", own.Variable, own.Value, p.Mode, p.Decider.Title())
+			p.warn("%s=%s is set by the app's owner, and stays; it is weaker than %s, which %s asks for",
+				own.Variable, own.Value, p.Mode, p.Decider.Title())
 		}
 	}
 }

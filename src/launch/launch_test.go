@@ -67,19 +67,19 @@ func TestTheRulesForTheModeInTheirOrder(t *testing.T) {
 		binding      binding.Binding
 		mode, source string
 	}{
-		"the binding's own":                      {nil, db("db", "require", oregon), "require", "credential sslmode"},
-		"the binding's own before the default":   {map[string]string{"POSTGRES_SSL_MODE": "verify-full"}, db("db", "disable", elsewhere), "disable", "credential sslmode"},
-		"the owner's default":                    {map[string]string{"POSTGRES_SSL_MODE": "VERIFY_CA"}, db("db", "", elsewhere), "verify-ca", "POSTGRES_SSL_MODE"},
-		"the owner's default before RDS's":       {map[string]string{"POSTGRES_SSL_MODE": "require"}, db("db", "", oregon), "require", "POSTGRES_SSL_MODE"},
-		"RDS, whose CA is on board":              {nil, db("db", "", oregon), "verify-full", "the default for RDS, whose CA is on board"},
-		"RDS Proxy":                              {nil, db("db", "", proxy), "verify-full", "the default for RDS, whose CA is on board"},
-		"RDS without a region":                   {nil, db("db", "", global), "verify-full", "the default for RDS, whose CA is on board"},
-		"RDS and a replica in another region":    {nil, db("db", "", oregon, frankfurt), "verify-full", "the default for RDS, whose CA is on board"},
-		"RDS and a replica elsewhere":            {nil, db("db", "", oregon, elsewhere), "", ""},
-		"RDS of a region that is not on board":   {nil, db("db", "", newRegion), "", ""},
-		"RDS of a partition that isn't on board": {nil, db("db", "", china), "", ""},
-		"another host":                           {nil, db("db", "", elsewhere), "", ""},
-		"no host":                                {nil, db("db", ""), "", ""},
+		"the binding's own":                               {nil, db("db", "require", oregon), "require", "credential sslmode"},
+		"the binding's own before the default":            {map[string]string{"POSTGRES_SSL_MODE": "verify-full"}, db("db", "disable", elsewhere), "disable", "credential sslmode"},
+		"the owner's default":                             {map[string]string{"POSTGRES_SSL_MODE": "VERIFY_CA"}, db("db", "", elsewhere), "verify-ca", "POSTGRES_SSL_MODE"},
+		"the owner's default before RDS's":                {map[string]string{"POSTGRES_SSL_MODE": "require"}, db("db", "", oregon), "require", "POSTGRES_SSL_MODE"},
+		"RDS, whose CA is in this buildpack":              {nil, db("db", "", oregon), "verify-full", "the default for RDS, whose CA is in this buildpack"},
+		"RDS Proxy":                                       {nil, db("db", "", proxy), "verify-full", "the default for RDS, whose CA is in this buildpack"},
+		"RDS without a region":                            {nil, db("db", "", global), "verify-full", "the default for RDS, whose CA is in this buildpack"},
+		"RDS and a replica in another region":             {nil, db("db", "", oregon, frankfurt), "verify-full", "the default for RDS, whose CA is in this buildpack"},
+		"RDS and a replica elsewhere":                     {nil, db("db", "", oregon, elsewhere), "", ""},
+		"RDS of a region that is not in this buildpack":   {nil, db("db", "", newRegion), "", ""},
+		"RDS of a partition that isn't in this buildpack": {nil, db("db", "", china), "", ""},
+		"another host":                                    {nil, db("db", "", elsewhere), "", ""},
+		"no host":                                         {nil, db("db", ""), "", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			plan := decide(t, test.env, test.binding)
@@ -148,18 +148,18 @@ func TestWhomToTrust(t *testing.T) {
 		own      int
 		warning  string
 	}{
-		"its own CA, whatever the host is":  {own, nil, false, 1, ""},
-		"RDS of a known region":             {db("db", "", oregon), []string{"us-west-2"}, false, 0, ""},
-		"GovCloud":                          {db("db", "", gov), []string{"us-gov-west-1"}, false, 0, ""},
-		"RDS Proxy":                         {db("db", "", proxy), []string{"us-west-2", "amazon-trust"}, false, 0, ""},
-		"no region in the name":             {db("db", "", global), []string{"aws"}, false, 0, ""},
-		"a region that is not on board":     {db("db", "", newRegion), []string{"aws"}, false, 0, "db: region xx-new-1 is not on board, so all of aws is trusted"},
-		"a partition that is not on board":  {db("db", "", china), []string{"amazon-trust", "aws", "aws-us-gov"}, true, 0, "db: the CAs of partition aws-cn are not on board, so " + china + " cannot be verified by them; run scripts/update-rds-ca.sh"},
-		"another host":                      {db("db", "", elsewhere), []string{"amazon-trust", "aws", "aws-us-gov"}, true, 0, ""},
-		"no host":                           {db("db", ""), []string{"amazon-trust", "aws", "aws-us-gov"}, true, 0, ""},
-		"a replica in another region":       {db("db", "", oregon, frankfurt), []string{"us-west-2", "eu-central-1"}, false, 0, ""},
-		"a replica elsewhere":               {db("db", "", oregon, elsewhere), []string{"amazon-trust", "aws", "aws-us-gov"}, true, 0, ""},
-		"the seed's host, which RDS is not": {db("db", "", "something.xyx.us-west-2.rds.amazon.com"), []string{"amazon-trust", "aws", "aws-us-gov"}, true, 0, ""},
+		"its own CA, whatever the host is":          {own, nil, false, 1, ""},
+		"RDS of a known region":                     {db("db", "", oregon), []string{"us-west-2"}, false, 0, ""},
+		"GovCloud":                                  {db("db", "", gov), []string{"us-gov-west-1"}, false, 0, ""},
+		"RDS Proxy":                                 {db("db", "", proxy), []string{"us-west-2", "amazon-trust"}, false, 0, ""},
+		"no region in the name":                     {db("db", "", global), []string{"aws"}, false, 0, ""},
+		"a region that is not in this buildpack":    {db("db", "", newRegion), []string{"aws"}, false, 0, "db: region xx-new-1 is not in this buildpack, so all of aws is trusted"},
+		"a partition that is not in this buildpack": {db("db", "", china), []string{"amazon-trust", "aws", "aws-us-gov"}, true, 0, "db: the CAs of partition aws-cn are not in this buildpack, so " + china + " cannot be verified by them; run scripts/update-rds-ca.sh"},
+		"another host":                              {db("db", "", elsewhere), []string{"amazon-trust", "aws", "aws-us-gov"}, true, 0, ""},
+		"no host":                                   {db("db", ""), []string{"amazon-trust", "aws", "aws-us-gov"}, true, 0, ""},
+		"a replica in another region":               {db("db", "", oregon, frankfurt), []string{"us-west-2", "eu-central-1"}, false, 0, ""},
+		"a replica elsewhere":                       {db("db", "", oregon, elsewhere), []string{"amazon-trust", "aws", "aws-us-gov"}, true, 0, ""},
+		"the seed's host, which RDS is not":         {db("db", "", "something.xyx.us-west-2.rds.amazon.com"), []string{"amazon-trust", "aws", "aws-us-gov"}, true, 0, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			plan := decide(t, nil, test.binding)

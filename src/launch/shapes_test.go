@@ -164,7 +164,7 @@ func trustWord(t Trust) string {
 // shown returns everything that a launch or a staging may print about a plan.
 func shown(plan *Plan) string {
 	var text bytes.Buffer
-	fmt.Fprintln(&text, plan.Warnings, plan.Losses, plan.Others)
+	fmt.Fprintln(&text, plan.Warnings, plan.Downgrades, plan.Others)
 	for _, db := range plan.Databases {
 		fmt.Fprintln(&text, db.Title(), db.Source, db.Trust.Why, db.Hosts, db.Ports)
 	}

@@ -16,7 +16,7 @@ func (p *Plan) ModeSource() string {
 }
 
 // TrustAll returns the trust of all bound databases together, with the tunnel's CA. It is for
-// variables that hold only one file.
+// variables that name only one file.
 func (p *Plan) TrustAll() Trust {
 	var all Trust
 	if len(p.Databases) == 0 && p.Mode != sslmode.None {

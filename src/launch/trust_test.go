@@ -95,7 +95,7 @@ func TestAModeThatAnotherDatabaseOwesToTheOwnersDefaultRaisesNoOthers(t *testing
 	plan := decide(t, map[string]string{"POSTGRES_SSL_MODE": "verify-full"}, tagged, other)
 	assert.Equal(t, sslmode.VerifyFull, plan.Databases[1].Mode, "the default settles the contradiction")
 	assert.Equal(t, sslmode.Require, plan.Mode)
-	assert.Len(t, plan.Losses, 1, "and the log says what is lost")
+	assert.Len(t, plan.Downgrades, 1, "and the log says what is lost")
 }
 
 func TestAnOwnersModeAsStrictAsTheBindingGetsNoWarning(t *testing.T) {

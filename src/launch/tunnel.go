@@ -20,7 +20,7 @@ func (p *Plan) chooseTunnelled(byOwner bool) error {
 		return nil
 	}
 	if byOwner {
-		p.lose("%s changes nothing for DATABASE_URL, which the app's owner set: the app connects as it says", tunnelVariable)
+		p.downgrade("%s changes nothing for DATABASE_URL, which the app's owner set: the app connects as it says", tunnelVariable)
 	}
 	names := map[string]bool{}
 	var bound []string
@@ -32,14 +32,14 @@ func (p *Plan) chooseTunnelled(byOwner bool) error {
 	}
 	switch {
 	case value == "yes" && bound == nil && !byOwner:
-		p.lose("%s=yes, but no bound service holds a Postgres database: the app connects without the tunnel", tunnelVariable)
+		p.downgrade("%s=yes, but no bound service has a Postgres database: the app connects without the tunnel", tunnelVariable)
 	case value != "yes":
 		for name := range strings.SplitSeq(value, ",") {
 			name = strings.TrimSpace(name)
 			if _, ok := names[name]; !ok {
 				// Don't show the value: by mistake, it may be anything, even a password.
-				return p.atLaunch(fmt.Errorf("%s names something that is not a bound Postgres database: write yes, or names of services, separated by commas; bound are: %s",
-					tunnelVariable, cmp.Or(strings.Join(bound, ", "), "none")))
+				return p.atLaunch(fmt.Errorf("%s names something that is not a bound Postgres database: write yes, or names of "+
+					"services, separated by commas; bound are: %s", tunnelVariable, cmp.Or(strings.Join(bound, ", "), "none")))
 			}
 			names[name] = true
 		}
@@ -51,10 +51,11 @@ func (p *Plan) chooseTunnelled(byOwner bool) error {
 		case db.Mode.Encrypts() && len(db.Hosts) > 0:
 			db.Tunnel = true
 		case !db.Main:
-			p.lose("%s does not go through the tunnel: it needs a host, and an sslmode of require or stricter", db.Title())
+			p.downgrade("%s does not go through the tunnel: it needs a host, and an sslmode of require or stricter", db.Title())
 		default:
-			if err := p.atLaunch(fmt.Errorf("%s: %s needs a host and an sslmode of require or stricter: add them to the binding, or set POSTGRES_SSL_MODE",
-				db.Title(), tunnelVariable)); err != nil {
+			err := fmt.Errorf("%s: %s needs a host and an sslmode of require or stricter: add them to the binding, or set POSTGRES_SSL_MODE",
+				db.Title(), tunnelVariable)
+			if err := p.atLaunch(err); err != nil {
 				return err
 			}
 		}

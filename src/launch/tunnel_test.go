@@ -55,12 +55,12 @@ func TestWhatGoesThroughTheTunnel(t *testing.T) {
 		const left = "a (example) does not go through the tunnel: it needs a host, and an sslmode of require or stricter"
 		plan := decide(t, through("yes"), bound...)
 		assert.Contains(t, plan.Warnings, left)
-		assert.Equal(t, []string{left}, plan.Losses, "each start says it, since the bindings may be newer than the droplet")
+		assert.Equal(t, []string{left}, plan.Downgrades, "each start says it, since the bindings may be newer than the droplet")
 	})
 	t.Run("a start says that there is nothing to go through it", func(t *testing.T) {
-		assert.Equal(t, []string{"POSTGRES_SSL_TUNNEL=yes, but no bound service holds a Postgres database: the app connects without the tunnel"},
-			decide(t, through("yes")).Losses)
-		assert.Empty(t, decide(t, nil).Losses)
+		assert.Equal(t, []string{"POSTGRES_SSL_TUNNEL=yes, but no bound service has a Postgres database: the app connects without the tunnel"},
+			decide(t, through("yes")).Downgrades)
+		assert.Empty(t, decide(t, nil).Downgrades)
 	})
 	t.Run("a service may have the name yes", func(t *testing.T) {
 		assert.Equal(t, []string{"a", "yes"}, tunnelled(decide(t, through("yes"), db("a", "require", oregon), db("yes", "require", oregon))))
@@ -116,7 +116,7 @@ func TestTheOwnersDatabaseURLDoesNotGoThroughTheTunnel(t *testing.T) {
 	assert.Empty(t, tunnelled(plan))
 	const stays = "POSTGRES_SSL_TUNNEL changes nothing for DATABASE_URL, which the app's owner set: the app connects as it says"
 	assert.Contains(t, plan.Warnings, stays)
-	assert.Equal(t, []string{stays}, plan.Losses, "each start says it")
+	assert.Equal(t, []string{stays}, plan.Downgrades, "each start says it")
 	_, err = Decide(through("DATABASE_URL"), found, store(t))
 	assert.ErrorContains(t, err, "bound are: none")
 }
@@ -133,14 +133,14 @@ func TestInTheTunnelEachDatabaseHasItsOwnMode(t *testing.T) {
 		plan := decide(t, through("yes"), strict, weak)
 		assert.Equal(t, []string{"verify-full", "require"}, modes(plan))
 		assert.Equal(t, "verify-full", plan.Mode.String())
-		assert.Empty(t, plan.Losses)
+		assert.Empty(t, plan.Downgrades)
 	})
 	t.Run("a database beside the tunnel decides what is exported", func(t *testing.T) {
 		plan := decide(t, through("strict"), strict, weak)
 		assert.Equal(t, []string{"verify-full", "require"}, modes(plan))
 		assert.Equal(t, "require", plan.Mode.String())
 		assert.Equal(t, "weak", plan.Decider.Name)
-		assert.Empty(t, plan.Losses)
+		assert.Empty(t, plan.Downgrades)
 	})
 	t.Run("the owner may still name the one that decides", func(t *testing.T) {
 		plan := decide(t, map[string]string{tunnelVariable: "yes", "POSTGRES_SSL_SERVICE": "weak"}, strict, weak)

@@ -79,7 +79,8 @@ func replacesOptions(app fs.FS) []string {
 		names, _ := fs.Glob(app, pattern)
 		for _, name := range names {
 			info, err := fs.Stat(app, name)
-			if err != nil || !info.Mode().IsRegular() || info.Size() > maxTextBytes || len(scripts) > 10 {
+			readable := err == nil && info.Mode().IsRegular() && info.Size() <= maxTextBytes
+			if !readable || len(scripts) > 10 {
 				continue
 			}
 			text, err := fs.ReadFile(app, name)

@@ -29,7 +29,7 @@ func reportLast(log *libbuildpack.Logger, buildpackDir string) {
 func lastCompiles(buildpackDir string) bool {
 	folder := filepath.Dir(buildpackDir)
 	if !slices.Contains(buildpackFolders, filepath.Base(folder)) {
-		folder = filepath.Dir(folder) // a zip may hold a single folder with everything in it
+		folder = filepath.Dir(folder) // a zip may contain a single folder with everything in it
 	}
 	if !slices.Contains(buildpackFolders, filepath.Base(folder)) {
 		return false // not on the platform

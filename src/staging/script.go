@@ -72,7 +72,7 @@ func writeAppScript(buildDir, script string) error {
 	}
 }
 
-// replaceOwn writes the script to path, if it is free or holds an older script of ours. Otherwise
+// replaceOwn writes the script to path, if it is free or has an older script of ours. Otherwise
 // it returns fs.ErrExist.
 func replaceOwn(path, script string) error {
 	info, err := os.Lstat(path)

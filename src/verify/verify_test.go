@@ -365,7 +365,7 @@ func TestModeInForce(t *testing.T) {
 		"the owner's, beside the script's":      {"verify-ca", map[string]string{"PGSSLMODE": "verify-ca", "DB_SSL_MODE": "disable"}, sslmode.Disable, "DB_SSL_MODE" + owners, ""},
 		"two of the owner's: the weaker":        {"verify-ca", map[string]string{"PGSSLMODE": "verify-full", "DB_SSL_MODE": "require"}, sslmode.Require, "DB_SSL_MODE" + owners, ""},
 		"the other way round":                   {"verify-ca", map[string]string{"PGSSLMODE": "disable", "DB_SSL_MODE": "require"}, sslmode.Disable, "PGSSLMODE" + owners, ""},
-		"none":                                  {"", nil, sslmode.None, "the binding names none, and the host is no RDS endpoint whose CA is on board", ""},
+		"none":                                  {"", nil, sslmode.None, "the binding names none, and the host is no RDS endpoint whose CA is in this buildpack", ""},
 		"no mode":                               {"require", map[string]string{"PGSSLMODE": "strict"}, sslmode.Require, ours, ModeUnknown},
 		"no mode as drivers spell it":           {"require", map[string]string{"PGSSLMODE": "Verify-CA"}, sslmode.Require, ours, ModeUnknown},
 		"one for Stratos, which would not run":  {"require", map[string]string{"DB_SSL_MODE": "Verify-CA"}, sslmode.Require, ours, ""},

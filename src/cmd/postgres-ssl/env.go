@@ -88,7 +88,7 @@ func runEnv(args []string, env map[string]string, in io.Reader, out, errOut io.W
 	if err := write(handout, errOut); err != nil {
 		return err
 	}
-	for _, w := range slices.Concat(app.Plan.Losses, handout.Warnings) {
+	for _, w := range slices.Concat(app.Plan.Downgrades, handout.Warnings) {
 		fmt.Fprintf(errOut, "postgres-ssl: %s\n", staging.Printable(w))
 	}
 	if err := gate(app, errOut); err != nil {

@@ -27,7 +27,7 @@ func write(h *client.Handout, errOut io.Writer) error {
 	for _, f := range h.Files {
 		err := writeFile(h.Dir, f)
 		if err != nil && f.Optional {
-			fmt.Fprintf(errOut, "postgres-ssl: goes without: %s\n", staging.Printable(err.Error()))
+			fmt.Fprintf(errOut, "postgres-ssl: continues without this file: %s\n", staging.Printable(err.Error()))
 		} else if err != nil {
 			return err
 		}
