@@ -59,7 +59,7 @@ for module in fixtures/stratos fixtures/drivers/pgx fixtures/drivers/go-pg; do
   go -C "$module" vet ./...
 done
 go tool -modfile=tools/tools.mod staticcheck ./...
-git ls-files -z --cached --others --exclude-standard -- bin scripts .ci fixtures |
+git ls-files -z --cached --others --exclude-standard -- bin scripts tools .ci fixtures |
   xargs -0 grep -lZE '^#!.*\b(ba)?sh\b' -- | xargs -0 shellcheck -x
 
 # actionlint needs a newer yaml than the other tools, so it has a module file of its own.

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -17,15 +18,14 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
+	"time"
 )
 
 // The launcher's script: one bash without -e or -u, with unquoted file names, which becomes the app
-// by exec. $1 is the app's folder, $2 the command.
-//
-// The two lines with $3 and $4 are ours. The shell writes the app's environment to the file $3, and
-// stops itself until stage has printed it. $4 is the app's stdout. Both are paths: a launch
-// script's children would inherit descriptors.
+// by exec. $1 is the app's folder, $2 the command. The line with $3 is ours: it writes the app's
+// environment to that file, so that we know of it, and that no script refused the launch.
 const launchScript = `
 cd "$1"
 for script in ../profile.d/* .profile.d/*; do
@@ -36,19 +36,19 @@ done
 if [ -f .profile ]; then
   source .profile
 fi
-{ /usr/bin/env -0 >|"$3" && kill -STOP $$; } || exit
-exec bash -c "$2" >"$4"
+/usr/bin/env -0 >|"$3" || exit
+exec bash -c "$2"
 `
 
 type launcher struct {
-	vcap                string // in place of /home/vcap
-	env                 environ
-	log, stdout, stderr io.Writer
+	vcap           string // in place of /home/vcap
+	env            environ
+	stdout, stderr io.Writer
 }
 
-// launch runs the app's launch scripts and prints the variables that the app would see. Then the
-// same process becomes command, or ends if there is none. Like the platform, launch waits until
-// nobody holds its outputs open any more. It returns the process's exit status.
+// launch runs the app's launch scripts. Then the same process becomes command, or ends if there is
+// none: then launch prints the variables that the app would see. Like the platform, it waits until
+// nobody has the process's outputs open any more. It returns the process's exit status.
 func (l launcher) launch(ctx context.Context, command string) (int, error) {
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
@@ -56,58 +56,81 @@ func (l launcher) launch(ctx context.Context, command string) (int, error) {
 	if ctx.Err() != nil {
 		return 0, ctx.Err()
 	}
-	stdout, err := newOutput(l.stdout)
-	if err != nil {
-		return 0, err
-	}
-	defer stdout.close()
-	stderr, err := newOutput(l.stderr)
-	if err != nil {
-		return 0, err
-	}
-	defer stderr.close()
-
 	before, dump := l.environment(), l.vcap+".env"
-	cmd := exec.Command("bash", "-c", launchScript, "launcher", before["HOME"], command, dump, stdout.path())
-	cmd.Env, cmd.Stdin, cmd.Stdout, cmd.Stderr = before.list(), os.Stdin, stdout.w, stderr.w
-	if l.log == l.stderr {
-		cmd.Stdout = stderr.w // what the launch scripts print belongs to the log
-	}
-	if err := cmd.Start(); err != nil {
+	cmd := exec.Command("bash", "-c", launchScript, "launcher", before["HOME"], command, dump)
+	cmd.Env, cmd.Stdin = before.list(), os.Stdin
+	outputs, err := start(cmd, l.stdout, l.stderr)
+	if err != nil {
 		return 0, err
 	}
+	ended := make(chan struct{})
 	go func() {
-		for s := range signals { // COMMAND handles the signal, as the app would
-			if cmd.Process.Signal(s) != nil { // COMMAND is gone: stop waiting for its children
-				stdout.interrupt()
-				stderr.interrupt()
-			}
-		}
+		cmd.Wait() // its ProcessState says how it went
+		outputs.copying.Wait()
+		close(ended)
 	}()
+	for waiting := true; waiting; {
+		select {
+		case s := <-signals: // COMMAND handles the signal, as the app would
+			if cmd.Process.Signal(s) != nil { // COMMAND is gone: stop waiting for its children
+				outputs.interrupt()
+			}
+		case <-ended:
+			waiting = false
+		}
+	}
+	status := exitStatus(cmd.ProcessState.Sys().(syscall.WaitStatus))
+	content, err := os.ReadFile(dump)
+	if errors.Is(err, os.ErrNotExist) {
+		fmt.Fprintf(l.stderr, "-----> Launch refused: one of the app's launch scripts ended with exit status %d\n", status)
+		return max(status, 1), nil
+	}
+	if err == nil && command == "" {
+		fmt.Fprintln(l.stdout, "-----> Variables that the app sees, set at launch:")
+		printVariables(l.stdout, before, environOf(strings.Split(string(content), "\x00")))
+	}
+	return status, err
+}
 
-	stdout.start()
-	stderr.start()
-	status := waitFor(cmd.Process.Pid, syscall.WUNTRACED)
-	for status.Stopped() && status.StopSignal() != syscall.SIGSTOP { // Ctrl-Z
-		status = waitFor(cmd.Process.Pid, syscall.WUNTRACED)
+// outputs are the pipes that a process and its children write to. We pass on what they write.
+type outputs struct {
+	pipes   []*os.File
+	copying sync.WaitGroup // done when nobody has a pipe open any more
+}
+
+// start starts a process whose outputs go to stdout and stderr.
+func start(cmd *exec.Cmd, stdout, stderr io.Writer) (*outputs, error) {
+	o := &outputs{}
+	pipe := func(to io.Writer) (*os.File, error) {
+		r, w, err := os.Pipe()
+		if err == nil {
+			o.pipes = append(o.pipes, r)
+			o.copying.Go(func() {
+				defer r.Close() // if we cannot write any more, the app must get a SIGPIPE
+				io.Copy(to, r)
+			})
+		}
+		return w, err
 	}
-	launched := status.Stopped()
-	if launched {
-		stdout.pause()
-		stderr.pause()
-		err = l.report(before, dump)
-		stdout.start()
-		stderr.start()
-		cmd.Process.Signal(syscall.SIGCONT)
-		status = waitFor(cmd.Process.Pid, 0)
+	out, err := pipe(stdout)
+	if err != nil {
+		return nil, err
 	}
-	stdout.finish()
-	stderr.finish()
-	if !launched {
-		fmt.Fprintf(l.stderr, "-----> Launch refused: one of the app's launch scripts ended with exit status %d\n", exitStatus(status))
-		return max(exitStatus(status), 1), nil
+	defer out.Close()
+	errOut, err := pipe(stderr)
+	if err != nil {
+		return nil, err
 	}
-	return exitStatus(status), err
+	defer errOut.Close()
+	cmd.Stdout, cmd.Stderr = out, errOut
+	return o, cmd.Start()
+}
+
+// interrupt ends the copying, though the pipes may still be open.
+func (o *outputs) interrupt() {
+	for _, r := range o.pipes {
+		r.SetReadDeadline(time.Now())
+	}
 }
 
 // environment returns the environment of the launcher's bash, as env.go's CalcEnv does.
@@ -146,27 +169,6 @@ func databaseURL(vcapServices string) string {
 		}
 	}
 	return ""
-}
-
-// report prints the variables that the app sees. The launch script wrote them to dump.
-func (l launcher) report(before environ, dump string) error {
-	content, err := os.ReadFile(dump)
-	if err != nil {
-		return err
-	}
-	fmt.Fprintln(l.log, "-----> Variables that the app sees, set at launch:")
-	printVariables(l.log, before, environOf(strings.Split(string(content), "\x00")))
-	return os.Remove(dump)
-}
-
-// waitFor waits until a child process ends or, with WUNTRACED, stops. os.Process cannot wait for a
-// stop.
-func waitFor(pid, options int) (status syscall.WaitStatus) {
-	for {
-		if _, err := syscall.Wait4(pid, &status, options, nil); err != syscall.EINTR {
-			return status
-		}
-	}
 }
 
 // exitStatus returns the status as a shell does: 128 plus the signal's number, if a signal ended

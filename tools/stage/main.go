@@ -21,8 +21,8 @@ import (
 const usage = `Usage: scripts/stage.sh [--services FILE] [--final finalize|compile|none] APP_DIR [-- COMMAND...]
 
 Stages the app in APP_DIR with this buildpack, as the platform's builder does, and starts it as the
-launcher does. Prints the staging log and then the variables that the app would see. Does not change
-APP_DIR.
+launcher does. Prints the staging log and then the variables that the app would see, or runs COMMAND
+with them. Does not change APP_DIR.
 
   APP_DIR           the app's folder, as for cf push
   --services FILE   the app's VCAP_SERVICES: {"LABEL": [{"name": ..., "credentials": {...}}]}
@@ -33,8 +33,8 @@ APP_DIR.
                       finalize   is built on libbuildpack, like binary_buildpack or go_buildpack
                       none       this buildpack is the only one
   COMMAND           runs with those variables, in the app's folder. A single word is a shell command
-                    line. COMMAND has stdout to itself, everything else goes to stderr.
-                    As on the platform, it lasts until no process holds its stdout or stderr open.
+                    line. The staging log goes to stderr then.
+                    As on the platform, it lasts until no process has its stdout or stderr open.
 
 Other variables of the environment reach staging and the app as if set with cf set-env. Exceptions are
 SSL_CERT_FILE, SSL_CERT_DIR and NODE_EXTRA_CA_CERTS, which tell this machine's programs whom to trust.
@@ -96,7 +96,7 @@ func run(ctx context.Context, root string, args []string, env environ, stdout, s
 	}
 	status := 0
 	if err == nil {
-		l := launcher{vcap: filepath.Join(place, "home", "vcap"), env: env, log: log, stdout: stdout, stderr: stderr}
+		l := launcher{vcap: filepath.Join(place, "home", "vcap"), env: env, stdout: stdout, stderr: stderr}
 		if status, err = l.launch(ctx, o.command); err != nil {
 			err = fmt.Errorf("stage.sh: cannot launch the app: %w", err)
 		}
