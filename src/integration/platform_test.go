@@ -100,7 +100,7 @@ type container struct {
 
 // enterContainer runs in bash in the new namespace. $1 is a folder: the files in $1/files replace
 // the machine's own. The other arguments are the command line. The other folders in /home stay,
-// because this repository may be in one of them.
+// because this repository may be in one of them; a user vcap's own does not.
 const enterContainer = `
 set -eu
 files=$1/files homes=$1/homes
@@ -109,7 +109,7 @@ mkdir "$homes"
 mount --rbind /home "$homes"
 mount -t tmpfs none /home
 for home in "$homes"/*/; do
-  if [ -d "$home" ]; then
+  if [ -d "$home" ] && [ "$home" != "$homes/vcap/" ]; then
     mkdir "/home/$(basename "$home")"
     mount --rbind "$home" "/home/$(basename "$home")"
   fi
@@ -123,6 +123,22 @@ exec "$@"
 // keepUp is the app's start command. It writes the app's environment to a file, and lasts until its
 // standard input ends.
 const keepUp = `ln -s "$(dirname "$HOME")" /home/vcap && env -0 >%s && echo up && exec cat`
+
+// A machine may have a user vcap: the droplet takes the place of his folder, and nothing gets into
+// it. The control is another user's folder, which stays.
+func TestTheMachinesOwnHomeOfVcapIsHidden(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, "outer/files/etc/hostname", "outer\n")
+	write(t, dir, "inner/files/etc/hostname", "inner\n")
+	const machine = `mkdir /home/vcap /home/someone; touch /home/vcap/own /home/someone/own; script=$1; shift; bash -c "$script" "$@"`
+	const look = `ln -s /droplet /home/vcap; readlink /home/vcap; ls /home/someone "$0/homes/vcap"`
+	inner := filepath.Join(dir, "inner")
+	args := append(unshare(), "bash", "-c", enterContainer, "container", filepath.Join(dir, "outer"),
+		"bash", "-euc", machine, "machine", enterContainer, "container", inner, "bash", "-euc", look, inner)
+	out, err := exec.Command(args[0], args[1:]...).CombinedOutput()
+	require.NoError(t, err, string(out))
+	assert.Equal(t, "/droplet\n/home/someone:\nown\n\n"+inner+"/homes/vcap:\nown\n", string(out))
+}
 
 // launch stages the app with a final buildpack, launches it with the services bound and the owner's
 // variables, and keeps it up until the test ends. files are the container's own files by path.
