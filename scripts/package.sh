@@ -79,6 +79,9 @@ if [[ $stack == any ]]; then
 else
   flags=(--stack "$stack")
 fi
+# The environment's settings for go don't apply to the packager either. It is compiled as our program
+# is, so what both need is compiled once.
+export GOFLAGS=-trimpath CGO_ENABLED=0 GOAMD64=v1
 echo '-----> Packaging'
 if ! output=$(go tool -modfile="$root/tools/tools.mod" buildpack-packager build "${flags[@]}" ${cached:+"$cached"} 2>&1); then
   printf '%s\n' "$output" >&2

@@ -58,10 +58,7 @@ mv "$name-v$version.zip" "$name-cached-v$version.zip" dist
 
 echo '-----> SBOM and checksums'
 unzip -q "dist/$name-v$version.zip" bin/postgres-ssl -d "$work"
-# CycloneDX's program for Go makes the SBOM from the list of modules in our program (go version -m).
-# It has many dependencies that nothing else here needs, so it has a module file of its own.
-go tool -modfile=tools/sbom.mod cyclonedx-gomod bin -json -std -noserial -notimestamp -version "v$version" \
-  -output "dist/$name-v$version.cdx.json" "$work/bin/postgres-ssl"
+go run ./tools/sbom "$work/bin/postgres-ssl" "v$version" >"dist/$name-v$version.cdx.json"
 cd dist
 sha256sum "$name"* >"$work/SHA256SUMS"
 mv "$work/SHA256SUMS" .

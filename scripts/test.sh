@@ -9,7 +9,7 @@ usage() {
 Usage: scripts/test.sh
 
 Installs what the tests need (with apt-get, if root on Debian or Ubuntu), lints the code, and runs
-every test. Says how long each step takes.
+every test. Says how long each step takes. Needs go (https://go.dev/dl).
 TEXT
 }
 
@@ -26,29 +26,36 @@ step() {
   echo "-----> $*"
 }
 
-step 'What the tests need'
-missing=()
-# need PACKAGE COMMAND: if there is no COMMAND, PACKAGE is missing.
-need() { command -v "$2" >/dev/null || missing+=("$1"); }
-need openssl openssl
-need shellcheck shellcheck
-need util-linux unshare
-need curl curl
-need unzip unzip
-need jq jq
-need ca-certificates update-ca-certificates
-compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || missing+=(postgresql)
-if [[ ${#missing[@]} -gt 0 ]]; then
-  if [[ $(id -u) != 0 ]] || ! command -v apt-get >/dev/null; then
-    echo "test.sh: please install: ${missing[*]} (these are Debian's names)" >&2
-    exit 1
-  fi
-  apt-get update -qq
-  DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "${missing[@]}" >/dev/null
-fi
-scripts/install_drivers.sh
+# What one step compiles is there for the next, because all compile as scripts/build.sh does.
+export CGO_ENABLED=0 GOFLAGS='-trimpath -buildvcs=false'
 
-step 'Form: gofmt, go vet, staticcheck, shellcheck, actionlint'
+# install installs what the tests need.
+install() {
+  local missing=()
+  # need PACKAGE COMMAND: if there is no COMMAND, PACKAGE is missing.
+  need() { command -v "$2" >/dev/null || missing+=("$1"); }
+  need openssl openssl
+  need shellcheck shellcheck
+  need util-linux unshare
+  need curl curl
+  need unzip unzip
+  need jq jq
+  need ca-certificates update-ca-certificates
+  compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || missing+=(postgresql)
+  if [[ ${#missing[@]} -gt 0 ]]; then
+    if [[ $(id -u) != 0 ]] || ! command -v apt-get >/dev/null; then
+      echo "test.sh: please install: ${missing[*]} (these are Debian's names)" >&2
+      exit 1
+    fi
+    apt-get update -qq
+    DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "${missing[@]}" >/dev/null
+  fi
+  scripts/install_drivers.sh
+}
+
+step 'Form: gofmt, go vet, staticcheck, shellcheck, actionlint; and what the tests need'
+install &
+trap wait EXIT # an installation that is cut off may leave a lock behind
 unformatted=$(gofmt -l src tools fixtures)
 if [[ -n $unformatted ]]; then
   printf 'test.sh: not formatted, run gofmt -w on:\n%s\n' "$unformatted" >&2
@@ -59,6 +66,7 @@ for module in fixtures/stratos fixtures/drivers/pgx fixtures/drivers/go-pg; do
   go -C "$module" vet ./...
 done
 go tool -modfile=tools/tools.mod staticcheck ./...
+wait $!
 git ls-files -z --cached --others --exclude-standard -- bin scripts tools .ci fixtures |
   xargs -0 grep -lZE '^#!.*\b(ba)?sh\b' -- | xargs -0 shellcheck -x
 
@@ -68,5 +76,6 @@ go tool -modfile=tools/actionlint.mod actionlint
 # Fuzz targets run only their committed inputs, so the same commit gives the same result.
 # scripts/fuzz.sh searches for new ones.
 step 'Tests'
-go test ./...
+# The longest begin first, so that none is left alone at the end. go vet has run.
+go test -vet=off ./src/packaging ./src/integration ./src/faults ./src/tunnel ./...
 step "Done, after $SECONDS s"

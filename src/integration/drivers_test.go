@@ -152,6 +152,9 @@ func (o outcome) cell(mayConnect bool) string {
 	return o.String()
 }
 
+// slots are for the drivers of all tests that run side by side.
+var slots = make(chan struct{}, runtime.NumCPU()+1)
+
 // connectAll runs the drivers in the app's environment. For each driver that connected, the
 // server's log says whether it used TLS. A driver that refused must not have logged in.
 func connectAll(t *testing.T, app *container, server *pgtest.Server, chosen []driver, variables ...string) map[string]outcome {
@@ -165,7 +168,6 @@ func connectAll(t *testing.T, app *container, server *pgtest.Server, chosen []dr
 		byName[name] = outcome{connected: connected, said: said}
 	}
 	var running sync.WaitGroup
-	slots := make(chan struct{}, runtime.NumCPU()+1)
 	started := map[string]bool{}
 	for _, d := range chosen {
 		if d.shared() && started[d.command] {
@@ -223,14 +225,22 @@ const (
 )
 
 func TestDrivers(t *testing.T) {
+	t.Parallel()
 	oregon := pgtest.NewCA(t, "Amazon RDS us-west-2 Root CA RSA2048 G1")
 	frankfurt := pgtest.NewCA(t, "Amazon RDS eu-central-1 Root CA RSA2048 G1")
 	buildpack, app := buildpack(t, oregon, frankfurt), driversApp(t)
 	var obedient []driver
 	t.Run("obey what is bound", func(t *testing.T) { obedient = obeyWhatIsBound(t, buildpack, app, oregon, frankfurt) })
-	t.Run("verify several databases at once", func(t *testing.T) { verifySeveralAtOnce(t, buildpack, app, obedient, oregon, frankfurt) })
-	t.Run("go through the tunnel", func(t *testing.T) { everyDriverThroughTheTunnel(t, buildpack, app, oregon) })
-	t.Run("Java", func(t *testing.T) { java(t, buildpack, app, oregon) })
+	for name, test := range map[string]func(t *testing.T){
+		"verify several databases at once": func(t *testing.T) { verifySeveralAtOnce(t, buildpack, app, obedient, oregon, frankfurt) },
+		"go through the tunnel":            func(t *testing.T) { everyDriverThroughTheTunnel(t, buildpack, app, oregon) },
+		"Java":                             func(t *testing.T) { java(t, buildpack, app, oregon) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t)
+		})
+	}
 }
 
 // obeyWhatIsBound measures the table in docs/drivers.md. It returns the drivers that obey

@@ -26,28 +26,53 @@ import (
 // patience is how long a program may take before it counts as hung, even on a busy machine.
 const patience = 60 * time.Second
 
+// programs are the buildpack's and that of scripts/stage.sh. No test changes them, so the first that
+// needs them builds them for all.
+var programs struct {
+	sync.Once
+	postgresSSL, stage []byte
+}
+
+// build builds the programs in a copy of the sources. copyTree reads each of them, so that go test
+// knows that the result depends on them.
+func build(t *testing.T) {
+	t.Helper()
+	dir := t.TempDir()
+	for _, name := range []string{"VERSION", "go.mod", "go.sum", "src", "scripts", "tools/stage"} {
+		copyTree(t, filepath.Join("../..", name), filepath.Join(dir, name))
+	}
+	mustRun(t, filepath.Join(dir, "scripts/build.sh"), filepath.Join(dir, "postgres-ssl"))
+	mustRun(t, "go", "build", "-C", dir, "-o", "stage", "./tools/stage")
+	var err error
+	programs.postgresSSL, err = os.ReadFile(filepath.Join(dir, "postgres-ssl"))
+	require.NoError(t, err)
+	programs.stage, err = os.ReadFile(filepath.Join(dir, "stage"))
+	require.NoError(t, err)
+}
+
 // buildpack copies this buildpack to a folder of its own, with the given CAs in place of those of
-// the partition aws. It builds the buildpack and the program of scripts/stage.sh, and returns the
-// folder.
+// the partition aws, with its program and that of scripts/stage.sh. It returns the folder.
 func buildpack(t *testing.T, rds ...*pgtest.CA) string {
 	t.Helper()
 	dir := t.TempDir()
-	// The packaged files, and the sources of the program and of the stand-ins for final buildpacks.
-	for _, name := range []string{"VERSION", "manifest.yml", "bin", "ca", "scripts", "go.mod", "go.sum", "src", "fixtures/buildpacks"} {
+	// The packaged files, and the stand-ins for final buildpacks. One of them is compiled where it
+	// is, with libbuildpack.
+	for _, name := range []string{"VERSION", "manifest.yml", "bin", "ca", "go.mod", "go.sum", "fixtures/buildpacks"} {
 		copyTree(t, filepath.Join("../..", name), filepath.Join(dir, name))
 	}
+	programs.Do(func() { build(t) })
+	require.NotEmpty(t, programs.stage, "the test that ran first says why")
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "bin", "postgres-ssl"), programs.postgresSSL, 0o755))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "stage"), programs.stage, 0o755))
 	var bundle []byte
 	for _, ca := range rds {
 		bundle = append(bundle, ca.PEM...)
 	}
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "ca", "aws.pem"), bundle, 0o644))
-	mustRun(t, filepath.Join(dir, "scripts", "build.sh"))
-	mustRun(t, "go", "build", "-o", filepath.Join(dir, "stage"), "../../tools/stage")
 	return dir
 }
 
-// copyTree copies a file or a folder. It reads every file itself, so that go test knows that the
-// result depends on them.
+// copyTree copies a file or a folder.
 func copyTree(t *testing.T, from, to string) {
 	t.Helper()
 	info, err := os.Stat(from)
@@ -174,8 +199,8 @@ func tryLaunch(t *testing.T, buildpack, app, final, services string, files map[s
 	}
 	args = append(args, app, "--", fmt.Sprintf(keepUp, environment))
 	cmd := exec.Command(args[0], args[1:]...)
-	var log strings.Builder
-	cmd.Env, cmd.Stderr = append(append(machineEnv(), "TMPDIR="+dir), variables...), &log
+	var logged strings.Builder
+	cmd.Env, cmd.Stderr = append(append(machineEnv(), "TMPDIR="+dir), variables...), &logged
 	stdin, err := cmd.StdinPipe()
 	require.NoError(t, err)
 	stdout, err := cmd.StdoutPipe()
@@ -184,7 +209,7 @@ func tryLaunch(t *testing.T, buildpack, app, final, services string, files map[s
 	end := sync.OnceValues(func() (string, error) {
 		defer time.AfterFunc(patience, func() { _ = cmd.Process.Kill() }).Stop()
 		err := errors.Join(stdin.Close(), cmd.Wait())
-		return log.String(), err
+		return logged.String(), err
 	})
 	hung := time.AfterFunc(patience, func() { _ = cmd.Process.Kill() })
 	up, _ := bufio.NewReader(stdout).ReadString('\n') // an error gives another text than "up"
@@ -227,7 +252,7 @@ func nsenter(pid int) []string {
 func machineEnv() []string {
 	return slices.DeleteFunc(os.Environ(), func(variable string) bool {
 		name, _, _ := strings.Cut(variable, "=")
-		return name != "PATH" && name != "HOME" && !strings.HasPrefix(name, "GO")
+		return name != "PATH" && name != "HOME" && name != "CGO_ENABLED" && !strings.HasPrefix(name, "GO")
 	})
 }
 

@@ -5,6 +5,7 @@ import (
 	"archive/zip"
 	"bytes"
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
@@ -398,7 +399,10 @@ func TestRelease(t *testing.T) {
 			Timestamp string
 			Component struct{ Name, Version string }
 		}
-		Components []struct{ Name, Version, Purl string }
+		Components []struct {
+			Name, Version, Purl string
+			Hashes              []struct{ Content string }
+		}
 	}
 	require.NoError(t, json.Unmarshal([]byte(read(t, dist, names[3])), &sbom))
 	assert.Equal(t, "CycloneDX", sbom.Format)
@@ -411,6 +415,17 @@ func TestRelease(t *testing.T) {
 	assert.Contains(t, found, "std", "Go's own library, for which there are advisories too")
 	for _, module := range []string{"github.com/cloudfoundry/libbuildpack", "github.com/cloudfoundry-community/go-cfenv"} {
 		assert.Contains(t, read(t, tree, "go.mod"), module+" "+found[module], module)
+	}
+	// Another program, Go's own, sees the same modules in the program.
+	seen := execute(t, dist, nil, "go", "version", "-m", filepath.Join(unzip(t, filepath.Join(dist, names[4])), "bin", "postgres-ssl"))
+	modules := regexp.MustCompile(`(?m)^\tdep\t(\S+)\t(\S+)\th1:(\S+)$`).FindAllStringSubmatch(seen.out, -1)
+	assert.Len(t, sbom.Components, len(modules)+1, "and std")
+	for i, m := range modules {
+		c := sbom.Components[i+1]
+		sum, err := base64.StdEncoding.DecodeString(m[3])
+		require.NoError(t, err)
+		assert.Equal(t, []string{m[1], m[2], "pkg:golang/" + m[1] + "@" + strings.Replace(m[2], "+", "%2B", 1), hex.EncodeToString(sum)},
+			[]string{c.Name, c.Version, c.Purl, c.Hashes[0].Content})
 	}
 	assert.NotContains(t, found, "github.com/stretchr/testify", "only what is in the program")
 }
