@@ -308,6 +308,14 @@ func TestVersionAndDocsAgree(t *testing.T) {
 	assert.Contains(t, manual, "postgres-ssl_buildpack-v"+version+".zip")
 }
 
+// CI runs what the README tells a newcomer to run.
+func TestTheTestCommandIsInTheREADME(t *testing.T) {
+	commands := strings.Split(strings.TrimSpace(read(t, "../../.ci/run")), "\n")
+	command := strings.TrimPrefix(commands[len(commands)-1], "exec ")
+	assert.Regexp(t, `(?m)^`+regexp.QuoteMeta(command)+` `, read(t, "../../README.md"))
+	assert.FileExists(t, filepath.Join("../..", command))
+}
+
 const changelog = `# Changelog
 
 ## [Unreleased]
