@@ -1,8 +1,6 @@
 // Package audit looks at many apps at once and says whose Postgres gets less than it asks for. It
-// is a pure function from the platform's answers to rows. It reads bindings and decides as a launch
-// does, so the two always agree.
-//
-// answer.go reads an answer, judge.go turns it into rows.
+// is a pure function from the platform's answers, which cf reads, to rows. It reads bindings and
+// decides as a launch does, so the two always agree. judge.go makes the rows of one app.
 package audit
 
 import (
@@ -11,18 +9,11 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/cf"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/lazyregexp"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/truststore"
 )
-
-// Answer is an answer of the platform to /v3/apps/GUID/env, /v3/apps/GUID or /v3/apps. The last two
-// say which buildpacks an app has.
-type Answer struct {
-	From     string // for people: "standard input, line 3"
-	Document []byte // valid until the next answer
-	Err      error  // why there is no document
-}
 
 // State is what we know of a database, worst first.
 type State int
@@ -72,12 +63,19 @@ type Report struct {
 
 // Audit reads one answer after the other, and keeps only what the rows need. If two answers are
 // about the same app, the later one counts.
-func Audit(answers iter.Seq[Answer], store truststore.Store) Report {
+func Audit(answers iter.Seq[cf.Answer], store truststore.Store) Report {
 	f := fleet{store: store, known: map[string]int{}, listed: map[string]listed{}}
 	for a := range answers {
-		if err := f.read(a); err != nil {
+		if a.Err != nil {
 			row := Row{GUID: guid().FindString(a.From), From: cut(a.From, 300)}
-			f.unread = append(f.unread, unreadable(row, cut(err.Error(), 300)))
+			f.unread = append(f.unread, unreadable(row, cut(a.Err.Error(), 300)))
+		}
+		for _, app := range a.Apps {
+			if app.Lifecycle != "" {
+				f.listed[strings.Clone(app.GUID)] = listed{name: cut(app.Name, 255), ours: hasThis(app)}
+			} else {
+				f.add(a.From, app)
+			}
 		}
 	}
 	return f.report()
@@ -85,6 +83,15 @@ func Audit(answers iter.Seq[Answer], store truststore.Store) Report {
 
 // guid matches the platform's id of an app. A caller may name an answer's file after it.
 var guid = lazyregexp.New(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`)
+
+// this matches the buildpack's name: that of an admin buildpack, or the end of a URL.
+var this = lazyregexp.New(`(?i)postgres[-_]ssl`)
+
+// hasThis says whether this buildpack is among an app's. A Docker image or a cloud-native build has
+// none.
+func hasThis(app cf.App) bool {
+	return app.Lifecycle == "buildpack" && slices.ContainsFunc(app.Buildpacks, this().MatchString)
+}
 
 // fleet is what we have read so far.
 type fleet struct {
@@ -100,6 +107,32 @@ type listed struct {
 	name string
 	ours bool // this buildpack is among its buildpacks
 	read bool // there is an answer about its environment
+}
+
+// app is what an answer says about an app and its databases.
+type app struct {
+	Row
+	databases []database
+}
+
+// add reads what an app has bound.
+func (f *fleet) add(from string, said cf.App) {
+	next := app{Row: Row{GUID: cut(said.GUID, 255), From: cut(from, 300),
+		Organization: cut(said.Organization, 255), Space: cut(said.Space, 255), App: cut(said.Name, 255)}}
+	if said.Hidden != nil {
+		next.databases = []database{{unread: said.Hidden.Error()}}
+	} else {
+		next.databases = decide(said.Env, f.store)
+	}
+	i, again := f.known[next.GUID]
+	switch {
+	case again:
+		f.apps[i] = next
+		return
+	case next.GUID != "":
+		f.known[next.GUID] = len(f.apps)
+	}
+	f.apps = append(f.apps, next)
 }
 
 func (f *fleet) report() Report {

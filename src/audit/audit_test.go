@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/cf"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/truststore"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/tools/pgtest"
 )
@@ -42,15 +43,21 @@ func encode(t testing.TB, v any) []byte {
 	return text
 }
 
+// read returns what cf reads in a document.
+func read(from string, document []byte) cf.Answer {
+	apps, err := cf.Read(document)
+	return cf.Answer{From: from, Apps: apps, Err: err}
+}
+
 // answer returns what the platform says about an app's environment.
-func answer(t testing.TB, app string, variables map[string]string, services any) Answer {
-	return Answer{From: app + ".json", Document: encode(t, map[string]any{
+func answer(t testing.TB, app string, variables map[string]string, services any) cf.Answer {
+	return read(app+".json", encode(t, map[string]any{
 		"staging_env_json": map[string]string{}, "running_env_json": map[string]string{},
 		"environment_variables": variables,
 		"system_env_json":       map[string]any{"VCAP_SERVICES": services},
 		"application_env_json": map[string]any{"VCAP_APPLICATION": map[string]any{
 			"application_id": app, "application_name": app, "space_name": "prod", "organization_name": "acme"}},
-	})}
+	}))
 }
 
 // bound returns VCAP_SERVICES with user-provided services.
@@ -63,12 +70,12 @@ func bound(services map[string]credentials) any {
 }
 
 // lists returns an app's own answer, with its buildpacks.
-func lists(t testing.TB, app string, buildpacks ...string) Answer {
-	return Answer{Document: encode(t, map[string]any{"guid": app, "name": app, "lifecycle": map[string]any{
-		"type": "buildpack", "data": map[string]any{"buildpacks": buildpacks}}})}
+func lists(t testing.TB, app string, buildpacks ...string) cf.Answer {
+	return read("", encode(t, map[string]any{"guid": app, "name": app, "lifecycle": map[string]any{
+		"type": "buildpack", "data": map[string]any{"buildpacks": buildpacks}}}))
 }
 
-func of(t testing.TB, answers ...Answer) Report {
+func of(t testing.TB, answers ...cf.Answer) Report {
 	t.Helper()
 	return Audit(slices.Values(answers), store(t))
 }
@@ -138,7 +145,7 @@ func TestARowSaysWhatIsAskedAndWhatIsInForce(t *testing.T) {
 			if len(test.bound) == 0 {
 				services = nil
 			}
-			answers := []Answer{answer(t, "shop", test.env, bound(services))}
+			answers := []cf.Answer{answer(t, "shop", test.env, bound(services))}
 			if test.buildpack != "" {
 				answers = append(answers, lists(t, "shop", test.buildpack, "go_buildpack"))
 			}
@@ -222,7 +229,7 @@ func TestTheWorstComesFirstAndAnAppCountsOnce(t *testing.T) {
 		answer(t, "b", nil, bound(map[string]credentials{"db": {"uri": "postgres://h/d?sslmode=require"}})),
 		answer(t, "a", nil, bound(map[string]credentials{"x": {"host": "x.example.com", "sslmode": "require"}, "y": {"host": "y.example.com", "sslmode": "require"}})),
 		answer(t, "f", nil, bound(nil)),
-		Answer{From: "g", Document: []byte("<html>")},
+		read("g", []byte("<html>")),
 		lists(t, "a"),
 	)
 	var order []string
@@ -246,44 +253,21 @@ func TestOnlyAnAppWithBuildpacksHasThisOne(t *testing.T) {
 	services := bound(map[string]credentials{"db": {"host": elsewhere, "sslmode": "require"}})
 	for kind, want := range map[string]string{"buildpack": "yes", "docker": "no", "cnb": "no"} {
 		list := lists(t, "shop", "postgres_ssl_buildpack")
-		list.Document = []byte(strings.Replace(string(list.Document), `"type":"buildpack"`, `"type":"`+kind+`"`, 1))
+		list.Apps[0].Lifecycle = kind
 		assert.Equal(t, want, of(t, answer(t, "shop", nil, services), list).Rows[0].Buildpack, kind)
 	}
 }
 
-// Whatever the platform says instead of an answer becomes one line in plain words, and never "no
-// Postgres".
-func TestAnythingButAnAnswerBecomesOneLine(t *testing.T) {
+// What the platform hides is one line about the app, and never "no Postgres".
+func TestWhatIsHiddenBecomesOneLine(t *testing.T) {
 	const hidden = "the platform does not show the bindings to this user; it takes an admin, a read-only admin or a developer of the space"
 	for document, why := range map[string]string{
-		``:                                      "the answer is empty",
-		" \n":                                   "the answer is empty",
-		`null`:                                  "it is not JSON",
-		`[]`:                                    "it is not JSON",
-		`{}`:                                    "it is not an answer to /v3/apps/GUID/env, /v3/apps/GUID or /v3/apps",
-		`{"guid":1}`:                            "it is not an answer to /v3/apps/GUID/env, /v3/apps/GUID or /v3/apps",
-		`{"guid":"a","name":"a space"}`:         "it is not an answer to /v3/apps/GUID/env, /v3/apps/GUID or /v3/apps",
-		`{"resources":[{"guid":"a"}]}`:          "it is not an answer to /v3/apps/GUID/env, /v3/apps/GUID or /v3/apps",
-		`{"system_env_json":{"VCAP_SERVICES":{`: "it is not valid JSON: broken at byte 37",
-		"<html>\n<h1>502 Bad Gateway: s3cr3t":   "it is HTML, as a router or a proxy answers; ask again",
-		"502 Bad Gateway: s3cr3t":               "it is not JSON",
-		"FAILED\nNot logged in.":                "it is not JSON",
-		"\xff\xfe{\x00}\x00":                    "it is in UTF-16; write it as UTF-8",
-		`{"user-provided":[{"name":"db","credentials":{"uri":"postgres://h/d"}}]}`:                                            "it is not an answer to /v3/apps/GUID/env, /v3/apps/GUID or /v3/apps",
-		`{"errors":[{"code":10003,"title":"CF-NotAuthorized","detail":"You are not authorized"}]}`:                            "the platform refuses to show it to this user; it takes an admin, a read-only admin or a developer of the space",
-		`{"errors":[{"code":10010,"title":"CF-ResourceNotFound","detail":"App not found"}]}`:                                  "there is no such app, or this user may not see it",
-		`{"errors":[{"code":1000,"title":"CF-InvalidAuthToken"}]}`:                                                            "the login has expired; run cf login",
-		`{"errors":[{"code":10002,"title":"CF-NotAuthenticated"}]}`:                                                           "the login has expired; run cf login",
-		`{"errors":[{"code":10013,"title":"CF-RateLimitExceeded"}]}`:                                                          "the platform was asked too often; wait, and ask for less at a time",
-		`{"errors":[{"code":330002,"title":"CF-FeatureDisabled"}]}`:                                                           "the platform team has switched this off, by the feature flag env_var_visibility or space_developer_env_var_visibility",
-		`{"errors":[{"code":10001,"title":"CF-UnknownError","detail":"s3cr3t"}]}`:                                             "the platform answers with error 10001, CF-UnknownError",
-		`{"errors":[{"code":7,"title":"s3cr3t: \u001b[2J"}]}`:                                                                 "the platform answers with error 7",
-		`{"code":100004,"error_code":"CF-AppNotFound","description":"The app could not be found"}`:                            "there is no such app, or this user may not see it",
+		`<html>`: "it is HTML, as a router or a proxy answers; ask again",
 		`{"system_env_json":{"redacted_message":"[PRIVATE DATA HIDDEN]"},"environment_variables":{}}`:                         hidden,
 		`{"system_env_json":{"VCAP_SERVICES_FILE_PATH":"/etc/cf-service-bindings/vcap_services"}}`:                            "the app gets its bindings in files of its container (VCAP_SERVICES_FILE_PATH); only postgres-ssl in the app sees them",
 		`{"system_env_json":{"VCAP_SERVICES":{"postgresql":[{"credentials":{"redacted_message":"[PRIVATE DATA HIDDEN]"}}]}}}`: hidden,
 	} {
-		r := of(t, Answer{From: "a.json", Document: []byte(document)})
+		r := of(t, read("a.json", []byte(document)))
 		require.Len(t, r.Rows, 1, document)
 		assert.Equal(t, "could not be read: "+why, r.Rows[0].Why, document)
 		assert.Equal(t, []any{Unreadable, "unknown", "unknown", "unknown", "a.json"}, []any{r.Rows[0].State, r.Rows[0].Asked, r.Rows[0].InForce, r.Rows[0].WouldGet, r.Rows[0].From}, document)
@@ -293,10 +277,10 @@ func TestAnythingButAnAnswerBecomesOneLine(t *testing.T) {
 
 func TestAnAppInTheListIsNeverForgotten(t *testing.T) {
 	const id, other = "6d4a1b4e-93ba-4ea1-b0e5-0c7e6a0ab4a1", "11111111-93ba-4ea1-b0e5-0c7e6a0ab4a1"
-	list := Answer{Document: []byte(`{"pagination":{},"resources":[` +
-		`{"guid":"` + id + `","name":"shop","lifecycle":{"type":"buildpack","data":{"buildpacks":[]}}},` +
-		`{"guid":"` + other + `","name":"lost","lifecycle":{"type":"docker","data":{}}}]}`)}
-	r := of(t, list, Answer{From: id + ".env.json"})
+	list := read("", []byte(`{"pagination":{},"resources":[`+
+		`{"guid":"`+id+`","name":"shop","lifecycle":{"type":"buildpack","data":{"buildpacks":[]}}},`+
+		`{"guid":"`+other+`","name":"lost","lifecycle":{"type":"docker","data":{}}}]}`))
+	r := of(t, list, read(id+".env.json", nil))
 	require.Len(t, r.Rows, 2)
 	assert.Equal(t, "shop "+id+" could not be read: the answer is empty", r.Rows[1].App+" "+r.Rows[1].GUID+" "+r.Rows[1].Why)
 	assert.Equal(t, "lost "+other+" could not be read: it is in the list of apps, but there is no answer about its environment",

@@ -24,7 +24,7 @@ func FuzzAnyAnswerIsRowsOrOneLine(f *testing.F) {
 		f.Add([]byte(document))
 	}
 	f.Fuzz(func(t *testing.T, document []byte) {
-		r := of(t, Answer{From: "a.json", Document: document})
+		r := of(t, read("a.json", document))
 		count := 0
 		for _, n := range r.Count {
 			count += n

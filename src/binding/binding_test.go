@@ -300,90 +300,6 @@ func TestSecretsDoNotPrint(t *testing.T) {
 	}
 }
 
-func TestWhatOperatorsHaveAtHandIsUnderstood(t *testing.T) {
-	services := vcap(t, map[string]any{"uri": "postgres://h/db?sslmode=verify-ca"})["VCAP_SERVICES"]
-	for name, document := range map[string]string{
-		"the bare JSON":                services,
-		"with its name around it":      `{"VCAP_SERVICES": ` + services + `}`,
-		"cf curl /v3/apps/GUID/env":    `{"system_env_json": {"VCAP_SERVICES": ` + services + `}, "environment_variables": {"PGSSLMODE": "require"}}`,
-		"cf env APP":                   "Getting env variables for app a in org o / space s as me...\nSystem-Provided:\nVCAP_SERVICES: " + services + "\n\n\nVCAP_APPLICATION: {\n}\n\nUser-Provided:\nPGSSLMODE: require\n\nNo running env variables have been set\n",
-		"cf env APP of an older cf":    "OK\n\nSystem-Provided:\n{\n \"VCAP_SERVICES\": " + services + "\n}\n\nUser-Provided:\nPGSSLMODE: require\n",
-		"cf env APP with Windows ends": "System-Provided:\r\nVCAP_SERVICES: " + services + "\r\n",
-	} {
-		t.Run(name, func(t *testing.T) {
-			env, err := FromDocument("file", []byte(document))
-			require.NoError(t, err)
-			assert.Equal(t, "verify-ca by query of credential uri", modes(one(t, env)))
-			assert.Equal(t, strings.Contains(document, "PGSSLMODE"), env["PGSSLMODE"] == "require", "the owner's variables come along")
-		})
-	}
-	t.Run("cf env APP with nothing bound", func(t *testing.T) {
-		env, err := FromDocument("file", []byte("System-Provided:\nVCAP_APPLICATION: {}\n"))
-		require.NoError(t, err)
-		found, err := Read(env)
-		require.NoError(t, err)
-		assert.Empty(t, found)
-	})
-	t.Run("something else", func(t *testing.T) {
-		_, err := FromDocument("notes.txt", []byte("s3cr3t"))
-		assert.EqualError(t, err, "notes.txt is neither the JSON of VCAP_SERVICES, nor an answer of `cf curl /v3/apps/GUID/env`, nor the text of `cf env APP`")
-	})
-	t.Run("broken", func(t *testing.T) {
-		_, err := FromDocument("notes.txt", []byte(`{"s3cr3t`))
-		assert.EqualError(t, err, "notes.txt is not valid JSON: broken at byte 8")
-	})
-}
-
-func TestAnAnswerOfThePlatformHasTheVariablesThatALaunchHas(t *testing.T) {
-	env, err := FromDocument("file", []byte(`{
-		"staging_env_json": {"DB_SSL_MODE": "disable"},
-		"running_env_json": {"PGSSLMODE": "require", "PGSSLROOTCERT": "/group.crt", "PGSSLCERT": "/group.crt"},
-		"environment_variables": {"PGSSLMODE": "verify-full", "PGSSLCERT": ""},
-		"system_env_json": {"VCAP_SERVICES": {}}}`))
-	require.NoError(t, err)
-	assert.Equal(t, map[string]string{"VCAP_SERVICES": "{}", "PGSSLMODE": "verify-full", "PGSSLROOTCERT": "/group.crt", "PGSSLCERT": ""}, env,
-		"the running group is for every app, the app's own variables win, and staging's do not count")
-
-	env, err = FromDocument("file", []byte(`{"environment_json": {"PGSSLMODE": "require"}, "system_env_json": {"VCAP_SERVICES": {}}}`))
-	require.NoError(t, err)
-	assert.Equal(t, "require", env["PGSSLMODE"], "an answer of version 2 of the API")
-}
-
-// An answer without the bindings must not look like an app that has none.
-func TestAnAnswerThatDoesNotShowTheBindingsIsRefused(t *testing.T) {
-	const hidden = "file: the platform does not show the bindings to this user; it takes an admin, a read-only admin or a developer of the space"
-	const inFiles = "file: the app gets its bindings in files of its container (%s); only postgres-ssl in the app sees them"
-	for document, want := range map[string]string{
-		`{"system_env_json": {"redacted_message": "[PRIVATE DATA HIDDEN]"}}`:                                                       hidden,
-		`{"system_env_json": {"VCAP_SERVICES": {"a": [{"credentials": {"redacted_message": "[PRIVATE DATA HIDDEN IN LISTS]"}}]}}}`: hidden,
-		`{"system_env_json": {"VCAP_SERVICES": {}}, "environment_variables": {"redacted_message": "[PRIVATE DATA HIDDEN]"}}`:       hidden,
-		`{"system_env_json": {}}`: hidden,
-		`{"system_env_json": {"SERVICE_BINDING_ROOT": "/etc/cf-service-bindings"}}`:                    fmt.Sprintf(inFiles, "SERVICE_BINDING_ROOT"),
-		`{"system_env_json": {"VCAP_SERVICES_FILE_PATH": "/etc/passwd"}}`:                              fmt.Sprintf(inFiles, "VCAP_SERVICES_FILE_PATH"),
-		`{"system_env_json": {"VCAP_SERVICES": {}}, "running_env_json": {"SERVICE_BINDING_ROOT":"/"}}`: fmt.Sprintf(inFiles, "SERVICE_BINDING_ROOT"),
-	} {
-		_, err := FromDocument("file", []byte(document))
-		assert.EqualError(t, err, want, document)
-	}
-}
-
-// A credential may hold one of the words that the platform hides values with.
-func TestAnAnswerWithOneOfThePlatformsWordsIsNotHidden(t *testing.T) {
-	for _, credential := range []string{`"redacted_message": "x"`, `"note": "PRIVATE DATA HIDDEN"`} {
-		services := `{"a": [{"credentials": {` + credential + `}}]}`
-		env, err := FromDocument("file", []byte(`{"system_env_json": {"VCAP_SERVICES": `+services+`}}`))
-		require.NoError(t, err)
-		assert.Equal(t, services, env["VCAP_SERVICES"])
-	}
-}
-
-func TestATextOfCFEnvThatIsCutOffIsRefused(t *testing.T) {
-	for _, text := range []string{"System-Provided:\nVCAP_SERVICES: ", "System-Provided:\nVCAP_SERVICES: {\"a\": [", "VCAP_SERVICES"} {
-		_, err := FromDocument("file", []byte(text))
-		assert.ErrorContains(t, err, "file, VCAP_SERVICES", text)
-	}
-}
-
 func TestElsewhereNoFileIsOpened(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "ca.pem")
 	require.NoError(t, os.WriteFile(file, []byte("here"), 0o600))
@@ -396,10 +312,6 @@ func TestElsewhereNoFileIsOpened(t *testing.T) {
 	found, err = ReadElsewhere(tagged)
 	require.NoError(t, err)
 	assert.Equal(t, []Credential{{Place: Place{Service: "db", Path: "ca"}, Missing: true}}, found.CAs)
-	for _, name := range []string{"VCAP_SERVICES_FILE_PATH", "SERVICE_BINDING_ROOT"} {
-		_, err = ReadElsewhere(map[string]string{name: filepath.Dir(file)})
-		assert.ErrorContains(t, err, "in files of its container ("+name+")")
-	}
 
 	found, err = Read(env)
 	require.NoError(t, err)
@@ -429,7 +341,6 @@ func FuzzBindingsAreReadOrRefusedInOneLine(f *testing.F) {
 				assert.False(t, strings.ContainsAny(host, "@/?#%' \n"), host)
 			}
 		}
-		_, _ = FromDocument("file", []byte(document))
 	})
 }
 

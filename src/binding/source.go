@@ -40,13 +40,10 @@ func Read(env map[string]string) (Bound, error) {
 	return readAll(append(services, mountedServices(folders)...), env["DATABASE_URL"], readRegular)
 }
 
-// ReadElsewhere is Read for use outside the app's container. It opens no file: a path in a binding
-// means nothing here, and the author of a binding must not choose what we read on this machine. A
-// credential with a path is Missing.
+// ReadElsewhere is Read for use outside the app's container, where bindings in files are refused
+// (see the package cf). It opens no file: a path in a binding means nothing here, and the author of
+// a binding must not choose what we read on this machine. A credential with a path is Missing.
 func ReadElsewhere(env map[string]string) (Bound, error) {
-	if err := inFiles(env); err != nil {
-		return Bound{}, err
-	}
 	services, err := vcapServices("VCAP_SERVICES", []byte(env["VCAP_SERVICES"]))
 	if err != nil {
 		return Bound{}, err
@@ -54,19 +51,6 @@ func ReadElsewhere(env map[string]string) (Bound, error) {
 	return readAll(services, env["DATABASE_URL"], func(path string) ([]byte, error) {
 		return nil, &fs.PathError{Op: "open", Path: path, Err: fs.ErrNotExist}
 	})
-}
-
-// inFiles returns an error if the app gets its bindings in files. They cannot be seen from outside
-// its container.
-//
-// Source: Cloud Foundry's RFC-0030.
-func inFiles(env map[string]string) error {
-	for _, name := range []string{"VCAP_SERVICES_FILE_PATH", "SERVICE_BINDING_ROOT"} {
-		if env[name] != "" {
-			return fmt.Errorf("the app gets its bindings in files of its container (%s); only postgres-ssl in the app sees them", name)
-		}
-	}
-	return nil
 }
 
 // open reads a file of the app's container.
@@ -360,87 +344,4 @@ func visibleEntries(dir string, folders bool) ([]string, error) {
 		}
 	}
 	return paths, nil
-}
-
-// FromDocument turns what an operator has at hand into an environment for Read, with the bindings
-// and the variables of the app's owner. The document may be the JSON of VCAP_SERVICES, an answer of
-// `cf curl /v3/apps/GUID/env`, or the text that `cf env APP` prints. Errors use name for it.
-func FromDocument(name string, document []byte) (map[string]string, error) {
-	document = bytes.TrimSpace(document)
-	env := map[string]string{}
-	if !bytes.HasPrefix(document, []byte("{")) {
-		return fromCFEnv(name, document)
-	}
-	var answer struct {
-		System      map[string]json.RawMessage `json:"system_env_json"`
-		Group       map[string]any             `json:"running_env_json"` // by the platform team
-		Environment map[string]any             `json:"environment_variables"`
-		V2          map[string]any             `json:"environment_json"` // the same in API v2
-		Services    json.RawMessage            `json:"VCAP_SERVICES"`
-	}
-	if err := json.Unmarshal(document, &answer); err != nil {
-		return nil, hideContent(name, err)
-	}
-	switch {
-	case answer.System != nil:
-		// Later ones win (the platform's Diego::Environment).
-		for _, variables := range []map[string]any{answer.Group, answer.V2, answer.Environment} {
-			for key, value := range variables {
-				env[key] = asText(value)
-			}
-		}
-		for key, value := range answer.System {
-			var text string
-			if json.Unmarshal(value, &text) == nil {
-				env[key] = text
-			}
-		}
-		if err := inFiles(env); err != nil {
-			return nil, fmt.Errorf("%s: %w", name, err)
-		}
-		services, ok := answer.System["VCAP_SERVICES"]
-		if !ok || isRedacted(document) {
-			return nil, fmt.Errorf("%s: the platform does not show the bindings to this user; it takes an admin, a read-only admin or a developer of the space", name)
-		}
-		env["VCAP_SERVICES"] = string(services)
-	case answer.Services != nil:
-		env["VCAP_SERVICES"] = string(answer.Services)
-	default:
-		env["VCAP_SERVICES"] = string(document)
-	}
-	return env, nil
-}
-
-// isRedacted says whether the platform replaced a value by its own words.
-//
-// Source: the platform's Presenters::V3::BasePresenter, redact_hash.
-func isRedacted(answer []byte) bool {
-	return bytes.Contains(answer, []byte(`"redacted_message"`)) && bytes.Contains(answer, []byte("PRIVATE DATA HIDDEN"))
-}
-
-// fromCFEnv reads the text of `cf env`: "VCAP_SERVICES: {…}" somewhere in it, and the owner's
-// variables as lines "NAME: value" below the heading "User-Provided:".
-func fromCFEnv(name string, text []byte) (map[string]string, error) {
-	env := map[string]string{}
-	_, after, found := bytes.Cut(text, []byte("VCAP_SERVICES"))
-	_, document, _ := bytes.Cut(after, []byte("{"))
-	if found {
-		var services json.RawMessage
-		if err := json.NewDecoder(bytes.NewReader(append([]byte("{"), document...))).Decode(&services); err != nil {
-			return nil, hideContent(name+", VCAP_SERVICES", err)
-		}
-		env["VCAP_SERVICES"] = string(services)
-	}
-	_, own, headed := bytes.Cut(text, []byte("User-Provided:\n"))
-	if !found && !headed && !bytes.Contains(text, []byte("VCAP_APPLICATION")) {
-		return nil, fmt.Errorf("%s is neither the JSON of VCAP_SERVICES, nor an answer of `cf curl /v3/apps/GUID/env`, nor the text of `cf env APP`", name)
-	}
-	for line := range bytes.Lines(own) {
-		key, value, ok := strings.Cut(strings.TrimSpace(string(line)), ": ")
-		if !ok {
-			break
-		}
-		env[key] = value
-	}
-	return env, nil
 }

@@ -158,31 +158,3 @@ func TestWhatAMountedBindingHolds(t *testing.T) {
 	assert.ErrorContains(t, err, "SERVICE_BINDING_ROOT: ")
 	assert.ErrorContains(t, err, "broken")
 }
-
-func TestWhatAnOperatorHasAtHandIsNotMixedUp(t *testing.T) {
-	for name, test := range map[string]struct{ document, vcap, wrong string }{
-		"an answer of the platform's API": {`{"system_env_json": {"VCAP_SERVICES": {"a":[]}}, "environment_variables": {"N": 1, "L": [], "X": null}}`, `{"a":[]}`, ""},
-		"VCAP_SERVICES by its name":       {`{"VCAP_SERVICES": {"a":[]}}`, `{"a":[]}`, ""},
-		"VCAP_SERVICES itself":            {`{"a":[]}`, `{"a":[]}`, ""},
-		"cf env":                          {"VCAP_SERVICES: {\"a\":[]}\n", `{"a":[]}`, ""},
-		"cf env, cut off":                 {"VCAP_SERVICES: {\"a\":", "", "file, VCAP_SERVICES is JSON, but its services do not have the form"},
-		"cf env with a heading alone":     {"User-Provided:\nA: b\n", "", ""},
-		"a word":                          {"VCAP", "", "file is neither the JSON of VCAP_SERVICES"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			env, err := FromDocument("file", []byte(test.document))
-			if test.wrong != "" {
-				assert.ErrorContains(t, err, test.wrong)
-				return
-			}
-			require.NoError(t, err)
-			assert.Equal(t, test.vcap, env["VCAP_SERVICES"])
-		})
-	}
-	env, err := FromDocument("file", []byte(`{"system_env_json": {"VCAP_SERVICES": {}}, "environment_variables": {"L": [], "X": null, "T": "t"}}`))
-	require.NoError(t, err)
-	assert.Equal(t, map[string]string{"T": "t", "L": "", "X": "", "VCAP_SERVICES": "{}"}, env, "a variable is a text")
-	env, err = FromDocument("file", []byte("User-Provided:\nA: b\nno pair\nC: d\n"))
-	require.NoError(t, err)
-	assert.Equal(t, map[string]string{"A": "b"}, env, "what follows the owner's variables does not count")
-}

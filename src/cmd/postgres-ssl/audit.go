@@ -15,6 +15,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/audit"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/cf"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/current"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/staging"
 )
@@ -93,9 +94,9 @@ func runAudit(args []string, _ map[string]string, in io.Reader, out, errOut io.W
 }
 
 // counted counts the answers, and shows its progress on a terminal.
-func counted(answers iter.Seq[audit.Answer], n *int, errOut io.Writer) iter.Seq[audit.Answer] {
+func counted(answers iter.Seq[cf.Answer], n *int, errOut io.Writer) iter.Seq[cf.Answer] {
 	terminal := isTerminal(errOut)
-	return func(yield func(audit.Answer) bool) {
+	return func(yield func(cf.Answer) bool) {
 		for a := range answers {
 			if *n++; terminal && *n%100 == 0 {
 				fmt.Fprintf(errOut, "\r%s answers", thousands(*n))

@@ -3,109 +3,16 @@ package main
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
-	"testing/iotest"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-
-	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/audit"
 )
-
-// found lists the answers in a stream, each with its place and its text.
-func found(in io.Reader) []string {
-	var all []string
-	split("f", in, func(a audit.Answer) bool {
-		line := a.From + ": " + string(a.Document)
-		if a.Err != nil {
-			line = a.From + ": error: " + a.Err.Error()
-		}
-		all = append(all, line)
-		return true
-	})
-	return all
-}
-
-func TestAnswersAreFoundInAnyStream(t *testing.T) {
-	for name, test := range map[string]struct {
-		stream string
-		want   []string
-	}{
-		"nothing":                          {"", nil},
-		"white space":                      {" \r\n\t\n", nil},
-		"one a line":                       {"{\"a\":1}\n{\"b\":2}\n", []string{`f: {"a":1}`, `f, line 2: {"b":2}`}},
-		"no line end at the end":           {`{"a":1}`, []string{`f: {"a":1}`}},
-		"Windows":                          {"{\"a\":1}\r\n\r\n{\"b\":2}\r\n", []string{`f: {"a":1}`, `f, line 3: {"b":2}`}},
-		"a byte order mark":                {"\ufeff{\"a\":1}\n", []string{`f: {"a":1}`}},
-		"over many lines, as cf prints it": {"{\n  \"a\": {\n    \"b\": \"}\"\n  }\n}\n{\n}\n", []string{"f: {\n  \"a\": {\n    \"b\": \"}\"\n  }\n}", "f, line 6: {\n}"}},
-		"nothing between them":             {`{"a":{}}{"b":{}} {"c":1}`, []string{`f: {"a":{}}`, `f: {"b":{}}`, `f: {"c":1}`}},
-		"braces and quotes in texts":       {`{"a":"\"}{","b":"\\"}{}`, []string{`f: {"a":"\"}{","b":"\\"}`, `f: {}`}},
-		"half an answer takes no other":    {"{\"a\":{\"b\":\n{\"c\":1}\n", []string{"f: {\"a\":{\"b\":\n", `f, line 2: {"c":1}`}},
-		"… nor in a text":                  {"{\"a\":\"b\n{\"c\":1}\n", []string{"f: {\"a\":\"b\n", `f, line 2: {"c":1}`}},
-		"… nor after a backslash":          {"{\"a\":\"b\\\n{\"c\":1}\n", []string{"f: {\"a\":\"b\\\n", `f, line 2: {"c":1}`}},
-		"… nor at the end":                 {"{\"c\":1}\n{\"a\"", []string{`f: {"c":1}`, `f, line 2: {"a"`}},
-		"HTML is one, however many lines":  {"<html>\n <p>{}</p>\n</html>\n{\"c\":1}\n", []string{"f: <html>\n <p>{}</p>\n</html>\n", `f, line 4: {"c":1}`}},
-		"something behind an answer":       {"{\"c\":1} FAILED\n{\"d\":1}", []string{`f: {"c":1}`, "f: FAILED\n", `f, line 2: {"d":1}`}},
-		"braces that nobody opened":        {"}}}\n{\"d\":1}", []string{"f: }}}\n", `f, line 2: {"d":1}`}},
-		"a list":                           {"[{\"c\":1}]\n{\"d\":1}", []string{"f: [{\"c\":1}]\n", `f, line 2: {"d":1}`}},
-		"NUL and what is not UTF-8":        {"{\"a\":\"\x00\xff\"}\n\x00\n{\"d\":1}", []string{"f: {\"a\":\"\x00\xff\"}", "f, line 2: \x00\n", `f, line 3: {"d":1}`}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			assert.Equal(t, test.want, found(strings.NewReader(test.stream)))
-			assert.Equal(t, test.want, found(iotest.OneByteReader(strings.NewReader(test.stream))), "wherever a read ends")
-		})
-	}
-	t.Run("one that is too large", func(t *testing.T) {
-		huge := `{"a":"` + strings.Repeat("x", largest) + `"}` + "\n" + `{"d":1}`
-		assert.Equal(t, []string{"f: error: it is larger than 32 MB", `f, line 2: {"d":1}`}, found(strings.NewReader(huge)))
-		endless := io.MultiReader(strings.NewReader(strings.Repeat("{", largest+1)), strings.NewReader("\n{}"))
-		assert.Equal(t, []string{"f: error: it is larger than 32 MB", `f, line 2: {}`}, found(endless))
-	})
-	t.Run("one that breaks off", func(t *testing.T) {
-		broken := io.MultiReader(strings.NewReader("{}\n{"), iotest.ErrReader(errors.New("the disk is gone")))
-		assert.Equal(t, []string{"f: {}", "f, line 2: error: the disk is gone"}, found(broken))
-		assert.Equal(t, []string{"f: error: the disk is gone"}, found(iotest.ErrReader(errors.New("the disk is gone"))))
-	})
-	t.Run("whoever has enough gets no more", func(t *testing.T) {
-		n := 0
-		assert.False(t, split("f", strings.NewReader("{}{}{}"), func(audit.Answer) bool { n++; return n < 2 }))
-		assert.Equal(t, 2, n)
-	})
-}
-
-// FuzzABrokenAnswerTakesNoOtherWithIt puts any text before and after a good answer.
-func FuzzABrokenAnswerTakesNoOtherWithIt(f *testing.F) {
-	for _, text := range []string{"", "{", "{\"", "{\"\\", "}", "[{", "<html>", "\x00", "\xff\xfe", "{}{", "{\"a\":\"}\"", "FAILED\r", "\ufeff{"} {
-		f.Add([]byte(text), []byte(text))
-	}
-	const good = `{"system_env_json":{"VCAP_SERVICES":{}},"a":"\"}{\\"}`
-	f.Fuzz(func(t *testing.T, before, after []byte) {
-		stream := string(before) + "\n" + good + "\n" + string(after)
-		all := found(strings.NewReader(stream))
-		position := strings.Count(string(before), "\n") + 2
-		name := "f, line " + strconv.Itoa(position)
-		assert.Contains(t, all, name+": "+good)
-		assert.Equal(t, all, found(iotest.HalfReader(strings.NewReader(stream))))
-		var joined strings.Builder
-		for _, line := range all {
-			_, text, _ := strings.Cut(line, ": ")
-			joined.WriteString(text)
-		}
-		bare := func(text string) string {
-			said := []byte(text)
-			return string(slices.DeleteFunc(said, blank))
-		}
-		assert.Equal(t, bare(stream), bare(joined.String()), "nothing but white space is passed over")
-	})
-}
 
 // buildpack sets up what an operator has: bin/postgres-ssl, and the certificates beside it.
 func buildpack(t *testing.T) string {

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/binding"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/cf"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/client"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/current"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/explain"
@@ -121,8 +121,10 @@ func boundTo(env map[string]string, path string, in io.Reader) (_ map[string]str
 	if err != nil {
 		return nil, nil, err
 	}
-	env, err = binding.FromDocument(name, document)
-	return env, nil, err
+	if env, err = cf.Environment(document); err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return env, nil, nil
 }
 
 // exportLines writes the variables for the app's shell, but not those that the owner set. The

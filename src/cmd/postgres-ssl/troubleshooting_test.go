@@ -17,8 +17,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// These files make the errors that stop a staging or a launch. The command's other files are for
-// people at a terminal.
+// These files make the errors that stop a staging or a launch. The command's other files, audit and
+// cf are for people at a terminal.
 var erring = []string{
 	"../../binding/*.go", "../../client/*.go", "../../launch/*.go", "../../sslmode/*.go", "../../staging/*.go",
 	"../../truststore/*.go", "../../tunnel/*.go", "../../verify/*.go",
@@ -35,14 +35,11 @@ var unseen = map[string]string{
 	"env is for the launch of a staged app; anywhere else, use env --explain":                    "a command at a terminal",
 	"tunnel is for the launch of a staged app, which starts it where POSTGRES_SSL_TUNNEL is set": "a command at a terminal",
 	"no Postgres database is bound":                                                              "verify at a terminal or in a task; a launch says that there is nothing to verify",
-	"… is neither the JSON of VCAP_SERVICES, nor an answer of `cf curl /v3/apps/GUID/env`, nor the text of `cf env APP`":     "--services at a terminal",
-	"the app gets its bindings in files of its container (…); only postgres-ssl in the app sees them":                        "--services at a terminal",
-	"the platform does not show the bindings to this user; it takes an admin, a read-only admin or a developer of the space": "--services at a terminal",
-	"something is wrong":      "what is wrong has been printed",
-	"more than one value":     "the text is then not read as JSON",
-	"no certificate":          "becomes the line about POSTGRES_SSL_ORIGINALS",
-	"POSTGRES_SSL_MODE: …":    "says only where another error is",
-	"SERVICE_BINDING_ROOT: …": "says only where another error is",
+	"something is wrong":                                                                         "what is wrong has been printed",
+	"more than one value":                                                                        "the text is then not read as JSON",
+	"no certificate":                                                                             "becomes the line about POSTGRES_SSL_ORIGINALS",
+	"POSTGRES_SSL_MODE: …":                                                                       "says only where another error is",
+	"SERVICE_BINDING_ROOT: …":                                                                    "says only where another error is",
 }
 
 // TestTroubleshootingHasEveryError compares the page with the code. Each error has its row, and the
