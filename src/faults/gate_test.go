@@ -121,7 +121,7 @@ func TestTheGateOfAStart(t *testing.T) {
 		"a refused certificate":       {particular.binding(t, map[string]any{"username": "certain", "sslcert": string(stranger.CertPEM), "sslkey": string(stranger.KeyPEM)}), nil, false, "refuses the client certificate"},
 		"something else that listens": {good.binding(t, at(junk)), nil, false, "does not answer as a PostgreSQL server does"},
 		"a further host":              {good.binding(t, map[string]any{"replica_host": "127.0.0.1"}), nil, false, "orders: the app does not start: further host: the certificate is not issued for 127.0.0.1"},
-		"nobody listens":              {good.binding(t, map[string]any{"port": unusedPort(t)}), nil, true, "; the app starts all the same"},
+		"nobody listens":              {good.binding(t, map[string]any{"port": pgtest.Nobody(t)}), nil, true, "; the app starts all the same"},
 		"a name without an address":   {good.binding(t, map[string]any{"hostname": "nosuchhost.invalid"}), nil, true, "orders: DNS gives no address for nosuchhost.invalid; the app starts all the same"},
 		"whoever hangs up":            {good.binding(t, at(hangsUp)), nil, true, "; the app starts all the same"},
 		"no answer for ten seconds":   {good.binding(t, at(silent.Addr())), nil, true, "does not answer the request for TLS in time; the app starts all the same"},
@@ -166,14 +166,6 @@ func listener(t *testing.T, serve func(net.Conn)) net.Addr {
 		}
 	}()
 	return l.Addr()
-}
-
-func unusedPort(t *testing.T) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	require.NoError(t, l.Close())
-	return l.Addr().(*net.TCPAddr).Port
 }
 
 func TestOnlyTheOneValueOpensTheGateAndNothingElseSendsAPacket(t *testing.T) {

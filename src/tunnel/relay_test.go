@@ -297,9 +297,6 @@ func TestWhoeverIsNotVerifiedIsRefusedInVerifysWords(t *testing.T) {
 	elsewhere := pgtest.Start(t, serving(t, ca, "elsewhere"))
 	foreign := pgtest.Start(t, serving(t, other, "localhost"))
 	plain := pgtest.Start(t, pgtest.Config{SQL: serving(t, ca, "localhost").SQL})
-	closed, err := net.Listen("tcp4", "127.0.0.1:0")
-	require.NoError(t, err)
-	require.NoError(t, closed.Close())
 	for name, test := range map[string]struct {
 		target     *verify.Target
 		code, says string
@@ -310,7 +307,7 @@ func TestWhoeverIsNotVerifiedIsRefusedInVerifysWords(t *testing.T) {
 		"no TLS":                 {target(plain.Port, sslmode.VerifyFull, ca), "08001", "does not speak TLS"},
 		"no TLS, require":        {target(plain.Port, sslmode.Require), "08001", "does not speak TLS"},
 		"no mode, no TLS":        {target(plain.Port, sslmode.None), "08001", "does not speak TLS"},
-		"nobody":                 {target(closed.Addr().(*net.TCPAddr).Port, sslmode.VerifyFull, ca), "08001", "nothing listens at"},
+		"nobody":                 {target(pgtest.Nobody(t), sslmode.VerifyFull, ca), "08001", "nothing listens at"},
 		"control: verify-full":   {target(good.Port, sslmode.VerifyFull, ca), "", ""},
 		"control: another name":  {target(elsewhere.Port, sslmode.VerifyCA, ca), "", ""},
 		"control: require":       {target(foreign.Port, sslmode.Require), "", ""},

@@ -335,6 +335,25 @@ func freePort() (int, error) {
 	return listener.Addr().(*net.TCPAddr).Port, nil
 }
 
+// Nobody returns a port of loopback at which nobody listens while the test runs. It is taken, so that
+// no other program gets it.
+func Nobody(t testing.TB) int {
+	t.Helper()
+	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = syscall.Close(fd) })
+	if err := syscall.Bind(fd, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		t.Fatal(err)
+	}
+	address, err := syscall.Getsockname(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return address.(*syscall.SockaddrInet4).Port
+}
+
 func wait(t testing.TB, done func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(startTimeout); !done(); time.Sleep(5 * time.Millisecond) {

@@ -261,7 +261,7 @@ func TestVerifyTellsOneThingFromAnother(t *testing.T) {
 		{name: "no-port", binding: bound.with(credentials{"port": password}), status: 1},
 
 		{name: "dns", binding: at("nosuchhost.invalid", 5432), status: 1},
-		{name: "refused", binding: at("localhost", unusedPort(t)), status: 1},
+		{name: "refused", binding: at("localhost", pgtest.Nobody(t)), status: 1},
 		{name: "timeout", binding: at("localhost", listen(t, func(net.Conn) {})), args: []string{"--timeout", "300ms"}, status: 1},
 		{name: "closed", binding: at("localhost", listen(t, func(c net.Conn) { c.Close() })), status: 1},
 		{name: "not-postgres", binding: at("localhost", listen(t, greeting("220 mail.example.com ESMTP"))), status: 1},
@@ -339,14 +339,6 @@ func hold(t *testing.T, settings string) {
 	conn, err := pgconn.Connect(t.Context(), settings)
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, conn.Close(context.Background())) })
-}
-
-func unusedPort(t *testing.T) int {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	require.NoError(t, listener.Close())
-	return listener.Addr().(*net.TCPAddr).Port
 }
 
 // listen accepts connections and calls the function for each. It closes those that are still open
