@@ -12,7 +12,7 @@ const mostShown = 50
 
 // Lines describes the drivers for people: one line each, and a warning for each one that the app
 // asks for and that does not do as the mode says. They have the app's own words, so print them with
-// staging.Printable.
+// plain.Line.
 func Lines(found []Found, skipped []Skipped, app App) (lines, warnings []string) {
 	if len(found) == 0 {
 		lines = append(lines, "none recognised; postgres-ssl verify shows who is connected in plain text")

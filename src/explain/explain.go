@@ -13,6 +13,7 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/client"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/current"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/launch"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/plain"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/truststore"
 )
@@ -79,15 +80,15 @@ func databases(app current.App, now time.Time) (s Section, warnings []string, er
 
 // trusted says which CAs are trusted, and why. n are in this buildpack.
 func trusted(t launch.Trust, n int) string {
-	who := plural(n, "CA")
+	who := plain.Count(n, "CA")
 	switch {
 	case len(t.Own) > 0:
-		who = "its own " + plural(len(t.Own), "CA")
+		who = "its own " + plain.Count(len(t.Own), "CA")
 		if n > 0 {
-			who += ", " + plural(n, "CA") + " in this buildpack"
+			who += ", " + plain.Count(n, "CA") + " in this buildpack"
 		}
 	case t.Everyone:
-		who = "all " + plural(n, "CA") + " in this buildpack, the stack's store, the platform's store"
+		who = "all " + plain.Count(n, "CA") + " in this buildpack, the stack's store, the platform's store"
 	}
 	return who + " (" + t.Why + ")"
 }
@@ -135,11 +136,4 @@ func given(app current.App, handout *client.Handout) Section {
 		s.add("DB_SSL_MODE and PGSSLMODE are not set: put an sslmode into the binding, or set POSTGRES_SSL_MODE")
 	}
 	return s
-}
-
-func plural(n int, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return fmt.Sprintf("%d %ss", n, noun)
 }

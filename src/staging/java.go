@@ -11,6 +11,7 @@ import (
 
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/client"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/lazyregexp"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/plain"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
 )
 
@@ -141,6 +142,6 @@ func reportJava(log *libbuildpack.Logger, app fs.FS, mode sslmode.Mode, env map[
 		log.Info("%s", n)
 	}
 	for _, w := range warnings {
-		log.Warning("%s", Printable(w))
+		log.Warning("%s", plain.Line(w))
 	}
 }

@@ -3,7 +3,6 @@ package staging
 import (
 	"crypto/x509"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/cloudfoundry/libbuildpack"
@@ -12,6 +11,7 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/current"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/drivers"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/explain"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/plain"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/truststore"
 )
 
@@ -20,7 +20,7 @@ func report(log *libbuildpack.Logger, app current.App, handout *client.Handout, 
 	if len(extra) > 0 {
 		log.BeginStep("Certificates of the platform team (ca/extra)")
 		for _, c := range extra {
-			log.Info("%s, expires %s", Printable(truststore.CommonName(c)), c.NotAfter.Format(time.DateOnly))
+			log.Info("%s, expires %s", plain.Line(truststore.CommonName(c)), c.NotAfter.Format(time.DateOnly))
 		}
 	}
 	sections, warnings, err := explain.Plan(app, handout, time.Now())
@@ -30,11 +30,11 @@ func report(log *libbuildpack.Logger, app current.App, handout *client.Handout, 
 	for _, section := range sections {
 		log.BeginStep("%s", section.Title)
 		for _, line := range section.Lines {
-			log.Info("%s", Printable(line))
+			log.Info("%s", plain.Line(line))
 		}
 	}
 	for _, w := range warnings {
-		log.Warning("%s", Printable(w))
+		log.Warning("%s", plain.Line(w))
 	}
 	return nil
 }
@@ -46,25 +46,12 @@ func reportDrivers(log *libbuildpack.Logger, dir string, app drivers.App) {
 	lines, warnings := drivers.Lines(found, skipped, app)
 	log.BeginStep("Postgres drivers in this app")
 	for _, line := range lines {
-		log.Info("%s", Printable(line))
+		log.Info("%s", plain.Line(line))
 	}
 	for _, warning := range warnings {
-		log.Warning("%s", Printable(warning))
+		log.Warning("%s", plain.Line(warning))
 	}
-}
-
-// Printable makes one line of a text that may come from a binding. Anybody can choose a name, and
-// people read logs in terminals. It also replaces characters that change the direction of the text:
-// they could make a line look like another one.
-func Printable(text string) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || 0x80 <= r && r < 0xa0 || r == 0x2028 || r == 0x2029 ||
-			r == 0x200e || r == 0x200f || 0x202a <= r && r <= 0x202e || 0x2066 <= r && r <= 0x2069 {
-			return '?'
-		}
-		return r
-	}, strings.ToValidUTF8(text, "?"))
 }
 
 // Fail logs the error that stops the staging.
-func Fail(log *libbuildpack.Logger, err error) { log.Error("%s", Printable(fmt.Sprint(err))) }
+func Fail(log *libbuildpack.Logger, err error) { log.Error("%s", plain.Line(fmt.Sprint(err))) }

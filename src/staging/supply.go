@@ -15,6 +15,7 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/drivers"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/launch"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/lazyregexp"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/plain"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/truststore"
 )
 
@@ -70,7 +71,7 @@ func Supply(args []string, env map[string]string, helper string, log io.Writer) 
 		return err
 	}
 	defer buildDir.Close()
-	javaSays := Printable(configuresTLS(buildDir.FS()))
+	javaSays := plain.Line(configuresTLS(buildDir.FS()))
 	// A later buildpack may add a language, and the launch may run on another version of the stack.
 	handout, err := app.HandOut(current.Home, stager.BuildDir(), filepath.Dir(stager.DepDir()), javaSays)
 	if err != nil {

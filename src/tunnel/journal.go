@@ -6,7 +6,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/staging"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/plain"
 )
 
 // journal writes the tunnel's lines in the app's log, each cause once a minute at most. It never
@@ -21,7 +21,7 @@ func newJournal(out io.Writer) *journal {
 	j := &journal{lines: make(chan string, 64), said: map[string]time.Time{}}
 	go func() {
 		for line := range j.lines {
-			fmt.Fprintf(out, "postgres-ssl tunnel: %s\n", staging.Printable(line))
+			fmt.Fprintf(out, "postgres-ssl tunnel: %s\n", plain.Line(line))
 		}
 	}()
 	return j

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/plain"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/rds"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/truststore"
@@ -121,23 +122,23 @@ func (t *Target) outOfDate(c, leaf *x509.Certificate, host string, now time.Time
 	_, isRDS := rds.Parse(host)
 	switch {
 	case now.Before(c.NotBefore):
-		return &Problem{NotYetValid, fmt.Sprintf("the certificate of %s is valid only from %s on", name, day(c.NotBefore)), "check the clock of this machine, which says " + day(now)}
+		return &Problem{NotYetValid, fmt.Sprintf("the certificate of %s is valid only from %s on", name, plain.Day(c.NotBefore)), "check the clock of this machine, which says " + plain.Day(now)}
 	case !now.After(c.NotAfter):
 		return nil
 	case c == leaf:
-		p := &Problem{CertificateExpired, fmt.Sprintf("the certificate of %s, issued for %s, expired on %s", host, name, day(c.NotAfter)), "ask the database's operator to renew its certificate"}
+		p := &Problem{CertificateExpired, fmt.Sprintf("the certificate of %s, issued for %s, expired on %s", host, name, plain.Day(c.NotAfter)), "ask the database's operator to renew its certificate"}
 		if isRDS {
 			p.Do = "restart the database, or modify its certificate authority in RDS: either renews the certificate"
 		}
 		return p
 	case truststore.IsRoot(c):
-		p := &Problem{RootExpired, fmt.Sprintf("the root certificate %s expired on %s", name, day(c.NotAfter)), "give the database a certificate of a newer root, and trust that root"}
+		p := &Problem{RootExpired, fmt.Sprintf("the root certificate %s expired on %s", name, plain.Day(c.NotAfter)), "give the database a certificate of a newer root, and trust that root"}
 		if isRDS {
 			p.Do = "modify the database's certificate authority in RDS to a newer one"
 		}
 		return p
 	}
-	return &Problem{CertificateExpired, fmt.Sprintf("the intermediate certificate %s expired on %s", name, day(c.NotAfter)), "ask the database's operator to renew its certificate and the chain that it sends"}
+	return &Problem{CertificateExpired, fmt.Sprintf("the intermediate certificate %s expired on %s", name, plain.Day(c.NotAfter)), "ask the database's operator to renew its certificate and the chain that it sends"}
 }
 
 // notTrusted explains a path that leads to no trusted certificate. Either the CA is not trusted, or
@@ -323,7 +324,7 @@ func (t *Target) describeCertificate(c *x509.Certificate) *Certificate {
 		Subject:     t.foreign(truststore.CommonName(c)),
 		Names:       names,
 		Issuer:      t.foreign(issuerName(c)),
-		NotAfter:    day(c.NotAfter),
+		NotAfter:    plain.Day(c.NotAfter),
 		Key:         describeKey(c),
 		Fingerprint: truststore.Fingerprint(c),
 	}
@@ -335,7 +336,7 @@ func describeRoot(a *Anchor) *Root {
 	}
 	return &Root{
 		Subject:     truststore.CommonName(a.Cert),
-		NotAfter:    day(a.Cert.NotAfter),
+		NotAfter:    plain.Day(a.Cert.NotAfter),
 		Fingerprint: truststore.Fingerprint(a.Cert),
 		Origin:      a.Origin,
 	}
@@ -369,8 +370,6 @@ func (t *Target) issuer(c *x509.Certificate) string { return t.quoted(issuerName
 func (t *Target) quoted(name string) string { return quoted(t.foreign(name)) }
 
 func quoted(name string) string { return `"` + name + `"` }
-
-func day(t time.Time) string { return t.UTC().Format(time.DateOnly) }
 
 // shortList joins names, of which there may be hundreds.
 func shortList(names []string, most int) string {

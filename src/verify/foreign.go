@@ -14,7 +14,7 @@ import (
 	"unicode"
 
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/lazyregexp"
-	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/staging"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/plain"
 )
 
 // longestShown is how many characters of a server's text we show. No honest server needs more.
@@ -26,7 +26,7 @@ func (t *Target) foreign(text string) string {
 	if t.holdsPassword(text) && text != t.User && text != t.Database {
 		return "(not shown: it holds the password)"
 	}
-	runes := []rune(staging.Printable(text))
+	runes := []rune(plain.Line(text))
 	if len(runes) > longestShown {
 		return string(runes[:longestShown]) + "…"
 	}

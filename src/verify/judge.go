@@ -8,8 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/plain"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
-	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/staging"
 )
 
 // Run verifies all databases at the same time, each within the timeout. warnings are the plan's.
@@ -24,7 +24,7 @@ func Run(ctx context.Context, targets []Target, warnings []string, timeout time.
 		report.OK = report.OK && db.OK
 	}
 	for _, w := range warnings {
-		report.Warnings = append(report.Warnings, staging.Printable(w))
+		report.Warnings = append(report.Warnings, plain.Line(w))
 	}
 	return report
 }
@@ -108,7 +108,7 @@ func (t *Target) finish(db Database) Database {
 	db.OK = len(db.Problems) == 0
 	p := func(texts ...*string) {
 		for _, text := range texts {
-			*text = staging.Printable(*text)
+			*text = plain.Line(*text)
 		}
 	}
 	p(&db.Name, &db.Host, &db.Database, &db.User, &db.ModeSource, &db.AskedSource)
@@ -359,7 +359,7 @@ func (t *Target) warn(db *Database, e evidence, now time.Time) {
 			continue
 		}
 		if end := chain[0].NotAfter; now.Before(end) && now.After(end.Add(-certificateWarning)) {
-			warn("the server's certificate expires on %s", day(end))
+			warn("the server's certificate expires on %s", plain.Day(end))
 		}
 		break
 	}

@@ -21,6 +21,7 @@ import (
 
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/binding"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/launch"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/plain"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/truststore"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/tools/pgtest"
@@ -272,7 +273,7 @@ func TestACertificateThatExpiresSoonGivesAWarning(t *testing.T) {
 	target := Target{Host: "h", Mode: sslmode.VerifyFull}
 	for left, warnings := range map[time.Duration][]string{
 		31 * 24 * time.Hour: {},
-		29 * 24 * time.Hour: {"the server's certificate expires on " + day(pair.Cert.NotAfter)},
+		29 * 24 * time.Hour: {"the server's certificate expires on " + plain.Day(pair.Cert.NotAfter)},
 	} {
 		assert.Equal(t, warnings, target.judge(e, pair.Cert.NotAfter.Add(-left)).Warnings)
 	}

@@ -48,10 +48,10 @@ var byHand = []mutant{
 		before: `if javaSays != "" {`, after: `if false {`, tests: by("cmd/postgres-ssl"), run: "TestScripts/java"},
 	{promise: "… as the launch reads it", file: "src/current/current.go",
 		before: "deps, strings.TrimSpace(string(mark)))", after: `deps, "")`, tests: by("cmd/postgres-ssl"), run: "TestScripts/java"},
-	{promise: "a name cannot forge a line of the log", file: "src/staging/report.go",
-		before: "r < ' ' || ", after: "", tests: by("staging"), run: "TestALog"},
-	{promise: "a name cannot turn the direction of the log", file: "src/staging/report.go",
-		before: "r == 0x200e || ", after: "", tests: by("staging"), run: "TestALog"},
+	{promise: "a name cannot forge a line of the log", file: "src/plain/plain.go",
+		before: "unicode.Cc, ", after: "", tests: by("plain"), run: "TestAText"},
+	{promise: "a name cannot turn the direction of the log", file: "src/plain/plain.go",
+		before: "unicode.Cf, ", after: "", tests: by("plain"), run: "TestAText"},
 
 	// The launch, and the files that it writes.
 	{promise: "a value is one word of the shell", file: "src/cmd/postgres-ssl/env.go",
@@ -207,7 +207,7 @@ var byHand = []mutant{
 	{promise: "… half an answer takes no other with it", file: "src/cf/stream.go",
 		before: "if s.begins && c == '{' && len(s.text) > 0 {", after: "if false {", tests: by("cf"), run: "TestAnswersAreFound"},
 	{promise: "… no name speaks to the terminal", file: "src/cmd/postgres-ssl/audit.go",
-		before: "*text = staging.Printable(*text)", after: "_ = text", tests: by("cmd/postgres-ssl"), run: "TestNoNameSpeaks"},
+		before: "*text = plain.Line(*text)", after: "_ = text", tests: by("cmd/postgres-ssl"), run: "TestNoNameSpeaks"},
 	{promise: "a misspelled mode of the owner's stops the app", file: "src/client/libpq.go",
 		before: "if err := h.plan.Refuses(own); err != nil {", after: "if err := h.plan.Refuses(own); false {", tests: by("client")},
 	{promise: "… and one of Stratos's", file: "src/client/stratos.go",

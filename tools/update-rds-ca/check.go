@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/plain"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/truststore"
 )
 
@@ -98,7 +99,7 @@ func checkFile(title, file string, now time.Time, out io.Writer) (bool, error) {
 
 func remaining(c *x509.Certificate, now time.Time) string {
 	if now.After(c.NotAfter) {
-		return "expired on " + day(c)
+		return "expired on " + plain.Day(c.NotAfter)
 	}
-	return fmt.Sprintf("expires on %s, in %d days", day(c), int(c.NotAfter.Sub(now).Hours()/24))
+	return fmt.Sprintf("expires on %s, in %d days", plain.Day(c.NotAfter), int(c.NotAfter.Sub(now).Hours()/24))
 }

@@ -16,8 +16,8 @@ import (
 	"time"
 
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/atomicfile"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/plain"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/rds"
-	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/staging"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/truststore"
 )
 
@@ -99,13 +99,11 @@ func format(certs []*x509.Certificate) ([]byte, error) {
 }
 
 func describe(c *x509.Certificate) string {
-	return fmt.Sprintf("%s, expires %s, SHA-256 %s", name(c), day(c), truststore.Fingerprint(c))
+	return fmt.Sprintf("%s, expires %s, SHA-256 %s", name(c), plain.Day(c.NotAfter), truststore.Fingerprint(c))
 }
 
 // name returns the common name on one line. A bundle may come from anywhere.
-func name(c *x509.Certificate) string { return staging.Printable(truststore.CommonName(c)) }
-
-func day(c *x509.Certificate) string { return c.NotAfter.UTC().Format(time.DateOnly) }
+func name(c *x509.Certificate) string { return plain.Line(truststore.CommonName(c)) }
 
 // runUpdate renews one partition after the other. If one fails, its file stays as it is.
 func runUpdate(caDir string, sources []source, client *http.Client, now time.Time, out, errOut io.Writer) int {
@@ -115,7 +113,7 @@ func runUpdate(caDir string, sources []source, client *http.Client, now time.Tim
 		r, err := update(caDir, s, client, now)
 		if err != nil {
 			fmt.Fprintf(errOut, "update-rds-ca.sh: %s: %s: %s; ca/%s.pem was not touched\n",
-				s.partition, place(s.from), staging.Printable(err.Error()), s.partition)
+				s.partition, place(s.from), plain.Line(err.Error()), s.partition)
 			status = 1
 			continue
 		}
@@ -196,9 +194,9 @@ func report(out io.Writer, renewed []renewal, unchecked []*x509.Certificate, now
 			fmt.Fprintf(out, "  came  %s\n", describe(c))
 		}
 		for _, c := range r.went {
-			why := "expired on " + day(c)
+			why := "expired on " + plain.Day(c.NotAfter)
 			if !now.After(c.NotAfter) {
-				why = "NO LONGER IN THE BUNDLE, though valid until " + day(c)
+				why = "NO LONGER IN THE BUNDLE, though valid until " + plain.Day(c.NotAfter)
 			}
 			fmt.Fprintf(out, "  went  %s, %s, SHA-256 %s\n", name(c), why, truststore.Fingerprint(c))
 		}
@@ -215,7 +213,7 @@ func report(out io.Writer, renewed []renewal, unchecked []*x509.Certificate, now
 	fmt.Fprintf(out, "\nNew, and not in ca/fingerprints.txt. Compare each with independent copies, "+
 		"name these at the end of its line, and add it:\n")
 	for _, c := range unchecked {
-		fmt.Fprintf(out, "%s|%s|%s|\n", truststore.Fingerprint(c), day(c), name(c))
+		fmt.Fprintf(out, "%s|%s|%s|\n", truststore.Fingerprint(c), plain.Day(c.NotAfter), name(c))
 	}
 }
 

@@ -17,6 +17,7 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/audit"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/cf"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/current"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/plain"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/staging"
 )
 
@@ -121,7 +122,7 @@ func writeTable(out io.Writer, r audit.Report) error {
 		}
 		line := [5]string{app, cmp.Or(row.Database, "-"), row.Asked, row.InForce, row.Why}
 		for i := range line {
-			line[i] = cmp.Or(staging.Printable(line[i]), "-")
+			line[i] = cmp.Or(plain.Line(line[i]), "-")
 		}
 		table = append(table, line)
 	}
@@ -186,7 +187,7 @@ func writeLines(out io.Writer, r audit.Report) error {
 	encoder.SetEscapeHTML(false)
 	for _, row := range r.Rows {
 		for _, text := range []*string{&row.Organization, &row.Space, &row.App, &row.GUID, &row.From, &row.Database, &row.Why} {
-			*text = staging.Printable(*text)
+			*text = plain.Line(*text)
 		}
 		if err := encoder.Encode(row); err != nil {
 			return err

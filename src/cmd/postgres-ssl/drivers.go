@@ -10,7 +10,7 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/current"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/drivers"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/launch"
-	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/staging"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/plain"
 )
 
 const driversHelp = `Usage: postgres-ssl drivers [DIR] [--json]
@@ -75,7 +75,7 @@ func driverLines(found []drivers.Found, skipped []drivers.Skipped, app drivers.A
 		lines = append(lines, "warning: "+w)
 	}
 	for i, line := range lines {
-		lines[i] = staging.Printable(line)
+		lines[i] = plain.Line(line)
 	}
 	return lines
 }
@@ -110,12 +110,12 @@ func driversJSON(found []drivers.Found, skipped []drivers.Skipped, app drivers.A
 		verdict := drivers.Judge(f, app)
 		report.Drivers = append(report.Drivers, foundJSON{
 			Driver: f.Driver.Name, Ecosystem: f.Driver.Ecosystem, Package: f.Package,
-			Version: staging.Printable(f.Version), File: staging.Printable(f.File), Use: f.Use.String(),
-			Told: f.Driver.Answer.CanBeTold(), Verdict: verdict.Says, Warning: staging.Printable(verdict.Warning),
+			Version: plain.Line(f.Version), File: plain.Line(f.File), Use: f.Use.String(),
+			Told: f.Driver.Answer.CanBeTold(), Verdict: verdict.Says, Warning: plain.Line(verdict.Warning),
 		})
 	}
 	for _, s := range skipped {
-		report.Skipped = append(report.Skipped, skippedJSON{staging.Printable(s.File), s.Why})
+		report.Skipped = append(report.Skipped, skippedJSON{plain.Line(s.File), s.Why})
 	}
 	return report
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/current"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/explain"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/launch"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/plain"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/staging"
 )
 
@@ -89,7 +90,7 @@ func runEnv(args []string, env map[string]string, in io.Reader, out, errOut io.W
 		return err
 	}
 	for _, w := range slices.Concat(app.Plan.Downgrades, handout.Warnings) {
-		fmt.Fprintf(errOut, "postgres-ssl: %s\n", staging.Printable(w))
+		fmt.Fprintf(errOut, "postgres-ssl: %s\n", plain.Line(w))
 	}
 	if err := gate(app, errOut); err != nil {
 		return err
@@ -164,7 +165,7 @@ func explainPlan(app current.App, handout *client.Handout, out io.Writer) error 
 		lines = append(lines, "warning: "+w)
 	}
 	for _, line := range lines {
-		if _, err := fmt.Fprintln(out, staging.Printable(line)); err != nil {
+		if _, err := fmt.Fprintln(out, plain.Line(line)); err != nil {
 			return err
 		}
 	}

@@ -12,7 +12,7 @@ import (
 
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/atomicfile"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/client"
-	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/staging"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/plain"
 )
 
 // write writes the files of a handout, before any variable names them. It stops at the first that
@@ -27,7 +27,7 @@ func write(h *client.Handout, errOut io.Writer) error {
 	for _, f := range h.Files {
 		err := writeFile(h.Dir, f)
 		if err != nil && f.Optional {
-			fmt.Fprintf(errOut, "postgres-ssl: continues without this file: %s\n", staging.Printable(err.Error()))
+			fmt.Fprintf(errOut, "postgres-ssl: continues without this file: %s\n", plain.Line(err.Error()))
 		} else if err != nil {
 			return err
 		}

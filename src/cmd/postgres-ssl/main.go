@@ -14,6 +14,7 @@ import (
 	"github.com/cloudfoundry-community/go-cfenv"
 	"github.com/cloudfoundry/libbuildpack"
 
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/plain"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/staging"
 )
 
@@ -130,7 +131,7 @@ func run(args []string, in io.Reader, out, errOut io.Writer) int {
 	case errors.Is(err, errUnread):
 		return 3
 	}
-	fmt.Fprintf(errOut, "postgres-ssl: %s\n", staging.Printable(err.Error()))
+	fmt.Fprintf(errOut, "postgres-ssl: %s\n", plain.Line(err.Error()))
 	if errors.Is(err, staging.ErrUsage) {
 		fmt.Fprint(errOut, "\n", c.help)
 		return 2

@@ -1,0 +1,33 @@
+// Package plain makes texts that are safe to print, and easy to read.
+package plain
+
+import (
+	"fmt"
+	"strings"
+	"time"
+	"unicode"
+)
+
+// Line makes one printable line of a text that may come from a binding or a server. Anybody can
+// choose a name, and people read logs in terminals. Line replaces control characters and line ends,
+// and characters that nobody sees: some change the direction of the text, and others make two
+// different names look the same (Unicode's categories Cc, Cf, Zl and Zp).
+func Line(text string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp) {
+			return '?'
+		}
+		return r
+	}, strings.ToValidUTF8(text, "?"))
+}
+
+// Count is a number and its noun: "1 CA", "3 CAs".
+func Count(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
+
+// Day is the day of a time in UTC: "2027-03-01".
+func Day(t time.Time) string { return t.UTC().Format(time.DateOnly) }

@@ -1,0 +1,22 @@
+package plain
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+)
+
+func TestATextStaysOnItsLineAndReadsInItsDirection(t *testing.T) {
+	for _, r := range []rune{
+		0, '\t', '\n', '\r', 0x1b, 0x1f, 0x7f, 0x80, 0x85, 0x9b, 0x9f, // they move the cursor, or end a line
+		0x2028, 0x2029, // they end a line elsewhere
+		0x061c, 0x200e, 0x200f, 0x202a, 0x202e, 0x2066, 0x2069, // they turn the direction
+		0x00ad, 0x200b, 0x200c, 0x200d, 0xfeff, 0xe0001, 0xe0041, 0xe007f, // nobody sees them
+	} {
+		assert.Equal(t, "a?b", Line("a"+string(r)+"b"), "%#x", r)
+	}
+	for _, r := range []rune{' ', '~', 0xa0, 'é', 0x2010, 0x2027, 0x202f, 0x2065, '界'} {
+		assert.Equal(t, "a"+string(r)+"b", Line("a"+string(r)+"b"), "%#x", r)
+	}
+	assert.Equal(t, "a?b", Line("a\xffb"), "what is no character")
+}
