@@ -1,17 +1,14 @@
-// Package drivers finds the Postgres drivers in an app, and says which of them do as a launch tells
-// them. It reads the few files that suffice for most apps, and walks no folder tree.
+// Package drivers finds the Postgres drivers in an app's files, and says which of them do as a launch
+// tells them.
 package drivers
 
 import (
-	"errors"
 	"fmt"
-	"io"
-	"io/fs"
-	"os"
 	"path"
 	"slices"
 	"strings"
-	"unicode/utf8"
+
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/seen"
 )
 
 // Found is a driver in the app's files.
@@ -27,7 +24,7 @@ type Found struct {
 // name.
 func (f Found) Title() string {
 	name := f.Package
-	if slices.Contains([]Ecosystem{golang, maven, debian, deno}, f.Driver.Ecosystem) {
+	if slices.Contains([]Ecosystem{golang, maven, debian, deno, composer, prisma}, f.Driver.Ecosystem) {
 		name = f.Driver.Name
 	}
 	return strings.TrimSpace(name + " " + f.Version)
@@ -46,159 +43,84 @@ const (
 // String is the use in the output for programs.
 func (u Use) String() string { return [...]string{"transitive", "unknown", "direct"}[u] }
 
-// Skipped is a file that we did not read, and why.
-type Skipped struct{ File, Why string }
-
-// How much we read at most. No app may slow the staging down.
-const (
-	mostInAll  = 20 << 20
-	mostOfFile = 2 << 20
-	mostNames  = 10_000 // in one folder
-)
-
-// FindIn looks for drivers in a folder. It follows no link out of it.
-func FindIn(dir string) ([]Found, []Skipped) {
-	root, err := os.OpenRoot(dir)
-	if err != nil {
-		return nil, []Skipped{{File: ".", Why: "it cannot be opened"}}
-	}
-	defer root.Close()
-	return Find(root.FS())
+// Look is what an app's own files show.
+type Look struct {
+	Found   []Found
+	Signs   []seen.Sign
+	Skipped []seen.Skipped
 }
 
-// Find looks for drivers in an app's folder. Give it an os.Root's file system, which follows no
-// link out of the app.
-func Find(app fs.FS) ([]Found, []Skipped) {
-	s := &scan{app: app, left: mostInAll, listed: map[string][]string{}, places: map[[3]string]int{}}
-	isNodeDone := false
-	for _, r := range readers {
-		for _, name := range s.matching(r.pattern) {
-			if r.ecosystem != npm || !isNodeDone {
-				read := s.file(name, r)
-				isNodeDone = isNodeDone || r.ecosystem == npm && read
+// LookIn looks through an app's folder. It follows no link out of it.
+func LookIn(dir string) Look {
+	files, done := seen.In(dir)
+	defer done()
+	look := Look{Found: Find(files), Signs: files.Signs()}
+	look.Skipped = files.Skipped
+	return look
+}
+
+// Find looks for drivers in an app's files: in its own folder and two folders down, and for jars in
+// whatever is below lib.
+func Find(files *seen.Files) []Found {
+	s := &scan{Files: files, places: map[[3]string]int{}, done: map[string]bool{}}
+	for _, dir := range files.Folders(2) {
+		for _, r := range readers {
+			for _, e := range files.List(dir) {
+				if name := path.Join(dir, e.Name()); matches(r.pattern, name) && !(r.otherwise && s.isDone(r.ecosystem, dir)) && s.file(name, r) {
+					s.done[string(r.ecosystem)+" "+dir] = true
+				}
 			}
 		}
-	}
-	if !isNodeDone {
-		s.installed()
-	}
-	for _, dir := range []string{"BOOT-INF/lib", "WEB-INF/lib", "lib", "."} {
-		s.add(maven, dir, jars(s.list(dir)))
-	}
-	s.programs()
-	return s.found, s.skipped
-}
-
-// scan is one look through an app's folder.
-type scan struct {
-	app     fs.FS
-	left    int64 // bytes that may still be read
-	listed  map[string][]string
-	found   []Found
-	places  map[[3]string]int // in found: ecosystem, package and version
-	skipped []Skipped
-}
-
-func (s *scan) skip(file, why string) { s.skipped = append(s.skipped, Skipped{file, why}) }
-
-// list returns the names in a folder, sorted. It returns nil if there is no such folder.
-func (s *scan) list(dir string) (names []string) {
-	if names, ok := s.listed[dir]; ok {
-		return names
-	}
-	defer func() { s.listed[dir] = names }()
-	if info, err := fs.Stat(s.app, dir); err != nil || !info.IsDir() {
-		return nil // opening a pipe could wait forever
-	}
-	file, err := s.app.Open(dir)
-	if err != nil {
-		return nil
-	}
-	defer file.Close()
-	folder, ok := file.(fs.ReadDirFile)
-	if !ok {
-		return nil
-	}
-	entries, err := folder.ReadDir(mostNames + 1)
-	if err != nil && !errors.Is(err, io.EOF) || len(entries) > mostNames {
-		s.skip(dir, fmt.Sprintf("it cannot be listed, or has more than %d files", mostNames))
-		return nil
-	}
-	for _, e := range entries {
-		names = append(names, e.Name())
-	}
-	slices.Sort(names)
-	return names
-}
-
-// matching returns the app's files whose name matches the pattern's last part, in the folder of its
-// first.
-func (s *scan) matching(pattern string) (names []string) {
-	dir, last := path.Split(pattern)
-	for _, name := range s.list(path.Clean(dir)) {
-		if ok, _ := path.Match(last, name); ok {
-			names = append(names, dir+name)
+		if !s.isDone(npm, dir) {
+			s.installed(dir)
 		}
 	}
-	return names
+	for _, dir := range files.Folders(4) {
+		if dir == "." || slices.Contains(strings.Split(dir, "/"), "lib") {
+			s.jars(dir)
+		}
+	}
+	s.programs()
+	return s.found
 }
 
-// open opens a regular file. It returns nil if there is none. It opens nothing else: reading a pipe
-// could wait forever.
-func (s *scan) open(name string) (fs.File, int64) {
-	info, err := fs.Stat(s.app, name)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, 0
-	}
-	if err != nil || !info.Mode().IsRegular() {
-		s.skip(name, "it is not a file in the app")
-		return nil, 0
-	}
-	file, err := s.app.Open(name)
-	if err != nil {
-		s.skip(name, "it cannot be opened")
-		return nil, 0
-	}
-	return file, info.Size()
+// matches says whether a file's name, with as many folders as the pattern has, matches it.
+func matches(pattern, name string) bool {
+	parts := strings.Split(name, "/")
+	tail := parts[max(0, len(parts)-1-strings.Count(pattern, "/")):]
+	ok, _ := path.Match(pattern, strings.Join(tail, "/"))
+	return ok
 }
 
-// read returns a file's content. It returns nil if there is no such file, or if we skip it.
-func (s *scan) read(name string) []byte {
-	file, size := s.open(name)
-	if file == nil {
-		return nil
+// scan is one look through an app's files.
+type scan struct {
+	*seen.Files
+	found  []Found
+	places map[[3]string]int // in found: ecosystem, package and version
+	done   map[string]bool   // ecosystem and folder of which a file has been read
+}
+
+// isDone says whether a file of this ecosystem has been read in this folder, or in one around it.
+func (s *scan) isDone(e Ecosystem, dir string) bool {
+	for ; ; dir = path.Dir(dir) {
+		if s.done[string(e)+" "+dir] {
+			return true
+		}
+		if dir == "." {
+			return false
+		}
 	}
-	defer file.Close()
-	switch {
-	case size > mostOfFile:
-		s.skip(name, fmt.Sprintf("it is larger than %d MB", mostOfFile>>20))
-		return nil
-	case size > s.left:
-		s.skip(name, fmt.Sprintf("%d MB have been read already", mostInAll>>20))
-		return nil
-	}
-	text, err := io.ReadAll(io.LimitReader(file, size))
-	s.left -= int64(len(text))
-	if err != nil {
-		s.skip(name, "it cannot be read")
-		return nil
-	}
-	if !utf8.Valid(text) {
-		s.skip(name, errBroken.Error())
-		return nil
-	}
-	return append([]byte{}, text...)
 }
 
 // file reads a file and keeps the drivers in it. It returns false if the file is skipped.
 func (s *scan) file(name string, r reader) bool {
-	text := s.read(name)
-	if text == nil {
+	text, ok := s.Text(name)
+	if !ok {
 		return false
 	}
-	deps, err := r.read(strings.ReplaceAll(string(text), "\r\n", "\n"))
+	deps, err := r.read(text)
 	if err != nil {
-		s.skip(name, errBroken.Error())
+		s.Skip(name, seen.Broken)
 		return false
 	}
 	s.add(r.ecosystem, name, deps)

@@ -1,8 +1,11 @@
 package drivers
 
 import (
+	"archive/zip"
+	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -15,6 +18,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/seen"
 )
 
 // app is an app's folder with these files.
@@ -24,6 +29,20 @@ func app(files map[string]string) fstest.MapFS {
 		folder[name] = &fstest.MapFile{Data: []byte(text), Mode: 0o644}
 	}
 	return folder
+}
+
+// find looks for drivers in a folder.
+func find(folder fs.FS) ([]Found, []seen.Skipped) {
+	files := seen.New(folder)
+	return Find(files), files.Skipped
+}
+
+// skips returns skipped files, each with its reason.
+func skips(texts ...string) (list []seen.Skipped) {
+	for i := 0; i < len(texts); i += 2 {
+		list = append(list, seen.Skipped{File: texts[i], Why: texts[i+1]})
+	}
+	return list
 }
 
 // lines describes each driver in one line: what, where, and who wants it.
@@ -139,7 +158,7 @@ func TestWhatEachFileSays(t *testing.T) {
 		"a WAR, and sbt's names": {map[string]string{
 			"WEB-INF/lib/postgresql-9.4.1212.jre7.jar": "", "lib/org.postgresql.postgresql-42.7.3.jar": "", "postgresql.jar": "",
 			"WEB-INF/lib/postgresql-1.19.0.jar": "", "lib/postgresql-simple-2.0.jar": "", "lib/postgresql-42.7.3.txt": "",
-		}, []string{"pgjdbc 9.4.1212.jre7, WEB-INF/lib, unknown", "pgjdbc 42.7.3, lib, unknown", "pgjdbc, ., unknown"}},
+		}, []string{"pgjdbc, ., unknown", "pgjdbc 42.7.3, lib, unknown", "pgjdbc 9.4.1212.jre7, WEB-INF/lib, unknown"}},
 		"pgbouncer by its configuration": {map[string]string{"config/pgbouncer.ini": "[databases]\n"},
 			[]string{"pgbouncer, config/pgbouncer.ini, direct"}},
 		"the same driver in two files counts once": {map[string]string{
@@ -153,8 +172,62 @@ func TestWhatEachFileSays(t *testing.T) {
 		}, []string{}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			found, _ := Find(app(c.files))
+			found, _ := find(app(c.files))
 			assert.Equal(t, c.want, lines(found))
+		})
+	}
+}
+
+// jarOf is a jar with these entries.
+func jarOf(t *testing.T, entries ...string) string {
+	t.Helper()
+	var b bytes.Buffer
+	w := zip.NewWriter(&b)
+	for _, name := range entries {
+		_, err := w.Create(name)
+		require.NoError(t, err)
+	}
+	require.NoError(t, w.Close())
+	return b.String()
+}
+
+// TestLayoutsThatPeoplePush has what is not in the app's own folder, or not in a lock file.
+func TestLayoutsThatPeoplePush(t *testing.T) {
+	const mod = "module x\n\nrequire github.com/lib/pq v1.10.9\n"
+	const pom = `<Project Sdk="Microsoft.NET.Sdk.Web">` + "\n  <ItemGroup>\n    <PackageReference Include=\"Npgsql.EntityFrameworkCore.PostgreSQL\" Version=\"8.0.4\" />\n"
+	for name, c := range map[string]struct {
+		files map[string]string
+		want  []string
+	}{
+		"Stratos": {map[string]string{"src/jetstream/go.mod": mod, "package.json": `{"dependencies": {"@angular/core": "16"}}`}, []string{"lib/pq 1.10.9, src/jetstream/go.mod, direct"}},
+		"a server beside its web pages": {map[string]string{"server/package.json": `{"dependencies": {"pg": "^8.0.0"}}`, "web/package.json": `{"dependencies": {"react": "18"}}`},
+			[]string{"pg ^8.0.0, server/package.json, direct"}},
+		"a monorepo with one lock file": {map[string]string{"package-lock.json": `{"lockfileVersion": 3, "packages": {"": {}, "apps/api": {"dependencies": {"pg": "^8.0.0"}}, "node_modules/pg": {"version": "8.16.3"}}}`,
+			"apps/api/package.json": `{"dependencies": {"pg": "^8.0.0"}}`}, []string{"pg 8.16.3, package-lock.json, direct"}},
+		"a backend":                  {map[string]string{"backend/requirements.txt": "psycopg2==2.9.9\n"}, []string{"psycopg2 2.9.9, backend/requirements.txt, unknown"}},
+		".NET from source":           {map[string]string{"Shop/Shop.csproj": "\ufeff" + pom}, []string{"Npgsql 8.0.4, Shop/Shop.csproj, unknown"}},
+		".NET, published":            {map[string]string{"Shop.csproj": pom, "Shop.deps.json": `{"libraries": {"Npgsql/8.0.5": {"type": "package"}}}`}, []string{"Npgsql 8.0.5, Shop.deps.json, unknown"}},
+		"Gradle's distribution":      {map[string]string{"app-1.0/lib/postgresql-42.7.3.jar": ""}, []string{"pgjdbc 42.7.3, app-1.0/lib, unknown"}},
+		"jars in folders below lib":  {map[string]string{"lib/jdbc/postgresql/postgresql-42.7.3.jar": "", "lib/lib/main/org.postgresql.postgresql-42.7.4.jar": ""}, []string{"pgjdbc 42.7.3, lib/jdbc/postgresql, unknown", "pgjdbc 42.7.4, lib/lib/main, unknown"}},
+		"an uberjar":                 {map[string]string{"app.jar": jarOf(t, "META-INF/MANIFEST.MF", "org/postgresql/Driver.class")}, []string{"pgjdbc, app.jar, unknown"}},
+		"an uberjar that was pushed": {map[string]string{"META-INF/MANIFEST.MF": "", "org/postgresql/Driver.class": ""}, []string{"pgjdbc, org/postgresql, unknown"}},
+		"Spring Boot's jar":          {map[string]string{"app.jar": jarOf(t, "BOOT-INF/lib/r2dbc-postgresql-1.0.7.RELEASE.jar")}, []string{"R2DBC 1.0.7.RELEASE, app.jar, unknown"}},
+		"PHP":                        {map[string]string{"composer.json": "{\n    \"require\": {\n        \"php\": \"^8.2\",\n        \"laravel/framework\": \"^11.0\"\n    }\n}\n"}, []string{"PHP's libpq, composer.json, unknown"}},
+		"PHP, locked":                {map[string]string{"composer.lock": "{\n    \"packages\": [\n        {\n            \"name\": \"doctrine/dbal\",\n            \"version\": \"4.0.0\"\n"}, []string{"PHP's libpq, composer.lock, unknown"}},
+		"conda":                      {map[string]string{"environment.yml": "name: shop\ndependencies:\n  - python=3.12\n  - psycopg2=2.9.9\n  - pip:\n    - asyncpg==0.29.0\n"}, []string{"asyncpg 0.29.0, environment.yml, unknown", "psycopg2 2.9.9, environment.yml, unknown"}},
+		"pyproject.toml": {map[string]string{"pyproject.toml": "[project]\ndependencies = [\n  \"psycopg[binary] >= 3.1\",\n]\n[dependency-groups]\ndev = [\"pg8000\"]\n[tool.poetry.dependencies]\nasyncpg = \"^0.29\"\n[tool.poetry.group.dev.dependencies]\naiopg = \"^1\"\n"},
+			[]string{"asyncpg, pyproject.toml, unknown", "psycopg >=3.1, pyproject.toml, unknown"}},
+		"setup.py":              {map[string]string{"setup.py": "setup(name='shop', install_requires=['pg8000>=1.30', 'flask'])\n"}, []string{"pg8000 >=1.30, setup.py, unknown"}},
+		"a lock file is enough": {map[string]string{"pyproject.toml": "dependencies = [\"pg8000\"]\n", "uv.lock": "version = 1\n"}, []string{}},
+		"Prisma": {map[string]string{"prisma/schema.prisma": "generator client {\n  provider = \"prisma-client-js\"\n}\ndatasource db {\n  provider = \"postgresql\"\n  url = env(\"DATABASE_URL\")\n}\n"},
+			[]string{"Prisma's engine, prisma/schema.prisma, unknown"}},
+		"Prisma with an adapter, and with MySQL": {map[string]string{"prisma/schema.prisma": "  provider = \"prisma-client-js\"\n  previewFeatures = [\"driverAdapters\"]\n  provider = \"postgresql\"\n", "db/schema.prisma": "  provider = \"prisma-client-js\"\n  provider = \"mysql\"\n"}, []string{}},
+		"other people's code":                    {map[string]string{"node_modules/x/package.json": `{"dependencies": {"pg": "8"}}`, "vendor/x/go.mod": mod, "docs/go.mod": mod, "a/b/c/go.mod": mod}, []string{}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			found, skipped := find(app(c.files))
+			assert.Equal(t, c.want, lines(found))
+			assert.Empty(t, skipped)
 		})
 	}
 }
@@ -168,7 +241,7 @@ var broken = map[string]string{
 }
 
 func TestABrokenFileIsSkippedWithItsName(t *testing.T) {
-	found, skipped := Find(app(broken))
+	found, skipped := find(app(broken))
 	assert.Empty(t, found)
 	names := map[string]bool{}
 	for _, s := range skipped {
@@ -180,13 +253,10 @@ func TestABrokenFileIsSkippedWithItsName(t *testing.T) {
 	}
 }
 
-// panicking is a file that makes whoever reads it panic.
-type panicking struct{}
-
-func (panicking) ReadAt([]byte, int64) (int, error) { panic("on purpose") }
-
 func TestAPanicStopsNothing(t *testing.T) {
-	assert.Empty(t, modules(panicking{}))
+	write(t, filepath.Join(t.TempDir(), "x"), "")
+	s := &scan{Files: seen.New(app(map[string]string{"program": "x"}))}
+	assert.NotPanics(t, func() { s.part("program", func(io.ReaderAt, int64) { panic("on purpose") }) })
 }
 
 // theApp is a real folder, as staging opens it.
@@ -213,13 +283,13 @@ func TestNoLinkIsFollowedOutOfTheApp(t *testing.T) {
 	require.NoError(t, os.Symlink("../secret.json", filepath.Join(dir, "app/package-lock.json")))
 	require.NoError(t, os.Symlink(filepath.Join(dir, "jars"), filepath.Join(dir, "app/lib")))
 	require.NoError(t, os.Symlink("app", filepath.Join(dir, "app/apps")))
-	found, skipped := Find(theApp(t, filepath.Join(dir, "app")))
+	found, skipped := find(theApp(t, filepath.Join(dir, "app")))
 	assert.Empty(t, found)
-	assert.Equal(t, []Skipped{{"package-lock.json", "it is not a file in the app"}}, skipped)
+	assert.Equal(t, skips("package-lock.json", "it is not a file in the app"), skipped)
 
 	// One that stays inside is: nothing else kept the others from being read.
 	require.NoError(t, os.Symlink("inside.json", filepath.Join(dir, "app/npm-shrinkwrap.json")))
-	found, _ = Find(theApp(t, filepath.Join(dir, "app")))
+	found, _ = find(theApp(t, filepath.Join(dir, "app")))
 	assert.Equal(t, []string{"slonik 47.3.0, npm-shrinkwrap.json, unknown"}, lines(found))
 }
 
@@ -228,44 +298,41 @@ func TestWhatIsNoFileIsNotWaitedFor(t *testing.T) {
 	require.NoError(t, syscall.Mkfifo(filepath.Join(dir, "yarn.lock"), 0o644))
 	require.NoError(t, syscall.Mkfifo(filepath.Join(dir, "program"), 0o755))
 	require.NoError(t, os.MkdirAll(filepath.Join(dir, "Gemfile.lock"), 0o755))
-	found, skipped := Find(theApp(t, dir))
+	found, skipped := find(theApp(t, dir))
 	assert.Empty(t, found)
 	const why = "it is not a file in the app"
-	assert.Equal(t, []Skipped{{"yarn.lock", why}, {"Gemfile.lock", why}}, skipped)
+	assert.Equal(t, skips("yarn.lock", why, "Gemfile.lock", why), skipped)
 }
 
 func TestNoMoreIsReadThanTheLimits(t *testing.T) {
 	dir := t.TempDir()
-	pad := strings.Repeat("# "+strings.Repeat("x", 997)+"\n", mostOfFile/1000)
+	pad := strings.Repeat("# "+strings.Repeat("x", 997)+"\n", seen.MostOfFile/1000)
 	write(t, filepath.Join(dir, "uv.lock"), pad+strings.Repeat("#\n", 500)) // a little over the limit
 	for i := range 11 {
 		write(t, filepath.Join(dir, fmt.Sprintf("requirements-%02d.txt", i)), "pg8000==1."+fmt.Sprint(i)+"\n"+pad[2000:])
 	}
-	found, skipped := Find(theApp(t, dir))
+	found, skipped := find(theApp(t, dir))
 	assert.Len(t, found, 10, "20 MB are ten files of 2 MB")
-	assert.Equal(t, []Skipped{
-		{"requirements-10.txt", "20 MB have been read already"},
-		{"uv.lock", "it is larger than 2 MB"},
-	}, skipped)
+	assert.Equal(t, skips("requirements-10.txt", "20 MB have been read already", "uv.lock", "it is larger than 2 MB"), skipped)
 }
 
 func TestAFolderWithTooManyFilesIsNotListed(t *testing.T) {
 	folder := fstest.MapFS{}
-	for i := range mostNames + 1 {
+	for i := range 10_001 {
 		folder[fmt.Sprintf("lib/postgresql-42.%d.jar", i)] = &fstest.MapFile{}
 	}
-	found, skipped := Find(folder)
+	found, skipped := find(folder)
 	assert.Empty(t, found)
-	assert.Equal(t, []Skipped{{"lib", "it cannot be listed, or has more than 10000 files"}}, skipped)
+	assert.Equal(t, skips("lib", "it cannot be listed, or has more than 10000 files, or the app more than 60000"), skipped)
 }
 
 func TestTheOrderIsTheSameEachTime(t *testing.T) {
 	files := map[string]string{"package-lock.json": `{"lockfileVersion": 1, "dependencies": {"a": {"dependencies": {"pg": {"version": "1.0.0"}}},
 		"b": {"dependencies": {"pg": {"version": "2.0.0"}}}, "pg": {"version": "3.0.0"}, "slonik": {"version": "4.0.0"}, "postgres": {"version": "5.0.0"}}}`}
-	first, _ := Find(app(files))
+	first, _ := find(app(files))
 	require.Len(t, first, 5)
 	for range 20 {
-		again, _ := Find(app(files))
+		again, _ := find(app(files))
 		require.Equal(t, lines(first), lines(again))
 	}
 }
@@ -293,7 +360,7 @@ func TestARealNPMInstall(t *testing.T) {
 		}
 		require.NotEmpty(t, want)
 		titles := func(folder fs.FS) (list []string) {
-			found, skipped := Find(folder)
+			found, skipped := find(folder)
 			assert.Empty(t, skipped)
 			for _, f := range found {
 				list = append(list, f.Title())
@@ -331,28 +398,19 @@ func TestARealGoProgram(t *testing.T) {
 	}
 	write(t, filepath.Join(dir, "script.sh"), "#!/bin/sh\n")
 	require.NoError(t, os.Chmod(filepath.Join(dir, "script.sh"), 0o755))
-	found, skipped := Find(theApp(t, dir))
+	found, skipped := find(theApp(t, dir))
 	assert.Empty(t, skipped)
 	require.Equal(t, []string{"pgx", "lib/pq"}, []string{found[0].Driver.Name, found[1].Driver.Name})
 	assert.Equal(t, "client", found[0].File)
 	assert.Equal(t, "lib/pq 1.10.9, bin/stratos, unknown", lines(found)[1])
 	assert.Len(t, found, 2)
 
-	// Reading a program uses up the limit, as reading a file does.
-	s := &scan{app: theApp(t, dir), left: 100, places: map[[3]string]int{}}
-	s.program("client")
-	assert.Empty(t, s.found)
-	s.left = mostInAll
-	s.program("client")
-	assert.Len(t, s.found, 1)
-	assert.Less(t, s.left, int64(mostInAll))
-
 	// Half a program has no drivers, and stops nothing.
 	program, err := os.ReadFile(filepath.Join(dir, "client"))
 	require.NoError(t, err)
 	half := filepath.Join(t.TempDir(), "client")
 	require.NoError(t, os.WriteFile(half, program[:len(program)/2], 0o755))
-	found, _ = Find(theApp(t, filepath.Dir(half)))
+	found, _ = find(theApp(t, filepath.Dir(half)))
 	assert.Empty(t, found)
 }
 
@@ -377,7 +435,7 @@ func TestDebiansJarAndPythonPackages(t *testing.T) {
 		upstream, _, _ := strings.Cut(string(out), "-")
 		return upstream
 	}
-	found, skipped := Find(theApp(t, dir))
+	found, skipped := find(theApp(t, dir))
 	assert.Empty(t, skipped)
 	assert.Contains(t, lines(found), "psycopg2 "+version("python3-psycopg2")+", requirements.txt, unknown")
 	assert.True(t, slices.ContainsFunc(lines(found), func(line string) bool {

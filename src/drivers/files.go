@@ -10,43 +10,49 @@ import (
 	"strings"
 
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/lazyregexp"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/seen"
 )
 
 // reader knows one kind of file that lists packages.
 type reader struct {
-	pattern   string // path.Match of its name, below the app's folder
+	pattern   string // path.Match of its name
 	ecosystem Ecosystem
-	read      func(text string) ([]dependency, error) // of a text whose lines end with \n
+	otherwise bool // not where another file of its ecosystem was read, in the same folder or above
+	read      func(text string) ([]dependency, error)
 }
 
-// readers are in the order in which we look. A Node app has one lock file: of those, the first that
-// can be read is enough. A Python app may list its packages in several files, and we cannot know
-// which of them the buildpack uses.
+// readers are in the order in which we look. A Node app has one lock file. A Python app may list its
+// packages in several files, and we cannot know which of them the buildpack uses.
 //
 // No reader takes more than linear time, and none has a limit of time: what staging finds depends on
 // the files alone.
 var readers = []reader{
-	{"npm-shrinkwrap.json", npm, packageLock}, // npm prefers it
-	{"package-lock.json", npm, packageLock},
-	{"yarn.lock", npm, yarnLock},
-	{"pnpm-lock.yaml", npm, pnpmLock},
-	{"node_modules/.package-lock.json", npm, packageLock}, // npm's list of what it installed
-	{"deno.lock", deno, quotedOf(`"version`, `^"(?:https://)?(deno\.land/x/\w+|@\w+/[\w-]+)@v?([^"/]+)`)},
-	{"requirements*.txt", pypi, requirements},
-	{"requirements/*.txt", pypi, requirements},
-	{"Pipfile.lock", pypi, pipfileLock},
-	{"poetry.lock", pypi, tablesOf("[metadata]", func(string) bool { return false })},
-	{"uv.lock", pypi, tablesOf("version = ", func(table string) bool { return ownSource().MatchString(table) })},
-	{"Gemfile.lock", rubygems, linesOf("DEPENDENCIES\n", `^[A-Z]+\|    ([\w.-]+) \(([^)-]+)`, `^DEPENDENCIES\|  ([\w.-]+)`)},
-	{"go.mod", golang, linesOf("module ", `^require(?: \(\|)?\s+"?([^\s"]+)"? v(\S+)`, `^require(?: \(\|)?\s+"?([^\s"]+)"? v\S+(?:\s*//\s*[^i\s].*)?$`)},
-	{"Cargo.lock", crates, tablesOf("[[package]]", func(table string) bool { return !strings.Contains(table, "\nsource = ") })},
-	{"mix.lock", hex, linesOf("%{", `^%\{\|  "(\w+)": \{:(?:hex, :\w+, "([^"]*)"|git,)`, "")},
-	{"rebar.lock", hex, rebarLock},
-	{"manifest.toml", hex, linesOf("packages = [", `^packages = \[\|  \{ ?name = "(\w+)", version = "([^"]*)"`, `^(\w+) = \{`)},
-	{"*.deps.json", nuget, quotedOf(`"libraries`, `^"([\w.]+)/(\d[^"]*)`)},
-	{"apt.yml", debian, linesOf("packages:\n", `^packages:\|\s*- ['"]?(?:\S*/)?([a-z0-9.+-]+)(?:[=_]([^\s'"_]+))?`, `^packages:\|\s*- ['"]?(?:\S*/)?([a-z0-9.+-]+)`)},
-	{"pgbouncer.ini", debian, pgbouncer},
-	{"config/pgbouncer.ini", debian, pgbouncer},
+	{"npm-shrinkwrap.json", npm, true, packageLock}, // npm prefers it
+	{"package-lock.json", npm, true, packageLock},
+	{"yarn.lock", npm, true, yarnLock},
+	{"pnpm-lock.yaml", npm, true, pnpmLock},
+	{"deno.lock", deno, false, quotedOf(`"version`, `^"(?:https://)?(deno\.land/x/\w+|@\w+/[\w-]+)@v?([^"/]+)`)},
+	{"requirements*.txt", pypi, false, requirements},
+	{"requirements/*.txt", pypi, false, requirements},
+	{"Pipfile.lock", pypi, false, pipfileLock},
+	{"poetry.lock", pypi, false, tablesOf("[metadata]", func(string) bool { return false })},
+	{"uv.lock", pypi, false, tablesOf("version = ", func(table string) bool { return ownSource().MatchString(table) })},
+	{"environment.yml", pypi, false, linesOf("dependencies:\n", `^dependencies:\|\s*- ['"]?([a-z][\w.-]*)(?:\s*[=<>~!]+\s*([\w.]+))?`, "")}, // conda's
+	{"pyproject.toml", pypi, true, pythonProject},
+	{"setup.py", pypi, true, pythonProject},
+	{"Gemfile.lock", rubygems, false, linesOf("DEPENDENCIES\n", `^[A-Z]+\|    ([\w.-]+) \(([^)-]+)`, `^DEPENDENCIES\|  ([\w.-]+)`)},
+	{"go.mod", golang, false, linesOf("module ", `^require(?: \(\|)?\s+"?([^\s"]+)"? v(\S+)`, `^require(?: \(\|)?\s+"?([^\s"]+)"? v\S+(?:\s*//\s*[^i\s].*)?$`)},
+	{"Cargo.lock", crates, false, tablesOf("[[package]]", func(table string) bool { return !strings.Contains(table, "\nsource = ") })},
+	{"mix.lock", hex, false, linesOf("%{", `^%\{\|  "(\w+)": \{:(?:hex, :\w+, "([^"]*)"|git,)`, "")},
+	{"rebar.lock", hex, false, rebarLock},
+	{"manifest.toml", hex, false, linesOf("packages = [", `^packages = \[\|  \{ ?name = "(\w+)", version = "([^"]*)"`, `^(\w+) = \{`)},
+	{"*.deps.json", nuget, false, quotedOf(`"libraries`, `^"([\w.]+)/(\d[^"]*)`)},
+	{"*.csproj", nuget, true, linesOf("<Project", `^<Project.*\|\s*<PackageReference Include="(Npgsql)(?:\.EntityFrameworkCore\.PostgreSQL)?"(?: Version="([^"]*)")?`, "")},
+	{"composer.lock", composer, true, linesOf("{", `^\{\|\s+"name": "([^"]+)()"`, "")},
+	{"composer.json", composer, true, linesOf("{", `^\{\|\s+"([^"]+)()": "`, "")},
+	{"schema.prisma", prisma, false, prismaSchema},
+	{"apt.yml", debian, false, linesOf("packages:\n", `^packages:\|\s*- ['"]?(?:\S*/)?([a-z0-9.+-]+)(?:[=_]([^\s'"_]+))?`, `^packages:\|\s*- ['"]?(?:\S*/)?([a-z0-9.+-]+)`)},
+	{"pgbouncer.ini", debian, false, pgbouncer},
 }
 
 // linesOf returns a reader of a file with one package on each line: its name, and its version if
@@ -108,7 +114,7 @@ type dependency struct {
 }
 
 // errBroken replaces the parsers' own errors, which would quote the file.
-var errBroken = errors.New("its content does not match its name")
+var errBroken = errors.New(seen.Broken)
 
 // named returns the use of a package. own are the packages that the app itself asks for, or nil if
 // the file does not say it.
@@ -139,15 +145,23 @@ func (m manifest) addNames(own map[string]bool) {
 }
 
 // installed looks into node_modules for each driver, by its own name and by its alias in
-// package.json. It counts where there is no lock file.
-func (s *scan) installed() {
-	text := s.read("package.json")
-	if text == nil {
+// package.json. It counts where there is no lock file but npm's own list of what it installed.
+func (s *scan) installed(dir string) {
+	if !s.Has(dir, "package.json") {
+		return
+	}
+	modules := path.Join(dir, "node_modules")
+	if s.Has(modules, ".package-lock.json") && s.file(path.Join(modules, ".package-lock.json"), reader{"", npm, true, packageLock}) {
+		return
+	}
+	place := path.Join(dir, "package.json")
+	text, ok := s.Text(place)
+	if !ok {
 		return
 	}
 	var app manifest
-	if json.Unmarshal(text, &app) != nil {
-		s.skip("package.json", errBroken.Error())
+	if json.Unmarshal([]byte(text), &app) != nil {
+		s.Skip(place, seen.Broken)
 		return
 	}
 	own := map[string]bool{}
@@ -165,14 +179,14 @@ func (s *scan) installed() {
 			continue
 		}
 		var m manifest
-		if text := s.read(path.Join("node_modules", name, "package.json")); text != nil && json.Unmarshal(text, &m) == nil && m.Name == real {
+		if text, ok := s.Text(path.Join(modules, name, "package.json")); ok && json.Unmarshal([]byte(text), &m) == nil && m.Name == real {
 			version = m.Version
 		} else if !own[name] {
 			continue
 		}
 		deps = append(deps, dependency{real, version, named(own, name)})
 	}
-	s.add(npm, "package.json", deps)
+	s.add(npm, place, deps)
 }
 
 // unalias returns the real package and range of a dependency: "db": "npm:pg@^8" is pg.
@@ -287,6 +301,8 @@ func pypiName(name string) string {
 	return strings.ToLower(strings.Join(parts, "-"))
 }
 
+const nameCharacters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_."
+
 // pypiVersion returns what stands behind a package's name, without extras, markers, hashes and blanks.
 // A single exact version loses its ==.
 func pypiVersion(text string) string {
@@ -313,7 +329,7 @@ func requirements(text string) (deps []dependency, err error) {
 	via := false
 	for line := range strings.Lines(text) {
 		line, comment, _ := strings.Cut(strings.TrimSpace(line), "#")
-		rest := strings.TrimLeft(line, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.")
+		rest := strings.TrimLeft(line, nameCharacters)
 		if name := line[:len(line)-len(rest)]; name != "" && name[0] != '-' { // no option
 			deps, via = append(deps, dependency{pypiName(name), pypiVersion(rest), Unknown}), false
 		}
@@ -403,20 +419,41 @@ func rebarLock(text string) ([]dependency, error) {
 
 var rebarTerms = linesOf("{", `^\{(?:<<"\w+">>,\{pkg,)?<<"(\w+)">>,(?:<<"([^"]*)|\{git)`, `^\{(?:<<"\w+">>,\{pkg,)?<<"(\w+)">>.*\},0\}`)
 
-func pgbouncer(string) ([]dependency, error) {
-	return []dependency{{"pgbouncer", "", Direct}}, nil
-}
-
-// jar matches NAME-VERSION.jar of Maven and Gradle, and Debian's NAME.jar.
-var jar = lazyregexp.New(`^(.+?)(?:-(\d[^/]*))?\.jar$`)
-
-// jars reads the names in a folder. They do not say who wants a jar.
-func jars(names []string) (deps []dependency) {
-	for _, name := range names {
-		// Testcontainers has a jar postgresql-1.x. No version of pgjdbc begins with 1.
-		if m := jar().FindStringSubmatch(name); m != nil && !strings.HasPrefix(name, "postgresql-1.") {
-			deps = append(deps, dependency{m[1], m[2], Unknown})
+// pythonProject reads what a pyproject.toml or a setup.py asks for: in quotes, or as Poetry's keys.
+// What a table for development asks for is left out.
+func pythonProject(text string) (deps []dependency, err error) {
+	table := ""
+	for line := range strings.Lines(strings.ReplaceAll(text, "'", `"`)) {
+		if strings.HasPrefix(line, "[") {
+			table = line
+		}
+		if strings.Contains(table, "dev") || strings.Contains(table, "group") {
+			continue
+		}
+		parts := strings.Split(line, `"`)
+		if key, _, ok := strings.Cut(line, " = "); ok && strings.Contains(table, "poetry.dependencies") {
+			parts = []string{"", key}
+		}
+		for i, part := range parts {
+			rest := strings.TrimLeft(part, nameCharacters)
+			if name := part[:len(part)-len(rest)]; i%2 == 1 && name != "" {
+				deps = append(deps, dependency{pypiName(name), pypiVersion(rest), Unknown})
+			}
 		}
 	}
-	return deps
+	return deps, nil
+}
+
+// prismaSchema finds Prisma's own engine. With a driver adapter, node-postgres connects.
+//
+// Source: Prisma's documents, "Database drivers"
+func prismaSchema(text string) ([]dependency, error) {
+	if !strings.Contains(text, `"postgresql"`) || !strings.Contains(text, `"prisma-client-js"`) || strings.Contains(text, "driverAdapters") {
+		return nil, nil
+	}
+	return []dependency{{"prisma", "", Unknown}}, nil
+}
+
+func pgbouncer(string) ([]dependency, error) {
+	return []dependency{{"pgbouncer", "", Direct}}, nil
 }

@@ -10,12 +10,12 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// fuzz gives any text to the reader of a file, and to Find as a file of an app. Both must end without
+// fuzz gives any text to the reader of a file, and to Find, as a file of an app. Both must end without
 // a panic, and find only drivers, with versions of limited length.
 func fuzz(f *testing.F, name string) {
 	f.Fuzz(func(t *testing.T, text []byte) {
 		folder := fstest.MapFS{name: {Data: text, Mode: 0o755}}
-		found, skipped := Find(folder)
+		found, skipped := find(folder)
 		for _, driver := range found {
 			assert.Contains(t, driver.Driver.Packages, driver.Package)
 			assert.LessOrEqual(t, utf8.RuneCountInString(driver.Version), 41)
@@ -24,7 +24,7 @@ func fuzz(f *testing.F, name string) {
 			assert.NotContains(t, s.Why, "\n")
 			assert.Empty(t, found, "a broken file has no drivers")
 		}
-		again, _ := Find(folder)
+		again, _ := find(folder)
 		assert.Equal(t, lines(found), lines(again))
 	})
 }
@@ -56,7 +56,7 @@ func FuzzGoProgram(f *testing.F) {
 
 func FuzzJars(f *testing.F) {
 	f.Fuzz(func(t *testing.T, names string) {
-		for _, d := range jars(strings.Split(names, "\n")) {
+		for _, d := range packages(strings.Split(names, "\n")) {
 			assert.NotEmpty(t, d.name)
 		}
 	})

@@ -1,49 +1,51 @@
 package drivers
 
 import (
+	"archive/zip"
 	"debug/buildinfo"
 	"io"
-	"io/fs"
+	"maps"
 	"path"
+	"slices"
 	"strings"
+
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/lazyregexp"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/seen"
 )
+
+// mostPrograms is how many programs and jars we open. An app has a few at most.
+const mostPrograms = 50
 
 // programs reads the lists of modules in Go programs that were pushed as binaries.
 func (s *scan) programs() {
-	const most = 50 // an app has a few at most
 	n := 0
 	for _, dir := range []string{".", "bin"} {
-		for _, name := range s.list(dir) {
-			name = path.Join(dir, name)
-			info, err := fs.Stat(s.app, name)
-			if err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0 && n < most {
+		for _, e := range s.List(dir) {
+			name := path.Join(dir, e.Name())
+			if info, err := e.Info(); err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0 && n < mostPrograms {
 				n++
-				s.program(name)
+				s.part(name, func(at io.ReaderAt, _ int64) { s.add(golang, name, modules(at)) })
 			}
 		}
 	}
 }
 
-// program ignores any file that is no Go program.
-func (s *scan) program(name string) {
-	file, _ := s.open(name)
+// part reads parts of a file. The readers of the standard library were not made for hostile files: we
+// take nothing of one that makes them panic.
+func (s *scan) part(name string, read func(at io.ReaderAt, size int64)) {
+	file, info := s.Open(name)
 	if file == nil {
 		return
 	}
 	defer file.Close()
-	if at, ok := file.(io.ReaderAt); ok {
-		s.add(golang, name, modules(&limited{at, &s.left}))
+	defer func() { _ = recover() }()
+	if part := s.Limit(file, seen.MostOfFile); part != nil {
+		read(part, info.Size())
 	}
 }
 
-// modules returns those of a Go program. debug/buildinfo was not made for hostile files: we read
-// nothing of one that makes it panic.
+// modules returns those of a Go program, and nothing of any other file.
 func modules(at io.ReaderAt) (deps []dependency) {
-	defer func() {
-		if recover() != nil {
-			deps = nil
-		}
-	}()
 	info, err := buildinfo.Read(at)
 	if err != nil {
 		return nil
@@ -59,16 +61,61 @@ func modules(at io.ReaderAt) (deps []dependency) {
 	return deps
 }
 
-// limited reads at most the bytes that are left.
-type limited struct {
-	io.ReaderAt
-	left *int64
+// classes are in a jar that has swallowed others, by the driver that they belong to.
+var classes = map[string]string{
+	"org/postgresql/Driver.class":                           "postgresql",
+	"io/r2dbc/postgresql/PostgresqlConnectionFactory.class": "r2dbc-postgresql",
+	"io/vertx/pgclient/PgConnectOptions.class":              "vertx-pg-client",
 }
 
-func (l *limited) ReadAt(p []byte, offset int64) (int, error) {
-	if int64(len(p)) > *l.left {
-		return 0, io.ErrUnexpectedEOF
+// jar matches NAME-VERSION.jar of Maven and Gradle, and Debian's NAME.jar.
+var jar = lazyregexp.New(`^(?:.*/)?([^/]+?)(?:-(\d[^/]*))?\.jar$`)
+
+// jars finds drivers by the names in a folder, and by what is in the jars of the app's own folder, or
+// was when the platform unpacked one there. Nothing of it says who wants a jar.
+func (s *scan) jars(dir string) {
+	var names []string
+	for _, e := range s.List(dir) {
+		names = append(names, e.Name())
 	}
-	*l.left -= int64(len(p))
-	return l.ReaderAt.ReadAt(p, offset)
+	s.add(maven, dir, packages(names))
+	if dir != "." {
+		return
+	}
+	n := 0
+	for _, name := range names {
+		if strings.HasSuffix(name, ".jar") && n < mostPrograms {
+			n++
+			s.part(name, func(at io.ReaderAt, size int64) {
+				archive, err := zip.NewReader(at, size)
+				if err != nil {
+					return
+				}
+				var entries []string
+				for _, f := range archive.File {
+					entries = append(entries, f.Name)
+				}
+				s.add(maven, name, packages(entries))
+			})
+		}
+	}
+	for _, class := range slices.Sorted(maps.Keys(classes)) {
+		if s.Has(path.Dir(class), path.Base(class)) {
+			s.add(maven, path.Dir(class), packages([]string{class}))
+		}
+	}
+}
+
+// packages returns those of jars and of classes.
+func packages(names []string) (deps []dependency) {
+	for _, name := range names {
+		// Testcontainers has a jar postgresql-1.x. No version of pgjdbc begins with 1.
+		if m := jar().FindStringSubmatch(name); m != nil && !strings.HasPrefix(path.Base(name), "postgresql-1.") {
+			deps = append(deps, dependency{m[1], m[2], Unknown})
+		}
+		if known := classes[name]; known != "" {
+			deps = append(deps, dependency{known, "", Unknown})
+		}
+	}
+	return deps
 }

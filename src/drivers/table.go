@@ -3,6 +3,9 @@ package drivers
 import (
 	"fmt"
 	"slices"
+	"strings"
+
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
 )
 
 // Driver is a Postgres driver: where to look for it, and what it does with what a launch tells it.
@@ -14,11 +17,12 @@ type Driver struct {
 	Below     string   // only versions below this one; the row without it has the other versions
 
 	Answer   Answer
-	Variable string    // the variable that tells it the mode
-	URI      URIAnswer // what it does with an sslmode in its connection URI
-	Does     string    // what it does if it does not obey: "connects in plain text"
-	Mend     string    // what to change in the app; MODE stands for the mode in force
-	MendMode string    // the mode in Mend, if it is always the same one
+	Variable string         // the variable that tells it the mode
+	URI      URIAnswer      // what it does with an sslmode in its connection URI
+	Does     string         // what it does if it does not obey: "connects in plain text"
+	Mend     string         // what to change in the app; MODE stands for the mode in force
+	MendMode string         // the mode in Mend, if it is always the same one
+	Unknown  []sslmode.Mode // modes that it does not know, and refuses
 
 	Version  string   // the version that was measured
 	Day      string   // the day of the measurement
@@ -42,6 +46,8 @@ const (
 	nuget    Ecosystem = "NuGet"
 	maven    Ecosystem = "Maven"
 	debian   Ecosystem = "Debian"
+	composer Ecosystem = "Composer"
+	prisma   Ecosystem = "Prisma"
 )
 
 // Answer is what a driver does when a launch tells it the mode.
@@ -106,6 +112,8 @@ var Table = []Driver{
 	{Name: "slonik", Ecosystem: npm, Packages: []string{"slonik"}, Answer: PlainText, URI: OnlyRequire,
 		Does: "connects in plain text", Mend: "Put ?sslmode=require into its URI", MendMode: "require",
 		Version: "47", Day: "2026-11-23", Outcomes: "PPPPPP", Clients: []string{"slonik 47"}, Tried: "47.3, 2026-11-23: T x x x"},
+	{Name: "Prisma's engine", Ecosystem: prisma, Packages: []string{"prisma"}, Answer: Unverified,
+		Does: "verifies nothing, and connects in plain text to a server without TLS", Mend: "Put ?sslmode=require&sslaccept=strict into its URL, or take a driver adapter"},
 	{Name: "deno-postgres", Ecosystem: deno, Packages: []string{"@db/postgres", "@bartlomieju/postgres", "deno.land/x/postgres"}, Answer: PlainText,
 		Does: "falls back to plain text", Mend: "Ask for TLS in its own options"},
 
@@ -128,6 +136,7 @@ var Table = []Driver{
 		Version: "1.4", Day: "2026-11-23", Outcomes: "TxxxTT", Clients: []string{"ruby-pg"}},
 
 	{Name: "lib/pq", Ecosystem: golang, Packages: []string{"github.com/lib/pq"}, Below: "1.11", Answer: ChecksName, Variable: "PGSSLMODE", URI: Believed,
+		Unknown: []sslmode.Mode{sslmode.Allow, sslmode.Prefer},
 		Version: "1.10.9", Day: "2026-11-23", Outcomes: "TxxxxT", Clients: []string{"lib/pq 1.10.9, as Stratos uses it"}},
 	{Name: "lib/pq", Ecosystem: golang, Packages: []string{"github.com/lib/pq"}, Answer: Obeys, Variable: "PGSSLMODE", URI: Believed,
 		Version: "1.12.3", Day: "2026-11-23", Outcomes: "TxxxTT"},
@@ -149,13 +158,13 @@ var Table = []Driver{
 	{Name: "pgo", Ecosystem: hex, Packages: []string{"pgo"}, Answer: PlainText,
 		Does: "connects in plain text", Mend: "Set ssl => true in its options; 0.20 then verifies", Version: "0.20", Day: "2026-11-23", Outcomes: "PPPPPP", Tried: "0.20, 2026-11-23: T x x x"},
 	{Name: "pog", Ecosystem: hex, Packages: []string{"pog"}, Answer: PlainText,
-		Does: "connects in plain text", Mend: "Set pog.ssl(pog.SslVerified)", Version: "4.1", Day: "2026-11-23", Outcomes: "PPPPPP", Tried: "4.1, 2026-11-23: T x x x"},
+		Does: "connects in plain text", Mend: "Set pog.ssl(pog.SslVerified)", URI: Believed, Version: "4.1", Day: "2026-11-23", Outcomes: "PPPPPP", Tried: "4.1, 2026-11-23: T x x x"},
 	{Name: "epgsql", Ecosystem: hex, Packages: []string{"epgsql"}, Answer: PlainText,
 		Does: "connects in plain text", Mend: "Set ssl => required and ssl_opts that verify; ssl => true alone verifies nothing",
 		Version: "4.8", Day: "2026-11-23", Outcomes: "PPPPPP"},
 
 	{Name: "Npgsql", Ecosystem: nuget, Packages: []string{"Npgsql"}, Through: []string{"Npgsql.EntityFrameworkCore.PostgreSQL"}, Answer: Unverified,
-		Does: "verifies nothing, and connects in plain text to a server without TLS", Mend: "Ask for MODE in its connection string"},
+		Does: "verifies nothing, and connects in plain text to a server without TLS", Mend: "Write SSL Mode=VerifyFull into its connection string; it finds the CA by PGSSLROOTCERT"},
 
 	{Name: "pgjdbc", Ecosystem: maven, Packages: []string{"postgresql", "org.postgresql.postgresql"}, Answer: ObeysItsURL, Variable: "JAVA_TOOL_OPTIONS",
 		Version: "42.2 to 42.7", Day: "2026-11-23", Outcomes: "TxxxTT", Clients: []string{"pgjdbc, plain URL", "pgjdbc in HikariCP", "pgjdbc in Tomcat's pool", "pgjdbc in a parent-last loader, as Tomcat's"}},
@@ -169,8 +178,10 @@ var Table = []Driver{
 	{Name: "pgbouncer", Ecosystem: debian, Packages: []string{"pgbouncer"}, Answer: PlainText,
 		Does: "connects to the database in plain text, whoever connects to it",
 		Mend: "Write server_tls_sslmode = MODE and server_tls_ca_file into its configuration", Version: "1.18", Day: "2026-11-23", Outcomes: "PPPPPP", Tried: "1.18, 2026-11-23: T x x x"},
+	{Name: "PHP's libpq", Ecosystem: composer, Packages: []string{"ext-pdo_pgsql", "ext-pgsql", "laravel/framework", "illuminate/database", "doctrine/dbal", "yiisoft/yii2", "cakephp/database"},
+		Answer: Obeys, Variable: "PGSSLMODE", URI: Believed, Version: "15", Day: "2026-11-23", Outcomes: "TxxxTT", Clients: []string{"PHP PDO"}},
 	{Name: "libpq", Ecosystem: debian, Packages: []string{"postgresql-client", "libpq5", "php-pgsql", "libdbd-pg-perl"}, Answer: Obeys, Variable: "PGSSLMODE", URI: Believed,
-		Version: "15", Day: "2026-11-23", Outcomes: "TxxxTT", Clients: []string{"psql", "PHP PDO", "DBD::Pg"}},
+		Version: "15", Day: "2026-11-23", Outcomes: "TxxxTT", Clients: []string{"psql", "DBD::Pg"}},
 }
 
 // lookUp returns the driver of a package, or nil if the package is no driver.
@@ -183,6 +194,22 @@ func lookUp(e Ecosystem, name, version string) *Driver {
 		}
 	}
 	return nil
+}
+
+// isNewer says whether a version's first number is greater than those of the versions that were
+// measured. What the table says of it is then a guess.
+func (d *Driver) isNewer(version string) bool {
+	var major, most int
+	if _, err := fmt.Sscanf(version, "%d", &major); err != nil || d.Version == "" {
+		return false
+	}
+	for _, word := range strings.Fields(d.Version) {
+		var m int
+		if _, err := fmt.Sscanf(word, "%d", &m); err == nil {
+			most = max(most, m)
+		}
+	}
+	return major > most
 }
 
 // isBelow compares the first two numbers of a version. A range is no version.

@@ -3,10 +3,12 @@ package drivers
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/binding"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/launch"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/seen"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
 )
 
@@ -19,12 +21,13 @@ type App struct {
 	URI   sslmode.Mode      // the mode in the bound connection URI, or None
 	Env   map[string]string // the app's environment, with what its owner set
 
-	Tunnel bool // all its databases are reached through the tunnel
+	Tunnel bool        // all its databases are reached through the tunnel
+	Signs  []seen.Sign // what its own files say about TLS
 }
 
 // In returns what Judge needs to know about an app under a plan.
-func In(env map[string]string, plan *launch.Plan) App {
-	app := App{Bound: len(plan.Databases) > 0, Mode: plan.Mode, Env: env}
+func (l Look) In(env map[string]string, plan *launch.Plan) App {
+	app := App{Bound: len(plan.Databases) > 0, Mode: plan.Mode, Env: env, Signs: l.Signs}
 	_, app.Tunnel = plan.Tunnelled()
 	if plan.Decider == nil {
 		return app
@@ -58,6 +61,9 @@ func (a App) inForce() sslmode.Mode {
 // Judge says what a driver does in this app.
 func Judge(f Found, app App) Verdict {
 	v := judge(f, app)
+	if f.Driver.isNewer(f.Version) && !app.Tunnel {
+		v.Says += "; measured with " + f.Driver.Version
+	}
 	if f.Use == Transitive {
 		v.Says += "; another package brings it"
 		v.Warning = ""
@@ -81,6 +87,13 @@ func judge(f Found, app App) Verdict {
 		return Verdict{Says: "obeys"}
 	case noVerify, own.Wrong != nil:
 		return Verdict{Says: "not known: PGSSLMODE is wrong"} // launch warns once for all drivers
+	}
+
+	if slices.Contains(d.Unknown, mode) {
+		return warn("does not connect", "does not connect: it does not know sslmode=%s", mode)
+	}
+	if s := app.signOf(d); s != nil && (s.Mode < mode || !d.Answer.CanBeTold()) {
+		return Verdict{Says: "sets TLS itself (" + s.Where() + ")"} // the sign has a warning of its own
 	}
 
 	// Node's own switch turns verification off for everything that uses its TLS.
@@ -131,6 +144,22 @@ func judge(f Found, app App) Verdict {
 		return Verdict{Says: says}
 	}
 	return warn(says, "reads no variable: it %s. %s", d.Does, mend(d, mode))
+}
+
+// language is what the apps that use an ecosystem's drivers are written in.
+var language = map[Ecosystem]seen.Language{npm: seen.Node, deno: seen.Node, prisma: seen.Node, pypi: seen.Python, rubygems: seen.Ruby,
+	golang: seen.Go, hex: seen.BEAM, nuget: seen.DotNet, maven: seen.Java, composer: seen.PHP}
+
+// signOf returns the sign that decides for a driver: the one that allows least. It returns nil if the
+// app's files say nothing.
+func (a App) signOf(d *Driver) (weakest *seen.Sign) {
+	for i, s := range a.Signs {
+		concerns := s.Kind == seen.Decides && (s.Language == "" || s.Language == language[d.Ecosystem])
+		if concerns && (weakest == nil || s.Mode < weakest.Mode) {
+			weakest = &a.Signs[i]
+		}
+	}
+	return weakest
 }
 
 // obeys is the verdict on a driver that obeys its variable, which the owner may have set. A weak

@@ -1,7 +1,6 @@
 package staging
 
 import (
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -13,6 +12,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/drivers"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/seen"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
 )
 
@@ -24,38 +25,40 @@ func tree(files ...string) fstest.MapFS {
 	return fsys
 }
 
+// looking is what is seen in an app's files.
+func looking(app fs.FS) drivers.Look {
+	files := seen.New(app)
+	return drivers.Look{Signs: files.Signs(), Skipped: files.Skipped}
+}
+
+func configures(app fs.FS) string { return configuresTLS(app, looking(app)) }
+
 func TestTheAppsFilesThatConfigureTheTLSOfPgjdbcAreFound(t *testing.T) {
 	const says = "spring.datasource.url: jdbc:postgresql://h/d?ssl=true\n"
 	for _, name := range []string{
 		"application.properties", "config/application.yml", "config/prod/application.yaml", "BOOT-INF/classes/application.properties",
 		"BOOT-INF/classes/config/application-cloud.YML", "WEB-INF/classes/db.xml", "context.xml",
 	} {
-		assert.Equal(t, name, configuresTLS(tree("a.txt", says, name, says)), name)
+		assert.Equal(t, name, configures(tree("a.txt", says, name, says)), name)
 	}
-	for _, name := range []string{"readme.md", "src/application.yml", "BOOT-INF/lib/application.yml", "config/data.json", "lib/x/db.properties"} {
-		assert.Empty(t, configuresTLS(tree(name, says)), name)
+	for _, name := range []string{"readme.md", "src/application.yml", "BOOT-INF/lib/application.yml", "config/data.json", "docs/db.properties"} {
+		assert.Empty(t, configures(tree(name, says)), name)
 	}
-	assert.Empty(t, configuresTLS(tree("config/application.yml", "server:\n  ssl:\n    enabled: true\n")))
+	assert.Empty(t, configures(tree("config/application.yml", "server:\n  ssl:\n    enabled: true\n")))
 
 	const own = "BOOT-INF/classes/org/postgresql/driverconfig.properties"
-	assert.Equal(t, own, configuresTLS(tree(own, "loggerLevel=OFF")), "whatever it holds")
-	assert.Equal(t, "org/postgresql/driverconfig.properties", configuresTLS(tree("org/postgresql/driverconfig.properties", "")))
+	assert.Equal(t, own, configures(tree(own, "loggerLevel=OFF")), "whatever it holds")
+	assert.Equal(t, "org/postgresql/driverconfig.properties", configures(tree("org/postgresql/driverconfig.properties", "")))
 }
 
-func TestAnAppThatHoldsMoreThanWeReadCountsAsConfiguringIt(t *testing.T) {
-	assert.Equal(t, "config/big.xml (one more than staging reads)", configuresTLS(tree("config/big.xml", strings.Repeat("x", maxTextBytes+1))))
-	many := fstest.MapFS{}
-	for i := range maxTexts {
-		many[fmt.Sprintf("config/%05d.yml", i)] = &fstest.MapFile{}
-	}
-	assert.Empty(t, configuresTLS(many))
-	many["config/last.yml"] = &fstest.MapFile{}
-	assert.Equal(t, "config/last.yml (one more than staging reads)", configuresTLS(many))
+func TestAFileThatIsNotReadCountsAsConfiguringIt(t *testing.T) {
+	assert.Equal(t, "config/big.xml (not read: it is larger than 2 MB)", configures(tree("config/big.xml", strings.Repeat("x", seen.MostOfFile+1))))
+	assert.Empty(t, configures(tree("config/big.xml", "x")), "the control")
 }
 
 func TestNoLinkIsFollowedOutOfTheAppAndNoPipeIsWaitedFor(t *testing.T) {
 	outside, app := t.TempDir(), t.TempDir()
-	says := []byte("sslmode=require")
+	says := []byte("db.sslmode=require")
 	require.NoError(t, os.WriteFile(filepath.Join(outside, "a.yml"), says, 0o644))
 	require.NoError(t, os.Symlink(outside, filepath.Join(app, "config")))
 	require.NoError(t, os.Symlink(filepath.Join(outside, "a.yml"), filepath.Join(app, "a.yml")))
@@ -68,11 +71,21 @@ func TestNoLinkIsFollowedOutOfTheAppAndNoPipeIsWaitedFor(t *testing.T) {
 		t.Cleanup(func() { root.Close() })
 		return root.FS()
 	}
-	assert.Empty(t, configuresTLS(fsys()))
-	assert.Empty(t, replacesOptions(fsys()))
+	assert.Empty(t, configures(fsys()))
+	assert.Empty(t, replaces(fsys()))
 
 	require.NoError(t, os.WriteFile(filepath.Join(app, "b.yml"), says, 0o644))
-	assert.Equal(t, "b.yml", configuresTLS(fsys()), "the control")
+	assert.Equal(t, "b.yml", configures(fsys()), "the control")
+}
+
+// replaces returns the scripts that replace Java's options.
+func replaces(app fs.FS) (names []string) {
+	for _, s := range looking(app).Signs {
+		if s.Kind == seen.Undoes && s.Variable == "JAVA_TOOL_OPTIONS" {
+			names = append(names, s.File)
+		}
+	}
+	return names
 }
 
 func TestScriptsThatReplaceJavasOptionsAreFound(t *testing.T) {
@@ -89,35 +102,39 @@ func TestScriptsThatReplaceJavasOptionsAreFound(t *testing.T) {
 			if found {
 				want = []string{name}
 			}
-			assert.Equal(t, want, replacesOptions(tree(name, script)), "%s: %s", name, script)
+			assert.Equal(t, want, replaces(tree(name, script)), "%s: %s", name, script)
 		}
-		assert.Empty(t, replacesOptions(tree("docs/readme", script, "lib/a.sh", script)))
+		assert.Empty(t, replaces(tree("docs/readme", script, "lib/a.sh", script)))
 	}
 }
 
+func notesOn(app fs.FS, mode sslmode.Mode, env map[string]string) (notes, warnings []string) {
+	return javaNotes(app, looking(app).Signs, mode, env)
+}
+
 func TestWhatTheOwnerOfAJavaAppIsTold(t *testing.T) {
-	notes, warnings := javaNotes(tree(), sslmode.VerifyFull, nil)
+	notes, warnings := notesOn(tree(), sslmode.VerifyFull, nil)
 	assert.Len(t, notes, 2)
 	assert.Contains(t, notes[1], "Java 8")
 	assert.Empty(t, warnings)
-	notes, _ = javaNotes(tree(), sslmode.VerifyFull, map[string]string{"JBP_CONFIG_OPEN_JDK_JRE": "{ jre: { version: 21.+ } }"})
+	notes, _ = notesOn(tree(), sslmode.VerifyFull, map[string]string{"JBP_CONFIG_OPEN_JDK_JRE": "{ jre: { version: 21.+ } }"})
 	assert.Len(t, notes, 1)
 
-	_, warnings = javaNotes(tree(), sslmode.VerifyCA, nil)
+	_, warnings = notesOn(tree(), sslmode.VerifyCA, nil)
 	require.Len(t, warnings, 1)
 	assert.Contains(t, warnings[0], "verify-ca in Java")
 
 	own := "WEB-INF/classes/" + driverConfig
-	_, warnings = javaNotes(tree(own, ""), sslmode.VerifyFull, nil)
+	_, warnings = notesOn(tree(own, ""), sslmode.VerifyFull, nil)
 	require.Len(t, warnings, 1)
 	assert.Contains(t, warnings[0], own+" is the app's own")
 
-	_, warnings = javaNotes(tree(".profile", "export JAVA_TOOL_OPTIONS=x"), sslmode.VerifyFull, nil)
+	_, warnings = notesOn(tree(".profile", "export JAVA_TOOL_OPTIONS=x"), sslmode.VerifyFull, nil)
 	require.Len(t, warnings, 1)
-	assert.Contains(t, warnings[0], ".profile replaces JAVA_TOOL_OPTIONS")
+	assert.Contains(t, warnings[0], ".profile:1 replaces JAVA_TOOL_OPTIONS")
 
 	for _, option := range []string{"-Xshare:on", "-XX:SharedArchiveFile=a.jsa", "-XX:AOTCache=a.aot", "-XX:AOTMode=on", "-XX:+AutoCreateSharedArchive"} {
-		_, warnings = javaNotes(tree(), sslmode.VerifyFull, map[string]string{"JAVA_OPTS": "-Dkey=s3cr3t " + option})
+		_, warnings = notesOn(tree(), sslmode.VerifyFull, map[string]string{"JAVA_OPTS": "-Dkey=s3cr3t " + option})
 		require.Len(t, warnings, 1, option)
 		assert.Contains(t, warnings[0], "in JAVA_OPTS: ")
 		assert.NotContains(t, warnings[0], "s3cr3t")

@@ -41,9 +41,8 @@ func report(log *libbuildpack.Logger, app current.App, handout *client.Handout, 
 
 // reportDrivers lists the app's Postgres drivers, and warns of those that no variable reaches. It
 // never stops the staging.
-func reportDrivers(log *libbuildpack.Logger, dir string, app drivers.App) {
-	found, skipped := drivers.FindIn(dir)
-	lines, warnings := drivers.Lines(found, skipped, app)
+func reportDrivers(log *libbuildpack.Logger, look drivers.Look, app drivers.App) {
+	lines, warnings := look.Lines(app)
 	log.BeginStep("Postgres drivers in this app")
 	for _, line := range lines {
 		log.Info("%s", plain.Line(line))

@@ -71,7 +71,8 @@ func Supply(args []string, env map[string]string, helper string, log io.Writer) 
 		return err
 	}
 	defer buildDir.Close()
-	javaSays := plain.Line(configuresTLS(buildDir.FS()))
+	look := drivers.LookIn(stager.BuildDir())
+	javaSays := plain.Line(configuresTLS(buildDir.FS(), look))
 	// A later buildpack may add a language, and the launch may run on another version of the stack.
 	handout, err := app.HandOut(current.Home, stager.BuildDir(), filepath.Dir(stager.DepDir()), javaSays)
 	if err != nil {
@@ -81,9 +82,9 @@ func Supply(args []string, env map[string]string, helper string, log io.Writer) 
 		return err
 	}
 	if handout.Gives("JAVA_TOOL_OPTIONS") {
-		reportJava(stager.Logger(), buildDir.FS(), app.Plan.Mode, env)
+		reportJava(stager.Logger(), buildDir.FS(), look.Signs, app.Plan.Mode, env)
 	}
-	reportDrivers(stager.Logger(), stager.BuildDir(), drivers.In(env, app.Plan))
+	reportDrivers(stager.Logger(), look, look.In(env, app.Plan))
 	reportLast(stager.Logger(), manifest.RootDir())
 	if err := install(stager, sets, helper, javaSays); err != nil {
 		return err

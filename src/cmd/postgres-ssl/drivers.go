@@ -11,6 +11,7 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/drivers"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/launch"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/plain"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/seen"
 )
 
 const driversHelp = `Usage: postgres-ssl drivers [DIR] [--json]
@@ -52,15 +53,15 @@ func runDrivers(args []string, env map[string]string, _ io.Reader, out, _ io.Wri
 	if err != nil {
 		return err
 	}
-	found, skipped := drivers.FindIn(dir)
-	app := drivers.In(env, now.Plan)
+	look := drivers.LookIn(dir)
+	app := look.In(env, now.Plan)
 	if *asJSON {
 		encoder := json.NewEncoder(out)
 		encoder.SetEscapeHTML(false)
 		encoder.SetIndent("", "  ")
-		return encoder.Encode(driversJSON(found, skipped, app))
+		return encoder.Encode(driversJSON(look, app))
 	}
-	for _, line := range driverLines(found, skipped, app) {
+	for _, line := range driverLines(look, app) {
 		if _, err := fmt.Fprintln(out, line); err != nil {
 			return err
 		}
@@ -69,8 +70,8 @@ func runDrivers(args []string, env map[string]string, _ io.Reader, out, _ io.Wri
 }
 
 // driverLines describes the drivers for people, with the warnings last.
-func driverLines(found []drivers.Found, skipped []drivers.Skipped, app drivers.App) []string {
-	lines, warnings := drivers.Lines(found, skipped, app)
+func driverLines(look drivers.Look, app drivers.App) []string {
+	lines, warnings := look.Lines(app)
 	for _, w := range warnings {
 		lines = append(lines, "warning: "+w)
 	}
@@ -101,12 +102,22 @@ type skippedJSON struct {
 type reportJSON struct {
 	SSLMode string        `json:"sslmode"` // that the bindings ask for
 	Drivers []foundJSON   `json:"drivers"`
+	Signs   []signJSON    `json:"signs"` // what the app's own files say about TLS
 	Skipped []skippedJSON `json:"skipped"`
 }
 
-func driversJSON(found []drivers.Found, skipped []drivers.Skipped, app drivers.App) reportJSON {
-	report := reportJSON{SSLMode: app.Mode.String(), Drivers: []foundJSON{}, Skipped: []skippedJSON{}}
-	for _, f := range found {
+// signJSON is a line of the app's own files as programs get it.
+type signJSON struct {
+	Kind     seen.Kind `json:"kind"` // "decides", "reads", "undoes", "system-cas", "pools"
+	File     string    `json:"file"`
+	Line     int       `json:"line"`
+	SSLMode  string    `json:"sslmode,omitempty"` // of "decides": the least that it allows, if that is known
+	Variable string    `json:"variable,omitempty"`
+}
+
+func driversJSON(look drivers.Look, app drivers.App) reportJSON {
+	report := reportJSON{SSLMode: app.Mode.String(), Drivers: []foundJSON{}, Signs: []signJSON{}, Skipped: []skippedJSON{}}
+	for _, f := range look.Found {
 		verdict := drivers.Judge(f, app)
 		report.Drivers = append(report.Drivers, foundJSON{
 			Driver: f.Driver.Name, Ecosystem: f.Driver.Ecosystem, Package: f.Package,
@@ -114,7 +125,10 @@ func driversJSON(found []drivers.Found, skipped []drivers.Skipped, app drivers.A
 			Told: f.Driver.Answer.CanBeTold(), Verdict: verdict.Says, Warning: plain.Line(verdict.Warning),
 		})
 	}
-	for _, s := range skipped {
+	for _, s := range look.Signs {
+		report.Signs = append(report.Signs, signJSON{s.Kind, plain.Line(s.File), s.Line, s.Mode.String(), s.Variable})
+	}
+	for _, s := range look.Skipped {
 		report.Skipped = append(report.Skipped, skippedJSON{plain.Line(s.File), s.Why})
 	}
 	return report

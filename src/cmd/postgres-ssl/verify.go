@@ -85,11 +85,11 @@ func appDrivers(app current.App) []string {
 	if err != nil {
 		return nil
 	}
-	found, skipped := drivers.FindIn(filepath.Join(filepath.Dir(program), "..", "..", "..", "app"))
-	if len(found) == 0 {
+	look := drivers.LookIn(filepath.Join(filepath.Dir(program), "..", "..", "..", "app"))
+	if len(look.Found)+len(look.Signs) == 0 {
 		return nil // no driver, or no droplet
 	}
-	return driverLines(found, skipped, drivers.In(app.Env, app.Plan))
+	return driverLines(look, look.In(app.Env, app.Plan))
 }
 
 // targets returns what to verify in an app, one target for each of the plan's databases. launching

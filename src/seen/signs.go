@@ -1,0 +1,236 @@
+package seen
+
+import (
+	"cmp"
+	"fmt"
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/lazyregexp"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
+)
+
+// Sign is a line of the app's own files that says something about TLS, or about our variables.
+type Sign struct {
+	Kind     Kind         `json:"kind"`
+	File     string       `json:"file"`
+	Line     int          `json:"line"`
+	Language Language     `json:"language,omitempty"` // "" if it concerns every driver
+	Mode     sslmode.Mode `json:"-"`                  // of Decides: the least that it allows, None if that is not known
+	Variable string       `json:"variable,omitempty"` // that it reads, or sets
+}
+
+// Where is the place, for people.
+func (s Sign) Where() string { return fmt.Sprintf("%s:%d", s.File, s.Line) }
+
+// Kind is what a sign means.
+type Kind string
+
+// The kinds.
+const (
+	Decides   Kind = "decides"    // the app sets TLS itself: none of our variables counts there
+	Reads     Kind = "reads"      // the app's own code reads one of our variables
+	Undoes    Kind = "undoes"     // our variables, or one of them, do not get to the app
+	SystemCAs Kind = "system-cas" // Node's own switch, which takes SSL_CERT_DIR for one folder
+	Pools     Kind = "pools"      // a pooler in the container, whose clients read our variables too
+)
+
+// Language is what a file is written in.
+type Language string
+
+// The languages.
+const (
+	Node   Language = "Node"
+	Python Language = "Python"
+	Ruby   Language = "Ruby"
+	PHP    Language = "PHP"
+	Java   Language = "Java"
+	Go     Language = "Go"
+	BEAM   Language = "BEAM"
+	DotNet Language = ".NET"
+)
+
+var languages = map[string]Language{
+	".js": Node, ".mjs": Node, ".cjs": Node, ".ts": Node, ".mts": Node, ".cts": Node, ".py": Python, ".rb": Ruby, ".php": PHP,
+	".properties": Java, ".xml": Java, ".java": Java, ".kt": Java, ".go": Go, ".ex": BEAM, ".exs": BEAM, ".cs": DotNet,
+	".json": "", ".yml": "", ".yaml": "", ".toml": "", ".ini": "", ".conf": "", ".cfg": "", ".env": "", ".sh": "",
+}
+
+// row is a kind of line. Its pattern finds a key in its first group, and a value in its second.
+// Without a pattern, the file itself is the sign.
+type row struct {
+	shape   string // for docs/apps.md
+	files   func(name string) bool
+	pattern func() *regexp.Regexp
+	kind    Kind
+	mode    func(key, value string) (sslmode.Mode, bool) // of Decides; it returns false for no sign
+	always  bool                                         // also where nothing speaks of a database
+	means   string                                       // for docs/apps.md
+}
+
+// rows is the table of signs. Of a line, the first row counts.
+//
+// Sources: node-postgres, lib/connection-parameters.js; libpq's manual, "SSL Support";
+// dj-database-url, ssl_require; pgjdbc's and Npgsql's documents on sslmode, sslfactory and Trust
+// Server Certificate; Node's cli.md; php-fpm's manual on clear_env; and the apps in docs/apps.md.
+var rows = []row{
+	{"`export PGSSLROOTCERT=…`, `JAVA_TOOL_OPTIONS=…` in a script", isScript,
+		lazyregexp.New(`(?:^|[\s;&|])(PGSSLROOTCERT|PGSSLCERT|PGSSLKEY|PGSSL|NODE_EXTRA_CA_CERTS|SSL_CERT_DIR|SSL_CERT_FILE|DB_SSL_MODE|ERL_AFLAGS|JAVA_TOOL_OPTIONS)=(.*)`),
+		Undoes, nil, true, "the app does not get ours: the script runs after it"},
+	{"`unset PGSSLMODE`, `env -u …` in a script", isScript,
+		lazyregexp.New(`(?:\bunset\b|-u\b)[^;&|]*\b(PGSSL\w*|NODE_EXTRA_CA_CERTS|SSL_CERT_DIR|SSL_CERT_FILE|DB_SSL_MODE|ERL_AFLAGS|JAVA_TOOL_OPTIONS)\b()`),
+		Undoes, nil, true, "the app does not get ours"},
+	{"`clear_env = yes` for php-fpm", isFPM, lazyregexp.New(`^\s*(clear_env)\s*=\s*(yes|on|true|1)\b`),
+		Undoes, nil, true, "no variable gets to PHP"},
+	{"`conf/sonar.properties`", isNamed("conf/sonar.properties"), nil,
+		Undoes, nil, true, "SonarQube drops `JAVA_TOOL_OPTIONS` for the processes that it starts"},
+	{"`pgbouncer.ini`, `pgcat.toml`, `odyssey.conf`", isNamed("pgbouncer.ini", "pgcat.toml", "odyssey.conf"), nil,
+		Pools, nil, true, "`PGSSLMODE` is meant for the database, and the pooler's clients read it too"},
+	{"`NODE_TLS_REJECT_UNAUTHORIZED=0`", isAny, lazyregexp.New(`(NODE_TLS_REJECT_UNAUTHORIZED)['"\]]*\s*[:=]\s*['"]?(0)`),
+		Decides, unverified, true, "Node verifies nothing"},
+	{"`--use-system-ca`, `NODE_USE_SYSTEM_CA=1`", isAny, lazyregexp.New(`(--use-system-ca\b|NODE_USE_SYSTEM_CA=['"]?1)()`),
+		SystemCAs, nil, true, "Node takes `SSL_CERT_DIR` for the name of one folder"},
+	{"`\"n8n\":`, `\"unleash-server\":`, `\"@cap-js/postgres\":` in a package.json", isNamed("package.json"),
+		lazyregexp.New(`^\s*"(n8n|unleash-server|@cap-js/postgres)"\s*:(.*)`), Decides, ofPackage, true, "n8n's default is plain text; the others verify nothing"},
+	{"`sslmode: …`, `'sslmode' => …`, `?sslmode=…`, `ssl_mode = …`, `SSL Mode=…`", isAny,
+		lazyregexp.New(`(?i)([\w.]*ssl[ _-]?mode)['"]?\]?\s*(?:=>|:=|[:=]|,)\s*([^=\s].*)`), Decides, ofMode, false, "the mode that is written there, or its default"},
+	{"`NonValidatingFactory`, `Trust Server Certificate=true`", isAny,
+		lazyregexp.New(`(?i)(NonValidatingFactory|Trust ?Server ?Certificate['"]?\s*[:=]\s*true)()`), Decides, unverified, false, "it verifies nothing"},
+	{"`ssl: …`, `DATABASE_SSL=…`, `pg_ssl = off`, `ssl_require=True`", isAny,
+		lazyregexp.New(`(?i)([\w.]*ssl(?:[_-]?(?:enabled?|required?|config|options?|verify))?)['"]?\]?\s*(?:=>|:=|[:=]|\bvalue\s*=|>)\s*([^=].*)?$`), Decides, ofFlag, false,
+		"off where something can switch it off; unverified with `rejectUnauthorized: false`; verified where nothing can switch it off"},
+	{"`rejectUnauthorized: …`", isAny, lazyregexp.New(`()((?i:\w*rejectUnauthorized)['"]?\s*[:=]\s*[^=].*)`),
+		Decides, ofFlag, false, "unverified, or verified"},
+	{"`jdbc:postgresql://…?ssl`", isAny, lazyregexp.New(`jdbc:postgresql:[^\s"']*[?&](ssl)()(?:[&"'\s<]|$)`), Decides, verified, false, "verified, which is what pgjdbc makes of it"},
+	{"`process.env.PGSSLMODE`, `ENV['PGSSL']`, … in the app's code", isCode, lazyregexp.New(`(?i:env|environ|getenv)[.\[('"?]+(PGSSLMODE|PGSSL)()\b`),
+		Reads, nil, true, "not only the driver reads the variable"},
+}
+
+func isAny(string) bool { return true }
+
+func isCode(name string) bool {
+	return slices.Contains([]Language{Node, Python, Ruby, PHP, Go, BEAM}, languages[strings.ToLower(path.Ext(name))])
+}
+
+// isScript says whether a file may set variables after our launch script. The launcher sources
+// .profile.d and .profile later, and a start script runs last.
+func isScript(name string) bool {
+	dir, base := path.Split(name)
+	return name == ".profile" || name == "Procfile" || dir == ".profile.d/" || dir == "bin/" && !strings.Contains(base, ".") || dir == "" && path.Ext(base) == ".sh"
+}
+
+// isFPM says whether a file is php-fpm's configuration, where the php-buildpack takes it from.
+func isFPM(name string) bool {
+	return strings.HasPrefix(name, ".bp-config/php/") && path.Ext(name) == ".conf"
+}
+
+func isNamed(names ...string) func(string) bool {
+	return func(name string) bool { return slices.Contains(names, name) || slices.Contains(names, path.Base(name)) }
+}
+
+// telling are names of files, or of their folders, that may configure a database; in the app's own
+// folder, each file may.
+var telling = lazyregexp.New(`(?i)conf|settings|database|db|env|knex|orm|drizzle|prisma|data-?source|sequelize|postgres|pg|pool|sql|stor|persist|connect|credential|` +
+	`BOOT-INF/classes|WEB-INF/classes|META-INF|(?:^|/)(?:main|app|server|index|package)\.\w+$`)
+
+// unread are names of files that do not run, or not here.
+var unread = lazyregexp.New(`(?i)example|sample|template|\.dist$|(?:^|[._-])(?:tests?|spec|dev|development|local|min|d)\.\w+$|^\.env\.(?:test|dev|local)|` +
+	`lock|compose|manifest|tsconfig|Jenkinsfile|\.gitlab|migrat`)
+
+func mayDecide(name string) bool {
+	dir, base := path.Split(name)
+	_, known := languages[strings.ToLower(path.Ext(name))]
+	known = known || strings.HasPrefix(base, ".env") || isScript(name)
+	return known && !unread().MatchString(base) && (dir == "" || isScript(name) || isFPM(name) || telling().MatchString(path.Base(path.Clean(dir))+"/"+base) || telling().MatchString(dir))
+}
+
+// Signs are what an app's own files say, in the order in which we look.
+func (f *Files) Signs() (signs []Sign) {
+	const most = 50
+	left := 200 // lines whose surroundings are read
+	for _, dir := range f.Folders(deepest) {
+		for _, e := range f.List(dir) {
+			name := path.Join(dir, e.Name())
+			if !e.Type().IsRegular() || !mayDecide(name) {
+				continue
+			}
+			text, ok := f.Text(name)
+			if !ok {
+				continue
+			}
+			if signs = append(signs, signsOf(name, text, &left)...); left <= 0 || len(signs) >= most {
+				f.Skip(name, "enough signs have been seen; the rest is not read")
+				return signs[:min(len(signs), most)]
+			}
+		}
+	}
+	return signs
+}
+
+// hints are in each line that can be a sign, in small letters. They spare the others the patterns.
+var hints = []string{"ssl", "unauthorized", "system", "clear_env", "erl_aflags", "java_tool", "node_extra", `"n8n"`, "cap-js", "unleash", "certificate", "nonval"}
+
+func hasHint(text string) bool {
+	return slices.ContainsFunc(hints, func(hint string) bool { return strings.Contains(text, hint) })
+}
+
+// signsOf returns the signs in a file's text. left is how many lines may still be looked at closely.
+func signsOf(name, text string, left *int) (signs []Sign) {
+	language := languages[strings.ToLower(path.Ext(name))]
+	for _, r := range rows {
+		if r.pattern == nil && r.files(name) {
+			signs = append(signs, Sign{Kind: r.kind, File: name, Line: 1, Language: language})
+		}
+	}
+	small := strings.ToLower(text)
+	if !hasHint(small) {
+		return signs
+	}
+	lines, smalls := strings.Split(text, "\n"), strings.Split(small, "\n")
+	if len(lines) != len(smalls) {
+		return signs
+	}
+	until := 0 // lines before it belong to a sign already
+	for i, line := range lines {
+		const longest = 2000 // a bundle in one line says nothing that we could read
+		if i < until || len(line) > longest || !hasHint(smalls[i]) {
+			continue
+		}
+		code := uncommented(line)
+		for _, r := range rows {
+			if r.pattern == nil || !r.files(name) {
+				continue
+			}
+			m := r.pattern().FindStringSubmatch(code)
+			if m == nil {
+				continue
+			}
+			s := Sign{Kind: r.kind, File: name, Line: i + 1, Language: language, Variable: m[1]}
+			if r.kind == Decides {
+				value, end := valueOf(lines, i, m[2])
+				mode, ok := r.mode(m[1], value)
+				if !ok {
+					continue
+				}
+				*left--
+				until, s.Mode = end, mode
+				if !r.always {
+					s.Variable = cmp.Or(variable(value), variable(m[1]+"="))
+				}
+				if !r.always && !isAboutADatabase(lines, i, name) || variable(value) == "PGSSLMODE" && isOurs(value) {
+					break
+				}
+			} else if strings.Contains(m[2], "$"+m[1]) || strings.Contains(m[2], "${"+m[1]) {
+				break // a script that adds to ours
+			}
+			signs = append(signs, s)
+			break
+		}
+		if *left <= 0 {
+			break
+		}
+	}
+	return signs
+}

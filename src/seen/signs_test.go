@@ -1,0 +1,152 @@
+package seen
+
+import (
+	"cmp"
+	"fmt"
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"github.com/stretchr/testify/assert"
+)
+
+// in is an app's folder with these files.
+func in(files map[string]string) *Files {
+	folder := fstest.MapFS{}
+	for name, text := range files {
+		folder[name] = &fstest.MapFile{Data: []byte(text), Mode: 0o644}
+	}
+	return New(folder)
+}
+
+// lines describes each sign in one line.
+func lines(signs []Sign) []string {
+	list := []string{}
+	for _, s := range signs {
+		list = append(list, strings.TrimSpace(fmt.Sprintf("%s %s %s %s", s.Where(), s.Kind, cmp.Or(s.Mode.String(), "none"), s.Variable)))
+	}
+	return list
+}
+
+func TestASignIsReadWithItsMode(t *testing.T) {
+	for name, c := range map[string]struct {
+		file, text string
+		want       []string
+	}{
+		"Strapi's template: mysql is no Postgres": {"config/database.js", `
+module.exports = ({ env }) => {
+  const client = env.oneOf('DATABASE_CLIENT', ['sqlite', 'mysql', 'postgres'], 'sqlite');
+  const connections = {
+    mysql: {
+      connection: {
+        database: env('DATABASE_NAME', 'shop'),
+        ssl: env.bool('DATABASE_SSL', false) && {
+          rejectUnauthorized: env.bool('DATABASE_SSL_REJECT_UNAUTHORIZED', true),
+        },
+      },
+    },
+    postgres: {
+      connection: {
+        connectionString: env('DATABASE_URL'),
+        ssl: env.bool('DATABASE_SSL', false) && {
+          ca: env('DATABASE_SSL_CA', undefined),
+          rejectUnauthorized: env.bool('DATABASE_SSL_REJECT_UNAUTHORIZED', true),
+        },
+      },
+    },
+  };
+};`, []string{"config/database.js:16 decides disable DATABASE_SSL"}},
+		"a ternary over several lines": {"server/storage/database.ts", `
+import { Sequelize } from "sequelize";
+const isSSLDisabled = env.PGSSLMODE === "disable";
+const options = {
+  dialect: "postgres",
+  dialectOptions: {
+    ssl:
+      env.isProduction && !isSSLDisabled
+        ? {
+            rejectUnauthorized: false,
+          }
+        : false,
+  },
+};`, []string{"server/storage/database.ts:3 reads none PGSSLMODE", "server/storage/database.ts:7 decides disable"}},
+		"unverified": {"db.js", "const pool = new Pool({\n  connectionString: process.env.DATABASE_URL,\n  ssl: { rejectUnauthorized: false },\n});\n",
+			[]string{"db.js:3 decides require"}},
+		"unverified, in lines": {"lib/db.js", "const pool = new Pool({\n  connectionString: process.env.DATABASE_URL,\n  ssl: {\n    require: true,\n    rejectUnauthorized: false,  // Set this to true\n  }\n});\n",
+			[]string{"lib/db.js:3 decides require"}},
+		"verified": {"db.js", "const pool = new Pool({\n  connectionString: process.env.DATABASE_URL,\n  ssl: true, // false for development\n});\n",
+			[]string{"db.js:3 decides verify-full"}},
+		"what can be switched is not verified": {"db.js", "const pool = new Pool({\n  ssl: process.env.DB_SSL !== 'false' ? { rejectUnauthorized: true } : undefined,\n});\n",
+			[]string{"db.js:2 decides none DB_SSL"}},
+		"our variable, read otherwise": {"config.js", "export const dbConfig = {\n  connectionString: process.env.DATABASE_URL,\n  ssl: process.env.PGSSLMODE === 'require' ? { rejectUnauthorized: false } : false,\n};\n",
+			[]string{"config.js:3 decides disable PGSSLMODE"}},
+		"PGSSL": {"src/db/pool.js", "const pool = new Pool({\n  host: process.env.PGHOST,\n  ssl: process.env.PGSSL ? { rejectUnauthorized: false } : undefined\n})\n",
+			[]string{"src/db/pool.js:3 decides require PGSSL"}},
+		"a comparison that is false unless the variable is set": {"src/db.ts", "export default {\n  type: 'postgres',\n  ssl: process.env.DB_SSL === 'true',\n};\n",
+			[]string{"src/db.ts:3 decides disable DB_SSL"}},
+		"Laravel before 11": {"config/database.php", "<?php\nreturn [\n  'connections' => [\n    'pgsql' => [\n      'driver' => 'pgsql',\n      'sslmode' => 'prefer',\n    ],\n  ],\n];\n",
+			[]string{"config/database.php:6 decides prefer"}},
+		"Laravel": {"config/database.php", "<?php\nreturn [\n  'connections' => [\n    'pgsql' => [\n      'sslmode' => env('DB_SSLMODE', 'prefer'),\n    ],\n  ],\n];\n",
+			[]string{"config/database.php:5 decides prefer DB_SSLMODE"}},
+		"Rails": {"config/database.yml", "default: &default\n  adapter: postgresql\n  sslmode: <%= ENV['DB_SSLMODE'] || \"prefer\" %>\ntest:\n  adapter: postgresql\n  sslmode: disable\n",
+			[]string{"config/database.yml:3 decides prefer DB_SSLMODE"}},
+		"Rails, with libpq's own variable": {"config/database.yml", "production:\n  adapter: postgresql\n  sslmode: <%= ENV.fetch('PGSSLMODE', 'prefer') %>\n", []string{}},
+		"Django":                           {"shop/settings.py", "DATABASES = {'default': dj_database_url.config(\n  conn_max_age=600,\n  ssl_require=True)}\nEMAIL_USE_SSL = True\nSECURE_SSL_REDIRECT = True\n", []string{"shop/settings.py:3 decides require"}},
+		"Django's OPTIONS": {"shop/settings/production.py", "DATABASES = {\n    'default': {\n        'ENGINE': 'django.db.backends.postgresql',\n        'OPTIONS': {\n            'sslmode': 'verify-full',\n        },\n    }\n}\n",
+			[]string{"shop/settings/production.py:5 decides verify-full"}},
+		"a list of choices": {"settings.py", "OPTIONS = {\n    'sslmode': config('DB_SSLMODE', default='require',\n        cast=Choices(['disable', 'require'])),\n}\n", []string{"settings.py:2 decides require DB_SSLMODE"}},
+		"Grafana":           {"conf/defaults.ini", "[server]\nprotocol = http\n[database]\ntype = sqlite3\n# disable, require or verify-full\nssl_mode = disable\n", []string{"conf/defaults.ini:6 decides disable"}},
+		"Gitea":             {"custom/conf/app.ini", "[mailer]\nENABLED = true\n[database]\nDB_TYPE = postgres\nSSL_MODE = disable\n", []string{"custom/conf/app.ini:5 decides disable"}},
+		"Kong":              {"kong.conf", "pg_host = db.example.com\npg_ssl = off\npg_ssl_verify = off\n", []string{"kong.conf:2 decides disable", "kong.conf:3 decides require"}},
+		"Odoo":              {"odoo.conf", "[options]\ndb_sslmode = prefer\n", []string{"odoo.conf:2 decides prefer"}},
+		"Mattermost":        {"config/config.json", "{\n  \"SqlSettings\": {\n    \"DriverName\": \"postgres\",\n    \"DataSource\": \"postgres://u:p@h/d?sslmode=disable&connect_timeout=10\"\n  }\n}\n", []string{"config/config.json:4 decides disable"}},
+		"n8n":               {"package.json", "{\n  \"dependencies\": {\n    \"n8n\": \"^1.90.0\"\n  }\n}\n", []string{"package.json:3 decides disable n8n"}},
+		"Go":                {"main.go", "\tdb, err := sql.Open(\"postgres\", \"host=\"+host+\" sslmode=disable\")\n", []string{"main.go:1 decides disable"}},
+		"Spring":            {"BOOT-INF/classes/application.yml", "spring:\n  datasource:\n    url: jdbc:postgresql://h/d?ssl=true&sslmode=require\n  rabbitmq:\n    ssl:\n      enabled: true\n", []string{"BOOT-INF/classes/application.yml:3 decides require"}},
+		"pgjdbc's factory":  {"application.properties", "spring.datasource.url=jdbc:postgresql://h/d?ssl=true&sslfactory=org.postgresql.ssl.NonValidatingFactory\n", []string{"application.properties:1 decides require"}},
+		".NET":              {"appsettings.json", "{\n  \"ConnectionStrings\": {\n    \"Default\": \"Host=h;Database=d;SSL Mode=Require;Trust Server Certificate=true\"\n  }\n}\n", []string{"appsettings.json:3 decides require"}},
+		".env":              {".env", "DATABASE_SSL=false\nREDIS_SSL=true\n", []string{".env:1 decides disable DATABASE_SSL"}},
+		"a script after ours": {".profile", "export PGSSLMODE=disable\nexport JAVA_TOOL_OPTIONS=\"$JAVA_TOOL_OPTIONS -Xmx1g\"\nunset PGSSLROOTCERT\nexport NODE_EXTRA_CA_CERTS=/home/vcap/app/ca.pem\n",
+			[]string{".profile:1 decides disable PGSSLMODE", ".profile:3 undoes none PGSSLROOTCERT", ".profile:4 undoes none NODE_EXTRA_CA_CERTS"}},
+		"php-fpm":     {".bp-config/php/fpm.d/shop.conf", "[www]\nclear_env = yes\n", []string{".bp-config/php/fpm.d/shop.conf:2 undoes none clear_env"}},
+		"SonarQube":   {"conf/sonar.properties", "#sonar.jdbc.username=\n#sonar.jdbc.url=jdbc:postgresql://localhost/sonarqube\n", []string{"conf/sonar.properties:1 undoes none"}},
+		"a pooler":    {"config/pgbouncer.ini", "[databases]\n* = host=h\n[pgbouncer]\nlisten_port = 6432\n", []string{"config/pgbouncer.ini:1 pools none"}},
+		"Node's CAs":  {"Procfile", "web: node --use-system-ca server.js\n", []string{"Procfile:1 system-cas none --use-system-ca"}},
+		"Node's TLS":  {"package.json", "{\n  \"scripts\": {\n    \"start\": \"NODE_TLS_REJECT_UNAUTHORIZED=0 node .\"\n  }\n}\n", []string{"package.json:3 decides require NODE_TLS_REJECT_UNAUTHORIZED"}},
+		"Elixir":      {"config/runtime.exs", "config :shop, Shop.Repo,\n  # ssl: true,\n  url: database_url,\n  pool_size: 10\n", []string{}},
+		"Elixir, TLS": {"config/runtime.exs", "config :shop, Shop.Repo,\n  ssl: true,\n  url: database_url\n", []string{"config/runtime.exs:2 decides verify-full"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			assert.Equal(t, c.want, lines(in(map[string]string{c.file: c.text}).Signs()))
+		})
+	}
+}
+
+func TestWhatIsAboutSomethingElseIsNoSign(t *testing.T) {
+	pool := "const { Pool } = require('pg');\nconst pool = new Pool({ connectionString: process.env.DATABASE_URL });\n"
+	for name, files := range map[string]map[string]string{
+		"Express with redis over TLS": {"server.js": pool + "const client = createClient({\n  url: process.env.REDIS_URL,\n  socket: {\n    tls: true,\n    rejectUnauthorized: false,\n  },\n});\nconst bull = new Redis({ host: h, ssl: true });\n"},
+		"Express with mail over TLS":  {"index.js": pool + "const mailer = nodemailer.createTransport({\n  host: process.env.SMTP_HOST,\n  secure: false,\n  tls: { rejectUnauthorized: false },\n});\n"},
+		"Express that serves https":   {"app.js": pool + "const ssl = { key: readFileSync('key.pem') };\nhttps.createServer(ssl, app).listen(8443);\n"},
+		"Spring with rabbit and redis": {"BOOT-INF/classes/application.yml": "spring:\n  datasource:\n    url: jdbc:postgresql://${vcap.services.db.credentials.hostname}/d\n" +
+			"  rabbitmq:\n    ssl:\n      enabled: true\n  data:\n    redis:\n      ssl: true\nserver:\n  ssl:\n    enabled: true\n"},
+		"Spring's properties": {"BOOT-INF/classes/application.properties": "spring.datasource.url=jdbc:postgresql://h/d\nspring.redis.ssl=true\nspring.rabbitmq.ssl.enabled=true\nserver.ssl.enabled=true\n" +
+			"spring.kafka.ssl=true\nspring.ldap.urls=ldaps://h?ssl=true\nspring.mail.properties.mail.smtp.ssl=true\n"},
+		"Django with mail over TLS": {"shop/settings.py": "DATABASES = {'default': dj_database_url.config(conn_max_age=600)}\nEMAIL_USE_SSL = True\nSECURE_SSL_REDIRECT = True\nSESSION_COOKIE_SECURE = True\n" +
+			"CACHES = {\n    'default': {\n        'LOCATION': os.environ['REDIS_URL'],\n        'OPTIONS': {'ssl': True},\n    }\n}\n"},
+		"Rails that asks browsers for https": {"config/environments/production.rb": "Rails.application.configure do\n  config.force_ssl = true\n  config.assume_ssl = true\n  # config.database sslmode: disable\nend\n",
+			"config/database.yml": "production:\n  adapter: postgresql\n  url: <%= ENV['DATABASE_URL'] %>\ntest:\n  adapter: postgresql\n  sslmode: disable\n"},
+		"a monorepo with docs that quote it": {"docs/database.md": "postgres://u:p@h/d?sslmode=disable\n", "docs/config/database.js": "module.exports = { client: 'pg', ssl: false };\n",
+			"examples/config/db.js": "new Pool({ ssl: false })\n", "packages/api/test/db.js": "new Pool({ ssl: false })\n", "packages/api/db.test.ts": "new Pool({ ssl: false })\n", "README.md": "sslmode=disable\n"},
+		"variables of other services": {".env": "REDIS_SSL=true\nKAFKA_SSL=false\nMYSQL_SSL_MODE=DISABLED\nSMTP_SSL=false\nLDAP_URL=ldap://h?ssl=false\nDATABASE_URL=postgres://h/d\n",
+			".env.example": "DATABASE_SSL=false\n", "docker-compose.yml": "services:\n  db:\n    environment:\n      POSTGRES_SSLMODE: disable\n"},
+		"a Mongo app":         {"config/db.js": "module.exports = mongoose.connect(url, {\n  ssl: false,\n});\n"},
+		"MySQL":               {"src/config/index.js": "module.exports = {\n  database: process.env.DATABASE_NAME,\n  dialect: 'mysql',\n  dialectOptions: {\n    ssl: { rejectUnauthorized: false }\n  }\n}\n"},
+		"TypeScript's types":  {"src/config/types.ts": "export interface DatabaseConfig {\n  ssl: boolean;\n  sslmode?: string;\n  dialectOptions?: {\n    ssl?: { rejectUnauthorized?: boolean };\n  };\n}\n"},
+		"Go's structs":        {"config/database.go": "type Config struct {\n\tSSLMode string `json:\"sslmode\"`\n}\n\nfunc dsn(c Config) string {\n\treturn fmt.Sprintf(\"host=%s sslmode=%s\", c.Host, c.SSLMode)\n}\n"},
+		"comments":            {"config/database.js": "// ssl: false,\n/* sslmode: disable */\n *  sslmode=disable\nmodule.exports = { client: 'pg' } // ssl: false\n"},
+		"other people's code": {"node_modules/pg/lib/defaults.js": "ssl: false,\n", "vendor/bundle/ruby/database.yml": "sslmode: disable\n"},
+	} {
+		t.Run(name, func(t *testing.T) { assert.Empty(t, lines(in(files).Signs())) })
+	}
+}

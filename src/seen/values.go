@@ -1,0 +1,206 @@
+package seen
+
+import (
+	"path"
+	"strings"
+
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/lazyregexp"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
+)
+
+// uncommented returns a line of code without its comment. A # or // in the middle begins a comment
+// only behind a blank: https://… and #{…} are none.
+func uncommented(line string) string {
+	trimmed := strings.TrimSpace(line)
+	for _, mark := range []string{"#", ";", "//", "/*", "*", "--", "<!--", "%"} {
+		if strings.HasPrefix(trimmed, mark) && !strings.HasPrefix(trimmed, "--use-system-ca") {
+			return ""
+		}
+	}
+	for _, mark := range []string{" //", " # ", " /*", " <!--", "\t//", "\t# "} {
+		line, _, _ = strings.Cut(line, mark)
+	}
+	return line
+}
+
+func indent(line string) int { return len(line) - len(strings.TrimLeft(line, " \t")) }
+
+// valueOf returns the value that begins in a line, with the lines below that are indented deeper, and
+// the number of the first line behind it.
+func valueOf(lines []string, i int, value string) (string, int) {
+	const most = 25
+	for end := i + 1; ; end++ {
+		if end == len(lines) || end > i+most || strings.TrimSpace(lines[end]) != "" && indent(lines[end]) <= indent(lines[i]) {
+			return value, end
+		}
+		value += "\n" + uncommented(lines[end])
+	}
+}
+
+// variables finds one that a value is read from: process.env.X, env.bool('X'), ENV['X'], ENV.fetch("X"),
+// getenv('X'), os.environ["X"], ${X}, config("X"), or X=… of a file with variables.
+var variables = lazyregexp.New(`(?:(?i:env|environ|getenv|config)(?:\.\w+)?(?:\.|[(\[]+\s*['"])|\$\{)([A-Z][A-Z0-9_]{2,})|^(?:export )?([A-Z][A-Z0-9_]*SSL[A-Z0-9_]*)=$`)
+
+func variable(text string) string {
+	for _, m := range variables().FindAllStringSubmatch(text, -1) {
+		if name := m[1] + m[2]; name != "NODE_ENV" {
+			return name
+		}
+	}
+	return ""
+}
+
+var modeWords = lazyregexp.New(`(?i)\b(?:disable|allow|prefer|require|verify[-_]?ca|verify[-_]?full|no-verify)\b`)
+
+// isOurs says whether a value that reads PGSSLMODE passes it on: ENV['PGSSLMODE'] || 'disable'.
+func isOurs(value string) bool {
+	return !comparison().MatchString(value) && !strings.Contains(value, "?")
+}
+
+// choices begins a list of the values that are allowed, which says nothing about the one in force.
+var choices = lazyregexp.New(`(?i)\b(?:choices|cast|oneof|enum)\b`)
+
+// ofMode returns the weakest mode that a value names. Without one, it may be read from a variable.
+func ofMode(_, value string) (weakest sslmode.Mode, ok bool) {
+	if at := choices().FindStringIndex(value); at != nil {
+		value = value[:at[0]]
+	}
+	value, _, _ = strings.Cut(value, "&") // the rest of a query
+	for _, word := range modeWords().FindAllString(value, -1) {
+		mode, err := sslmode.Parse(word)
+		if strings.EqualFold(word, "no-verify") {
+			mode, err = sslmode.Require, nil
+		}
+		if err == nil && (!ok || mode < weakest) {
+			weakest, ok = mode, true
+		}
+	}
+	return weakest, ok || variable(value) != ""
+}
+
+func verified(_, _ string) (sslmode.Mode, bool) { return sslmode.VerifyFull, true }
+
+func unverified(_, _ string) (sslmode.Mode, bool) { return sslmode.Require, true }
+
+func ofPackage(key, _ string) (sslmode.Mode, bool) {
+	if key == "n8n" {
+		return sslmode.Disable, true
+	}
+	return sslmode.Require, true
+}
+
+var (
+	rejects    = lazyregexp.New(`(?i)rejectUnauthorized['"]?\s*[:=]\s*([^,}\n]*(?:\([^)]*\))?[^,}\n]*)`)
+	comparison = lazyregexp.New(`([!=])==?\s*['"]?\w*['"]?`)
+	off        = lazyregexp.New(`(?i)\b(?:false|off|no|disabled?)\b|^\s*['"]?0\b|!1\b|&&`)
+	halfway    = lazyregexp.New(`(?i)\b(?:allow|prefer)\b`)
+	on         = lazyregexp.New(`(?i)\b(?:true|on|yes|verify[-_]?full|verify[-_]?ca|ca)\b|^\s*['"]?1\b|!0\b`)
+	require    = lazyregexp.New(`(?i)^\s*['"]?require\b`)
+	switches   = lazyregexp.New(`\?|\|\||&&|\bif\b|\bor\b|\band\b|[!=]=`)
+)
+
+// ofFlag reads the value of ssl, in code or in a file with settings: what it allows at least. Off
+// counts more than unverified, and that more than verified. What can be switched is not verified.
+func ofFlag(key, value string) (sslmode.Mode, bool) {
+	weakest, ok := sslmode.VerifyFull, false
+	take := func(mode sslmode.Mode) { weakest, ok = min(weakest, mode), true }
+	switched := switches().MatchString(value)
+	for _, m := range rejects().FindAllStringSubmatch(value, -1) {
+		equals := comparison().FindStringSubmatch(m[1])
+		switch {
+		case equals == nil && off().MatchString(m[1]), equals != nil && equals[1] == "=":
+			take(sslmode.Require)
+		default:
+			take(sslmode.VerifyFull)
+		}
+	}
+	value = rejects().ReplaceAllString(value, "")
+	equals := comparison().FindStringSubmatch(value)
+	value = comparison().ReplaceAllString(value, "")
+	key = strings.ToLower(key)
+	switch {
+	case off().MatchString(value), equals != nil && equals[1] == "=" && !strings.Contains(value, "?"):
+		if strings.HasSuffix(key, "verify") {
+			return sslmode.Require, true
+		}
+		take(sslmode.Disable)
+	case halfway().MatchString(value):
+		take(sslmode.Prefer)
+	case require().MatchString(value), strings.Contains(key, "require") && on().MatchString(value):
+		take(sslmode.Require)
+	case on().MatchString(value):
+		take(sslmode.VerifyFull)
+	}
+	if weakest == sslmode.VerifyFull && (switched || !ok && variable(value) != "") {
+		return sslmode.None, true
+	}
+	return weakest, ok
+}
+
+var (
+	postgres = lazyregexp.New(`(?i)postgres|pgsql|\bpg\b|\bpg[_-]|[_-]pg\b|PGSSL|PGHOST|psycopg|asyncpg|npgsql|dj_database_url`)
+	database = lazyregexp.New(`(?i)database|data-?source|jdbc|sequelize|typeorm|knex|drizzle|prisma|hikari|r2dbc|sqlalchemy|dialect|connectionString|\bdb\b|db_|_db\b|\bPool\(`)
+	others   = lazyregexp.New(`(?i)redis|kafka|rabbit|amqp|mail|smtp|ldap|mongo|my_?sql|maria|mssql|sqlserver|sqlite|oracle|elastic|opensearch|cassandra|memcache|` +
+		`mqtt|nats|solr|consul|vault|eureka|zookeeper|https?\b|\bserver['"]?\s*[:=]|server\.|createServer|tomcat|axios|fetch|transport|minio|cookie|force_ssl|redirect|keystore|\bs?ftp|influx|neo4j|couch|clickhouse|proxy|socket`)
+	notHere = lazyregexp.New(`(?i)^\W*(?:test|development|dev|local)\b['"]?\s*(?::|=>|=)`)
+)
+
+// isAboutADatabase says whether a line is about Postgres: it, or the lines around it, nearest first,
+// its own level and then those that it is inside of. What says Postgres counts, and what says another
+// service counts against it; a word for any database counts if there is neither.
+func isAboutADatabase(lines []string, i int, name string) bool {
+	const most = 300
+	weak := false
+	said := func(line string) int {
+		switch {
+		case postgres().MatchString(line):
+			return 1
+		case others().MatchString(line):
+			return -1
+		}
+		weak = weak || database().MatchString(line)
+		return 0
+	}
+	level := indent(lines[i])
+	for j := i - 1; j >= max(0, i-most) && level > 0; j-- {
+		if strings.TrimSpace(lines[j]) != "" && indent(lines[j]) < level {
+			level = indent(lines[j])
+			if notHere().MatchString(lines[j]) {
+				return false
+			}
+		}
+	}
+	if is := said(lines[i]); is != 0 {
+		return is > 0
+	}
+	level = indent(lines[i])
+	for j := i + 1; j < min(len(lines), i+most) && level > 0 && (lines[j] == "" || indent(lines[j]) >= level); j++ {
+		if indent(lines[j]) == level {
+			if is := said(lines[j]); is != 0 {
+				return is > 0
+			}
+		}
+	}
+	for j := i - 1; j >= max(0, i-most); j-- {
+		line := uncommented(lines[j])
+		isSection := strings.HasPrefix(line, "[") && level == 0
+		if strings.TrimSpace(line) == "" || indent(line) > level || level == 0 && !isSection {
+			continue
+		}
+		level = indent(line)
+		if is := said(line); is != 0 {
+			return is > 0
+		}
+		if isSection {
+			break
+		}
+	}
+	if weak {
+		return true
+	}
+	if base := path.Base(path.Dir(name)) + "/" + path.Base(name); said(base) > 0 || database().MatchString(base) {
+		return true
+	}
+	all := strings.Join(lines, "\n")
+	return postgres().MatchString(all) && !others().MatchString(all)
+}
