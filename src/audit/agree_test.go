@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"maps"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -112,6 +113,13 @@ func disagreements(t testing.TB, rows []Row, env map[string]string) []string {
 		wrong = append(wrong, "there are rows about nothing")
 	}
 	return wrong
+}
+
+// unseen says whether a launch would see more than an answer shows.
+func unseen(found binding.Bound) bool {
+	missing := func(ca binding.Credential) bool { return ca.Missing }
+	return len(found.Unresolved) > 0 || slices.ContainsFunc(found.CAs, missing) ||
+		slices.ContainsFunc(found.Databases, func(b binding.Binding) bool { return b.CA.Missing })
 }
 
 func TestEveryShapeGetsTheRowThatALaunchWouldGiveIt(t *testing.T) {

@@ -2,7 +2,6 @@ package audit
 
 import (
 	"cmp"
-	"slices"
 	"strings"
 
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/binding"
@@ -32,9 +31,6 @@ type database struct {
 }
 
 // decide reads an app's environment and decides as its launch would.
-//
-// It uses launch.Decide, which fails wherever a launch does. launch.Foresee, made for staging,
-// accepts more. decide uses that only if a launch would see more than the answer shows.
 func decide(env map[string]string, store truststore.Store) []database {
 	owner := ownerOf(env)
 	found, err := binding.ReadElsewhere(env)
@@ -43,15 +39,9 @@ func decide(env map[string]string, store truststore.Store) []database {
 	}
 	var databases []database
 	for _, name := range found.Unresolved {
-		databases = append(databases, database{name: cut(name, 255), unread: "its credentials are in CredHub; only postgres-ssl in the app sees them"})
+		databases = append(databases, database{name: cut(name, 255), unread: launch.InCredHub})
 	}
-	rules := launch.Decide
-	if unseen(found) {
-		rules = launch.Foresee
-	}
-	openCAs := slices.ContainsFunc(found.CAs, isMissing)
-	found.CAs = slices.DeleteFunc(found.CAs, isMissing)
-	plan, err := rules(env, found, store)
+	plan, err := launch.Elsewhere(env, found, store)
 	if err == nil {
 		err = plan.Refuses(owner.libpq)
 	}
@@ -62,7 +52,7 @@ func decide(env map[string]string, store truststore.Store) []database {
 		if !db.Main {
 			continue // other connection strings of a service decide nothing
 		}
-		d := database{name: cut(db.Title(), 255), owner: owner, gets: plan.Mode, openCA: db.CA.Missing || openCAs && !db.Mode.Verifies()}
+		d := database{name: cut(db.Title(), 255), owner: owner, gets: plan.Mode, openCA: db.Trust.Unseen}
 		if len(db.Asked) > 0 || db.System.Known() || env["POSTGRES_SSL_MODE"] != "" {
 			d.asked, d.from = db.Mode, db.Source
 		}
@@ -76,14 +66,6 @@ func decide(env map[string]string, store truststore.Store) []database {
 	}
 	return databases
 }
-
-// unseen says whether a launch would see more than an answer shows.
-func unseen(found binding.Bound) bool {
-	return len(found.Unresolved) > 0 || slices.ContainsFunc(found.CAs, isMissing) ||
-		slices.ContainsFunc(found.Databases, func(b binding.Binding) bool { return b.CA.Missing })
-}
-
-func isMissing(ca binding.Credential) bool { return ca.Missing }
 
 // hear notes what connection strings ask for. A driver that gets such a string reads it itself.
 func (d *database) hear(asked []binding.Asked) {

@@ -96,7 +96,7 @@ func (r *Redirection) read(document []byte, mounted files) ([]service, Bound, er
 		return nil, Bound{}, err
 	}
 	services = append(services, mountedServices(mounted)...)
-	found, err := readAll(services, "", readRegular)
+	found, err := readAll(services, "", openNothing)
 	return services, found, err
 }
 

@@ -48,9 +48,12 @@ func ReadElsewhere(env map[string]string) (Bound, error) {
 	if err != nil {
 		return Bound{}, err
 	}
-	return readAll(services, env["DATABASE_URL"], func(path string) ([]byte, error) {
-		return nil, &fs.PathError{Op: "open", Path: path, Err: fs.ErrNotExist}
-	})
+	return readAll(services, env["DATABASE_URL"], openNothing)
+}
+
+// openNothing is for where a path means nothing, or its file makes no difference.
+func openNothing(path string) ([]byte, error) {
+	return nil, &fs.PathError{Op: "open", Path: path, Err: fs.ErrNotExist}
 }
 
 // open reads a file of the app's container.

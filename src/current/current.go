@@ -5,6 +5,7 @@ package current
 import (
 	"errors"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -25,9 +26,10 @@ const JavaMark = "java-configures-tls"
 
 // App is an app as it is now.
 type App struct {
-	Env   map[string]string
-	Store truststore.Store
-	Plan  *launch.Plan
+	Env       map[string]string
+	Store     truststore.Store
+	Plan      *launch.Plan
+	Elsewhere bool // this is not its container
 }
 
 // Rules are launch.Decide or launch.Foresee.
@@ -40,7 +42,7 @@ func Read(env map[string]string, store truststore.Store, rules Rules) (App, erro
 		return App{}, err
 	}
 	plan, err := rules(env, found, store)
-	return App{env, store, plan}, err
+	return App{Env: env, Store: store, Plan: plan}, err
 }
 
 // Open is Read with the trust store of this program.
@@ -50,6 +52,32 @@ func Open(env map[string]string, rules Rules) (App, error) {
 		return App{}, err
 	}
 	return Read(env, store, rules)
+}
+
+// Elsewhere is Open for an app that is not here: somebody brought its environment. It opens nothing
+// that this environment names, because whoever wrote it must not choose what we read on this
+// machine. This machine's store stands for the stack's.
+func Elsewhere(env map[string]string) (App, error) {
+	store, err := TrustStore()
+	if err != nil {
+		return App{}, err
+	}
+	found, err := binding.ReadElsewhere(env)
+	if err != nil {
+		return App{}, err
+	}
+	plan, err := launch.Elsewhere(env, found, store)
+	if err != nil {
+		return App{}, err
+	}
+	env = maps.Clone(env)
+	for _, name := range []string{"SSL_CERT_FILE", "CF_SYSTEM_CERT_PATH"} {
+		if env[name] != "" {
+			plan.Warnings = append(plan.Warnings, name+" names files of the app's container, which cannot be seen from here: they are left out")
+			delete(env, name)
+		}
+	}
+	return App{env, store, plan, true}, nil
 }
 
 // TrustStore opens the trust store of this program. In a droplet it is beside the program. In a

@@ -68,6 +68,9 @@ func databases(app current.App, now time.Time) (s Section, warnings []string, er
 		if soon != "" {
 			warnings = append(warnings, db.Name+": "+soon)
 		}
+		if db.Trust.Unseen {
+			warnings = append(warnings, db.Title()+": its CA cannot be seen from here, so the variables that name it are not shown: "+db.Trust.Why)
+		}
 		for _, host := range db.Hosts {
 			if meant, typo := typoOfRDS(host); typo {
 				warnings = append(warnings, fmt.Sprintf("%s: the host %s is not an RDS endpoint; did you mean %s?", db.Title(), host, meant))
@@ -82,6 +85,8 @@ func databases(app current.App, now time.Time) (s Section, warnings []string, er
 func trusted(t launch.Trust, n int) string {
 	who := plain.Count(n, "CA")
 	switch {
+	case t.Unseen:
+		return t.Why
 	case len(t.Own) > 0:
 		who = "its own " + plain.Count(len(t.Own), "CA")
 		if n > 0 {

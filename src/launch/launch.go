@@ -21,15 +21,17 @@ import (
 type Plan struct {
 	Databases  []Database // sorted by service
 	Others     []string   // bound services that have no Postgres database
+	Unresolved []string   // those whose credentials are in CredHub
 	Mode       sslmode.Mode
 	Decider    *Database           // Mode and the client certificate are its own; may be nil
 	Warnings   []string            // one line each, for the staging log
 	Downgrades []string            // one line each, for every start's log: who gets less than asked
 	TunnelCA   []*x509.Certificate // of the tunnel, once there is one
 
-	env     map[string]string
-	sets    []string // of the trust store
-	staging bool     // warn of what a later binding can still fix
+	env       map[string]string
+	sets      []string // of the trust store
+	unsure    string   // what to say of an error that may be gone at the launch; "" if it may not
+	elsewhere bool     // not in the app's container, nor in that of its staging
 }
 
 // Database is a bound database and what we decided for it.
@@ -87,6 +89,7 @@ type Trust struct {
 	Own      []*x509.Certificate // from the binding
 	Place    binding.Place       // of the first of Own
 	Everyone bool                // the stack's and the platform's stores too
+	Unseen   bool                // its own are in a file of the app's container; see Elsewhere
 	Why      string              // for people
 }
 
@@ -96,7 +99,7 @@ func (t Trust) narrowness() int {
 	switch {
 	case t.Everyone:
 		return 0
-	case len(t.Own) == 0:
+	case len(t.Own) == 0 && !t.Unseen:
 		return 1
 	}
 	return 2
@@ -114,12 +117,30 @@ func Decide(env map[string]string, found binding.Bound, store truststore.Store) 
 // warnings here, because they may be gone at the launch: a reference that the platform resolves
 // later, a service that is bound later, a file in the container.
 func Foresee(env map[string]string, found binding.Bound, store truststore.Store) (*Plan, error) {
-	return makePlan(&Plan{env: env, sets: store.Names, staging: true}, found)
+	return makePlan(&Plan{env: env, sets: store.Names, unsure: "; as it is, the app would not start"}, found)
 }
 
+// Elsewhere makes the plan from outside the app's container, with what binding.ReadElsewhere reads.
+// Of a database whose CA is in a file, it does not know whom to trust. An error may be gone at the
+// launch if the platform resolves credentials there.
+func Elsewhere(env map[string]string, found binding.Bound, store truststore.Store) (*Plan, error) {
+	p := &Plan{env: env, sets: store.Names, elsewhere: true}
+	if len(found.Unresolved) > 0 {
+		p.unsure = ", as far as can be seen from here"
+	}
+	return makePlan(p, found)
+}
+
+// InCredHub is what can be said from outside of a service whose credentials are in CredHub.
+const InCredHub = "its credentials are in CredHub; only postgres-ssl in the app sees them"
+
 func makePlan(p *Plan, found binding.Bound) (*Plan, error) {
-	p.Others = found.Others
+	p.Others, p.Unresolved = found.Others, found.Unresolved
 	for _, name := range found.Unresolved {
+		if p.elsewhere {
+			p.warn("%s: %s", name, InCredHub)
+			continue
+		}
 		err := fmt.Errorf("%s: the platform did not resolve the credentials: they are still a reference to CredHub", name)
 		if err := p.atLaunch(err); err != nil {
 			return nil, err
@@ -154,13 +175,13 @@ func makePlan(p *Plan, found binding.Bound) (*Plan, error) {
 	return p, nil
 }
 
-// atLaunch returns the error at launch, and turns it into a warning at staging.
+// atLaunch returns the error at launch, and turns it into a warning where we are not sure.
 func (p *Plan) atLaunch(err error) error {
-	if p.staging {
-		p.warn("%s; as it is, the app would not start", err)
-		return nil
+	if p.unsure == "" {
+		return err
 	}
-	return err
+	p.warn("%s%s", err, p.unsure)
+	return nil
 }
 
 func (p *Plan) warn(format string, args ...any) {
@@ -182,7 +203,7 @@ func (p *Plan) decideDatabase(b binding.Binding, cas []binding.Credential, fallb
 		cas = nil
 	}
 	for _, ca := range cas {
-		if !ca.Missing {
+		if !ca.Missing || p.elsewhere {
 			continue
 		}
 		missing := fmt.Errorf("%s names a file that is not in this container; put the certificate itself there, in PEM", ca.Place)
@@ -338,6 +359,9 @@ func (p *Plan) trustOwn(b binding.Binding, cas []binding.Credential) (Trust, err
 	t := Trust{Place: cas[0].Place}
 	var why []string
 	for _, ca := range cas {
+		if ca.Missing {
+			return Trust{Place: ca.Place, Unseen: true, Why: ca.Place.String() + ", a file of the app's container"}, nil
+		}
 		certs, repaired, err := truststore.ParseCredential(string(ca.Value))
 		if err != nil {
 			return Trust{}, fmt.Errorf("%s: %w", ca.Place, err)

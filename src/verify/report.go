@@ -124,7 +124,7 @@ const (
 	// Before a connection.
 	ModeUnknown               = "mode-unknown"                // DB_SSL_MODE or PGSSLMODE is no mode
 	BindingIncomplete         = "binding-incomplete"          // no host, no user or an invalid port
-	RootUnreadable            = "root-unreadable"             // the file in PGSSLROOTCERT
+	RootUnreadable            = "root-unreadable"             // the file in PGSSLROOTCERT, or the CA's
 	ClientCertificateUnusable = "client-certificate-unusable" // the files in PGSSLCERT and PGSSLKEY
 
 	// On the way to the server.

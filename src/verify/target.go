@@ -26,6 +26,8 @@ type Given struct {
 	Stores []string // the file of the stack's store, then those of the platform's
 	Bundle []byte   // the content of the plan's PGSSLROOTCERT
 	Launch bool     // Env is a launch's, before it exports anything: its modes are the owner's
+
+	Elsewhere bool // Env names files of another machine
 }
 
 // Target is a database with everything that decides how to connect to it.
@@ -220,6 +222,9 @@ func (t *Target) setTrust(given Given, db launch.Database) (*Problem, error) {
 	const everyone = "system" // libpq's word for the stack's store, since version 16
 	file := given.Env["PGSSLROOTCERT"]
 	if file != "" && file != everyone {
+		if given.Elsewhere {
+			return unseen(RootUnreadable, "PGSSLROOTCERT, "+file), nil
+		}
 		content, err := os.ReadFile(file)
 		if err != nil || !bytes.Equal(content, given.Bundle) {
 			return t.trustFile(file, content, err), nil
@@ -235,6 +240,9 @@ func (t *Target) setTrust(given Given, db launch.Database) (*Problem, error) {
 			return &Problem{RootUnreadable, "PGSSLROOTCERT=system works with sslmode verify-full only", "set PGSSLMODE to verify-full, or unset PGSSLROOTCERT"}, nil
 		}
 		return nil, t.trustStores(given.Stores)
+	}
+	if db.Trust.Unseen {
+		return unseen(RootUnreadable, db.Trust.Place.String()), nil
 	}
 	sets, err := given.Store.Certificates(db.Trust.Sets...)
 	if err != nil {
@@ -252,6 +260,11 @@ func (t *Target) setTrust(given Given, db launch.Database) (*Problem, error) {
 		return nil, t.trustStores(given.Stores)
 	}
 	return nil, nil
+}
+
+// unseen is the problem of a file that is not on this machine.
+func unseen(code, what string) *Problem {
+	return &Problem{code, what + ", is a file of the app's container, which cannot be seen from here", "run postgres-ssl verify in the app"}
 }
 
 // trustFile takes the owner's root certificates. With them, require means verify-ca (libpq's
@@ -319,6 +332,9 @@ func (t *Target) setClient(given Given, db launch.Database) *Problem {
 		file := given.Env[own.name]
 		if file == "" {
 			continue
+		}
+		if given.Elsewhere {
+			return unseen(ClientCertificateUnusable, own.name+", "+file)
 		}
 		content, err := os.ReadFile(file)
 		if err != nil {

@@ -192,9 +192,13 @@ var byHand = []mutant{
 
 	// The audit.
 	{promise: "the audit says what a launch decides", file: "src/audit/judge.go",
-		before: "rules := launch.Decide", after: "rules := launch.Foresee", tests: by("audit")},
+		before: "launch.Elsewhere(env, found, store)", after: "launch.Foresee(env, found, store)", tests: by("audit")},
 	{promise: "… and opens no file that a binding names", file: "src/audit/judge.go",
 		before: "binding.ReadElsewhere(env)", after: "binding.Read(env)", tests: by("audit")},
+	{promise: "… and neither does --services", file: "src/current/current.go",
+		before: "binding.ReadElsewhere(env)", after: "binding.Read(env)", tests: by("cmd/postgres-ssl"), run: "TestWithServices"},
+	{promise: "… nor a file that a variable names", file: "src/verify/target.go",
+		before: "if given.Elsewhere {\n\t\t\treturn unseen(RootUnreadable,", after: "if false {\n\t\t\treturn unseen(RootUnreadable,", tests: by("cmd/postgres-ssl"), run: "TestWithServices"},
 	{promise: "… an app counts for its worst database", file: "src/audit/audit.go",
 		before: "worst = min(worst, row.State)", after: "worst = row.State", tests: by("audit")},
 	{promise: "… only an app of buildpacks has this one", file: "src/audit/audit.go",

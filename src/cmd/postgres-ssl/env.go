@@ -53,14 +53,11 @@ func runEnv(args []string, env map[string]string, in io.Reader, out, errOut io.W
 	if *services != "" && !*explained {
 		return fmt.Errorf("%w: --services works only with --explain", staging.ErrUsage)
 	}
-	env, running, err := boundTo(env, *services, in)
+	app, running, err := boundTo(env, *services, in)
 	if err != nil {
 		return err
 	}
-	app, err := current.Open(env, launch.Decide)
-	if err != nil {
-		return err
-	}
+	env = app.Env
 	if *explained {
 		running.trust(app.Plan)
 		if _, err := app.Plan.Redirect(env); err != nil {
@@ -103,13 +100,16 @@ func runEnv(args []string, env map[string]string, in io.Reader, out, errOut io.W
 	return err
 }
 
-// boundTo returns the environment to use: the process's own, with the bindings as the platform gave
-// them, or that of a document. path is the document's file, "-" for standard input, or "" for none.
-// A document replaces all of env, because an operator may have set PGSSLMODE for something else. If
-// a launch has started a tunnel, boundTo returns it as running.
-func boundTo(env map[string]string, path string, in io.Reader) (_ map[string]string, running *originals, err error) {
+// boundTo returns the app with this environment, with the bindings as the platform gave them, or the
+// app of a document. path is the document's file, "-" for standard input, or "" for none. A document
+// replaces all of env, because an operator may have set PGSSLMODE for something else. If a launch has
+// started a tunnel, boundTo returns it as running.
+func boundTo(env map[string]string, path string, in io.Reader) (app current.App, running *originals, err error) {
 	if path == "" {
-		return withOriginals(env)
+		if env, running, err = withOriginals(env); err == nil {
+			app, err = current.Open(env, launch.Decide)
+		}
+		return app, running, err
 	}
 	var document []byte
 	name := path
@@ -120,12 +120,13 @@ func boundTo(env map[string]string, path string, in io.Reader) (_ map[string]str
 		document, err = os.ReadFile(path)
 	}
 	if err != nil {
-		return nil, nil, err
+		return app, nil, err
 	}
 	if env, err = cf.Environment(document); err != nil {
-		return nil, nil, fmt.Errorf("%s: %w", name, err)
+		return app, nil, fmt.Errorf("%s: %w", name, err)
 	}
-	return env, nil, nil
+	app, err = current.Elsewhere(env)
+	return app, nil, err
 }
 
 // exportLines writes the variables for the app's shell, but not those that the owner set. The

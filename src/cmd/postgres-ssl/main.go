@@ -64,7 +64,8 @@ The bindings are read from VCAP_SERVICES, VCAP_SERVICES_FILE_PATH or SERVICE_BIN
 // servicesHelp is the flag --services, for the help of each command that has it.
 const servicesHelp = `  --services FILE   other bindings: the JSON of VCAP_SERVICES, an answer of
                     "cf curl /v3/apps/GUID/env", or the text of "cf env APP". "-" is standard
-                    input. Only FILE counts then, nothing of your own environment.
+                    input. Only FILE counts then, nothing of your own environment, and no file that
+                    it names is opened.
 `
 
 const supplyHelp = `Usage: postgres-ssl supply BUILD_DIR CACHE_DIR DEPS_DIR DEPS_IDX

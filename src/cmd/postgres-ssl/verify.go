@@ -45,15 +45,14 @@ func runVerify(args []string, env map[string]string, in io.Reader, out, _ io.Wri
 	if *timeout <= 0 {
 		return fmt.Errorf("%w: --timeout must be more than 0s", staging.ErrUsage)
 	}
-	bound, running, err := boundTo(env, *services, in)
+	app, running, err := boundTo(env, *services, in)
 	if err != nil {
 		return undecided{err}
 	}
-	app, err := current.Open(bound, launch.Decide)
-	if err != nil {
-		return undecided{err}
-	}
-	if len(app.Plan.Databases) == 0 {
+	switch {
+	case len(app.Plan.Unresolved) > 0:
+		return undecided{fmt.Errorf("%s: %s", app.Plan.Unresolved[0], launch.InCredHub)}
+	case len(app.Plan.Databases) == 0:
 		return undecided{errors.New("no Postgres database is bound")}
 	}
 	running.trust(app.Plan)
@@ -103,7 +102,7 @@ func targets(app current.App, launching bool) ([]verify.Target, error) {
 	if err != nil {
 		return nil, err
 	}
-	return verify.Targets(verify.Given{Env: app.Env, Plan: app.Plan, Store: app.Store, Stores: stores, Bundle: bundle, Launch: launching})
+	return verify.Targets(verify.Given{Env: app.Env, Plan: app.Plan, Store: app.Store, Stores: stores, Bundle: bundle, Launch: launching, Elsewhere: app.Elsewhere})
 }
 
 // gateVariable is the variable with which the app's owner asks for a check at each start.
