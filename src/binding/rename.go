@@ -454,9 +454,10 @@ func (r *renamer) connectionString(text string, c connection, path string) strin
 		}
 	}
 	named, _ := parseString(replaced(text, edits...))
+	addrs := strings.Split(named.hostaddr, ",")
 	for i, a := range c.hosts {
 		a.port = cmp.Or(a.port, defaultPort)
-		left := len(named.hosts) != len(c.hosts) || named.hosts[i].host == a.host || i < len(hostaddr) && strings.Contains(named.hostaddr, cmp.Or(hostaddr[i], ","))
+		left := len(named.hosts) != len(c.hosts) || named.hosts[i].host == a.host || c.hostaddr != "" && i < len(addrs) && addrs[i] == hostaddr[i]
 		if r.listens[a] && (left || c.overruled || len(places) > mostPlaces) {
 			r.stuck = cmp.Or(r.stuck, "credential "+path+" names")
 			return text

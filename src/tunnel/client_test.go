@@ -185,7 +185,7 @@ func TestDatabasesOfOneAppEachGoByTheirOwnMode(t *testing.T) {
 			listener, err := net.Listen("tcp4", "127.0.0.1:0")
 			require.NoError(t, err)
 			t.Cleanup(func() { listener.Close() })
-			go tunnel.relay.listen(listener, target(test.port, test.mode, ca))
+			go newRelay(target(test.port, test.mode, ca), tunnel.relay.tls, tunnel.relay.log).listen(listener)
 			port := listener.Addr().(*net.TCPAddr).Port
 			conn, err := connect(t, strings.Replace(tunnel.settings(), fmt.Sprintf("port=%d", tunnel.port), fmt.Sprintf("port=%d", port), 1))
 			if test.refusal != "" {

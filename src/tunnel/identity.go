@@ -15,17 +15,20 @@ import (
 	"time"
 )
 
-// newIdentity makes the certificate by which the app knows its tunnel, and the CA that signs it, in
-// PEM. names are the tunnel's addresses and the databases' hosts: an app that verifies may check
-// either. newIdentity forgets the CA's key. The certificate's key never leaves this process.
-func newIdentity(names []string, now time.Time) (config *tls.Config, ca []byte, err error) {
+// identity is the certificate by which the app knows its tunnel, and its key, in PEM. It goes from
+// process to process by a pipe, and into no file.
+type identity struct{ Cert, Key []byte }
+
+// newIdentity makes an identity, and the CA that signed it, in PEM. names are the tunnel's addresses
+// and the databases' hosts: an app that verifies may check either. The CA's key is forgotten.
+func newIdentity(names []string, now time.Time) (made identity, ca []byte, err error) {
 	caKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		return nil, nil, err
+		return made, nil, err
 	}
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		return nil, nil, err
+		return made, nil, err
 	}
 	number := make([]byte, 8)
 	_, _ = rand.Read(number) // never fails (crypto/rand, Read)
@@ -58,11 +61,22 @@ func newIdentity(names []string, now time.Time) (config *tls.Config, ca []byte, 
 	}
 	caDER, err := x509.CreateCertificate(rand.Reader, issuer, issuer, caKey.Public(), caKey)
 	if err != nil {
-		return nil, nil, err
+		return made, nil, err
 	}
 	der, err := x509.CreateCertificate(rand.Reader, leaf, issuer, key.Public(), caKey)
+	if err != nil {
+		return made, nil, err
+	}
+	pkcs8, err := x509.MarshalPKCS8PrivateKey(key)
+	inPEM := func(kind string, der []byte) []byte { return pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}) }
+	return identity{inPEM("CERTIFICATE", der), inPEM("PRIVATE KEY", pkcs8)}, inPEM("CERTIFICATE", caDER), err
+}
+
+// config is for the app's side.
+func (i identity) config() (*tls.Config, error) {
+	pair, err := tls.X509KeyPair(i.Cert, i.Key)
 	return &tls.Config{
-		Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}},
+		Certificates: []tls.Certificate{pair},
 		NextProtos:   []string{"postgresql"}, // libpq asks for it by ALPN since 17 ("sslnegotiation")
-	}, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: caDER}), err
+	}, err
 }

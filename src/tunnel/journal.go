@@ -3,6 +3,7 @@ package tunnel
 import (
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 	"time"
 
@@ -38,7 +39,7 @@ func (j *journal) say(database, cause, line string) {
 	if now := time.Now(); now.Sub(j.said[cause]) >= time.Minute {
 		j.said[cause] = now
 		select {
-		case j.lines <- database + ": " + line:
+		case j.lines <- strings.TrimPrefix(database+": "+line, ": "):
 		default:
 		}
 	}

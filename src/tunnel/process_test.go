@@ -2,6 +2,7 @@ package tunnel
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -42,20 +43,10 @@ func TestMain(m *testing.M) {
 			err = syscall.Exec(os.Args[0], append(os.Args[:1], os.Args[2:]...), os.Environ())
 		}
 	case "tunnel":
-		err = Run(os.Stdin, resolveForTest)
+		dieOnRequest()
+		err = Run(os.Stdin)
 	case "launch": // PID: as `postgres-ssl env` does it
-		var pid int
-		if pid, err = strconv.Atoi(os.Args[2]); err == nil {
-			var started *Tunnel
-			env := map[string]string{"PORT": os.Getenv("PORT"), "CA": os.Getenv("CA"), "PASSWORD": password}
-			var port int
-			if port, err = strconv.Atoi(os.Getenv("PORT")); err == nil {
-				started, err = Start(os.Args[0], pid, env, []Listener{{Port: uint16(port), Host: "localhost"}})
-			}
-			if err == nil {
-				fmt.Println(netip.AddrPortFrom(Address(started.Net, 0), uint16(port)))
-			}
-		}
+		err = launchForTest()
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "failed:", err)
@@ -95,17 +86,25 @@ func confine() error {
 	return nil
 }
 
-func resolveForTest(env map[string]string) ([]verify.Target, error) {
-	port, err := strconv.Atoi(env["PORT"])
+func launchForTest() error {
+	pid, err := strconv.Atoi(os.Args[2])
 	if err != nil {
-		return nil, errors.New("console_db: no port")
+		return err
 	}
-	dieOnRequest()
-	certs, _, err := truststore.ParseCredential(env["CA"])
+	port, err := strconv.Atoi(os.Getenv("PORT"))
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return []verify.Target{{Name: "db", Host: "localhost", Port: uint16(port), Mode: sslmode.VerifyFull, Trust: []verify.Anchor{{Cert: certs[0]}}}}, nil
+	certs, _, err := truststore.ParseCredential(os.Getenv("CA"))
+	if err != nil {
+		return err
+	}
+	database := verify.Target{Name: "db", Host: "localhost", Port: uint16(port), Mode: sslmode.VerifyFull, Trust: []verify.Anchor{{Cert: certs[0]}}}
+	started, err := Start(os.Args[0], pid, []verify.Target{database}, []int{0})
+	if err == nil {
+		fmt.Println(netip.AddrPortFrom(started.Address(0), database.Port), started.mark())
+	}
+	return err
 }
 
 // dieOnRequest makes this program panic on SIGUSR1, outside any connection.
@@ -129,12 +128,16 @@ type app struct {
 	cmd            *exec.Cmd
 }
 
-// launchApp starts a shell that becomes the app. The app runs until its input ends.
-func launchApp(t *testing.T, server *pgtest.Server, ca *pgtest.CA, before string, files ...*os.File) *app {
+// untilItsInputEnds is an app.
+const untilItsInputEnds = "exec cat"
+
+// launchApp starts a shell that becomes the app, a command.
+func launchApp(t *testing.T, server *pgtest.Server, ca *pgtest.CA, before, becomes string, files ...*os.File) *app {
 	t.Helper()
-	cmd := exec.Command("bash", "-c", before+`address=$("$0" confined launch $$) || exit 1
-echo "$address"
-exec cat`, os.Args[0])
+	cmd := exec.Command("bash", "-c", before+`started=$("$0" confined launch $$) || exit 1
+echo "$started"
+export MARK=${started#* }
+`+becomes, os.Args[0])
 	cmd.Env = append(os.Environ(), fmt.Sprintf("PORT=%d", server.Port), "CA="+string(ca.PEM))
 	in, err := cmd.StdinPipe()
 	require.NoError(t, err)
@@ -155,7 +158,8 @@ exec cat`, os.Args[0])
 	})
 	line, err := a.stdout.ReadString('\n')
 	require.NoError(t, err)
-	a.address, err = netip.ParseAddrPort(strings.TrimSpace(line))
+	address, _, _ := strings.Cut(line, " ")
+	a.address, err = netip.ParseAddrPort(address)
 	require.NoError(t, err)
 	return a
 }
@@ -164,8 +168,8 @@ func (a *app) settings() string {
 	return fmt.Sprintf("host=%s port=%d dbname=app user=app password=%s sslmode=disable", a.address.Addr(), a.address.Port(), password)
 }
 
-// tunnel finds the process that listens at the app's address.
-func (a *app) tunnel(t *testing.T) *os.Process {
+// tunnels finds the processes that have the app's listener: the tunnel, then its heir.
+func (a *app) tunnels(t *testing.T) (pids []int) {
 	t.Helper()
 	table, err := os.ReadFile("/proc/net/tcp")
 	require.NoError(t, err)
@@ -178,20 +182,40 @@ func (a *app) tunnel(t *testing.T) *os.Process {
 			inode = f[node]
 		}
 	}
-	require.NotEmpty(t, inode)
 	links, err := filepath.Glob("/proc/[0-9]*/fd/*")
 	require.NoError(t, err)
+	parent := map[int]int{}
 	for _, link := range links {
 		if to, _ := os.Readlink(link); to == "socket:["+inode+"]" {
 			pid, err := strconv.Atoi(strings.Split(link, "/")[2])
 			require.NoError(t, err)
-			process, err := os.FindProcess(pid)
-			require.NoError(t, err)
-			return process
+			stat, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+			if fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:])); len(fields) > 1 {
+				parent[pid], err = strconv.Atoi(fields[1])
+				require.NoError(t, err)
+			}
 		}
 	}
-	t.Fatal("no process listens")
-	return nil
+	for pid, from := range parent {
+		if _, isHeir := parent[from]; isHeir {
+			pids = append(pids, pid)
+		} else {
+			pids = append([]int{pid}, pids...)
+		}
+	}
+	return pids
+}
+
+// tunnel returns the tunnel's process, once it has an heir.
+func (a *app) tunnel(t *testing.T) (tunnel, heir *os.Process) {
+	t.Helper()
+	require.Eventually(t, func() bool { return len(a.tunnels(t)) == 2 }, patience, 10*time.Millisecond)
+	pids := a.tunnels(t)
+	tunnel, err := os.FindProcess(pids[0])
+	require.NoError(t, err)
+	heir, err = os.FindProcess(pids[1])
+	require.NoError(t, err)
+	return tunnel, heir
 }
 
 // gone says whether the tunnel has stopped listening.
@@ -207,11 +231,12 @@ func TestTheTunnelGoesWithItsAppAndWithNoOther(t *testing.T) {
 	t.Parallel()
 	ca := pgtest.NewCA(t, "Root")
 	server := pgtest.Start(t, serving(t, ca, "localhost"))
-	web, sidecar := launchApp(t, server, ca, ""), launchApp(t, server, ca, "")
+	web, sidecar := launchApp(t, server, ca, "", untilItsInputEnds), launchApp(t, server, ca, "", untilItsInputEnds)
 	for _, a := range []*app{web, sidecar} {
 		conn, err := connect(t, a.settings())
 		require.NoError(t, err)
 		assert.Equal(t, "t TLSv1.3", ask(t, conn, whoAmI))
+		require.NoError(t, conn.Close(t.Context())) // or somebody would still need the tunnel
 	}
 	require.NoError(t, web.in.Close())
 	require.NoError(t, web.cmd.Wait())
@@ -222,7 +247,7 @@ func TestTheTunnelGoesWithItsAppAndWithNoOther(t *testing.T) {
 	require.NoError(t, err)
 	assert.Less(t, time.Since(exited), time.Second, "until the end of the app's output")
 	assert.Empty(t, string(log))
-	assert.True(t, web.gone())
+	assert.Eventually(t, web.gone, 2*time.Second, time.Millisecond)
 
 	_, err = connect(t, sidecar.settings())
 	assert.NoError(t, err, "the other launch's tunnel stays")
@@ -268,8 +293,8 @@ func TestSignalsAreForTheApp(t *testing.T) {
 	t.Parallel()
 	ca := pgtest.NewCA(t, "Root")
 	server := pgtest.Start(t, serving(t, ca, "localhost"))
-	a := launchApp(t, server, ca, "")
-	tunnel := a.tunnel(t)
+	a := launchApp(t, server, ca, "", untilItsInputEnds)
+	tunnel, heir := a.tunnel(t)
 	holder, err := connect(t, a.settings())
 	require.NoError(t, err)
 	ask(t, holder, "select pg_advisory_lock(1)")
@@ -282,44 +307,54 @@ func TestSignalsAreForTheApp(t *testing.T) {
 	}()
 	waits := fmt.Sprintf("select count(*) from pg_stat_activity where pid = %d and wait_event_type = 'Lock'", conn.PID())
 	require.Eventually(t, func() bool { return server.SQL(t, waits) == "1" }, patience, 10*time.Millisecond)
-	for _, signal := range []os.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGPIPE} {
+	for _, signal := range []os.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGPIPE, syscall.SIGABRT, syscall.SIGQUIT} {
 		require.NoError(t, tunnel.Signal(signal))
+		require.NoError(t, heir.Signal(signal))
 	}
 	ask(t, holder, "select pg_advisory_unlock(1)")
 	assert.NoError(t, <-done)
 	_, err = connect(t, a.settings())
 	assert.NoError(t, err)
-	require.NoError(t, tunnel.Signal(syscall.SIGKILL), "control: it is the tunnel that was sent them")
+	require.NoError(t, heir.Kill())
+	require.NoError(t, tunnel.Kill(), "control: it is the tunnel that was sent them")
 	assert.Eventually(t, a.gone, patience, time.Millisecond)
+	require.NoError(t, a.in.Close())
+	log, err := io.ReadAll(a.stderr)
+	require.NoError(t, err)
+	assert.Empty(t, string(log), "no signal makes Go print what it does")
 }
 
-func TestATunnelThatDiesIsClosed(t *testing.T) {
+// An app that looks healthy and reaches no database would be the worst of both.
+func TestATunnelThatDiesIsReplaced(t *testing.T) {
 	t.Parallel()
 	ca := pgtest.NewCA(t, "Root")
 	server := pgtest.Start(t, serving(t, ca, "localhost"))
+	const tookOver = "postgres-ssl tunnel: the tunnel died, and another one took over: connections are lost, new ones are taken\n"
 	for name, test := range map[string]struct {
 		signal os.Signal
 		says   string
 	}{
-		"killed":                   {syscall.SIGKILL, ""}, // as the kernel does when memory runs out
-		"a fault of the program's": {syscall.SIGUSR1, "panic: assignment to entry in nil map\n"},
+		"killed":                   {syscall.SIGKILL, tookOver}, // as the kernel does when memory runs out
+		"a fault of the program's": {syscall.SIGUSR1, "panic: assignment to entry in nil map\n" + tookOver},
 	} {
 		t.Run(name, func(t *testing.T) {
-			a := launchApp(t, server, ca, "")
-			tunnel := a.tunnel(t)
-			conn, err := connect(t, a.settings())
-			require.NoError(t, err)
-			ask(t, conn, "select 1")
-			before := strings.Count(server.Log(t), "connection received")
-			require.NoError(t, tunnel.Signal(test.signal))
-			require.Eventually(t, a.gone, patience, time.Millisecond)
-			_, err = conn.Exec(t.Context(), "select 1").ReadAll()
-			assert.Error(t, err, "who was connected hears of it")
-			_, err = connect(t, a.settings())
-			assert.ErrorContains(t, err, "connection refused")
-			assert.Equal(t, before, strings.Count(server.Log(t), "connection received"), "nothing goes past it")
-
-			_, err = io.WriteString(a.in, "still here\n")
+			a := launchApp(t, server, ca, "", untilItsInputEnds)
+			for range 2 { // the heir has an heir
+				tunnel, heir := a.tunnel(t)
+				conn, err := connect(t, a.settings())
+				require.NoError(t, err)
+				ask(t, conn, "select 1")
+				require.NoError(t, tunnel.Signal(test.signal))
+				_, err = conn.Exec(t.Context(), "select pg_sleep(60)").ReadAll()
+				assert.Error(t, err, "who was connected hears of it")
+				conn, err = connect(t, a.settings()+" sslmode=require")
+				require.NoError(t, err, "whoever connects now waits until the heir is up")
+				assert.Equal(t, "t TLSv1.3", ask(t, conn, whoAmI))
+				require.NoError(t, conn.Close(t.Context()))
+				next, _ := a.tunnel(t)
+				assert.Equal(t, heir.Pid, next.Pid)
+			}
+			_, err := io.WriteString(a.in, "still here\n")
 			require.NoError(t, err)
 			line, err := a.stdout.ReadString('\n')
 			require.NoError(t, err)
@@ -327,7 +362,88 @@ func TestATunnelThatDiesIsClosed(t *testing.T) {
 			require.NoError(t, a.in.Close())
 			log, err := io.ReadAll(a.stderr)
 			require.NoError(t, err)
-			assert.Equal(t, test.says, string(log))
+			assert.Equal(t, test.says+test.says, string(log))
+			assert.Eventually(t, a.gone, 2*time.Second, time.Millisecond)
+		})
+	}
+	t.Run("so is an heir", func(t *testing.T) {
+		a := launchApp(t, server, ca, "", untilItsInputEnds)
+		tunnel, heir := a.tunnel(t)
+		require.NoError(t, heir.Kill())
+		require.Eventually(t, func() bool { return len(a.tunnels(t)) == 1 }, patience, time.Millisecond)
+		same, next := a.tunnel(t)
+		assert.Equal(t, tunnel.Pid, same.Pid)
+		assert.NotEqual(t, heir.Pid, next.Pid)
+	})
+	t.Run("where all of them are gone, nothing bypasses it", func(t *testing.T) {
+		a := launchApp(t, server, ca, "", untilItsInputEnds)
+		tunnel, heir := a.tunnel(t)
+		require.NoError(t, heir.Kill())
+		require.NoError(t, tunnel.Kill())
+		require.Eventually(t, a.gone, patience, time.Millisecond)
+		before := strings.Count(server.Log(t), "connection received")
+		_, err := connect(t, a.settings())
+		assert.ErrorContains(t, err, "connection refused")
+		assert.Equal(t, before, strings.Count(server.Log(t), "connection received"))
+	})
+}
+
+// At the end of an instance, the platform sends SIGTERM to the launched process alone. A start script
+// dies of it, and its app may go on with its work.
+func TestATunnelOutlivesAStartScriptButNotItsApp(t *testing.T) {
+	t.Parallel()
+	ca := pgtest.NewCA(t, "Root")
+	server := pgtest.Start(t, serving(t, ca, "localhost"))
+	for name, test := range map[string]struct {
+		becomes string
+		signal  os.Signal
+		works   bool // the app goes on
+	}{
+		"exec, TERM":                      {untilItsInputEnds, syscall.SIGTERM, false},
+		"exec, KILL":                      {untilItsInputEnds, syscall.SIGKILL, false},
+		"a crash":                         {untilItsInputEnds, syscall.SIGSEGV, false},
+		"a start script, TERM":            {`exec bash -c 'cat; true'`, syscall.SIGTERM, true},
+		"a start script, KILL":            {`exec bash -c 'cat; true'`, syscall.SIGKILL, true},
+		"migrate && serve":                {`exec bash -c 'true && cat && true'`, syscall.SIGTERM, true},
+		"control: no address, no claim":   {`exec bash -c 'env -u MARK cat; true'`, syscall.SIGTERM, false},
+		"a script that passes the signal": {`exec bash -c 'trap "kill %1; wait; exit" TERM; cat <&0 & wait'`, syscall.SIGTERM, false},
+		"a child of the shell that execs": {`cat <&0 & exec sleep 600 </dev/null`, syscall.SIGKILL, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			a := launchApp(t, server, ca, "", test.becomes)
+			_, err := io.WriteString(a.in, "runs\n")
+			require.NoError(t, err)
+			line, err := a.stdout.ReadString('\n')
+			require.NoError(t, err)
+			require.Equal(t, "runs\n", line)
+			tunnel, heir := a.tunnel(t)
+			require.NoError(t, a.cmd.Process.Signal(test.signal))
+			_, _ = a.cmd.Process.Wait()
+			if !test.works {
+				assert.Eventually(t, a.gone, 2*time.Second, time.Millisecond)
+				return
+			}
+			lets := func(p *os.Process) func() bool {
+				return func() bool {
+					to, _ := os.Readlink(fmt.Sprintf("/proc/%d/fd/2", p.Pid))
+					return to == os.DevNull
+				}
+			}
+			assert.Eventually(t, lets(tunnel), 2*time.Second, time.Millisecond, "the platform waits for the end of the output")
+			assert.Eventually(t, lets(heir), 2*time.Second, time.Millisecond)
+			conn, err := connect(t, a.settings())
+			require.NoError(t, err)
+			assert.Equal(t, "t TLSv1.3", ask(t, conn, whoAmI))
+			require.NoError(t, tunnel.Kill())
+			conn, err = connect(t, a.settings())
+			require.NoError(t, err, "the heir works too")
+			require.NoError(t, conn.Close(t.Context()))
+			require.NoError(t, a.in.Close())
+			assert.Eventually(t, a.gone, 2*time.Second, time.Millisecond)
+			log, err := io.ReadAll(a.stderr)
+			require.NoError(t, err)
+			assert.NotContains(t, string(log), "took over", "no output is left")
 		})
 	}
 }
@@ -336,7 +452,7 @@ func TestALogThatNobodyReadsDoesNoHarm(t *testing.T) {
 	t.Parallel()
 	ca := pgtest.NewCA(t, "Root")
 	server := pgtest.Start(t, serving(t, ca, "localhost"))
-	a := launchApp(t, server, ca, "")
+	a := launchApp(t, server, ca, "", untilItsInputEnds)
 	junk := func(a *app) {
 		conn, err := net.Dial("tcp4", a.address.String())
 		require.NoError(t, err)
@@ -352,7 +468,7 @@ func TestALogThatNobodyReadsDoesNoHarm(t *testing.T) {
 	_, err = connect(t, a.settings())
 	assert.NoError(t, err)
 
-	full := launchApp(t, server, ca, "exec 2>&3\n", stuckPipe(t))
+	full := launchApp(t, server, ca, "exec 2>&3\n", untilItsInputEnds, stuckPipe(t))
 	junk(full)
 	for range 3 {
 		_, err = connect(t, full.settings()+" user=nobody")
@@ -361,7 +477,7 @@ func TestALogThatNobodyReadsDoesNoHarm(t *testing.T) {
 		assert.NoError(t, err)
 	}
 
-	heard := launchApp(t, server, ca, "")
+	heard := launchApp(t, server, ca, "", untilItsInputEnds)
 	_, err = connect(t, heard.settings()+" user=nobody")
 	require.Error(t, err)
 	line, err := heard.stderr.ReadString('\n')
@@ -393,8 +509,15 @@ func TestTheTunnelHoldsNothingButWhatItIsGiven(t *testing.T) {
 	ca := pgtest.NewCA(t, "Root")
 	server := pgtest.Start(t, serving(t, ca, "localhost"))
 	file := filepath.Join(t.TempDir(), "opened-by-the-script")
-	a := launchApp(t, server, ca, "exec 7>'"+file+"'\n")
-	tunnel := fmt.Sprintf("/proc/%d/", a.tunnel(t).Pid)
+	a := launchApp(t, server, ca, "exec 7>'"+file+"'\n", untilItsInputEnds)
+	running, heir := a.tunnel(t)
+	for _, process := range []*os.Process{running, heir} {
+		holdsNothing(t, a, fmt.Sprintf("/proc/%d/", process.Pid), file)
+	}
+}
+
+func holdsNothing(t *testing.T, a *app, tunnel, file string) {
+	t.Helper()
 	app := fmt.Sprintf("/proc/%d/fd/", a.cmd.Process.Pid)
 	links, err := filepath.Glob(tunnel + "fd/*")
 	require.NoError(t, err)
@@ -432,16 +555,18 @@ func TestATunnelThatCannotStartStopsTheLaunch(t *testing.T) {
 		pid     int
 		program string
 		port    uint16
+		local   int
 		says    string
 	}{
-		"a database that cannot be used": {os.Getpid(), os.Args[0], 5432, "console_db: no port"},
-		"a process that is gone":         {gone.Process.Pid, os.Args[0], 5432, "cannot watch the process"},
-		"a program that ends":            {os.Getpid(), "/bin/true", 5432, "the tunnel ended as soon as it was started"},
-		"a port that is taken":           {os.Getpid(), os.Args[0], taken, fmt.Sprintf("a process of this container listens at port %d, which the tunnel needs for db.example.com: ", taken)},
-		"no program":                     {os.Getpid(), "/nowhere", 5432, "no such file"},
+		"a process that is gone": {gone.Process.Pid, os.Args[0], 5432, 0, "cannot watch the process"},
+		"a program that ends":    {os.Getpid(), "/bin/true", 5432, 0, "the tunnel ended as soon as it was started"},
+		"no program":             {os.Getpid(), "/nowhere", 5432, 0, "no such file"},
+		"too many hosts":         {os.Getpid(), os.Args[0], 5432, mostAddresses, "the bindings name more than 254 hosts"},
+		"a port that is taken": {os.Getpid(), os.Args[0], taken, 0,
+			fmt.Sprintf("a process of this container listens at port %d of all addresses, and the tunnel needs it: ", taken)},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := Start(test.program, test.pid, nil, []Listener{{Port: test.port, Host: "db.example.com"}})
+			_, err := Start(test.program, test.pid, []verify.Target{{Name: "db", Host: "db.example.com", Port: test.port}}, []int{test.local})
 			assert.ErrorContains(t, err, test.says)
 		})
 	}
@@ -449,10 +574,5 @@ func TestATunnelThatCannotStartStopsTheLaunch(t *testing.T) {
 		out, err := exec.Command(os.Args[0], "tunnel").CombinedOutput()
 		assert.Error(t, err)
 		assert.Contains(t, string(out), "tunnel is for the launch of a staged app")
-	})
-	t.Run("other databases than the launch has found", func(t *testing.T) {
-		env := map[string]string{"PORT": "1", "CA": string(pgtest.NewCA(t, "Root").PEM)}
-		_, err := serve(settings{env, []string{"127.9.9.1", "a", "127.9.9.2", "b"}}, resolveForTest)
-		assert.EqualError(t, err, "the tunnel found 1 databases where the launch had found 2")
 	})
 }

@@ -1,9 +1,10 @@
 // Package tunnel lets drivers that read no variable connect as the mode asks. They connect to a
-// port of 127.0.0.1. This package connects to the database, with the TLS and the checks of package
+// loopback address. This package connects to the database, with the TLS and the checks of package
 // verify.
 //
 // startup.go reads how a client begins. relay.go logs in to the server with the client's own
-// password, and then copies both ways. process.go is the process that runs this beside the app.
+// password, and then copies both ways. start.go is what a launch does, process.go the process that
+// runs beside the app.
 //
 // The tunnel cannot just pass on what server and client say about the password. SCRAM's channel
 // binding would be for the wrong connection, and a client without TLS signs that it wants none. So
@@ -22,8 +23,6 @@ import (
 	"net"
 	"regexp"
 	"runtime"
-	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -36,27 +35,28 @@ import (
 )
 
 const (
-	maxConnections = 1000
-	startupTime    = 60 * time.Second // PostgreSQL's default of authentication_timeout
-	dialTime       = 15 * time.Second // for each host to answer, with TLS
-	lingerTime     = 5 * time.Second  // for a client to leave after its server has left
-	copyBuffer     = 8192             // as in PostgreSQL; larger ones cost memory and gain nothing
+	mostConnections = 1000             // to one database
+	startupTime     = 60 * time.Second // PostgreSQL's default of authentication_timeout
+	dialTime        = 15 * time.Second // for each host to answer, with TLS
+	lingerTime      = 5 * time.Second  // for a client to leave after its server has left
+	copyBuffer      = 8192             // as in PostgreSQL; larger ones cost memory and gain nothing
 )
 
-// relay is the tunnel without the process.
+// relay carries the connections to one database. If that is slow, the others are not.
 type relay struct {
+	target        *verify.Target
 	tls           *tls.Config // for the app's side
 	log           *journal
 	startup, dial time.Duration
+	most          int64 // connections
 	connections   atomic.Int64
 	sessions      sync.Map // session → reconnect
 }
 
 // session identifies a session as a client's cancel request does.
 type session struct {
-	target *verify.Target
-	pid    uint32
-	key    string
+	pid uint32
+	key string
 }
 
 // reconnect connects to the server of a session: to the same address of the same host.
@@ -84,21 +84,21 @@ const (
 
 var sqlstate = regexp.MustCompile(`^[0-9A-Z]{5}$`)
 
-func newRelay(config *tls.Config, log *journal) *relay {
-	return &relay{tls: config, log: log, startup: startupTime, dial: dialTime}
+func newRelay(target *verify.Target, config *tls.Config, log *journal) *relay {
+	return &relay{target: target, tls: config, log: log, startup: startupTime, dial: dialTime, most: mostConnections}
 }
 
-// listen accepts connections for a database until the listener is closed.
-func (r *relay) listen(listener net.Listener, target *verify.Target) {
+// listen accepts connections until the listener is closed.
+func (r *relay) listen(listener net.Listener) {
 	for {
 		conn, err := listener.Accept()
 		switch {
 		case err == nil:
-			go r.serve(conn.(*net.TCPConn), target)
+			go r.serve(conn.(*net.TCPConn))
 		case errors.Is(err, net.ErrClosed):
 			return
 		default: // most likely out of descriptors, until other connections end
-			r.log.say(target.Name, "accept", "cannot take a connection: "+err.Error())
+			r.log.say(r.target.Name, "accept", "cannot take a connection: "+err.Error())
 			time.Sleep(100 * time.Millisecond)
 		}
 	}
@@ -106,12 +106,12 @@ func (r *relay) listen(listener net.Listener, target *verify.Target) {
 
 // serve handles one connection of the app. If anything goes wrong, even a panic, it ends this
 // connection and no other.
-func (r *relay) serve(conn *net.TCPConn, target *verify.Target) {
+func (r *relay) serve(conn *net.TCPConn) {
 	defer conn.Close()
-	defer r.survive(target)
+	defer r.recovered()
 	count := r.connections.Add(1)
 	defer r.connections.Add(-1)
-	if count > 2*maxConnections { // below that, a client may still cancel, or hear why not
+	if count > 2*r.most { // below that, a client may still cancel, or hear why not
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), r.startup)
@@ -123,53 +123,53 @@ func (r *relay) serve(conn *net.TCPConn, target *verify.Target) {
 	client, wish, err := greet(conn, r.tls)
 	if err != nil {
 		if errors.Is(err, errJunk) {
-			r.log.say(target.Name, "junk", "dropped a connection that was "+err.Error())
+			r.log.say(r.target.Name, "junk", "dropped a connection that was "+err.Error())
 		}
 		return
 	}
 	startup, ok := wish.(*pgproto3.StartupMessage)
 	if !ok {
-		r.cancel(ctx, target, wish.(*pgproto3.CancelRequest))
+		r.cancel(ctx, wish.(*pgproto3.CancelRequest))
 		return
 	}
 	if send(client, negotiate(startup)...) != nil {
 		return
 	}
-	if count > maxConnections {
-		r.tell(client, target, refuse(tooManyConnections, verify.Problem{Code: "too-many-connections",
-			What: fmt.Sprintf("the tunnel has %d connections, and takes no more", maxConnections),
+	if count > r.most {
+		r.tell(client, refuse(tooManyConnections, verify.Problem{Code: "too-many-connections",
+			What: fmt.Sprintf("the tunnel has %d connections, and takes no more", r.most),
 			Do:   "let the app open fewer, or close them"}))
 		return
 	}
-	server, err := r.logIn(ctx, target, client, startup.Parameters)
+	server, err := r.logIn(ctx, startup.Parameters, func() (string, error) { return askPassword(client) })
 	if err != nil {
-		r.tell(client, target, err)
+		r.tell(client, err)
 		return
 	}
 	defer server.Conn.Close()
-	name := session{target, server.PID, string(server.SecretKey)}
+	name := session{server.PID, string(server.SecretKey)}
 	r.sessions.Store(name, server.again)
 	defer r.sessions.Delete(name)
 	if server.handOver(client) == nil && client.SetDeadline(time.Time{}) == nil && server.Conn.SetDeadline(time.Time{}) == nil {
-		r.copyBoth(client, server.Conn, target)
+		r.copyBoth(client, server.Conn)
 	}
 }
 
-// survive keeps a panic in one connection from ending the others. The value of a panic may hold
-// anything, so survive shows it only if it is an error of Go's runtime.
-func (r *relay) survive(target *verify.Target) {
+// recovered keeps a panic in one connection from ending the others. The value of a panic may contain
+// anything, so recovered shows it only if it is an error of Go's runtime.
+func (r *relay) recovered() {
 	if fault := recover(); fault != nil {
 		what := fmt.Sprintf("%T", fault)
 		if known, ok := fault.(runtime.Error); ok {
 			what = known.Error()
 		}
-		r.log.say(target.Name, "fault", "a fault in the tunnel ended a connection: "+what)
+		r.log.say(r.target.Name, "fault", "a fault in the tunnel ended a connection: "+what)
 	}
 }
 
 // tell tells a client why it gets no connection. The server's own words may hold anything. They go
 // to the client. The log gets only the SQLSTATE.
-func (r *relay) tell(client net.Conn, target *verify.Target, err error) {
+func (r *relay) tell(client net.Conn, err error) {
 	why, ok := err.(*refusal)
 	switch {
 	case !ok: // the client has left
@@ -179,35 +179,11 @@ func (r *relay) tell(client net.Conn, target *verify.Target, err error) {
 		if !sqlstate.MatchString(code) {
 			code = "" // it may be a part of the password, and of any length
 		}
-		r.log.say(target.Name, code, fmt.Sprintf("the server refuses the login, SQLSTATE %q", code))
+		r.log.say(r.target.Name, code, fmt.Sprintf("the server refuses the login, SQLSTATE %q", code))
 	default:
-		r.log.say(target.Name, why.cause, why.Message+"; what to do: "+why.Hint)
+		r.log.say(r.target.Name, why.cause, why.Message+"; what to do: "+why.Hint)
 	}
 	_ = send(client, &why.ErrorResponse) // the client may have left
-}
-
-// logIn logs in at the first host that accepts the login. It stops at an error that the next host
-// would give too; which errors these are is pgconn's rule, and libpq's. The error that it returns
-// is a *refusal, or says that the client gave no password.
-func (r *relay) logIn(ctx context.Context, target *verify.Target, client net.Conn, parameters map[string]string) (*login, error) {
-	ask := sync.OnceValues(func() (string, error) { return askPassword(client) })
-	var failed *refusal
-	for _, host := range target.Addresses() {
-		server, err := r.logInAt(ctx, target, host, parameters, ask)
-		why, ok := err.(*refusal)
-		switch {
-		case !ok: // logged in, or no password
-			return server, err
-		case failed == nil || failed.cause != "" && why.cause == "":
-			failed = why // the server's words say more than ours
-		case failed.cause != "" && !strings.Contains(failed.Message, why.Message):
-			failed.Message += "; " + why.Message
-		}
-		if ctx.Err() != nil || why.cause == "" && slices.Contains([]string{"28P01", "3D000", "42501"}, why.Code) {
-			break
-		}
-	}
-	return nil, failed
 }
 
 // login is a session after a successful login.
@@ -217,14 +193,14 @@ type login struct {
 	again reconnect
 }
 
-// logInAt logs in at one host with the client's parameters. ask gets the client's password; logInAt
-// calls it if the server wants a password. The error is a *refusal, or comes from ask.
+// logIn logs in with the client's parameters. ask gets the client's password; logIn calls it if the
+// server wants a password. The error is a *refusal, or comes from ask.
 //
 // The worst mistake would be to give the client's password to a server that was not verified. If
 // the mode does not verify, the server may ask only for SCRAM, which proves the password without
 // showing it. A server that asks for anything else gets no answer.
-func (r *relay) logInAt(ctx context.Context, target *verify.Target, host verify.Address, parameters map[string]string, ask func() (string, error)) (*login, error) {
-	made := &login{}
+func (r *relay) logIn(ctx context.Context, parameters map[string]string, ask func() (string, error)) (*login, error) {
+	made, target, host := &login{}, r.target, r.target.Addresses()[0]
 	var config *pgconn.Config
 	var why error // why the login fails, if we know
 	connect := func(ctx context.Context) (net.Conn, error) {
@@ -301,11 +277,11 @@ func (l *login) handOver(client net.Conn) error {
 
 // copyBoth copies in both directions until both sides have closed. When one side stops sending,
 // copyBoth tells the other, which may finish what it does.
-func (r *relay) copyBoth(client, server net.Conn, target *verify.Target) {
+func (r *relay) copyBoth(client, server net.Conn) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		defer r.survive(target)
+		defer r.recovered()
 		copyOne(server, client)
 	}()
 	copyOne(client, server)
@@ -332,15 +308,15 @@ func copyOne(to, from net.Conn) {
 // cancel passes a cancel request on to the server of its session, with the same TLS. It waits until
 // the server is done, because the client waits for that. It drops a request for an unknown session,
 // as PostgreSQL does.
-func (r *relay) cancel(ctx context.Context, target *verify.Target, request *pgproto3.CancelRequest) {
-	again, found := r.sessions.Load(session{target, request.ProcessID, string(request.SecretKey)})
+func (r *relay) cancel(ctx context.Context, request *pgproto3.CancelRequest) {
+	again, found := r.sessions.Load(session{request.ProcessID, string(request.SecretKey)})
 	packet, err := request.Encode(nil)
 	if !found || err != nil {
 		return
 	}
 	conn, problem := again.(reconnect)(ctx)
 	if problem != nil {
-		r.log.say(target.Name, problem.Code, "a cancel request got lost: "+problem.What)
+		r.log.say(r.target.Name, problem.Code, "a cancel request got lost: "+problem.What)
 		return
 	}
 	defer conn.Close()

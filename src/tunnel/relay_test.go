@@ -54,10 +54,12 @@ type open struct {
 
 func openTunnel(t testing.TB, target *verify.Target, edits ...func(*relay)) *open {
 	t.Helper()
-	config, ca, err := newIdentity([]string{"127.0.0.1", "db.example.com"}, time.Now())
+	identity, ca, err := newIdentity([]string{"127.0.0.1", "db.example.com"}, time.Now())
+	require.NoError(t, err)
+	config, err := identity.config()
 	require.NoError(t, err)
 	log := &buffer{}
-	o := &open{relay: newRelay(config, newJournal(log)), ca: ca, log: log}
+	o := &open{relay: newRelay(target, config, newJournal(log)), ca: ca, log: log}
 	for _, edit := range edits {
 		edit(o.relay)
 	}
@@ -65,7 +67,7 @@ func openTunnel(t testing.TB, target *verify.Target, edits ...func(*relay)) *ope
 	require.NoError(t, err)
 	t.Cleanup(func() { listener.Close() })
 	o.port = listener.Addr().(*net.TCPAddr).Port
-	go o.relay.listen(listener, target)
+	go o.relay.listen(listener)
 	return o
 }
 
@@ -153,9 +155,10 @@ func TestWhoeverConnectsIsVerifiedAndEncrypted(t *testing.T) {
 	for _, mode := range []sslmode.Mode{sslmode.Require, sslmode.VerifyCA, sslmode.VerifyFull} {
 		tunnel := openTunnel(t, target(server.Port, mode, ca))
 		for name, edit := range map[string]func(*pgconn.Config){
-			"a client without TLS":                 func(*pgconn.Config) {},
-			"a client that verifies the address":   tunnel.sees("127.0.0.1"),
-			"a client that verifies the host name": tunnel.sees("localhost"),
+			"a client without TLS":                           func(*pgconn.Config) {},
+			"a client that verifies the address":             tunnel.sees("127.0.0.1"),
+			"a client that verifies the host name":           tunnel.sees("localhost"),
+			"a client that verifies the database's own name": tunnel.sees("db.example.com"),
 			"a client that begins with TLS": func(config *pgconn.Config) {
 				tunnel.sees("127.0.0.1")(config)
 				config.TLSConfig.NextProtos = []string{"postgresql"}
@@ -172,7 +175,7 @@ func TestWhoeverConnectsIsVerifiedAndEncrypted(t *testing.T) {
 			})
 		}
 	}
-	assert.Equal(t, 12, strings.Count(server.Log(t), "connection authorized: user=app database=app SSL enabled (protocol=TLSv1.3"))
+	assert.Equal(t, 15, strings.Count(server.Log(t), "connection authorized: user=app database=app SSL enabled (protocol=TLSv1.3"))
 }
 
 func TestWhatASessionCarriesIsTheClientsOwn(t *testing.T) {
@@ -336,32 +339,6 @@ func TestWhoeverIsNotVerifiedIsRefusedInVerifysWords(t *testing.T) {
 	assert.NotContains(t, plain.Log(t), "user=app")
 }
 
-func TestHostsAreTriedInOrder(t *testing.T) {
-	t.Parallel()
-	ca := pgtest.NewCA(t, "Root")
-	server := pgtest.Start(t, serving(t, ca, "localhost"))
-	hosts := func(hosts ...string) *verify.Target {
-		several := target(server.Port, sslmode.VerifyFull, ca)
-		several.Host = hosts[0]
-		for _, host := range hosts[1:] {
-			several.Others = append(several.Others, verify.Address{Host: host, Port: uint16(server.Port)})
-		}
-		return several
-	}
-	conn, err := connect(t, openTunnel(t, hosts("nosuchhost.invalid", "127.0.0.1", "localhost")).settings())
-	require.NoError(t, err)
-	assert.Equal(t, "t TLSv1.3", ask(t, conn, whoAmI))
-
-	var refused *pgconn.PgError
-	_, err = connect(t, openTunnel(t, hosts("nosuchhost.invalid", "127.0.0.1")).settings())
-	require.ErrorAs(t, err, &refused)
-	assert.Equal(t, "DNS gives no address for nosuchhost.invalid; the certificate is not issued for 127.0.0.1, but for localhost", refused.Message)
-
-	_, err = connect(t, openTunnel(t, hosts("nosuchhost.invalid", "localhost", "127.0.0.1")).settings("password=wrong"))
-	require.ErrorAs(t, err, &refused)
-	assert.Equal(t, "28P01", refused.Code, "what a server says itself tells more than what kept us from another")
-}
-
 func TestCancelRequestsFindTheirSession(t *testing.T) {
 	t.Parallel()
 	ca := pgtest.NewCA(t, "Root")
@@ -461,14 +438,14 @@ func TestAFaultInOneConnectionStaysThere(t *testing.T) {
 	listener, err := net.Listen("tcp4", "127.0.0.1:0")
 	require.NoError(t, err)
 	t.Cleanup(func() { listener.Close() })
-	go tunnel.relay.listen(listener, faulty)
+	go newRelay(faulty, tunnel.relay.tls, tunnel.relay.log).listen(listener)
 	_, err = connect(t, fmt.Sprintf("host=127.0.0.1 port=%d user=app password=%s sslmode=disable", listener.Addr().(*net.TCPAddr).Port, password))
 	require.Error(t, err)
 	assert.Eventually(t, func() bool {
 		return strings.Contains(tunnel.log.String(), "faulty: a fault in the tunnel ended a connection: runtime error: invalid memory address or nil pointer dereference\n")
 	}, patience, time.Millisecond)
 	func() {
-		defer tunnel.relay.survive(&verify.Target{Name: "another"})
+		defer newRelay(&verify.Target{Name: "another"}, nil, tunnel.relay.log).recovered()
 		panic(password)
 	}()
 	assert.Eventually(t, func() bool {
@@ -487,11 +464,11 @@ func TestWhatIsTooMuchIsRefused(t *testing.T) {
 	settings := tunnel.settings()
 	conn, err := connect(t, settings)
 	require.NoError(t, err)
-	idle := make([]net.Conn, maxConnections-1)
+	idle := make([]net.Conn, mostConnections-1)
 	for i := range idle {
 		idle[i] = tunnel.dial(t)
 	}
-	require.Eventually(t, func() bool { return tunnel.relay.connections.Load() == maxConnections }, patience, time.Millisecond)
+	require.Eventually(t, func() bool { return tunnel.relay.connections.Load() == mostConnections }, patience, time.Millisecond)
 	_, err = connect(t, settings)
 	var refused *pgconn.PgError
 	require.ErrorAs(t, err, &refused)

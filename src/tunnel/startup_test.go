@@ -30,7 +30,9 @@ func FuzzGreet(f *testing.F) {
 	} {
 		f.Add([]byte(seed))
 	}
-	config, _, err := newIdentity([]string{"127.0.0.1"}, time.Now())
+	identity, _, err := newIdentity([]string{"127.0.0.1"}, time.Now())
+	require.NoError(f, err)
+	config, err := identity.config()
 	require.NoError(f, err)
 	listener, err := net.ListenTCP("tcp4", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	require.NoError(f, err)

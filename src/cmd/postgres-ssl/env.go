@@ -72,7 +72,7 @@ func runEnv(args []string, env map[string]string, in io.Reader, out, errOut io.W
 	if !app.Store.LaidOut() {
 		return errors.New("env is for the launch of a staged app; anywhere else, use env --explain")
 	}
-	addTunnel, err := openTunnel(env, running, *pid, app.Plan)
+	addTunnel, err := openTunnel(app, running, *pid)
 	if err != nil {
 		return err
 	}

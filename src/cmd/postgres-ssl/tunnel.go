@@ -37,7 +37,7 @@ func runTunnel(args []string, _ map[string]string, in io.Reader, _, _ io.Writer)
 	if err := parse(flag.NewFlagSet("tunnel", flag.ContinueOnError), args, 0); err != nil {
 		return err
 	}
-	return tunnel.Run(in, tunnelTargets)
+	return tunnel.Run(in)
 }
 
 // originalsVariable holds what the platform gave an app that has a tunnel. Our other commands in
@@ -50,8 +50,7 @@ const longestVariable = 128 << 10
 
 // originals is the content of that variable, as JSON: the tunnel, and what the platform had set.
 type originals struct {
-	Net netip.Prefix      // of the tunnel's addresses
-	CA  []byte            // of the tunnel, in PEM
+	tunnel.Tunnel
 	For string            // what the tunnel was started for, see purpose
 	Was map[string]string // variables as the platform gave them
 	Is  map[string]string // the SHA-256 of their new values
@@ -140,43 +139,53 @@ func sum(value string) string {
 // openTunnel starts the tunnel of a launch, if the plan needs one. pid is the process that becomes
 // the app. If the script is sourced again below that process, openTunnel uses the tunnel that runs
 // already. It returns a function that adds the tunnel to the app's handout.
-func openTunnel(env map[string]string, running *originals, pid int, plan *launch.Plan) (func(*client.Handout) error, error) {
-	if wanted, _ := plan.Tunnelled(); !wanted {
+func openTunnel(app current.App, running *originals, pid int) (func(*client.Handout) error, error) {
+	if wanted, _ := app.Plan.Tunnelled(); !wanted {
 		return func(*client.Handout) error { return nil }, nil
 	}
 	if pid <= 0 {
 		return nil, errors.New("POSTGRES_SSL_TUNNEL is set, but the tunnel needs a launched process: source the launch script, or name the process with --launch")
 	}
-	r, err := plan.Redirect(env)
+	r, err := app.Plan.Redirect(app.Env)
 	if err != nil {
 		return nil, err
 	}
-	wants := purpose(plan, r)
+	wants := purpose(app.Plan, r)
 	switch {
 	case running == nil:
 		program, err := os.Executable()
 		if err != nil {
 			return nil, err
 		}
-		started, err := tunnel.Start(program, pid, env, listeners(r))
+		targets, locals, err := tunnelTargets(app, r)
+		if err != nil {
+			return nil, err
+		}
+		started, err := tunnel.Start(program, pid, targets, locals)
 		if err != nil {
 			return nil, fmt.Errorf("the tunnel does not start: %w", err)
 		}
-		running = &originals{Net: started.Net, CA: started.CA, For: wants}
+		running = &originals{Tunnel: *started, For: wants}
 	case running.For != wants:
 		return nil, errors.New("the launch has started its tunnel for other databases or modes: leave POSTGRES_SSL_TUNNEL and POSTGRES_SSL_MODE as they were, or restart the app")
 	}
-	running.trust(plan)
-	return func(h *client.Handout) error { return redirect(h, env, r, running) }, nil
+	running.trust(app.Plan)
+	return func(h *client.Handout) error { return redirect(h, app.Env, r, running) }, nil
 }
 
-// listeners says where the tunnel listens, in the order of the endpoints.
-func listeners(r *binding.Redirection) []tunnel.Listener {
-	var all []tunnel.Listener
+// tunnelTargets returns the databases that a tunnel connects to, and at which of its addresses it
+// listens for each. Here each endpoint is a database of its own. The client says which user logs in.
+func tunnelTargets(app current.App, r *binding.Redirection) (all []verify.Target, locals []int, err error) {
+	plan := *app.Plan
+	plan.Databases = nil
 	for _, e := range r.Endpoints {
-		all = append(all, tunnel.Listener{Local: e.Local, Port: e.Port, Host: e.Host})
+		db := app.Plan.Databases[e.Database]
+		db.Hosts, db.Ports, db.Replicas, db.Username = []string{e.Host}, []string{fmt.Sprint(e.Port)}, 0, "the client's"
+		plan.Databases, locals = append(plan.Databases, db), append(locals, e.Local)
 	}
-	return all
+	app.Plan = &plan
+	all, err = targets(app, true)
+	return all, locals, err
 }
 
 // redirect adds to a handout the bindings that name the tunnel.
@@ -187,7 +196,7 @@ func redirect(h *client.Handout, env map[string]string, r *binding.Redirection, 
 	}
 	names := binding.Tunnel{CA: string(o.CA), CAFile: filepath.Join(h.Dir, "tunnel-"+sum(string(o.CA))[:32]+".pem")}
 	for i := range r.Locals {
-		names.Addresses = append(names.Addresses, tunnel.Address(o.Net, i).String())
+		names.Addresses = append(names.Addresses, o.Address(i).String())
 	}
 	private(names.CAFile, o.CA)
 	to := r.To(names)
@@ -227,26 +236,4 @@ func redirect(h *client.Handout, env map[string]string, r *binding.Redirection, 
 		h.Warnings = append(h.Warnings, variable+" names a host of the tunnel's databases, and stays: connections made with it bypass the tunnel")
 	}
 	return nil
-}
-
-// tunnelTargets returns the databases that a tunnel connects to, in the order of its listeners.
-func tunnelTargets(env map[string]string) ([]verify.Target, error) {
-	app, err := current.Open(env, launch.Decide)
-	if err != nil {
-		return nil, err
-	}
-	plan := app.Plan
-	r, err := plan.Redirect(env)
-	if err != nil {
-		return nil, err
-	}
-	// Here each endpoint is a database of its own. The client says which user logs in.
-	databases := plan.Databases
-	plan.Databases = nil
-	for _, e := range r.Endpoints {
-		db := databases[e.Database]
-		db.Hosts, db.Ports, db.Replicas, db.Username = []string{e.Host}, []string{fmt.Sprint(e.Port)}, 0, "the client's"
-		plan.Databases = append(plan.Databases, db)
-	}
-	return targets(app, true)
 }

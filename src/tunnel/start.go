@@ -1,0 +1,182 @@
+package tunnel
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/verify"
+)
+
+// Each launch has a tunnel of its own. If two launches shared one, it would outlive one of them and
+// keep that one's output open. The platform would wait, since it reads a process's output to the
+// end.
+//
+// The launch opens the listeners before the app starts, and passes them on with the open file
+// /proc/PID/stat of the launched process. That is the shell that sources the launch script and
+// becomes the app by exec. The open file belongs to this process for good: if another process gets
+// the same PID later, the file does not show it. A pidfd would be the newer way, but Cloud Foundry's
+// containers forbid pidfd_open (cloudfoundry/guardian, guardiancmd/seccomp_linux.go).
+
+// settings is what a launch tells its tunnel, and a tunnel its heir, on stdin.
+type settings struct {
+	Targets  []byte // of verify.Pack
+	Identity identity
+	Mark     string // the environment of each process that knows the tunnel's addresses contains it
+	Heir     bool
+}
+
+// answer is what a tunnel says on stdout when it is ready for connections, or why it is not.
+type answer struct{ Error string }
+
+// The file descriptors that a tunnel inherits.
+const (
+	statFD   = 3 // /proc/PID/stat of the launched process
+	listenFD = 4 // the first listener
+)
+
+// Tunnel is what a launch knows about the tunnel that it has started.
+type Tunnel struct {
+	CA  []byte       // in PEM: it signed the tunnel's certificate
+	Net netip.Prefix // of its addresses
+}
+
+// Address returns one of a tunnel's addresses. All of 127.0.0.0/8 is local on Linux (RFC 1122,
+// 3.2.1.3).
+func (t Tunnel) Address(i int) netip.Addr {
+	at := t.Net.Addr().As4()
+	at[3] = byte(i + 1)
+	return netip.AddrFrom4(at)
+}
+
+// mostAddresses are the addresses of a tunnel.
+const mostAddresses = 254
+
+// mark is a part of what the launch exports: of Tunnel.Net in JSON.
+func (t Tunnel) mark() string { return strconv.Quote(t.Net.String()) }
+
+// Start starts the tunnel of a launch, and returns when it is ready for connections. program is the
+// path of this program, pid the process that becomes the app. locals says at which of the tunnel's
+// addresses it listens for each target.
+func Start(program string, pid int, targets []verify.Target, locals []int) (*Tunnel, error) {
+	process, err := os.Open(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return nil, fmt.Errorf("cannot watch the process that the app will be: %w", err)
+	}
+	files := []*os.File{process}
+	defer func() { closeAll(files) }()
+	tunnel, listeners, err := listen(targets, locals)
+	files = append(files, listeners...)
+	if err != nil {
+		return nil, err
+	}
+	told := settings{Mark: tunnel.mark()}
+	var names []string
+	for i, t := range targets {
+		names = append(names, tunnel.Address(locals[i]).String(), t.Host)
+	}
+	if told.Identity, tunnel.CA, err = newIdentity(names, time.Now()); err != nil {
+		return nil, err
+	}
+	if told.Targets, err = verify.Pack(targets); err != nil {
+		return nil, err
+	}
+	if err := closeOnExec(); err != nil {
+		return nil, err
+	}
+	cmd := command(program, files)
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	_ = json.NewEncoder(in).Encode(told) // if the tunnel has died, nothing answers
+	var said answer
+	if json.NewDecoder(out).Decode(&said) != nil {
+		return nil, errors.New("the tunnel ended as soon as it was started")
+	}
+	if said.Error != "" {
+		return nil, errors.New(said.Error)
+	}
+	return tunnel, nil
+}
+
+// command returns a tunnel's process, with the files that it inherits.
+func command(program string, files []*os.File) *exec.Cmd {
+	cmd := exec.Command(program, "tunnel")
+	cmd.Env = []string{"GOTRACEBACK=none"} // a panic is one line
+	cmd.Stderr = os.Stderr
+	cmd.ExtraFiles = files
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	return cmd
+}
+
+// listen opens the listeners at random addresses. If another tunnel has these, listen tries again.
+func listen(targets []verify.Target, locals []int) (tunnel *Tunnel, files []*os.File, err error) {
+	for range 3 {
+		network := netip.AddrFrom4([4]byte{127, byte(1 + rand.N(254)), byte(rand.N(256)), 0})
+		tunnel = &Tunnel{Net: netip.PrefixFrom(network, 24)}
+		for i, t := range targets {
+			if locals[i] >= mostAddresses {
+				return nil, files, fmt.Errorf("the bindings name more than %d hosts", mostAddresses)
+			}
+			var file *os.File
+			if file, err = listenAt(netip.AddrPortFrom(tunnel.Address(locals[i]), t.Port)); err != nil {
+				break
+			}
+			files = append(files, file)
+		}
+		if !errors.Is(err, syscall.EADDRINUSE) {
+			break
+		}
+		closeAll(files)
+		files = nil
+	}
+	return tunnel, files, err
+}
+
+func listenAt(at netip.AddrPort) (*os.File, error) {
+	listener, err := net.ListenTCP("tcp4", net.TCPAddrFromAddrPort(at))
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return nil, fmt.Errorf("a process of this container listens at port %d of all addresses, and the tunnel needs it: %w", at.Port(), err)
+	case errors.Is(err, syscall.EACCES):
+		return nil, fmt.Errorf("the database's port %d is below 1024, and no app may listen there: %w", at.Port(), err)
+	case err != nil:
+		return nil, err
+	}
+	defer listener.Close()
+	return listener.File()
+}
+
+func closeAll(files []*os.File) {
+	for _, f := range files {
+		f.Close()
+	}
+}
+
+// closeOnExec marks all open files, so that the tunnel inherits only what Start passes to it.
+// Another launch script may have left files open.
+func closeOnExec() error {
+	open, err := os.ReadDir("/proc/self/fd")
+	for _, entry := range open {
+		if fd, err := strconv.Atoi(entry.Name()); err == nil && fd > 2 {
+			syscall.CloseOnExec(fd)
+		}
+	}
+	return err
+}
