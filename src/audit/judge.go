@@ -53,7 +53,7 @@ func decide(env map[string]string, store truststore.Store) []database {
 			continue // other connection strings of a service decide nothing
 		}
 		d := database{name: cut(db.Title(), 255), owner: owner, gets: plan.Mode, openCA: db.Trust.Unseen}
-		if len(db.Asked) > 0 || db.System.Known() || env["POSTGRES_SSL_MODE"] != "" {
+		if db.Writes() != sslmode.None || db.System.Known() || env["POSTGRES_SSL_MODE"] != "" {
 			d.asked, d.from = db.Mode, db.Source
 		}
 		if db.Tunnel {
@@ -90,9 +90,7 @@ func refused(err error, bound []binding.Binding, owner owner) database {
 		if len(names) == 0 || names[len(names)-1] != b.Name { // they are sorted
 			names = append(names, b.Name)
 		}
-		for _, a := range b.Asked {
-			d.asked = max(d.asked, a.Mode)
-		}
+		d.asked = max(d.asked, b.Writes())
 		d.hear(b.Asked)
 	}
 	if len(names) == 1 {

@@ -55,6 +55,7 @@ type Asked struct {
 	Mode  sslmode.Mode
 	Place Place
 	By    By
+	Alias bool // by libpq's other name, which drivers on libpq alone take for a mode
 }
 
 // By is the kind of place where a mode is written. An app reads some kinds and not others.
@@ -148,6 +149,17 @@ func (b Binding) Title() string {
 
 // Tagged says whether the binding has exactly this tag. Stratos finds its own tag the same way.
 func (b Binding) Tagged(tag string) bool { return slices.Contains(b.Tags, tag) }
+
+// Writes returns the strictest mode that the binding writes, None if it writes none.
+func (b Binding) Writes() sslmode.Mode {
+	strictest := sslmode.None
+	for _, a := range b.Asked {
+		if !a.Alias {
+			strictest = max(strictest, a.Mode)
+		}
+	}
+	return strictest
+}
 
 // Primaries returns the hosts that are not under a key for replicas.
 func (b Binding) Primaries() []string { return b.Hosts[:len(b.Hosts)-b.Replicas] }

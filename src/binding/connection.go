@@ -1,22 +1,27 @@
 package binding
 
 import (
-	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
+	"cmp"
 	"net"
 	"slices"
 	"strings"
+
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
 )
 
 // connection is what a connection string says. We read it as libpq and the drivers do, but accept
 // more: brokers and people make mistakes.
 type connection struct {
+	libpq    bool // it is in one of libpq's own forms
 	hosts    []address
+	names    string // the hosts before the query, as a list
+	ports    string // their ports, which stay if the query names other hosts
 	hostaddr string // if set, libpq connects here instead
 	database string
 	username string
 	password string
 	modes    []parameter // one for each key; the last of equal keys counts, as in libpq
-	asksTLS  bool        // it asks for TLS without a mode: ssl=true, requiressl=1
+	asksTLS  string      // the parameter that asks for TLS without a mode: ssl=true, useSSL=1
 	system   bool        // sslrootcert=system
 	rootCert string      // any other sslrootcert, a path
 	inQuery  bool        // the modes are in a query, as in a URI, not among keywords
@@ -28,7 +33,10 @@ type connection struct {
 type address struct{ host, port string }
 
 // parameter is a key of a connection string, as written, and its value.
-type parameter struct{ key, value string }
+type parameter struct {
+	key, value string
+	alias      bool // libpq's other name of sslmode; the value is the mode that it stands for
+}
 
 // longestString limits a connection string. The most hosts that a service may have, a hundred, fit
 // in easily.
@@ -72,21 +80,24 @@ func unwrap(text string) string {
 // add adds what the parameters say about TLS and where to connect. As in libpq, the last of equal
 // keys counts, and a host replaces the one before the query.
 func (c *connection) add(pairs []parameter) {
-	var hosts, ports, hostaddr string
+	var hosts, hostaddr string
+	ports := c.ports
 	for _, p := range pairs {
 		key := fold(p.key)
 		value := strings.TrimSpace(p.value)
-		switch {
+		switch mode := aliasOf(p, c.inQuery); {
+		case c.libpq && mode != sslmode.None:
+			c.setMode(parameter{p.key, mode.String(), true})
 		case slices.Contains(modeKeys, key):
 			c.setMode(p)
 		case key == "ssl" || key == "tls":
 			if sslmode.Resembles(value) {
 				c.setMode(p)
-			} else {
-				c.asksTLS = value == "" || isYes(value) // empty means yes in pgjdbc (SslMode.of)
+			} else if c.asksTLS = ""; value == "" || isYes(value) { // empty means yes in pgjdbc (SslMode.of)
+				c.asksTLS = p.key
 			}
-		case key == "requiressl" || key == "sslrequired" || key == "usessl":
-			c.asksTLS = c.asksTLS || isYes(value)
+		case slices.Contains(askKeys, key) && isYes(value):
+			c.asksTLS = p.key
 		}
 		switch key {
 		case "sslrootcert", "rootcertificate":
@@ -111,43 +122,74 @@ func (c *connection) add(pairs []parameter) {
 		hosts = hostaddr
 	}
 	c.hostaddr = hostaddr
-	if named := parseHosts(hosts); len(named) > 0 {
+	if named, ok := parseHosts(hosts, ports); len(named) > 0 {
 		c.overruled = len(c.hosts) > 0
 		c.hosts, c.unclear = named, false
-	} else if hosts != "" && !strings.HasPrefix(hosts, "/") {
-		c.unclear = len(c.hosts) == 0
+	} else {
+		c.hosts, _ = parseHosts(c.names, ports)
+		c.unclear = c.unclear || !ok && len(c.hosts) == 0
 	}
-	setPorts(c.hosts, ports)
 }
 
+// aliasOf returns the mode that a parameter stands for, None if it is no other name of sslmode.
+// "ssl" is one in a URI only, and only with this value.
+//
+// Source: libpq's fe-connect.c, conninfo_uri_parse_params and conninfo_storeval.
+func aliasOf(p parameter, inURI bool) sslmode.Mode {
+	switch {
+	case p.key == "requiressl" && strings.HasPrefix(p.value, "1"), inURI && p.key == "ssl" && p.value == "true":
+		return sslmode.Require
+	case p.key == "requiressl":
+		return sslmode.Prefer
+	}
+	return sslmode.None
+}
+
+// setMode keeps the last of equal keys. A sslmode overrules an alias before it. An alias behind a
+// sslmode overrules that in libpq alone, so both stay.
 func (c *connection) setMode(p parameter) {
 	if strings.TrimSpace(p.value) == "" {
 		return
 	}
-	c.modes = slices.DeleteFunc(c.modes, func(old parameter) bool { return old.key == p.key })
+	c.modes = slices.DeleteFunc(c.modes, func(old parameter) bool { return old.alias || old.key == p.key })
 	c.modes = append(c.modes, p)
 }
 
 // asksForLess says whether the string could lower the mode of the database beside it, or widen its
 // trust.
 func (c connection) asksForLess() bool {
-	return c.unclear || c.system || c.rootCert != "" || slices.ContainsFunc(c.modes, func(p parameter) bool {
+	if c.unclear || c.system || c.rootCert != "" {
+		return true
+	}
+	return slices.ContainsFunc(c.modes, func(p parameter) bool {
 		mode, err := sslmode.Parse(p.value)
-		return err == nil && mode != sslmode.VerifyFull
+		return err == nil && mode != sslmode.VerifyFull && !p.alias
 	})
 }
 
-// setPorts gives each host its port from a list, or all of them the same one (libpq's manual,
-// "Specifying Multiple Hosts"). Anything else than a number is ignored: it may be any text.
+// setPorts gives each host its port from a list, or all of them the same one.
 func setPorts(hosts []address, list string) {
-	ports := strings.Split(list, ",")
+	of := splitPorts(list, len(hosts))
 	for i := range hosts {
-		port := strings.TrimSpace(ports[min(i, len(ports)-1)])
-		if port != "" && strings.Trim(port, "0123456789") == "" && (len(ports) == 1 || len(ports) == len(hosts)) {
-			hosts[i].port = port
-		}
+		hosts[i].port = cmp.Or(of(i), hosts[i].port)
 	}
 }
+
+// splitPorts returns a function for the port of host i of n: each its own, or all of them the same
+// one (libpq's manual, "Specifying Multiple Hosts"). Anything else than a number is ignored: it may
+// be any text.
+func splitPorts(list string, n int) func(i int) string {
+	ports := strings.Split(list, ",")
+	return func(i int) string {
+		port := strings.TrimSpace(ports[min(i, len(ports)-1)])
+		if !isNumber(port) || len(ports) != 1 && len(ports) != n {
+			return ""
+		}
+		return port
+	}
+}
+
+func isNumber(text string) bool { return strings.Trim(text, "0123456789") == "" }
 
 // asksForMode says whether a text contains "sslmode=" in any spelling, even if we cannot read the
 // rest.
@@ -177,22 +219,26 @@ func isYes(text string) bool {
 	return false
 }
 
-// parseHosts reads one or more hosts, each with or without a port ("h1:5432,h2", "[::1]:5432"). It
-// returns them in lower case, without a trailing dot. If one of them cannot be a host, it returns
-// none: it may be a part of a password, which must not reach a log.
-func parseHosts(text string) []address {
-	var hosts []address
-	for item := range strings.SplitSeq(text, ",") {
-		if item = strings.TrimSpace(item); item == "" {
-			continue // in libpq, the default: the local socket
+// parseHosts reads one or more hosts, each with or without a port ("h1:5432,h2", "[::1]:5432"), and
+// a list of ports. It returns the hosts in lower case, without a trailing dot. An empty one and a
+// path mean the local socket in libpq, and are left out. If one of them cannot be a host, it
+// returns none, and false: it may be a part of a password, which must not reach a log.
+func parseHosts(text, ports string) (hosts []address, ok bool) {
+	items := strings.Split(text, ",")
+	port := splitPorts(ports, len(items))
+	for i, item := range items {
+		host, own := splitPort(strings.TrimSpace(item))
+		switch {
+		case !isNumber(own):
+			return nil, false
+		case host == "" || host[0] == '/':
+			continue
+		case net.ParseIP(host) == nil && !isHostName(host):
+			return nil, false
 		}
-		host, port := splitPort(item)
-		if net.ParseIP(host) == nil && !isHostName(host) || strings.Trim(port, "0123456789") != "" {
-			return nil
-		}
-		hosts = append(hosts, address{strings.TrimSuffix(strings.ToLower(host), "."), port})
+		hosts = append(hosts, address{strings.TrimSuffix(strings.ToLower(host), "."), cmp.Or(port(i), own)})
 	}
-	return hosts
+	return hosts, true
 }
 
 // isHostName allows what DNS and IPv4 allow. It also allows the underscore, because people use it

@@ -17,12 +17,12 @@ func shown(c connection, ok bool) string {
 	for _, a := range c.hosts {
 		said = append(said, strings.TrimSuffix(a.host+":"+a.port, ":"))
 	}
-	for _, p := range append([]parameter{{"/", c.database}, {"user=", c.username}, {"password=", c.password}}, modeWords(c)...) {
+	for _, p := range append([]parameter{{key: "/", value: c.database}, {key: "user=", value: c.username}, {key: "password=", value: c.password}}, modeWords(c)...) {
 		if p.value != "" {
 			said = append(said, p.key+p.value)
 		}
 	}
-	for word, is := range map[string]bool{"tls": c.asksTLS, "system": c.system, "unclear": c.unclear} {
+	for word, is := range map[string]bool{"tls": c.asksTLS != "", "system": c.system, "unclear": c.unclear} {
 		if is {
 			said = append(said, word)
 		}
@@ -32,9 +32,9 @@ func shown(c connection, ok bool) string {
 
 func modeWords(c connection) (words []parameter) {
 	for _, p := range c.modes {
-		words = append(words, parameter{p.key + "=", p.value})
+		words = append(words, parameter{key: p.key + "=", value: p.value})
 	}
-	return append(words, parameter{"root=", c.rootCert})
+	return append(words, parameter{key: "root=", value: c.rootCert})
 }
 
 func TestWhatAConnectionStringSays(t *testing.T) {
@@ -141,9 +141,9 @@ func TestWhatAConnectionStringSays(t *testing.T) {
 			"postgres://h/d?ssl=no":                              "h /d",
 			"postgres://h/d?tls=verify-full":                     "h /d tls=verify-full",
 			"postgres://h/d?ssl=require&sslmode=verify-ca":       "h /d ssl=require sslmode=verify-ca",
-			"postgres://h/d?requiressl=1":                        "h /d tls",
-			"postgres://h/d?requiressl=0":                        "h /d",
-			"postgres://h/d?requiressl=1&sslrequired=0":          "h /d tls",
+			"postgres://h/d?requiressl=1":                        "h /d requiressl=require",
+			"postgres://h/d?requiressl=0":                        "h /d requiressl=prefer",
+			"postgres://h/d?requiressl=1&sslrequired=0":          "h /d requiressl=require",
 			"postgres://h/d?sslRequired=on":                      "h /d tls",
 			"postgres://h/d?useSSL":                              "h /d tls",
 			"postgres://h/d?other":                               "h /d",
@@ -170,13 +170,48 @@ func TestWhatAConnectionStringSays(t *testing.T) {
 			"postgres://u:" + strings.Repeat("?", 31) + "@h?a=b": "h user=u password=" + strings.Repeat("?", 31),
 			"postgres://u:" + strings.Repeat("?", 40) + "@h?a=b": "h user=u password=" + strings.Repeat("?", 40),
 		},
+		"libpq's other names of sslmode": {
+			"postgres://h/d?ssl=true":                         "h /d ssl=require",
+			"postgres://h/d?ssl=1":                            "h /d tls",
+			"postgres://h/d?SSL=true":                         "h /d tls",
+			"jdbc:postgresql://h/d?ssl=true":                  "h /d tls",
+			"jdbc:postgresql://h/d?sslmode=require&ssl=true":  "h /d sslmode=require tls",
+			"ecto://h/d?ssl=true":                             "h /d tls",
+			"postgresql+asyncpg://h/d?ssl=true":               "h /d tls",
+			"postgres://h/d?ssl=true&sslmode=disable":         "h /d sslmode=disable",
+			"postgres://h/d?requiressl=0&sslmode=verify-full": "h /d sslmode=verify-full",
+			"postgres://h/d?sslmode=verify-full&requiressl=0": "h /d sslmode=verify-full requiressl=prefer",
+			"postgres://h/d?sslmode=require&ssl=true":         "h /d sslmode=require ssl=require",
+			"postgres://h/d?ssl=true&requiressl=0":            "h /d requiressl=prefer",
+			"postgres://h/d?requiressl=":                      "h /d requiressl=prefer",
+			"host=h dbname=d requiressl=1":                    "h /d requiressl=require",
+			"host=h dbname=d ssl=true":                        "h /d tls",
+			"host=h dbname=d sslmode=verify-ca requiressl=0":  "h /d sslmode=verify-ca requiressl=prefer",
+			"Host=h;Database=d;requiressl=1":                  "h /d tls",
+			"Host=h;Database=d;requiressl=0":                  "h /d",
+		},
+		"the port that stays": {
+			"postgres://u:p@:27431/d?host=h":          "h:27431 /d user=u password=p",
+			"postgres://nowhere:27431/d?host=h":       "h:27431 /d",
+			"postgres://h:27431/d?host=":              "h:27431 /d",
+			"postgres://h:27431/d?host=/socket":       "h:27431 /d",
+			"postgres://h:27431/d?port=":              "h /d",
+			"postgres://h1,:5433/d":                   "h1 /d",
+			"postgres://h1:1,:5433,h2/d":              "h1:1 h2 /d",
+			"postgres://:1,:2/d?host=h1,h2":           "h1:1 h2:2 /d",
+			"postgres://:1,:2/d?host=h1,,h2":          "h1 h2 /d",
+			"postgres:///d?host=h1,,h2&port=1,2,3":    "h1:1 h2:3 /d",
+			"postgres:///d?host=h1,/tmp&port=1,2":     "h1:1 /d",
+			"postgres://:1/d?hostaddr=10.0.0.1":       "10.0.0.1:1 /d",
+			"postgres://[::1]:1,h2:2/d?host=h3,[::2]": "h3:1 ::2:2 /d",
+		},
 		"libpq's words": {
 			"host=h dbname=d":                            "h /d",
 			"host = h dbname = d sslmode = require":      "h /d sslmode=require",
 			`host='h' dbname='d e' password='it\'s'`:     "h /d e password=it's",
 			"host=h\tdbname=d\nuser=u\rpassword=p":       "h /d user=u password=p",
 			`host=h dbname=a\ b`:                         "h /a b",
-			`host=h dbname=d\`:                           `h /d\`,
+			`host=h dbname=d\`:                           "h /d",
 			"host=h dbname=":                             "h",
 			"dbname=d user=u":                            "/d user=u",
 			"service=s sslmode=require":                  "sslmode=require",

@@ -256,11 +256,11 @@ func hostsOf(raw any) []address {
 				port = cmp.Or(port, asText(v[key]))
 			}
 		}
-		hosts := parseHosts(host)
-		setPorts(hosts, port)
+		hosts, _ := parseHosts(host, port)
 		return hosts
 	}
-	return parseHosts(asText(raw))
+	hosts, _ := parseHosts(asText(raw), "")
+	return hosts
 }
 
 // gather makes the databases, one for each distinct list of hosts.

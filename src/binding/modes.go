@@ -40,32 +40,42 @@ func (r *reader) setModes(b *Binding, d *database) error {
 
 // addModes adds the modes of a connection string.
 func (r *reader) addModes(b *Binding, f connString, by By) error {
-	place := Place{Path: f.path}
 	r.modeRead[f.path] = true
+	written := false
 	for _, p := range f.modes {
-		where := Place{Path: f.path, Kind: Word, Of: p.key}
-		if f.inQuery {
-			where = Place{Path: f.path, Kind: Query}
-		}
 		mode, err := sslmode.Parse(p.value)
 		if err != nil {
-			return fmt.Errorf("%s: %w", where, err)
+			return fmt.Errorf("%s: %w", f.place("", p.key), err)
 		}
-		if len(f.modes) > 1 {
-			where.Of = p.key
+		of := ""
+		if len(f.modes) > 1 || p.alias {
+			of = p.key
 		}
-		b.ask(Asked{mode, where, by})
+		b.ask(Asked{mode, f.place(of, p.key), by, p.alias})
+		if p.alias && mode.Encrypts() {
+			f.asksTLS = p.key
+		}
+		written = written || !p.alias
 	}
-	if f.asksTLS {
+	if f.asksTLS != "" {
+		place := f.place(f.asksTLS, f.asksTLS)
 		b.AsksTLS = cmp.Or(b.AsksTLS, place)
-		if len(f.modes) == 0 {
+		if !written {
 			b.SSLFlag = cmp.Or(b.SSLFlag, place)
 		}
 	}
 	if f.system {
-		b.System = cmp.Or(b.System, place)
+		b.System = cmp.Or(b.System, Place{Path: f.path})
 	}
 	return nil
+}
+
+// place returns the place of a parameter: of in a query, key among keywords.
+func (f connString) place(of, key string) Place {
+	if f.inQuery {
+		return Place{Path: f.path, Kind: Query, Of: of}
+	}
+	return Place{Path: f.path, Kind: Word, Of: key}
 }
 
 // addKeys adds the modes under the keys of an object and of what is nested in it. It skips nested
@@ -113,7 +123,7 @@ func (r *reader) levels(level *object) []*object {
 // contradiction.
 func (b *Binding) ask(a Asked) {
 	known := func(old Asked) bool {
-		return old == a || len(b.Asked) > mostHosts && old.Mode == a.Mode && old.By == a.By
+		return old == a || len(b.Asked) > mostHosts && old.Mode == a.Mode && old.By == a.By && old.Alias == a.Alias
 	}
 	if !slices.ContainsFunc(b.Asked, known) {
 		b.Asked = append(b.Asked, a)
@@ -138,7 +148,7 @@ func (r *reader) addKey(b *Binding, v value) error {
 			return fmt.Errorf("%s: %w", place, err)
 		}
 		r.modeRead[v.path], r.modeRead[v.path+"[0]"] = true, true
-		b.ask(Asked{mode, place, ByKey})
+		b.ask(Asked{Mode: mode, Place: place, By: ByKey})
 	case slices.Contains(askKeys, v.key) && (raw == true || isYes(asText(raw))):
 		b.AsksTLS = cmp.Or(b.AsksTLS, place)
 	}

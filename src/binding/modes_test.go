@@ -34,7 +34,7 @@ func TestAQueryThatStandsAloneIsRead(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			b := one(t, vcap(t, credentials, "postgresql"))
 			require.Len(t, b.Asked, 1)
-			assert.Equal(t, Asked{sslmode.VerifyCA, b.Asked[0].Place, ByString}, b.Asked[0])
+			assert.Equal(t, Asked{sslmode.VerifyCA, b.Asked[0].Place, ByString, false}, b.Asked[0])
 		})
 	}
 	_, err := Read(vcap(t, m{"uri": "postgres://h/d", "options": "sslmode=requird&a=b"}))
@@ -53,7 +53,7 @@ func TestOfVeryManyPlacesOneOfEachKindIsEnough(t *testing.T) {
 	objects["b"] = m{"sslmode": "verify-full"}
 	b = one(t, vcap(t, objects))
 	require.Len(t, b.Asked, 102)
-	assert.Equal(t, Asked{sslmode.VerifyFull, Place{Path: "b.sslmode"}, ByKey}, b.Asked[101])
+	assert.Equal(t, Asked{sslmode.VerifyFull, Place{Path: "b.sslmode"}, ByKey, false}, b.Asked[101])
 
 	strings := m{"host": "h"}
 	for i := range 150 {

@@ -370,7 +370,8 @@ func (r *renamer) text(text, path, port string) string {
 		return text
 	}
 	_, isHost := hostPrefix(key)
-	isHost = isHost && len(parseHosts(text)) > 0
+	hosts, _ := parseHosts(text, "")
+	isHost = isHost && len(hosts) > 0
 	var all []edit
 	for _, p := range r.places(text) {
 		elsewhere := strings.Trim(cmp.Or(p.port, port), "0123456789") == "" && !r.listens[address{p.host, cmp.Or(p.port, port, defaultPort)}]
@@ -436,7 +437,7 @@ func (r *renamer) connectionString(text string, c connection, path string) strin
 	try := func(start, end int) (after connection, ok bool) {
 		after, _ = parseString(replaced(text, edit{start, end, standIn}))
 		but := after
-		but.hosts, but.hostaddr, but.rootCert, but.system = c.hosts, c.hostaddr, c.rootCert, c.system
+		but.hosts, but.names, but.hostaddr, but.rootCert, but.system = c.hosts, c.names, c.hostaddr, c.rootCert, c.system
 		return after, len(after.hosts) == len(c.hosts) && reflect.DeepEqual(but, c)
 	}
 	var edits []edit

@@ -604,7 +604,7 @@ func onlyHostsDiffer(path string, before, after any) string {
 func onlyNamesDiffer(path, before, after string) string {
 	if c, ok := parseString(before); ok {
 		changed, _ := parseString(after)
-		changed.hosts, changed.hostaddr, changed.rootCert, changed.system = c.hosts, c.hostaddr, c.rootCert, c.system
+		changed.hosts, changed.names, changed.ports, changed.hostaddr, changed.rootCert, changed.system = c.hosts, c.names, c.ports, c.hostaddr, c.rootCert, c.system
 		if fmt.Sprintf("%#v", changed) != fmt.Sprintf("%#v", c) {
 			return path + ": another string"
 		}
@@ -624,7 +624,7 @@ func onlyNamesDiffer(path, before, after string) string {
 		return path + ": it changes elsewhere than at a host"
 	}
 	for _, name := range was[1:] {
-		if len(parseHosts(name)) != 1 && !strings.ContainsAny(after, "/CA") {
+		if hosts, _ := parseHosts(name, ""); len(hosts) != 1 && !strings.ContainsAny(after, "/CA") {
 			return path + ": what is no host changes"
 		}
 	}

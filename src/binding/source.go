@@ -154,7 +154,7 @@ func (f *Bound) addDatabaseURL(text string, open open) error {
 				return fmt.Errorf("%s: %w", name, err)
 			}
 			if !slices.ContainsFunc(b.Asked, func(a Asked) bool { return a.By != ByKey && a.Mode == mode }) {
-				b.Asked = append(b.Asked, Asked{mode, Place{Path: name, Kind: Variable}, ByURI})
+				b.Asked = append(b.Asked, Asked{mode, Place{Path: name, Kind: Variable}, ByURI, p.alias})
 			}
 		}
 	}

@@ -121,7 +121,7 @@ func TestOnlyAQueryWithAModeIsReadAlone(t *testing.T) {
 	}
 	c, _ := parseParameters("?sslmode=verify-full&host=other")
 	assert.Empty(t, c.hosts, "it belongs to the host beside it, and names none")
-	assert.Equal(t, []parameter{{"sslmode", sslmode.VerifyFull.String()}}, c.modes)
+	assert.Equal(t, []parameter{{key: "sslmode", value: sslmode.VerifyFull.String()}}, c.modes)
 }
 
 func TestAModeThatWasNotReadIsNoticed(t *testing.T) {

@@ -41,13 +41,16 @@ func parseURL(text string) (connection, bool) {
 	if api == "jdbc" {
 		c = parseJDBC(rest)
 	} else {
-		c = parseURI(rest)
+		c = parseURI(rest, isLibpqs(scheme))
 	}
 	if api == "r2dbcs" {
-		c.modes = append(c.modes, parameter{"r2dbcs", sslmode.Require.String()})
+		c.modes = append(c.modes, parameter{key: "r2dbcs", value: sslmode.Require.String()})
 	}
 	return c, true
 }
+
+// isLibpqs says whether libpq itself knows the scheme.
+func isLibpqs(scheme string) bool { return scheme == "postgres" || scheme == "postgresql" }
 
 func isWeb(scheme string) bool {
 	return scheme == "http" || scheme == "https" || scheme == "ws" || scheme == "wss"
@@ -78,7 +81,7 @@ func parseJDBC(rest string) connection {
 // parseURI reads what follows "scheme://" in a URI of libpq:
 // [user[:password]@][host[:port][,…]][/database][?query]. The password may contain @ / # % ?
 // without escapes, so we have to find the "?" that starts the query.
-func parseURI(rest string) connection {
+func parseURI(rest string, libpq bool) connection {
 	before := ""
 	for range mostTries {
 		more, query, ok := strings.Cut(rest[len(before):], "?")
@@ -86,18 +89,18 @@ func parseURI(rest string) connection {
 			break
 		}
 		if before += more; startsQuery(before, query) {
-			return parseWithQuery(before, query)
+			return parseWithQuery(before, query, libpq)
 		}
 		before += "?"
 	}
 	// No "?" can start the query. A typo elsewhere must not make us lose the mode.
 	hosts := strings.LastIndexByte(rest, '@') + 1
 	if before, query, ok := strings.Cut(rest[hosts:], "?"); ok {
-		return parseWithQuery(rest[:hosts]+before, query)
+		return parseWithQuery(rest[:hosts]+before, query, libpq)
 	}
 	c, ok := parseAuthority(rest)
 	if last := strings.LastIndexByte(rest, '?'); !ok && last >= 0 {
-		return parseWithQuery(rest[:last], rest[last+1:])
+		return parseWithQuery(rest[:last], rest[last+1:], libpq)
 	}
 	return c
 }
@@ -106,9 +109,9 @@ func parseURI(rest string) connection {
 const mostTries = 32
 
 // parseWithQuery reads a URI whose query has been found.
-func parseWithQuery(before, query string) connection {
+func parseWithQuery(before, query string, libpq bool) connection {
 	c, _ := parseAuthority(before)
-	c.inQuery = true
+	c.inQuery, c.libpq = true, libpq
 	c.addQuery(query)
 	return c
 }
@@ -165,10 +168,20 @@ func parseAuthority(s string) (connection, bool) {
 	c.username, c.password = unescape(username), unescape(password)
 	hosts, database, _ := strings.Cut(rest, "/")
 	c.database = unescape(database)
-	hosts = unescape(hosts)
-	c.hosts = parseHosts(hosts)
-	c.unclear = len(c.hosts) == 0 && !strings.HasPrefix(hosts, "/") && strings.Trim(hosts, ",:0123456789") != ""
-	return c, !c.unclear
+	var names, ports []string
+	for item := range strings.SplitSeq(unescape(hosts), ",") {
+		name, port := splitPort(strings.TrimSpace(item))
+		c.unclear = c.unclear || !isNumber(port)
+		names, ports = append(names, name), append(ports, port)
+	}
+	if c.unclear {
+		return c, false
+	}
+	var ok bool
+	c.names, c.ports = strings.Join(names, ","), strings.Join(ports, ",")
+	c.hosts, ok = parseHosts(c.names, c.ports)
+	c.unclear = !ok
+	return c, ok
 }
 
 // unescape decodes percent escapes. If they are invalid, the text was never escaped, and is
@@ -187,9 +200,9 @@ func (c *connection) addQuery(query string) {
 	for pair := range strings.SplitSeq(strings.ReplaceAll(query, "&amp;", "&"), "&") {
 		key, value, found := strings.Cut(strings.TrimLeft(pair, "?"), "=")
 		if !found && slices.Contains(askKeys, fold(key)) {
-			value = "true" // pgjdbc's flag: ?ssl
+			value = "yes" // pgjdbc's flag: ?ssl
 		}
-		pairs = append(pairs, parameter{strings.TrimSpace(unescape(key)), unescape(value)})
+		pairs = append(pairs, parameter{key: strings.TrimSpace(unescape(key)), value: unescape(value)})
 	}
 	c.add(pairs)
 }

@@ -3,7 +3,6 @@ package binding
 import (
 	"slices"
 	"strings"
-	"unicode"
 )
 
 // parseWords reads libpq's "host=… dbname=… sslmode=…", and the same with semicolons, as in
@@ -19,18 +18,20 @@ func parseWords(text string) (connection, bool) {
 		return connection{}, false // see areOfPostgres
 	}
 	pairs, ok := splitWords(text)
-	// In libpq's keywords, only the password may contain a semicolon.
-	if strings.Contains(text, ";") && (!ok || !areOfPostgres(pairs) || slices.ContainsFunc(pairs, func(p parameter) bool {
-		return strings.Contains(p.value, ";") && !slices.Contains(passwordKeys, fold(p.key))
-	})) {
+	c := connection{libpq: ok && areOfPostgres(pairs) && !slices.ContainsFunc(pairs, hasSemicolon)}
+	if !c.libpq && strings.Contains(text, ";") {
 		pairs, ok = splitSemicolons(text)
 	}
 	if !ok || !areOfPostgres(pairs) {
 		return connection{}, false
 	}
-	var c connection
 	c.add(pairs)
 	return c, true
+}
+
+// hasSemicolon says whether a value contains a semicolon. In libpq's keywords, only the password may.
+func hasSemicolon(p parameter) bool {
+	return strings.Contains(p.value, ";") && !slices.Contains(passwordKeys, fold(p.key))
 }
 
 // areOfPostgres tells the keywords of a Postgres connection from those of MySQL, SQL Server and any
@@ -72,7 +73,7 @@ func splitSemicolons(text string) ([]parameter, bool) {
 			_, after, _ := strings.Cut(text, "=")
 			var value string
 			value, rest = cutValue(after)
-			pairs = append(pairs, parameter{key, value})
+			pairs = append(pairs, parameter{key: key, value: value})
 		case strings.TrimSpace(item) != "" && len(pairs) == 0:
 			return nil, false
 		}
@@ -112,17 +113,17 @@ func cutValue(text string) (value, rest string) {
 func splitWords(text string) ([]parameter, bool) {
 	var pairs []parameter
 	for {
-		text = strings.TrimLeftFunc(text, unicode.IsSpace)
+		text = strings.TrimLeft(text, blanks)
 		if text == "" {
 			return pairs, true
 		}
 		key, rest, found := strings.Cut(text, "=")
-		key = strings.TrimSpace(key)
-		if !found || !isWord(key) || strings.ContainsAny(key, " \t\r\n") {
+		key = strings.TrimRight(key, blanks)
+		if !found || !isWord(key) || strings.ContainsAny(key, blanks) {
 			return nil, false
 		}
 		var value strings.Builder
-		rest = strings.TrimLeftFunc(rest, unicode.IsSpace)
+		rest = strings.TrimLeft(rest, blanks)
 		quoted := strings.HasPrefix(rest, "'")
 		i, closed := 0, false
 		if quoted {
@@ -130,10 +131,11 @@ func splitWords(text string) ([]parameter, bool) {
 		}
 		for ; i < len(rest) && !closed; i++ {
 			switch c := rest[i]; {
-			case c == '\\' && i+1 < len(rest):
-				i++
-				value.WriteByte(rest[i])
-			case quoted && c == '\'', !quoted && (c == ' ' || c == '\t' || c == '\n' || c == '\r'):
+			case c == '\\':
+				if i++; i < len(rest) {
+					value.WriteByte(rest[i])
+				}
+			case quoted && c == '\'', !quoted && strings.IndexByte(blanks, c) >= 0:
 				closed = true
 			default:
 				value.WriteByte(c)
@@ -142,10 +144,13 @@ func splitWords(text string) ([]parameter, bool) {
 		if quoted && !closed {
 			return nil, false
 		}
-		pairs = append(pairs, parameter{key, value.String()})
-		text = rest[i:]
+		pairs = append(pairs, parameter{key: key, value: value.String()})
+		text = rest[min(i, len(rest)):]
 	}
 }
+
+// blanks are what isspace says in C.
+const blanks = " \t\n\v\f\r"
 
 // isWord says whether a text can be a key of a connection string.
 func isWord(key string) bool {

@@ -161,7 +161,7 @@ func (h *Handout) saysTLS() string {
 	}
 	for _, db := range h.plan.Databases {
 		if db.SSLFlag.Known() {
-			return db.Title() + " says ssl=true in " + db.SSLFlag.String()
+			return db.Title() + " says ssl=true in " + db.SSLFlag.Whole()
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(h.app.Env)) {

@@ -2,6 +2,8 @@ package launch
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -276,4 +278,82 @@ func TestTheOwnersModeIsExportedWithNoDatabaseAtAll(t *testing.T) {
 	assert.Equal(t, given{sslmode.VerifyFull, plan.trustEveryone("").Sets, true}, giving(plan), "with the trust of any other host")
 	assert.Len(t, plan.Warnings, 1)
 	assert.Equal(t, given{}, giving(decide(t, nil)), "the control")
+}
+
+// libpqs is another name of sslmode in a connection string.
+func libpqs(mode, name string) binding.Asked {
+	a := asked(mode, binding.Place{Path: "uri", Kind: binding.Query, Of: name}, binding.ByURI)
+	a.Alias = true
+	return a
+}
+
+func TestAnAliasContradictsAModeLikeAnyOther(t *testing.T) {
+	for name, test := range map[string]struct {
+		binding binding.Binding
+		wrong   string
+	}{
+		"a weaker one behind a sslmode":   {says(uri("verify-full"), libpqs("prefer", "requiressl")), "query of credential uri asks for verify-full, but requiressl in the query of credential uri for prefer"},
+		"a weaker one beside a key":       {says(key("verify-full"), libpqs("require", "ssl")), "credential sslmode asks for verify-full, but ssl in the query of credential uri for require"},
+		"a stricter one beside a key":     {says(key("prefer"), libpqs("require", "ssl")), "ssl in the query of credential uri asks for require, but credential sslmode for prefer"},
+		"a stricter one behind a sslmode": {says(uri("disable"), libpqs("require", "ssl")), "ssl in the query of credential uri asks for require, but query of credential uri for disable"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			found := binding.Bound{Databases: []binding.Binding{test.binding}}
+			_, err := Decide(nil, found, store(t))
+			assert.ErrorContains(t, err, test.wrong)
+			plan, err := Decide(map[string]string{"POSTGRES_SSL_MODE": "verify-full"}, found, store(t))
+			require.NoError(t, err)
+			assert.Equal(t, sslmode.VerifyFull, plan.Mode)
+		})
+	}
+	plan := decide(t, nil, says(key("require"), libpqs("require", "ssl")))
+	assert.Equal(t, sslmode.Require, plan.Mode, "the control")
+}
+
+func TestAnAliasAloneLowersNothingAndTheLogSaysWhatLibpqGets(t *testing.T) {
+	for name, test := range map[string]struct {
+		env   map[string]string
+		host  string
+		alias binding.Asked
+		mode  string
+		line  string
+	}{
+		"RDS":                  {nil, oregon, libpqs("require", "ssl"), "verify-full", "db: ssl in the query of credential uri means require to a driver on libpq that is given this string; others get verify-full, from the default for RDS"},
+		"the owner's default":  {map[string]string{"POSTGRES_SSL_MODE": "verify-ca"}, elsewhere, libpqs("prefer", "requiressl"), "verify-ca", "means prefer to a driver on libpq"},
+		"another host":         {nil, elsewhere, libpqs("require", "ssl"), "require", ""},
+		"another host, weaker": {nil, elsewhere, libpqs("prefer", "requiressl"), "", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := db("db", "", test.host)
+			b.Asked = []binding.Asked{test.alias}
+			if test.alias.Mode == sslmode.Require {
+				b.AsksTLS = test.alias.Place
+			}
+			plan := decide(t, test.env, b)
+			assert.Equal(t, test.mode, plan.Mode.String())
+			lines := strings.Join(append(slices.Clone(plan.Downgrades), plan.Warnings...), "\n")
+			assert.Equal(t, test.line != "", strings.Contains(lines, "libpq"), lines)
+			assert.Contains(t, lines, test.line)
+		})
+	}
+}
+
+func TestAFlagContradictsAModeThatAllowsPlainText(t *testing.T) {
+	for _, mode := range []string{"disable", "allow", "prefer"} {
+		for _, asked := range []binding.Asked{key(mode), uri(mode), jdbc(mode), dsn(mode)} {
+			b := says(asked)
+			b.AsksTLS = binding.Place{Path: "require_ssl"}
+			found := binding.Bound{Databases: []binding.Binding{b}}
+			_, err := Decide(nil, found, store(t))
+			assert.ErrorContains(t, err, "db: credential require_ssl asks for require, but "+asked.Place.String()+" for "+mode+"; make them agree, or set POSTGRES_SSL_MODE=require")
+			plan, err := Decide(map[string]string{"POSTGRES_SSL_MODE": "require"}, found, store(t))
+			require.NoError(t, err)
+			assert.Equal(t, sslmode.Require, plan.Mode)
+			b.AsksTLS = binding.Place{}
+			assert.Equal(t, mode, decide(t, nil, b).Mode.String(), "the control")
+		}
+	}
+	b := says(key("require"))
+	b.AsksTLS = binding.Place{Path: "require_ssl"}
+	assert.Equal(t, sslmode.Require, decide(t, nil, b).Mode, "they agree")
 }

@@ -46,16 +46,6 @@ type Database struct {
 	clientCert, clientKey []byte // PEM; nil if the credentials have none
 }
 
-// writes returns the strictest mode that the binding itself writes. It is None if the mode is
-// inferred, or is the owner's default.
-func (db Database) writes() sslmode.Mode {
-	strictest := sslmode.None
-	for _, asked := range db.Asked {
-		strictest = max(strictest, asked.Mode)
-	}
-	return strictest
-}
-
 // Source is the rule that a mode comes from.
 type Source struct {
 	Rule  Rule
@@ -164,6 +154,7 @@ func makePlan(p *Plan, found binding.Bound) (*Plan, error) {
 	if err := p.chooseTunnelled(found.ByOwner); err != nil {
 		return nil, err
 	}
+	p.warnOfAliases()
 	if err := p.chooseDecider(fallback); err != nil {
 		return nil, err
 	}
@@ -249,16 +240,18 @@ func (p *Plan) mode(b binding.Binding, cas []binding.Credential, fallback sslmod
 // know which mode the app uses. That is an error, unless the owner's POSTGRES_SSL_MODE is at least
 // as strict as all of them.
 func (p *Plan) settle(b binding.Binding, fallback sslmode.Mode) (sslmode.Mode, Source, error) {
-	asked := b.Asked
+	asked := slices.Clone(b.Asked)
 	if b.System.Known() {
 		// libpq's manual, "sslrootcert": system works with verify-full only.
 		place := binding.Place{Path: b.System.Path, Kind: binding.Aside, Of: "sslrootcert=system"}
-		asked = append(slices.Clone(asked), binding.Asked{Mode: sslmode.VerifyFull, Place: place, By: binding.ByKey})
+		asked = append(asked, binding.Asked{Mode: sslmode.VerifyFull, Place: place, By: binding.ByKey})
+	} else if b.Writes() == sslmode.None {
+		return sslmode.None, Source{}, nil // an alias alone lowers nothing
 	}
-	if len(asked) == 0 {
-		return sslmode.None, Source{}, nil
+	if weakest := slices.MinFunc(asked, compareModes); b.AsksTLS.Known() && !weakest.Mode.Encrypts() {
+		asked = append(asked, binding.Asked{Mode: sslmode.Require, Place: b.AsksTLS, By: binding.ByKey})
 	}
-	strictest := slices.MaxFunc(asked, func(a, b binding.Asked) int { return cmp.Compare(a.Mode, b.Mode) })
+	strictest := slices.MaxFunc(asked, compareModes)
 	first := asked[0]
 	for _, a := range asked {
 		if a.By < first.By {
@@ -290,6 +283,8 @@ func (p *Plan) settle(b binding.Binding, fallback sslmode.Mode) (sslmode.Mode, S
 	}
 	return first.Mode, Source{Written, first.Place}, nil
 }
+
+func compareModes(a, b binding.Asked) int { return cmp.Compare(a.Mode, b.Mode) }
 
 // knowsAll says whether every host is an RDS endpoint whose CA is in this buildpack.
 func (p *Plan) knowsAll(hosts []string) bool {
@@ -476,7 +471,7 @@ func (p *Plan) chooseMains() {
 		for j := i + 1; j < end; j++ {
 			if db := &p.Databases[j]; cmp.Or(compareBool(db.WellKnown, main.WellKnown), cmp.Compare(db.Mode, main.Mode),
 				cmp.Compare(db.Trust.narrowness(), main.Trust.narrowness()),
-				compareBool(db.writes() != sslmode.None, main.writes() != sslmode.None)) > 0 {
+				compareBool(db.Writes() != sslmode.None, main.Writes() != sslmode.None)) > 0 {
 				main = db
 			}
 		}
@@ -549,7 +544,7 @@ func (p *Plan) compareOthers(fallback sslmode.Mode, ownersChoice bool) error {
 		if db.Mode <= p.Mode || !db.Mode.Encrypts() || db.Tunnel {
 			continue // below require nothing is promised; in the tunnel it has its own mode
 		}
-		written := db.writes() > p.Mode
+		written := db.Writes() > p.Mode
 		sameService := db.Name == p.Decider.Name
 		switch {
 		case written && fallback >= db.Mode:
@@ -592,6 +587,19 @@ func listModes(databases []*Database) string {
 }
 
 func modeName(mode sslmode.Mode) string { return cmp.Or(mode.String(), "no mode") }
+
+// warnOfAliases says what a driver on libpq makes of a string with no sslmode but another name of
+// it. The launch gives more.
+func (p *Plan) warnOfAliases() {
+	for _, db := range p.Databases {
+		for _, a := range db.Asked {
+			if a.Alias && db.Writes() == sslmode.None && a.Mode < db.Mode && !db.Tunnel {
+				p.downgrade("%s: %s means %s to a driver on libpq that is given this string; others get %s, from %s",
+					db.Title(), a.Place, a.Mode, db.Mode, db.Source)
+			}
+		}
+	}
+}
 
 // warnOfOwner compares the owner's variables with what the bindings ask for.
 func (p *Plan) warnOfOwner() {

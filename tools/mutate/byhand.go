@@ -146,7 +146,7 @@ var byHand = []mutant{
 		before: "hideContent(source, json.Unmarshal(document, &form))",
 		after:  `fmt.Errorf("%s: %w", source, json.Unmarshal(document, &form))`, tests: by("binding")},
 	{promise: "a key says it more plainly than a string", file: "src/binding/modes.go",
-		before: "b.ask(Asked{mode, place, ByKey})", after: "b.ask(Asked{mode, place, ByString})", tests: by("launch")},
+		before: "Place: place, By: ByKey}", after: "Place: place, By: ByString}", tests: by("launch")},
 	{promise: "an invalid binding stops the app", file: "src/launch/launch.go",
 		before: `return nil, fmt.Errorf("%s: %w", b.Title(), err)`, after: "continue", tests: by("launch")},
 	{promise: "the well-known keys decide for a service", file: "src/launch/launch.go",
