@@ -19,11 +19,11 @@ import (
 type State int
 
 const (
-	Ignored    State = iota // a mode is asked for, but not in force
+	Ignored    State = iota // a mode is asked for, and the app is given a weaker one or none
 	Driver                  // a connection string asks for a mode, and only some drivers read it
-	None                    // no mode that encrypts is asked for or in force
+	None                    // no mode that encrypts is asked for or given
 	Stops                   // a launch with this buildpack would be refused
-	InForce                 // the mode asked for is in force
+	InForce                 // the app is given the mode asked for; what its code does, nobody sees
 	Unreadable              // nothing is known
 )
 
@@ -43,8 +43,9 @@ type Row struct {
 	From         string `json:"from"`
 	Database     string `json:"database"`
 	Asked        string `json:"asked"`     // a mode, "none" or "unknown"
-	InForce      string `json:"in_force"`  // a mode, "none" or "unknown"
+	InForce      string `json:"in_force"`  // what the app is given: a mode, "none" or "unknown"
 	Buildpack    string `json:"buildpack"` // does the app have this one? "yes", "no" or "unknown"
+	Lifecycle    string `json:"lifecycle"` // "buildpack", "docker", "cnb" or "unknown"
 	WouldGet     string `json:"would_get"` // with it: a mode, "none", "unknown" or "stops"
 	Why          string `json:"why"`
 
@@ -72,7 +73,7 @@ func Audit(answers iter.Seq[cf.Answer], store truststore.Store) Report {
 		}
 		for _, app := range a.Apps {
 			if app.Lifecycle != "" {
-				f.listed[strings.Clone(app.GUID)] = listed{name: cut(app.Name, 255), ours: hasThis(app)}
+				f.listed[strings.Clone(app.GUID)] = listed{name: cut(app.Name, 255), buildpack: hasThis(app), lifecycle: cut(app.Lifecycle, 20)}
 			} else {
 				f.add(a.From, app)
 			}
@@ -89,8 +90,11 @@ var this = lazyregexp.New(`(?i)postgres[-_]ssl`)
 
 // hasThis says whether this buildpack is among an app's. A Docker image or a cloud-native build has
 // none.
-func hasThis(app cf.App) bool {
-	return app.Lifecycle == "buildpack" && slices.ContainsFunc(app.Buildpacks, this().MatchString)
+func hasThis(app cf.App) string {
+	if app.Lifecycle == "buildpack" && slices.ContainsFunc(app.Buildpacks, this().MatchString) {
+		return yes
+	}
+	return no
 }
 
 // fleet is what we have read so far.
@@ -104,10 +108,17 @@ type fleet struct {
 
 // listed is what such an answer says about an app.
 type listed struct {
-	name string
-	ours bool // this buildpack is among its buildpacks
-	read bool // there is an answer about its environment
+	name      string
+	buildpack string // yes or no: this one is among its buildpacks
+	lifecycle string
+	read      bool // there is an answer about its environment
 }
+
+const (
+	yes     = "yes"
+	no      = "no"
+	unknown = "unknown"
+)
 
 // app is what an answer says about an app and its databases.
 type app struct {
@@ -138,25 +149,21 @@ func (f *fleet) add(from string, said cf.App) {
 func (f *fleet) report() Report {
 	r := Report{Apps: len(f.apps)}
 	for _, a := range f.apps {
-		ours := unknown
+		a.Buildpack, a.Lifecycle = unknown, unknown
 		if l, ok := f.listed[a.GUID]; ok {
-			ours = no
-			if l.ours {
-				ours = yes
-			}
-			l.read = true
+			a.Buildpack, a.Lifecycle, l.read = l.buildpack, l.lifecycle, true
 			f.listed[a.GUID] = l
 		}
 		worst := Unreadable
 		for _, db := range a.databases {
-			row := db.row(a.Row, ours)
+			row := db.row(a.Row)
 			r.Rows = append(r.Rows, row)
 			worst = min(worst, row.State)
 		}
 		if worst < Unreadable {
 			r.Postgres++
 			r.Count[worst]++
-			if ours == unknown {
+			if a.Buildpack == unknown {
 				r.NoList++
 			}
 		}
@@ -188,8 +195,8 @@ func (f *fleet) report() Report {
 
 // unreadable returns a row that only says why nothing is known.
 func unreadable(r Row, why string) Row {
-	r.State, r.Asked, r.InForce, r.WouldGet, r.Why = Unreadable, "unknown", "unknown", "unknown", "could not be read: "+why
-	r.Buildpack = cmp.Or(r.Buildpack, string(unknown))
+	r.State, r.Asked, r.InForce, r.WouldGet, r.Why = Unreadable, unknown, unknown, unknown, "could not be read: "+why
+	r.Buildpack, r.Lifecycle = cmp.Or(r.Buildpack, unknown), cmp.Or(r.Lifecycle, unknown)
 	return r
 }
 

@@ -96,8 +96,8 @@ func TestARowSaysWhatIsAskedAndWhatIsInForce(t *testing.T) {
 		want      string // state, asked, in force, would get
 		why       string
 	}{
-		{"a key that nothing reads", key, nil, other, "ignored verify-full none verify-full", "nothing reads the credential sslmode"},
-		{"… as far as variables say", key, nil, "", "ignored verify-full none verify-full", "no variable puts the credential sslmode in force"},
+		{"a key that nothing reads", key, nil, other, "ignored verify-full none verify-full", "no variable carries the credential sslmode"},
+		{"… as far as variables say", key, nil, "", "ignored verify-full none verify-full", "no variable carries the credential sslmode"},
 		{"… with this buildpack", key, nil, this, "in-force verify-full verify-full verify-full", "this buildpack"},
 		{"… as the platform team named it", key, nil, "postgres_ssl_buildpack", "in-force verify-full verify-full verify-full", "this buildpack"},
 		{"… and a variable for libpq", key, env{"PGSSLMODE": "verify-full"}, other, "in-force verify-full verify-full verify-full", "PGSSLMODE=verify-full, set by the owner; Stratos does not read it"},
@@ -109,7 +109,7 @@ func TestARowSaysWhatIsAskedAndWhatIsInForce(t *testing.T) {
 		{"… a weaker one, despite this buildpack", key, env{"PGSSLMODE": "require"}, this, "ignored verify-full require verify-full", "PGSSLMODE=require, set by the owner, is weaker"},
 		{"… a stricter one changes nothing", credentials{"uri": uri, "sslmode": "require"}, env{"PGSSLMODE": "verify-full"}, this, "in-force require require require", "this buildpack"},
 		{"… and a variable that is no mode", key, env{"PGSSLMODE": "p4ssw0rd"}, this, "stops verify-full unknown stops", "would stop: PGSSLMODE, set by the app's owner: sslmode (not shown, it does not look like a mode) is not one of disable, allow, prefer, require, verify-ca, verify-full; did you mean verify-full?; set PGSSLMODE to one of the modes, or unset it"},
-		{"… and a variable that Stratos does not read", key, env{"DB_SSL_MODE": "VERIFY_FULL"}, other, "ignored verify-full none verify-full", "nothing reads the credential sslmode; Stratos would not start: DB_SSL_MODE, set by the app's owner, is spelled \"VERIFY_FULL\""},
+		{"… and a variable that Stratos does not read", key, env{"DB_SSL_MODE": "VERIFY_FULL"}, other, "ignored verify-full none verify-full", "no variable carries the credential sslmode; Stratos would not start: DB_SSL_MODE, set by the app's owner, is spelled \"VERIFY_FULL\""},
 		{"… and a word that is not for Stratos", key, env{"DB_SSL_MODE": "REQUIRED"}, this, "in-force verify-full verify-full verify-full", "this buildpack; Stratos would not start: DB_SSL_MODE, set by the app's owner: sslmode \"REQUIRED\" is not one of disable, allow, prefer, require, verify-ca, verify-full; did you mean require?"},
 		{"… and node-postgres's own word", key, env{"PGSSLMODE": "no-verify"}, this, "ignored verify-full require verify-full", "PGSSLMODE=no-verify, set by the owner, is weaker"},
 		{"no TLS asked, and a variable that drivers do not read", credentials{"uri": uri}, env{"PGSSLMODE": "Require"}, this, "none none unknown none", "PGSSLMODE, set by the app's owner, is spelled \"Require\""},
@@ -119,22 +119,28 @@ func TestARowSaysWhatIsAskedAndWhatIsInForce(t *testing.T) {
 		{"… with this buildpack", query, nil, this, "in-force verify-full verify-full verify-full", "this buildpack"},
 		{"… in DATABASE_URL", credentials{}, env{"DATABASE_URL": uri + "?sslmode=require"}, other, "driver require unknown require", "a driver that is given DATABASE_URL obeys it, others do not"},
 		{"… counts more than a variable", credentials{"uri": uri + "?sslmode=require"}, env{"PGSSLMODE": "verify-full"}, other, "in-force require require require", "require in a connection string, which counts more than a variable"},
-		{"POSTGRES_SSL_MODE, which nothing reads", credentials{"uri": uri}, env{"POSTGRES_SSL_MODE": "require"}, other, "ignored require none require", "nothing reads POSTGRES_SSL_MODE"},
-		{"sslrootcert=system is verify-full", credentials{"uri": uri, "sslrootcert": "system"}, nil, other, "ignored verify-full none verify-full", "nothing reads the credential sslrootcert (sslrootcert=system)"},
+		{"POSTGRES_SSL_MODE, which nothing reads", credentials{"uri": uri}, env{"POSTGRES_SSL_MODE": "require"}, other, "ignored require none require", "only this buildpack reads POSTGRES_SSL_MODE"},
+		{"sslrootcert=system is verify-full", credentials{"uri": uri, "sslrootcert": "system"}, nil, other, "ignored verify-full none verify-full", "no variable carries the credential sslrootcert (sslrootcert=system)"},
 		{"RDS without a mode", rds, nil, other, "none none none verify-full", "RDS; verify-full would work out of the box"},
 		{"… with this buildpack", rds, nil, this, "in-force none verify-full verify-full", "this buildpack"},
 		{"… and a variable", rds, env{"PGSSLMODE": "require"}, other, "in-force none require verify-full", "PGSSLMODE=require, set by the owner; Stratos does not read it"},
 		{"… and one that forbids TLS", rds, env{"PGSSLMODE": "disable"}, this, "none none disable verify-full", "PGSSLMODE=disable, set by the owner"},
-		{"a CA and no mode", ca, nil, other, "none none none verify-ca", "verify-ca would be in force out of the box"},
+		{"a CA and no mode", ca, nil, other, "none none none verify-ca", "verify-ca would be given out of the box"},
 		{"a CA that is a file", credentials{"uri": uri, "sslrootcert": "/etc/ssl/certs/ca-certificates.crt"}, nil, other, "none none none unknown", "its CA is a file in the container"},
 		{"… and a mode", credentials{"uri": uri, "sslmode": "verify-ca", "sslrootcert": "/etc/ssl/certs/ca-certificates.crt"}, nil, this, "in-force verify-ca verify-ca verify-ca", "this buildpack"},
-		{"TLS without a mode", credentials{"uri": uri, "require_ssl": true}, nil, other, "none none none require", "require would be in force out of the box"},
+		{"TLS without a mode", credentials{"uri": uri, "require_ssl": true}, nil, other, "none none none require", "require would be given out of the box"},
+		{"an app's own variable", key, env{"GF_DATABASE_SSL_MODE": "verify-full"}, other, "in-force verify-full verify-full verify-full", "GF_DATABASE_SSL_MODE=verify-full, set by the owner; only the app that it is for reads it"},
+		{"… that is weaker", key, env{"GF_DATABASE_SSL_MODE": "require"}, other, "ignored verify-full require verify-full", "GF_DATABASE_SSL_MODE=require, set by the owner, is weaker"},
+		{"… despite this buildpack", key, env{"CONCOURSE_POSTGRES_SSLMODE": "require"}, this, "ignored verify-full require verify-full", "CONCOURSE_POSTGRES_SSLMODE=require, set by the owner, is weaker"},
+		{"… and variables that are strict enough", key, env{"DB_SSLMODE": "prefer", "PGSSLMODE": "verify-full", "DB_SSL_MODE": "verify-full"}, other, "ignored verify-full prefer verify-full", "DB_SSLMODE=prefer, set by the owner, is weaker"},
+		{"… that is strict enough, with this buildpack", key, env{"GF_DATABASE_SSL_MODE": "verify-full"}, this, "in-force verify-full verify-full verify-full", "this buildpack"},
+		{"… of another kind of database", key, env{"MYSQL_SSL_MODE": "require", "REDIS_SSLMODE": "require", "SSL_MODE": "disable", "POSTGRES_SSL_MODE_NOTE": "require", "DB_SSLMODE": "REQUIRED"}, this, "in-force verify-full verify-full verify-full", "this buildpack"},
 		{"no word about TLS", credentials{"uri": uri}, nil, other, "none none none none", "the binding names no mode; add sslmode"},
 		{"… with this buildpack", credentials{"uri": uri}, nil, this, "none none none none", "this buildpack, but the binding names no mode; add sslmode"},
 		{"a mode that does not insist", credentials{"uri": uri, "sslmode": "prefer"}, nil, this, "none prefer prefer prefer", "prefer does not insist on TLS"},
-		{"a contradiction", credentials{"uri": uri + "?sslmode=disable", "sslmode": "verify-full"}, nil, other, "stops verify-full none stops", "would stop: credential sslmode asks for verify-full, but query of credential uri for disable; make them agree, or set POSTGRES_SSL_MODE=verify-full"},
+		{"a contradiction", credentials{"uri": uri + "?sslmode=disable", "sslmode": "verify-full"}, nil, other, "stops verify-full none stops", "would stop: db: credential sslmode asks for verify-full, but query of credential uri for disable; make them agree, or set POSTGRES_SSL_MODE=verify-full"},
 		{"… that the owner settled", credentials{"uri": uri + "?sslmode=require", "sslmode": "verify-full"}, env{"POSTGRES_SSL_MODE": "verify-full"}, this, "in-force verify-full verify-full verify-full", "this buildpack"},
-		{"a contradiction with this buildpack", credentials{"uri": uri + "?sslmode=disable", "sslmode": "verify-full"}, nil, this, "stops verify-full unknown stops", "would stop: credential sslmode asks for verify-full, but query of credential uri for disable; make them agree, or set POSTGRES_SSL_MODE=verify-full"},
+		{"a contradiction with this buildpack", credentials{"uri": uri + "?sslmode=disable", "sslmode": "verify-full"}, nil, this, "stops verify-full unknown stops", "would stop: db: credential sslmode asks for verify-full, but query of credential uri for disable; make them agree, or set POSTGRES_SSL_MODE=verify-full"},
 		{"a mode that cannot be understood", credentials{"uri": uri, "sslmode": "verify-fu11"}, nil, other, "stops unknown none stops", "would stop: db: credential sslmode: sslmode \"verify-fu11\" is not one of disable, allow, prefer, require, verify-ca, verify-full; did you mean verify-full?"},
 		{"POSTGRES_SSL_SERVICE that names nothing", key, env{"POSTGRES_SSL_SERVICE": "nobody"}, other, "stops verify-full none stops", "would stop: POSTGRES_SSL_SERVICE names no bound Postgres database; bound are: db (verify-full)"},
 		{"a CA that is none", credentials{"uri": uri, "sslmode": "verify-full", "sslrootcert": "-----BEGIN NOTHING"}, nil, other, "stops verify-full none stops", ""},
@@ -152,6 +158,9 @@ func TestARowSaysWhatIsAskedAndWhatIsInForce(t *testing.T) {
 			r := of(t, answers...)
 			require.Len(t, r.Rows, 1)
 			row := r.Rows[0]
+			if test.buildpack == "" {
+				test.why = strings.Replace(test.why, " out of the box", " out of the box, unless it is a docker app", 1)
+			}
 			assert.Equal(t, test.want, strings.Join([]string{States[row.State], row.Asked, row.InForce, row.WouldGet}, " "))
 			if test.why != "" {
 				assert.Equal(t, test.why, row.Why)
@@ -200,8 +209,8 @@ func TestWhatSeveralDatabasesOfAnAppGet(t *testing.T) {
 	reference := map[string]any{"postgresql": []any{map[string]any{"name": "hub", "credentials": credentials{"credhub-ref": "/c/p"}}},
 		"user-provided": []any{map[string]any{"name": "db", "credentials": full}}}
 	const hub = "hub | unreadable | unknown | unknown | unknown | could not be read: its credentials are in CredHub; only postgres-ssl in the app sees them"
-	assert.Equal(t, "db | ignored | verify-full | none | verify-full | nothing reads the credential sslmode\n"+hub, rows(nil, reference))
-	assert.Equal(t, "db | ignored | verify-full | none | verify-full | nothing reads the credential sslmode\n"+hub,
+	assert.Equal(t, "db | ignored | verify-full | none | verify-full | no variable carries the credential sslmode\n"+hub, rows(nil, reference))
+	assert.Equal(t, "db | ignored | verify-full | none | verify-full | no variable carries the credential sslmode\n"+hub,
 		rows(map[string]string{"POSTGRES_SSL_SERVICE": "hub"}, reference), "the one that decides may be in CredHub")
 }
 
@@ -246,6 +255,35 @@ func TestOfTwoAnswersAboutOneAppTheLaterCounts(t *testing.T) {
 	require.Len(t, r.Rows, 1)
 	assert.Equal(t, 1, r.Apps)
 	assert.Equal(t, "in-force yes", States[r.Rows[0].State]+" "+r.Rows[0].Buildpack)
+}
+
+// No buildpack runs for a Docker image, and none of this form for a cloud-native build.
+func TestAnAppWithoutBuildpacksIsPromisedNothing(t *testing.T) {
+	uri := "postgres://u:p@" + elsewhere + "/d"
+	for _, test := range []struct {
+		bound     credentials
+		env       map[string]string
+		want, why string
+	}{
+		{credentials{"uri": "postgres://u:p@" + oregon + "/d"}, nil, "none none none none", "no buildpack of this kind runs for a docker app"},
+		{credentials{"uri": uri, "sslrootcert": pem(t)}, nil, "none none none none", "no buildpack of this kind runs for a docker app"},
+		{credentials{"uri": uri, "sslrootcert": "/etc/ca.pem"}, nil, "none none none none", "no buildpack of this kind runs for a docker app"},
+		{credentials{"uri": uri, "sslmode": "verify-full"}, nil, "ignored verify-full none none", "no variable carries the credential sslmode"},
+		{credentials{"uri": uri, "sslmode": "require"}, map[string]string{"PGSSLMODE": "require"}, "in-force require require none", "PGSSLMODE=require, set by the owner; Stratos does not read it"},
+		{credentials{"uri": uri + "?sslmode=disable", "sslmode": "verify-full"}, nil, "ignored verify-full none none",
+			"db: credential sslmode asks for verify-full, but query of credential uri for disable; make them agree, or set POSTGRES_SSL_MODE=verify-full"},
+		{credentials{"uri": uri, "sslmode": "verify-fu11"}, nil, "ignored unknown none none",
+			"db: credential sslmode: sslmode \"verify-fu11\" is not one of disable, allow, prefer, require, verify-ca, verify-full; did you mean verify-full?"},
+	} {
+		list := lists(t, "shop")
+		list.Apps[0].Lifecycle = "docker"
+		row := of(t, answer(t, "shop", test.env, bound(map[string]credentials{"db": test.bound})), list).Rows[0]
+		assert.Equal(t, test.want, strings.Join([]string{States[row.State], row.Asked, row.InForce, row.WouldGet}, " "))
+		assert.Equal(t, test.why, row.Why)
+		assert.Equal(t, "docker no", row.Lifecycle+" "+row.Buildpack)
+	}
+	row := of(t, answer(t, "shop", nil, bound(map[string]credentials{"db": {"uri": "postgres://u:p@" + oregon + "/d"}})), lists(t, "shop")).Rows[0]
+	assert.Equal(t, "RDS; verify-full would work out of the box", row.Why, "the control: it has buildpacks")
 }
 
 // A supply buildpack is no part of a Docker image or a cloud-native build.

@@ -2,10 +2,13 @@ package audit
 
 import (
 	"cmp"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/binding"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/launch"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/lazyregexp"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/truststore"
 )
@@ -15,7 +18,7 @@ import (
 type database struct {
 	name  string
 	asked sslmode.Mode
-	from  launch.Source // where asked comes from
+	from  launch.Source // where asked comes from, or else gets
 
 	inString binding.Place // a connection string that asks for at least asked
 	strings  sslmode.Mode  // the weakest mode that a connection string asks for
@@ -52,9 +55,9 @@ func decide(env map[string]string, store truststore.Store) []database {
 		if !db.Main {
 			continue // other connection strings of a service decide nothing
 		}
-		d := database{name: cut(db.Title(), 255), owner: owner, gets: plan.Mode, openCA: db.Trust.Unseen}
+		d := database{name: cut(db.Title(), 255), owner: owner, from: db.Source, gets: plan.Mode, openCA: db.Trust.Unseen}
 		if db.Writes() != sslmode.None || db.System.Known() || env["POSTGRES_SSL_MODE"] != "" {
-			d.asked, d.from = db.Mode, db.Source
+			d.asked = db.Mode
 		}
 		if db.Tunnel {
 			d.gets, d.tunnel = db.Mode, true
@@ -93,9 +96,6 @@ func refused(err error, bound []binding.Binding, owner owner) database {
 		d.asked = max(d.asked, b.Writes())
 		d.hear(b.Asked)
 	}
-	if len(names) == 1 {
-		d.refused = strings.TrimPrefix(d.refused, names[0]+": ")
-	}
 	d.name, d.refused = cut(strings.Join(names, ", "), 255), cut(d.refused, 300)
 	return d
 }
@@ -103,98 +103,115 @@ func refused(err error, bound []binding.Binding, owner owner) database {
 // owner is what the owner's variables say to drivers that read them.
 type owner struct {
 	libpq, stratos launch.Owner
-	notStratos     string // why the app is not Stratos, if so; stratos is then empty
+	own            []launch.Owner // that only one app reads, each with a mode
+	notStratos     string         // why the app is not Stratos, if so; stratos is then empty
 }
 
-// ownerOf reads the owner's variables. We cannot see whether an app is Stratos. With a wrong
-// DB_SSL_MODE, it is not: Stratos would not run.
+// ownMode matches an app's own variable for the mode of its database: GF_DATABASE_SSL_MODE of
+// Grafana, CONCOURSE_POSTGRES_SSLMODE, DB_SSLMODE of Laravel, Mastodon and others.
+//
+// Source: the documentation of each.
+var ownMode = lazyregexp.New(`(^|_)(DB|DATABASE|PG|POSTGRES|POSTGRESQL)_?SSL_?MODE$`)
+
+// ownerOf reads the owner's variables. We cannot see which app it is. With a wrong DB_SSL_MODE it is
+// not Stratos, which would not run.
 func ownerOf(env map[string]string) owner {
 	var o owner
 	o.libpq, o.stratos = launch.Owners(env)
 	if wrong := o.stratos.Wrong; wrong != nil {
 		o.stratos, o.notStratos = launch.Owner{}, wrong.Error()
 	}
+	for _, name := range slices.Sorted(maps.Keys(env)) {
+		ours := name == "PGSSLMODE" || name == "DB_SSL_MODE" || name == "POSTGRES_SSL_MODE"
+		mode, err := sslmode.Parse(env[name])
+		if !ours && err == nil && mode.String() == env[name] && ownMode().MatchString(name) {
+			o.own = append(o.own, launch.Owner{Variable: cut(name, 100), Value: env[name], Mode: mode})
+		}
+	}
 	return o
 }
 
-// weakest returns the mode in force. If it comes from the owner's variables, set names them. This
-// buildpack puts gets in each variable that the owner did not set. We don't know which of the two a
-// driver reads, so the weaker one counts.
+// weakest returns the mode that the app is given. If it comes from the owner's variables, set names
+// them. This buildpack puts gets in PGSSLMODE and DB_SSL_MODE, where the owner did not set them. We
+// don't know which variable a driver reads, so the weakest one counts.
 func (o owner) weakest(gets sslmode.Mode) (mode sslmode.Mode, set, but string) {
-	libpq, stratos := o.libpq.InForce(gets), o.stratos.InForce(gets)
-	by := func(own launch.Owner) string { return own.Variable + "=" + own.Value + ", set by the owner" }
-	switch {
-	case stratos == sslmode.None && libpq != sslmode.None:
-		return libpq, by(o.libpq), "; Stratos does not read it"
-	case libpq == sslmode.None && stratos != sslmode.None:
-		return stratos, by(o.stratos), "; Stratos alone reads it"
-	case libpq < stratos && o.libpq.Value != "":
-		return libpq, by(o.libpq), ""
-	case stratos < libpq && o.stratos.Value != "":
-		return stratos, by(o.stratos), ""
-	case o.libpq.Value != "" && o.stratos.Value != "":
-		return libpq, "DB_SSL_MODE and PGSSLMODE, set by the owner", ""
+	told := append([]launch.Owner{o.libpq, o.stratos}, o.own...)
+	if o.libpq.Value == "" || o.stratos.Value == "" {
+		told = append([]launch.Owner{{Mode: gets}}, told...)
 	}
-	return min(stratos, libpq), "", ""
+	told = slices.DeleteFunc(told, func(t launch.Owner) bool { return t.Mode == sslmode.None })
+	if len(told) == 0 {
+		return sslmode.None, "", ""
+	}
+	weakest := slices.MinFunc(told, func(a, b launch.Owner) int { return cmp.Compare(a.Mode, b.Mode) })
+	switch {
+	case weakest.Value == "":
+		return gets, "", ""
+	case weakest == o.libpq && o.libpq.Mode == o.stratos.Mode:
+		return weakest.Mode, "DB_SSL_MODE and PGSSLMODE, set by the owner", ""
+	case len(told) > 1:
+	case weakest == o.libpq:
+		but = "; Stratos does not read it"
+	case weakest == o.stratos:
+		but = "; Stratos alone reads it"
+	default:
+		but = "; only the app that it is for reads it"
+	}
+	return weakest.Mode, weakest.Variable + "=" + weakest.Value + ", set by the owner", but
 }
 
-// has says whether an app has this buildpack.
-type has string
-
-const (
-	yes     has = "yes"
-	no      has = "no"
-	unknown has = "unknown"
-)
-
-// row returns the row of a database. ours says whether the app has this buildpack.
-func (d database) row(r Row, ours has) Row {
-	r.Database, r.Buildpack = d.name, string(ours)
+// row returns the row of a database. r says which app it is, and which buildpacks that has.
+func (d database) row(r Row) Row {
+	r.Database = d.name
+	if d.unread != "" {
+		return unreadable(r, d.unread)
+	}
+	ours, noBuildpack := r.Buildpack == yes, r.Lifecycle == "docker" || r.Lifecycle == "cnb"
+	if noBuildpack {
+		d.gets, d.loses, d.openCA = sslmode.None, "", false
+	}
 	r.Asked, r.InForce, r.WouldGet = word(d.asked), "unknown", word(d.gets)
 	if d.openCA && d.asked == sslmode.None {
 		r.WouldGet = "unknown"
 	}
-	if d.unread != "" {
-		return unreadable(r, d.unread)
-	}
-	gets := sslmode.None
-	if ours == yes {
-		gets = d.gets
-	}
 	var set, but string
-	if ours == yes && d.tunnel {
-		r.inForce = gets
-	} else {
-		r.inForce, set, but = d.owner.weakest(gets)
-	}
-	readable := d.owner.libpq.Wrong == nil
-	if readable && !(ours == yes && d.refused != "") {
-		r.InForce = word(r.inForce)
+	switch {
+	case ours && d.tunnel:
+		r.inForce = d.gets
+	case ours:
+		r.inForce, set, but = d.owner.weakest(d.gets)
+	default:
+		r.inForce, set, but = d.owner.weakest(sslmode.None)
 	}
 	// A connection string's own mode wins over a variable. This buildpack refuses one that is
 	// weaker.
-	if ours != yes && d.strings != sslmode.None && d.strings < r.inForce && readable {
-		r.inForce, r.InForce = d.strings, word(d.strings)
-		set, but = d.strings.String()+" in a connection string, which counts more than a variable", ""
+	if !ours && d.strings != sslmode.None && d.strings < r.inForce {
+		r.inForce, set, but = d.strings, d.strings.String()+" in a connection string, which counts more than a variable", ""
+	}
+	known := d.owner.libpq.Wrong == nil && !(ours && d.refused != "")
+	if known {
+		r.InForce = word(r.inForce)
 	}
 	switch {
 	case d.refused != "":
 		r.State, r.WouldGet, r.Why = Stops, "stops", "would stop: "+d.refused
+		if noBuildpack {
+			r.State, r.WouldGet, r.Why = Ignored, "none", d.refused
+		}
 		if d.asked == sslmode.None {
 			r.Asked = "unknown"
 		}
 		return r
-	case d.asked.Encrypts() && r.inForce >= d.asked && r.InForce != "unknown",
-		!d.asked.Encrypts() && r.inForce.Encrypts() && r.InForce != "unknown":
+	case known && r.inForce.Encrypts() && r.inForce >= d.asked:
 		r.State = InForce
 	case !d.asked.Encrypts():
 		r.State = None
-	case r.InForce == "none" && ours != yes && d.inString.Known():
+	case r.InForce == "none" && !ours && d.inString.Known():
 		r.State, r.InForce = Driver, "unknown"
 	default:
 		r.State = Ignored
 	}
-	r.Why = d.why(r, ours, set, but)
+	r.Why = d.why(r, set, but)
 	if d.owner.notStratos != "" {
 		r.Why += "; Stratos would not start: " + cut(d.owner.notStratos, 200)
 	}
@@ -202,7 +219,12 @@ func (d database) row(r Row, ours has) Row {
 }
 
 // why gives the reason for a row in a few words.
-func (d database) why(r Row, ours has, set, but string) string {
+func (d database) why(r Row, set, but string) string {
+	ours := r.Buildpack == yes
+	box := " out of the box"
+	if r.Lifecycle == unknown {
+		box += ", unless it is a docker app"
+	}
 	switch {
 	case d.owner.libpq.Wrong != nil:
 		return d.owner.libpq.Wrong.Error()
@@ -210,44 +232,38 @@ func (d database) why(r Row, ours has, set, but string) string {
 		return set + ", is weaker"
 	case set != "":
 		return set + but
-	case ours == yes && d.loses != "":
+	case ours && d.loses != "":
 		return "this buildpack, but " + d.loses
 	case d.asked != sslmode.None && !d.asked.Encrypts():
 		return d.asked.String() + " does not insist on TLS"
-	case ours == yes && d.gets == sslmode.None:
+	case ours && d.gets == sslmode.None:
 		return "this buildpack, but the binding names no mode; add sslmode"
-	case ours == yes && d.tunnel:
+	case ours && d.tunnel:
 		return "this buildpack, through its tunnel"
-	case ours == yes:
+	case ours:
 		return "this buildpack"
 	case r.State == Driver:
 		return "a driver that is given " + stringOf(d.inString) + " obeys it, others do not"
-	case r.State == Ignored && ours == no:
-		return "nothing reads " + the(d.from)
+	case r.State == Ignored && d.from.IsOwners():
+		return "only this buildpack reads POSTGRES_SSL_MODE"
 	case r.State == Ignored:
-		return "no variable puts " + the(d.from) + " in force"
+		return "no variable carries the " + cut(d.from.String(), 200)
+	case r.Lifecycle == "docker", r.Lifecycle == "cnb":
+		return "no buildpack of this kind runs for a " + r.Lifecycle + " app"
 	case r.WouldGet == "unknown":
 		return "its CA is a file in the container"
 	case d.loses != "":
 		return "with this buildpack, " + d.loses
-	case d.gets == sslmode.VerifyFull:
-		return "RDS; verify-full would work out of the box"
+	case d.from.Rule == launch.ForRDS:
+		return "RDS; verify-full would work" + box
 	case d.gets != sslmode.None:
-		return d.gets.String() + " would be in force out of the box"
+		return d.gets.String() + " would be given" + box
 	}
 	return "the binding names no mode; add sslmode"
 }
 
 // word returns a mode as rows show it.
 func word(mode sslmode.Mode) string { return cmp.Or(mode.String(), "none") }
-
-// the names the source of a mode, with an article before a place.
-func the(source launch.Source) string {
-	if source.IsOwners() {
-		return source.String()
-	}
-	return "the " + cut(source.String(), 200)
-}
 
 // stringOf names the connection string that a place is in.
 func stringOf(place binding.Place) string {

@@ -23,14 +23,14 @@ import (
 
 const auditHelp = `Usage: postgres-ssl audit [--json] [--fail-on ignored|none] FILE|FOLDER|- ...
 
-Says which mode each bound Postgres asks for, and whether it is in force. The worst comes first. It
-connects to nothing. It reads answers of "cf curl": to /v3/apps/GUID/env, and for an app's
-buildpacks to /v3/apps/GUID or /v3/apps. A file holds any number of them, a folder any number of
+Says which mode each bound Postgres asks for, and which one the app's variables give it. The worst
+comes first. It connects to nothing. It reads answers of "cf curl": to /v3/apps/GUID/env, and for an
+app's buildpacks to /v3/apps/GUID or /v3/apps. A file has any number of them, a folder any number of
 files, and "-" is standard input.
 
-  --json               one object a line for programs, without the last line of the report
-  --fail-on ignored    exit status 1 if a mode that is asked for is not known to be in force, or
-                       if an app would stop
+  --json               one object a line for programs, without the last lines of the report
+  --fail-on ignored    exit status 1 if an app is not known to be given the mode that is asked for,
+                       or if it would stop
   --fail-on none       also if a Postgres has no mode that encrypts
 
 Exit status: 0 done, 1 an app has what --fail-on names, 2 the command was not understood, or there
@@ -114,7 +114,7 @@ func counted(answers iter.Seq[cf.Answer], n *int, errOut io.Writer) iter.Seq[cf.
 
 // writeTable writes the report for people.
 func writeTable(out io.Writer, r audit.Report) error {
-	table := [][5]string{{"org/space/app", "database", "mode asked", "in force", "why"}}
+	table := [][5]string{{"org/space/app", "database", "mode asked", "given", "why"}}
 	for _, row := range r.Rows {
 		app := strings.Join([]string{cmp.Or(row.Organization, "-"), cmp.Or(row.Space, "-"), cmp.Or(row.App, "-")}, "/")
 		if row.App == "" {
@@ -148,7 +148,7 @@ func writeTable(out io.Writer, r audit.Report) error {
 // widest limits a column, so that one long name does not push the rest out of the window.
 const widest = 60
 
-// summary returns the report's last line, and a hint where buildpacks are not known.
+// summary returns the report's last lines.
 func summary(r audit.Report) string {
 	text := fmt.Sprintf("%s, %s with Postgres: %s with an ignored mode, ", plural(r.Apps, "app"), thousands(r.Postgres), thousands(r.Count[audit.Ignored]))
 	if n := r.Count[audit.Driver]; n > 0 {
@@ -158,7 +158,10 @@ func summary(r audit.Report) string {
 	if n := r.Count[audit.Stops]; n > 0 {
 		text += thousands(n) + " that would stop, "
 	}
-	text += thousands(r.Count[audit.InForce]) + " in force; " + thousands(r.Unread) + " could not be read\n"
+	text += thousands(r.Count[audit.InForce]) + " given theirs; " + thousands(r.Unread) + " could not be read\n"
+	if r.Count[audit.InForce] > 0 {
+		text += "An app may set TLS itself: only postgres-ssl verify, in the app, sees its sessions\n"
+	}
 	if r.NoList > 0 {
 		text += fmt.Sprintf("The buildpacks of %s are not known; add the answers of /v3/apps\n", plural(r.NoList, "app"))
 	}
@@ -186,7 +189,7 @@ func writeLines(out io.Writer, r audit.Report) error {
 	encoder := json.NewEncoder(out)
 	encoder.SetEscapeHTML(false)
 	for _, row := range r.Rows {
-		for _, text := range []*string{&row.Organization, &row.Space, &row.App, &row.GUID, &row.From, &row.Database, &row.Why} {
+		for _, text := range []*string{&row.Organization, &row.Space, &row.App, &row.GUID, &row.From, &row.Lifecycle, &row.Database, &row.Why} {
 			*text = plain.Line(*text)
 		}
 		if err := encoder.Encode(row); err != nil {

@@ -42,7 +42,7 @@ func loops(t *testing.T) []string {
 		script, _, _ := strings.Cut(part, "```")
 		all = append(all, script)
 	}
-	require.Len(t, all, 4)
+	require.Len(t, all, 5)
 	return all
 }
 
@@ -57,6 +57,7 @@ func TestTheLoopsOfTheDocs(t *testing.T) {
 	bash := func(script string, env ...string) (stdout, said string, status int) {
 		temp := t.TempDir()
 		asked := filepath.Join(t.TempDir(), "said")
+		require.NoError(t, os.WriteFile(asked, nil, 0o600)) // a script may ask nothing
 		cmd := exec.Command("bash", "-c", script)
 		cmd.Dir = dir
 		cmd.Env = append(append(os.Environ(), "PATH="+standIn+":"+os.Getenv("PATH"), "CF_SAID="+asked, "TMPDIR="+temp), env...)
@@ -75,15 +76,17 @@ func TestTheLoopsOfTheDocs(t *testing.T) {
 
 	stdout, said, status := bash(scripts[0])
 	assert.Equal(t, 3, status)
-	assert.Equal(t, `org/space/app      database    mode asked   in force     why
-acme/prod/console  console_db  verify-ca    none         nothing reads the credential sslmode
+	assert.Equal(t, `org/space/app      database    mode asked   given        why
+acme/prod/console  console_db  verify-ca    none         no variable carries the credential sslmode
+acme/prod/image    grafana-db  verify-full  require      GF_DATABASE_SSL_MODE=require, set by the owner, is weaker
 acme/prod/shop     shop-db     none         none         RDS; verify-full would work out of the box
 acme/prod/api      api-db      verify-full  verify-full  this buildpack
 -/-/gone           -           unknown      unknown      could not be read: there is no such app, or this user may not see it
 -/-/lost           -           unknown      unknown      could not be read: the answer is empty
 -/-/secret         -           unknown      unknown      could not be read: the platform refuses to show it to this user; it takes an admin, a read-only admin or a developer of the space
 -/-/unlucky        -           unknown      unknown      could not be read: it is HTML, as a router or a proxy answers; ask again
-4 apps, 3 with Postgres: 1 with an ignored mode, 1 without one, 1 in force; 4 could not be read
+4 apps, 4 with Postgres: 2 with an ignored mode, 1 without one, 1 given theirs; 4 could not be read
+An app may set TLS itself: only postgres-ssl verify, in the app, sees its sessions
 `, stdout)
 	assert.Equal(t, 10, strings.Count(said, "\n"), "each page and each app is asked for once:\n%s", said)
 	assert.Equal(t, 10, strings.Count(said, "(0077)"), "and only the owner may read what they say")
@@ -91,7 +94,7 @@ acme/prod/api      api-db      verify-full  verify-full  this buildpack
 
 	stdout, _, status = bash(scripts[0], "CF_REFUSES=1")
 	assert.Equal(t, 3, status)
-	assert.Contains(t, stdout, "apps-1.json    -         unknown     unknown   could not be read: the login has expired; run cf login\n0 apps")
+	assert.Contains(t, stdout, "apps-1.json    -         unknown     unknown  could not be read: the login has expired; run cf login\n0 apps")
 
 	// The other half: verify as a task, in the apps that have the buildpack.
 	asJSON := strings.Replace(scripts[0], `audit "$dir"`, `audit --json "$dir" >rows.jsonl`, 1)
@@ -108,6 +111,10 @@ acme/prod/api      api-db      verify-full  verify-full  this buildpack
 	stdout, _, status = bash(scripts[3], "task=verify-7", "CF_TASK=verify-7", "app=shop")
 	assert.Equal(t, 0, status)
 	assert.Contains(t, stdout, `"code": "unknown-ca"`)
+
+	stdout, _, status = bash(scripts[4])
+	assert.Equal(t, 0, status)
+	assert.Equal(t, "image\tgrafana-db\tverify-full\trequire\n", stdout)
 }
 
 // Anybody may have chosen the texts in an answer. A name must not control the terminal, or look

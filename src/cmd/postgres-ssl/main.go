@@ -34,7 +34,7 @@ var commands = []command{
 	{"env", "print the export lines of a launch, or explain them", envHelp, runEnv},
 	{"verify", "connect to the bound databases as the app does, and say what is wrong", verifyHelp, runVerify},
 	{"drivers", "name the Postgres drivers in an app's folder, and whether they obey", driversHelp, runDrivers},
-	{"audit", "say which of many apps ask for a mode that is not in force", auditHelp, runAudit},
+	{"audit", "say which of many apps ask for a mode that they are not given", auditHelp, runAudit},
 	{"supply", "stage an app: for the platform, called by bin/supply", supplyHelp, runSupply},
 	{"finalize", "the same, if this is the last buildpack: called by bin/finalize", finalizeHelp, runFinalize},
 	{"tunnel", "", tunnelHelp, runTunnel},
