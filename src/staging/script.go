@@ -22,10 +22,16 @@ const (
 // bash would run it as a script that succeeds.
 //
 // The launcher's shell is bash, with no option set (buildpackapplifecycle, launcher and shell). But
-// an earlier script may set any option, so ours has no pipeline, and no assignment that "set -k"
-// could take away. It works in dash too, if you source it by hand. $$ is the shell, which becomes
-// the app: a tunnel ends with it.
-const scriptWork = `eval "false; $("${DEPS_DIR:-../deps}/%[1]s/bin/postgres-ssl" env --launch $$ || echo exit 1)" || exit 1
+// an earlier script may set any option, so ours has no pipeline, and exports in a way that "set -k"
+// takes nothing away from. Under "set -x" and "set -v" the shell prints what it evaluates, passwords
+// and all: they are off meanwhile. It works in dash too, if you source it by hand. $$ is the shell,
+// which becomes the app: a tunnel ends with it.
+const scriptWork = `postgres_ssl_set=$-
+set +xv
+eval "false; $("${DEPS_DIR:-../deps}/%[1]s/bin/postgres-ssl" env --launch $$ || echo exit 1)" || exit 1
+case $postgres_ssl_set in *v*) set -v ;; esac
+case $postgres_ssl_set in *x*) set -x ;; esac
+unset postgres_ssl_set
 `
 
 // depsScript goes to deps/IDX/profile.d. If the final buildpack is built on libbuildpack, it copies
@@ -46,7 +52,8 @@ func appScript(idx string) string {
 		fmt.Sprintf(`case ${SSL_CERT_DIR:-} in
 *"/deps/%[1]s/trust/"*) [ -f "${DEPS_DIR:-../deps}/../profile.d/%[1]s_`+scriptName+`" ] ;;
 *) false ;;
-esac || `+scriptWork, idx)
+esac || {
+`+scriptWork+"}\n", idx)
 }
 
 // writeAppScript puts the script into BUILD_DIR/.profile.d. It is our only file outside deps/IDX.

@@ -64,6 +64,7 @@ func Run(in io.Reader) error {
 		}
 	}
 	go p.keepHeir()
+	go p.watch()
 	p.wait()
 	return err
 }

@@ -30,7 +30,8 @@ import (
 type settings struct {
 	Targets  []byte // of verify.Pack
 	Identity identity
-	Mark     string // the environment of each process that knows the tunnel's addresses contains it
+	Beside   []string // hosts of databases that the app connects to without the tunnel
+	Mark     string   // the environment of each process that knows the tunnel's addresses contains it
 	Heir     bool
 }
 
@@ -65,8 +66,8 @@ func (t Tunnel) mark() string { return strconv.Quote(t.Net.String()) }
 
 // Start starts the tunnel of a launch, and returns when it is ready for connections. program is the
 // path of this program, pid the process that becomes the app. locals says at which of the tunnel's
-// addresses it listens for each target.
-func Start(program string, pid int, targets []verify.Target, locals []int) (*Tunnel, error) {
+// addresses it listens for each target. beside are hosts of databases that do not go through it.
+func Start(program string, pid int, targets []verify.Target, locals []int, beside []string) (*Tunnel, error) {
 	process, err := os.Open(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return nil, fmt.Errorf("cannot watch the process that the app will be: %w", err)
@@ -78,7 +79,7 @@ func Start(program string, pid int, targets []verify.Target, locals []int) (*Tun
 	if err != nil {
 		return nil, err
 	}
-	told := settings{Mark: tunnel.mark()}
+	told := settings{Mark: tunnel.mark(), Beside: beside}
 	var names []string
 	for i, t := range targets {
 		names = append(names, tunnel.Address(locals[i]).String(), t.Host)

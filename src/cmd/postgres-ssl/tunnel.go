@@ -161,7 +161,13 @@ func openTunnel(app current.App, running *originals, pid int) (func(*client.Hand
 		if err != nil {
 			return nil, err
 		}
-		started, err := tunnel.Start(program, pid, targets, locals)
+		var beside []string
+		for _, db := range app.Plan.Databases {
+			if !db.Tunnel {
+				beside = append(beside, db.Hosts...)
+			}
+		}
+		started, err := tunnel.Start(program, pid, targets, locals, beside)
 		if err != nil {
 			return nil, fmt.Errorf("the tunnel does not start: %w", err)
 		}
