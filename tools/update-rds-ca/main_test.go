@@ -234,7 +234,7 @@ func TestBadBundles(t *testing.T) {
 			t.Parallel()
 			url, client := serve(t, map[string]http.HandlerFunc{"/bad.pem": test.answer, "/gov.pem": answer(gov)})
 			if name == "slow" {
-				client.Timeout = 100 * time.Millisecond
+				client.Timeout = 5 * time.Second // the good server has to answer within it, on a busy machine too
 			}
 			dir := caFolder(t, map[string]string{"aws.pem": good})
 			r := execute(t, client, "update", dir, "aws="+url+"/bad.pem?token=secret", "aws-us-gov="+url+"/gov.pem")
