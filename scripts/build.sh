@@ -17,4 +17,5 @@ esac
 cd "$root"
 # Don't let the environment's settings for go apply: at staging, they are the app's.
 export GO111MODULE=on GOWORK=off GOFLAGS=-mod=readonly CGO_ENABLED=0 GOOS=linux GOARCH=amd64 GOAMD64=v1
+unset GOEXPERIMENT GOFIPS140
 exec go build -trimpath -buildvcs=false -ldflags "-s -w -X main.version=$(<VERSION)" -o "$program" "${@:2}" ./src/cmd/postgres-ssl

@@ -7,6 +7,22 @@ GO_VERSION=1.25.6
 GO_URL=https://buildpacks.cloudfoundry.org/dependencies/go/go_1.25.6_linux_x64_cflinuxfs4_0ed64e3b.tgz
 GO_SHA256=0ed64e3b9cb9b1c2ec57880dae2427b0ee2676f2ae2fb53c2e1bb838c500f9fb
 
+HIDDEN='the mirror in POSTGRES_SSL_GO_URL'
+
+# shown URL: prints what the log may say of a URL: the host and the path, without user, password and
+# query. A password may have a /, ? or # in it that is not escaped. It then looks like the path or the
+# query, with an @ behind it, and nothing of the URL is printed.
+shown() {
+  local url=${1#*://} host
+  host=${url%%[/?#]*}
+  url=${url:${#host}}
+  if [[ $url == *@* ]]; then
+    echo "$HIDDEN"
+  else
+    echo "${host##*@}${url%%[?#]*}"
+  fi
+}
+
 # install_go CACHE WORK: puts Go into CACHE/go-SHA256, complete or not at all. WORK is an empty
 # folder on the same file system.
 install_go() {
@@ -14,14 +30,15 @@ install_go() {
   if [[ -x $home/bin/go ]]; then
     return
   fi
-  # A mirror's URL may hold a password or a token, which must not get into the log.
-  from=${url%%\?*}
-  from=${from#*://}
-  from=${from##*@}
+  from=$(shown "$url")
   echo "       Downloading Go $GO_VERSION from $from"
   if ! error=$(curl --silent --show-error --fail --location --proto =https,http --retry 3 --retry-connrefused \
     --connect-timeout 20 --speed-limit 1000 --speed-time 60 --output "$work/go.tgz" --url "$url" 2>&1); then
-    fail "Go $GO_VERSION could not be downloaded from $from: ${error##*$'\n'}. Set POSTGRES_SSL_GO_URL to a mirror, or use the packaged buildpack, which needs no Go."
+    error=${error##*$'\n'}
+    if [[ $from == "$HIDDEN" ]]; then # curl's words name what it took for the host
+      error='write a /, ?, # or @ in its password as %2F, %3F, %23 or %40'
+    fi
+    fail "Go $GO_VERSION could not be downloaded from $from: $error. Set POSTGRES_SSL_GO_URL to a mirror, or use the packaged buildpack, which needs no Go."
   fi
   sum=$(sha256sum <"$work/go.tgz" | cut -d ' ' -f 1)
   if [[ $sum != "$GO_SHA256" ]]; then

@@ -47,6 +47,7 @@ mkdir "$work/tree"
 git ls-files -z --cached --others --exclude-standard |
   tar -c --null --files-from=- --ignore-failed-read 2>/dev/null | tar -x -C "$work/tree"
 cd "$work/tree"
+git init -q && git add -A # the tests of packaging ask git for the files
 # Compiled as in scripts/test.sh, without the paths of the copies, what does not change is compiled once.
 export CGO_ENABLED=0 GOFLAGS=-trimpath
 # A mutant may append forever. This limit ends it before it takes all memory.

@@ -52,6 +52,9 @@ need_tools go unzip
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root"
 
+# The environment's settings for go apply to no tool. All are compiled as our program is, so what they
+# have in common is compiled once.
+export GOFLAGS=-trimpath CGO_ENABLED=0 GOAMD64=v1
 echo '-----> Certificates'
 status=0
 scripts/check-rds-ca.sh || status=$?
@@ -79,17 +82,21 @@ if [[ $stack == any ]]; then
 else
   flags=(--stack "$stack")
 fi
-# The environment's settings for go don't apply to the packager either. It is compiled as our program
-# is, so what both need is compiled once.
-export GOFLAGS=-trimpath CGO_ENABLED=0 GOAMD64=v1
 echo '-----> Packaging'
 if ! output=$(go tool -modfile="$root/tools/tools.mod" buildpack-packager build "${flags[@]}" ${cached:+"$cached"} 2>&1); then
   printf '%s\n' "$output" >&2
   exit 1
 fi
 zips=(./*.zip)
-mv "${zips[0]}" "$root"
-cd "$root"
 zip=${zips[0]#./}
+cd "$root"
+# The same commit gives the same bytes wherever it is packaged. Without a repository, the time is
+# 1980-01-01, the first that a zip can hold.
+time=315532800
+if [[ -e .git ]]; then
+  time=$(git log -1 --format=%ct)
+fi
+go run ./tools/repack "$work/buildpack/$zip" "$time"
+mv "$work/buildpack/$zip" .
 unzip -l "$zip"
 echo "-----> $zip: $(wc -c <"$zip" | tr -d ' ') bytes"

@@ -64,6 +64,7 @@ build_program() {
 go_on_path() (
   cd "$BUILDPACK_DIR" || exit
   export GO111MODULE=on GOWORK=off GOFLAGS=-mod=readonly GOTOOLCHAIN=local
+  unset GOEXPERIMENT GOFIPS140
   command -v go >/dev/null && go list -m >/dev/null 2>&1 && go env GOVERSION
 )
 

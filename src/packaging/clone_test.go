@@ -23,6 +23,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/tools/pgtest"
 )
 
 var testTime = time.Date(2026, 11, 22, 0, 0, 0, 0, time.UTC)
@@ -257,6 +259,37 @@ func TestGoThatDoesNotComeLeavesNothingBehind(t *testing.T) {
 	}
 }
 
+// A password that is not escaped looks like the host, the path or the query, also to curl.
+func TestNothingOfAMirrorsPasswordIsPrinted(t *testing.T) {
+	for _, mirror := range []string{
+		"http://someone:se?cret@127.0.0.1/go.tgz",
+		"http://someone:se#cret@127.0.0.1/go.tgz",
+		"http://someone:s@e?cret@127.0.0.1/go.tgz",
+		fmt.Sprintf("http://localhost:%d/cret@127.0.0.1/go.tgz", pgtest.Nobody(t)), // nobody is found at such a user's port
+	} {
+		t.Run(mirror, func(t *testing.T) {
+			t.Parallel()
+			c := newClone(t, nil)
+			r := c.supply(t, "POSTGRES_SSL_GO_URL="+mirror)
+			assert.Equal(t, 1, r.status)
+			_, said, _ := strings.Cut(r.out, "\n")
+			assert.Equal(t, `       Downloading Go 1.25.6 from the mirror in POSTGRES_SSL_GO_URL
+       **ERROR** Go 1.25.6 could not be downloaded from the mirror in POSTGRES_SSL_GO_URL: write a /, ?, # or @ in its password as %2F, %3F, %23 or %40. `+
+				"Set POSTGRES_SSL_GO_URL to a mirror, or use the packaged buildpack, which needs no Go.\n", said)
+		})
+	}
+	// The controls: as it should be written, it is understood, and the log names the mirror.
+	c := newClone(t, goTarball(t, ""))
+	c.answer = func(w http.ResponseWriter, r *http.Request) {
+		user, password, _ := r.BasicAuth()
+		assert.Equal(t, "someone p/?#@d", user+" "+password)
+		http.NotFound(w, r)
+	}
+	mirror := strings.Replace(c.url, "someone:secret@", "someone:p%2F%3F%23%40d@", 1)
+	assert.Regexp(t, `from 127\.0\.0\.1:[0-9]+/go\.tgz: curl: \(22\)`, c.supply(t, "POSTGRES_SSL_GO_URL="+mirror).out)
+	assert.EqualValues(t, 1, c.requests.Load())
+}
+
 func TestProgramThatDoesNotCompileLeavesNothingHalf(t *testing.T) {
 	c := newClone(t, goTarball(t, ""))
 	r := c.supply(t, "GOPROXY=off")
@@ -326,7 +359,7 @@ func TestGoOnPathIsUsedIfItIsNewEnough(t *testing.T) {
 	path := "PATH=" + filepath.Dir(shim) + ":" + c.path
 
 	// The app's own variables for its own Go do no harm.
-	r := c.supply(t, path, "GOFLAGS=-mod=vendor", "GO111MODULE=off", "GOOS=plan9")
+	r := c.supply(t, path, "GOFLAGS=-mod=vendor", "GO111MODULE=off", "GOOS=plan9", "GOEXPERIMENT=unheardof", "GOFIPS140=latest")
 	require.Equal(t, 0, r.status, r.out+r.err)
 	assert.Contains(t, r.out, "       Compiling with "+goEnv(t, "GOVERSION")+", found on PATH\n")
 	assert.Equal(t, "program", c.cached(t))

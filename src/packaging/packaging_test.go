@@ -15,8 +15,10 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/cloudfoundry/libbuildpack"
 	"github.com/stretchr/testify/assert"
@@ -138,8 +140,17 @@ func unzip(t *testing.T, path string) string {
 
 const onboard = "ca/amazon-trust.pem ca/aws-us-gov.pem ca/aws.pem"
 
+// commit makes the checkout a repository with one commit of that time.
+func commit(t *testing.T, tree, date string) {
+	t.Helper()
+	r := execute(t, tree, append(os.Environ(), "GIT_CONFIG_GLOBAL=/dev/null", "GIT_COMMITTER_DATE="+date), "bash", "-ec",
+		"git init -q && git add -A && git -c user.name=n -c user.email=e commit -qm all")
+	require.Equal(t, 0, r.status, r.err)
+}
+
 func TestZip(t *testing.T) {
 	first, second := checkout(t), checkout(t)
+	commit(t, first, "2026-11-22T12:34:56Z")
 	path, files := pack(t, first)
 	assert.Equal(t, "postgres-ssl_buildpack-v"+strings.TrimSpace(read(t, first, "VERSION"))+".zip", filepath.Base(path))
 	var names []string
@@ -149,6 +160,11 @@ func TestZip(t *testing.T) {
 	slices.Sort(names)
 	assert.Equal(t, "CHANGELOG.md LICENSE README.md VERSION bin/detect bin/finalize bin/postgres-ssl bin/release bin/run.sh bin/supply "+onboard+
 		" manifest.yml", strings.Join(names, " "))
+	stated := regexp.MustCompile(`about ([0-9.]+) MB`).FindStringSubmatch(read(t, "../../docs/admin-buildpack.md"))
+	require.NotNil(t, stated)
+	size, err := strconv.ParseFloat(stated[1], 64)
+	require.NoError(t, err)
+	assert.InDelta(t, size, float64(len(read(t, path)))/1e6, 0.2, "docs/admin-buildpack.md states the zip's size")
 	assert.NotContains(t, files["bin/postgres-ssl"], first, "a path of the machine")
 	assert.NoFileExists(t, filepath.Join(first, "bin", "postgres-ssl"), "packaging leaves the checkout as it was")
 
@@ -157,9 +173,28 @@ func TestZip(t *testing.T) {
 	write(t, filepath.Join(second, "old.zip"), "stale", 0o644)
 	t.Setenv("GOFLAGS", "-tags=other")
 	t.Setenv("GOAMD64", "v3")
+	t.Setenv("TZ", "Pacific/Auckland")
+	commit(t, second, "2026-11-22T12:34:56Z")
+	for name := range files { // written at another time, with another umask
+		if name != "bin/postgres-ssl" {
+			file := filepath.Join(second, name)
+			info, err := os.Stat(file)
+			require.NoError(t, err)
+			require.NoError(t, os.Chmod(file, info.Mode()|0o060))
+			require.NoError(t, os.Chtimes(file, testTime, testTime))
+		}
+	}
 	cachedPath, cached := pack(t, second, "--cached", "--any-stack")
 	assert.Equal(t, strings.Replace(filepath.Base(path), "buildpack", "buildpack-cached", 1), filepath.Base(cachedPath))
 	assert.Equal(t, sums(files), sums(cached), "two builds of one commit")
+	assert.True(t, read(t, path) == read(t, cachedPath), "two zips of one commit are the same, byte for byte")
+	archive, err := zip.OpenReader(path)
+	require.NoError(t, err)
+	defer archive.Close()
+	for _, file := range archive.File {
+		assert.Equal(t, "2026-11-22T12:34:56Z", file.Modified.UTC().Format(time.RFC3339), file.Name)
+		assert.Equal(t, strings.HasPrefix(file.Name, "bin/"), file.Mode() == 0o755, "%s has mode %s", file.Name, file.Mode())
+	}
 	assert.Equal(t, "stale", read(t, second, "bin", "postgres-ssl"))
 
 	t.Run("stages without Go and without network", func(t *testing.T) {
@@ -306,6 +341,9 @@ func TestVersionAndDocsAgree(t *testing.T) {
 	}
 	assert.Contains(t, manual, "git checkout v"+version+"\n")
 	assert.Contains(t, manual, "postgres-ssl_buildpack-v"+version+".zip")
+	for _, text := range []string{"download v" + version + " ", "verify postgres-ssl_buildpack-v" + version + ".zip ", "refs/tags/v" + version} {
+		assert.Contains(t, read(t, "../../SECURITY.md"), text)
+	}
 }
 
 // CI runs what the README tells a newcomer to run.

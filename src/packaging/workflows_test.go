@@ -3,6 +3,7 @@ package packaging
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -33,7 +34,7 @@ func TestWorkflowsPinTheirActionsAndMayOnlyRead(t *testing.T) {
 	require.Len(t, files, 4)
 	writing := map[string]map[string]string{
 		"certificates": {"contents": "write", "pull-requests": "write"},
-		"release":      {"contents": "write"},
+		"publish":      {"contents": "write", "id-token": "write", "attestations": "write"},
 	}
 	for _, file := range files {
 		w := readWorkflow(t, file)
@@ -42,11 +43,24 @@ func TestWorkflowsPinTheirActionsAndMayOnlyRead(t *testing.T) {
 			assert.Equal(t, writing[name], job.Permissions, "%s: %s", file, name)
 			for _, step := range job.Steps {
 				if step.Uses != "" {
-					assert.Regexp(t, `^actions/(checkout|setup-go)@[0-9a-f]{40}$`, step.Uses, file)
+					assert.Regexp(t, `^actions/(checkout|setup-go|upload-artifact|download-artifact|attest)@[0-9a-f]{40}$`, step.Uses, file)
 				}
 			}
 		}
 	}
+}
+
+// The job that may publish checks nothing out and builds nothing: what it publishes has come from the
+// job before, and it attests that first.
+func TestWhatIsPublishedIsAttestedAndBuiltElsewhere(t *testing.T) {
+	jobs := readWorkflow(t, "../../.github/workflows/release.yml").Jobs
+	var uses []string
+	for _, step := range jobs["publish"].Steps {
+		action, _, _ := strings.Cut(step.Uses, "@")
+		uses = append(uses, strings.TrimSpace(action+" "+strings.Join(strings.Fields(step.Run)[:min(3, len(strings.Fields(step.Run)))], " ")))
+	}
+	assert.Equal(t, []string{"actions/download-artifact", "actions/attest", "gh release create"}, uses)
+	assert.Contains(t, read(t, "../../SECURITY.md"), "gh attestation verify ")
 }
 
 // The step itself, with a real git, and a gh that writes down what it is asked for.

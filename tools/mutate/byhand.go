@@ -7,6 +7,17 @@ func by(dir string) []string { return []string{"./src/" + dir} }
 // patterns and lists, and leaving out a rule. Each breaks a promise. Add one with each new rule of
 // that kind. before must be in the file exactly once; a test checks it.
 var byHand = []mutant{
+	// The zip, and the git clone.
+	{promise: "two zips of one commit are the same", file: "scripts/package.sh",
+		before: `time=$(git log -1 --format=%ct)`, after: `time=$(date +%s)`, tests: by("packaging"), run: "TestZip"},
+	{promise: "… whatever the umask was", file: "tools/repack/main.go",
+		before: `header.SetMode(0o644)`, after: `header.SetMode(file.Mode())`, tests: by("packaging"), run: "TestZip"},
+	{promise: "no password of a mirror is printed", file: "scripts/install_go.sh",
+		before: `$url == *@*`, after: `$url == never`, tests: by("packaging"), run: "TestNothingOfAMirrorsPasswordIsPrinted"},
+	{promise: "… nor what curl took for the host", file: "scripts/install_go.sh",
+		before: `$from == "$HIDDEN"`, after: `$from == never`, tests: by("packaging"), run: "TestNothingOfAMirrorsPasswordIsPrinted"},
+	{promise: "the app's Go experiments are not ours", file: "scripts/build.sh",
+		before: `unset GOEXPERIMENT GOFIPS140`, after: `true`, tests: by("packaging"), run: "TestGoOnPath"},
 	// The launch script.
 	{promise: "an empty program stops the app", file: "src/staging/script.go",
 		before: `eval "false; $(`, after: `eval "$(`, tests: by("cmd/postgres-ssl"), run: "TestScripts/closed"},
