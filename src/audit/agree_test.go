@@ -15,7 +15,7 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/binding"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/launch"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
-	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/verify"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/wire"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/tools/pgtest"
 )
 
@@ -78,7 +78,7 @@ func disagreements(t testing.TB, rows []Row, env map[string]string) []string {
 		}
 		return wrong
 	}
-	targets, err := verify.Targets(verify.Given{Env: env, Plan: plan, Store: store})
+	targets, err := wire.Targets(wire.Given{Env: env, Plan: plan, Store: store})
 	require.NoError(t, err)
 	byName := map[string]Row{}
 	for _, row := range rows {

@@ -3,6 +3,7 @@ package plain
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -27,6 +28,14 @@ func Count(n int, noun string) string {
 		return "1 " + noun
 	}
 	return fmt.Sprintf("%d %ss", n, noun)
+}
+
+// List joins texts, of which it shows so many at most.
+func List(texts []string, most int) string {
+	if len(texts) > most {
+		texts = append(slices.Clone(texts[:most]), fmt.Sprintf("%d more", len(texts)-most))
+	}
+	return strings.Join(texts, ", ")
 }
 
 // Day is the day of a time in UTC: "2027-03-01".

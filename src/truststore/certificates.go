@@ -96,6 +96,14 @@ func CommonName(cert *x509.Certificate) string {
 	return cert.Subject.String()
 }
 
+// IssuerName returns the issuer's common name, or its whole name if it has none.
+func IssuerName(cert *x509.Certificate) string {
+	if cert.Issuer.CommonName != "" {
+		return cert.Issuer.CommonName
+	}
+	return cert.Issuer.String()
+}
+
 // Fingerprint returns the certificate's SHA-256 in lower-case hexadecimal.
 func Fingerprint(cert *x509.Certificate) string {
 	sum := sha256.Sum256(cert.Raw)

@@ -194,8 +194,8 @@ func TestNothingLeavesInPlainText(t *testing.T) {
 	t.Parallel()
 	ca := pgtest.NewCA(t, "Root")
 	server := pgtest.Start(t, serving(t, ca, "localhost"))
-	wire := newWire(t, server.Port)
-	tunnel := openTunnel(t, target(wire.port, sslmode.VerifyFull, ca))
+	tapped := newTap(t, server.Port)
+	tunnel := openTunnel(t, target(tapped.port, sslmode.VerifyFull, ca))
 	for _, user := range []string{"app", "old", "clear"} {
 		conn, err := connect(t, tunnel.settings("application_name=a-name user="+user))
 		require.NoError(t, err)
@@ -203,12 +203,12 @@ func TestNothingLeavesInPlainText(t *testing.T) {
 		require.NoError(t, conn.Close(t.Context()))
 	}
 	for _, secret := range []string{password, "a-name", "user", "select", "a query"} {
-		assert.NotContains(t, wire.heard(), secret)
+		assert.NotContains(t, tapped.heard(), secret)
 	}
-	control, err := connect(t, strings.Replace(tunnel.settings("application_name=a-name"), fmt.Sprintf("port=%d", tunnel.port), fmt.Sprintf("port=%d", wire.port), 1))
+	control, err := connect(t, strings.Replace(tunnel.settings("application_name=a-name"), fmt.Sprintf("port=%d", tunnel.port), fmt.Sprintf("port=%d", tapped.port), 1))
 	require.NoError(t, err)
 	ask(t, control, "select 'a query'")
-	assert.Contains(t, wire.heard(), "a query", "control: without the tunnel, it does")
+	assert.Contains(t, tapped.heard(), "a query", "control: without the tunnel, it does")
 }
 
 // inTheMiddle is an attacker between a client and the server, with a certificate of his own. He

@@ -14,7 +14,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/verify"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/wire"
 )
 
 // process is a tunnel's process. It keeps an heir: a second process with the same files, which does
@@ -84,7 +84,7 @@ func died(words *json.Decoder) bool {
 
 // serve takes connections from here on.
 func (p *process) serve() error {
-	targets, err := verify.Unpack(p.Targets)
+	targets, err := wire.Unpack(p.Targets)
 	if err != nil {
 		return err
 	}

@@ -27,7 +27,7 @@ import (
 
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/truststore"
-	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/verify"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/wire"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/tools/pgtest"
 )
 
@@ -99,8 +99,8 @@ func launchForTest() error {
 	if err != nil {
 		return err
 	}
-	database := verify.Target{Name: "db", Host: "localhost", Port: uint16(port), Mode: sslmode.VerifyFull, Trust: []verify.Anchor{{Cert: certs[0]}}}
-	started, err := Start(os.Args[0], pid, []verify.Target{database}, []int{0}, strings.Fields(os.Getenv("BESIDE")))
+	database := wire.Target{Name: "db", Host: "localhost", Port: uint16(port), Mode: sslmode.VerifyFull, Trust: []wire.Anchor{{Cert: certs[0]}}}
+	started, err := Start(os.Args[0], pid, []wire.Target{database}, []int{0}, strings.Fields(os.Getenv("BESIDE")))
 	if err == nil {
 		fmt.Println(netip.AddrPortFrom(started.Address(0), database.Port), started.mark())
 	}
@@ -566,7 +566,7 @@ func TestATunnelThatCannotStartStopsTheLaunch(t *testing.T) {
 			fmt.Sprintf("a process of this container listens at port %d of all addresses, and the tunnel needs it: ", taken)},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := Start(test.program, test.pid, []verify.Target{{Name: "db", Host: "db.example.com", Port: test.port}}, []int{test.local}, nil)
+			_, err := Start(test.program, test.pid, []wire.Target{{Name: "db", Host: "db.example.com", Port: test.port}}, []int{test.local}, nil)
 			assert.ErrorContains(t, err, test.says)
 		})
 	}

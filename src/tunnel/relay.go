@@ -31,7 +31,7 @@ import (
 	"github.com/jackc/pgx/v5/pgproto3"
 
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/binding"
-	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/verify"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/wire"
 )
 
 const (
@@ -44,7 +44,7 @@ const (
 
 // relay carries the connections to one database. If that is slow, the others are not.
 type relay struct {
-	target        *verify.Target
+	target        *wire.Target
 	tls           *tls.Config // for the app's side
 	log           *journal
 	startup, dial time.Duration
@@ -60,17 +60,17 @@ type session struct {
 }
 
 // reconnect connects to the server of a session: to the same address of the same host.
-type reconnect func(context.Context) (net.Conn, *verify.Problem)
+type reconnect func(context.Context) (net.Conn, *wire.Problem)
 
 // refusal is what we tell a client that gets no connection.
 type refusal struct {
 	pgproto3.ErrorResponse
-	cause string // the code of a verify.Problem; "" if these are the server's own words
+	cause string // the code of a wire.Problem; "" if these are the server's own words
 }
 
 func (r *refusal) Error() string { return r.Message }
 
-func refuse(sqlstate string, p verify.Problem) *refusal {
+func refuse(sqlstate string, p wire.Problem) *refusal {
 	return &refusal{pgproto3.ErrorResponse{Severity: "FATAL", SeverityUnlocalized: "FATAL", Code: sqlstate,
 		Message: p.What, Hint: p.Do}, p.Code}
 }
@@ -84,7 +84,7 @@ const (
 
 var sqlstate = regexp.MustCompile(`^[0-9A-Z]{5}$`)
 
-func newRelay(target *verify.Target, config *tls.Config, log *journal) *relay {
+func newRelay(target *wire.Target, config *tls.Config, log *journal) *relay {
 	return &relay{target: target, tls: config, log: log, startup: startupTime, dial: dialTime, most: mostConnections}
 }
 
@@ -136,7 +136,7 @@ func (r *relay) serve(conn *net.TCPConn) {
 		return
 	}
 	if count > r.most {
-		r.tell(client, refuse(tooManyConnections, verify.Problem{Code: "too-many-connections",
+		r.tell(client, refuse(tooManyConnections, wire.Problem{Code: "too-many-connections",
 			What: fmt.Sprintf("the tunnel has %d connections, and takes no more", r.most),
 			Do:   "let the app open fewer, or close them"}))
 		return
@@ -213,7 +213,7 @@ func (r *relay) logIn(ctx context.Context, parameters map[string]string, ask fun
 			return nil, why
 		}
 		at := conn.RemoteAddr().String() // the host may have several
-		made.again = func(ctx context.Context) (net.Conn, *verify.Problem) { return target.Connect(ctx, host, at) }
+		made.again = func(ctx context.Context) (net.Conn, *wire.Problem) { return target.Connect(ctx, host, at) }
 		return conn, conn.SetDeadline(deadline)
 	}
 	asked := false
@@ -231,7 +231,7 @@ func (r *relay) logIn(ctx context.Context, parameters map[string]string, ask fun
 			asked = true
 			switch method := binary.BigEndian.Uint32(body); {
 			case method != pgproto3.AuthTypeSASL && !target.Mode.Verifies():
-				why = refuse(unableToConnect, verify.Problem{Code: "unverified",
+				why = refuse(unableToConnect, wire.Problem{Code: "unverified",
 					What: "the server does not ask for scram-sha-256, and sslmode require does not verify who it is",
 					Do:   "bind the database with sslmode verify-full and its CA, or let the server ask for scram-sha-256"})
 			case method != pgproto3.AuthTypeOk:
@@ -241,9 +241,9 @@ func (r *relay) logIn(ctx context.Context, parameters map[string]string, ask fun
 		}
 		return nil
 	}
-	config, err := verify.LoginConfig(ctx, host, connect, look)
+	config, err := wire.LoginConfig(ctx, host, connect, look)
 	if err != nil {
-		return nil, refuse(unableToConnect, verify.Problem{Code: "internal", What: "the tunnel cannot log in", Do: "report this"})
+		return nil, refuse(unableToConnect, wire.Problem{Code: "internal", What: "the tunnel cannot log in", Do: "report this"})
 	}
 	config.RuntimeParams = maps.Clone(parameters) // pgconn adds user and database again
 	config.User, config.Database, config.Password = parameters["user"], parameters["database"], ""

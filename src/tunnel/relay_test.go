@@ -20,7 +20,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
-	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/verify"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/wire"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/tools/pgtest"
 )
 
@@ -52,7 +52,7 @@ type open struct {
 	log   *buffer
 }
 
-func openTunnel(t testing.TB, target *verify.Target, edits ...func(*relay)) *open {
+func openTunnel(t testing.TB, target *wire.Target, edits ...func(*relay)) *open {
 	t.Helper()
 	identity, ca, err := newIdentity([]string{"127.0.0.1", "db.example.com"}, time.Now())
 	require.NoError(t, err)
@@ -87,10 +87,10 @@ func (o *open) dial(t testing.TB) net.Conn {
 
 const patience = 30 * time.Second
 
-func target(port int, mode sslmode.Mode, trust ...*pgtest.CA) *verify.Target {
-	target := &verify.Target{Name: "db", Host: "localhost", Port: uint16(port), Mode: mode, Source: "the test"}
+func target(port int, mode sslmode.Mode, trust ...*pgtest.CA) *wire.Target {
+	target := &wire.Target{Name: "db", Host: "localhost", Port: uint16(port), Mode: mode, Source: "the test"}
 	for _, ca := range trust {
-		target.Trust = append(target.Trust, verify.Anchor{Cert: ca.Cert, Origin: "the test"})
+		target.Trust = append(target.Trust, wire.Anchor{Cert: ca.Cert, Origin: "the test"})
 	}
 	return target
 }
@@ -301,7 +301,7 @@ func TestWhoeverIsNotVerifiedIsRefusedInVerifysWords(t *testing.T) {
 	foreign := pgtest.Start(t, serving(t, other, "localhost"))
 	plain := pgtest.Start(t, pgtest.Config{SQL: serving(t, ca, "localhost").SQL})
 	for name, test := range map[string]struct {
-		target     *verify.Target
+		target     *wire.Target
 		code, says string
 	}{
 		"another CA":             {target(foreign.Port, sslmode.VerifyFull, ca), "08001", "comes from a CA that is not trusted"},
@@ -343,8 +343,8 @@ func TestCancelRequestsFindTheirSession(t *testing.T) {
 	t.Parallel()
 	ca := pgtest.NewCA(t, "Root")
 	server := pgtest.Start(t, serving(t, ca, "localhost"))
-	wire := newWire(t, server.Port)
-	tunnel := openTunnel(t, target(wire.port, sslmode.VerifyFull, ca))
+	tapped := newTap(t, server.Port)
+	tunnel := openTunnel(t, target(tapped.port, sslmode.VerifyFull, ca))
 	for name, edit := range map[string]func(*pgconn.Config){"in plain text": func(*pgconn.Config) {}, "with TLS": tunnel.sees("localhost")} {
 		t.Run(name, func(t *testing.T) {
 			conn, err := connect(t, tunnel.settings(), edit)
@@ -363,18 +363,18 @@ func TestCancelRequestsFindTheirSession(t *testing.T) {
 			assert.Equal(t, "1", ask(t, conn, "select 1"), "the session goes on")
 		})
 	}
-	assert.NotContains(t, wire.heard(), "\x04\xd2\x16\x2e", "a cancel request in plain text")
-	assert.Contains(t, wire.heard(), "\x04\xd2\x16\x2f", "control: a request for TLS, which is in plain text")
+	assert.NotContains(t, tapped.heard(), "\x04\xd2\x16\x2e", "a cancel request in plain text")
+	assert.Contains(t, tapped.heard(), "\x04\xd2\x16\x2f", "control: a request for TLS, which is in plain text")
 
 	t.Run("but no other", func(t *testing.T) {
 		conn := tunnel.dial(t)
-		before := wire.connections.Load()
+		before := tapped.connections.Load()
 		_, err := conn.Write([]byte("\x00\x00\x00\x10\x04\xd2\x16\x2e\x00\x00\x00\x01\x00\x00\x00\x02"))
 		require.NoError(t, err)
 		answer, err := io.ReadAll(conn)
 		assert.NoError(t, err)
 		assert.Empty(t, answer)
-		assert.Equal(t, before, wire.connections.Load(), "the server is not bothered")
+		assert.Equal(t, before, tapped.connections.Load(), "the server is not bothered")
 	})
 }
 
@@ -434,7 +434,7 @@ func TestAFaultInOneConnectionStaysThere(t *testing.T) {
 	require.NoError(t, err)
 
 	// A target that Targets never makes.
-	faulty := &verify.Target{Name: "faulty", Host: "localhost", Port: uint16(server.Port), Mode: sslmode.VerifyFull, Trust: []verify.Anchor{{}}}
+	faulty := &wire.Target{Name: "faulty", Host: "localhost", Port: uint16(server.Port), Mode: sslmode.VerifyFull, Trust: []wire.Anchor{{}}}
 	listener, err := net.Listen("tcp4", "127.0.0.1:0")
 	require.NoError(t, err)
 	t.Cleanup(func() { listener.Close() })
@@ -445,7 +445,7 @@ func TestAFaultInOneConnectionStaysThere(t *testing.T) {
 		return strings.Contains(tunnel.log.String(), "faulty: a fault in the tunnel ended a connection: runtime error: invalid memory address or nil pointer dereference\n")
 	}, patience, time.Millisecond)
 	func() {
-		defer newRelay(&verify.Target{Name: "another"}, nil, tunnel.relay.log).recovered()
+		defer newRelay(&wire.Target{Name: "another"}, nil, tunnel.relay.log).recovered()
 		panic(password)
 	}()
 	assert.Eventually(t, func() bool {
@@ -482,16 +482,16 @@ func TestWhatIsTooMuchIsRefused(t *testing.T) {
 	assert.NoError(t, err, "and when they are gone, there is room again")
 }
 
-// wire is a way to a server that records what clients send.
-type wire struct {
+// tap is a way to a server that records what clients send.
+type tap struct {
 	port        int
 	connections atomic.Int64
 	bytes       buffer
 }
 
-func newWire(t testing.TB, port int) *wire {
+func newTap(t testing.TB, port int) *tap {
 	t.Helper()
-	w := &wire{}
+	w := &tap{}
 	w.port = proxy(t, func(client net.Conn) {
 		w.connections.Add(1)
 		server, err := net.Dial("tcp4", fmt.Sprintf("127.0.0.1:%d", port))
@@ -508,7 +508,7 @@ func newWire(t testing.TB, port int) *wire {
 	return w
 }
 
-func (w *wire) heard() string { return w.bytes.String() }
+func (w *tap) heard() string { return w.bytes.String() }
 
 // proxy calls serve for each connection, and closes the connection afterwards.
 func proxy(t testing.TB, serve func(net.Conn)) int {

@@ -13,7 +13,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/verify"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/wire"
 )
 
 // Each launch has a tunnel of its own. If two launches shared one, it would outlive one of them and
@@ -28,7 +28,7 @@ import (
 
 // settings is what a launch tells its tunnel, and a tunnel its heir, on stdin.
 type settings struct {
-	Targets  []byte // of verify.Pack
+	Targets  []byte // of wire.Pack
 	Identity identity
 	Beside   []string // hosts of databases that the app connects to without the tunnel
 	Mark     string   // the environment of each process that knows the tunnel's addresses contains it
@@ -67,7 +67,7 @@ func (t Tunnel) mark() string { return strconv.Quote(t.Net.String()) }
 // Start starts the tunnel of a launch, and returns when it is ready for connections. program is the
 // path of this program, pid the process that becomes the app. locals says at which of the tunnel's
 // addresses it listens for each target. beside are hosts of databases that do not go through it.
-func Start(program string, pid int, targets []verify.Target, locals []int, beside []string) (*Tunnel, error) {
+func Start(program string, pid int, targets []wire.Target, locals []int, beside []string) (*Tunnel, error) {
 	process, err := os.Open(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return nil, fmt.Errorf("cannot watch the process that the app will be: %w", err)
@@ -87,7 +87,7 @@ func Start(program string, pid int, targets []verify.Target, locals []int, besid
 	if told.Identity, tunnel.CA, err = newIdentity(names, time.Now()); err != nil {
 		return nil, err
 	}
-	if told.Targets, err = verify.Pack(targets); err != nil {
+	if told.Targets, err = wire.Pack(targets); err != nil {
 		return nil, err
 	}
 	if err := closeOnExec(); err != nil {
@@ -127,7 +127,7 @@ func command(program string, files []*os.File) *exec.Cmd {
 }
 
 // listen opens the listeners at random addresses. If another tunnel has these, listen tries again.
-func listen(targets []verify.Target, locals []int) (tunnel *Tunnel, files []*os.File, err error) {
+func listen(targets []wire.Target, locals []int) (tunnel *Tunnel, files []*os.File, err error) {
 	for range 3 {
 		network := netip.AddrFrom4([4]byte{127, byte(1 + rand.N(254)), byte(rand.N(256)), 0})
 		tunnel = &Tunnel{Net: netip.PrefixFrom(network, 24)}

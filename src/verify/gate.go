@@ -9,28 +9,22 @@ import (
 	"time"
 
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/wire"
 )
 
-// stops are the problems that keep an app from starting. Either the server's answer was not
-// encrypted and verified as the mode asks, or the app's settings cannot lead to such a connection.
-//
-// We only report the others, above all a server that does not answer. Nothing insecure has
-// happened, and an app that restarts while its database fails over must come back.
-var stops = []string{
-	ModeUnknown, BindingIncomplete, RootUnreadable, ClientCertificateUnusable,
-	NotPostgres, NoTLS, HandshakeFailed,
-	UnknownCA, ChainIncomplete, CertificateExpired, RootExpired, NotYetValid, CertificateInvalid, NameMismatch,
-	ClientCertificateRefused, PlainTextMode,
-}
+// stops says whether a problem keeps an app from starting. We only report the others, above all a
+// server that does not answer. Nothing insecure has happened, and an app that restarts while its
+// database fails over must come back.
+func stops(p wire.Problem) bool { return p.Insecure() || p.Code == PlainTextMode }
 
 // Gate connects to all databases at the same time, as the app is about to do. It returns one line
 // for each, and whether the app may start.
-func Gate(ctx context.Context, targets []Target, timeout time.Duration) (lines []string, open bool) {
+func Gate(ctx context.Context, targets []wire.Target, timeout time.Duration) (lines []string, open bool) {
 	lines, open = make([]string, len(targets)), true
 	stopped := make([]bool, len(targets))
 	var wait sync.WaitGroup
 	for i, t := range targets {
-		wait.Go(func() { lines[i], stopped[i] = gateLine(t.run(ctx, timeout, t.gateModes())) })
+		wait.Go(func() { lines[i], stopped[i] = gateLine(run(ctx, &t, timeout, gateModes(&t))) })
 	}
 	wait.Wait()
 	return lines, !slices.Contains(stopped, true)
@@ -38,21 +32,21 @@ func Gate(ctx context.Context, targets []Target, timeout time.Duration) (lines [
 
 // gateModes are the modes that a start tries. It tries plain text only if the mode allows that,
 // because the attempt sends the user's name in plain text.
-func (t *Target) gateModes() []sslmode.Mode {
+func gateModes(t *wire.Target) []sslmode.Mode {
 	if t.Mode.Encrypts() {
-		return []sslmode.Mode{t.loginMode()}
+		return []sslmode.Mode{t.LoginMode()}
 	}
-	return []sslmode.Mode{sslmode.Disable, t.loginMode()}
+	return []sslmode.Mode{sslmode.Disable, t.LoginMode()}
 }
 
 // gateLine makes one line of a finding.
 func gateLine(db Database) (line string, stop bool) {
-	if i := slices.IndexFunc(db.Problems, func(p Problem) bool { return slices.Contains(stops, p.Code) }); i >= 0 {
+	if i := slices.IndexFunc(db.Problems, stops); i >= 0 {
 		p := db.Problems[i]
 		return fmt.Sprintf("%s: the app does not start: %s; %s", db.Name, p.What, p.Do), true
 	}
 	for _, o := range db.OtherHosts {
-		if o.Problem != nil && slices.Contains(stops, o.Problem.Code) {
+		if o.Problem != nil && stops(*o.Problem) {
 			return fmt.Sprintf("%s: the app does not start: further host: %s; %s", db.Name, o.Problem.What, o.Problem.Do), true
 		}
 	}

@@ -7,11 +7,9 @@ import (
 	"crypto/sha256"
 	"crypto/tls"
 	"encoding/base64"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"net"
-	"net/url"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -22,6 +20,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/wire"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/tools/pgtest"
 )
 
@@ -46,7 +45,7 @@ func (v visit) hear() (pgproto3.FrontendMessage, error) { return v.Receive() }
 
 // host serves TLS with a certificate for localhost, hands each visit to serve, and returns a target
 // that trusts it.
-func host(t *testing.T, serve func(v visit)) Target {
+func host(t *testing.T, serve func(v visit)) wire.Target {
 	t.Helper()
 	ca := pgtest.NewCA(t, "Root")
 	cert := certificate(t, ca, "localhost")
@@ -79,7 +78,7 @@ func host(t *testing.T, serve func(v visit)) Target {
 			}()
 		}
 	}()
-	return Target{
+	return wire.Target{
 		Name: "db", Host: "localhost", Port: uint16(listener.Addr().(*net.TCPAddr).Port), Database: "app", User: "app",
 		Password: password, Mode: sslmode.VerifyFull, Source: "the test", Trust: trust("the test", ca),
 	}
@@ -179,21 +178,21 @@ func TestWhatAServerSendsIsBounded(t *testing.T) {
 			block, _ := (&pgproto3.ErrorResponse{Severity: "FATAL", Code: "XX000", Message: long}).Encode(nil)
 			n, _ := v.conn.Write(block)
 			return int64(n)
-		}, NotPostgres, "does not answer as a PostgreSQL server does"},
+		}, "not-postgres", "does not answer as a PostgreSQL server does"},
 		"an error before the login": {func(v visit) int64 {
 			block, _ := (&pgproto3.ErrorResponse{Severity: "FATAL", Code: "XX000", Message: long}).Encode(nil)
 			n, _ := v.conn.Write(block)
 			return int64(n)
-		}, NotPostgres, "does not answer as a PostgreSQL server does"},
+		}, "not-postgres", "does not answer as a PostgreSQL server does"},
 		"notices before the login": {func(v visit) int64 {
 			return flood(v, &pgproto3.NoticeResponse{Severity: "NOTICE", Code: "00000", Message: strings.Repeat("on ", 500)})
-		}, ServerError, "the server sends more than 10 MB"},
+		}, "server-error", "the server sends more than 10 MB"},
 		"parameters after the password": {func(v visit) int64 {
 			if !told(v) {
 				return 0
 			}
 			return flood(v, &pgproto3.ParameterStatus{Name: "a", Value: strings.Repeat("b", 1000)})
-		}, ServerError, "the server sends more than 10 MB"},
+		}, "server-error", "the server sends more than 10 MB"},
 		"rows": {func(v visit) int64 {
 			if !asked(v) || v.send(head()...) != nil {
 				return 0
@@ -318,9 +317,9 @@ func TestWorkOfSCRAMIsBounded(t *testing.T) {
 	}{
 		"as many as PostgreSQL":             {4096, 5 * time.Second, "", ""},
 		"as many as somebody careful":       {600_000, 20 * time.Second, "", ""},
-		"more than fits into the timeout":   {600_000, 300 * time.Millisecond, TimedOut, "does not answer the startup message in time"},
-		"more than anybody needs":           {10_000_000, 20 * time.Second, ServerError, "asks for more than 1000000 iterations of SCRAM"},
-		"more than anybody needs, and soon": {10_000_000, 300 * time.Millisecond, ServerError, "asks for more than 1000000 iterations of SCRAM"},
+		"more than fits into the timeout":   {600_000, 300 * time.Millisecond, "timeout", "does not answer the startup message in time"},
+		"more than anybody needs":           {10_000_000, 20 * time.Second, "server-error", "asks for more than 1000000 iterations of SCRAM"},
+		"more than anybody needs, and soon": {10_000_000, 300 * time.Millisecond, "server-error", "asks for more than 1000000 iterations of SCRAM"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var computed atomic.Bool // did the client do the work?
@@ -336,7 +335,7 @@ func TestWorkOfSCRAMIsBounded(t *testing.T) {
 					_ = v.send(append(head(), tail()...)...)
 				}
 			})
-			db := Run(t.Context(), []Target{target}, nil, test.timeout).Databases[0]
+			db := Run(t.Context(), []wire.Target{target}, nil, test.timeout).Databases[0]
 			if test.problem == "" {
 				assert.Empty(t, db.Problems)
 				assert.True(t, computed.Load(), "the control: this server knows SCRAM")
@@ -382,13 +381,13 @@ func TestTheTimeoutHoldsAfterTheLogin(t *testing.T) {
 			if told(v) {
 				drip(v, &pgproto3.NoticeResponse{Severity: "NOTICE", Code: "00000", Message: "on and on"})
 			}
-		}, TimedOut, "does not answer the startup message in time"},
+		}, "timeout", "does not answer the startup message in time"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			target := host(t, test.serve)
 			const timeout = 500 * time.Millisecond
 			begin := time.Now()
-			db := Run(context.Background(), []Target{target}, nil, timeout).Databases[0]
+			db := Run(context.Background(), []wire.Target{target}, nil, timeout).Databases[0]
 			assert.Less(t, time.Since(begin), 10*timeout, "even on a busy machine")
 			require.Len(t, db.Problems, 1)
 			assert.Equal(t, test.problem, db.Problems[0].Code)
@@ -397,43 +396,8 @@ func TestTheTimeoutHoldsAfterTheLogin(t *testing.T) {
 	}
 }
 
-// spellings are forms in which a server can send the password back.
-func spellings() map[string]string {
-	each := func(format string) string {
-		var b strings.Builder
-		for _, c := range []byte(password) {
-			fmt.Fprintf(&b, format, c)
-		}
-		return b.String()
-	}
-	encode := base64.StdEncoding.EncodeToString
-	return map[string]string{
-		"as it is":             password,
-		"in upper case":        strings.ToUpper(password),
-		"base64":               encode([]byte(password)),
-		"base64 of a sentence": encode([]byte("it is " + password + ", isn't it")),
-		"base64, one further":  encode([]byte("it's " + password)),
-		"base64, two further":  encode([]byte("its " + password)),
-		"base64 for URLs":      base64.RawURLEncoding.EncodeToString([]byte("\x00app\x00" + password)),
-		"hexadecimal":          hex.EncodeToString([]byte(password)),
-		"with colons":          each("%02X:"),
-		"percent":              each("%%%02x"),
-		"a query":              url.QueryEscape(password),
-		"escapes of C":         each(`\x%02x`),
-		"octal":                each(`\%03o`),
-		"escapes of JSON":      each(`\u%04x`),
-		"decimal":              each("%d "),
-		"HTML":                 each("&#%d;"),
-		"binary":               each("%08b "),
-		"blanks":               each("%c "),
-		"control characters":   each("%c\x01"),
-		"backwards":            "drowss4P-t3rc3s",
-		"the hash of md5":      "md540d83c92be6519a1adff49b29a6db80a",
-	}
-}
-
 func TestNothingThatHoldsThePasswordIsPrinted(t *testing.T) {
-	for name, spelling := range spellings() {
+	for name, spelling := range pgtest.Spellings() {
 		for place, serve := range map[string]func(v visit){
 			"an error": func(v visit) {
 				if told(v) {
@@ -465,7 +429,7 @@ func TestNothingThatHoldsThePasswordIsPrinted(t *testing.T) {
 		} {
 			t.Run(name+" in "+place, func(t *testing.T) {
 				_, printed := verified(t, host(t, serve))
-				assert.NotContains(t, fold(printed), fold(spelling))
+				assert.NotContains(t, pgtest.Letters(printed), pgtest.Letters(spelling))
 				assert.NotContains(t, printed, password)
 			})
 		}
@@ -478,55 +442,4 @@ func TestNothingThatHoldsThePasswordIsPrinted(t *testing.T) {
 		}))
 		assert.Contains(t, printed, "so it is <mine> (SQLSTATE XX000)")
 	})
-}
-
-// A server may know the password from an earlier login, and put it into its certificate.
-func TestAPasswordInACertificateIsNotPrintedEither(t *testing.T) {
-	for name, spelling := range spellings() {
-		t.Run(name, func(t *testing.T) {
-			ca := pgtest.NewCA(t, spelling)
-			pair := ca.Issue(t, []string{spelling, "b"})
-			pair.Cert.DNSNames = []string{spelling, "b"}
-			target := Target{Name: "db", Host: "localhost", Port: 1, Password: password, User: "app", Mode: sslmode.VerifyFull}
-			var said []string
-			for _, trusted := range [][]Anchor{nil, trust("x", ca)} {
-				target.Trust = trusted
-				_, problem := target.verifyChain(chain(pair), "localhost", sslmode.VerifyFull, time.Now())
-				require.NotNil(t, problem)
-				said = append(said, problem.What, problem.Do)
-			}
-			said = append(said, fmt.Sprint(*target.describeCertificate(pair.Cert)))
-			printed := strings.Join(said, "\n")
-			assert.NotContains(t, fold(printed), fold(spelling))
-			assert.Contains(t, printed, "(not shown: it holds the password)")
-		})
-	}
-}
-
-func TestOnlyASQLSTATEIsShownAsOne(t *testing.T) {
-	target := Target{Password: "ABC12"}
-	for code, shown := range map[string]string{
-		"28P01": " (SQLSTATE 28P01)", "": "", "28p01": "", "28P011": "", "28 01": "", "\x1b[31m": "", "ABC12": "",
-	} {
-		assert.Equal(t, shown, target.sqlstate(code), code)
-	}
-	result, why := target.plainText(attempt{answer: answer{refusal: &refusal{"no such", "SSL required"}}})
-	assert.Equal(t, [2]string{Refused, ""}, [2]string{result, why})
-}
-
-func TestAPasswordThatIsAWordHidesNothingElse(t *testing.T) {
-	// People use such passwords in development. A text that could be one stays hidden.
-	target := Target{User: "postgres", Database: "app", Password: "postgres"}
-	assert.Equal(t, "postgres", target.foreign("postgres"))
-	assert.Equal(t, "sorry, too many clients already", target.foreign("sorry, too many clients already"))
-	assert.Equal(t, "(not shown: it holds the password)", target.foreign(`role "postgres" is none`))
-	target.Password = "a"
-	assert.Equal(t, "SorrY, too mny", target.foreign("SorrY, too mny"))
-	target.Password = ""
-	assert.Equal(t, "anything", target.foreign("anything"))
-}
-
-func TestALongTextIsCut(t *testing.T) {
-	shown := new(Target).foreign(strings.Repeat("é", 10_000))
-	assert.Equal(t, longestShown+1, len([]rune(shown)))
 }

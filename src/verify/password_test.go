@@ -20,6 +20,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/wire"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/tools/pgtest"
 )
 
@@ -27,7 +28,7 @@ import (
 // in clear text, and writes down all that it hears. Each test has a control, in which the same
 // server does hear the password. Without the control, hearing nothing would prove nothing.
 
-const password = "s3cr3t-P4ssword"
+const password = pgtest.Password
 
 // thief is a server that wants passwords.
 type thief struct {
@@ -113,19 +114,19 @@ func (th *thief) hears() string {
 	return th.heard.String()
 }
 
-func (th *thief) target(mode sslmode.Mode, trust ...*pgtest.CA) Target {
-	t := Target{Name: "db", Host: "localhost", Port: th.port, Database: "app", User: "app", Password: password, Mode: mode, Source: "the test"}
+func (th *thief) target(mode sslmode.Mode, trust ...*pgtest.CA) wire.Target {
+	t := wire.Target{Name: "db", Host: "localhost", Port: th.port, Database: "app", User: "app", Password: password, Mode: mode, Source: "the test"}
 	for _, ca := range trust {
-		t.Trust = append(t.Trust, Anchor{ca.Cert, "the test"})
+		t.Trust = append(t.Trust, wire.Anchor{Cert: ca.Cert, Origin: "the test"})
 	}
 	return t
 }
 
 // verified runs the whole command on one target. It returns the finding, and the output in both
 // forms.
-func verified(t *testing.T, target Target) (Database, string) {
+func verified(t *testing.T, target wire.Target) (Database, string) {
 	t.Helper()
-	report := Run(context.Background(), []Target{target}, nil, 5*time.Second)
+	report := Run(context.Background(), []wire.Target{target}, nil, 5*time.Second)
 	var text strings.Builder
 	require.NoError(t, report.Write(&text, false))
 	asJSON, err := json.Marshal(report)
@@ -172,12 +173,12 @@ func TestPasswordIsNotSentToAServerThatTheModeRefuses(t *testing.T) {
 		problem string
 		told    bool
 	}{
-		"verify-ca, another CA":               {sslmode.VerifyCA, certificate(t, other, "localhost"), UnknownCA, false},
-		"verify-full, another CA":             {sslmode.VerifyFull, certificate(t, other, "localhost"), UnknownCA, false},
-		"verify-full, another name":           {sslmode.VerifyFull, certificate(t, trusted, "elsewhere"), NameMismatch, false},
-		"control: verify-ca, another name":    {sslmode.VerifyCA, certificate(t, trusted, "elsewhere"), ServerError, true},
-		"control: verify-full":                {sslmode.VerifyFull, certificate(t, trusted, "localhost"), ServerError, true},
-		"control: require accepts any server": {sslmode.Require, certificate(t, other, "localhost"), ServerError, true},
+		"verify-ca, another CA":               {sslmode.VerifyCA, certificate(t, other, "localhost"), "unknown-ca", false},
+		"verify-full, another CA":             {sslmode.VerifyFull, certificate(t, other, "localhost"), "unknown-ca", false},
+		"verify-full, another name":           {sslmode.VerifyFull, certificate(t, trusted, "elsewhere"), "name-mismatch", false},
+		"control: verify-ca, another name":    {sslmode.VerifyCA, certificate(t, trusted, "elsewhere"), "server-error", true},
+		"control: verify-full":                {sslmode.VerifyFull, certificate(t, trusted, "localhost"), "server-error", true},
+		"control: require accepts any server": {sslmode.Require, certificate(t, other, "localhost"), "server-error", true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			th := newThief(t, always(test.cert))
@@ -210,7 +211,7 @@ func TestLoginVerifiesAgain(t *testing.T) {
 	db, _ := verified(t, th.target(sslmode.VerifyFull, trusted))
 	assert.Equal(t, Outcome{"verify-full", Works, ""}, db.Modes[3])
 	require.Len(t, db.Problems, 1)
-	assert.Equal(t, UnknownCA, db.Problems[0].Code)
+	assert.Equal(t, "unknown-ca", db.Problems[0].Code)
 	assert.Equal(t, "Other Root", db.Certificate.Issuer)
 	assert.Empty(t, th.hears())
 

@@ -1,13 +1,14 @@
 // Package verify connects to the bound databases as the app does, and proves what happens on the
 // wire.
 //
-// It has three parts. target.go works out how the app connects. connect.go, probe.go and login.go
-// try it, and only they use the network. The rest are pure functions, which judge the results
-// (certificate.go, diagnose.go, judge.go) and write them down (text.go).
+// wire connects. evidence.go collects what it finds, and only that file uses the network. The rest
+// are pure functions, which judge the evidence (judge.go, sessions.go) and write it down (text.go).
 //
 // The password goes over one connection only. It has TLS, and is verified as strictly as the mode
-// asks. See probe.go.
+// asks. See wire.
 package verify
+
+import "github.com/cloudfoundry-community/postgres-ssl-buildpack/src/wire"
 
 // Report is the result of `postgres-ssl verify`. With --json, it is the output. New versions may
 // add fields, but rename or remove none, and change no meaning. Every text is one line without
@@ -21,24 +22,24 @@ type Report struct {
 
 // Database is one bound database.
 type Database struct {
-	Name        string       `json:"name"`
-	OK          bool         `json:"ok"` // no problems; there may be warnings
-	Host        string       `json:"host"`
-	Port        int          `json:"port"`
-	Database    string       `json:"database"`
-	User        string       `json:"user"`
-	Mode        string       `json:"mode"` // in force; "" if there is none
-	ModeSource  string       `json:"mode_source"`
-	Asked       string       `json:"asked"` // what the binding asks for
-	AskedSource string       `json:"asked_source"`
-	TLS         *TLS         `json:"tls"`         // null if there was no TLS connection
-	Certificate *Certificate `json:"certificate"` // the server's, or null if it showed none
-	Root        *Root        `json:"root"`        // the end of the verified chain, or null
-	Modes       []Outcome    `json:"modes"`       // weakest first; empty if we tried nothing
-	Sessions    []Session    `json:"sessions"`    // the user's sessions, or null if the query failed
-	OtherHosts  []OtherHost  `json:"other_hosts"` // the binding's further hosts
-	Problems    []Problem    `json:"problems"`
-	Warnings    []string     `json:"warnings"`
+	Name        string         `json:"name"`
+	OK          bool           `json:"ok"` // no problems; there may be warnings
+	Host        string         `json:"host"`
+	Port        int            `json:"port"`
+	Database    string         `json:"database"`
+	User        string         `json:"user"`
+	Mode        string         `json:"mode"` // in force; "" if there is none
+	ModeSource  string         `json:"mode_source"`
+	Asked       string         `json:"asked"` // what the binding asks for
+	AskedSource string         `json:"asked_source"`
+	TLS         *TLS           `json:"tls"`         // null if there was no TLS connection
+	Certificate *Certificate   `json:"certificate"` // the server's, or null if it showed none
+	Root        *Root          `json:"root"`        // the end of the verified chain, or null
+	Modes       []Outcome      `json:"modes"`       // weakest first; empty if we tried nothing
+	Sessions    []Session      `json:"sessions"`    // the user's sessions, or null if the query failed
+	OtherHosts  []OtherHost    `json:"other_hosts"` // the binding's further hosts
+	Problems    []wire.Problem `json:"problems"`
+	Warnings    []string       `json:"warnings"`
 }
 
 // TLS is how a connection is encrypted.
@@ -106,55 +107,14 @@ const (
 // OtherHost is a further host of a binding: a replica, a reader endpoint. We check its answer and
 // its certificate, and do not log in.
 type OtherHost struct {
-	Host    string   `json:"host"`
-	Port    int      `json:"port"`
-	Root    *Root    `json:"root"`
-	Problem *Problem `json:"problem"` // null if there is none
+	Host    string        `json:"host"`
+	Port    int           `json:"port"`
+	Root    *Root         `json:"root"`
+	Problem *wire.Problem `json:"problem"` // null if there is none
 }
 
-// Problem is one thing that is wrong, and what to do about it.
-type Problem struct {
-	Code string `json:"code"` // one of the codes below
-	What string `json:"what"`
-	Do   string `json:"do"`
-}
-
-// The codes of problems.
+// The codes of problems beside those of wire.
 const (
-	// Before a connection.
-	ModeUnknown               = "mode-unknown"                // DB_SSL_MODE or PGSSLMODE is no mode
-	BindingIncomplete         = "binding-incomplete"          // no host, no user or an invalid port
-	RootUnreadable            = "root-unreadable"             // the file in PGSSLROOTCERT, or the CA's
-	ClientCertificateUnusable = "client-certificate-unusable" // the files in PGSSLCERT and PGSSLKEY
-
-	// On the way to the server.
-	DNS         = "dns"
-	NotListened = "refused"
-	Unreachable = "unreachable"
-	TimedOut    = "timeout"
-	Closed      = "closed" // the connection ended without an answer
-	NotPostgres = "not-postgres"
-
-	// TLS.
-	NoTLS                    = "no-tls"
-	HandshakeFailed          = "tls-handshake"
-	UnknownCA                = "unknown-ca"
-	ChainIncomplete          = "chain-incomplete"
-	CertificateExpired       = "certificate-expired"
-	RootExpired              = "root-expired"
-	NotYetValid              = "not-yet-valid"
-	CertificateInvalid       = "certificate-invalid"
-	NameMismatch             = "name-mismatch"
-	ClientCertificateWanted  = "client-certificate-wanted"
-	ClientCertificateRefused = "client-certificate-refused"
-
-	// The login.
-	NotAllowed      = "not-allowed" // by pg_hba.conf
-	PasswordRefused = "password-refused"
-	DatabaseMissing = "database-missing"
-	ServerError     = "server-error" // anything else that the server says
-
-	// Logged in, but something is wrong.
 	PlainTextMode    = "plain-text-mode"   // the mode leads to plain text on this server
 	WeakerThanAsked  = "weaker-than-asked" // the mode in force is not the binding's
 	PlainTextSession = "plain-text-session"

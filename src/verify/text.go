@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/plain"
 )
 
 // Write writes the report for people: aligned, one block per database, with colours if colour is
@@ -75,7 +77,7 @@ func (db Database) write(b *strings.Builder, paint func(code, text string) strin
 	}
 	if c := db.Certificate; c != nil {
 		row("certificate", "%s, %s, expires %s", c.Subject, c.Key, c.NotAfter)
-		row("  names", "%s", orNone(shortList(c.Names, 10), "none"))
+		row("  names", "%s", orNone(plain.List(c.Names, 10), "none"))
 		row("  issuer", "%s", c.Issuer)
 		row("  SHA-256", "%s", c.Fingerprint)
 	}
@@ -172,4 +174,11 @@ func (db Database) writeSessions(b *strings.Builder, paint func(code, text strin
 		}
 		b.WriteString("    " + line + "\n")
 	}
+}
+
+func orNone(text, none string) string {
+	if text == "" {
+		return none
+	}
+	return text
 }

@@ -28,6 +28,15 @@ type Pair struct {
 	KeyPEM  []byte
 }
 
+// Chain returns the certificate and those of these CAs, as a server sends them.
+func (p Pair) Chain(cas ...*CA) []*x509.Certificate {
+	certs := []*x509.Certificate{p.Cert}
+	for _, ca := range cas {
+		certs = append(certs, ca.Cert)
+	}
+	return certs
+}
+
 // NewCA makes a root. Here and below, edits change the certificate before it is signed.
 func NewCA(t testing.TB, name string, edits ...func(*x509.Certificate)) *CA {
 	t.Helper()

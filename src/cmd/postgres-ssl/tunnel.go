@@ -22,7 +22,7 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/current"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/launch"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/tunnel"
-	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/verify"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/wire"
 )
 
 const tunnelHelp = `Usage: postgres-ssl tunnel
@@ -181,7 +181,7 @@ func openTunnel(app current.App, running *originals, pid int) (func(*client.Hand
 
 // tunnelTargets returns the databases that a tunnel connects to, and at which of its addresses it
 // listens for each. Here each endpoint is a database of its own. The client says which user logs in.
-func tunnelTargets(app current.App, r *binding.Redirection) (all []verify.Target, locals []int, err error) {
+func tunnelTargets(app current.App, r *binding.Redirection) (all []wire.Target, locals []int, err error) {
 	plan := *app.Plan
 	plan.Databases = nil
 	for _, e := range r.Endpoints {

@@ -17,6 +17,7 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/staging"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/truststore"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/verify"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/wire"
 )
 
 const verifyHelp = `Usage: postgres-ssl verify [--services FILE] [--json] [--timeout 10s]
@@ -93,7 +94,7 @@ func appDrivers(app current.App) []string {
 
 // targets returns what to verify in an app, one target for each of the plan's databases. launching
 // says that the app's environment is a launch's own.
-func targets(app current.App, launching bool) ([]verify.Target, error) {
+func targets(app current.App, launching bool) ([]wire.Target, error) {
 	stores, err := truststore.SystemFiles(app.Env)
 	if err != nil {
 		return nil, err
@@ -102,7 +103,7 @@ func targets(app current.App, launching bool) ([]verify.Target, error) {
 	if err != nil {
 		return nil, err
 	}
-	return verify.Targets(verify.Given{Env: app.Env, Plan: app.Plan, Store: app.Store, Stores: stores, Bundle: bundle, Launch: launching, Elsewhere: app.Elsewhere})
+	return wire.Targets(wire.Given{Env: app.Env, Plan: app.Plan, Store: app.Store, Stores: stores, Bundle: bundle, Launch: launching, Elsewhere: app.Elsewhere})
 }
 
 // gateVariable is the variable with which the app's owner asks for a check at each start.

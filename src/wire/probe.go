@@ -1,4 +1,4 @@
-package verify
+package wire
 
 import (
 	"context"
@@ -8,7 +8,6 @@ import (
 	"errors"
 	"io"
 	"net"
-	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgproto3"
@@ -28,23 +27,29 @@ import (
 // that asks its user for a password first, as psql does, so it logs no failure
 // (src/backend/libpq/auth.c, STATUS_EOF).
 //
-// login.go logs in only after the probe in the login's mode has found nothing wrong. It makes a new
-// connection, and verifies again.
+// Whoever logs in, does so only after the probe in the login's mode has found nothing wrong. The
+// login makes a new connection, and verifies again.
 //
 // Sources: PostgreSQL's manual, "Message Flow", sections "Start-up" and "SSL Session Encryption".
 
-// applicationName is this command's name in pg_stat_activity.
-const applicationName = "postgres-ssl verify"
+// ApplicationName is this command's name in pg_stat_activity.
+const ApplicationName = "postgres-ssl verify"
 
-// attempt is the result of a probe or a login.
-type attempt struct {
-	mode   sslmode.Mode
-	stage  stage // how far it got
-	err    error // what stopped it there; nil if the server gave any answer to the startup message
-	answer answer
+// Attempt is the result of a probe or a login. Answer is empty if the server gave none.
+type Attempt struct {
+	Mode sslmode.Mode
+	Answer
+	Peer
 
-	peer peer
+	stage stage // how far it got
+	err   error // what stopped it there; nil if the server gave any answer to the startup message
 }
+
+// Dialed says whether the server, or something else, took the connection.
+func (a Attempt) Dialed() bool { return a.stage > dialing }
+
+// Unverified returns the problem of a server's certificate that was refused, or nil.
+func (a Attempt) Unverified() *Problem { return certificateProblem(a.err) }
 
 // stage is a step on the way to a session.
 type stage int
@@ -56,25 +61,26 @@ const (
 	startingUp
 )
 
-// peer is what a TLS handshake shows about the server.
-type peer struct {
-	chain      []*x509.Certificate // the certificates that it sent, even if they don't verify
-	version    uint16
-	cipher     uint16
-	root       *Anchor
+// Peer is what a TLS handshake shows about the server.
+type Peer struct {
+	Chain   []*x509.Certificate // the certificates that it sent, even if they don't verify
+	Version uint16
+	Cipher  uint16
+	Root    *Anchor
+
 	wantsCerts bool // it asked for a client certificate
 }
 
-// answer is the server's first answer.
-type answer struct {
-	asks    string // what it asks for, such as "a SCRAM password", or ""
-	admits  bool   // it asks for nothing
-	refusal *refusal
-	pid     uint32 // the session's, if the server admits
+// Answer is the server's first answer.
+type Answer struct {
+	Asks    string // what it asks for, such as "a SCRAM password", or ""
+	Admits  bool   // it asks for nothing
+	Refusal *Refusal
+	PID     uint32 // the session's, if the server admits
 }
 
-// refusal holds the parts of a server's error that we look at.
-type refusal struct{ sqlstate, message string }
+// Refusal is a server's error: the parts that we look at.
+type Refusal struct{ SQLState, Message string }
 
 // The errors of a probe that are not the network's.
 var (
@@ -85,31 +91,31 @@ var (
 // dial connects for probes and logins. Go's dialer tries every address of a host.
 var dial = (&net.Dialer{}).DialContext
 
-// probe finds out what a mode would do. ctx has a deadline.
-func (t *Target) probe(ctx context.Context, to Address, mode sslmode.Mode) attempt {
-	a := attempt{mode: mode}
+// Probe finds out what a mode would do. ctx has a deadline.
+func (t *Target) Probe(ctx context.Context, to Address, mode sslmode.Mode) Attempt {
+	a := Attempt{Mode: mode}
 	conn := t.open(ctx, to, to.String(), &a)
 	if conn == nil {
 		return a
 	}
 	defer conn.Close() // its error does not matter: we have the answer
 	deadline, _ := ctx.Deadline()
-	a.answer, a.err = startUp(conn, deadline, t.User, t.Database)
+	a.Answer, a.err = startUp(conn, deadline, t.User, t.Database)
 	return a
 }
 
 // tlsConfig verifies as a mode does. Go's own verification is off, because it knows only
 // verify-full, and because the diagnosis needs whatever the server shows. Instead, VerifyConnection
 // does the work. It runs in every handshake.
-func (t *Target) tlsConfig(host string, mode sslmode.Mode, now time.Time, seen *peer) *tls.Config {
-	config := &tls.Config{
+func (t *Target) tlsConfig(host string, mode sslmode.Mode, now time.Time, seen *Peer) *tls.Config {
+	return &tls.Config{
 		ServerName:         host,
 		InsecureSkipVerify: true,
 		VerifyConnection: func(state tls.ConnectionState) error {
 			chain := state.PeerCertificates[:min(len(state.PeerCertificates), longestChain)]
-			seen.chain, seen.version, seen.cipher = chain, state.Version, state.CipherSuite
-			root, problem := t.verifyChain(chain, host, mode, now)
-			seen.root = root
+			seen.Chain, seen.Version, seen.Cipher = chain, state.Version, state.CipherSuite
+			root, problem := t.verifier().verify(chain, host, mode, now)
+			seen.Root = root
 			if problem != nil {
 				return &certificateError{problem}
 			}
@@ -124,7 +130,6 @@ func (t *Target) tlsConfig(host string, mode sslmode.Mode, now time.Time, seen *
 			return t.Client, nil
 		},
 	}
-	return config
 }
 
 // askForTLS sends an SSLRequest, and reads exactly one byte. The server, or an attacker in between,
@@ -151,9 +156,9 @@ func askForTLS(conn net.Conn) error {
 
 // startUp sends the startup message and returns the answer. Whatever the server asks for, it sends
 // nothing else, except a goodbye if the server admits it.
-func startUp(conn net.Conn, deadline time.Time, user, database string) (answer, error) {
+func startUp(conn net.Conn, deadline time.Time, user, database string) (Answer, error) {
 	server := pgproto3.NewFrontend(newBounded(conn, deadline), conn)
-	parameters := map[string]string{"user": user, "application_name": applicationName}
+	parameters := map[string]string{"user": user, "application_name": ApplicationName}
 	if database != "" {
 		parameters["database"] = database
 	}
@@ -161,7 +166,7 @@ func startUp(conn net.Conn, deadline time.Time, user, database string) (answer, 
 	// With TLS 1.3, a server refuses a client certificate only now. We can read its reason even if
 	// writing fails.
 	writeErr := server.Flush()
-	var a answer
+	var a Answer
 	for {
 		message, err := server.Receive()
 		var network net.Error
@@ -172,31 +177,31 @@ func startUp(conn net.Conn, deadline time.Time, user, database string) (answer, 
 				err = writeErr
 			}
 			return a, err
-		case errors.Is(err, errTooMuch):
+		case errors.Is(err, ErrTooMuch):
 			return a, err
 		default:
 			return a, errNotPostgres
 		}
 		switch message := message.(type) {
 		case *pgproto3.AuthenticationOk:
-			a.admits = true
+			a.Admits = true
 		case *pgproto3.AuthenticationCleartextPassword:
-			a.asks = "the password in clear"
+			a.Asks = "the password in clear"
 			return a, nil
 		case *pgproto3.AuthenticationMD5Password:
-			a.asks = "an MD5 password"
+			a.Asks = "an MD5 password"
 			return a, nil
 		case *pgproto3.AuthenticationSASL:
-			a.asks = "a SCRAM password"
+			a.Asks = "a SCRAM password"
 			return a, nil
 		case *pgproto3.AuthenticationGSS:
-			a.asks = "Kerberos"
+			a.Asks = "Kerberos"
 			return a, nil
 		case *pgproto3.ErrorResponse:
-			a.refusal = &refusal{message.Code, message.Message}
+			a.Refusal = &Refusal{message.Code, message.Message}
 			return a, nil
 		case *pgproto3.BackendKeyData:
-			a.pid = message.ProcessID
+			a.PID = message.ProcessID
 		case *pgproto3.ReadyForQuery:
 			server.Send(&pgproto3.Terminate{})
 			_ = server.Flush() // a courtesy
@@ -206,33 +211,4 @@ func startUp(conn net.Conn, deadline time.Time, user, database string) (answer, 
 			return a, errNotPostgres
 		}
 	}
-}
-
-// ladder holds the modes to try, weakest first.
-var ladder = []sslmode.Mode{sslmode.Disable, sslmode.Require, sslmode.VerifyCA, sslmode.VerifyFull}
-
-// climb tries these modes at the same time.
-func (t *Target) climb(ctx context.Context, modes []sslmode.Mode) map[sslmode.Mode]attempt {
-	attempts := make([]attempt, len(modes))
-	var wait sync.WaitGroup
-	for i, mode := range modes {
-		wait.Go(func() { attempts[i] = t.probe(ctx, t.address(), mode) })
-	}
-	wait.Wait()
-	byMode := map[sslmode.Mode]attempt{}
-	for _, a := range attempts {
-		byMode[a.mode] = a
-	}
-	return byMode
-}
-
-// probeOthers tries the further hosts in the login's mode.
-func (t *Target) probeOthers(ctx context.Context) []attempt {
-	attempts := make([]attempt, len(t.Others))
-	var wait sync.WaitGroup
-	for i, address := range t.Others {
-		wait.Go(func() { attempts[i] = t.probe(ctx, address, t.loginMode()) })
-	}
-	wait.Wait()
-	return attempts
 }

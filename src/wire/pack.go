@@ -1,4 +1,4 @@
-package verify
+package wire
 
 import (
 	"crypto/tls"
@@ -51,7 +51,7 @@ func Pack(targets []Target) ([]byte, error) {
 			p.Known = pack(t.known)
 		}
 		one := packedTarget{Name: t.Name, Host: t.Host, Source: t.Source, Port: t.Port, Mode: t.Mode, Trust: pack(t.Trust),
-			Lever: t.lever, TrustWhy: t.trustWhy, TrustPlace: t.trustPlace, Problem: t.problem}
+			Lever: t.Lever, TrustWhy: t.trustWhy, TrustPlace: t.trustPlace, Problem: t.Problem}
 		if t.Client != nil {
 			var err error
 			one.Client = t.Client.Certificate
@@ -86,7 +86,7 @@ func Unpack(text []byte) ([]Target, error) {
 	var targets []Target
 	for _, one := range p.Targets {
 		t := Target{Name: one.Name, Host: one.Host, Source: one.Source, Port: one.Port, Mode: one.Mode, Trust: unpack(one.Trust),
-			lever: one.Lever, trustWhy: one.TrustWhy, trustPlace: one.TrustPlace, problem: one.Problem, known: unpack(p.Known)}
+			Lever: one.Lever, trustWhy: one.TrustWhy, trustPlace: one.TrustPlace, Problem: one.Problem, known: unpack(p.Known)}
 		if one.Client != nil {
 			key, err := x509.ParsePKCS8PrivateKey(one.ClientKey)
 			if err != nil {

@@ -1,4 +1,4 @@
-package verify
+package wire
 
 import (
 	"bytes"
@@ -7,7 +7,6 @@ import (
 	"encoding/pem"
 	"errors"
 	"io/fs"
-	"net"
 	"os"
 	"slices"
 	"strconv"
@@ -30,49 +29,6 @@ type Given struct {
 	Elsewhere bool // Env names files of another machine
 }
 
-// Target is a database with everything that decides how to connect to it.
-type Target struct {
-	Name     string
-	Further  bool // a further connection string of a service: an example, a pooler on 127.0.0.1
-	Host     string
-	Port     uint16
-	Others   []Address // its further hosts
-	Database string
-	User     string
-	Password binding.Secret
-
-	Mode   sslmode.Mode // the mode in force in the app, or None
-	Source string       // the rule that Mode comes from
-	Asked  sslmode.Mode // what the binding asks for; an app has one set of variables for all
-	Trust  []Anchor     // the trusted CAs
-	Client *tls.Certificate
-
-	askedSource string   // the rule that Asked comes from
-	lever       string   // what to set to change Mode
-	owned       bool     // the app's owner set Mode
-	known       []Anchor // every CA on board, trusted here or not, for diagnosis only
-	trustWhy    string   // the rule that Trust comes from
-	trustPlace  string   // where to put a CA so that it is trusted
-	problem     *Problem // found before connecting, so we don't connect
-	hidden      []string // the encodings of the password, once computed
-}
-
-// Address is where a server listens.
-type Address struct {
-	Host string
-	Port uint16
-}
-
-func (a Address) String() string { return net.JoinHostPort(a.Host, strconv.Itoa(int(a.Port))) }
-
-func (t *Target) address() Address { return Address{t.Host, t.Port} }
-
-// Anchor is a CA certificate, and where it comes from.
-type Anchor struct {
-	Cert   *x509.Certificate
-	Origin string
-}
-
 // Targets makes a target of each database of the plan. If something is wrong with one, that becomes
 // its problem. An error means that the trust store itself cannot be read.
 func Targets(given Given) ([]Target, error) {
@@ -89,7 +45,7 @@ func Targets(given Given) ([]Target, error) {
 			User:        db.Username,
 			Password:    db.Password,
 			Asked:       db.Mode,
-			askedSource: db.Source.String(),
+			AskedSource: db.Source.String(),
 			known:       known,
 			trustWhy:    db.Trust.Why,
 			trustPlace:  "the binding, as the credential sslrootcert",
@@ -97,23 +53,23 @@ func Targets(given Given) ([]Target, error) {
 		if db.CA.Known() {
 			t.trustPlace = "the binding, as the " + db.CA.Whole()
 		}
-		t.complain(t.setAddress(db.Binding))
-		t.complain(t.setMode(given, db))
+		t.noteProblem(t.setAddress(db.Binding))
+		t.noteProblem(t.setMode(given, db))
 		problem, err := t.setTrust(given, db)
 		if err != nil {
 			return nil, err
 		}
-		t.complain(problem)
-		t.complain(t.setClient(given, db))
+		t.noteProblem(problem)
+		t.noteProblem(t.setClient(given, db))
 		targets = append(targets, t)
 	}
 	return targets, nil
 }
 
-// complain keeps the first problem.
-func (t *Target) complain(p *Problem) {
-	if t.problem == nil {
-		t.problem = p
+// noteProblem keeps the first problem.
+func (t *Target) noteProblem(p *Problem) {
+	if t.Problem == nil {
+		t.Problem = p
 	}
 }
 
@@ -152,7 +108,7 @@ func setOrigin(set string) string {
 
 func (t *Target) setAddress(b binding.Binding) *Problem {
 	if len(b.Hosts) == 0 {
-		return &Problem{BindingIncomplete, "the binding names no host", "add the credential hostname, or a uri with a host"}
+		return &Problem{bindingIncomplete, "the binding names no host", "add the credential hostname, or a uri with a host"}
 	}
 	t.Host = b.Hosts[0]
 	for i, host := range b.Hosts {
@@ -162,7 +118,7 @@ func (t *Target) setAddress(b binding.Binding) *Problem {
 			var err error
 			if port, err = strconv.ParseUint(text, 10, 16); err != nil || port == 0 {
 				// Don't show the value: it is no port, so it may be a secret.
-				return &Problem{BindingIncomplete, "the port in the binding is not a number from 1 to 65535", "correct the credential port"}
+				return &Problem{bindingIncomplete, "the port in the binding is not a number from 1 to 65535", "correct the credential port"}
 			}
 		case i >= len(b.Primaries()): // a replica without a port has the first host's
 			port = uint64(t.Port)
@@ -174,43 +130,43 @@ func (t *Target) setAddress(b binding.Binding) *Problem {
 		}
 	}
 	if b.Username == "" {
-		return &Problem{BindingIncomplete, "the binding names no user", "add the credential username, or a uri with a user"}
+		return &Problem{bindingIncomplete, "the binding names no user", "add the credential username, or a uri with a user"}
 	}
 	return nil
 }
 
 // setMode finds the mode in force: the owner's, else the plan's, which is the same for all
-// bindings. A variable that holds the plan's value is not the owner's: in an app's container, the
+// bindings. A variable with the plan's value is not the owner's: in an app's container, the
 // launch script has set it. If the owner set both variables, the weaker one counts, because we
 // cannot know which of them the app's driver reads.
 //
 // Through the tunnel, the database's own mode is in force. The owner's counts only if it is
 // stricter: a weaker one is for the connection from the app to the tunnel.
 func (t *Target) setMode(given Given, db launch.Database) *Problem {
-	t.Mode, t.Source, t.lever = given.Plan.Mode, db.Source.String(), "sslmode"
+	t.Mode, t.Source, t.Lever = given.Plan.Mode, db.Source.String(), "sslmode"
 	if db.Tunnel {
 		t.Mode = db.Mode
 	}
 	if decider := given.Plan.Decider; t.Mode != db.Mode && decider != nil {
 		t.Source = decider.Title() + ", which decides for the app: " + decider.Source.String()
-		t.lever = "the sslmode of " + decider.Title()
+		t.Lever = "the sslmode of " + decider.Title()
 	} else if db.Source.IsOwners() {
-		t.lever = "POSTGRES_SSL_MODE"
+		t.Lever = "POSTGRES_SSL_MODE"
 	}
 	libpq, stratos := launch.Owners(given.Env)
 	if libpq.Wrong != nil {
-		return &Problem{ModeUnknown, libpq.Wrong.Error(), libpq.Do}
+		return &Problem{modeUnknown, libpq.Wrong.Error(), libpq.Do}
 	}
 	for _, own := range []launch.Owner{stratos, libpq} {
 		if own.Value == "" || own.Wrong != nil { // Stratos alone reads its own, and would not start
 			continue
 		}
-		counts := !t.owned || own.Mode < t.Mode
+		counts := !t.Owned || own.Mode < t.Mode
 		if db.Tunnel {
 			counts = own.Mode > t.Mode
 		}
 		if counts && (own.Mode != given.Plan.Mode || db.Tunnel && given.Launch) {
-			t.Mode, t.Source, t.lever, t.owned = own.Mode, own.Variable+", set by the app's owner", own.Variable, true
+			t.Mode, t.Source, t.Lever, t.Owned = own.Mode, own.Variable+", set by the app's owner", own.Variable, true
 		}
 	}
 	return nil
@@ -223,7 +179,7 @@ func (t *Target) setTrust(given Given, db launch.Database) (*Problem, error) {
 	file := given.Env["PGSSLROOTCERT"]
 	if file != "" && file != everyone {
 		if given.Elsewhere {
-			return unseen(RootUnreadable, "PGSSLROOTCERT, "+file), nil
+			return unseen(rootUnreadable, "PGSSLROOTCERT, "+file), nil
 		}
 		content, err := os.ReadFile(file)
 		if err != nil || !bytes.Equal(content, given.Bundle) {
@@ -237,12 +193,13 @@ func (t *Target) setTrust(given Given, db launch.Database) (*Problem, error) {
 			t.Mode, t.Source = sslmode.VerifyFull, t.trustWhy
 		}
 		if t.Mode != sslmode.VerifyFull {
-			return &Problem{RootUnreadable, "PGSSLROOTCERT=system works with sslmode verify-full only", "set PGSSLMODE to verify-full, or unset PGSSLROOTCERT"}, nil
+			return &Problem{rootUnreadable, "PGSSLROOTCERT=system works with sslmode verify-full only",
+				"set PGSSLMODE to verify-full, or unset PGSSLROOTCERT"}, nil
 		}
 		return nil, t.trustStores(given.Stores)
 	}
 	if db.Trust.Unseen {
-		return unseen(RootUnreadable, db.Trust.Place.String()), nil
+		return unseen(rootUnreadable, db.Trust.Place.String()), nil
 	}
 	sets, err := given.Store.Certificates(db.Trust.Sets...)
 	if err != nil {
@@ -252,7 +209,7 @@ func (t *Target) setTrust(given Given, db launch.Database) (*Problem, error) {
 	for _, c := range certs {
 		origin := db.Trust.Place.String()
 		if !slices.ContainsFunc(db.Trust.Own, c.Equal) {
-			origin = t.bundle(c)
+			origin = t.verifier().bundle(c)
 		}
 		t.Trust = append(t.Trust, Anchor{c, origin})
 	}
@@ -277,9 +234,11 @@ func (t *Target) trustFile(file string, content []byte, err error) *Problem {
 	case errors.Is(err, fs.ErrNotExist) && !t.Mode.Verifies():
 		return nil
 	case errors.Is(err, fs.ErrNotExist):
-		return &Problem{RootUnreadable, "PGSSLROOTCERT names a file that is not here: " + file, "unset PGSSLROOTCERT, or put the file there"}
+		return &Problem{rootUnreadable, "PGSSLROOTCERT names a file that is not here: " + file,
+			"unset PGSSLROOTCERT, or put the file there"}
 	case err != nil || len(t.Trust) == 0:
-		return &Problem{RootUnreadable, "PGSSLROOTCERT names a file without a readable certificate: " + file, "unset PGSSLROOTCERT, or put CA certificates in PEM there"}
+		return &Problem{rootUnreadable, "PGSSLROOTCERT names a file without a readable certificate: " + file,
+			"unset PGSSLROOTCERT, or put CA certificates in PEM there"}
 	case t.Mode == sslmode.Require:
 		t.Mode, t.Source = sslmode.VerifyCA, t.Source+" as require, which the root certificate in PGSSLROOTCERT turns into verify-ca"
 	}
@@ -334,11 +293,12 @@ func (t *Target) setClient(given Given, db launch.Database) *Problem {
 			continue
 		}
 		if given.Elsewhere {
-			return unseen(ClientCertificateUnusable, own.name+", "+file)
+			return unseen(clientCertificateUnusable, own.name+", "+file)
 		}
 		content, err := os.ReadFile(file)
 		if err != nil {
-			return &Problem{ClientCertificateUnusable, own.name + " names a file that cannot be read: " + file, "unset " + own.name + ", or put the file there"}
+			return &Problem{clientCertificateUnusable, own.name + " names a file that cannot be read: " + file,
+				"unset " + own.name + ", or put the file there"}
 		}
 		if !bytes.Equal(content, own.planned) {
 			*own.content = content
@@ -349,13 +309,10 @@ func (t *Target) setClient(given Given, db launch.Database) *Problem {
 	}
 	pair, err := tls.X509KeyPair(cert, key) // don't show its error: it might quote a key
 	if err != nil {
-		return &Problem{ClientCertificateUnusable, "the client certificate and its key do not belong together, or one of them cannot be read",
+		return &Problem{clientCertificateUnusable,
+			"the client certificate and its key do not belong together, or one of them cannot be read",
 			"set PGSSLCERT and PGSSLKEY to a certificate and its key in PEM, without a passphrase"}
 	}
 	t.Client = &pair
 	return nil
 }
-
-// loginMode is how strictly to verify a connection before the password goes over it: as the mode in
-// force asks, and never without TLS.
-func (t *Target) loginMode() sslmode.Mode { return max(t.Mode, sslmode.Require) }

@@ -1,4 +1,4 @@
-package verify
+package wire
 
 import (
 	"context"
@@ -18,35 +18,34 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/binding"
 )
 
-// How to reach a server, for this command's login and for the tunnel's. open makes the connection,
-// and LoginConfig lets pgconn log in over it.
-
 // Addresses are the database's hosts, in the order to try them.
 func (t *Target) Addresses() []Address { return append([]Address{t.address()}, t.Others...) }
+
+func (t *Target) address() Address { return Address{t.Host, t.Port} }
 
 // Connect connects to a host of the database with TLS as its mode asks, and never without TLS. at
 // is the address to dial: the host's own, or one of its IP addresses. Either the connection or the
 // problem is nil. ctx must have a deadline, which the connection gets too.
 func (t *Target) Connect(ctx context.Context, to Address, at string) (net.Conn, *Problem) {
-	if t.problem != nil {
-		return nil, t.problem
+	if t.Problem != nil {
+		return nil, t.Problem
 	}
-	a := attempt{mode: t.loginMode()}
+	a := Attempt{Mode: t.LoginMode()}
 	conn := t.open(ctx, to, at, &a)
-	return conn, t.diagnose(a, to)
+	return conn, t.Diagnose(a, to)
 }
 
 // Explain says what went wrong in a login over a connection of Connect, unless the server said so
 // itself. user and password are the login's.
 func (t *Target) Explain(err error, to Address, user string, password binding.Secret) *Problem {
-	told := *t
-	told.User, told.Password, told.hidden = user, password, nil
-	return told.diagnose(attempt{mode: t.loginMode(), stage: startingUp, err: err}, to)
+	other := *t
+	other.User, other.Password = user, password
+	return other.Diagnose(Attempt{Mode: t.LoginMode(), stage: startingUp, err: err}, to)
 }
 
 // open connects with TLS as the attempt's mode asks. If it fails, it returns nil, and the attempt
 // says where and why.
-func (t *Target) open(ctx context.Context, to Address, at string, a *attempt) net.Conn {
+func (t *Target) open(ctx context.Context, to Address, at string, a *Attempt) net.Conn {
 	a.stage = dialing
 	conn, err := dial(ctx, "tcp", at)
 	if a.err = err; err != nil {
@@ -54,11 +53,11 @@ func (t *Target) open(ctx context.Context, to Address, at string, a *attempt) ne
 	}
 	deadline, _ := ctx.Deadline()
 	a.err = conn.SetDeadline(deadline)
-	if a.err == nil && a.mode.Encrypts() {
+	if a.err == nil && a.Mode.Encrypts() {
 		a.stage = askingForTLS
 		if a.err = askForTLS(conn); a.err == nil {
 			a.stage = handshaking
-			client := tls.Client(conn, t.tlsConfig(to.Host, a.mode, time.Now(), &a.peer))
+			client := tls.Client(conn, t.tlsConfig(to.Host, a.Mode, time.Now(), &a.Peer))
 			a.err = client.HandshakeContext(ctx)
 			conn = client
 		}
@@ -71,11 +70,42 @@ func (t *Target) open(ctx context.Context, to Address, at string, a *attempt) ne
 	return conn
 }
 
+// LogIn connects to the first host in the login's mode, verifies, and gives the password. Call it
+// only after a probe in that mode has found nothing wrong. The connection is nil if it failed, and
+// the attempt says why. ctx must have a deadline.
+func (t *Target) LogIn(ctx context.Context) (*pgconn.PgConn, Attempt) {
+	a := Attempt{Mode: t.LoginMode()}
+	config, err := LoginConfig(ctx, t.address(), func(ctx context.Context) (net.Conn, error) {
+		conn := t.open(ctx, t.address(), t.address().String(), &a)
+		return conn, a.err
+	}, nil)
+	if err != nil {
+		a.err = err
+		return nil, a
+	}
+	config.User, config.Database, config.Password = t.User, t.Database, string(t.Password)
+	config.RuntimeParams = map[string]string{"application_name": ApplicationName}
+	conn, err := pgconn.ConnectConfig(ctx, config)
+	var refused *pgconn.PgError
+	switch {
+	case errors.As(err, &refused):
+		a.Refusal = &Refusal{refused.Code, refused.Message}
+	case err != nil:
+		a.err = err
+	default:
+		a.Admits = true
+		return conn, a
+	}
+	return nil, a
+}
+
 // LoginConfig returns a configuration of pgconn for one login at one host. connect makes the
-// connection, TLS included. look, if not nil, sees each message of the server before pgconn does,
-// and its error ends the login. The server's messages are bounded. ctx must have a deadline. The
+// connection, TLS included. onMessage, if not nil, sees each message of the server before pgconn
+// does, and its error ends the login. The server's messages are bounded. ctx must have a deadline. The
 // caller fills in the user, the database and the password.
-func LoginConfig(ctx context.Context, to Address, connect func(context.Context) (net.Conn, error), look func(kind byte, body []byte) error) (*pgconn.Config, error) {
+func LoginConfig(ctx context.Context, to Address, connect func(context.Context) (net.Conn, error),
+	onMessage func(kind byte, body []byte) error,
+) (*pgconn.Config, error) {
 	config, err := blankConfig()
 	if err != nil {
 		return nil, err
@@ -89,7 +119,7 @@ func LoginConfig(ctx context.Context, to Address, connect func(context.Context) 
 	config.LookupFunc = func(_ context.Context, host string) ([]string, error) { return []string{host}, nil }
 	config.BuildFrontend = func(r io.Reader, w io.Writer) *pgproto3.Frontend {
 		limited := newBounded(r, deadline)
-		limited.look = look
+		limited.onMessage = onMessage
 		return pgproto3.NewFrontend(limited, w)
 	}
 	return config, nil
@@ -110,7 +140,7 @@ func once(connect func(context.Context) (net.Conn, error)) pgconn.DialFunc {
 // blankConfig returns a configuration without outside influence: only bindings and plan decide.
 // Only pgconn.ParseConfig can make one. It reads the process's PG* variables, the files that they
 // name, ~/.pgpass and ~/.postgresql. So we hide the variables from it, and give it a connection
-// string that names no such file. logIn replaces the rest.
+// string that names no such file. LoginConfig's caller replaces the rest.
 var blankConfig = sync.OnceValues(func() (*pgconn.Config, error) {
 	for _, variable := range os.Environ() {
 		name, value, _ := strings.Cut(variable, "=")
@@ -122,5 +152,6 @@ var blankConfig = sync.OnceValues(func() (*pgconn.Config, error) {
 		}
 		defer os.Setenv(name, value) // it worked before
 	}
-	return pgconn.ParseConfig("host=localhost port=5432 user=nobody password=none sslmode=disable sslrootcert='' sslcert='' sslkey='' passfile=''")
+	return pgconn.ParseConfig("host=localhost port=5432 user=nobody password=none sslmode=disable " +
+		"sslrootcert='' sslcert='' sslkey='' passfile=''")
 })

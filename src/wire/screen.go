@@ -1,4 +1,4 @@
-package verify
+package wire
 
 import (
 	"crypto/md5"
@@ -20,11 +20,26 @@ import (
 // longestShown is how many characters of a server's text we show. No honest server needs more.
 const longestShown = 300
 
-// foreign makes one printable line of a server's text, or hides it. A hostile server that got the
-// password could otherwise make this command print it into a log.
-func (t *Target) foreign(text string) string {
-	if t.holdsPassword(text) && text != t.User && text != t.Database {
-		return "(not shown: it holds the password)"
+// Screen keeps a password out of the texts that a server sends.
+type Screen struct {
+	password, user, database string
+	encoded                  []string // the password's encodings, or nil
+}
+
+func (t *Target) screen() Screen { return Screen{string(t.Password), t.User, t.Database, nil} }
+
+// Screen returns the target's screen, prepared for many texts.
+func (t *Target) Screen() Screen {
+	s := t.screen()
+	s.encoded = encodings(s.password, s.user)
+	return s
+}
+
+// Shown makes one printable line of a server's text, or hides it. A hostile server that got the
+// password could otherwise make this program print it into a log.
+func (s Screen) Shown(text string) string {
+	if s.hasPassword(text) && text != s.user && text != s.database {
+		return "(not shown: it contains the password)"
 	}
 	runes := []rune(plain.Line(text))
 	if len(runes) > longestShown {
@@ -33,10 +48,15 @@ func (t *Target) foreign(text string) string {
 	return string(runes)
 }
 
-// sqlstate returns a code as " (SQLSTATE 28P01)", or "" if it is no code (PostgreSQL's manual,
+// quoted quotes a name that a server sent. It may contain spaces.
+func (s Screen) quoted(name string) string { return quoted(s.Shown(name)) }
+
+func quoted(name string) string { return `"` + name + `"` }
+
+// SQLState returns a code as " (SQLSTATE 28P01)", or "" if it is no code (PostgreSQL's manual,
 // "PostgreSQL Error Codes").
-func (t *Target) sqlstate(code string) string {
-	if !isSQLSTATE().MatchString(code) || t.holdsPassword(code) {
+func (s Screen) SQLState(code string) string {
+	if !isSQLSTATE().MatchString(code) || s.hasPassword(code) {
 		return ""
 	}
 	return " (SQLSTATE " + code + ")"
@@ -44,22 +64,21 @@ func (t *Target) sqlstate(code string) string {
 
 var isSQLSTATE = lazyregexp.New(`^[0-9A-Z]{5}$`)
 
-// holdsPassword says whether a text holds the password, as it is or in a common encoding. It
+// hasPassword says whether a text contains the password, as it is or in a common encoding. It
 // ignores case, blanks and punctuation, so these cannot disguise it.
-func (t *Target) holdsPassword(text string) bool {
-	password := string(t.Password)
-	if password == "" {
+func (s Screen) hasPassword(text string) bool {
+	if s.password == "" {
 		return false
 	}
-	if strings.Contains(text, password) {
+	if strings.Contains(text, s.password) {
 		return true
 	}
-	hidden := t.hidden
-	if hidden == nil {
-		hidden = encodings(password, t.User)
+	encoded := s.encoded
+	if encoded == nil {
+		encoded = encodings(s.password, s.user)
 	}
 	folded := fold(text)
-	return slices.ContainsFunc(hidden, func(encoded string) bool { return strings.Contains(folded, encoded) })
+	return slices.ContainsFunc(encoded, func(encoded string) bool { return strings.Contains(folded, encoded) })
 }
 
 // fold keeps letters and digits, in lower case.
@@ -72,7 +91,7 @@ func fold(text string) string {
 	}, text)
 }
 
-// encodings returns the folded forms in which a text may hold a password. Forms that fold into the
+// encodings returns the folded forms in which a text may contain a password. Forms that fold into the
 // same text are listed once: hexadecimal stands for percent-encoding and quoted-printable too. A
 // server may store the md5 hash, and there it is as good as the password.
 func encodings(password, user string) []string {
@@ -107,7 +126,7 @@ func encodings(password, user string) []string {
 }
 
 // inner encodes text after skip other bytes. It returns only the characters that depend on text
-// alone. bits is how many bits a character holds.
+// alone. bits is how many bits a character stands for.
 func inner(encode func([]byte) string, text string, skip, bits int) string {
 	encoded := encode(append(make([]byte, skip), text...))
 	from, to := (skip*8+bits-1)/bits, (skip+len(text))*8/bits

@@ -1,4 +1,4 @@
-package verify
+package wire
 
 import (
 	"bytes"
@@ -16,15 +16,14 @@ import (
 const (
 	mostBytes      = 10 << 20
 	longestMessage = 1 << 16
-	mostSessions   = 10_000
 	mostIterations = 1_000_000 // PostgreSQL's scram_iterations is 4096 by default
 	longestChain   = 20        // certificates; each may be tried as the issuer of each
 )
 
 var (
-	errTooMuch     = fmt.Errorf("the server sends more than %d MB", mostBytes>>20)
-	errTooManyRows = fmt.Errorf("the user has more than %d sessions", mostSessions)
-	errIterations  = fmt.Errorf("the server asks for more than %d iterations of SCRAM", mostIterations)
+	// ErrTooMuch ends a conversation in which the server sends too much.
+	ErrTooMuch    = fmt.Errorf("the server sends more than %d MB", mostBytes>>20)
+	errIterations = fmt.Errorf("the server asks for more than %d iterations of SCRAM", mostIterations)
 )
 
 // bounded reads what a server sends, message by message, up to these limits.
@@ -35,8 +34,8 @@ type bounded struct {
 	rest     []byte // the unread part of the current message
 	err      error
 
-	// look, if not nil, sees each message. Its error ends the reading.
-	look func(kind byte, body []byte) error
+	// onMessage, if not nil, sees each message. Its error ends the reading.
+	onMessage func(kind byte, body []byte) error
 }
 
 func newBounded(from io.Reader, deadline time.Time) *bounded {
@@ -69,17 +68,17 @@ func (b *bounded) next() ([]byte, error) {
 	case length < 0 || length > longestMessage:
 		return nil, errNotPostgres
 	case header+int(length) > b.left:
-		return nil, errTooMuch
+		return nil, ErrTooMuch
 	}
 	b.left -= header + int(length)
 	message = append(message, make([]byte, length)...)
 	if _, err := io.ReadFull(b.from, message[header:]); err != nil {
 		return nil, noEOF(err)
 	}
-	if err := b.checkWork(message[0], message[header:]); err != nil || b.look == nil {
+	if err := b.checkWork(message[0], message[header:]); err != nil || b.onMessage == nil {
 		return message, err
 	}
-	return message, b.look(message[0], message[header:])
+	return message, b.onMessage(message[0], message[header:])
 }
 
 // noEOF turns an EOF in the middle of a message into an error.

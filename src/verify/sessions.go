@@ -1,0 +1,183 @@
+package verify
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/plain"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/wire"
+)
+
+// mostSessions is how many sessions of a user we list.
+const mostSessions = 10_000
+
+var (
+	errTooManyRows = fmt.Errorf("the user has more than %d sessions", mostSessions)
+	errNotAsked    = errors.New("not an answer to the question")
+)
+
+// row is a session as the server shows it. Columns that it does not show are nil.
+type row struct {
+	database, application, address, version, cipher *string
+	pid, port, bits                                 *string
+	tls                                             *string
+	concealed, own                                  bool
+}
+
+// sessionsQuery lists the user's sessions, in a transaction that cannot write. It leaves out
+// internal processes such as parallel workers, which have no client. Their client_port is null, and
+// that of a Unix socket is -1. But it is also null if the user may not see a session (PostgreSQL's
+// manual, "pg_stat_activity").
+const sessionsQuery = `begin read only;
+select a.datname, a.pid, a.application_name, pg_catalog.host(a.client_addr), a.client_port, s.ssl, s.version, s.cipher, s.bits,
+       a.query = '<insufficient privilege>', a.pid = pg_catalog.pg_backend_pid()
+from pg_catalog.pg_stat_activity a left join pg_catalog.pg_stat_ssl s using (pid)
+where a.usename = session_user and (a.client_port is not null or a.query = '<insufficient privilege>')
+order by a.datname, a.pid
+limit 10001;
+rollback`
+
+// askSessions asks for the sessions. It stops at anything that it did not ask for.
+func askSessions(ctx context.Context, conn *pgconn.PgConn) ([]row, error) {
+	results := conn.Exec(ctx, sessionsQuery)
+	rows := []row{}
+	n := 0 // number of results so far; each statement has one
+	for ; results.NextResult(); n++ {
+		result := results.ResultReader()
+		for result.NextRow() {
+			const columns = 11
+			switch values := result.Values(); {
+			case n != 1 || len(values) != columns: // only the second statement has rows
+				return nil, errNotAsked
+			case len(rows) == mostSessions:
+				return nil, errTooManyRows
+			default:
+				rows = append(rows, newRow(values))
+			}
+		}
+		if _, err := result.Close(); err != nil {
+			return nil, err
+		}
+	}
+	if err := results.Close(); err != nil {
+		return nil, err
+	}
+	if n < 2 {
+		return nil, errNotAsked
+	}
+	return rows, nil
+}
+
+func newRow(values [][]byte) row {
+	texts := make([]*string, len(values))
+	for i, v := range values {
+		if v != nil {
+			text := string(v)
+			texts[i] = &text
+		}
+	}
+	is := func(text *string) bool { return text != nil && *text == "t" }
+	return row{
+		database: texts[0], pid: texts[1], application: texts[2], address: texts[3], port: texts[4],
+		tls: texts[5], version: texts[6], cipher: texts[7], bits: texts[8], concealed: is(texts[9]), own: is(texts[10]),
+	}
+}
+
+// number reads a number that the server sent. Anything else is 0.
+func number(text *string) int {
+	if text == nil {
+		return 0
+	}
+	n, err := strconv.Atoi(*text)
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
+// judgeSessions lists the user's sessions, and says whether one of them is in plain text.
+func (e *evidence) judgeSessions() ([]Session, *wire.Problem) {
+	if e.asked != nil {
+		return nil, &wire.Problem{Code: SessionsHidden, What: "the user's sessions cannot be listed" + e.whyUnasked(e.asked),
+			Do: "let the user read pg_stat_activity and pg_stat_ssl"}
+	}
+	sessions := []Session{}
+	var unencrypted, hidden []string
+	for _, r := range e.sessions {
+		s := e.session(r)
+		if s.PID != 0 && !s.Own && s.Application == wire.ApplicationName &&
+			slices.ContainsFunc(ladder, func(m sslmode.Mode) bool { return e.byMode[m].PID == uint32(s.PID) }) {
+			continue // one of our probes, about to end
+		}
+		sessions = append(sessions, s)
+		switch s.Transport {
+		case OverPlain:
+			name := fmt.Sprintf("pid %d (%s, %s)", s.PID, orNone(s.Application, "no application name"), s.Address)
+			if s.Own {
+				name += ", which is this command's own: a proxy ends the TLS between here and the database"
+			}
+			unencrypted = append(unencrypted, name)
+		case Hidden:
+			hidden = append(hidden, fmt.Sprintf("pid %d", s.PID))
+		}
+	}
+	const most = 5
+	switch {
+	case len(unencrypted) > 0:
+		return sessions, &wire.Problem{Code: PlainTextSession,
+			What: fmt.Sprintf("user %s has sessions in plain text: %s", e.User,
+				plain.List(unencrypted, most)), Do: "find out whose they are (an app with another binding, an old instance, a proxy), give them an sslmode, " +
+				"and let the server refuse plain text: " + advicePlainText(e.Host)}
+	case len(hidden) > 0:
+		return sessions, &wire.Problem{Code: SessionsHidden,
+			What: fmt.Sprintf("user %s may not see whether its sessions are encrypted: %s", e.User,
+				plain.List(hidden, most)), Do: "grant pg_read_all_stats to the user, or let it log in without another role set"}
+	}
+	return sessions, nil
+}
+
+func (e *evidence) whyUnasked(err error) string {
+	var state interface{ SQLState() string }
+	switch {
+	case wire.IsTimeout(err):
+		return " in time"
+	case errors.Is(err, wire.ErrTooMuch):
+		return ": " + wire.ErrTooMuch.Error()
+	case errors.Is(err, errTooManyRows):
+		return ": " + err.Error()
+	case errors.As(err, &state):
+		return e.SQLState(state.SQLState())
+	}
+	return ""
+}
+
+// session makes a Session of a row. It does not judge Unix sockets, which cross no network.
+func (e *evidence) session(r row) Session {
+	text := func(s *string) string {
+		if s == nil {
+			return ""
+		}
+		return e.Shown(*s)
+	}
+	s := Session{
+		Database: text(r.database), PID: number(r.pid), Application: text(r.application), Address: text(r.address),
+		Version: text(r.version), Cipher: text(r.cipher), Bits: number(r.bits), Own: r.own,
+	}
+	switch {
+	case r.tls != nil && *r.tls == "t":
+		s.Transport = OverTLS
+	case r.concealed || r.tls == nil:
+		s.Transport = Hidden
+	case r.port != nil && *r.port == "-1":
+		s.Transport = OverSocket
+	default:
+		s.Transport = OverPlain
+	}
+	return s
+}

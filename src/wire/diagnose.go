@@ -1,0 +1,170 @@
+package wire
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"slices"
+	"strings"
+	"syscall"
+)
+
+// groups says where to look when packets do not arrive. On the platform, it is most often its own
+// firewall.
+const groups = "the database's firewall (on RDS: its security group) and the application security groups of the app's space"
+
+// Diagnose says what stopped an attempt at a host. It returns nil if nothing did.
+//
+// It never passes on a library's error as it is. pgconn's errors contain user, host and database, and
+// nobody promises what else they may contain.
+func (t *Target) Diagnose(a Attempt, to Address) *Problem {
+	address := to.String()
+	if a.err == nil {
+		if a.Refusal != nil {
+			return t.refused(a, address)
+		}
+		return nil
+	}
+	if p := certificateProblem(a.err); p != nil {
+		return p
+	}
+	var dns *net.DNSError
+	var op *net.OpError
+	var record tls.RecordHeaderError // something else also begins with an S: "SSH-2.0…"
+	switch {
+	case errors.As(a.err, &dns):
+		return &Problem{noAddress, "DNS gives no address for " + to.Host,
+			"check the host name in the binding, and that it can be resolved from where the app runs"}
+	case IsTimeout(a.err) && a.stage == dialing:
+		return &Problem{timedOut, address + " does not answer in time", "check the host and the port in the binding, " + groups}
+	case IsTimeout(a.err):
+		return &Problem{timedOut, fmt.Sprintf("%s takes the connection, but does not answer %s in time", address, a.stage.request()),
+			"check that a PostgreSQL server runs there, and is not overloaded; try postgres-ssl verify with a larger --timeout"}
+	case errors.Is(a.err, syscall.ECONNREFUSED):
+		return &Problem{notListened, "nothing listens at " + address,
+			"check the host and the port in the binding, and that the database runs; also " + groups}
+	case a.stage == dialing:
+		return &Problem{unreachable, address + " cannot be reached" + systemError(a.err), "check the host in the binding, " + groups}
+	case errors.Is(a.err, errNoTLS):
+		return &Problem{noTLS, address + " does not speak TLS",
+			"turn it on in the server (ssl = on, with a certificate), or bind a database that has it"}
+	case errors.Is(a.err, ErrTooMuch), errors.Is(a.err, errIterations):
+		return &Problem{serverError, address + " sends or demands too much: " + innermost(a.err),
+			"find out what answers there: a PostgreSQL server does not behave like this"}
+	case errors.Is(a.err, errNotPostgres), errors.As(a.err, &record):
+		return &Problem{notPostgres, address + " does not answer as a PostgreSQL server does",
+			"check the host and the port in the binding: something else listens there"}
+	case errors.As(a.err, &op) && op.Op == "remote error":
+		return t.alert(op.Err.Error(), address)
+	case isAny(a.err, io.EOF, io.ErrUnexpectedEOF, syscall.ECONNRESET, syscall.EPIPE):
+		return &Problem{closed, fmt.Sprintf("%s closed the connection instead of answering %s", address, a.stage.request()),
+			"check that a PostgreSQL server runs there (a load balancer without one also does this); then look into the server's log"}
+	case a.stage == handshaking:
+		return &Problem{handshakeFailed,
+			fmt.Sprintf("the TLS handshake with %s failed: %s", address, t.screen().Shown(innermost(a.err))),
+			"ask the database's operator to look into the server's log; TLS 1.2 is the least that is accepted here"}
+	}
+	return &Problem{serverError, fmt.Sprintf("the login at %s failed: %s", address, t.screen().Shown(innermost(a.err))),
+		"look into the server's log"}
+}
+
+// request names what the server was asked at this stage.
+func (s stage) request() string {
+	return [...]string{"", "the request for TLS", "in the TLS handshake", "the startup message"}[s]
+}
+
+// IsTimeout says whether an error is about time that ran out.
+func IsTimeout(err error) bool {
+	var timeout net.Error
+	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded) || errors.As(err, &timeout) && timeout.Timeout()
+}
+
+func isAny(err error, kinds ...error) bool {
+	return slices.ContainsFunc(kinds, func(kind error) bool { return errors.Is(err, kind) })
+}
+
+// systemError returns the operating system's reason in brackets.
+func systemError(err error) string {
+	var number syscall.Errno
+	if errors.As(err, &number) {
+		return " (" + number.Error() + ")"
+	}
+	return ""
+}
+
+// innermost returns the text of the last error in a chain, without what each layer has added.
+func innermost(err error) string {
+	for {
+		switch wrapped := err.(type) {
+		case interface{ Unwrap() error }:
+			if wrapped.Unwrap() == nil {
+				return err.Error()
+			}
+			err = wrapped.Unwrap()
+		case interface{ Unwrap() []error }:
+			err = wrapped.Unwrap()[0]
+		default:
+			return err.Error()
+		}
+	}
+}
+
+// alert explains a TLS alert: the server broke off the handshake, and gave a reason. crypto/tls has
+// no type for it, but a fixed table of texts (RFC 8446, 6.2).
+func (t *Target) alert(text, address string) *Problem {
+	text = strings.TrimPrefix(text, "tls: ")
+	switch {
+	case text == "certificate required", strings.Contains(text, "certificate") && t.Client == nil:
+		return noClientCertificate(address)
+	case strings.Contains(text, "certificate"):
+		return &Problem{clientCertificateRefused, fmt.Sprintf("%s refuses the client certificate: %s", address, text),
+			"check its issuer, its expiry, and that its common name is the user's (ssl_ca_file in the server); put a new one into the binding"}
+	}
+	return &Problem{handshakeFailed, fmt.Sprintf("%s broke off the TLS handshake: %s", address, text),
+		"ask the database's operator to look into the server's log; TLS 1.2 is the least that is accepted here"}
+}
+
+func noClientCertificate(address string) *Problem {
+	return &Problem{clientCertificateWanted, address + " wants a client certificate, and the app is given none",
+		"put the certificate and its key into the binding as sslcert and sslkey, or set PGSSLCERT and PGSSLKEY"}
+}
+
+// refused explains an error of the server. The codes are those of PostgreSQL's manual, "PostgreSQL
+// Error Codes". A code may stand for several things. Then the English message decides or, in
+// another language, what the handshake has shown.
+func (t *Target) refused(a Attempt, address string) *Problem {
+	r := *a.Refusal
+	code := t.screen().SQLState(r.SQLState)
+	certificateMissing := a.wantsCerts && !strings.Contains(r.Message, "role")
+	said := ": " + t.screen().Shown(r.Message) + code
+	switch {
+	case r.SQLState == "28P01":
+		p := &Problem{passwordRefused, fmt.Sprintf("the server refuses the password of user %s%s", quoted(t.User), code),
+			"unbind and bind the service, or correct the credentials username and password"}
+		if t.Client != nil { // a certificate whose common name is not the user's gives the same error
+			p.Do += "; or the client certificate is for another user"
+		}
+		return p
+	case r.SQLState == "3D000":
+		return &Problem{databaseMissing, fmt.Sprintf("the server has no database %s%s", quoted(t.Database), code),
+			"create it, or correct the credential dbname"}
+	case r.SQLState == "28000" && strings.Contains(r.Message, "pg_hba.conf"):
+		return &Problem{notAllowed, "the server's pg_hba.conf does not let this user in from here with TLS" + said,
+			"add a hostssl line for the user, the database and this address"}
+	case r.SQLState == "28000" && (strings.Contains(r.Message, "certificate") || certificateMissing):
+		if t.Client == nil {
+			return noClientCertificate(address)
+		}
+		return &Problem{clientCertificateRefused, address + " refuses the client certificate" + said,
+			"check that its common name is the user's, or put another one into the binding"}
+	case r.SQLState == "28000":
+		return &Problem{notAllowed, "the server does not let the user in" + said, "check the user in the binding, and on the server"}
+	case r.SQLState == "42501":
+		return &Problem{notAllowed, "the user may not connect to the database" + said, "grant connect on the database to the user"}
+	}
+	return &Problem{serverError, "the server refuses the connection" + said, "look into the server's log"}
+}

@@ -1,0 +1,121 @@
+// Package wire reaches a database as its mode asks, or says why not. `postgres-ssl verify`, the
+// check before an app starts, and the tunnel connect with it.
+//
+// target.go works out how the app connects. connect.go, probe.go and bounded.go use the network.
+// The rest are pure functions: certificate.go decides who is believed, diagnose.go says what went
+// wrong, and screen.go keeps the password out of what is said.
+package wire
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"net"
+	"slices"
+	"strconv"
+
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/binding"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
+)
+
+// Target is a database with everything that decides how to connect to it.
+type Target struct {
+	Name     string
+	Further  bool // a further connection string of a service: an example, a pooler on 127.0.0.1
+	Host     string
+	Port     uint16
+	Others   []Address // its further hosts
+	Database string
+	User     string
+	Password binding.Secret
+
+	Mode        sslmode.Mode // the mode in force in the app, or None
+	Source      string       // the rule that Mode comes from
+	Lever       string       // what to set to change Mode
+	Owned       bool         // the app's owner set Mode
+	Asked       sslmode.Mode // what the binding asks for; an app has one set of variables for all
+	AskedSource string       // the rule that Asked comes from
+	Trust       []Anchor     // the trusted CAs
+	Client      *tls.Certificate
+	Problem     *Problem // found before connecting, so we don't connect
+
+	known      []Anchor // every CA in this buildpack, trusted here or not, for diagnosis only
+	trustWhy   string   // the rule that Trust comes from
+	trustPlace string   // where to put a CA so that it is trusted
+}
+
+// LoginMode is how strictly to verify a connection before the password goes over it: as the mode in
+// force asks, and never without TLS.
+func (t *Target) LoginMode() sslmode.Mode { return max(t.Mode, sslmode.Require) }
+
+// Address is where a server listens.
+type Address struct {
+	Host string
+	Port uint16
+}
+
+func (a Address) String() string { return net.JoinHostPort(a.Host, strconv.Itoa(int(a.Port))) }
+
+// Anchor is a CA certificate, and where it comes from.
+type Anchor struct {
+	Cert   *x509.Certificate
+	Origin string
+}
+
+// Problem is one thing that is wrong, and what to do about it. A part of `verify --json`.
+type Problem struct {
+	Code string `json:"code"` // docs/verify.md has them all
+	What string `json:"what"`
+	Do   string `json:"do"`
+}
+
+// The codes of problems.
+const (
+	// Before a connection.
+	modeUnknown               = "mode-unknown"                // PGSSLMODE is no mode
+	bindingIncomplete         = "binding-incomplete"          // no host, no user or an invalid port
+	rootUnreadable            = "root-unreadable"             // the file in PGSSLROOTCERT, or the CA's
+	clientCertificateUnusable = "client-certificate-unusable" // the files in PGSSLCERT and PGSSLKEY
+
+	// On the way to the server.
+	noAddress   = "dns"
+	notListened = "refused"
+	unreachable = "unreachable"
+	timedOut    = "timeout"
+	closed      = "closed" // the connection ended without an answer
+	notPostgres = "not-postgres"
+
+	// TLS.
+	noTLS                    = "no-tls"
+	handshakeFailed          = "tls-handshake"
+	unknownCA                = "unknown-ca"
+	chainIncomplete          = "chain-incomplete"
+	certificateExpired       = "certificate-expired"
+	rootExpired              = "root-expired"
+	notYetValid              = "not-yet-valid"
+	certificateInvalid       = "certificate-invalid"
+	nameMismatch             = "name-mismatch"
+	clientCertificateWanted  = "client-certificate-wanted"
+	clientCertificateRefused = "client-certificate-refused"
+
+	// The login.
+	notAllowed      = "not-allowed" // by pg_hba.conf
+	passwordRefused = "password-refused"
+	databaseMissing = "database-missing"
+	serverError     = "server-error" // anything else that the server says
+)
+
+// Insecure says whether the server's answer was not encrypted and verified as the mode asks, or the
+// app's settings cannot lead to such a connection.
+func (p Problem) Insecure() bool {
+	return slices.Contains([]string{
+		modeUnknown, bindingIncomplete, rootUnreadable, clientCertificateUnusable,
+		notPostgres, noTLS, handshakeFailed,
+		unknownCA, chainIncomplete, certificateExpired, rootExpired, notYetValid, certificateInvalid, nameMismatch,
+		clientCertificateRefused,
+	}, p.Code)
+}
+
+// NotThere says whether there is no server, or not yet.
+func (p Problem) NotThere() bool {
+	return slices.Contains([]string{bindingIncomplete, noAddress, notListened, unreachable, timedOut, closed}, p.Code)
+}

@@ -1,0 +1,442 @@
+package wire
+
+import (
+	"context"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/binding"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/launch"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/truststore"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/tools/pgtest"
+)
+
+const west = "db.abc123.us-west-2.rds.amazonaws.com"
+
+func trust(origin string, cas ...*pgtest.CA) []Anchor {
+	var all []Anchor
+	for _, ca := range cas {
+		all = append(all, Anchor{ca.Cert, origin})
+	}
+	return all
+}
+
+func TestVerifyChain(t *testing.T) {
+	root, other := pgtest.NewCA(t, "Root"), pgtest.NewCA(t, "Other")
+	middle := root.Intermediate(t, "Middle")
+	direct, indirect := root.Issue(t, []string{west}), middle.Issue(t, []string{west})
+	imposter := pgtest.NewCA(t, "Root") // the same name, another key
+	late := middle.Issue(t, []string{west}, pgtest.Expired)
+	oldMiddle := root.Intermediate(t, "Old Middle", pgtest.Expired)
+	oldRoot := pgtest.NewCA(t, "Old Root", pgtest.Expired)
+	inOrganization := func(c *x509.Certificate) { c.Subject.Organization = []string{"Organization"} }
+	organization := pgtest.NewCA(t, "Organization Root", inOrganization)
+	region := pgtest.NewCA(t, "Amazon RDS us-west-2 Root CA RSA2048 G1")
+	far := pgtest.NewCA(t, "Amazon RDS af-south-1 Root CA RSA2048 G1")
+	named := organization.Intermediate(t, "Intermediate", func(c *x509.Certificate) { c.Subject = pkix.Name{CommonName: "Nameless"} })
+	toNamed := named.Issue(t, []string{west}, func(c *x509.Certificate) { c.ExtraExtensions = []pkix.Extension{authorityKey(t, organization.Cert)} })
+
+	for name, test := range map[string]struct {
+		chain   []*x509.Certificate
+		trust   []Anchor
+		known   []Anchor
+		mode    sslmode.Mode
+		host    string
+		problem string // the code, "" for none
+		says    string // a part of what is said
+	}{
+		"a root that is trusted":                    {chain: direct.Chain(), trust: trust("x", root)},
+		"an intermediate that is sent":              {chain: indirect.Chain(middle), trust: trust("x", root)},
+		"an intermediate beside the root":           {chain: indirect.Chain(), trust: trust("x", root, middle)},
+		"more than is needed, in any order":         {chain: indirect.Chain(other, root, middle), trust: trust("x", other, root)},
+		"no verification":                           {chain: late.Chain(), mode: sslmode.Require},
+		"another name, verify-ca":                   {chain: direct.Chain(), trust: trust("x", root), mode: sslmode.VerifyCA, host: "h"},
+		"another name, verify-full":                 {chain: direct.Chain(), trust: trust("x", root), host: "h", problem: nameMismatch, says: "not issued for h, but for " + west},
+		"another name, from nobody":                 {chain: direct.Chain(), host: "h", problem: unknownCA},
+		"nobody is trusted":                         {chain: direct.Chain(), problem: unknownCA, says: `its issuer is "Root"; the chain that was sent ends at "` + west + `", SHA-256 ` + truststore.Fingerprint(direct.Cert)},
+		"another root is trusted":                   {chain: direct.Chain(root), trust: trust("x", other), problem: unknownCA, says: `the chain that was sent ends at "Root", SHA-256 ` + truststore.Fingerprint(root.Cert)},
+		"a root of the same name":                   {chain: direct.Chain(), trust: trust("x", imposter), problem: unknownCA},
+		"signed by itself":                          {chain: []*x509.Certificate{root.Cert}, trust: trust("x", other), mode: sslmode.VerifyCA, problem: unknownCA, says: "it is signed by itself"},
+		"only an intermediate is trusted":           {chain: indirect.Chain(), trust: trust("credential ca", middle), problem: chainIncomplete, says: `ends at "Middle" (from credential ca), which is not a root`},
+		"an intermediate on board is not sent":      {chain: indirect.Chain(), trust: trust("x", root), known: trust("region r", middle), problem: chainIncomplete, says: `does not send the intermediate certificate "Middle", which leads to the trusted root "Root"`},
+		"an intermediate of the organization":       {chain: organization.Intermediate(t, "Sub", inOrganization).Issue(t, []string{west}).Chain(), trust: trust("x", other, organization), problem: chainIncomplete, says: `"Sub", which by its name leads to the trusted root "Organization Root"`},
+		"an intermediate of the region":             {chain: region.Intermediate(t, "Amazon RDS us-west-2 Subordinate CA RSA2048 G1.A.1").Issue(t, []string{west}).Chain(), trust: trust("x", far, region), problem: chainIncomplete, says: `the trusted root "Amazon RDS us-west-2`},
+		"an issuer whose issuer is named":           {chain: toNamed.Chain(), trust: trust("x", other, organization), problem: chainIncomplete, says: `the trusted root "Organization Root"`},
+		"an intermediate that nobody knows":         {chain: indirect.Chain(), trust: trust("x", other), problem: unknownCA, says: `its issuer is "Middle"`},
+		"another region's":                          {chain: far.Issue(t, []string{west}).Chain(), trust: trust("region us-west-2", region), known: trust("region af-south-1", far), problem: unknownCA, says: "that CA belongs to the bundle of region af-south-1, trusted are: the rule"},
+		"one region is named before its partition":  {chain: far.Issue(t, []string{west}).Chain(), known: append(trust("partition aws", far), trust("region af-south-1", far)...), problem: unknownCA, says: "bundle of region af-south-1"},
+		"a new root of RDS":                         {chain: pgtest.NewCA(t, "Amazon RDS us-west-2 Root CA RSA2048 G9").Issue(t, []string{west}).Chain(), trust: trust("x", region), problem: unknownCA, says: "it calls itself a CA of RDS in us-west-2"},
+		"expired":                                   {chain: late.Chain(middle), trust: trust("x", root), problem: certificateExpired, says: "the certificate of " + west},
+		"an intermediate that expired":              {chain: oldMiddle.Issue(t, []string{west}).Chain(oldMiddle), trust: trust("x", root), problem: certificateExpired, says: `the intermediate certificate "Old Middle" expired`},
+		"a root that expired":                       {chain: oldRoot.Issue(t, []string{west}).Chain(), trust: trust("x", oldRoot), problem: rootExpired, says: `the root certificate "Old Root" expired`},
+		"a server with its issuer's name":           {chain: other.Issue(t, []string{west}, func(c *x509.Certificate) { c.Subject = other.Cert.Subject }).Chain(), trust: trust("x", root), problem: unknownCA, says: `its issuer is "Other"`},
+		"an expired certificate from an unknown CA": {chain: late.Chain(middle), trust: trust("x", other), problem: unknownCA},
+		"not for servers":                           {chain: root.Issue(t, []string{west}, func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageCodeSigning} }).Chain(), trust: trust("x", root), problem: certificateInvalid, says: "incompatible key usage"},
+		"a common name that is another":             {chain: root.Issue(t, []string{"h"}, func(c *x509.Certificate) { c.DNSNames = nil }).Chain(), trust: trust("x", root), problem: nameMismatch, says: `its common name is "h"`},
+		"a common name that would do for libpq":     {chain: root.Issue(t, []string{"10.0.0.1"}, func(c *x509.Certificate) { c.IPAddresses = nil }).Chain(), trust: trust("x", root), host: "10.0.0.1", problem: nameMismatch, says: "which libpq accepts"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if test.mode == sslmode.None {
+				test.mode = sslmode.VerifyFull
+			}
+			if test.host == "" {
+				test.host = west
+			}
+			target := Target{Trust: test.trust, known: test.known, trustWhy: "the rule", trustPlace: "the binding"}
+			anchor, problem := target.verifier().verify(test.chain, test.host, test.mode, time.Now())
+			if test.problem == "" {
+				require.Nil(t, problem)
+				assert.Equal(t, test.mode.Verifies(), anchor != nil)
+				return
+			}
+			require.NotNil(t, problem)
+			assert.Equal(t, test.problem, problem.Code)
+			assert.Contains(t, problem.What, test.says)
+			assert.NotEmpty(t, problem.Do)
+			assert.NotContains(t, problem.What+problem.Do, "\n")
+		})
+	}
+}
+
+// authorityKey names the issuer of an issuer, as OpenSSL's `authorityKeyIdentifier = keyid, issuer`
+// does.
+func authorityKey(t *testing.T, grandparent *x509.Certificate) pkix.Extension {
+	t.Helper()
+	wrap := func(tag byte, content []byte) []byte {
+		require.Less(t, len(content), 128)
+		return append([]byte{tag, byte(len(content))}, content...)
+	}
+	return pkix.Extension{Id: []int{2, 5, 29, 35}, Value: wrap(0x30, append(wrap(0x80, []byte{1, 2, 3}), wrap(0xa1, wrap(0xa4, grandparent.RawSubject))...))}
+}
+
+func TestServersErrors(t *testing.T) {
+	for name, test := range map[string]struct {
+		refusal Refusal
+		code    string
+	}{
+		"password":           {Refusal{"28P01", `password authentication failed for user "app"`}, passwordRefused},
+		"database":           {Refusal{"3D000", `database "app" does not exist`}, databaseMissing},
+		"pg_hba.conf":        {Refusal{"28000", `no pg_hba.conf entry for host "::1", user "app", database "app", SSL encryption`}, notAllowed},
+		"client certificate": {Refusal{"28000", "connection requires a valid client certificate"}, clientCertificateWanted},
+		"no such role":       {Refusal{"28000", `role "app" does not exist`}, notAllowed},
+		"no right":           {Refusal{"42501", `permission denied for database "app"`}, notAllowed},
+		"too many":           {Refusal{"53300", "sorry, too many clients already"}, serverError},
+		"unheard of":         {Refusal{"ZZ999", "what?"}, serverError},
+	} {
+		t.Run(name, func(t *testing.T) {
+			target := Target{Host: "h", Port: 1, User: "app", Database: "app", Password: "app"}
+			problem := target.Diagnose(Attempt{stage: startingUp, Answer: Answer{Refusal: &test.refusal}}, target.address())
+			require.NotNil(t, problem)
+			assert.Equal(t, test.code, problem.Code)
+			if test.code != clientCertificateWanted {
+				assert.Contains(t, problem.What, "SQLSTATE "+test.refusal.SQLState)
+			}
+		})
+	}
+	// In another language, the handshake shows that the server wants a certificate: it asked, and
+	// got none.
+	target := Target{Host: "h", Port: 1}
+	foreign := Attempt{stage: startingUp, Answer: Answer{Refusal: &Refusal{"28000", "Verbindung erfordert ein gültiges Client-Zertifikat"}}, Peer: Peer{wantsCerts: true}}
+	assert.Equal(t, clientCertificateWanted, target.Diagnose(foreign, target.address()).Code)
+}
+
+func TestErrorsOfTheWay(t *testing.T) {
+	target := Target{Host: "h", Port: 1}
+	for name, test := range map[string]struct {
+		stage stage
+		err   error
+		code  string
+	}{
+		"a reset while it starts up": {startingUp, &net.OpError{Op: "read", Err: os.NewSyscallError("read", errors.New("reset"))}, serverError},
+		"an end":                     {askingForTLS, io.ErrUnexpectedEOF, closed},
+		"a deadline":                 {handshaking, fmt.Errorf("x: %w", context.DeadlineExceeded), timedOut},
+		"an alert":                   {handshaking, &net.OpError{Op: "remote error", Err: errors.New("tls: protocol version not supported")}, handshakeFailed},
+		"an alert about nothing":     {startingUp, &net.OpError{Op: "remote error", Err: errors.New("tls: certificate required")}, clientCertificateWanted},
+		"TLS that is too old":        {handshaking, errors.New("tls: server selected unsupported protocol version 301"), handshakeFailed},
+		"no way":                     {dialing, &net.OpError{Op: "dial", Err: errors.New("no route")}, unreachable},
+	} {
+		t.Run(name, func(t *testing.T) {
+			assert.Equal(t, test.code, target.Diagnose(Attempt{stage: test.stage, err: test.err}, target.address()).Code)
+		})
+	}
+}
+
+// plan decides for one binding with this mode, in this environment.
+func plan(t *testing.T, env map[string]string, mode string) Given {
+	t.Helper()
+	store := truststore.NewStore("/trust", truststore.Sets{})
+	b := binding.Binding{Name: "db", Hosts: []string{"h"}, Ports: []string{""}, Username: "u"}
+	if mode != "" {
+		asked, err := sslmode.Parse(mode)
+		require.NoError(t, err)
+		b.Asked = []binding.Asked{{Mode: asked, Place: binding.Place{Path: "sslmode"}}}
+	}
+	decided, err := launch.Decide(env, binding.Bound{Databases: []binding.Binding{b}}, store)
+	require.NoError(t, err)
+	return Given{Env: env, Plan: decided, Store: store}
+}
+
+func TestModeInForce(t *testing.T) {
+	root := filepath.Join(t.TempDir(), "root.pem")
+	require.NoError(t, os.WriteFile(root, pgtest.NewCA(t, "Root").PEM, 0o600))
+	nothing := filepath.Join(t.TempDir(), "nothing.pem")
+	require.NoError(t, os.WriteFile(nothing, []byte("nothing"), 0o600))
+	const ours, owners = "credential sslmode", ", set by the app's owner"
+	for name, test := range map[string]struct {
+		mode    string
+		env     map[string]string
+		force   sslmode.Mode
+		source  string
+		problem string
+	}{
+		"the binding's":                         {"verify-ca", nil, sslmode.VerifyCA, ours, ""},
+		"exported by the launch script":         {"verify-ca", map[string]string{"PGSSLMODE": "verify-ca", "DB_SSL_MODE": "verify-ca"}, sslmode.VerifyCA, ours, ""},
+		"the owner's, weaker":                   {"verify-ca", map[string]string{"PGSSLMODE": "require"}, sslmode.Require, "PGSSLMODE" + owners, ""},
+		"the owner's, stricter":                 {"require", map[string]string{"PGSSLMODE": "verify-full"}, sslmode.VerifyFull, "PGSSLMODE" + owners, ""},
+		"the owner's, beside the script's":      {"verify-ca", map[string]string{"PGSSLMODE": "verify-ca", "DB_SSL_MODE": "disable"}, sslmode.Disable, "DB_SSL_MODE" + owners, ""},
+		"two of the owner's: the weaker":        {"verify-ca", map[string]string{"PGSSLMODE": "verify-full", "DB_SSL_MODE": "require"}, sslmode.Require, "DB_SSL_MODE" + owners, ""},
+		"the other way round":                   {"verify-ca", map[string]string{"PGSSLMODE": "disable", "DB_SSL_MODE": "require"}, sslmode.Disable, "PGSSLMODE" + owners, ""},
+		"none":                                  {"", nil, sslmode.None, "the binding names none, and the host is no RDS endpoint whose CA is in this buildpack", ""},
+		"no mode":                               {"require", map[string]string{"PGSSLMODE": "strict"}, sslmode.Require, ours, modeUnknown},
+		"no mode as drivers spell it":           {"require", map[string]string{"PGSSLMODE": "Verify-CA"}, sslmode.Require, ours, modeUnknown},
+		"one for Stratos, which would not run":  {"require", map[string]string{"DB_SSL_MODE": "Verify-CA"}, sslmode.Require, ours, ""},
+		"node-postgres's own word":              {"verify-full", map[string]string{"PGSSLMODE": "no-verify"}, sslmode.Require, "PGSSLMODE" + owners, ""},
+		"require with a root":                   {"require", map[string]string{"PGSSLROOTCERT": root}, sslmode.VerifyCA, ours + " as require, which the root certificate in PGSSLROOTCERT turns into verify-ca", ""},
+		"require with a root that is not there": {"require", map[string]string{"PGSSLROOTCERT": "/nowhere"}, sslmode.Require, ours, ""},
+		"require with a root that is none":      {"require", map[string]string{"PGSSLROOTCERT": nothing}, sslmode.Require, ours, rootUnreadable},
+		"prefer with a root":                    {"prefer", map[string]string{"PGSSLROOTCERT": root}, sslmode.Prefer, ours, ""},
+		"verify-ca with a root that is away":    {"verify-ca", map[string]string{"PGSSLROOTCERT": "/nowhere"}, sslmode.VerifyCA, ours, rootUnreadable},
+		"the system's roots":                    {"verify-full", map[string]string{"PGSSLROOTCERT": "system"}, sslmode.VerifyFull, ours, ""},
+		"the system's roots alone":              {"", map[string]string{"PGSSLROOTCERT": "system"}, sslmode.VerifyFull, "PGSSLROOTCERT=system", ""},
+		"the system's roots, and too weak":      {"verify-ca", map[string]string{"PGSSLROOTCERT": "system"}, sslmode.VerifyCA, ours, rootUnreadable},
+	} {
+		t.Run(name, func(t *testing.T) {
+			targets, err := Targets(plan(t, test.env, test.mode))
+			require.NoError(t, err)
+			require.Len(t, targets, 1)
+			assert.Equal(t, test.force, targets[0].Mode)
+			assert.Equal(t, test.source, targets[0].Source)
+			code := ""
+			if p := targets[0].Problem; p != nil {
+				code = p.Code
+			}
+			assert.Equal(t, test.problem, code)
+		})
+	}
+}
+
+func TestBehindATunnelEachDatabaseHasItsOwnMode(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name string, content []byte) string {
+		file := filepath.Join(dir, name)
+		require.NoError(t, os.WriteFile(file, content, 0o600))
+		return file
+	}
+	ca := pgtest.NewCA(t, "Clients")
+	bound := func(name string, mode sslmode.Mode) (binding.Binding, pgtest.Pair) {
+		pair := ca.Issue(t, []string{name})
+		return binding.Binding{
+			Name: name, Hosts: []string{name}, Ports: []string{""}, Username: "u",
+			Asked:      []binding.Asked{{Mode: mode, Place: binding.Place{Path: "sslmode"}}},
+			ClientCert: binding.Credential{Place: binding.Place{Path: "sslcert"}, Value: binding.Secret(pair.CertPEM)},
+			ClientKey:  binding.Credential{Place: binding.Place{Path: "sslkey"}, Value: binding.Secret(pair.KeyPEM)},
+		}, pair
+	}
+	weak, weakPair := bound("weak", sslmode.Require)
+	strict, strictPair := bound("strict", sslmode.VerifyFull)
+	other := ca.Issue(t, []string{"other"})
+	otherCert, otherKey := write("other.crt", other.CertPEM), write("other.key", other.KeyPEM)
+	// The launch script exports the mode of the database that decides.
+	exported := map[string]string{"POSTGRES_SSL_SERVICE": "weak", "PGSSLMODE": "require", "DB_SSL_MODE": "require",
+		"PGSSLCERT": write("ours.crt", weakPair.CertPEM), "PGSSLKEY": write("ours.key", weakPair.KeyPEM)}
+	for name, test := range map[string]struct {
+		own          bool
+		env          map[string]string
+		weak, strict sslmode.Mode
+		weakCert     *x509.Certificate
+		strictCert   *x509.Certificate
+	}{
+		"its own":                           {true, nil, sslmode.Require, sslmode.VerifyFull, weakPair.Cert, strictPair.Cert},
+		"the owner's, stricter":             {true, map[string]string{"PGSSLMODE": "verify-ca"}, sslmode.VerifyCA, sslmode.VerifyFull, weakPair.Cert, strictPair.Cert},
+		"two of the owner's: the stricter":  {true, map[string]string{"PGSSLMODE": "verify-ca", "DB_SSL_MODE": "verify-full"}, sslmode.VerifyFull, sslmode.VerifyFull, weakPair.Cert, strictPair.Cert},
+		"the owner's, weaker":               {true, map[string]string{"PGSSLMODE": "disable"}, sslmode.Require, sslmode.VerifyFull, weakPair.Cert, strictPair.Cert},
+		"the owner's certificate":           {true, map[string]string{"PGSSLCERT": otherCert, "PGSSLKEY": otherKey}, sslmode.Require, sslmode.VerifyFull, other.Cert, other.Cert},
+		"control: without a tunnel":         {false, nil, sslmode.Require, sslmode.Require, weakPair.Cert, weakPair.Cert},
+		"control: the owner's, and no more": {false, map[string]string{"PGSSLMODE": "disable"}, sslmode.Disable, sslmode.Disable, weakPair.Cert, weakPair.Cert},
+	} {
+		t.Run(name, func(t *testing.T) {
+			env := maps.Clone(exported)
+			maps.Copy(env, test.env)
+			if test.own {
+				env["POSTGRES_SSL_TUNNEL"] = "yes"
+			}
+			store := truststore.NewStore("/trust", truststore.Sets{})
+			plan, err := launch.Decide(env, binding.Bound{Databases: []binding.Binding{strict, weak}}, store)
+			require.NoError(t, err)
+			targets, err := Targets(Given{Env: env, Plan: plan, Store: store})
+			require.NoError(t, err)
+			require.Len(t, targets, 2)
+			for i, expected := range []struct {
+				mode sslmode.Mode
+				cert *x509.Certificate
+			}{{test.strict, test.strictCert}, {test.weak, test.weakCert}} {
+				require.Nil(t, targets[i].Problem)
+				assert.Equal(t, expected.mode, targets[i].Mode, targets[i].Name)
+				assert.Equal(t, expected.cert.Raw, targets[i].Client.Certificate[0], targets[i].Name)
+			}
+		})
+	}
+}
+
+// At a launch, PGSSLMODE is the owner's, even if another database asks for the same mode.
+func TestTheOwnersModeHoldsInTheTunnelThoughAnotherDatabaseAsksForIt(t *testing.T) {
+	bound := func(name string, mode sslmode.Mode) binding.Binding {
+		return binding.Binding{Name: name, Hosts: []string{name}, Ports: []string{""}, Username: "u",
+			Asked: []binding.Asked{{Mode: mode, Place: binding.Place{Path: "sslmode"}}}}
+	}
+	found := binding.Bound{Databases: []binding.Binding{bound("strict", sslmode.VerifyFull), bound("weak", sslmode.Require)}}
+	env := map[string]string{"POSTGRES_SSL_TUNNEL": "yes", "PGSSLMODE": "verify-full"}
+	store := truststore.NewStore("/trust", truststore.Sets{})
+	plan, err := launch.Decide(env, found, store)
+	require.NoError(t, err)
+	for launching, mode := range map[bool]sslmode.Mode{true: sslmode.VerifyFull, false: sslmode.Require} {
+		targets, err := Targets(Given{Env: env, Plan: plan, Store: store, Launch: launching})
+		require.NoError(t, err)
+		assert.Equal(t, mode, targets[1].Mode, "launching: %v", launching)
+	}
+}
+
+func TestATunnelDoesNotConnectIfTheTargetHasAProblem(t *testing.T) {
+	targets, err := Targets(plan(t, map[string]string{"PGSSLMODE": "strict"}, "verify-full"))
+	require.NoError(t, err)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	conn, problem := targets[0].Connect(ctx, targets[0].address(), "127.0.0.1:1")
+	assert.Nil(t, conn)
+	require.NotNil(t, problem)
+	assert.Equal(t, modeUnknown, problem.Code)
+
+	targets[0].Problem = nil
+	_, problem = targets[0].Connect(ctx, targets[0].address(), "127.0.0.1:1")
+	require.NotNil(t, problem)
+	assert.Equal(t, notListened, problem.Code, "control: without a problem, it tries")
+}
+
+func TestExplainHidesThePasswordOfThatLogin(t *testing.T) {
+	target := Target{Host: "h", Port: 5432, Mode: sslmode.VerifyFull, User: "u", Password: "the-bindings-own"}
+	said := errors.New("the server said: THE clients/own")
+	assert.NotContains(t, target.Explain(said, target.address(), "app", "the-clients-own").What, "clients")
+	assert.Contains(t, target.Explain(said, target.address(), "app", "another").What, "clients", "control")
+}
+
+func TestEachHostHasAPortOfItsOwn(t *testing.T) {
+	for name, test := range map[string]struct {
+		hosts, ports []string
+		replicas     int
+		addresses    []string
+	}{
+		"one, and none is named":        {[]string{"a"}, []string{""}, 0, []string{"a:5432"}},
+		"a list":                        {[]string{"a", "b", "c"}, []string{"6001", "6002", ""}, 0, []string{"a:6001", "b:6002", "c:5432"}},
+		"a replica with a port":         {[]string{"a", "b"}, []string{"6001", "6002"}, 1, []string{"a:6001", "b:6002"}},
+		"a replica without one":         {[]string{"a", "b"}, []string{"6001", ""}, 1, []string{"a:6001", "b:6001"}},
+		"an IPv6 address":               {[]string{"fd00::1"}, []string{"6001"}, 0, []string{"[fd00::1]:6001"}},
+		"a further one that is no port": {[]string{"a", "b"}, []string{"6001", "0"}, 0, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var target Target
+			problem := target.setAddress(binding.Binding{Hosts: test.hosts, Ports: test.ports, Replicas: test.replicas, Username: "u"})
+			if test.addresses == nil {
+				require.NotNil(t, problem)
+				return
+			}
+			require.Nil(t, problem)
+			addresses := []string{target.address().String()}
+			for _, other := range target.Others {
+				addresses = append(addresses, other.String())
+			}
+			assert.Equal(t, test.addresses, addresses)
+		})
+	}
+}
+
+func TestACASaysWhichCredentialItComesFrom(t *testing.T) {
+	bound := binding.Binding{Name: "db", Hosts: []string{"h.example.com"}, Ports: []string{""}, Username: "app"}
+	value := binding.Secret(pgtest.NewCA(t, "Own").PEM)
+	nested, tagged := bound, bound
+	nested.MoreCAs = []binding.Credential{{Place: binding.Place{Path: "tls.bundle"}, Value: value}}
+	found := binding.Bound{Databases: []binding.Binding{tagged}, CAs: []binding.Credential{{Place: binding.Place{Service: "company", Path: "ca"}, Value: value}}}
+	for want, found := range map[string]binding.Bound{
+		"company, credential ca": found,
+		"credential tls.bundle":  {Databases: []binding.Binding{nested}},
+	} {
+		plan, err := launch.Decide(nil, found, truststore.Store{})
+		require.NoError(t, err)
+		targets, err := Targets(Given{Plan: plan})
+		require.NoError(t, err)
+		require.Len(t, targets[0].Trust, 1)
+		assert.Equal(t, want, targets[0].Trust[0].Origin)
+	}
+}
+
+// A server may know the password from an earlier login, and put it into its certificate.
+func TestAPasswordInACertificateIsNotPrintedEither(t *testing.T) {
+	for name, spelling := range pgtest.Spellings() {
+		t.Run(name, func(t *testing.T) {
+			ca := pgtest.NewCA(t, spelling)
+			pair := ca.Issue(t, []string{spelling, "b"})
+			pair.Cert.DNSNames = []string{spelling, "b"}
+			target := Target{Name: "db", Host: "localhost", Port: 1, Password: pgtest.Password, User: "app", Mode: sslmode.VerifyFull}
+			var said []string
+			for _, trusted := range [][]Anchor{nil, trust("x", ca)} {
+				target.Trust = trusted
+				_, problem := target.verifier().verify(pair.Chain(), "localhost", sslmode.VerifyFull, time.Now())
+				require.NotNil(t, problem)
+				said = append(said, problem.What, problem.Do)
+			}
+			said = append(said, strings.Join(target.screen().Names(pair.Cert), " "))
+			printed := strings.Join(said, "\n")
+			assert.NotContains(t, pgtest.Letters(printed), pgtest.Letters(spelling))
+			assert.Contains(t, printed, "(not shown: it contains the password)")
+		})
+	}
+}
+
+func TestOnlyASQLSTATEIsShownAsOne(t *testing.T) {
+	target := Target{Password: "ABC12"}
+	for code, shown := range map[string]string{
+		"28P01": " (SQLSTATE 28P01)", "": "", "28p01": "", "28P011": "", "28 01": "", "\x1b[31m": "", "ABC12": "",
+	} {
+		assert.Equal(t, shown, target.screen().SQLState(code), code)
+	}
+}
+
+func TestAPasswordThatIsAWordHidesNothingElse(t *testing.T) {
+	// People use such passwords in development. A text that could be one stays hidden.
+	target := Target{User: "postgres", Database: "app", Password: "postgres"}
+	assert.Equal(t, "postgres", target.screen().Shown("postgres"))
+	assert.Equal(t, "sorry, too many clients already", target.screen().Shown("sorry, too many clients already"))
+	assert.Equal(t, "(not shown: it contains the password)", target.screen().Shown(`role "postgres" is none`))
+	target.Password = "a"
+	assert.Equal(t, "SorrY, too mny", target.screen().Shown("SorrY, too mny"))
+	target.Password = ""
+	assert.Equal(t, "anything", target.screen().Shown("anything"))
+}
+
+func TestALongTextIsCut(t *testing.T) {
+	shown := new(Target).screen().Shown(strings.Repeat("é", 10_000))
+	assert.Equal(t, longestShown+1, len([]rune(shown)))
+}
