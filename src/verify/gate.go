@@ -15,7 +15,9 @@ import (
 // stops says whether a problem keeps an app from starting. We only report the others, above all a
 // server that does not answer. Nothing insecure has happened, and an app that restarts while its
 // database fails over must come back.
-func stops(p wire.Problem) bool { return p.Insecure() || p.Code == PlainTextMode }
+func stops(p wire.Problem) bool { return p.Insecure() || slices.Contains(insecure, p.Code) }
+
+var insecure = []string{PlainTextMode} // beside wire's own
 
 // Gate connects to all databases at the same time, as the app is about to do. It returns one line
 // for each, and whether the app may start.

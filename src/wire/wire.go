@@ -106,13 +106,13 @@ const (
 
 // Insecure says whether the server's answer was not encrypted and verified as the mode asks, or the
 // app's settings cannot lead to such a connection.
-func (p Problem) Insecure() bool {
-	return slices.Contains([]string{
-		modeUnknown, bindingIncomplete, rootUnreadable, clientCertificateUnusable,
-		notPostgres, noTLS, handshakeFailed,
-		unknownCA, chainIncomplete, certificateExpired, rootExpired, notYetValid, certificateInvalid, nameMismatch,
-		clientCertificateRefused,
-	}, p.Code)
+func (p Problem) Insecure() bool { return slices.Contains(insecure, p.Code) }
+
+var insecure = []string{
+	modeUnknown, bindingIncomplete, rootUnreadable, clientCertificateUnusable,
+	notPostgres, noTLS, handshakeFailed,
+	unknownCA, chainIncomplete, certificateExpired, rootExpired, notYetValid, certificateInvalid, nameMismatch,
+	clientCertificateRefused,
 }
 
 // NotThere says whether there is no server, or not yet.
