@@ -213,7 +213,7 @@ var byHand = []mutant{
 	{promise: "… and neither does --services", file: "src/current/current.go",
 		before: "binding.ReadElsewhere(env)", after: "binding.Read(env)", tests: by("cmd/postgres-ssl"), run: "TestWithServices"},
 	{promise: "… nor a file that a variable names", file: "src/wire/target.go",
-		before: "if given.Elsewhere {\n\t\t\treturn unseen(rootUnreadable,", after: "if false {\n\t\t\treturn unseen(RootUnreadable,", tests: by("cmd/postgres-ssl"), run: "TestWithServices"},
+		before: "if given.Elsewhere {\n\t\t\treturn unseen(rootUnreadable,", after: "if false {\n\t\t\treturn unseen(rootUnreadable,", tests: by("cmd/postgres-ssl"), run: "TestWithServices"},
 	{promise: "… an app counts for its worst database", file: "src/audit/audit.go",
 		before: "worst = min(worst, row.State)", after: "worst = row.State", tests: by("audit")},
 	{promise: "… only an app of buildpacks has this one", file: "src/audit/audit.go",
