@@ -25,12 +25,12 @@ type database struct {
 
 	owner owner
 
-	gets    sslmode.Mode // the mode with this buildpack
-	tunnel  bool         // through the tunnel, where no variable counts
-	loses   string       // why that is less than asked
-	openCA  bool         // its CA is a file in the container, so gets may be stricter
-	refused string       // why a launch with this buildpack would stop
-	unread  string       // why nothing is known
+	gets       sslmode.Mode // the mode with this buildpack
+	tunnel     bool         // through the tunnel, where no variable counts
+	downgraded string       // why that is less than asked
+	openCA     bool         // its CA is a file in the container, so gets may be stricter
+	refused    string       // why a launch with this buildpack would stop
+	unread     string       // why nothing is known
 }
 
 // decide reads an app's environment and decides as its launch would.
@@ -62,7 +62,7 @@ func decide(env map[string]string, store truststore.Store) []database {
 		if db.Tunnel {
 			d.gets, d.tunnel = db.Mode, true
 		} else if plan.Mode < db.Mode {
-			d.loses = cut(plan.Decider.Title(), 100) + " decides"
+			d.downgraded = cut(plan.Decider.Title(), 100) + " decides"
 		}
 		d.hear(db.Asked)
 		databases = append(databases, d)
@@ -103,8 +103,8 @@ func refused(err error, bound []binding.Binding, owner owner) database {
 // owner is what the owner's variables say to drivers that read them.
 type owner struct {
 	libpq, stratos launch.Owner
-	own            []launch.Owner // that only one app reads, each with a mode
-	notStratos     string         // why the app is not Stratos, if so; stratos is then empty
+	own            launch.Owner // the weakest that only one app reads
+	notStratos     string       // why the app is not Stratos, if so; stratos is then empty
 }
 
 // ownMode matches an app's own variable for the mode of its database: GF_DATABASE_SSL_MODE of
@@ -123,9 +123,13 @@ func ownerOf(env map[string]string) owner {
 	}
 	for _, name := range slices.Sorted(maps.Keys(env)) {
 		ours := name == "PGSSLMODE" || name == "DB_SSL_MODE" || name == "POSTGRES_SSL_MODE"
+		if ours || !ownMode().MatchString(name) {
+			continue
+		}
 		mode, err := sslmode.Parse(env[name])
-		if !ours && err == nil && mode.String() == env[name] && ownMode().MatchString(name) {
-			o.own = append(o.own, launch.Owner{Variable: cut(name, 100), Value: env[name], Mode: mode})
+		exact := err == nil && mode.String() == env[name]
+		if weaker := o.own.Value == "" || mode < o.own.Mode; exact && weaker {
+			o.own = launch.Owner{Variable: cut(name, 100), Value: env[name], Mode: mode}
 		}
 	}
 	return o
@@ -135,7 +139,7 @@ func ownerOf(env map[string]string) owner {
 // them. This buildpack puts gets in PGSSLMODE and DB_SSL_MODE, where the owner did not set them. We
 // don't know which variable a driver reads, so the weakest one counts.
 func (o owner) weakest(gets sslmode.Mode) (mode sslmode.Mode, set, but string) {
-	told := append([]launch.Owner{o.libpq, o.stratos}, o.own...)
+	told := []launch.Owner{o.libpq, o.stratos, o.own}
 	if o.libpq.Value == "" || o.stratos.Value == "" {
 		told = append([]launch.Owner{{Mode: gets}}, told...)
 	}
@@ -168,7 +172,7 @@ func (d database) row(r Row) Row {
 	}
 	ours, noBuildpack := r.Buildpack == yes, r.Lifecycle == "docker" || r.Lifecycle == "cnb"
 	if noBuildpack {
-		d.gets, d.loses, d.openCA = sslmode.None, "", false
+		d.gets, d.downgraded, d.openCA = sslmode.None, "", false
 	}
 	r.Asked, r.InForce, r.WouldGet = word(d.asked), "unknown", word(d.gets)
 	if d.openCA && d.asked == sslmode.None {
@@ -232,8 +236,8 @@ func (d database) why(r Row, set, but string) string {
 		return set + ", is weaker"
 	case set != "":
 		return set + but
-	case ours && d.loses != "":
-		return "this buildpack, but " + d.loses
+	case ours && d.downgraded != "":
+		return "this buildpack, but " + d.downgraded
 	case d.asked != sslmode.None && !d.asked.Encrypts():
 		return d.asked.String() + " does not insist on TLS"
 	case ours && d.gets == sslmode.None:
@@ -252,8 +256,8 @@ func (d database) why(r Row, set, but string) string {
 		return "no buildpack of this kind runs for a " + r.Lifecycle + " app"
 	case r.WouldGet == "unknown":
 		return "its CA is a file in the container"
-	case d.loses != "":
-		return "with this buildpack, " + d.loses
+	case d.downgraded != "":
+		return "with this buildpack, " + d.downgraded
 	case d.from.Rule == launch.ForRDS:
 		return "RDS; verify-full would work" + box
 	case d.gets != sslmode.None:

@@ -13,13 +13,16 @@ import (
 
 // App is what an answer says about an app. An answer tells either the environment or the lifecycle.
 type App struct {
-	GUID, Name, Space, Organization string
+	GUID         string `json:"application_id"`
+	Name         string `json:"application_name"`
+	Space        string `json:"space_name"`
+	Organization string `json:"organization_name"`
 
-	Env    map[string]string // what the owner set, and VCAP_SERVICES; nil if not told
-	Hidden error             // why Env is not told, though the answer is about it
+	Env    map[string]string `json:"-"` // what the owner set, and VCAP_SERVICES; nil if not told
+	Hidden error             `json:"-"` // why Env is not told, though the answer is about it
 
-	Lifecycle  string // "buildpack", "docker", "cnb"; "" if not told
-	Buildpacks []string
+	Lifecycle  string   `json:"-"` // "buildpack", "docker", "cnb"; "" if not told
+	Buildpacks []string `json:"-"`
 }
 
 // answer holds the fields that tell the platform's answers apart.
@@ -39,12 +42,7 @@ type answer struct {
 	Own         variables       `json:"environment_variables"`
 	V2          variables       `json:"environment_json"` // the same in version 2 of the API
 	Application struct {
-		VCAP struct {
-			GUID         string `json:"application_id"`
-			Name         string `json:"application_name"`
-			Space        string `json:"space_name"`
-			Organization string `json:"organization_name"`
-		} `json:"VCAP_APPLICATION"`
+		VCAP App `json:"VCAP_APPLICATION"`
 	} `json:"application_env_json"`
 
 	// A part of such an answer, or of the text of an old "cf env".
@@ -148,8 +146,7 @@ func (a answer) apps(text []byte) ([]App, error) {
 	case a.Title != "":
 		return nil, refusal(apiError{a.Code, a.Title})
 	case a.System != nil:
-		vcap := a.Application.VCAP
-		app := App{GUID: vcap.GUID, Name: vcap.Name, Space: vcap.Space, Organization: vcap.Organization}
+		app := a.Application.VCAP
 		app.Env, app.Hidden = a.environment(text)
 		return []App{app}, nil
 	case a.Lifecycle != nil:
