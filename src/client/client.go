@@ -24,9 +24,11 @@ type language struct {
 	name string
 	// places are patterns of fs.Glob below app/ and deps/. A droplet that has one of them needs the
 	// language. Without places, every droplet needs it.
-	places   []string
-	allRoots bool // give uses App.AllRoots
-	give     func(*Handout) error
+	places     []string
+	look       func(app fs.FS, found map[string]bool) // what else its files say; may be nil
+	allRoots   bool                                   // give uses App.AllRoots
+	launchOnly bool                                   // it is given nothing at staging
+	give       func(*Handout) error
 }
 
 var languages = []language{stratosApp, stratos, erlang, golang, java, libpq, node}
@@ -38,9 +40,14 @@ type App struct {
 	Store    truststore.Store
 	Roots    []byte          // the CAs of all bound databases, in PEM; see Wants
 	AllRoots []byte          // the same with the stack's and the platform's
-	Brings   map[string]bool // the languages that Look found
+	Brings   map[string]bool // what Look found
 	JavaSays string          // the app's file that configures pgjdbc's TLS, found at staging
+	Command  string          // the command line of the process that becomes the app, or ""
+	Staging  bool            // it is for what later buildpacks run at staging, not for the app
 }
+
+// privateFolder is the name of Handout.Dir.
+const privateFolder = ".postgres-ssl"
 
 // Handout is what an app is given.
 type Handout struct {
@@ -83,7 +90,7 @@ type File struct {
 
 // For returns what an app is given under a plan.
 func For(plan *launch.Plan, app App) (*Handout, error) {
-	h := &Handout{Dir: filepath.Join(app.Home, ".postgres-ssl"), plan: plan, app: app, files: map[bool]string{}}
+	h := &Handout{Dir: filepath.Join(app.Home, privateFolder), plan: plan, app: app, files: map[bool]string{}}
 	for _, l := range languages {
 		if !l.in(app) {
 			continue
@@ -94,13 +101,21 @@ func For(plan *launch.Plan, app App) (*Handout, error) {
 	}
 	slices.SortStableFunc(h.Variables, func(a, b Variable) int { return cmp.Compare(a.Name, b.Name) })
 	slices.SortStableFunc(h.Files, func(a, b File) int { return order(a.Optional) - order(b.Optional) })
-	bin := filepath.Join(filepath.Dir(app.Store.Dir), "bin")
-	h.add("PATH", appendPath(app.Env["PATH"], bin), "the command postgres-ssl", "")
+	if !app.Staging {
+		bin := filepath.Join(filepath.Dir(app.Store.Dir), "bin") + PathMark
+		h.add("PATH", appendPath(app.Env["PATH"], bin), "the command postgres-ssl", "")
+	}
 	return h, nil
 }
 
+// PathMark is the end of our folder in PATH. It tells the second launch script that the first has
+// run: other buildpacks' scripts put the folder there without it.
+const PathMark = "/."
+
 // in says whether an app needs the language.
-func (l language) in(app App) bool { return len(l.places) == 0 || app.Brings[l.name] }
+func (l language) in(app App) bool {
+	return (len(l.places) == 0 || app.Brings[l.name]) && !(l.launchOnly && app.Staging)
+}
 
 // add exports a variable that extends the owner's value, which may be a secret.
 func (h *Handout) add(name, value, added, why string) {
@@ -124,7 +139,7 @@ func order(optional bool) int {
 	return 0
 }
 
-// Look finds an app's languages, in its own folder and in the buildpacks'.
+// Look finds an app's languages, and what their files say, in its own folder and in the buildpacks'.
 func Look(app, deps fs.FS) map[string]bool {
 	found := map[string]bool{}
 	trees := map[string]fs.FS{"app": remembering{app, map[string][]fs.DirEntry{}}, "deps": remembering{deps, map[string][]fs.DirEntry{}}}
@@ -134,8 +149,24 @@ func Look(app, deps fs.FS) map[string]bool {
 			matches, _ := fs.Glob(trees[tree], pattern)
 			return len(matches) > 0
 		})
+		if l.look != nil {
+			l.look(app, found)
+		}
 	}
 	return found
+}
+
+// mostText limits how much of an app's file is read.
+const mostText = 1 << 20
+
+// textOf returns the text of a regular file, "" if there is none or it is too long.
+func textOf(app fs.FS, name string) string {
+	info, err := fs.Stat(app, name)
+	if err != nil || !info.Mode().IsRegular() || info.Size() > mostText {
+		return ""
+	}
+	text, _ := fs.ReadFile(app, name) // a file that cannot be read says nothing
+	return string(text)
 }
 
 // remembering reads each folder only once: the patterns share most of them, and a launch must be
@@ -158,12 +189,17 @@ func (r remembering) ReadDir(name string) ([]fs.DirEntry, error) {
 // Wants says whether For needs App.Roots and App.AllRoots. To read them costs time at each launch.
 func Wants(plan *launch.Plan, app App) (roots, all bool) {
 	h := Handout{plan: plan, app: app}
-	trust, through := plan.TrustAll(), false
-	if through, _ = plan.Tunnelled(); !through && !h.modeWithoutVariable().Encrypts() || trust.Empty() {
+	trust := plan.TrustAll()
+	if trust.Empty() {
 		return false, false
 	}
-	all = trust.Everyone || slices.ContainsFunc(languages, func(l language) bool { return l.allRoots && l.in(app) })
-	return !trust.Everyone && plan.OneSet() == "", all
+	through, _ := plan.Tunnelled()
+	if !through && !h.modeWithoutVariable().Encrypts() {
+		return false, h.oneFile()
+	}
+	all = trust.Everyone || h.oneFile() || h.buildsWithNode() ||
+		slices.ContainsFunc(languages, func(l language) bool { return l.allRoots && l.in(app) })
+	return !trust.Everyone && (app.Staging || plan.OneSet() == ""), all
 }
 
 // give exports a variable, unless the app's owner set it. A variable that already has our value
@@ -176,12 +212,10 @@ func (h *Handout) give(name, value, why string) {
 	h.set(name, value, why)
 }
 
-// giveRoots gives a variable that names the file of roots, and returns its path. It gives nothing if
-// there is no CA to trust.
-func (h *Handout) giveRoots(name, why string) string {
-	root := h.roots(false)
+// giveRoots gives a variable that names a file of CAs, the result of roots.
+func (h *Handout) giveRoots(name, root, why string) {
 	if root == "" {
-		return ""
+		return
 	}
 	h.give(name, root, why)
 	own := h.app.Env[name]
@@ -189,7 +223,6 @@ func (h *Handout) giveRoots(name, why string) string {
 		h.Warnings = append(h.Warnings, name+" is set by the app's owner, and stays: a driver that verifies by it refuses the tunnel, "+
 			"whose CA is not in it. Unset it, and put the database's CA into the binding as sslrootcert")
 	}
-	return root
 }
 
 func (h *Handout) set(name, value, why string) {
@@ -223,7 +256,7 @@ func (h *Handout) roots(everyone bool) string {
 	if trust.Empty() {
 		return ""
 	}
-	if set := h.plan.OneSet(); set != "" && !everyone {
+	if set := h.plan.OneSet(); set != "" && !everyone && !h.app.Staging {
 		return h.app.Store.Bundle(set)
 	}
 	everyone = everyone || trust.Everyone

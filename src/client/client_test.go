@@ -47,9 +47,12 @@ func db(name, mode string, hosts ...string) binding.Binding {
 
 // app is an app that is given a handout.
 type app struct {
-	env    map[string]string
-	brings string
-	says   string
+	env     map[string]string
+	brings  string
+	looks   string // one more thing that Look found
+	says    string
+	command string
+	staging bool
 }
 
 func (a app) try(t testing.TB, bindings ...binding.Binding) (*Handout, error) {
@@ -63,7 +66,11 @@ func (a app) try(t testing.TB, bindings ...binding.Binding) (*Handout, error) {
 	for _, language := range strings.Fields(a.brings) {
 		brings[language] = true
 	}
-	given := App{Home: "/home/vcap", Env: a.env, Store: store, Brings: brings, JavaSays: a.says}
+	brings[a.looks] = a.looks != ""
+	given := App{Home: "/home/vcap", Env: a.env, Store: store, Brings: brings, JavaSays: a.says, Command: a.command, Staging: a.staging}
+	if a.staging {
+		given.Home = "/tmp"
+	}
 	trust := plan.TrustAll()
 	text, err := store.PEM(trust.Sets...)
 	require.NoError(t, err)
@@ -182,7 +189,7 @@ func TestSSLCertDirKeepsTheOwnersAndThePlatformsFolders(t *testing.T) {
 	vars := a.given(t, db("db", "", oregon)).exported()
 	const want = "/mine:/etc/cf-system-certificates:/home/vcap/deps/0/trust/us-west-2"
 	assert.Equal(t, want, vars["SSL_CERT_DIR"])
-	assert.Equal(t, "/bin:/home/vcap/deps/0/bin", vars["PATH"], "last, so that it shadows no command")
+	assert.Equal(t, "/bin:/home/vcap/deps/0/bin/.", vars["PATH"], "last, so that it shadows no command")
 
 	a.env["SSL_CERT_DIR"], a.env["PATH"] = vars["SSL_CERT_DIR"], vars["PATH"]
 	again := a.given(t, db("db", "", oregon)).exported()
@@ -238,15 +245,113 @@ func TestARootCertificateIsHandedOutOnlyWhereItChangesNoMode(t *testing.T) {
 			}
 			assert.Equal(t, path(test.libpq), h.exported()["PGSSLROOTCERT"])
 			assert.Equal(t, path(test.node), h.exported()["NODE_EXTRA_CA_CERTS"])
+			assert.Empty(t, h.Files, "a file of the droplet has just these CAs")
+			links := app{env: test.env, brings: "java"}.given(t, db("db", test.mode, oregon)).Files
+			links = slices.DeleteFunc(links, func(f File) bool { return !f.Optional })
 			if test.libpq {
-				require.Len(t, h.Files, 1, "a file of the droplet holds just these CAs")
 				want := File{"/home/vcap/.postgresql/root.crt", []byte(oregonBundle), fs.ModeSymlink, true}
-				assert.Equal(t, want, h.Files[0])
+				assert.Equal(t, []File{want}, links, "pgjdbc's own default")
 			} else {
-				assert.Empty(t, h.Files)
+				assert.Empty(t, links)
 			}
 		})
 	}
+}
+
+func TestNothingButPATHIsGivenToAnAppWithoutPostgres(t *testing.T) {
+	platform := env("CF_SYSTEM_CERT_PATH", "/etc/cf-system-certificates", "NODE_USE_SYSTEM_CA", "1")
+	assert.Equal(t, []string{"PATH"}, keys(app{env: platform, brings: "java erlang"}.given(t).exported()))
+	assert.Empty(t, app{env: platform, brings: "java erlang"}.given(t).Files)
+	for _, asks := range []string{"PGSSLMODE", "DB_SSL_MODE", "POSTGRES_SSL_MODE"} {
+		assert.Contains(t, app{env: env(asks, "require")}.given(t).exported(), "SSL_CERT_DIR", "the control: the owner asks for a mode")
+	}
+	assert.Contains(t, app{}.given(t, db("db", "", oregon)).exported(), "SSL_CERT_DIR", "the control: a database is bound")
+}
+
+// Node's switch for the system's CAs takes a list of folders for the name of one.
+func TestNodeThatReadsTheSystemsCAsGetsNoListOfFolders(t *testing.T) {
+	oneFile := func(a app, bound ...binding.Binding) map[string]string {
+		vars := a.given(t, bound...).exported()
+		assert.NotContains(t, vars, "SSL_CERT_DIR")
+		assert.Regexp(t, `^/home/vcap/\.postgres-ssl/root-[0-9a-f]{32}\.pem$`, vars["SSL_CERT_FILE"])
+		return vars
+	}
+	bound := db("db", "verify-full", oregon)
+	for name, a := range map[string]app{
+		"its variable":            {env: env("NODE_USE_SYSTEM_CA", "1")},
+		"its options":             {env: env("NODE_OPTIONS", "--max-old-space-size=200 --use-system-ca")},
+		"the other spelling":      {env: env("NODE_OPTIONS", "--use_system_ca")},
+		"the launched command":    {command: "bash\x00-c\x00…\x00node --use-system-ca server.js"},
+		"package.json, Procfile":  {looks: nodeSystemCAs},
+		"an owner's folder stays": {env: env("NODE_USE_SYSTEM_CA", "1", "SSL_CERT_DIR", "/mine")},
+	} {
+		vars := oneFile(a, bound)
+		h := a.given(t, bound)
+		assert.Contains(t, h.content(t, vars["SSL_CERT_FILE"]), stackCAs, name)
+		assert.Contains(t, h.content(t, vars["SSL_CERT_FILE"]), "BEGIN CERTIFICATE", name)
+		again := app{env: vars}
+		assert.Equal(t, vars["SSL_CERT_FILE"], oneFile(again, bound)["SSL_CERT_FILE"], "sourced again, also where nothing shows the switch")
+	}
+	oneFile(app{env: env("NODE_USE_SYSTEM_CA", "1")}, db("db", "", elsewhere))
+	for name, a := range map[string]app{
+		"no switch":                       {},
+		"a value that Node does not read": {env: env("NODE_USE_SYSTEM_CA", "true")},
+		"its contrary":                    {env: env("NODE_OPTIONS", "--no-use-system-ca")},
+		"OpenSSL's own":                   {env: env("NODE_OPTIONS", "--use-openssl-ca")},
+	} {
+		vars := a.given(t, bound).exported()
+		assert.Contains(t, vars, "SSL_CERT_DIR", name)
+		assert.NotContains(t, vars, "SSL_CERT_FILE", name)
+	}
+	h := app{env: env("NODE_USE_SYSTEM_CA", "1", "SSL_CERT_FILE", "/mine.pem")}.given(t, bound)
+	assert.Equal(t, "!/mine.pem", h.exported()["SSL_CERT_FILE"])
+	assert.NotContains(t, h.exported(), "SSL_CERT_DIR")
+	assert.Len(t, h.Warnings, 1)
+	assert.Empty(t, h.Files)
+}
+
+func TestTheFilesOfAnAppShowNodesSwitchAndItsBuildScripts(t *testing.T) {
+	for name, test := range map[string]struct {
+		file, text        string
+		systemCAs, builds bool
+	}{
+		"a start script": {"package.json", `{"scripts": {"start": "node --use-system-ca server.js"}}`, true, false},
+		"a Procfile":     {"Procfile", "web: node --use_system_ca server.js", true, false},
+		"a build script": {"package.json", `{"scripts": {"heroku-postbuild": "node migrate.js"}}`, false, true},
+		"npm's own":      {"package.json", `{"scripts":{"postinstall":"prisma generate"}}`, false, true},
+		"neither":        {"package.json", `{"scripts": {"start": "node server.js", "build": "tsc"}}`, false, false},
+		"another file":   {"readme.md", "node --use-system-ca", false, false},
+		"a long file":    {"package.json", `{"scripts": {"postinstall": "node --use-system-ca"}}` + strings.Repeat(" ", mostText), false, false},
+	} {
+		found := Look(fstest.MapFS{test.file: {Data: []byte(test.text)}}, fstest.MapFS{})
+		assert.Equal(t, [2]bool{test.systemCAs, test.builds}, [2]bool{found[nodeSystemCAs], found[nodeBuilds]}, name)
+	}
+	assert.False(t, Look(fstest.MapFS{"package.json": {Mode: fs.ModeNamedPipe}}, fstest.MapFS{})[nodeBuilds])
+}
+
+func TestBuildScriptsAtStagingAreGivenTheModeAndFilesOutsideTheDroplet(t *testing.T) {
+	b := db("db", "verify-full", oregon)
+	b.ClientCert, b.ClientKey = clientPair(t)
+	h := app{staging: true, brings: "java erlang"}.given(t, b)
+	vars := h.exported()
+	assert.ElementsMatch(t, []string{"DB_SSL_MODE", "PGSSL", "PGSSLCERT", "PGSSLKEY", "PGSSLMODE", "PGSSLROOTCERT"}, keys(vars),
+		"no list, no option of a language, and no CA for package downloads")
+	for _, name := range []string{"PGSSLCERT", "PGSSLKEY", "PGSSLROOTCERT"} {
+		assert.Regexp(t, `^/tmp/\.postgres-ssl/[a-z]+-[0-9a-f]{32}\.[a-z]+$`, vars[name])
+		assert.NotEmpty(t, h.content(t, vars[name]))
+	}
+	assert.NotContains(t, h.content(t, vars["PGSSLROOTCERT"]), stackCAs)
+
+	builds := app{staging: true, looks: nodeBuilds}.given(t, b)
+	file := builds.exported()["NODE_EXTRA_CA_CERTS"]
+	assert.Contains(t, builds.content(t, file), stackCAs, "it hides a file of a later buildpack")
+	assert.Contains(t, builds.content(t, file), "BEGIN CERTIFICATE")
+	assert.NotContains(t, app{staging: true, looks: nodeBuilds}.given(t, db("db", "prefer", oregon)).exported(), "NODE_EXTRA_CA_CERTS")
+
+	own := app{staging: true, env: env("PGSSLMODE", "require", "PGSSLROOTCERT", "/mine")}.given(t, b).exported()
+	assert.Equal(t, "!require", own["PGSSLMODE"])
+	assert.Empty(t, keys(app{staging: true, env: env("NODE_USE_SYSTEM_CA", "1")}.given(t).exported()))
+	assert.Empty(t, keys(app{staging: true}.given(t, db("db", "", elsewhere)).exported()))
 }
 
 func TestAWrongModeOfTheOwnersStopsTheAppsThatReadIt(t *testing.T) {

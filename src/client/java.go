@@ -5,6 +5,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"path/filepath"
 	"slices"
@@ -28,7 +29,7 @@ import (
 //
 // Source: pgjdbc, Driver.loadDefaultProperties; HotSpot, arguments.cpp, parse_options_buffer;
 // java-buildpack, docs/framework-container_security_provider.md.
-var java = language{name: "java", give: giveJava, allRoots: true, places: []string{
+var java = language{name: "java", give: giveJava, allRoots: true, launchOnly: true, places: []string{
 	// java-buildpack 5, java-buildpack 4, apt-buildpack, apps that bring their own
 	"deps/*/jre/bin/java", "deps/*/jre/*/bin/java",
 	"app/.java-buildpack/*/bin/java",
@@ -46,6 +47,7 @@ func giveJava(h *Handout) error {
 	if cas := h.roots(true); cas != "" {
 		h.give("CF_CA_CERTS", cas, "for the java-buildpack's trust")
 	}
+	h.linkRoot()
 	// ssl=true means verify-full to pgjdbc, but only without an sslmode (SslMode.of). A weaker
 	// default would undo that. So an app that may say ssl=true gets no default.
 	if where := h.saysTLS(); where != "" && mode != sslmode.VerifyFull {
@@ -70,6 +72,18 @@ func giveJava(h *Handout) error {
 	}
 	h.add("JAVA_TOOL_OPTIONS", options, option, "for pgjdbc: sslmode "+mode.String())
 	return nil
+}
+
+// linkRoot makes pgjdbc's own default file. A JVM that JAVA_TOOL_OPTIONS does not reach (SonarQube's
+// processes) refuses verify-ca and verify-full without it. libpq before version 15 reads it too, and
+// then makes plain text of prefer where it cannot verify. So only an app with Java gets it.
+//
+// Source: pgjdbc, LibPQFactory, sslrootcert; libpq's manual, "libpq-ssl".
+func (h *Handout) linkRoot() {
+	if root := h.roots(false); root != "" && h.verifies() {
+		path := filepath.Join(h.app.Home, ".postgresql", "root.crt")
+		h.Files = append(h.Files, File{Path: path, Content: []byte(root), Mode: fs.ModeSymlink, Optional: true})
+	}
 }
 
 // driverConfig returns pgjdbc's defaults. sslrootcert is the file that libpq gets. pgjdbc takes the

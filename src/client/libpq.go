@@ -1,16 +1,13 @@
 package client
 
 import (
-	"io/fs"
-	"path/filepath"
-
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/launch"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
 )
 
 // libpq is inside psql, psycopg, ruby-pg, PHP and many more. asyncpg, pgx, lib/pq and Bun read the
 // same variables. PGSSLROOTCERT replaces what they trust, so its file has the CAs of every bound
-// database. Without it, libpq and pgjdbc look at ~/.postgresql/root.crt.
+// database.
 //
 // Source: libpq's manual, "Environment Variables" and "SSL Support".
 var libpq = language{name: "libpq", give: giveLibpq}
@@ -24,14 +21,7 @@ func giveLibpq(h *Handout) error {
 		h.give("PGSSLMODE", h.plan.Mode.String(), h.plan.ModeSource())
 	}
 	if h.verifies() {
-		if root := h.giveRoots("PGSSLROOTCERT", "for libpq, lib/pq and pgx"); root != "" {
-			h.Files = append(h.Files, File{
-				Path:     filepath.Join(h.app.Home, ".postgresql", "root.crt"),
-				Content:  []byte(root),
-				Mode:     fs.ModeSymlink,
-				Optional: true,
-			})
-		}
+		h.giveRoots("PGSSLROOTCERT", h.roots(false), "for libpq, lib/pq and pgx")
 	}
 	if cert, key := h.plan.ClientCertificate(); cert != nil {
 		name := h.plan.Decider.Title()

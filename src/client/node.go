@@ -1,6 +1,12 @@
 package client
 
-import "github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
+import (
+	"io/fs"
+	"slices"
+	"strings"
+
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
+)
 
 // Node's TLS adds the CAs in the file NODE_EXTRA_CA_CERTS to its own. node-postgres reads PGSSLMODE
 // and verifies in every mode from prefer up, so it needs them for require too. They make no driver
@@ -11,7 +17,7 @@ import "github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
 //
 // Source: Node, doc/api/cli.md; node-postgres, lib/connection-parameters.js; postgres.js,
 // src/index.js, parseOptions, and src/connection.js, secure.
-var node = language{name: "node", give: giveNode}
+var node = language{name: "node", give: giveNode, look: lookForNode}
 
 func giveNode(h *Handout) error {
 	mode := h.modeWithoutVariable()
@@ -20,6 +26,50 @@ func giveNode(h *Handout) error {
 	} else if through, _ := h.plan.Tunnelled(); !through {
 		return nil
 	}
-	h.giveRoots("NODE_EXTRA_CA_CERTS", "for node-postgres and postgres.js")
+	// At staging, the file hides one that a buildpack behind us gives npm, for the platform's CAs.
+	// So there it has these too, and only an app that needs it gets it.
+	if !h.app.Staging || h.buildsWithNode() {
+		h.giveRoots("NODE_EXTRA_CA_CERTS", h.roots(h.app.Staging), "for node-postgres and postgres.js")
+	}
 	return nil
+}
+
+// What an app's files say of Node, in App.Brings.
+const (
+	nodeSystemCAs = "Node with the system's CAs"
+	nodeBuilds    = "Node's build scripts"
+)
+
+// buildScripts are the scripts of package.json that nodejs-buildpack and npm run at staging.
+//
+// Source: nodejs-buildpack, src/nodejs/supply/supply.go; npm, "scripts", "Life Cycle Operation
+// Order", npm ci.
+var buildScripts = []string{`"heroku-prebuild"`, `"heroku-postbuild"`, `"preinstall"`, `"install"`, `"postinstall"`,
+	`"prepublish"`, `"preprepare"`, `"prepare"`, `"postprepare"`}
+
+func lookForNode(app fs.FS, found map[string]bool) {
+	scripts := textOf(app, "package.json")
+	if asksForSystemCAs(scripts) || asksForSystemCAs(textOf(app, "Procfile")) {
+		found[nodeSystemCAs] = true
+	}
+	if slices.ContainsFunc(buildScripts, func(name string) bool { return strings.Contains(scripts, name) }) {
+		found[nodeBuilds] = true
+	}
+}
+
+// buildsWithNode says whether a later buildpack runs the app's own JavaScript at staging.
+func (h *Handout) buildsWithNode() bool { return h.app.Staging && h.app.Brings[nodeBuilds] }
+
+// oneFile says whether the app is given the databases' CAs in SSL_CERT_FILE, and not in a list of
+// folders. With its switch for the system's CAs, Node takes the list for the name of one folder, and
+// finds none of them.
+//
+// Source: Node, src/crypto/crypto_context.cc, GetSystemStoreCACertificates.
+func (h *Handout) oneFile() bool {
+	return !h.app.Staging && (h.app.Env["NODE_USE_SYSTEM_CA"] == "1" || h.app.Brings[nodeSystemCAs] ||
+		asksForSystemCAs(h.app.Env["NODE_OPTIONS"]) || asksForSystemCAs(h.app.Command) || IsOurs(h.app.Env["SSL_CERT_FILE"]))
+}
+
+func asksForSystemCAs(text string) bool {
+	return strings.Contains(text, "--use-system-ca") || strings.Contains(text, "--use_system_ca")
 }

@@ -111,15 +111,27 @@ func (a App) Roots(everyone bool) ([]byte, error) {
 	}
 	var stores []byte
 	if trust.Everyone {
-		stores, err = truststore.System(a.Env)
+		stores, err = truststore.System(a.StoresEnv())
 	}
 	return slices.Concat(truststore.EncodePEM(trust.Own), sets, stores), err
 }
 
-// HandOutHere returns what the app is given in this container.
-func (a App) HandOutHere() (*client.Handout, error) {
+// StoresEnv returns the variables that say where the stack's and the platform's stores are. A
+// SSL_CERT_FILE that an earlier launch has set is none of these.
+func (a App) StoresEnv() map[string]string {
+	if !client.IsOurs(a.Env["SSL_CERT_FILE"]) {
+		return a.Env
+	}
+	env := maps.Clone(a.Env)
+	delete(env, "SSL_CERT_FILE")
+	return env
+}
+
+// HandOutHere returns what the app is given in this container. command is for client.App.
+func (a App) HandOutHere(command string) (*client.Handout, error) {
+	c := client.App{Home: Home, Command: command}
 	if !a.Store.LaidOut() {
-		return a.HandOut(Home, "", "", "") // no droplet
+		return a.handOut(c, "", "") // no droplet
 	}
 	idx := filepath.Dir(a.Store.Dir)
 	deps := filepath.Dir(idx)
@@ -127,15 +139,26 @@ func (a App) HandOutHere() (*client.Handout, error) {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	home := filepath.Dir(deps)
-	return a.HandOut(home, filepath.Join(home, "app"), deps, strings.TrimSpace(string(mark)))
+	c.Home, c.JavaSays = filepath.Dir(deps), strings.TrimSpace(string(mark))
+	return a.handOut(c, filepath.Join(c.Home, "app"), deps)
 }
 
-// HandOut returns what the app is given: the files of app and deps show its languages. javaSays is
-// for client.App.
-func (a App) HandOut(home, app, deps, javaSays string) (*client.Handout, error) {
-	c := client.App{Home: home, Env: a.Env, Store: a.Store, JavaSays: javaSays}
-	c.Brings = client.Look(os.DirFS(app), os.DirFS(deps))
+// Foresee returns what the app will be given, as far as its folder at staging and the buildpacks'
+// can tell. javaSays is for client.App. A later buildpack may add a language, and the launch may run
+// on another version of the stack.
+func (a App) Foresee(app, deps, javaSays string) (*client.Handout, error) {
+	return a.handOut(client.App{Home: Home, JavaSays: javaSays}, app, deps)
+}
+
+// AtStaging returns what later buildpacks' scripts are given. Its files are outside the droplet, at
+// a path that is the same in each staging.
+func (a App) AtStaging(app, deps string) (*client.Handout, error) {
+	return a.handOut(client.App{Home: os.TempDir(), Staging: true}, app, deps)
+}
+
+// handOut completes c with what is in the folders of the app and the buildpacks.
+func (a App) handOut(c client.App, app, deps string) (*client.Handout, error) {
+	c.Env, c.Store, c.Brings = a.Env, a.Store, client.Look(os.DirFS(app), os.DirFS(deps))
 	var err error
 	one, all := client.Wants(a.Plan, c)
 	if one {

@@ -21,7 +21,7 @@ func explained(t *testing.T, credentials string, day time.Time) (text, warnings 
 	env := map[string]string{"VCAP_SERVICES": `{"user-provided": [{"name": "db", "credentials": ` + credentials + `}]}`}
 	app, err := current.Read(env, truststore.NewStore("/home/vcap/deps/0/trust", sets), launch.Decide)
 	require.NoError(t, err)
-	handout, err := app.HandOut(current.Home, t.TempDir(), t.TempDir(), "")
+	handout, err := app.Foresee(t.TempDir(), t.TempDir(), "")
 	require.NoError(t, err)
 	sections, warned, err := Plan(app, handout, day)
 	require.NoError(t, err)

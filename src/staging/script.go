@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/atomicfile"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/client"
 )
 
 const (
@@ -42,15 +43,17 @@ func depsScript(idx string) string {
 		fmt.Sprintf(scriptWork, idx)
 }
 
-// appScript goes to the app's .profile.d. If the final buildpack has no bin/finalize, as all of
-// Stratos's, the launcher sources only this one. It sources ../profile.d first: if the other copy
-// is there, and has left its mark in SSL_CERT_DIR, the work is done.
+// appScript goes to the app's .profile.d. The launcher sources only this one if the final buildpack
+// has no bin/finalize, as all of Stratos's, or collects no launch scripts, as java-buildpack 4. It
+// sources ../profile.d first: if the other copy is there, and has left its mark in PATH, the work is
+// done. The other copy runs before the scripts of the buildpacks behind us, which find our variables
+// then; php-buildpack's start script sources it once more.
 func appScript(idx string) string {
 	return scriptMarker + "\n" +
 		"# The platform's launcher sources this file after ../profile.d. If the copy there has done the\n" +
 		"# work, there is nothing left to do.\n" +
-		fmt.Sprintf(`case ${SSL_CERT_DIR:-} in
-*"/deps/%[1]s/trust/"*) [ -f "${DEPS_DIR:-../deps}/../profile.d/%[1]s_`+scriptName+`" ] ;;
+		fmt.Sprintf(`case ":${PATH:-}:" in
+*"/deps/%[1]s/bin`+client.PathMark+`:"*) [ -f "${DEPS_DIR:-../deps}/../profile.d/%[1]s_`+scriptName+`" ] ;;
 *) false ;;
 esac || {
 `+scriptWork+"}\n", idx)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/cloudfoundry/libbuildpack"
 
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/client"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/current"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/drivers"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/launch"
@@ -73,8 +74,7 @@ func Supply(args []string, env map[string]string, helper string, log io.Writer) 
 	defer buildDir.Close()
 	look := drivers.LookIn(stager.BuildDir())
 	javaSays := plain.Line(configuresTLS(buildDir.FS(), look))
-	// A later buildpack may add a language, and the launch may run on another version of the stack.
-	handout, err := app.HandOut(current.Home, stager.BuildDir(), filepath.Dir(stager.DepDir()), javaSays)
+	handout, err := app.Foresee(stager.BuildDir(), stager.DepsDir(), javaSays)
 	if err != nil {
 		return err
 	}
@@ -85,8 +85,12 @@ func Supply(args []string, env map[string]string, helper string, log io.Writer) 
 		reportJava(stager.Logger(), buildDir.FS(), look.Signs, app.Plan.Mode, env)
 	}
 	reportDrivers(stager.Logger(), look, look.In(env, app.Plan))
+	build, err := buildEnvironment(stager, app, log)
+	if err != nil {
+		return err
+	}
 	reportLast(stager.Logger(), manifest.RootDir())
-	if err := install(stager, sets, helper, javaSays); err != nil {
+	if err := install(stager, sets, helper, javaSays, build); err != nil {
 		return err
 	}
 	stager.StagingComplete()
@@ -95,7 +99,7 @@ func Supply(args []string, env map[string]string, helper string, log io.Writer) 
 
 // install writes the scripts first and the program last. The scripts refuse to start the app
 // without the program, so an app that was staged halfway does not start.
-func install(stager *libbuildpack.Stager, sets truststore.Sets, helper, javaSays string) error {
+func install(stager *libbuildpack.Stager, sets truststore.Sets, helper, javaSays string, build []client.Variable) error {
 	if err := os.MkdirAll(stager.DepDir(), 0o755); err != nil {
 		return err
 	}
@@ -113,6 +117,11 @@ func install(stager *libbuildpack.Stager, sets truststore.Sets, helper, javaSays
 	}
 	if javaSays != "" {
 		if err := os.WriteFile(filepath.Join(stager.DepDir(), current.JavaMark), []byte(javaSays+"\n"), 0o644); err != nil {
+			return err
+		}
+	}
+	for _, v := range build {
+		if err := stager.WriteEnvFile(v.Name, v.Value); err != nil {
 			return err
 		}
 	}

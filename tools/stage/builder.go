@@ -54,7 +54,8 @@ func (b builder) build(ctx context.Context, app, droplet string) (err error) {
 	b.buildDir, b.depsDir = filepath.Join(contents, "app"), filepath.Join(contents, "deps")
 	b.profileDir, b.cacheDir = filepath.Join(contents, "profile.d"), filepath.Join(b.dir, "cache")
 	downloads := filepath.Join(b.dir, "buildpackdownloads")
-	dirs := []string{downloads, b.buildDir, b.profileDir, filepath.Join(contents, "tmp"), filepath.Join(contents, "logs")}
+	b.env["TMPDIR"] = filepath.Join(b.dir, "tmp") // the platform's containers have a /tmp of their own
+	dirs := []string{downloads, b.env["TMPDIR"], b.buildDir, b.profileDir, filepath.Join(contents, "tmp"), filepath.Join(contents, "logs")}
 	for i := range b.buildpacks {
 		dirs = append(dirs, filepath.Join(b.depsDir, strconv.Itoa(i)), filepath.Join(b.cacheDir, strconv.Itoa(i)))
 	}

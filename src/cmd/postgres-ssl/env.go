@@ -63,7 +63,7 @@ func runEnv(args []string, env map[string]string, in io.Reader, out, errOut io.W
 		if _, err := app.Plan.Redirect(env); err != nil {
 			return err
 		}
-		handout, err := app.HandOutHere()
+		handout, err := app.HandOutHere("")
 		if err != nil {
 			return err
 		}
@@ -76,14 +76,15 @@ func runEnv(args []string, env map[string]string, in io.Reader, out, errOut io.W
 	if err != nil {
 		return err
 	}
-	handout, err := app.HandOutHere()
+	command, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", *pid)) // no process, or no word of Node's switch in it
+	handout, err := app.HandOutHere(string(command))
 	if err != nil {
 		return err
 	}
 	if err := addTunnel(handout); err != nil {
 		return err
 	}
-	if err := write(handout, errOut); err != nil {
+	if err := current.Write(handout, errOut); err != nil {
 		return err
 	}
 	for _, w := range slices.Concat(app.Plan.Downgrades, handout.Warnings) {

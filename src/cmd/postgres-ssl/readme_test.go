@@ -31,6 +31,7 @@ func TestReadme(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(filepath.Join(app, "go.mod"), module, 0o644))
 	t.Setenv("BUILDPACK_DIR", root)
+	t.Setenv("TMPDIR", t.TempDir())
 	t.Setenv("VCAP_SERVICES", fmt.Sprintf(`{"user-provided":[{"name":%q,"credentials":%s}]}`, service[1], service[2]))
 	var log bytes.Buffer
 	require.Zero(t, run([]string{"supply", app, t.TempDir(), deps, "0"}, strings.NewReader(""), &log, io.Discard), &log)

@@ -61,7 +61,7 @@ func TestNoSecretLeavesTheEnvironment(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			keyLine := strings.Split(pki.key, "\n")[1]
 			secrets := []string{marker, keyLine, base64.StdEncoding.EncodeToString([]byte(marker)), fmt.Sprintf("%x", marker)}
-			place := t.TempDir()
+			place, outside := t.TempDir(), t.TempDir()
 			dir := func(parts ...string) string { return filepath.Join(append([]string{place}, parts...)...) }
 			for _, d := range []string{dir("home/vcap/app"), dir("home/vcap/deps/0"), dir("home/vcap/profile.d"), dir("cache")} {
 				require.NoError(t, os.MkdirAll(d, 0o755))
@@ -70,7 +70,7 @@ func TestNoSecretLeavesTheEnvironment(t *testing.T) {
 			require.NoError(t, err)
 			run := func(program string, args ...string) string {
 				cmd := exec.Command(program, args...)
-				cmd.Env = append(os.Environ(), "BUILDPACK_DIR="+root, "VCAP_SERVICES="+test.services)
+				cmd.Env = append(os.Environ(), "BUILDPACK_DIR="+root, "VCAP_SERVICES="+test.services, "TMPDIR="+outside)
 				out, _ := cmd.CombinedOutput()
 				return string(out)
 			}
@@ -80,7 +80,7 @@ func TestNoSecretLeavesTheEnvironment(t *testing.T) {
 				require.Contains(t, log, test.fails)
 				// A droplet staged before the binding went wrong.
 				good := exec.Command("postgres-ssl", staging...)
-				good.Env = append(os.Environ(), "BUILDPACK_DIR="+root)
+				good.Env = append(os.Environ(), "BUILDPACK_DIR="+root, "TMPDIR="+outside)
 				require.NoError(t, good.Run())
 			}
 			assertNone(t, secrets, "the droplet, before a launch", contents(t, place))

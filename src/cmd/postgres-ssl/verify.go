@@ -95,7 +95,7 @@ func appDrivers(app current.App) []string {
 // targets returns what to verify in an app, one target for each of the plan's databases. launching
 // says that the app's environment is a launch's own.
 func targets(app current.App, launching bool) ([]wire.Target, error) {
-	stores, err := truststore.SystemFiles(app.Env)
+	stores, err := truststore.SystemFiles(app.StoresEnv())
 	if err != nil {
 		return nil, err
 	}

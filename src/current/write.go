@@ -1,4 +1,4 @@
-package main
+package current
 
 import (
 	"bytes"
@@ -15,10 +15,10 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/plain"
 )
 
-// write writes the files of a handout, before any variable names them. It stops at the first that
+// Write writes the files of a handout, before any variable names them. It stops at the first that
 // fails, and the app does not start. It leaves the files that it has written, because a sidecar may
 // use them already.
-func write(h *client.Handout, errOut io.Writer) error {
+func Write(h *client.Handout, errOut io.Writer) error {
 	if slices.ContainsFunc(h.Files, func(f client.File) bool { return !f.Optional }) {
 		if err := privateFolder(h.Dir); err != nil {
 			return err
@@ -50,16 +50,22 @@ func writeFile(dir string, f client.File) error {
 	return atomicfile.Write(f.Path, f.Content, f.Mode)
 }
 
-// privateFolder makes dir. If a link or a file is in its place, it fails.
+// privateFolder makes dir, for this user alone. If a link, a file or another user's folder is in its
+// place, it fails.
 func privateFolder(dir string) error {
 	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
 	info, err := os.Lstat(dir)
-	if err == nil && !info.IsDir() {
-		err = fmt.Errorf("%s is not a folder; remove it", dir)
+	switch {
+	case err != nil:
+		return err
+	case !info.IsDir():
+		return fmt.Errorf("%s is not a folder; remove it", dir)
+	case info.Mode().Perm() != 0o700:
+		return os.Chmod(dir, 0o700)
 	}
-	return err
+	return nil
 }
 
 // link makes a link in the home folder. An existing file is the app's own: leave it, and don't
