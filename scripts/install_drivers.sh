@@ -16,6 +16,7 @@ need() {
 need postgresql-client command -v psql
 need jq command -v jq
 need python3-psycopg2 /usr/bin/python3 -c 'import psycopg2'
+need python3-django /usr/bin/python3 -c 'import django'
 need python3-psycopg /usr/bin/python3 -c 'import psycopg'
 need python3-asyncpg /usr/bin/python3 -c 'import asyncpg'
 need python3-pg8000 /usr/bin/python3 -c 'import pg8000'

@@ -153,7 +153,11 @@ func (a App) Foresee(app, deps, javaSays string) (*client.Handout, error) {
 // AtStaging returns what later buildpacks' scripts are given. Its files are outside the droplet, at
 // a path that is the same in each staging.
 func (a App) AtStaging(app, deps string) (*client.Handout, error) {
-	return a.handOut(client.App{Home: os.TempDir(), Staging: true}, app, deps)
+	tmp := os.TempDir()
+	if !filepath.IsAbs(tmp) {
+		tmp = "/tmp"
+	}
+	return a.handOut(client.App{Home: tmp, Staging: true}, app, deps)
 }
 
 // handOut completes c with what is in the folders of the app and the buildpacks.

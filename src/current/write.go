@@ -53,6 +53,9 @@ func writeFile(dir string, f client.File) error {
 // privateFolder makes dir, for this user alone. If a link, a file or another user's folder is in its
 // place, it fails.
 func privateFolder(dir string) error {
+	if err := os.MkdirAll(filepath.Dir(dir), 0o700); err != nil { // TMPDIR need not be there
+		return err
+	}
 	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}

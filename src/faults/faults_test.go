@@ -352,8 +352,8 @@ func services(t testing.TB, list ...map[string]any) string {
 	return "VCAP_SERVICES=" + string(document)
 }
 
-// rdsServices binds a database in a region whose CAs are on board. The launch then writes only a
-// link.
+// rdsServices binds a database in a region whose CAs are on board. The launch then writes
+// nothing.
 func rdsServices(t testing.TB) string {
 	return services(t, map[string]any{"name": "orders", "credentials": map[string]any{
 		"uri": "postgres://u:p@db.abc.us-west-2.rds.amazonaws.com/d?sslmode=verify-full"}})
@@ -540,8 +540,8 @@ func TestAReadOnlyFolderIsNamed(t *testing.T) {
 		c.mustStage(t, binding)
 		remount("ro")
 		l := c.launch(t, binding)
-		assert.Equal(t, "verify-full", l.env["PGSSLMODE"], "root.crt is nothing that the mode needs")
-		assert.Equal(t, "postgres-ssl: continues without this file: mkdir "+c.path(".postgresql")+": read-only file system\n", l.stderr)
+		assert.Equal(t, "verify-full", l.env["PGSSLMODE"], "the droplet has all that it needs")
+		assert.Empty(t, l.stderr)
 		l = c.launch(t, ownServices(t))
 		assert.Nil(t, l.env)
 		assert.Regexp(t, `^postgres-ssl: [^\n]*`+c.vcap+`/[^ \n]+: read-only file system\n$`, l.stderr)
@@ -586,8 +586,10 @@ func TestAFileInTheWayOfAFolderIsNamedOrLeftAlone(t *testing.T) {
 	}
 	c := newContainer(t, pack)
 	c.mustStage(t, binding)
+	require.NoError(t, os.WriteFile(c.path("app/shop.jar"), nil, 0o644))
 	whole := c.launch(t, binding)
 	require.NotNil(t, whole.env, whole.stderr)
+	require.FileExists(t, c.path(".postgresql/root.crt"), "the control: a JVM gets one")
 
 	t.Run("at launch, the folder of what it writes", func(t *testing.T) {
 		c.forget(t)
@@ -596,7 +598,7 @@ func TestAFileInTheWayOfAFolderIsNamedOrLeftAlone(t *testing.T) {
 		assert.Nil(t, l.env)
 		assert.Equal(t, "postgres-ssl: "+c.path(".postgres-ssl")+" is not a folder; remove it\n", l.stderr)
 	})
-	t.Run("at launch, the folder of libpq and pgjdbc, which is the app's to use", func(t *testing.T) {
+	t.Run("at launch, the folder of pgjdbc, which is the app's to use", func(t *testing.T) {
 		c.forget(t)
 		file(t, c.path(".postgresql"))
 		assert.Equal(t, c.given(whole), c.given(c.launch(t, binding)))
@@ -714,6 +716,7 @@ func TestNothingDependsOnTheVariablesOfTheLauncher(t *testing.T) {
 			c.clear(t)
 			log, err := c.stage(append(env, binding)...)
 			assert.NoError(t, err, "%s, %q: %s", name, env, log)
+			t.Cleanup(func() { _ = os.RemoveAll("/tmp/.postgres-ssl") }) // where a staging without TMPDIR writes
 			require.NoError(t, os.Remove(c.path("profile.d/000_multi-supply.sh")))
 		}
 	}

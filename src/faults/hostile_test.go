@@ -204,7 +204,7 @@ func TestNoCommandIsShadowed(t *testing.T) {
 	require.NoError(t, os.WriteFile(filepath.Join(own, "postgres-ssl"), []byte("#!/bin/sh\n"), 0o755))
 	for _, binding := range []string{rdsServices(t), ownServices(t), "VCAP_SERVICES={}"} {
 		path := own + ":/usr/bin:/bin"
-		assert.Equal(t, path+":"+c.path("deps/0/bin"), c.launch(t, binding, "PATH="+path).env["PATH"])
+		assert.Equal(t, path+":"+c.path("deps/0/bin")+"/.", c.launch(t, binding, "PATH="+path).env["PATH"])
 		c.forget(t)
 	}
 }
@@ -216,6 +216,7 @@ func TestAPlantedLinkIsNotFollowedAtLaunch(t *testing.T) {
 	binding := ownServices(t)
 	c := newContainer(t, smallBuildpack(t))
 	c.mustStage(t)
+	require.NoError(t, os.WriteFile(c.path("app/shop.jar"), nil, 0o644)) // a JVM gets root.crt
 	whole := c.launch(t, binding)
 	require.NotNil(t, whole.env, whole.stderr)
 	outside := t.TempDir()

@@ -2,6 +2,7 @@ package faults
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -17,6 +18,7 @@ func TestLaunchesAtTheSameMomentGetTheSame(t *testing.T) {
 	binding := ownServices(t)
 	c := newContainer(t, buildpack(t))
 	c.mustStage(t, binding)
+	require.NoError(t, os.WriteFile(c.path("app/shop.jar"), nil, 0o644)) // a JVM gets root.crt
 	whole := c.launch(t, binding)
 	require.NotNil(t, whole.env, whole.stderr)
 	wrote := tree(t, c.path(".postgres-ssl"), contents)

@@ -34,6 +34,7 @@ What the app's owner can set:
     POSTGRES_SSL_SERVICE    the name of the service that decides, where several are bound
     POSTGRES_SSL_VERIFY     "start": the app starts only if each bound database that answers
                             is encrypted and verified
+    POSTGRES_SSL_STAGING    "no": what later buildpacks run at staging is left alone
     POSTGRES_SSL_TUNNEL     "yes", or names of services, separated by commas: the app reaches their
                             databases through a tunnel, for drivers that read no variable
 
