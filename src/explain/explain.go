@@ -83,19 +83,20 @@ func databases(app current.App, now time.Time) (s Section, warnings []string, er
 
 // trusted says which CAs are trusted, and why. n are in this buildpack.
 func trusted(t launch.Trust, n int) string {
-	who := plain.Count(n, "CA")
-	switch {
-	case t.Unseen:
+	if t.Unseen {
 		return t.Why
-	case len(t.Own) > 0:
-		who = "its own " + plain.Count(len(t.Own), "CA")
-		if n > 0 {
-			who += ", " + plain.Count(n, "CA") + " in this buildpack"
-		}
-	case t.Everyone:
-		who = "all " + plain.Count(n, "CA") + " in this buildpack, the stack's store, the platform's store"
 	}
-	return who + " (" + t.Why + ")"
+	var who []string
+	if len(t.Own) > 0 {
+		who = append(who, "its own "+plain.Count(len(t.Own), "CA"))
+	}
+	if n > 0 {
+		who = append(who, plain.Count(n, "CA")+" in this buildpack")
+	}
+	if t.Everyone {
+		who = append(who, "the stack's store", "the platform's store")
+	}
+	return strings.Join(who, ", ") + " (" + t.Why + ")"
 }
 
 // expiryWarning is how long before its end a root certificate gets a warning.

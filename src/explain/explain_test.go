@@ -36,7 +36,7 @@ func TestTheFirstExpiryIsSaidAndWarnedOfInTime(t *testing.T) {
 	const rds = `{"uri": "postgres://u:p@db.abc.us-west-2.rds.amazonaws.com/d"}`
 	expiry := time.Date(2061, 5, 24, 0, 0, 0, 0, time.UTC)
 	text, warnings := explained(t, rds, time.Now())
-	assert.Contains(t, text, "\n    trusts   3 CAs (RDS in us-west-2), first root expires 2061-05-24\n")
+	assert.Contains(t, text, "\n    trusts   3 CAs in this buildpack (RDS in us-west-2), first root expires 2061-05-24\n")
 	assert.Empty(t, warnings)
 	_, warnings = explained(t, rds, expiry.AddDate(0, 0, -92))
 	assert.Empty(t, warnings, "92 days before")

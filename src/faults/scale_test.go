@@ -12,16 +12,17 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/rds"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/truststore"
 )
 
-// regionsOnBoard returns n regions of the partition aws whose CAs are on board.
-func regionsOnBoard(t *testing.T, n int) []string {
+// regionsOfAWS returns n regions of the partition aws whose CAs are in this buildpack.
+func regionsOfAWS(t *testing.T, n int) []string {
 	t.Helper()
 	sets, err := truststore.Read(filepath.Join(buildpack(t), "ca"))
 	require.NoError(t, err)
 	regions := slices.DeleteFunc(sets.Names(), func(name string) bool {
-		return name == truststore.AmazonTrust || strings.HasPrefix(name, "aws") || strings.HasPrefix(name, "us-gov")
+		return name == truststore.AmazonTrust || strings.HasPrefix(name, "aws") || rds.Partition(name) != "aws"
 	})
 	require.GreaterOrEqual(t, len(regions), n)
 	return regions[:n]
@@ -54,7 +55,7 @@ func manyServices(t *testing.T, regions []string, edit func(n int, credentials m
 // document.
 func TestAThousandServicesFiftyOfThemPostgresInThirtyRegions(t *testing.T) {
 	t.Parallel()
-	regions := regionsOnBoard(t, 30)
+	regions := regionsOfAWS(t, 30)
 	c := newContainer(t, buildpack(t))
 	c.mustStage(t)
 	dirs := []string{"/etc/ssl/certs"}

@@ -113,7 +113,7 @@ func TestAModeIsInferredFromTheStrongestSign(t *testing.T) {
 		binding      binding.Binding
 		mode, source string
 	}{
-		"RDS, before its own CA":             {rds, "verify-full", "the default for RDS, whose CA is in this buildpack"},
+		"RDS, before its own CA":             {rds, "verify-full", "the default for a host whose CA is known"},
 		"a CA of its own, before asking":     {both, "verify-ca", "the default for a CA of its own, credential ca"},
 		"asking for TLS":                     {asks, "require", "credential require_ssl, which asks for TLS"},
 		"a CA under another key asks for no": {more, "", ""},
@@ -158,7 +158,7 @@ func TestOneDatabaseDoesNotSilentlyWeakenAnother(t *testing.T) {
 	assert.Subset(t, chosen.Warnings, chosen.Downgrades, "and so does staging")
 
 	weaker := decide(t, nil, tagged, inferred)
-	assert.Equal(t, []string{fmt.Sprintf(downgrade, ForRDS)}, weaker.Downgrades)
+	assert.Equal(t, []string{fmt.Sprintf(downgrade, ForKnown)}, weaker.Downgrades)
 
 	assert.Empty(t, decide(t, map[string]string{"POSTGRES_SSL_SERVICE": "orders"}, tagged, writes).Downgrades, "the control: nothing is lost")
 	settled := decide(t, map[string]string{"POSTGRES_SSL_MODE": "verify-full"}, tagged, writes)
@@ -213,7 +213,32 @@ func TestACAOfATaggedServiceIsForDatabasesWithoutOne(t *testing.T) {
 	assert.Equal(t, "company-db-ca, credential ca", broker.Trust.Why)
 	assert.Equal(t, sslmode.VerifyCA, broker.Mode)
 	assert.Equal(t, "credential ca", brings.Trust.Why)
-	assert.Empty(t, rds.Trust.Own)
+	assert.Len(t, rds.Trust.Own, 1, "added to those of the region")
+	assert.Equal(t, []string{"us-west-2"}, rds.Trust.Sets)
+	assert.Equal(t, "RDS in us-west-2, company-db-ca, credential ca", rds.Trust.Why)
+}
+
+// A tagged service is the way to a region or a partition that is newer than the buildpack.
+func TestATaggedCAStandsForOneThatThisBuildpackLacks(t *testing.T) {
+	for host, want := range map[string]Trust{
+		newRegion: {Sets: []string{"aws"}, Why: "RDS of aws, region xx-new-1 not in this buildpack, new-ca, credential ca"},
+		sovereign: {Why: "RDS of aws-eusc, whose CAs are not in this buildpack, new-ca, credential ca"},
+		dsql:      {Sets: []string{"amazon-trust"}, Why: "Aurora DSQL in us-east-1, new-ca, credential ca"},
+		azure:     {Why: "new-ca, credential ca"},
+	} {
+		plan, err := Decide(nil, binding.Bound{
+			Databases: []binding.Binding{db("db", "", host)},
+			CAs:       []binding.Credential{{Place: binding.Place{Service: "new-ca", Path: "ca"}, Value: caPEM(t)}},
+		}, store(t))
+		require.NoError(t, err)
+		assert.Empty(t, plan.Warnings, host)
+		got := plan.Databases[0]
+		assert.Equal(t, sslmode.VerifyFull, got.Mode, host)
+		assert.Len(t, got.Trust.Own, 1, host)
+		assert.False(t, got.Trust.Everyone, host)
+		assert.Equal(t, want.Sets, got.Trust.Sets, host)
+		assert.Equal(t, want.Why, got.Trust.Why, host)
+	}
 }
 
 func TestACAUnderAnotherKeyAddsToRDSAndReplacesEveryone(t *testing.T) {

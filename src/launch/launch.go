@@ -12,7 +12,6 @@ import (
 	"strings"
 
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/binding"
-	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/rds"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/truststore"
 )
@@ -57,13 +56,13 @@ type Rule string
 
 // The rules, in the order in which they count.
 const (
-	Written Rule = "%s"
-	Settled Rule = "POSTGRES_SSL_MODE, which settles a contradiction"
-	Default Rule = "POSTGRES_SSL_MODE"
-	ForRDS  Rule = "the default for RDS, whose CA is in this buildpack"
-	ForCA   Rule = "the default for a CA of its own, %s"
-	ForFlag Rule = "%s, which asks for TLS"
-	NoRule  Rule = "the binding names none, and the host is no RDS endpoint whose CA is in this buildpack"
+	Written  Rule = "%s"
+	Settled  Rule = "POSTGRES_SSL_MODE, which settles a contradiction"
+	Default  Rule = "POSTGRES_SSL_MODE"
+	ForKnown Rule = "the default for a host whose CA is known"
+	ForCA    Rule = "the default for a CA of its own, %s"
+	ForFlag  Rule = "%s, which asks for TLS"
+	NoRule   Rule = "the binding names none, and the CA of the host is not known"
 )
 
 func (s Source) String() string {
@@ -190,7 +189,7 @@ func (p *Plan) decideDatabase(b binding.Binding, cas []binding.Credential, fallb
 	switch {
 	case b.CA.Known():
 		cas = []binding.Credential{b.CA}
-	case b.System.Known() || slices.ContainsFunc(b.Hosts, isRDS):
+	case b.System.Known():
 		cas = nil
 	}
 	for _, ca := range cas {
@@ -215,8 +214,6 @@ func (p *Plan) decideDatabase(b binding.Binding, cas []binding.Credential, fallb
 	return db, err
 }
 
-func isRDS(host string) bool { _, ok := rds.Parse(host); return ok }
-
 // mode applies the rules for the mode of one database. cas are its own.
 func (p *Plan) mode(b binding.Binding, cas []binding.Credential, fallback sslmode.Mode) (sslmode.Mode, Source, error) {
 	switch mode, source, err := p.settle(b, fallback); {
@@ -226,8 +223,8 @@ func (p *Plan) mode(b binding.Binding, cas []binding.Credential, fallback sslmod
 		return mode, source, nil
 	case fallback != sslmode.None:
 		return fallback, Source{Rule: Default}, nil
-	case p.knowsAll(b.Primaries()):
-		return sslmode.VerifyFull, Source{Rule: ForRDS}, nil
+	case p.knowsAll(b.Primaries(), len(cas) > 0):
+		return sslmode.VerifyFull, Source{Rule: ForKnown}, nil
 	case len(cas) > 0:
 		return sslmode.VerifyCA, Source{ForCA, cas[0].Place}, nil
 	case b.AsksTLS.Known():
@@ -285,144 +282,6 @@ func (p *Plan) settle(b binding.Binding, fallback sslmode.Mode) (sslmode.Mode, S
 }
 
 func compareModes(a, b binding.Asked) int { return cmp.Compare(a.Mode, b.Mode) }
-
-// knowsAll says whether every host is an RDS endpoint whose CA is in this buildpack.
-func (p *Plan) knowsAll(hosts []string) bool {
-	return len(hosts) > 0 && !slices.ContainsFunc(hosts, func(host string) bool {
-		endpoint, ok := rds.Parse(host)
-		return !ok || !p.has(homeSet(endpoint))
-	})
-}
-
-// has says whether a set is in this buildpack.
-func (p *Plan) has(set string) bool { return slices.Contains(p.sets, set) }
-
-// homeSet returns the name of the set that the endpoint's CA is in.
-func homeSet(e rds.Endpoint) string {
-	switch {
-	case e.Proxy:
-		return truststore.AmazonTrust
-	case e.Region == "":
-		return e.Partition
-	}
-	return e.Region
-}
-
-// trust finds which CAs to trust: the database's own, or else those that its hosts call for.
-func (p *Plan) trust(b binding.Binding, cas []binding.Credential) (Trust, error) {
-	if len(cas) > 0 {
-		return p.trustOwn(b, cas)
-	}
-	if b.System.Known() {
-		return p.TrustStores(Trust{Why: "sslrootcert=system"}), nil
-	}
-	more, place := moreCAs(b)
-	var t Trust
-	var why []string
-	for i, host := range b.Hosts {
-		sets, reason := p.trustHost(b.Title(), host)
-		switch replica := i >= len(b.Hosts)-b.Replicas; {
-		case sets == nil && more != nil:
-			return Trust{Own: more, Place: place, Why: place.String()}, nil
-		case sets == nil && replica && len(t.Sets) > 0:
-			p.warn("%s: the replica %s is not RDS; it is verified by the CAs of the main host, and the connection may fail", b.Title(), host)
-			continue
-		case sets == nil:
-			return p.trustEveryone(reason), nil
-		}
-		for _, set := range sets {
-			if !slices.Contains(t.Sets, set) {
-				t.Sets = append(t.Sets, set)
-			}
-		}
-		if !slices.Contains(why, reason) {
-			why = append(why, reason)
-		}
-	}
-	if more != nil {
-		t.Own, t.Place, why = more, place, append(why, place.String())
-	}
-	if len(b.Hosts) == 0 && more == nil {
-		return p.trustEveryone("the binding names no host"), nil
-	}
-	t.Why = strings.Join(why, ", ")
-	return t, nil
-}
-
-// trustOwn is the trust in the CAs of the binding, or of the services tagged postgres-ssl-ca.
-func (p *Plan) trustOwn(b binding.Binding, cas []binding.Credential) (Trust, error) {
-	t := Trust{Place: cas[0].Place}
-	var why []string
-	for _, ca := range cas {
-		if ca.Missing {
-			return Trust{Place: ca.Place, Unseen: true, Why: ca.Place.String() + ", a file of the app's container"}, nil
-		}
-		certs, repaired, err := truststore.ParseCredential(string(ca.Value))
-		if err != nil {
-			return Trust{}, fmt.Errorf("%s: %w", ca.Place, err)
-		}
-		if repaired {
-			p.warn(`%s: %s contains the two characters \n where line ends should be; we repaired them; fix the binding`, b.Title(), ca.Place)
-		}
-		t.Own, why = append(t.Own, certs...), append(why, ca.Place.String())
-	}
-	t.Why = strings.Join(why, " and ")
-	return t, nil
-}
-
-// moreCAs reads the certificates under keys that are not well-known. It skips what is no CA.
-func moreCAs(b binding.Binding) (certs []*x509.Certificate, place binding.Place) {
-	for _, ca := range b.MoreCAs {
-		parsed, _, err := truststore.ParseCredential(string(ca.Value))
-		if err != nil {
-			continue
-		}
-		for _, c := range parsed {
-			if !slices.ContainsFunc(certs, c.Equal) {
-				certs = append(certs, c)
-			}
-		}
-		place = cmp.Or(place, ca.Place)
-	}
-	return certs, place
-}
-
-// trustHost returns the sets that an RDS endpoint needs. It returns nil for any other host, and for
-// a partition that is not in this buildpack.
-func (p *Plan) trustHost(service, host string) (sets []string, why string) {
-	const update = "run scripts/update-rds-ca.sh and package the buildpack again"
-	endpoint, ok := rds.Parse(host)
-	switch {
-	case !ok:
-		return nil, "not an RDS endpoint"
-	case !p.has(endpoint.Partition):
-		p.warn("%s: the CAs of partition %s are not in this buildpack, so %s cannot be verified by them; %s",
-			service, endpoint.Partition, host, update)
-		return nil, "RDS of " + endpoint.Partition + ", whose CAs are not in this buildpack"
-	case endpoint.Region == "":
-		return []string{endpoint.Partition}, "RDS of " + endpoint.Partition + ", no region in the host name"
-	case endpoint.Proxy && p.has(endpoint.Region):
-		return []string{endpoint.Region, truststore.AmazonTrust}, "RDS Proxy in " + endpoint.Region
-	case endpoint.Proxy:
-		return []string{endpoint.Partition, truststore.AmazonTrust}, "RDS Proxy in " + endpoint.Region + ", a region not in this buildpack"
-	case !p.has(endpoint.Region):
-		p.warn("%s: region %s is not in this buildpack, so all of %s is trusted; if the connection fails, %s",
-			service, endpoint.Region, endpoint.Partition, update)
-		return []string{endpoint.Partition}, "RDS of " + endpoint.Partition + ", region " + endpoint.Region + " not in this buildpack"
-	}
-	return []string{endpoint.Region}, "RDS in " + endpoint.Region
-}
-
-// trustEveryone is the trust for a host that tells nothing about its CA.
-func (p *Plan) trustEveryone(why string) Trust {
-	t := Trust{Why: why}
-	for _, name := range p.sets {
-		if name == truststore.AmazonTrust || strings.HasPrefix(name, "aws") {
-			t.Sets = append(t.Sets, name)
-		}
-	}
-	return p.TrustStores(t)
-}
 
 // clientCertificate reads sslcert and sslkey from the credentials. It refuses a pair that does not
 // match. A certificate without a key is not a client's: SAP's postgresql-db puts the server's

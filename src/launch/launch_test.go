@@ -28,6 +28,11 @@ const (
 	global    = "g.global-abc.global.rds.amazonaws.com"
 	china     = "db.abc.rds.cn-north-1.amazonaws.com.cn"
 	newRegion = "db.abc.xx-new-1.rds.amazonaws.com"
+	sovereign = "db.abc.eusc-de-east-1.rds.amazonaws.eu"
+	isolated  = "db.abc.rds.us-iso-east-1.c2s.ic.gov"
+	dsql      = "abc.dsql.us-east-1.on.aws"
+	redshift  = "c.abc.us-west-2.redshift.amazonaws.com"
+	azure     = "x.postgres.database.azure.com"
 	elsewhere = "db.example.com"
 )
 
@@ -67,19 +72,24 @@ func TestTheRulesForTheModeInTheirOrder(t *testing.T) {
 		binding      binding.Binding
 		mode, source string
 	}{
-		"the binding's own":                               {nil, db("db", "require", oregon), "require", "credential sslmode"},
-		"the binding's own before the default":            {map[string]string{"POSTGRES_SSL_MODE": "verify-full"}, db("db", "disable", elsewhere), "disable", "credential sslmode"},
-		"the owner's default":                             {map[string]string{"POSTGRES_SSL_MODE": "VERIFY_CA"}, db("db", "", elsewhere), "verify-ca", "POSTGRES_SSL_MODE"},
-		"the owner's default before RDS's":                {map[string]string{"POSTGRES_SSL_MODE": "require"}, db("db", "", oregon), "require", "POSTGRES_SSL_MODE"},
-		"RDS, whose CA is in this buildpack":              {nil, db("db", "", oregon), "verify-full", "the default for RDS, whose CA is in this buildpack"},
-		"RDS Proxy":                                       {nil, db("db", "", proxy), "verify-full", "the default for RDS, whose CA is in this buildpack"},
-		"RDS without a region":                            {nil, db("db", "", global), "verify-full", "the default for RDS, whose CA is in this buildpack"},
-		"RDS and a replica in another region":             {nil, db("db", "", oregon, frankfurt), "verify-full", "the default for RDS, whose CA is in this buildpack"},
-		"RDS and a replica elsewhere":                     {nil, db("db", "", oregon, elsewhere), "", ""},
-		"RDS of a region that is not in this buildpack":   {nil, db("db", "", newRegion), "", ""},
-		"RDS of a partition that isn't in this buildpack": {nil, db("db", "", china), "", ""},
-		"another host":                                    {nil, db("db", "", elsewhere), "", ""},
-		"no host":                                         {nil, db("db", ""), "", ""},
+		"the binding's own":                                    {nil, db("db", "require", oregon), "require", "credential sslmode"},
+		"the binding's own before the default":                 {map[string]string{"POSTGRES_SSL_MODE": "verify-full"}, db("db", "disable", elsewhere), "disable", "credential sslmode"},
+		"the owner's default":                                  {map[string]string{"POSTGRES_SSL_MODE": "VERIFY_CA"}, db("db", "", elsewhere), "verify-ca", "POSTGRES_SSL_MODE"},
+		"the owner's default before RDS's":                     {map[string]string{"POSTGRES_SSL_MODE": "require"}, db("db", "", oregon), "require", "POSTGRES_SSL_MODE"},
+		"RDS, whose CA is in this buildpack":                   {nil, db("db", "", oregon), "verify-full", "the default for a host whose CA is known"},
+		"RDS Proxy":                                            {nil, db("db", "", proxy), "verify-full", "the default for a host whose CA is known"},
+		"RDS without a region":                                 {nil, db("db", "", global), "verify-full", "the default for a host whose CA is known"},
+		"RDS and a replica in another region":                  {nil, db("db", "", oregon, frankfurt), "verify-full", "the default for a host whose CA is known"},
+		"RDS and a replica elsewhere":                          {nil, db("db", "", oregon, elsewhere), "", ""},
+		"RDS of a region that is not in this buildpack":        {nil, db("db", "", newRegion), "", ""},
+		"RDS of a partition that isn't in this buildpack":      {nil, db("db", "", sovereign), "", ""},
+		"RDS in China":                                         {nil, db("db", "", china), "verify-full", "the default for a host whose CA is known"},
+		"Aurora DSQL":                                          {nil, db("db", "", dsql), "verify-full", "the default for a host whose CA is known"},
+		"Redshift":                                             {nil, db("db", "", redshift), "verify-full", "the default for a host whose CA is known"},
+		"Redshift of a partition that isn't in this buildpack": {nil, db("db", "", "c.abc.eusc-de-east-1.redshift.amazonaws.eu"), "", ""},
+		"Azure":        {nil, db("db", "", azure), "verify-full", "the default for a host whose CA is known"},
+		"another host": {nil, db("db", "", elsewhere), "", ""},
+		"no host":      {nil, db("db", ""), "", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			plan := decide(t, test.env, test.binding)
@@ -154,12 +164,20 @@ func TestWhomToTrust(t *testing.T) {
 		"RDS Proxy":                                 {db("db", "", proxy), []string{"us-west-2", "amazon-trust"}, false, 0, ""},
 		"no region in the name":                     {db("db", "", global), []string{"aws"}, false, 0, ""},
 		"a region that is not in this buildpack":    {db("db", "", newRegion), []string{"aws"}, false, 0, "db: region xx-new-1 is not in this buildpack, so all of aws is trusted"},
-		"a partition that is not in this buildpack": {db("db", "", china), []string{"amazon-trust", "aws", "aws-us-gov"}, true, 0, "db: the CAs of partition aws-cn are not in this buildpack, so " + china + " cannot be verified by them; run scripts/update-rds-ca.sh"},
-		"another host":                              {db("db", "", elsewhere), []string{"amazon-trust", "aws", "aws-us-gov"}, true, 0, ""},
-		"no host":                                   {db("db", ""), []string{"amazon-trust", "aws", "aws-us-gov"}, true, 0, ""},
-		"a replica in another region":               {db("db", "", oregon, frankfurt), []string{"us-west-2", "eu-central-1"}, false, 0, ""},
-		"a replica elsewhere":                       {db("db", "", oregon, elsewhere), []string{"amazon-trust", "aws", "aws-us-gov"}, true, 0, ""},
-		"the seed's host, which RDS is not":         {db("db", "", "something.xyx.us-west-2.rds.amazon.com"), []string{"amazon-trust", "aws", "aws-us-gov"}, true, 0, ""},
+		"a partition that is not in this buildpack": {db("db", "", sovereign), nil, true, 0, "db: " + sovereign + " is RDS of aws-eusc, whose CAs are not in this buildpack; bind its CA (in a service tagged postgres-ssl-ca, or as sslrootcert)"},
+		"an isolated partition":                     {db("db", "", isolated), nil, true, 0, "RDS of aws-iso, whose CAs are not in this buildpack"},
+		"China":                                     {db("db", "", china), []string{"cn-north-1"}, false, 0, ""},
+		"a proxy in China":                          {db("db", "", "p.proxy-abc.rds.cn-north-1.amazonaws.com.cn"), []string{"cn-north-1", "amazon-trust"}, false, 0, ""},
+		"a proxy in a region that is not in this buildpack": {db("db", "", "p.proxy-abc.xx-new-1.rds.amazonaws.com"), []string{"aws", "amazon-trust"}, false, 0, ""},
+		"Aurora DSQL":                       {db("db", "", dsql), []string{"amazon-trust"}, false, 0, ""},
+		"Redshift":                          {db("db", "", redshift), []string{"amazon-trust"}, false, 0, ""},
+		"Redshift in China":                 {db("db", "", "c.abc.cn-north-1.redshift.amazonaws.com.cn"), []string{"amazon-trust"}, false, 0, ""},
+		"Azure":                             {db("db", "", azure), nil, true, 0, ""},
+		"another host":                      {db("db", "", elsewhere), []string{"amazon-trust", "aws", "aws-cn", "aws-us-gov"}, true, 0, ""},
+		"no host":                           {db("db", ""), []string{"amazon-trust", "aws", "aws-cn", "aws-us-gov"}, true, 0, ""},
+		"a replica in another region":       {db("db", "", oregon, frankfurt), []string{"us-west-2", "eu-central-1"}, false, 0, ""},
+		"a replica elsewhere":               {db("db", "", oregon, elsewhere), []string{"amazon-trust", "aws", "aws-cn", "aws-us-gov"}, true, 0, ""},
+		"the seed's host, which RDS is not": {db("db", "", "something.xyx.us-west-2.rds.amazon.com"), []string{"amazon-trust", "aws", "aws-cn", "aws-us-gov"}, true, 0, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			plan := decide(t, nil, test.binding)

@@ -1,8 +1,14 @@
 package launch
 
 import (
+	"cmp"
+	"crypto/x509"
+	"fmt"
 	"slices"
+	"strings"
 
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/binding"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/rds"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/truststore"
 )
@@ -74,4 +80,170 @@ func (p *Plan) OneSet() string {
 		return all.Sets[0]
 	}
 	return ""
+}
+
+// knowsAll says whether every host is a cloud's and its CA is at hand. own says that the binding or a
+// tagged service has one.
+func (p *Plan) knowsAll(hosts []string, own bool) bool {
+	return len(hosts) > 0 && !slices.ContainsFunc(hosts, func(host string) bool {
+		endpoint, ok := rds.Parse(host)
+		return !ok || !own && !p.knows(endpoint)
+	})
+}
+
+// knows says whether the CA of an endpoint is in this buildpack or in every system's store.
+func (p *Plan) knows(e rds.Endpoint) bool {
+	switch e.Service {
+	case rds.Azure:
+		return true
+	case rds.RDS:
+		return p.has(cmp.Or(e.Region, e.Partition))
+	}
+	return p.has(e.Partition) && p.has(truststore.AmazonTrust)
+}
+
+// has says whether a set is in this buildpack.
+func (p *Plan) has(set string) bool { return slices.Contains(p.sets, set) }
+
+func isAWS(host string) bool {
+	endpoint, _ := rds.Parse(host)
+	return endpoint.Partition != ""
+}
+
+// trust finds which CAs to trust: the database's own, or else those that its hosts call for. cas are
+// those of the binding, or else of the services tagged postgres-ssl-ca, which are added to AWS's.
+func (p *Plan) trust(b binding.Binding, cas []binding.Credential) (Trust, error) {
+	t, err := p.trustOwn(b, cas)
+	switch {
+	case err != nil || t.Unseen || b.CA.Known() || len(cas) > 0 && !slices.ContainsFunc(b.Hosts, isAWS):
+		return t, err
+	case b.System.Known():
+		return p.TrustStores(Trust{Why: "sslrootcert=system"}), nil
+	}
+	own := t.Why
+	if more, place := moreCAs(b); more != nil {
+		t.Own, t.Place = append(t.Own, more...), cmp.Or(t.Place, place)
+		own = strings.TrimPrefix(own+" and "+place.String(), " and ")
+	}
+	if len(b.Hosts) == 0 && own == "" {
+		return p.trustEveryone("the binding names no host"), nil
+	}
+	var why []string
+	for i, host := range b.Hosts {
+		of, known := p.trustHost(b.Title(), host, own != "")
+		switch replica := i >= len(b.Hosts)-b.Replicas; {
+		case !known && own != "":
+			continue
+		case !known && replica && len(t.Sets) > 0:
+			p.warn("%s: the replica %s is not RDS; it is verified by the CAs of the main host, and the connection may fail", b.Title(), host)
+			continue
+		case !known:
+			return p.trustEveryone(of.Why), nil
+		}
+		for _, set := range of.Sets {
+			if !slices.Contains(t.Sets, set) {
+				t.Sets = append(t.Sets, set)
+			}
+		}
+		t.Everyone = t.Everyone || of.Everyone
+		if !slices.Contains(why, of.Why) {
+			why = append(why, of.Why)
+		}
+	}
+	if own != "" {
+		why = append(why, own)
+	}
+	t.Why = strings.Join(why, ", ")
+	return t, nil
+}
+
+// trustOwn is the trust in the CAs of the binding, or of the services tagged postgres-ssl-ca.
+func (p *Plan) trustOwn(b binding.Binding, cas []binding.Credential) (Trust, error) {
+	var t Trust
+	var why []string
+	for _, ca := range cas {
+		if ca.Missing {
+			return Trust{Place: ca.Place, Unseen: true, Why: ca.Place.String() + ", a file of the app's container"}, nil
+		}
+		certs, repaired, err := truststore.ParseCredential(string(ca.Value))
+		if err != nil {
+			return Trust{}, fmt.Errorf("%s: %w", ca.Place, err)
+		}
+		if repaired {
+			p.warn(`%s: %s contains the two characters \n where line ends should be; we repaired them; fix the binding`, b.Title(), ca.Place)
+		}
+		t.Own, t.Place, why = append(t.Own, certs...), cmp.Or(t.Place, ca.Place), append(why, ca.Place.String())
+	}
+	t.Why = strings.Join(why, " and ")
+	return t, nil
+}
+
+// moreCAs reads the certificates under keys that are not well-known. It skips what is no CA.
+func moreCAs(b binding.Binding) (certs []*x509.Certificate, place binding.Place) {
+	for _, ca := range b.MoreCAs {
+		parsed, _, err := truststore.ParseCredential(string(ca.Value))
+		if err != nil {
+			continue
+		}
+		for _, c := range parsed {
+			if !slices.ContainsFunc(certs, c.Equal) {
+				certs = append(certs, c)
+			}
+		}
+		place = cmp.Or(place, ca.Place)
+	}
+	return certs, place
+}
+
+// bindCA is what to do for AWS's CAs that are not in this buildpack. The owner of an app has no ca/extra.
+const bindCA = "bind its CA (in a service tagged postgres-ssl-ca, or as sslrootcert) or take a newer version of this buildpack; " +
+	"a platform team puts the CA into ca/extra"
+
+// trustHost returns the trust in a cloud's endpoint, and false for any other host. If the database has
+// CAs of its own, they stand for those that this buildpack lacks.
+func (p *Plan) trustHost(service, host string, own bool) (Trust, bool) {
+	e, ok := rds.Parse(host)
+	of := fmt.Sprintf("%s of %s", e.Service, e.Partition)
+	in := fmt.Sprintf("%s in %s", e.Service, e.Region)
+	t := Trust{Sets: []string{cmp.Or(e.Region, e.Partition)}, Why: in}
+	switch {
+	case !ok:
+		return Trust{Why: "not an RDS endpoint"}, false
+	case e.Service == rds.Azure:
+		return p.TrustStores(Trust{Why: "Azure, whose CAs are in the stack's store"}), true
+	case !p.has(e.Partition):
+		t = Trust{Why: of + ", whose CAs are not in this buildpack"}
+		if !own {
+			p.warn("%s: %s is %s; %s", service, host, t.Why, bindCA)
+			t = p.TrustStores(t)
+		}
+		return t, true
+	case e.Service == rds.DSQL || e.Service == rds.Redshift:
+		t.Sets = nil
+	case e.Region == "":
+		t.Why = of + ", no region in the host name"
+	case !p.has(e.Region):
+		t.Sets, t.Why = []string{e.Partition}, of+", region "+e.Region+" not in this buildpack"
+		if p.has(truststore.Extra) {
+			t.Sets = append(t.Sets, truststore.Extra) // where a platform team puts a new region's
+		}
+		if !own && e.Service == rds.RDS {
+			p.warn("%s: region %s is not in this buildpack, so all of %s is trusted; if the connection fails, %s", service, e.Region, e.Partition, bindCA)
+		}
+	}
+	if e.Service != rds.RDS {
+		t.Sets = append(t.Sets, truststore.AmazonTrust)
+	}
+	return t, true
+}
+
+// trustEveryone is the trust for a host that tells nothing about its CA.
+func (p *Plan) trustEveryone(why string) Trust {
+	t := Trust{Why: why}
+	for _, name := range p.sets {
+		if name == truststore.AmazonTrust || strings.HasPrefix(name, "aws") {
+			t.Sets = append(t.Sets, name)
+		}
+	}
+	return p.TrustStores(t)
 }

@@ -138,7 +138,7 @@ func unzip(t *testing.T, path string) string {
 	return dir
 }
 
-const onboard = "ca/amazon-trust.pem ca/aws-us-gov.pem ca/aws.pem"
+const onboard = "ca/amazon-trust.pem ca/aws-cn.pem ca/aws-us-gov.pem ca/aws.pem"
 
 // commit makes the checkout a repository with one commit of that time.
 func commit(t *testing.T, tree, date string) {
@@ -237,11 +237,11 @@ func TestZipOfAPlatformTeam(t *testing.T) {
 	acme := read(t, tree, "ca", "amazon-trust.pem")
 	write(t, filepath.Join(tree, "ca", "extra", "acme's own.pem"), acme, 0o644)
 	write(t, filepath.Join(tree, "ca", "extra", "forgotten.crt"), acme, 0o644)
-	write(t, filepath.Join(tree, "ca", "aws-cn.pem"), acme, 0o644) // as scripts/update-rds-ca.sh would write it
+	write(t, filepath.Join(tree, "ca", "aws-mars.pem"), acme, 0o644) // as scripts/update-rds-ca.sh would write it
 	path, files := pack(t, tree, "--stack", "cflinuxfs4")
 	assert.True(t, strings.HasSuffix(path, "postgres-ssl_buildpack-cflinuxfs4-v"+files["VERSION"]+".zip"), path)
 	assert.Equal(t, acme, files["ca/extra/acme's own.pem"])
-	assert.Equal(t, acme, files["ca/aws-cn.pem"])
+	assert.Equal(t, acme, files["ca/aws-mars.pem"])
 	assert.NotContains(t, files, "ca/extra/forgotten.crt")
 
 	buildpack := unzip(t, path)

@@ -1,5 +1,5 @@
-// Package rds tells from a host name whether it is an AWS RDS endpoint, and which CA signs its
-// certificate.
+// Package rds tells from a host name which cloud service runs the database, and with that who signs
+// its certificate.
 package rds
 
 import (
@@ -8,63 +8,108 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/lazyregexp"
 )
 
-// Endpoint is what an RDS endpoint's host name says about its certificate.
+// Endpoint is what an endpoint's host name says about its certificate.
 type Endpoint struct {
-	Partition string // "aws", "aws-us-gov" or "aws-cn"
+	Service   Service
+	Partition string // of AWS, by AWS's name: "aws", "aws-us-gov", "aws-cn", …; "" for Azure
 	Region    string // "us-west-2"; "" for a global Aurora cluster's writer, which changes regions
-	Proxy     bool   // Amazon Trust Services, not RDS, signs the certificate of an RDS Proxy
 }
 
-// The forms come from AWS's "Connecting to an Amazon RDS DB instance", "Amazon RDS Proxy" and
-// "Aurora global databases":
+// Service is a service that runs Postgres, by its name for people.
+type Service string
+
+// The services. RDS signs its certificates itself, with a CA per region. Amazon Trust Services signs
+// those of the others at AWS ("Using RDS Proxy", "Configuring SSL/TLS certificates for Aurora DSQL
+// connections", Redshift's "Configuring security options for connections"). Azure's lead to roots
+// that every system has (Azure Database for PostgreSQL, "TLS": DigiCert and Microsoft).
+const (
+	RDS      Service = "RDS"
+	Proxy    Service = "RDS Proxy"
+	DSQL     Service = "Aurora DSQL"
+	Redshift Service = "Redshift"
+	Azure    Service = "Azure"
+)
+
+// partitions are AWS's: the first letters of their regions, and the end of their host names. The
+// last one has all other regions.
+//
+// Source: botocore's partitions.json.
+var partitions = []struct{ name, regions, suffix string }{
+	{"aws-us-gov", "us-gov-", "amazonaws.com"},
+	{"aws-cn", "cn-", "amazonaws.com.cn"},
+	{"aws-eusc", "eusc-", "amazonaws.eu"},
+	{"aws-iso", "us-iso-", "c2s.ic.gov"},
+	{"aws-iso-b", "us-isob-", "sc2s.sgov.gov"},
+	{"aws-iso-e", "eu-isoe-", "cloud.adc-e.uk"},
+	{"aws-iso-f", "us-isof-", "csp.hci.ic.gov"},
+	{"aws", "", "amazonaws.com"},
+}
+
+const (
+	region  = `([a-z]{2,}(?:-[a-z]+)+-[0-9]+)`
+	service = `(rds|rds-fips|redshift|redshift-serverless)`
+)
+
+// The forms come from AWS's manuals and from the patterns of its drivers (RdsUtils):
 //
 //	db.abc123.us-west-2.rds.amazonaws.com            an instance
-//	c.cluster-abc123.us-west-2.rds.amazonaws.com     an Aurora cluster; also cluster-ro-, cluster-custom-
+//	c.cluster-abc123.us-west-2.rds.amazonaws.com     a cluster; also cluster-ro-, cluster-custom-, shardgrp-
 //	p.proxy-abc123.us-west-2.rds.amazonaws.com       a proxy; also e.endpoint.proxy-abc123.…
 //	g.global-abc123.global.rds.amazonaws.com         the writer of a global cluster
-//	db.abc123.rds.cn-north-1.amazonaws.com.cn        China
+//	db.abc123.rds.cn-north-1.amazonaws.com.cn        China; also in the order of the others
+//	db.abc123.rds.us-iso-east-1.c2s.ic.gov           the isolated partitions, and GovCloud
+//	wg.123456789012.us-west-2.redshift-serverless.amazonaws.com, db.abc123.us-west-2.redshift.amazonaws.com
+//	abc123.dsql.us-west-2.on.aws                     by PrivateLink also abc123.dsql-xyz.…
 var (
-	world = lazyregexp.New(`^((?:[a-z0-9-]+\.)+)([a-z]{2,}(?:-[a-z]+)+-[0-9]+|global)\.rds\.amazonaws\.com$`)
-	china = lazyregexp.New(`^((?:[a-z0-9-]+\.)+)rds\.(cn-[a-z]+-[0-9]+)\.amazonaws\.com\.cn$`)
+	aws   = lazyregexp.New(`^((?:[a-z0-9-]+\.)+)(?:(?:` + region + `|global)\.` + service + `|` + service + `\.` + region + `)\.([a-z0-9.-]+)$`)
+	dsql  = lazyregexp.New(`^[a-z0-9]+\.dsql(?:-[a-z0-9]+)?\.` + region + `\.on\.aws$`)
+	azure = lazyregexp.New(`^[a-z0-9-]+\.postgres\.database\.azure\.com$`)
 )
 
 // Parse reads a host name without a port. Case does not matter and a trailing dot is allowed.
 // It returns false for any other host, IP addresses and CNAMEs included.
 func Parse(host string) (Endpoint, bool) {
 	host = strings.ToLower(strings.TrimSuffix(host, "."))
-	m, partition := world().FindStringSubmatch(host), "aws"
-	if m == nil {
-		m, partition = china().FindStringSubmatch(host), "aws-cn"
+	if azure().MatchString(host) {
+		return Endpoint{Service: Azure}, true
 	}
+	if m := dsql().FindStringSubmatch(host); m != nil {
+		return Endpoint{DSQL, Partition(m[1]), m[1]}, true
+	}
+	m := aws().FindStringSubmatch(host)
 	if m == nil {
 		return Endpoint{}, false
 	}
-	labels := strings.Split(strings.TrimSuffix(m[1], "."), ".")
-	e := Endpoint{Partition: partition, Region: m[2], Proxy: strings.HasPrefix(labels[len(labels)-1], "proxy-")}
+	names, region, service, suffix := strings.Split(m[1], "."), m[2]+m[5], m[3]+m[4], m[6]
+	e := Endpoint{RDS, "", region}
 	switch {
-	case e.Region == "global":
-		e.Region = ""
-	case partition == "aws" && Partition(e.Region) == "aws-us-gov":
-		e.Partition = "aws-us-gov"
+	case strings.HasPrefix(service, "redshift"):
+		e.Service = Redshift
+	case strings.HasPrefix(names[len(names)-2], "proxy-"):
+		e.Service = Proxy
 	}
-	return e, true
+	for _, p := range partitions {
+		if p.suffix == suffix && (Partition(region) == p.name || region == "" && p.name != "aws-us-gov") {
+			e.Partition = p.name
+			return e, true
+		}
+	}
+	return Endpoint{}, false
 }
 
-// Partition returns a region's partition. GovCloud regions begin with us-gov-, those of China
-// with cn-.
+// Partition returns a region's partition.
 func Partition(region string) string {
-	switch {
-	case strings.HasPrefix(region, "us-gov-"):
-		return "aws-us-gov"
-	case strings.HasPrefix(region, "cn-"):
-		return "aws-cn"
+	for _, p := range partitions {
+		if strings.HasPrefix(region, p.regions) {
+			return p.name
+		}
 	}
-	return "aws"
+	return "" // not reached: the last one has all regions
 }
 
 // rootName is how AWS names the certificates in its bundles: "Amazon RDS us-west-2 Root CA RSA2048
 // G1", and without "Root CA" the intermediates of GovCloud.
-var rootName = lazyregexp.New(`^Amazon RDS ([a-z]{2,}(?:-[a-z]+)+-[0-9]+) `)
+var rootName = lazyregexp.New(`^Amazon RDS ` + region + ` `)
 
 // CertificateRegion returns the region in an RDS CA's common name. It returns "" for any other
 // certificate, and for those of AWS's own test stages ("Amazon RDS Beta us-east-1 …").

@@ -1,37 +1,38 @@
 package rds
 
 import (
+	"os"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 )
 
-func TestEveryFormOfEndpointIsRecognised(t *testing.T) {
-	for host, want := range map[string]Endpoint{
-		"db.abc123.us-west-2.rds.amazonaws.com":                  {Partition: "aws", Region: "us-west-2"},
-		"DB.ABC123.US-WEST-2.RDS.AMAZONAWS.COM":                  {Partition: "aws", Region: "us-west-2"},
-		"db.abc123.us-west-2.rds.amazonaws.com.":                 {Partition: "aws", Region: "us-west-2"},
-		"c.cluster-abc.ap-southeast-4.rds.amazonaws.com":         {Partition: "aws", Region: "ap-southeast-4"},
-		"c.cluster-ro-abc.eu-central-1.rds.amazonaws.com":        {Partition: "aws", Region: "eu-central-1"},
-		"c.cluster-custom-abc.eu-central-1.rds.amazonaws.com":    {Partition: "aws", Region: "eu-central-1"},
-		"p.proxy-abc.eu-west-1.rds.amazonaws.com":                {Partition: "aws", Region: "eu-west-1", Proxy: true},
-		"e.endpoint.proxy-abc.eu-west-1.rds.amazonaws.com":       {Partition: "aws", Region: "eu-west-1", Proxy: true},
-		"g.global-abc.global.rds.amazonaws.com":                  {Partition: "aws"},
-		"db.abc.us-gov-west-1.rds.amazonaws.com":                 {Partition: "aws-us-gov", Region: "us-gov-west-1"},
-		"p.proxy-abc.us-gov-east-1.rds.amazonaws.com":            {Partition: "aws-us-gov", Region: "us-gov-east-1", Proxy: true},
-		"db.abc.rds.cn-north-1.amazonaws.com.cn":                 {Partition: "aws-cn", Region: "cn-north-1"},
-		"p.proxy-abc.rds.cn-northwest-1.amazonaws.com.cn":        {Partition: "aws-cn", Region: "cn-northwest-1", Proxy: true},
-		"db.abc.xx-newregion-9.rds.amazonaws.com":                {Partition: "aws", Region: "xx-newregion-9"},
-		"proxy-named-db.abc.us-west-2.rds.amazonaws.com":         {Partition: "aws", Region: "us-west-2"},
-		"my-proxy.cluster-ro-abc.ca-central-1.rds.amazonaws.com": {Partition: "aws", Region: "ca-central-1"},
-	} {
-		t.Run(host, func(t *testing.T) {
-			endpoint, ok := Parse(host)
+// The table is ours; what each host is comes from AWS.
+func TestEveryFormIsReadAsAWSReadsIt(t *testing.T) {
+	table, err := os.ReadFile("testdata/endpoints.txt")
+	require.NoError(t, err)
+	rows := 0
+	for line := range strings.Lines(string(table)) {
+		line = strings.TrimSuffix(line, "\n")
+		if line == "" || strings.HasPrefix(line, "#") {
+			continue
+		}
+		rows++
+		fields := strings.Split(line, "|")
+		t.Run(fields[0], func(t *testing.T) {
+			endpoint, ok := Parse(fields[0])
+			if fields[1] == "-" {
+				assert.False(t, ok, "%+v", endpoint)
+				return
+			}
 			assert.True(t, ok)
-			assert.Equal(t, want, endpoint)
+			assert.Equal(t, Endpoint{Service(fields[1]), fields[2], fields[3]}, endpoint)
 		})
 	}
+	assert.GreaterOrEqual(t, rows, 77, "AWS's own tables have as many")
 }
 
 func TestOtherHostsAreNotMistakenForEndpoints(t *testing.T) {
@@ -79,6 +80,9 @@ func FuzzAnEndpointAlwaysEndsAsAWSEndsIt(f *testing.F) {
 	f.Add("db.abc123.us-west-2.rds.amazonaws.com")
 	f.Add("g.global-abc.global.rds.amazonaws.com.")
 	f.Add("db.abc.rds.cn-north-1.amazonaws.com.cn")
+	f.Add("abc.dsql.us-east-1.on.aws")
+	f.Add("c.abc.us-west-2.redshift.amazonaws.com")
+	f.Add("x.postgres.database.azure.com")
 	f.Fuzz(func(t *testing.T, host string) {
 		endpoint, ok := Parse(host)
 		if !ok {
@@ -86,11 +90,10 @@ func FuzzAnEndpointAlwaysEndsAsAWSEndsIt(f *testing.F) {
 			return
 		}
 		folded := strings.TrimSuffix(strings.ToLower(host), ".")
-		if endpoint.Partition == "aws-cn" {
-			assert.True(t, strings.HasSuffix(folded, ".amazonaws.com.cn"))
-		} else {
-			assert.True(t, strings.HasSuffix(folded, ".rds.amazonaws.com"))
-		}
+		ends := map[string][]string{"": {".postgres.database.azure.com"}, "aws": {".amazonaws.com", ".on.aws"}, "aws-us-gov": {".amazonaws.com", ".on.aws"},
+			"aws-cn": {".amazonaws.com.cn", ".on.aws"}, "aws-eusc": {".amazonaws.eu", ".on.aws"}, "aws-iso": {".c2s.ic.gov", ".on.aws"},
+			"aws-iso-b": {".sc2s.sgov.gov", ".on.aws"}, "aws-iso-e": {".cloud.adc-e.uk", ".on.aws"}, "aws-iso-f": {".csp.hci.ic.gov", ".on.aws"}}[endpoint.Partition]
+		assert.True(t, slices.ContainsFunc(ends, func(end string) bool { return strings.HasSuffix(folded, end) }), folded)
 		assert.Contains(t, folded, endpoint.Region)
 	})
 }

@@ -177,7 +177,7 @@ func TestEveryCertificateOnBoardWasComparedWithIndependentCopies(t *testing.T) {
 	}
 	sets, err := Read(buildpackCA)
 	require.NoError(t, err)
-	for _, name := range []string{"aws", "aws-us-gov", AmazonTrust} {
+	for _, name := range []string{"aws", "aws-us-gov", "aws-cn", AmazonTrust} {
 		require.NotEmpty(t, sets[name], name)
 		for _, cert := range sets[name] {
 			assert.True(t, known[Fingerprint(cert)], "%s: %s is not in ca/fingerprints.txt", name, CommonName(cert))
@@ -197,6 +197,8 @@ func TestARegionHoldsItsOwnCAsAndNoOthers(t *testing.T) {
 	for _, cert := range sets["us-east-1"] {
 		assert.NotContains(t, CommonName(cert), "Beta", "AWS's own test stages belong to no region")
 	}
+	assert.Len(t, sets["cn-north-1"], 3)
+	assert.Len(t, sets["cn-northwest-1"], 3)
 	assert.Len(t, sets[AmazonTrust], 5)
 }
 

@@ -223,7 +223,7 @@ func (e *evidence) plainText(a wire.Attempt) (result, why string) {
 
 // advicePlainText says how to make a server refuse plain text.
 func advicePlainText(host string) string {
-	if _, ok := rds.Parse(host); ok {
+	if endpoint, _ := rds.Parse(host); endpoint.Service == rds.RDS {
 		return "set rds.force_ssl = 1 in its parameter group"
 	}
 	return "write hostssl for host in its pg_hba.conf"

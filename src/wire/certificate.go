@@ -129,7 +129,7 @@ func selfSigned(c *x509.Certificate) bool {
 
 func (v verifier) outOfDate(c, leaf *x509.Certificate, host string, now time.Time) *Problem {
 	name := v.quoted(truststore.CommonName(c))
-	_, isRDS := rds.Parse(host)
+	isRDS := isRDS(host)
 	switch {
 	case now.Before(c.NotBefore):
 		return &Problem{notYetValid, fmt.Sprintf("the certificate of %s is valid only from %s on", name, plain.Day(c.NotBefore)),
@@ -185,7 +185,7 @@ func (v verifier) notTrusted(path, chain []*x509.Certificate, host string) *Prob
 	p := &Problem{Code: unknownCA,
 		What: fmt.Sprintf("the certificate of %s comes from a CA that is not trusted: %s; the chain that was sent ends at %s, SHA-256 %s",
 			host, who, v.quoted(truststore.CommonName(top)), truststore.Fingerprint(top))}
-	endpoint, isRDS := rds.Parse(host)
+	endpoint, isCloud := rds.Parse(host)
 	named := rds.CertificateRegion(end.Subject.CommonName)
 	if named == "" {
 		named = rds.CertificateRegion(end.Issuer.CommonName)
@@ -194,13 +194,13 @@ func (v verifier) notTrusted(path, chain []*x509.Certificate, host string) *Prob
 	case home != "":
 		p.What += fmt.Sprintf("; that CA belongs to the bundle of %s, trusted are: %s", home, v.why)
 		p.Do = "check that the binding names the right host; if it does, put that CA into " + v.place
-		if isRDS {
+		if isCloud {
 			p.Do = fmt.Sprintf("check that the host name, which says %s, leads to the right database", place(endpoint))
 		}
 	case named != "":
 		p.What += fmt.Sprintf("; it calls itself a CA of RDS in %s, but is none of those in this buildpack", named)
-		p.Do = "if AWS has published it, run scripts/update-rds-ca.sh and package the buildpack again; otherwise something else is answering"
-	case isRDS:
+		p.Do = "if AWS has published it, bind it in a service tagged postgres-ssl-ca; otherwise something else is answering"
+	case isCloud:
 		p.What += fmt.Sprintf("; no bundle in this buildpack has it, trusted are: %s", v.why)
 		p.Do = "something else answers at this address (a proxy, a tunnel, a wrong DNS entry): find out what before you send anything there"
 	default:
@@ -225,12 +225,20 @@ func (v verifier) bundle(cert *x509.Certificate) string {
 
 func place(e rds.Endpoint) string {
 	switch {
-	case e.Proxy:
-		return "RDS Proxy in " + e.Region
+	case e.Partition == "":
+		return string(e.Service)
+	case e.Service != rds.RDS:
+		return string(e.Service) + " in " + e.Region
 	case e.Region == "":
 		return "partition " + e.Partition
 	}
 	return "region " + e.Region
+}
+
+// isRDS says whether RDS signs the host's certificate itself.
+func isRDS(host string) bool {
+	endpoint, _ := rds.Parse(host)
+	return endpoint.Service == rds.RDS
 }
 
 // incomplete reports a chain that lacks a certificate below a trusted root. missing is nil if we

@@ -10,6 +10,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/binding"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/launch"
@@ -100,7 +101,8 @@ func setOrigin(set string) string {
 		return "Amazon Trust Services"
 	case truststore.Extra:
 		return "the platform team's ca/extra"
-	case "aws", "aws-us-gov", "aws-cn":
+	}
+	if strings.HasPrefix(set, "aws") {
 		return "partition " + set
 	}
 	return "region " + set

@@ -210,7 +210,7 @@ func TestModeInForce(t *testing.T) {
 		"the owner's, beside the script's":      {"verify-ca", map[string]string{"PGSSLMODE": "verify-ca", "DB_SSL_MODE": "disable"}, sslmode.Disable, "DB_SSL_MODE" + owners, ""},
 		"two of the owner's: the weaker":        {"verify-ca", map[string]string{"PGSSLMODE": "verify-full", "DB_SSL_MODE": "require"}, sslmode.Require, "DB_SSL_MODE" + owners, ""},
 		"the other way round":                   {"verify-ca", map[string]string{"PGSSLMODE": "disable", "DB_SSL_MODE": "require"}, sslmode.Disable, "PGSSLMODE" + owners, ""},
-		"none":                                  {"", nil, sslmode.None, "the binding names none, and the host is no RDS endpoint whose CA is in this buildpack", ""},
+		"none":                                  {"", nil, sslmode.None, "the binding names none, and the CA of the host is not known", ""},
 		"no mode":                               {"require", map[string]string{"PGSSLMODE": "strict"}, sslmode.Require, ours, modeUnknown},
 		"no mode as drivers spell it":           {"require", map[string]string{"PGSSLMODE": "Verify-CA"}, sslmode.Require, ours, modeUnknown},
 		"one for Stratos, which would not run":  {"require", map[string]string{"DB_SSL_MODE": "Verify-CA"}, sslmode.Require, ours, ""},

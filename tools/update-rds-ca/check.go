@@ -38,12 +38,17 @@ func runCheck(caDir string, now time.Time, out, errOut io.Writer) int {
 		if filepath.Ext(file) == ".pem" {
 			files = append(files, file)
 		} else if !strings.HasPrefix(e.Name(), ".") {
-			fmt.Fprintf(out, "%s: not on board, its name does not end in .pem\n", shown(caDir, file))
+			fmt.Fprintf(out, "%s: left out, its name does not end in .pem\n", shown(caDir, file))
 		}
+	}
+	list, err := os.ReadFile(filepath.Join(caDir, "fingerprints.txt"))
+	if err != nil && !os.IsNotExist(err) {
+		fmt.Fprintf(errOut, "check-rds-ca.sh: %v\n", err)
+		return 2
 	}
 	status := 0
 	for _, file := range files {
-		expiring, err := checkFile(shown(caDir, file), file, now, out)
+		expiring, err := checkFile(shown(caDir, file), file, string(list), now, out)
 		switch {
 		case err != nil:
 			fmt.Fprintf(errOut, "check-rds-ca.sh: %s: %v\n", shown(caDir, file), err)
@@ -67,9 +72,10 @@ func shown(caDir, file string) string {
 	return file
 }
 
-// checkFile prints what a file holds and which certificates expire soon. It returns whether one of
-// these is a root.
-func checkFile(title, file string, now time.Time, out io.Writer) (bool, error) {
+// checkFile prints what a file has, which certificates expire soon, and which are not on the list of
+// those compared with independent copies. It returns whether a root expires soon. A certificate of
+// another partition is an error: it would vouch for the wrong hosts. In ca/extra anything goes.
+func checkFile(title, file, list string, now time.Time, out io.Writer) (bool, error) {
 	data, err := os.ReadFile(file)
 	if err != nil {
 		return false, err
@@ -78,13 +84,21 @@ func checkFile(title, file string, now time.Time, out io.Writer) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	fmt.Fprintf(out, "%s: %d on board", title, len(certs))
+	partition := strings.TrimSuffix(filepath.Base(file), ".pem")
+	extra := filepath.Base(filepath.Dir(file)) == truststore.Extra
+	fmt.Fprintf(out, "%s: %s", title, count(len(certs)))
 	if slices.ContainsFunc(certs, truststore.IsRoot) {
 		fmt.Fprintf(out, ", the first root expires on %s", truststore.EarliestExpiry(certs).UTC().Format(time.DateOnly))
 	}
 	fmt.Fprintln(out)
 	expiring := false
 	for _, c := range certs {
+		if home := partitionOf(c); !extra && home != "" && home != partition {
+			return false, fmt.Errorf("contains %s, which belongs to %s", name(c), home)
+		}
+		if !extra && !strings.Contains(list, truststore.Fingerprint(c)+"|") {
+			fmt.Fprintf(out, "  not in fingerprints.txt: %s\n", describe(c))
+		}
 		if c.NotAfter.After(now.Add(soon)) {
 			continue
 		}
@@ -95,6 +109,13 @@ func checkFile(title, file string, now time.Time, out io.Writer) (bool, error) {
 		fmt.Fprintf(out, "  %s %s %s\n", kind, name(c), remaining(c, now))
 	}
 	return expiring, nil
+}
+
+func count(n int) string {
+	if n == 1 {
+		return "1 certificate"
+	}
+	return fmt.Sprintf("%d certificates", n)
 }
 
 func remaining(c *x509.Certificate, now time.Time) string {

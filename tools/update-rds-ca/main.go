@@ -40,9 +40,11 @@ Exit status: 0 done, 1 at least one partition could not be renewed, 2 the comman
 const checkUsage = `Usage: scripts/check-rds-ca.sh
 
 Reads every certificate in ca/ and, in ca/extra/, those of the platform team. Fails if a root expires
-within 180 days. Intermediates that do are only listed: clients trust the roots.
+within 180 days. Intermediates that do are only listed: clients trust the roots. Fails if a file of
+ca/ has a certificate of another partition, and lists those that are not in ca/fingerprints.txt.
 
-Exit status: 0 all is well, 1 a root expires soon, 2 a file cannot be read, or the command was not understood.
+Exit status: 0 all is well, 1 a root expires soon, 2 a file cannot be read or has a certificate of another
+partition, or the command was not understood.
 `
 
 // source is where a partition's certificates come from: a file or an https URL.

@@ -116,17 +116,17 @@ func answer(body string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, body) }
 }
 
-func TestTheFilesOnBoardRenewedFromThemselvesStayTheSame(t *testing.T) {
+func TestTheFilesInCARenewedFromThemselvesStayTheSame(t *testing.T) {
 	for _, before := range []map[string]string{
 		{"aws.pem": content(t, buildpackCA, "aws.pem"), "aws-us-gov.pem": content(t, buildpackCA, "aws-us-gov.pem"),
-			"amazon-trust.pem": content(t, buildpackCA, "amazon-trust.pem"), "fingerprints.txt": content(t, buildpackCA, "fingerprints.txt")},
+			"aws-cn.pem": content(t, buildpackCA, "aws-cn.pem"), "amazon-trust.pem": content(t, buildpackCA, "amazon-trust.pem"), "fingerprints.txt": content(t, buildpackCA, "fingerprints.txt")},
 		{"fingerprints.txt": content(t, buildpackCA, "fingerprints.txt")},
 	} {
 		dir := caFolder(t, before)
 		r := execute(t, nil, "update", dir, "aws="+buildpackCA+"/aws.pem", "aws-us-gov="+buildpackCA+"/aws-us-gov.pem",
-			"amazon-trust="+buildpackCA+"/amazon-trust.pem")
+			"aws-cn="+buildpackCA+"/aws-cn.pem", "amazon-trust="+buildpackCA+"/amazon-trust.pem")
 		require.Equal(t, 0, r.status, r.err)
-		for _, name := range []string{"aws.pem", "aws-us-gov.pem", "amazon-trust.pem"} {
+		for _, name := range []string{"aws.pem", "aws-us-gov.pem", "aws-cn.pem", "amazon-trust.pem"} {
 			assert.Equal(t, content(t, buildpackCA, name), content(t, dir, name), name)
 		}
 		assert.NotContains(t, r.out, "fingerprints.txt", "all of them were checked")
@@ -180,7 +180,7 @@ func TestABundleWithSeveralPartitionsRenewsOnlyTheOneNamed(t *testing.T) {
 	assert.Equal(t, content(t, buildpackCA, "aws.pem"), content(t, dir, "aws.pem"))
 }
 
-func TestChinaIsTakenOnBoardAsSoonAsItsBundleIsThere(t *testing.T) {
+func TestAPartitionThatWasNotThereIsRenewedToo(t *testing.T) {
 	beijing, ningxia := root(t, "Amazon RDS cn-north-1 Root CA RSA2048 G1"), root(t, "Amazon RDS cn-northwest-1 Root CA RSA2048 G1")
 	url, client := serve(t, map[string]http.HandlerFunc{"/cn.pem": answer(pemOf(ningxia, beijing))})
 	dir := caFolder(t, nil)
@@ -301,32 +301,45 @@ func TestUsage(t *testing.T) {
 
 func TestTheCheckListsIntermediatesAndFailsForRoots(t *testing.T) {
 	r := execute(t, nil, "check", buildpackCA)
-	assert.Equal(t, result{0, `ca/amazon-trust.pem: 5 on board, the first root expires on 2037-12-31
-ca/aws-us-gov.pem: 10 on board, the first root expires on 2062-04-15
+	assert.Equal(t, result{0, `ca/amazon-trust.pem: 5 certificates, the first root expires on 2037-12-31
+ca/aws-cn.pem: 6 certificates, the first root expires on 2061-05-25
+ca/aws-us-gov.pem: 10 certificates, the first root expires on 2062-04-15
   intermediate Amazon RDS us-gov-east-1 RSA2048 G1 expires on 2027-04-20, in 149 days
   intermediate Amazon RDS us-gov-east-1 RSA4096 G1 expires on 2027-01-03, in 42 days
   intermediate Amazon RDS us-gov-west-1 RSA2048 G1 expires on 2027-04-20, in 149 days
   intermediate Amazon RDS us-gov-west-1 RSA4096 G1 expires on 2027-01-04, in 42 days
-ca/aws.pem: 108 on board, the first root expires on 2061-05-18
-`, ""}, r, "the certificates on board, on the day on which they were checked")
+ca/aws.pem: 108 certificates, the first root expires on 2061-05-18
+`, ""}, r, "the certificates in ca/, on the day on which they were checked")
 
 	later := root(t, "Later")
 	soonDir := caFolder(t, map[string]string{
-		"aws.pem":         pemOf(later),
-		"extra/acme.pem":  pemOf(create(t, certificate{cn: "Acme Root", notAfter: today.AddDate(0, 0, 100)}), create(t, certificate{cn: "Acme Old", notAfter: lastWeek})),
-		"extra/acme.crt":  pemOf(later),
-		"extra/.keep":     "",
-		"extra/other.pem": pemOf(create(t, certificate{cn: "Other Intermediate", notAfter: lastWeek, issuer: later})),
+		"aws.pem":          pemOf(later),
+		"fingerprints.txt": truststore.Fingerprint(later) + "|...\n",
+		"extra/acme.pem":   pemOf(create(t, certificate{cn: "Acme Root", notAfter: today.AddDate(0, 0, 100)}), create(t, certificate{cn: "Acme Old", notAfter: lastWeek})),
+		"extra/acme.crt":   pemOf(later),
+		"extra/.keep":      "",
+		"extra/other.pem":  pemOf(create(t, certificate{cn: "Other Intermediate", notAfter: lastWeek, issuer: later})),
 	})
 	r = execute(t, nil, "check", soonDir)
-	assert.Equal(t, result{1, `ca/extra/acme.crt: not on board, its name does not end in .pem
-ca/aws.pem: 1 on board, the first root expires on 2027-11-22
-ca/extra/acme.pem: 2 on board, the first root expires on 2026-11-15
+	assert.Equal(t, result{1, `ca/extra/acme.crt: left out, its name does not end in .pem
+ca/aws.pem: 1 certificate, the first root expires on 2027-11-22
+ca/extra/acme.pem: 2 certificates, the first root expires on 2026-11-15
   ROOT Acme Root expires on 2027-03-02, in 100 days
   ROOT Acme Old expired on 2026-11-15
-ca/extra/other.pem: 1 on board
+ca/extra/other.pem: 1 certificate
   intermediate Other Intermediate expired on 2026-11-15
 `, "check-rds-ca.sh: a root expires soon: run scripts/update-rds-ca.sh or, for ca/extra, replace your file; then package the buildpack again\n"}, r)
+}
+
+func TestTheCheckComparesEachPartition(t *testing.T) {
+	beijing, oregon := root(t, "Amazon RDS cn-north-1 Root CA RSA2048 G1"), root(t, "Amazon RDS us-west-2 Root CA RSA2048 G1")
+	dir := caFolder(t, map[string]string{"aws.pem": pemOf(oregon), "aws-cn.pem": pemOf(beijing, oregon), "extra/new.pem": pemOf(beijing, oregon),
+		"fingerprints.txt": truststore.Fingerprint(beijing) + "|...\n"})
+	r := execute(t, nil, "check", dir)
+	assert.Equal(t, 2, r.status)
+	assert.Equal(t, "check-rds-ca.sh: ca/aws-cn.pem: contains Amazon RDS us-west-2 Root CA RSA2048 G1, which belongs to aws\n", r.err)
+	assert.Contains(t, r.out, "ca/aws.pem: 1 certificate, the first root expires on 2027-11-22\n  not in fingerprints.txt: Amazon RDS us-west-2 Root CA RSA2048 G1, expires 2027-11-22, SHA-256 ")
+	assert.Equal(t, 1, strings.Count(r.out, "not in fingerprints.txt"), "neither the one that is listed nor those of ca/extra")
 }
 
 func TestTheCheckFailsForAFileThatNoStagingCouldRead(t *testing.T) {

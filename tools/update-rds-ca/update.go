@@ -137,7 +137,7 @@ func update(caDir string, s source, client *http.Client, now time.Time) (renewal
 	data, err := os.ReadFile(file)
 	var old []*x509.Certificate
 	switch {
-	case errors.Is(err, fs.ErrNotExist): // a partition that was not on board
+	case errors.Is(err, fs.ErrNotExist): // a partition that was not there
 	case err != nil:
 		return renewal{}, err
 	default:
