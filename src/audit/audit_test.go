@@ -121,7 +121,7 @@ func TestARowSaysWhatIsAskedAndWhatIsInForce(t *testing.T) {
 		{"… counts more than a variable", credentials{"uri": uri + "?sslmode=require"}, env{"PGSSLMODE": "verify-full"}, other, "in-force require require require", "require in a connection string, which counts more than a variable"},
 		{"POSTGRES_SSL_MODE, which nothing reads", credentials{"uri": uri}, env{"POSTGRES_SSL_MODE": "require"}, other, "ignored require none require", "only this buildpack reads POSTGRES_SSL_MODE"},
 		{"sslrootcert=system is verify-full", credentials{"uri": uri, "sslrootcert": "system"}, nil, other, "ignored verify-full none verify-full", "no variable carries the credential sslrootcert (sslrootcert=system)"},
-		{"RDS without a mode", rds, nil, other, "none none none verify-full", "RDS; verify-full would work out of the box"},
+		{"RDS without a mode", rds, nil, other, "none none none verify-full", "its CA is known; verify-full would work out of the box"},
 		{"… with this buildpack", rds, nil, this, "in-force none verify-full verify-full", "this buildpack"},
 		{"… and a variable", rds, env{"PGSSLMODE": "require"}, other, "in-force none require verify-full", "PGSSLMODE=require, set by the owner; Stratos does not read it"},
 		{"… and one that forbids TLS", rds, env{"PGSSLMODE": "disable"}, this, "none none disable verify-full", "PGSSLMODE=disable, set by the owner"},
@@ -283,7 +283,7 @@ func TestAnAppWithoutBuildpacksIsPromisedNothing(t *testing.T) {
 		assert.Equal(t, "docker no", row.Lifecycle+" "+row.Buildpack)
 	}
 	row := of(t, answer(t, "shop", nil, bound(map[string]credentials{"db": {"uri": "postgres://u:p@" + oregon + "/d"}})), lists(t, "shop")).Rows[0]
-	assert.Equal(t, "RDS; verify-full would work out of the box", row.Why, "the control: it has buildpacks")
+	assert.Equal(t, "its CA is known; verify-full would work out of the box", row.Why, "the control: it has buildpacks")
 }
 
 // A supply buildpack is no part of a Docker image or a cloud-native build.

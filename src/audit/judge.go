@@ -258,8 +258,8 @@ func (d database) why(r Row, set, but string) string {
 		return "its CA is a file in the container"
 	case d.downgraded != "":
 		return "with this buildpack, " + d.downgraded
-	case d.from.Rule == launch.ForRDS:
-		return "RDS; verify-full would work" + box
+	case d.from.Rule == launch.ForKnown:
+		return "its CA is known; verify-full would work" + box
 	case d.gets != sslmode.None:
 		return d.gets.String() + " would be given" + box
 	}
