@@ -343,7 +343,7 @@ func TestAnAliasAloneLowersNothingAndTheLogSaysWhatLibpqGets(t *testing.T) {
 		mode  string
 		line  string
 	}{
-		"RDS":                  {nil, oregon, libpqs("require", "ssl"), "verify-full", "db: ssl in the query of credential uri means require to a driver on libpq that is given this string; others get verify-full, from the default for RDS"},
+		"RDS":                  {nil, oregon, libpqs("require", "ssl"), "verify-full", "db: ssl in the query of credential uri means require to a driver on libpq that is given this string; others get verify-full, from the default for a host whose CA is known"},
 		"the owner's default":  {map[string]string{"POSTGRES_SSL_MODE": "verify-ca"}, elsewhere, libpqs("prefer", "requiressl"), "verify-ca", "means prefer to a driver on libpq"},
 		"another host":         {nil, elsewhere, libpqs("require", "ssl"), "require", ""},
 		"another host, weaker": {nil, elsewhere, libpqs("prefer", "requiressl"), "", ""},
