@@ -63,6 +63,29 @@ func parseString(text string) (connection, bool) {
 	return connection{}, false
 }
 
+// InString returns the hosts in a connection string of Postgres, and the weakest mode that it writes.
+// The mode is None for any other text, and for a string that writes none. no-verify is
+// node-postgres's word for require.
+func InString(text string) (hosts []string, weakest sslmode.Mode) {
+	c, ok := parseString(text)
+	if !ok {
+		return nil, sslmode.None
+	}
+	for _, a := range c.hosts {
+		hosts = append(hosts, a.host)
+	}
+	for _, p := range c.modes {
+		mode, err := sslmode.Parse(p.value)
+		if p.value == "no-verify" {
+			mode, err = sslmode.Require, nil
+		}
+		if err == nil && (weakest == sslmode.None || mode < weakest) {
+			weakest = mode
+		}
+	}
+	return hosts, weakest
+}
+
 // unwrap removes white space, a byte order mark and quotes from both ends of a text.
 func unwrap(text string) string {
 	for {

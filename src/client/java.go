@@ -13,6 +13,7 @@ import (
 	"unicode/utf16"
 
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/lazyregexp"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/seen"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
 )
 
@@ -187,7 +188,7 @@ func (h *Handout) saysTLS() string {
 				return "DATABASE_URL says ssl=true"
 			}
 		default:
-			if ConfiguresTLS(name + "=" + value) {
+			if text := name + "=" + value; ConfiguresTLS(text) && seen.IsAboutADatabase(text) {
 				return "the variable " + name + " configures its TLS"
 			}
 		}

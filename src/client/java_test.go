@@ -105,6 +105,7 @@ func TestJavaIsNeverGivenLessThanTheAppMayAskFor(t *testing.T) {
 		"other variables of ours":          env("PGSSLMODE", "require", "DB_SSL_MODE", "require", "PGSSL", "require"),
 		"words that only look like it":     env("A", "ssl", "B", "nossl=true", "C", "ssl=false", "D", "https://h/d?tls=true"),
 		"a flag that is no parameter":      env("E", "a?ssltrue", "F", "server.ssl.enabled=true"),
+		"other services":                   env("REDIS_SSL", "true", "KAFKA_SSL", "true", "MYSQL_SSL_MODE", "REQUIRED", "LDAP_URL", "ldaps://h/d?ssl=true", "SPRING_RABBITMQ_SSL_MODE", "x"),
 		"options that have nothing to say": env("JAVA_TOOL_OPTIONS", "-Xmx1g"),
 	} {
 		h := app{env: environment, brings: "java"}.given(t, db("db", "require", oregon))

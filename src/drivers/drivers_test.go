@@ -392,7 +392,7 @@ func TestARealNPMInstall(t *testing.T) {
 // TestARealGoProgram builds the programs in fixtures, and finds their drivers.
 func TestARealGoProgram(t *testing.T) {
 	dir := t.TempDir()
-	for from, to := range map[string]string{"../../fixtures/stratos": "bin/stratos", "../../fixtures/drivers/pgx": "client"} {
+	for from, to := range map[string]string{"../../fixtures/stratos/src/jetstream": "bin/stratos", "../../fixtures/drivers/pgx": "client"} {
 		out, err := exec.Command("go", "build", "-C", from, "-trimpath", "-ldflags", "-s -w", "-o", filepath.Join(dir, to), ".").CombinedOutput()
 		require.NoError(t, err, "%s", out)
 	}

@@ -31,27 +31,27 @@ var readers = []reader{
 	{"package-lock.json", npm, true, packageLock},
 	{"yarn.lock", npm, true, yarnLock},
 	{"pnpm-lock.yaml", npm, true, pnpmLock},
-	{"deno.lock", deno, false, quotedOf(`"version`, `^"(?:https://)?(deno\.land/x/\w+|@\w+/[\w-]+)@v?([^"/]+)`)},
+	{"deno.lock", deno, false, quotedOf(deno, `"version`, `^"(?:https://)?(deno\.land/x/\w+|@\w+/[\w-]+)@v?([^"/]+)`)},
 	{"requirements*.txt", pypi, false, requirements},
 	{"requirements/*.txt", pypi, false, requirements},
 	{"Pipfile.lock", pypi, false, pipfileLock},
 	{"poetry.lock", pypi, false, tablesOf("[metadata]", func(string) bool { return false })},
 	{"uv.lock", pypi, false, tablesOf("version = ", func(table string) bool { return ownSource().MatchString(table) })},
-	{"environment.yml", pypi, false, linesOf("dependencies:\n", `^dependencies:\|\s*- ['"]?([a-z][\w.-]*)(?:\s*[=<>~!]+\s*([\w.]+))?`, "")}, // conda's
+	{"environment.yml", pypi, false, linesOf(pypi, "dependencies:\n", `^dependencies:\|\s*- ['"]?([a-z][\w.-]*)(?:\s*[=<>~!]+\s*([\w.]+))?`, "")}, // conda's
 	{"pyproject.toml", pypi, true, pythonProject},
 	{"setup.py", pypi, true, pythonProject},
-	{"Gemfile.lock", rubygems, false, linesOf("DEPENDENCIES\n", `^[A-Z]+\|    ([\w.-]+) \(([^)-]+)`, `^DEPENDENCIES\|  ([\w.-]+)`)},
-	{"go.mod", golang, false, linesOf("module ", `^require(?: \(\|)?\s+"?([^\s"]+)"? v(\S+)`, `^require(?: \(\|)?\s+"?([^\s"]+)"? v\S+(?:\s*//\s*[^i\s].*)?$`)},
+	{"Gemfile.lock", rubygems, false, linesOf(rubygems, "DEPENDENCIES\n", `^[A-Z]+\|    ([\w.-]+) \(([^)-]+)`, `^DEPENDENCIES\|  ([\w.-]+)`)},
+	{"go.mod", golang, false, linesOf(golang, "module ", `^require(?: \(\|)?\s+"?([^\s"]+)"? v(\S+)`, `^require(?: \(\|)?\s+"?([^\s"]+)"? v\S+(?:\s*//\s*[^i\s].*)?$`)},
 	{"Cargo.lock", crates, false, tablesOf("[[package]]", func(table string) bool { return !strings.Contains(table, "\nsource = ") })},
-	{"mix.lock", hex, false, linesOf("%{", `^%\{\|  "(\w+)": \{:(?:hex, :\w+, "([^"]*)"|git,)`, "")},
+	{"mix.lock", hex, false, linesOf(hex, "%{", `^%\{\|  "(\w+)": \{:(?:hex, :\w+, "([^"]*)"|git,)`, "")},
 	{"rebar.lock", hex, false, rebarLock},
-	{"manifest.toml", hex, false, linesOf("packages = [", `^packages = \[\|  \{ ?name = "(\w+)", version = "([^"]*)"`, `^(\w+) = \{`)},
-	{"*.deps.json", nuget, false, quotedOf(`"libraries`, `^"([\w.]+)/(\d[^"]*)`)},
-	{"*.csproj", nuget, true, linesOf("<Project", `^<Project.*\|\s*<PackageReference Include="(Npgsql)(?:\.EntityFrameworkCore\.PostgreSQL)?"(?: Version="([^"]*)")?`, "")},
-	{"composer.lock", composer, true, linesOf("{", `^\{\|\s+"name": "([^"]+)()"`, "")},
-	{"composer.json", composer, true, linesOf("{", `^\{\|\s+"([^"]+)()": "`, "")},
+	{"manifest.toml", hex, false, linesOf(hex, "packages = [", `^packages = \[\|  \{ ?name = "(\w+)", version = "([^"]*)"`, `^(\w+) = \{`)},
+	{"*.deps.json", nuget, false, quotedOf(nuget, `"libraries`, `^"([\w.]+)/(\d[^"]*)`)},
+	{"*.csproj", nuget, true, linesOf(nuget, "<Project", `^<Project.*\|\s*<PackageReference Include="(Npgsql)(?:\.EntityFrameworkCore\.PostgreSQL)?"(?: Version="([^"]*)")?`, "")},
+	{"composer.lock", composer, true, linesOf(composer, "{", `^\{\|\s+"name": "([^"]+)()"`, "")},
+	{"composer.json", composer, true, linesOf(composer, "{", `^\{\|\s+"([^"]+)()": "`, "")},
 	{"schema.prisma", prisma, false, prismaSchema},
-	{"apt.yml", debian, false, linesOf("packages:\n", `^packages:\|\s*- ['"]?(?:\S*/)?([a-z0-9.+-]+)(?:[=_]([^\s'"_]+))?`, `^packages:\|\s*- ['"]?(?:\S*/)?([a-z0-9.+-]+)`)},
+	{"apt.yml", debian, false, linesOf(debian, "packages:\n", `^packages:\|\s*- ['"]?(?:\S*/)?([a-z0-9.+-]+)(?:[=_]([^\s'"_]+))?`, `^packages:\|\s*- ['"]?(?:\S*/)?([a-z0-9.+-]+)`)},
 	{"pgbouncer.ini", debian, false, pgbouncer},
 }
 
@@ -59,37 +59,38 @@ var readers = []reader{
 // there is one. The pattern direct finds the names of those that the app itself asks for. Without
 // it, the file does not say so. sign begins such a file, or one of its lines.
 //
-// The patterns see a line behind the last one that is not indented, "packages:|  - pg". They begin
-// with ^, so that a line that does not fit costs little.
-func linesOf(sign, pattern, direct string) func(string) ([]dependency, error) {
+// The patterns see a line behind the last one that is not indented, "packages:|  - pg", and only
+// lines that mention a driver: patterns are slow.
+func linesOf(e Ecosystem, sign, pattern, direct string) func(string) ([]dependency, error) {
 	each, ours := lazyregexp.New(pattern), lazyregexp.New(direct)
 	return func(text string) (deps []dependency, err error) {
+		if !strings.Contains("\n"+text, "\n"+sign) {
+			return nil, errBroken
+		}
 		var own map[string]bool
 		if direct != "" {
 			own = map[string]bool{}
 		}
-		if !strings.Contains("\n"+text, "\n"+sign) {
-			return nil, errBroken
-		}
-		section := ""
+		left, section, names := mostMentions, "", namesOf(e)
 		for line := range strings.Lines(text) {
-			line = strings.TrimRight(line, " \n")
-			if line == "" {
-				continue
+			isIndented := strings.IndexByte(" \t-", line[0]) >= 0
+			if mentions(line, names) {
+				full := strings.TrimRight(line, " \n")
+				if isIndented {
+					full = section + full
+				}
+				if left--; left < 0 {
+					return nil, errBroken
+				}
+				if m := each().FindStringSubmatch(full); m != nil && m[len(m)-1] != isDev {
+					deps = append(deps, dependency{m[1], strings.TrimSuffix(m[2], "+incompatible"), Unknown})
+				}
+				if m := ours().FindStringSubmatch(full); direct != "" && m != nil {
+					own[m[1]] = true
+				}
 			}
-			if strings.ContainsRune(" \t-", rune(line[0])) {
-				line = section + line
-			} else {
-				section = line[:min(len(line), 30)] + "|"
-			}
-			if m := each().FindStringSubmatch(line); m != nil && m[len(m)-1] != isDev {
-				deps = append(deps, dependency{m[1], strings.TrimSuffix(m[2], "+incompatible"), Unknown})
-			}
-			if direct == "" {
-				continue
-			}
-			if m := ours().FindStringSubmatch(line); m != nil {
-				own[m[1]] = true
+			if !isIndented && line != "\n" {
+				section = strings.TrimRight(line[:min(len(line), 30)], " \n") + "|"
 			}
 		}
 		for i, d := range deps {
@@ -99,9 +100,26 @@ func linesOf(sign, pattern, direct string) func(string) ([]dependency, error) {
 	}
 }
 
+// mostMentions is how many lines of a file may mention a driver. No real file comes near.
+const mostMentions = 5000
+
+func mentions(text string, names []string) bool {
+	return slices.ContainsFunc(names, func(name string) bool { return strings.Contains(text, name) })
+}
+
+// namesOf returns the names of an ecosystem's drivers, and of what brings them.
+func namesOf(e Ecosystem) (names []string) {
+	for _, d := range Table {
+		if d.Ecosystem == e {
+			names = slices.Concat(names, d.Packages, d.Through)
+		}
+	}
+	return names
+}
+
 // quotedOf returns a reader of a JSON file in which each package is a text of its own.
-func quotedOf(sign, pattern string) func(string) ([]dependency, error) {
-	read := linesOf(sign, pattern, "")
+func quotedOf(e Ecosystem, sign, pattern string) func(string) ([]dependency, error) {
+	read := linesOf(e, sign, pattern, "")
 	return func(text string) ([]dependency, error) {
 		return read(strings.ReplaceAll(text, `"`, "\n\""))
 	}
@@ -281,7 +299,7 @@ func yarnLock(text string) (deps []dependency, err error) {
 	return yarnPackages(strings.ReplaceAll(text, "\n  version", " version"))
 }
 
-var yarnPackages = linesOf("", `^"?(?:(?:@[\w.-]+/)?[\w.-]+@npm:)?((?:@[\w.-]+/)?[\w.-]+)@[^|]*: version:? "?([^"\s|]+)"?$`, "")
+var yarnPackages = linesOf(npm, "", `^"?(?:(?:@[\w.-]+/)?[\w.-]+@npm:)?((?:@[\w.-]+/)?[\w.-]+)@[^|]*: version:? "?([^"\s|]+)"?$`, "")
 
 const isDev = " dev: true"
 
@@ -291,7 +309,7 @@ func pnpmLock(text string) ([]dependency, error) {
 	return pnpmPackages(strings.ReplaceAll(text, "\n    ", " ")) // a package on a line
 }
 
-var pnpmPackages = linesOf("lockfileVersion:", `^packages:\|  '?/?((?:@[^/@\s]+/)?[^/@\s]+)[@/]([^(_':\s]+).*?(`+isDev+`)?(?: optional: true)?$`, "")
+var pnpmPackages = linesOf(npm, "lockfileVersion:", `^packages:\|  '?/?((?:@[^/@\s]+/)?[^/@\s]+)[@/]([^(_':\s]+).*?(`+isDev+`)?(?: optional: true)?$`, "")
 
 // pypiName normalises the spelling of a package's name.
 //
@@ -326,26 +344,31 @@ func pypiVersion(text string) string {
 //
 // Source: https://pip.pypa.io/en/stable/reference/requirements-file-format
 func requirements(text string) (deps []dependency, err error) {
-	via := false
+	names, via := namesOf(pypi), false
+	var last *dependency // of a driver, above the comment
 	for line := range strings.Lines(text) {
 		line, comment, _ := strings.Cut(strings.TrimSpace(line), "#")
 		rest := strings.TrimLeft(line, nameCharacters)
 		if name := line[:len(line)-len(rest)]; name != "" && name[0] != '-' { // no option
-			deps, via = append(deps, dependency{pypiName(name), pypiVersion(rest), Unknown}), false
+			last, via = nil, false
+			if mentions(strings.ToLower(name), names) {
+				deps = append(deps, dependency{pypiName(name), pypiVersion(rest), Unknown})
+				last = &deps[len(deps)-1]
+			}
+			if len(deps) > mostMentions {
+				return nil, errBroken
+			}
 		}
 		who := strings.TrimSpace(comment)
 		if rest, ok := strings.CutPrefix(who, "via"); ok {
 			via, who = true, strings.TrimSpace(rest)
 		}
-		if !via || who == "" || len(deps) == 0 {
+		if !via || who == "" || last == nil || last.use == Direct {
 			continue
 		}
-		use := Transitive
+		last.use = Transitive
 		if strings.HasPrefix(who, "-r ") || strings.HasSuffix(who, ".in") || strings.Contains(who, "pyproject.toml") {
-			use = Direct
-		}
-		if last := &deps[len(deps)-1]; last.use != Direct {
-			last.use = use
+			last.use = Direct
 		}
 	}
 	return deps, nil
@@ -417,18 +440,21 @@ func rebarLock(text string) ([]dependency, error) {
 	return rebarTerms(strings.ReplaceAll(text, `{<<"`, "\n"+`{<<"`))
 }
 
-var rebarTerms = linesOf("{", `^\{(?:<<"\w+">>,\{pkg,)?<<"(\w+)">>,(?:<<"([^"]*)|\{git)`, `^\{(?:<<"\w+">>,\{pkg,)?<<"(\w+)">>.*\},0\}`)
+var rebarTerms = linesOf(hex, "{", `^\{(?:<<"\w+">>,\{pkg,)?<<"(\w+)">>,(?:<<"([^"]*)|\{git)`, `^\{(?:<<"\w+">>,\{pkg,)?<<"(\w+)">>.*\},0\}`)
 
 // pythonProject reads what a pyproject.toml or a setup.py asks for: in quotes, or as Poetry's keys.
 // What a table for development asks for is left out.
 func pythonProject(text string) (deps []dependency, err error) {
-	table := ""
+	table, names := "", namesOf(pypi)
 	for line := range strings.Lines(strings.ReplaceAll(text, "'", `"`)) {
 		if strings.HasPrefix(line, "[") {
 			table = line
 		}
-		if strings.Contains(table, "dev") || strings.Contains(table, "group") {
+		if !mentions(strings.ToLower(line), names) || strings.Contains(table, "dev") || strings.Contains(table, "group") {
 			continue
+		}
+		if len(deps) > mostMentions {
+			return nil, errBroken
 		}
 		parts := strings.Split(line, `"`)
 		if key, _, ok := strings.Cut(line, " = "); ok && strings.Contains(table, "poetry.dependencies") {

@@ -101,7 +101,7 @@ func driversApp(t *testing.T) string {
 		}
 		copyTree(t, file, filepath.Join(app, rel))
 	}
-	copyTree(t, "../../fixtures/stratos", filepath.Join(app, "stratos"))
+	copyTree(t, "../../fixtures/stratos/src/jetstream", filepath.Join(app, "stratos"))
 	for folder, program := range map[string]string{"pgx": "client", "stratos": "client", "go-pg": "clients"} {
 		mustRun(t, "go", "build", "-C", filepath.Join(app, folder), "-trimpath", "-ldflags", "-s -w", "-o", program, ".")
 	}

@@ -162,6 +162,7 @@ func makePlan(p *Plan, found binding.Bound) (*Plan, error) {
 		p.warn("POSTGRES_SSL_MODE=%s is exported, but no bound service has a Postgres database", fallback)
 	}
 	p.warnOfOwner()
+	p.warnOfStrings()
 	return p, nil
 }
 

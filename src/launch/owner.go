@@ -1,8 +1,14 @@
 package launch
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/binding"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/rds"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
 )
 
@@ -66,4 +72,33 @@ func (p *Plan) Refuses(o Owner) error {
 		}
 	}
 	return nil
+}
+
+// warnOfStrings names the owner's variables that contain a connection string with a weaker mode than
+// its database has: whatever connects with it gets no more. Where nothing is bound, a string for an
+// RDS endpoint counts. DATABASE_URL is read with the bindings.
+func (p *Plan) warnOfStrings() {
+	for _, name := range slices.Sorted(maps.Keys(p.env)) {
+		if name == "DATABASE_URL" || !strings.Contains(strings.ToLower(p.env[name]), "ssl") {
+			continue
+		}
+		hosts, mode := binding.InString(p.env[name])
+		if mode == sslmode.None {
+			continue
+		}
+		say := func(of string, is sslmode.Mode) {
+			p.downgrade("%s, set by the app's owner, has a connection string with sslmode=%s for %s: "+
+				"what connects with it gets no more, and %s is asked for", name, mode, of, is)
+		}
+		for _, db := range p.Databases {
+			if mode < db.Mode && slices.ContainsFunc(hosts, func(h string) bool { return slices.Contains(db.Hosts, h) }) {
+				say(db.Title(), db.Mode)
+			}
+		}
+		for _, host := range hosts {
+			if _, isRDS := rds.Parse(host); isRDS && len(p.Databases) == 0 && mode < cmp.Or(p.Mode, sslmode.VerifyFull) {
+				say(host, cmp.Or(p.Mode, sslmode.VerifyFull))
+			}
+		}
+	}
 }

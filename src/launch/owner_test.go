@@ -1,6 +1,7 @@
 package launch
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -55,4 +56,28 @@ func TestAWrongModeOfTheOwnersStopsAStartWhereADatabaseAsksForTLS(t *testing.T) 
 
 	decides := map[string]string{"POSTGRES_SSL_SERVICE": "a"}
 	assert.Error(t, decide(t, decides, db("a", "prefer", elsewhere), db("b", "require", elsewhere)).Refuses(own), "any bound database counts")
+}
+
+// A connection string in any variable of the owner's, whatever it is called, says what its driver does.
+func TestAWeakConnectionStringOfTheOwnersIsNamed(t *testing.T) {
+	const host = "db.abc.us-west-2.rds.amazonaws.com"
+	for value, weak := range map[string]bool{
+		"postgres://u:s3cr3t@" + host + "/d?sslmode=disable":          true,
+		"jdbc:postgresql://" + host + "/d?sslmode=require":            true,
+		"host=" + host + " password=s3cr3t sslmode=prefer":            true,
+		"postgres://u:s3cr3t@" + host + "/d?sslmode=no-verify":        true,
+		"postgres://u:s3cr3t@" + host + "/d?sslmode=verify-full":      false,
+		"postgres://u:s3cr3t@" + host + "/d":                          false,
+		"postgres://u:s3cr3t@elsewhere.example.com/d?sslmode=disable": false,
+		"mysql://u:s3cr3t@" + host + "/d?sslmode=disable":             false,
+	} {
+		for name, plan := range map[string]*Plan{
+			"bound":         decide(t, map[string]string{"MM_SQLSETTINGS_DATASOURCE": value}, db("db", "verify-full", host)),
+			"nothing bound": decide(t, map[string]string{"MM_SQLSETTINGS_DATASOURCE": value}),
+		} {
+			text := strings.Join(plan.Downgrades, "\n")
+			assert.Equal(t, weak, strings.Contains(text, "MM_SQLSETTINGS_DATASOURCE, set by the app's owner, has a connection string with sslmode="), "%s, %s", value, name)
+			assert.NotContains(t, text, "s3cr3t")
+		}
+	}
 }

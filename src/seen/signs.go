@@ -149,7 +149,7 @@ func mayDecide(name string) bool {
 // Signs are what an app's own files say, in the order in which we look.
 func (f *Files) Signs() (signs []Sign) {
 	const most = 50
-	left := 200 // lines whose surroundings are read
+	left := 1 << 20 // bytes of lines that may be looked at closely, which costs much more than reading
 	for _, dir := range f.Folders(deepest) {
 		for _, e := range f.List(dir) {
 			name := path.Join(dir, e.Name())
@@ -160,7 +160,8 @@ func (f *Files) Signs() (signs []Sign) {
 			if !ok {
 				continue
 			}
-			if signs = append(signs, signsOf(name, text, &left)...); left <= 0 || len(signs) >= most {
+			p := newPage(name, text, &left)
+			if signs = append(signs, p.signs()...); left <= 0 || len(signs) >= most {
 				f.Skip(name, "enough signs have been seen; the rest is not read")
 				return signs[:min(len(signs), most)]
 			}
@@ -176,59 +177,79 @@ func hasHint(text string) bool {
 	return slices.ContainsFunc(hints, func(hint string) bool { return strings.Contains(text, hint) })
 }
 
-// signsOf returns the signs in a file's text. left is how many lines may still be looked at closely.
-func signsOf(name, text string, left *int) (signs []Sign) {
-	language := languages[strings.ToLower(path.Ext(name))]
-	for _, r := range rows {
-		if r.pattern == nil && r.files(name) {
-			signs = append(signs, Sign{Kind: r.kind, File: name, Line: 1, Language: language})
+// page is a file that is looked at closely.
+type page struct {
+	name  string
+	lines []string // without those too long to be read by people: a bundle in one line
+	left  *int     // bytes that may still be looked at
+	whole *bool    // whether the text as a whole is about Postgres
+}
+
+func newPage(name, text string, left *int) *page {
+	const longest = 1000
+	p := &page{name: name, left: left}
+	if hasHint(strings.ToLower(text)) {
+		p.lines = make([]string, 0, strings.Count(text, "\n")+1)
+		for line := range strings.SplitSeq(text, "\n") {
+			if len(line) > longest {
+				line = ""
+			}
+			p.lines = append(p.lines, line)
 		}
 	}
-	small := strings.ToLower(text)
-	if !hasHint(small) {
-		return signs
+	return p
+}
+
+// take says whether a line may be looked at.
+func (p *page) take(line string) bool {
+	*p.left -= len(line) + 1
+	return *p.left > 0
+}
+
+func (p *page) signs() (signs []Sign) {
+	language := languages[strings.ToLower(path.Ext(p.name))]
+	var mine []row
+	for _, r := range rows {
+		switch {
+		case !r.files(p.name):
+		case r.pattern == nil:
+			signs = append(signs, Sign{Kind: r.kind, File: p.name, Line: 1, Language: language})
+		default:
+			mine = append(mine, r)
+		}
 	}
-	lines, smalls := strings.Split(text, "\n"), strings.Split(small, "\n")
-	if len(lines) != len(smalls) {
-		return signs
-	}
-	until := 0 // lines before it belong to a sign already
-	for i, line := range lines {
-		const longest = 2000 // a bundle in one line says nothing that we could read
-		if i < until || len(line) > longest || !hasHint(smalls[i]) {
+	for i := 0; i < len(p.lines); i++ {
+		code := uncommented(p.lines[i])
+		if !hasHint(strings.ToLower(code)) {
 			continue
 		}
-		code := uncommented(line)
-		for _, r := range rows {
-			if r.pattern == nil || !r.files(name) {
-				continue
-			}
+		if !p.take(code + code + code + code) { // all patterns take longer than those for what it is about
+			break
+		}
+		for _, r := range mine {
 			m := r.pattern().FindStringSubmatch(code)
 			if m == nil {
 				continue
 			}
-			s := Sign{Kind: r.kind, File: name, Line: i + 1, Language: language, Variable: m[1]}
+			s := Sign{Kind: r.kind, File: p.name, Line: i + 1, Language: language, Variable: m[1]}
+			end := i + 1
 			if r.kind == Decides {
-				value, end := valueOf(lines, i, m[2])
+				var value string
+				value, end = p.valueOf(i, m[2])
 				mode, ok := r.mode(m[1], value)
 				if !ok {
 					continue
 				}
-				*left--
-				until, s.Mode = end, mode
+				s.Mode = mode
 				if !r.always {
 					s.Variable = cmp.Or(variable(value), variable(m[1]+"="))
 				}
-				if !r.always && !isAboutADatabase(lines, i, name) || variable(value) == "PGSSLMODE" && isOurs(value) {
-					break
-				}
-			} else if strings.Contains(m[2], "$"+m[1]) || strings.Contains(m[2], "${"+m[1]) {
-				break // a script that adds to ours
 			}
-			signs = append(signs, s)
-			break
-		}
-		if *left <= 0 {
+			passesOn := variable(m[2]) == "PGSSLMODE" && isOurs(m[2]) || strings.Contains(m[2], "$"+m[1]) || strings.Contains(m[2], "${"+m[1])
+			if (r.always || p.isAboutADatabase(i)) && !passesOn {
+				signs = append(signs, s)
+			}
+			i = end - 1
 			break
 		}
 	}

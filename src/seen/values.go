@@ -2,6 +2,7 @@ package seen
 
 import (
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/lazyregexp"
@@ -27,13 +28,13 @@ func indent(line string) int { return len(line) - len(strings.TrimLeft(line, " \
 
 // valueOf returns the value that begins in a line, with the lines below that are indented deeper, and
 // the number of the first line behind it.
-func valueOf(lines []string, i int, value string) (string, int) {
+func (p *page) valueOf(i int, value string) (string, int) {
 	const most = 25
 	for end := i + 1; ; end++ {
-		if end == len(lines) || end > i+most || strings.TrimSpace(lines[end]) != "" && indent(lines[end]) <= indent(lines[i]) {
+		if end == len(p.lines) || end > i+most || !p.take(p.lines[end]) || strings.TrimSpace(p.lines[end]) != "" && indent(p.lines[end]) <= indent(p.lines[i]) {
 			return value, end
 		}
-		value += "\n" + uncommented(lines[end])
+		value += "\n" + uncommented(p.lines[end])
 	}
 }
 
@@ -95,7 +96,7 @@ var (
 	off        = lazyregexp.New(`(?i)\b(?:false|off|no|disabled?)\b|^\s*['"]?0\b|!1\b|&&`)
 	halfway    = lazyregexp.New(`(?i)\b(?:allow|prefer)\b`)
 	on         = lazyregexp.New(`(?i)\b(?:true|on|yes|verify[-_]?full|verify[-_]?ca|ca)\b|^\s*['"]?1\b|!0\b`)
-	require    = lazyregexp.New(`(?i)^\s*['"]?require\b`)
+	requires   = lazyregexp.New(`(?i)^\s*['"]?require\b`)
 	switches   = lazyregexp.New(`\?|\|\||&&|\bif\b|\bor\b|\band\b|[!=]=`)
 )
 
@@ -126,7 +127,7 @@ func ofFlag(key, value string) (sslmode.Mode, bool) {
 		take(sslmode.Disable)
 	case halfway().MatchString(value):
 		take(sslmode.Prefer)
-	case require().MatchString(value), strings.Contains(key, "require") && on().MatchString(value):
+	case requires().MatchString(value), strings.Contains(key, "require") && on().MatchString(value):
 		take(sslmode.Require)
 	case on().MatchString(value):
 		take(sslmode.VerifyFull)
@@ -145,62 +146,75 @@ var (
 	notHere = lazyregexp.New(`(?i)^\W*(?:test|development|dev|local)\b['"]?\s*(?::|=>|=)`)
 )
 
+// about says what a line is about: 1 is Postgres, -1 another service, and 0 neither of them.
+func about(line string) int {
+	switch {
+	case postgres().MatchString(line):
+		return 1
+	case others().MatchString(line):
+		return -1
+	}
+	return 0
+}
+
+// IsAboutADatabase says whether a text, such as a variable with its value, is about Postgres, or about
+// a database and no other service.
+func IsAboutADatabase(text string) bool {
+	is := about(text)
+	return is > 0 || is == 0 && database().MatchString(text)
+}
+
 // isAboutADatabase says whether a line is about Postgres: it, or the lines around it, nearest first,
 // its own level and then those that it is inside of. What says Postgres counts, and what says another
 // service counts against it; a word for any database counts if there is neither.
-func isAboutADatabase(lines []string, i int, name string) bool {
-	const most = 300
-	weak := false
-	said := func(line string) int {
-		switch {
-		case postgres().MatchString(line):
-			return 1
-		case others().MatchString(line):
-			return -1
-		}
-		weak = weak || database().MatchString(line)
-		return 0
+func (p *page) isAboutADatabase(i int) bool {
+	around, inside := p.around(i)
+	if slices.ContainsFunc(inside, notHere().MatchString) {
+		return false
 	}
-	level := indent(lines[i])
-	for j := i - 1; j >= max(0, i-most) && level > 0; j-- {
-		if strings.TrimSpace(lines[j]) != "" && indent(lines[j]) < level {
-			level = indent(lines[j])
-			if notHere().MatchString(lines[j]) {
-				return false
-			}
+	for _, line := range around {
+		if is := about(line); is != 0 {
+			return is > 0
 		}
 	}
-	if is := said(lines[i]); is != 0 {
-		return is > 0
+	base := path.Base(path.Dir(p.name)) + "/" + path.Base(p.name)
+	if slices.ContainsFunc(around, database().MatchString) || about(base) > 0 || database().MatchString(base) {
+		return true
 	}
-	level = indent(lines[i])
-	for j := i + 1; j < min(len(lines), i+most) && level > 0 && (lines[j] == "" || indent(lines[j]) >= level); j++ {
-		if indent(lines[j]) == level {
-			if is := said(lines[j]); is != 0 {
-				return is > 0
-			}
+	if p.whole == nil {
+		all := strings.Join(p.lines, "\n")
+		all = all[:min(len(all), 64<<10)]
+		is := p.take(all) && postgres().MatchString(all) && !others().MatchString(all)
+		p.whole = &is
+	}
+	return *p.whole
+}
+
+// around returns a line and those around it, nearest first: on its own level, and before it on each
+// level outside. inside are the lines that it is inside of. Of lines that are not indented, only the
+// title of a section counts: [database].
+func (p *page) around(i int) (around, inside []string) {
+	const most = 300 // lines
+	level := indent(p.lines[i])
+	around = append(around, p.lines[i])
+	for j := i + 1; level > 0 && j < min(len(p.lines), i+most) && (p.lines[j] == "" || indent(p.lines[j]) >= level) && p.take(p.lines[j]); j++ {
+		if indent(p.lines[j]) == level {
+			around = append(around, p.lines[j])
 		}
 	}
-	for j := i - 1; j >= max(0, i-most); j-- {
-		line := uncommented(lines[j])
+	for j := i - 1; j >= max(0, i-most) && p.take(p.lines[j]); j-- {
+		line := uncommented(p.lines[j])
 		isSection := strings.HasPrefix(line, "[") && level == 0
 		if strings.TrimSpace(line) == "" || indent(line) > level || level == 0 && !isSection {
 			continue
 		}
-		level = indent(line)
-		if is := said(line); is != 0 {
-			return is > 0
+		if indent(line) < level {
+			inside = append(inside, line)
 		}
-		if isSection {
+		level = indent(line)
+		if around = append(around, line); isSection {
 			break
 		}
 	}
-	if weak {
-		return true
-	}
-	if base := path.Base(path.Dir(name)) + "/" + path.Base(name); said(base) > 0 || database().MatchString(base) {
-		return true
-	}
-	all := strings.Join(lines, "\n")
-	return postgres().MatchString(all) && !others().MatchString(all)
+	return around, inside
 }
