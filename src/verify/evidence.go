@@ -2,6 +2,7 @@ package verify
 
 import (
 	"context"
+	"os"
 	"sync"
 	"time"
 
@@ -19,6 +20,7 @@ type evidence struct {
 	login    *wire.Attempt                 // nil if the probe in its mode failed
 	sessions []row
 	asked    error // why the query for the sessions failed
+	ports    []int // of this container's own connections
 }
 
 // Run verifies all databases at the same time, each within the timeout. warnings are the plan's.
@@ -84,4 +86,5 @@ func (e *evidence) logIn(ctx context.Context) {
 	}
 	defer conn.Close(ctx) // its error does not matter: we have the answers
 	e.sessions, e.asked = askSessions(ctx, conn)
+	e.ports = localPorts(os.DirFS("/proc"))
 }

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
@@ -101,6 +103,25 @@ func number(text *string) int {
 	return n
 }
 
+// localPorts returns the ports of this container's TCP connections. The platform leaves them as they
+// are on the way to the database, mostly.
+//
+// Source: Linux, Documentation/networking/proc_net_tcp.rst
+func localPorts(proc fs.FS) (ports []int) {
+	for _, name := range []string{"net/tcp", "net/tcp6"} {
+		text, _ := fs.ReadFile(proc, name) // without it, nobody is told whose a session is
+		for line := range strings.Lines(string(text)) {
+			if fields := strings.Fields(line); len(fields) > 1 {
+				_, hex, _ := strings.Cut(fields[1], ":")
+				if port, err := strconv.ParseUint(hex, 16, 16); err == nil && port != 0 {
+					ports = append(ports, int(port))
+				}
+			}
+		}
+	}
+	return ports
+}
+
 // judgeSessions lists the user's sessions, and says whether one of them is in plain text.
 func (e *evidence) judgeSessions() ([]Session, *wire.Problem) {
 	if e.asked != nil {
@@ -121,6 +142,8 @@ func (e *evidence) judgeSessions() ([]Session, *wire.Problem) {
 			name := fmt.Sprintf("pid %d (%s, %s)", s.PID, orNone(s.Application, "no application name"), s.Address)
 			if s.Own {
 				name += ", which is this command's own: a proxy ends the TLS between here and the database"
+			} else if slices.Contains(e.ports, number(r.port)) {
+				name += ", likely this app's"
 			}
 			unencrypted = append(unencrypted, name)
 		case Hidden:
@@ -132,8 +155,9 @@ func (e *evidence) judgeSessions() ([]Session, *wire.Problem) {
 	case len(unencrypted) > 0:
 		return sessions, &wire.Problem{Code: PlainTextSession,
 			What: fmt.Sprintf("user %s has sessions in plain text: %s", e.User,
-				plain.List(unencrypted, most)), Do: "find out whose they are (an app with another binding, an old instance, a proxy), give them an sslmode, " +
-				"and let the server refuse plain text: " + advicePlainText(e.Host)}
+				plain.List(unencrypted, most)), Do: "this app's own options may say less than its variables (postgres-ssl drivers names the line): " +
+				"change them, or set POSTGRES_SSL_TUNNEL=yes; it may also be an old instance, another app or a proxy. Then let the server refuse plain text: " +
+				advicePlainText(e.Host)}
 	case len(hidden) > 0:
 		return sessions, &wire.Problem{Code: SessionsHidden,
 			What: fmt.Sprintf("user %s may not see whether its sessions are encrypted: %s", e.User,

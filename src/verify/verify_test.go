@@ -5,6 +5,7 @@ import (
 	"net"
 	"strings"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -106,6 +107,20 @@ func TestSessionsOfTheUser(t *testing.T) {
 			assert.Contains(t, problem.What, test.says)
 		})
 	}
+}
+
+// The server sees the client's port, and the container knows its own.
+func TestASessionFromThisContainersPortIsLikelyTheApps(t *testing.T) {
+	proc := fstest.MapFS{"net/tcp": {Data: []byte("  sl  local_address rem_address   st\n   0: 0100007F:1388 0200007F:1538 01\n   1: bad\n")}}
+	target := wire.Target{Host: "h", User: "app", Database: "app"}
+	e := evidence{Target: &target, Screen: target.Screen(), sessions: []row{session("2", "b", "f")}, ports: localPorts(proc)}
+	_, problem := e.judgeSessions()
+	require.NotNil(t, problem)
+	assert.Contains(t, problem.What, "pid 2 (b, 10.0.0.9), likely this app's")
+	assert.Contains(t, problem.Do, "POSTGRES_SSL_TUNNEL=yes")
+	e.ports = nil
+	_, problem = e.judgeSessions()
+	assert.NotContains(t, problem.What, "likely", "the control")
 }
 
 func TestACertificateThatExpiresSoonGivesAWarning(t *testing.T) {
