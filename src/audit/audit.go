@@ -65,18 +65,14 @@ type Report struct {
 // Audit reads one answer after the other, and keeps only what the rows need. If two answers are
 // about the same app, the later one counts.
 func Audit(answers iter.Seq[cf.Answer], store truststore.Store) Report {
-	f := fleet{store: store, known: map[string]int{}, listed: map[string]listed{}}
+	f := fleet{store: store, known: map[string]int{}, listed: map[string]*listed{}}
 	for a := range answers {
 		if a.Err != nil {
 			row := Row{GUID: guid().FindString(a.From), From: cut(a.From, 300)}
 			f.unread = append(f.unread, unreadable(row, cut(a.Err.Error(), 300)))
 		}
 		for _, app := range a.Apps {
-			if app.Lifecycle != "" {
-				f.listed[strings.Clone(app.GUID)] = listed{name: cut(app.Name, 255), buildpack: hasThis(app), lifecycle: cut(app.Lifecycle, 20)}
-			} else {
-				f.add(a.From, app)
-			}
+			f.add(a.From, app)
 		}
 	}
 	return f.report()
@@ -88,37 +84,26 @@ var guid = lazyregexp.New(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a
 // this matches the buildpack's name: that of an admin buildpack, or the end of a URL.
 var this = lazyregexp.New(`(?i)postgres[-_]ssl`)
 
-// hasThis says whether this buildpack is among an app's. A Docker image or a cloud-native build has
-// none.
-func hasThis(app cf.App) string {
-	if app.Lifecycle == "buildpack" && slices.ContainsFunc(app.Buildpacks, this().MatchString) {
-		return yes
-	}
-	return no
-}
-
-// fleet is what we have read so far.
-type fleet struct {
-	store  truststore.Store
-	apps   []app
-	known  map[string]int    // index in apps, by GUID
-	listed map[string]listed // by GUID, from answers that name buildpacks
-	unread []Row
-}
-
-// listed is what such an answer says about an app.
-type listed struct {
-	name      string
-	buildpack string // yes or no: this one is among its buildpacks
-	lifecycle string
-	read      bool // there is an answer about its environment
-}
-
 const (
 	yes     = "yes"
 	no      = "no"
 	unknown = "unknown"
 )
+
+// fleet is what we have read so far.
+type fleet struct {
+	store  truststore.Store
+	apps   []app
+	known  map[string]int     // index in apps, by GUID
+	listed map[string]*listed // by GUID, from answers that name buildpacks
+	unread []Row
+}
+
+// listed is an app in such an answer.
+type listed struct {
+	Row
+	read bool // there is an answer about its environment
+}
 
 // app is what an answer says about an app and its databases.
 type app struct {
@@ -126,34 +111,48 @@ type app struct {
 	databases []database
 }
 
-// add reads what an app has bound.
+// add reads what an answer says about an app.
 func (f *fleet) add(from string, said cf.App) {
 	next := app{Row: Row{GUID: cut(said.GUID, 255), From: cut(from, 300),
 		Organization: cut(said.Organization, 255), Space: cut(said.Space, 255), App: cut(said.Name, 255)}}
-	if said.Hidden != nil {
+	switch {
+	case said.Lifecycle != "":
+		next.Buildpack, next.Lifecycle, next.From = no, cut(said.Lifecycle, 20), ""
+		if said.Lifecycle == "buildpack" && slices.ContainsFunc(said.Buildpacks, this().MatchString) {
+			next.Buildpack = yes
+		}
+		f.listed[next.GUID] = &listed{Row: next.Row}
+		return
+	case said.Hidden != nil:
 		next.databases = []database{{unread: said.Hidden.Error()}}
-	} else {
+	default:
 		next.databases = decide(said.Env, f.store)
 	}
 	i, again := f.known[next.GUID]
-	switch {
-	case again:
-		f.apps[i] = next
-		return
-	case next.GUID != "":
-		f.known[next.GUID] = len(f.apps)
+	if !again {
+		i, f.apps = len(f.apps), append(f.apps, app{})
 	}
-	f.apps = append(f.apps, next)
+	if f.apps[i] = next; next.GUID != "" {
+		f.known[next.GUID] = i
+	}
+}
+
+// list adds what the list of apps says about a row's app.
+func (f *fleet) list(r Row) Row {
+	l := f.listed[r.GUID]
+	if l == nil {
+		r.Buildpack, r.Lifecycle = unknown, unknown
+		return r
+	}
+	l.read = true
+	r.App, r.Buildpack, r.Lifecycle = cmp.Or(r.App, l.App), l.Buildpack, l.Lifecycle
+	return r
 }
 
 func (f *fleet) report() Report {
 	r := Report{Apps: len(f.apps)}
 	for _, a := range f.apps {
-		a.Buildpack, a.Lifecycle = unknown, unknown
-		if l, ok := f.listed[a.GUID]; ok {
-			a.Buildpack, a.Lifecycle, l.read = l.buildpack, l.lifecycle, true
-			f.listed[a.GUID] = l
-		}
+		a.Row = f.list(a.Row)
 		worst := Unreadable
 		for _, db := range a.databases {
 			row := db.row(a.Row)
@@ -169,15 +168,11 @@ func (f *fleet) report() Report {
 		}
 	}
 	for _, row := range f.unread {
-		if l, ok := f.listed[row.GUID]; ok {
-			row.App, l.read = l.name, true
-			f.listed[row.GUID] = l
-		}
-		r.Rows = append(r.Rows, row)
+		r.Rows = append(r.Rows, f.list(row))
 	}
-	for id, l := range f.listed {
+	for _, l := range f.listed {
 		if !l.read {
-			r.Rows = append(r.Rows, unreadable(Row{App: l.name, GUID: id}, "it is in the list of apps, but there is no answer about its environment"))
+			r.Rows = append(r.Rows, unreadable(l.Row, "it is in the list of apps, but there is no answer about its environment"))
 		}
 	}
 	slices.SortFunc(r.Rows, func(a, b Row) int {
@@ -196,7 +191,6 @@ func (f *fleet) report() Report {
 // unreadable returns a row that only says why nothing is known.
 func unreadable(r Row, why string) Row {
 	r.State, r.Asked, r.InForce, r.WouldGet, r.Why = Unreadable, unknown, unknown, unknown, "could not be read: "+why
-	r.Buildpack, r.Lifecycle = cmp.Or(r.Buildpack, unknown), cmp.Or(r.Lifecycle, unknown)
 	return r
 }
 

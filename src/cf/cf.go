@@ -4,9 +4,11 @@ package cf
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/lazyregexp"
 )
@@ -28,9 +30,12 @@ type App struct {
 // answer holds the fields that tell the platform's answers apart.
 type answer struct {
 	// An error of version 3 or 2 of the API.
-	Errors []apiError `json:"errors"`
-	Code   int        `json:"code"`
-	Title  string     `json:"error_code"`
+	Errors []struct {
+		Code  int
+		Title string
+	} `json:"errors"`
+	Code  int    `json:"code"`
+	Title string `json:"error_code"`
 
 	// /v3/apps/GUID, or a page of /v3/apps.
 	listed
@@ -44,9 +49,6 @@ type answer struct {
 	Application struct {
 		VCAP App `json:"VCAP_APPLICATION"`
 	} `json:"application_env_json"`
-
-	// A part of such an answer, or of the text of an old "cf env".
-	Services json.RawMessage `json:"VCAP_SERVICES"`
 }
 
 type variables map[string]json.RawMessage
@@ -60,19 +62,20 @@ type listed struct {
 	}
 }
 
-type apiError struct {
-	Code  int
-	Title string
-}
-
 var (
 	// ErrEmpty means that cf printed nothing.
 	ErrEmpty = errors.New("the answer is empty")
 
 	errNoAnswer = errors.New("it is not an answer to /v3/apps/GUID/env, /v3/apps/GUID or /v3/apps")
-	errNeither  = errors.New("it is neither the JSON of VCAP_SERVICES, nor an answer of `cf curl /v3/apps/GUID/env`, nor the text of `cf env APP`")
-	errHidden   = errors.New("the platform does not show the bindings to this user; it takes an admin, a read-only admin or a developer of the space")
+	errNeither  = errors.New("it is neither the JSON of VCAP_SERVICES, " +
+		"nor an answer of `cf curl /v3/apps/GUID/env`, nor the text of `cf env APP`")
+	errHidden = errors.New("the platform does not show the bindings to this user; it takes " + roles)
 )
+
+// roles see an app's environment.
+//
+// Source: the platform's docs on "Get environment for an app".
+const roles = "an admin, a read-only admin or a developer of the space"
 
 // Read reads an answer of the platform to /v3/apps/GUID/env, to /v3/apps/GUID, or a page of
 // /v3/apps.
@@ -88,63 +91,20 @@ func Read(document []byte) ([]App, error) {
 	case text[0] != '{':
 		return nil, errors.New("it is not JSON")
 	}
-	a, err := parse(text)
-	if err != nil {
-		return nil, err
-	}
-	return a.apps(text)
-}
-
-// Environment returns an app's environment from what an operator has at hand: the JSON of
-// VCAP_SERVICES, an answer to /v3/apps/GUID/env, or the text of "cf env APP".
-func Environment(document []byte) (map[string]string, error) {
-	text := trim(document)
-	if !bytes.HasPrefix(text, []byte("{")) {
-		return fromText(text)
-	}
-	a, err := parse(text)
-	if err == nil && a.System == nil && a.Services != nil {
-		text, err = a.Services, errNoAnswer
-	}
-	var apps []App
-	if err == nil {
-		apps, err = a.apps(text)
-	}
-	switch {
-	case errors.Is(err, errNoAnswer):
-		return map[string]string{"VCAP_SERVICES": string(text)}, nil
-	case err != nil:
-		return nil, err
-	case len(apps) != 1 || apps[0].Lifecycle != "":
-		return nil, errNeither
-	}
-	return apps[0].Env, apps[0].Hidden
-}
-
-// trim removes white space and UTF-8's byte order mark.
-func trim(text []byte) []byte { return bytes.TrimSpace(bytes.TrimPrefix(text, []byte("\ufeff"))) }
-
-// parse reads a JSON object. It fails with errNoAnswer if its keys are none of the platform's.
-func parse(text []byte) (a answer, err error) {
-	err = json.Unmarshal(text, &a)
+	var a answer
+	err := json.Unmarshal(text, &a)
 	var syntax *json.SyntaxError
 	switch {
 	case errors.As(err, &syntax):
-		err = fmt.Errorf("it is not valid JSON: broken at byte %d", syntax.Offset)
+		return nil, fmt.Errorf("it is not valid JSON: broken at byte %d", syntax.Offset)
 	case err != nil && a.System != nil:
-		err = errors.New("it is an app's environment, but not in the form that the platform gives it")
+		return nil, errors.New("it is an app's environment, but not in the form that the platform gives it")
 	case err != nil:
-		err = errNoAnswer
-	}
-	return a, err
-}
-
-func (a answer) apps(text []byte) ([]App, error) {
-	switch {
+		return nil, errNoAnswer
 	case len(a.Errors) > 0 && a.Errors[0].Code != 0:
-		return nil, refusal(a.Errors[0])
+		return nil, refusal(a.Errors[0].Code, a.Errors[0].Title)
 	case a.Title != "":
-		return nil, refusal(apiError{a.Code, a.Title})
+		return nil, refusal(a.Code, a.Title)
 	case a.System != nil:
 		app := a.Application.VCAP
 		app.Env, app.Hidden = a.environment(text)
@@ -164,6 +124,9 @@ func (a answer) apps(text []byte) ([]App, error) {
 	return apps, nil
 }
 
+// trim removes white space and UTF-8's byte order mark.
+func trim(text []byte) []byte { return bytes.TrimSpace(bytes.TrimPrefix(text, []byte("\ufeff"))) }
+
 // environment joins an app's variables. Later ones win.
 //
 // Source: the platform's Diego::Environment, which also makes texts of all values. For the words in
@@ -181,39 +144,55 @@ func (a answer) environment(text []byte) (map[string]string, error) {
 			env[name] = text
 		}
 	}
-	redacted := bytes.Contains(text, []byte(`"redacted_message"`)) && bytes.Contains(text, []byte("PRIVATE DATA HIDDEN"))
-	if err := visible(env); err != nil {
+	if err := inFiles(func(name string) bool { return env[name] != "" }); err != nil {
 		return nil, err
 	}
+	redacted := bytes.Contains(text, []byte(`"redacted_message"`)) && bytes.Contains(text, []byte("PRIVATE DATA HIDDEN"))
 	if _, ok := system["VCAP_SERVICES"]; !ok || redacted {
 		return nil, errHidden
 	}
 	return env, nil
 }
 
-// inFiles are the variables that say where in its container an app gets its bindings.
+// inFiles fails if the app has a variable that says where in its container the bindings are.
 //
 // Source: Cloud Foundry's RFC-0030.
-var inFiles = []string{"VCAP_SERVICES_FILE_PATH", "SERVICE_BINDING_ROOT"}
-
-// visible fails if the bindings are in such files, which cannot be seen from here.
-func visible(env map[string]string) error {
-	for _, name := range inFiles {
-		if env[name] != "" {
+func inFiles(has func(name string) bool) error {
+	for _, name := range []string{"VCAP_SERVICES_FILE_PATH", "SERVICE_BINDING_ROOT"} {
+		if has(name) {
 			return fmt.Errorf("the app gets its bindings in files of its container (%s); only postgres-ssl in the app sees them", name)
 		}
 	}
 	return nil
 }
 
+// Environment returns an app's environment from what an operator has at hand: the JSON of
+// VCAP_SERVICES, an answer to /v3/apps/GUID/env, or the text of "cf env APP".
+func Environment(document []byte) (map[string]string, error) {
+	text := trim(document)
+	if !bytes.HasPrefix(text, []byte("{")) {
+		return fromText(text)
+	}
+	apps, err := Read(text)
+	switch {
+	case errors.Is(err, errNoAnswer):
+		var named variables
+		_ = json.Unmarshal(text, &named)
+		return map[string]string{"VCAP_SERVICES": cmp.Or(string(named["VCAP_SERVICES"]), string(text))}, nil
+	case err != nil:
+		return nil, err
+	case len(apps) != 1 || apps[0].Lifecycle != "":
+		return nil, errNeither
+	}
+	return apps[0].Env, apps[0].Hidden
+}
+
 // fromText reads the text of "cf env": "VCAP_SERVICES: {…}" somewhere in it, and the owner's
 // variables as lines "NAME: value" below a heading.
 func fromText(text []byte) (map[string]string, error) {
 	text = bytes.ReplaceAll(text, []byte("\r\n"), []byte("\n"))
-	for _, name := range inFiles {
-		if bytes.Contains(append([]byte("\n"), text...), []byte("\n"+name+": ")) {
-			return nil, visible(map[string]string{name: "set"})
-		}
+	if err := inFiles(func(name string) bool { return bytes.Contains(text, []byte(name+": ")) }); err != nil {
+		return nil, err
 	}
 	env := map[string]string{}
 	_, after, found := bytes.Cut(text, []byte("VCAP_SERVICES"))
@@ -239,26 +218,18 @@ func fromText(text []byte) (map[string]string, error) {
 }
 
 // refusal says in plain words what an error of the platform means.
-//
-// Sources: the platform's errors/v2.yml; for the roles, its docs on "Get environment for an app".
-func refusal(e apiError) error {
-	text := refusals[e.Code]
-	switch {
-	case text != "":
-	case title().MatchString(e.Title):
-		text = fmt.Sprintf("the platform answers with error %d, %s", e.Code, e.Title)
-	default:
-		text = fmt.Sprintf("the platform answers with error %d", e.Code)
-	}
-	return errors.New(text)
+func refusal(code int, name string) error {
+	text := strings.TrimSuffix(fmt.Sprintf("the platform answers with error %d, %s", code, title().FindString(name)), ", ")
+	return errors.New(cmp.Or(refusals[code], text))
 }
 
 var title = lazyregexp.New(`^[A-Za-z-]{1,60}$`)
 
+// Source: the platform's errors/v2.yml.
 var refusals = map[int]string{
 	1000:   "the login has expired; run cf login",
 	10002:  "the login has expired; run cf login",
-	10003:  "the platform refuses to show it to this user; it takes an admin, a read-only admin or a developer of the space",
+	10003:  "the platform refuses to show it to this user; it takes " + roles,
 	10010:  "there is no such app, or this user may not see it",
 	100004: "there is no such app, or this user may not see it",
 	10013:  "the platform was asked too often; wait, and ask for less at a time",

@@ -150,7 +150,8 @@ const widest = 60
 
 // summary returns the report's last lines.
 func summary(r audit.Report) string {
-	text := fmt.Sprintf("%s, %s with Postgres: %s with an ignored mode, ", plural(r.Apps, "app"), thousands(r.Postgres), thousands(r.Count[audit.Ignored]))
+	text := fmt.Sprintf("%s, %s with Postgres: %s with an ignored mode, ",
+		plural(r.Apps, "app"), thousands(r.Postgres), thousands(r.Count[audit.Ignored]))
 	if n := r.Count[audit.Driver]; n > 0 {
 		text += thousands(n) + " where the driver decides, "
 	}
