@@ -4,7 +4,9 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"time"
 
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/plain"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/seen"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
 )
@@ -75,8 +77,11 @@ func (a App) says(s seen.Sign) string {
 	switch s.Kind {
 	case seen.Reads:
 		return "reads " + s.Variable + " itself, so more than the driver may depend on it"
-	case seen.SystemCAs:
-		return "lets Node read SSL_CERT_DIR, which it takes for one folder: it finds none of the stack's CAs in a list"
+	case seen.Bundles:
+		if time.Now().After(s.Until) {
+			return "has RDS's CAs of the app's own, which have expired: whatever verifies by it refuses the database"
+		}
+		return "has RDS's CAs of the app's own; the last one expires on " + plain.Day(s.Until)
 	case seen.Pools:
 		return "is a pooler's: PGSSLMODE is meant for the database, but the pooler's clients read it too"
 	case seen.Undoes:
@@ -111,8 +116,10 @@ func (a App) isWeaker(s seen.Sign) bool {
 		return !a.Tunnel && mode.Encrypts() && s.Mode < mode
 	case seen.Undoes, seen.Pools:
 		return mode.Encrypts() && s.Variable != "JAVA_TOOL_OPTIONS" // which has a warning of its own
-	case seen.SystemCAs, seen.Reads:
+	case seen.Reads:
 		return mode.Encrypts()
+	case seen.Bundles:
+		return time.Now().After(s.Until)
 	}
 	return false
 }

@@ -7,9 +7,11 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/lazyregexp"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/truststore"
 )
 
 // Sign is a line of the app's own files that says something about TLS, or about our variables.
@@ -20,7 +22,11 @@ type Sign struct {
 	Language Language     `json:"language,omitempty"` // "" if it concerns every driver
 	Mode     sslmode.Mode `json:"-"`                  // of Decides: the least that it allows, None if that is not known
 	Variable string       `json:"variable,omitempty"` // that it reads, or sets
+	Until    time.Time    `json:"-"`                  // of Bundles: when its last CA expires
 }
+
+// bundle matches the names under which AWS publishes RDS's CAs.
+var bundle = lazyregexp.New(`(?i)(?:^|/)(?:rds[-_][\w-]*|[\w-]*global-bundle|[\w-]+-bundle)\.(?:pem|crt)$`)
 
 // Where is the place, for people.
 func (s Sign) Where() string { return fmt.Sprintf("%s:%d", s.File, s.Line) }
@@ -30,11 +36,11 @@ type Kind string
 
 // The kinds.
 const (
-	Decides   Kind = "decides"    // the app sets TLS itself: none of our variables counts there
-	Reads     Kind = "reads"      // the app's own code reads one of our variables
-	Undoes    Kind = "undoes"     // our variables, or one of them, do not get to the app
-	SystemCAs Kind = "system-cas" // Node's own switch, which takes SSL_CERT_DIR for one folder
-	Pools     Kind = "pools"      // a pooler in the container, whose clients read our variables too
+	Decides Kind = "decides" // the app sets TLS itself: none of our variables counts there
+	Reads   Kind = "reads"   // the app's own code reads one of our variables
+	Undoes  Kind = "undoes"  // our variables, or one of them, do not get to the app
+	Pools   Kind = "pools"   // a pooler in the container, whose clients read our variables too
+	Bundles Kind = "bundles" // a file with RDS's CAs of the app's own
 )
 
 // Language is what a file is written in.
@@ -90,8 +96,8 @@ var rows = []row{
 		Pools, nil, true, "`PGSSLMODE` is meant for the database, and the pooler's clients read it too"},
 	{"`NODE_TLS_REJECT_UNAUTHORIZED=0`", isAny, lazyregexp.New(`(NODE_TLS_REJECT_UNAUTHORIZED)['"\]]*\s*[:=]\s*['"]?(0)`),
 		Decides, unverified, true, "Node verifies nothing"},
-	{"`--use-system-ca`, `NODE_USE_SYSTEM_CA=1`", isAny, lazyregexp.New(`(--use-system-ca\b|NODE_USE_SYSTEM_CA=['"]?1)()`),
-		SystemCAs, nil, true, "Node takes `SSL_CERT_DIR` for the name of one folder"},
+	{"`global-bundle.pem`, `rds-combined-ca-bundle.pem`, …", func(name string) bool { return bundle().MatchString(name) }, nil, Bundles, nil, true,
+		"the app verifies by RDS's CAs of its own, which may have expired"},
 	{"`\"n8n\":`, `\"unleash-server\":`, `\"@cap-js/postgres\":` in a package.json", isNamed("package.json"),
 		lazyregexp.New(`^\s*"(n8n|unleash-server|@cap-js/postgres)"\s*:(.*)`), Decides, ofPackage, true, "n8n's default is plain text; the others verify nothing"},
 	{"`sslmode: …`, `'sslmode' => …`, `?sslmode=…`, `ssl_mode = …`, `SSL Mode=…`", isAny,
@@ -118,7 +124,13 @@ func isCode(name string) bool {
 // .profile.d and .profile later, and a start script runs last.
 func isScript(name string) bool {
 	dir, base := path.Split(name)
-	return name == ".profile" || name == "Procfile" || dir == ".profile.d/" || dir == "bin/" && !strings.Contains(base, ".") || dir == "" && path.Ext(base) == ".sh"
+	switch dir {
+	case "":
+		return name == ".profile" || name == "Procfile" || path.Ext(base) == ".sh"
+	case "bin/":
+		return !strings.Contains(base, ".")
+	}
+	return dir == ".profile.d/"
 }
 
 // isFPM says whether a file is php-fpm's configuration, where the php-buildpack takes it from.
@@ -141,9 +153,10 @@ var unread = lazyregexp.New(`(?i)example|sample|template|\.dist$|(?:^|[._-])(?:t
 
 func mayDecide(name string) bool {
 	dir, base := path.Split(name)
-	_, known := languages[strings.ToLower(path.Ext(name))]
-	known = known || strings.HasPrefix(base, ".env") || isScript(name)
-	return known && !unread().MatchString(base) && (dir == "" || isScript(name) || isFPM(name) || telling().MatchString(path.Base(path.Clean(dir))+"/"+base) || telling().MatchString(dir))
+	if _, known := languages[strings.ToLower(path.Ext(name))]; !known && !strings.HasPrefix(base, ".env") || unread().MatchString(base) {
+		return isScript(name) || bundle().MatchString(name)
+	}
+	return dir == "" || telling().MatchString(name) || isScript(name)
 }
 
 // Signs are what an app's own files say, in the order in which we look.
@@ -171,7 +184,7 @@ func (f *Files) Signs() (signs []Sign) {
 }
 
 // hints are in each line that can be a sign, in small letters. They spare the others the patterns.
-var hints = []string{"ssl", "unauthorized", "system", "clear_env", "erl_aflags", "java_tool", "node_extra", `"n8n"`, "cap-js", "unleash", "certificate", "nonval"}
+var hints = []string{"ssl", "unauthorized", "clear_env", "erl_aflags", "java_tool", "node_extra", `"n8n"`, "cap-js", "unleash", "certificate", "nonval"}
 
 func hasHint(text string) bool {
 	return slices.ContainsFunc(hints, func(hint string) bool { return strings.Contains(text, hint) })
@@ -183,11 +196,21 @@ type page struct {
 	lines []string // without those too long to be read by people: a bundle in one line
 	left  *int     // bytes that may still be looked at
 	whole *bool    // whether the text as a whole is about Postgres
+	until time.Time
 }
 
 func newPage(name, text string, left *int) *page {
 	const longest = 1000
 	p := &page{name: name, left: left}
+	if bundle().MatchString(name) {
+		certs, _ := truststore.Parse([]byte(text)) // a file without any has expired long ago
+		for _, c := range certs {
+			if c.NotAfter.After(p.until) {
+				p.until = c.NotAfter
+			}
+		}
+		return p
+	}
 	if hasHint(strings.ToLower(text)) {
 		p.lines = make([]string, 0, strings.Count(text, "\n")+1)
 		for line := range strings.SplitSeq(text, "\n") {
@@ -213,7 +236,7 @@ func (p *page) signs() (signs []Sign) {
 		switch {
 		case !r.files(p.name):
 		case r.pattern == nil:
-			signs = append(signs, Sign{Kind: r.kind, File: p.name, Line: 1, Language: language})
+			signs = append(signs, Sign{Kind: r.kind, File: p.name, Line: 1, Language: language, Until: p.until})
 		default:
 			mine = append(mine, r)
 		}

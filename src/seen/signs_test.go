@@ -3,11 +3,13 @@ package seen
 import (
 	"cmp"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"testing/fstest"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 )
 
 // in is an app's folder with these files.
@@ -111,7 +113,6 @@ const options = {
 		"php-fpm":     {".bp-config/php/fpm.d/shop.conf", "[www]\nclear_env = yes\n", []string{".bp-config/php/fpm.d/shop.conf:2 undoes none clear_env"}},
 		"SonarQube":   {"conf/sonar.properties", "#sonar.jdbc.username=\n#sonar.jdbc.url=jdbc:postgresql://localhost/sonarqube\n", []string{"conf/sonar.properties:1 undoes none"}},
 		"a pooler":    {"config/pgbouncer.ini", "[databases]\n* = host=h\n[pgbouncer]\nlisten_port = 6432\n", []string{"config/pgbouncer.ini:1 pools none"}},
-		"Node's CAs":  {"Procfile", "web: node --use-system-ca server.js\n", []string{"Procfile:1 system-cas none --use-system-ca"}},
 		"Node's TLS":  {"package.json", "{\n  \"scripts\": {\n    \"start\": \"NODE_TLS_REJECT_UNAUTHORIZED=0 node .\"\n  }\n}\n", []string{"package.json:3 decides require NODE_TLS_REJECT_UNAUTHORIZED"}},
 		"Elixir":      {"config/runtime.exs", "config :shop, Shop.Repo,\n  # ssl: true,\n  url: database_url,\n  pool_size: 10\n", []string{}},
 		"Elixir, TLS": {"config/runtime.exs", "config :shop, Shop.Repo,\n  ssl: true,\n  url: database_url\n", []string{"config/runtime.exs:2 decides verify-full"}},
@@ -120,6 +121,18 @@ const options = {
 			assert.Equal(t, c.want, lines(in(map[string]string{c.file: c.text}).Signs()))
 		})
 	}
+}
+
+func TestAnOwnBundleOfRDSsCAsHasAnEnd(t *testing.T) {
+	ca, err := os.ReadFile("../../ca/aws.pem")
+	require.NoError(t, err)
+	for _, name := range []string{"global-bundle.pem", "certs/rds-combined-ca-bundle.pem", "config/us-west-2-bundle.pem"} {
+		signs := in(map[string]string{name: string(ca)}).Signs()
+		require.Len(t, signs, 1, name)
+		assert.Equal(t, Bundles, signs[0].Kind)
+		assert.Equal(t, 2125, signs[0].Until.Year())
+	}
+	assert.Empty(t, in(map[string]string{"config/server.pem": string(ca)}).Signs())
 }
 
 func TestWhatIsAboutSomethingElseIsNoSign(t *testing.T) {

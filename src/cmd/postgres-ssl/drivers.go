@@ -108,7 +108,7 @@ type reportJSON struct {
 
 // signJSON is a line of the app's own files as programs get it.
 type signJSON struct {
-	Kind     seen.Kind `json:"kind"` // "decides", "reads", "undoes", "system-cas", "pools"
+	Kind     seen.Kind `json:"kind"` // "decides", "reads", "undoes", "pools", "bundles"
 	File     string    `json:"file"`
 	Line     int       `json:"line"`
 	SSLMode  string    `json:"sslmode,omitempty"` // of "decides": the least that it allows, if that is known
