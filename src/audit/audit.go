@@ -5,7 +5,6 @@ package audit
 
 import (
 	"cmp"
-	"iter"
 	"slices"
 	"strings"
 
@@ -62,22 +61,6 @@ type Report struct {
 	NoList   int             // the apps with a Postgres whose buildpacks no answer names
 }
 
-// Audit reads one answer after the other, and keeps only what the rows need. If two answers are
-// about the same app, the later one counts.
-func Audit(answers iter.Seq[cf.Answer], store truststore.Store) Report {
-	f := fleet{store: store, known: map[string]int{}, listed: map[string]*listed{}}
-	for a := range answers {
-		if a.Err != nil {
-			row := Row{GUID: guid().FindString(a.From), From: cut(a.From, 300)}
-			f.unread = append(f.unread, unreadable(row, cut(a.Err.Error(), 300)))
-		}
-		for _, app := range a.Apps {
-			f.add(a.From, app)
-		}
-	}
-	return f.report()
-}
-
 // guid matches the platform's id of an app. A caller may name an answer's file after it.
 var guid = lazyregexp.New(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`)
 
@@ -90,13 +73,29 @@ const (
 	unknown = "unknown"
 )
 
-// fleet is what we have read so far.
-type fleet struct {
+// Fleet is what the answers so far say. If two are about the same app, the later one counts.
+type Fleet struct {
 	store  truststore.Store
 	apps   []app
 	known  map[string]int     // index in apps, by GUID
 	listed map[string]*listed // by GUID, from answers that name buildpacks
 	unread []Row
+}
+
+// New returns a fleet without apps. The store is this buildpack's.
+func New(store truststore.Store) *Fleet {
+	return &Fleet{store: store, known: map[string]int{}, listed: map[string]*listed{}}
+}
+
+// Add adds an answer. It keeps only what the rows need.
+func (f *Fleet) Add(a cf.Answer) {
+	if a.Err != nil {
+		row := Row{GUID: guid().FindString(a.From), From: cut(a.From, 300)}
+		f.unread = append(f.unread, unreadable(row, cut(a.Err.Error(), 300)))
+	}
+	for _, app := range a.Apps {
+		f.add(a.From, app)
+	}
 }
 
 // listed is an app in such an answer.
@@ -112,7 +111,7 @@ type app struct {
 }
 
 // add reads what an answer says about an app.
-func (f *fleet) add(from string, said cf.App) {
+func (f *Fleet) add(from string, said cf.App) {
 	next := app{Row: Row{GUID: cut(said.GUID, 255), From: cut(from, 300),
 		Organization: cut(said.Organization, 255), Space: cut(said.Space, 255), App: cut(said.Name, 255)}}
 	switch {
@@ -138,7 +137,7 @@ func (f *fleet) add(from string, said cf.App) {
 }
 
 // list adds what the list of apps says about a row's app.
-func (f *fleet) list(r Row) Row {
+func (f *Fleet) list(r Row) Row {
 	l := f.listed[r.GUID]
 	if l == nil {
 		r.Buildpack, r.Lifecycle = unknown, unknown
@@ -149,7 +148,8 @@ func (f *fleet) list(r Row) Row {
 	return r
 }
 
-func (f *fleet) report() Report {
+// Report makes the rows.
+func (f *Fleet) Report() Report {
 	r := Report{Apps: len(f.apps)}
 	for _, a := range f.apps {
 		a.Row = f.list(a.Row)

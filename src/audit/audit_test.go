@@ -77,7 +77,11 @@ func lists(t testing.TB, app string, buildpacks ...string) cf.Answer {
 
 func of(t testing.TB, answers ...cf.Answer) Report {
 	t.Helper()
-	return Audit(slices.Values(answers), store(t))
+	f := New(store(t))
+	for _, a := range answers {
+		f.Add(a)
+	}
+	return f.Report()
 }
 
 func TestARowSaysWhatIsAskedAndWhatIsInForce(t *testing.T) {

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"iter"
 	"strings"
 )
 
@@ -26,32 +25,30 @@ const (
 )
 
 // Answers reads the answers in a stream, with name for people: one on each line, over many lines, or
-// with nothing between them.
-func Answers(name string, in io.Reader) iter.Seq[Answer] {
-	return func(yield func(Answer) bool) {
-		s := newStream(in)
-		for unread := 0; ; {
-			err := s.next()
-			if len(s.text) == 0 && errors.Is(err, io.EOF) {
-				return
-			}
-			a := Answer{From: name}
-			if s.first > 1 {
-				a.From = fmt.Sprintf("%s, line %d", name, s.first)
-			}
-			if a.Err = err; err == nil || errors.Is(err, io.EOF) {
-				a.Apps, a.Err = Read(s.text)
-			}
-			if a.Err != nil {
-				unread++
-			}
-			if unread > mostUnread {
-				yield(Answer{From: a.From, Err: fmt.Errorf("%d answers before it could not be read; the rest of it was not tried", mostUnread)})
-				return
-			}
-			if !yield(a) || err != nil && !errors.Is(err, errLarge) {
-				return
-			}
+// with nothing between them. It returns how many there are.
+func Answers(name string, in io.Reader, each func(Answer)) (n int) {
+	s := newStream(in)
+	for unread := 0; ; n++ {
+		err := s.next()
+		ended := err != nil && !errors.Is(err, errLarge)
+		if len(s.text) == 0 && errors.Is(err, io.EOF) {
+			return n
+		}
+		a := Answer{From: name, Err: err}
+		if s.first > 1 {
+			a.From = fmt.Sprintf("%s, line %d", name, s.first)
+		}
+		if err == nil || errors.Is(err, io.EOF) {
+			a.Apps, a.Err = Read(s.text)
+		}
+		if a.Err != nil {
+			unread++
+		}
+		if unread > mostUnread {
+			a.Err, ended = fmt.Errorf("%d answers before it could not be read; the rest of it was not tried", mostUnread), true
+		}
+		if each(a); ended {
+			return n + 1
 		}
 	}
 }

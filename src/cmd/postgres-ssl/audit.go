@@ -8,7 +8,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"iter"
 	"os"
 	"strconv"
 	"strings"
@@ -70,8 +69,17 @@ func runAudit(args []string, _ map[string]string, in io.Reader, out, errOut io.W
 	if err != nil {
 		return undecided{err}
 	}
-	n := 0
-	report := audit.Audit(counted(answers(paths, in), &n, errOut), store)
+	fleet, n, terminal := audit.New(store), 0, isTerminal(errOut)
+	answers(paths, in, func(a cf.Answer) {
+		fleet.Add(a)
+		if n++; terminal && n%100 == 0 {
+			fmt.Fprintf(errOut, "\r%s answers", thousands(n))
+		}
+	})
+	if terminal {
+		fmt.Fprint(errOut, "\r\x1b[K") // ECMA-48: erase to the end of the line
+	}
+	report := fleet.Report()
 	if n == 0 {
 		return undecided{fmt.Errorf("there is no answer of cf curl in %s", strings.Join(paths, ", "))}
 	}
@@ -92,24 +100,6 @@ func runAudit(args []string, _ map[string]string, in io.Reader, out, errOut io.W
 		return errUnread
 	}
 	return nil
-}
-
-// counted counts the answers, and shows its progress on a terminal.
-func counted(answers iter.Seq[cf.Answer], n *int, errOut io.Writer) iter.Seq[cf.Answer] {
-	terminal := isTerminal(errOut)
-	return func(yield func(cf.Answer) bool) {
-		for a := range answers {
-			if *n++; terminal && *n%100 == 0 {
-				fmt.Fprintf(errOut, "\r%s answers", thousands(*n))
-			}
-			if !yield(a) {
-				return
-			}
-		}
-		if terminal {
-			fmt.Fprint(errOut, "\r\x1b[K") // ECMA-48: erase to the end of the line
-		}
-	}
 }
 
 // writeTable writes the report for people.
