@@ -153,13 +153,13 @@ func TestAServerThatIsVerifiedMayStillBeHostile(t *testing.T) {
 		hears string
 	}{
 		"a message that is too long": {many(long, 1), "does not answer as a PostgreSQL server does"},
-		"messages without an end":    {many(notice, 200), "the server sends more than 10 MB"},
+		"messages without an end":    {many(notice, 200), "the server sends more than 64 KB before the login"},
 		"too much work": {[]pgproto3.BackendMessage{
 			&pgproto3.AuthenticationSASL{AuthMechanisms: []string{"SCRAM-SHA-256"}},
 			&pgproto3.AuthenticationSASLContinue{Data: []byte("r=x,s=eA==,i=2000000")},
 		}, "more than 1000000 iterations"},
 		"the password, in an error": {[]pgproto3.BackendMessage{clear, &pgproto3.ErrorResponse{Severity: "FATAL", Code: password, Message: password}}, password},
-		"control: a few messages":   {append(many(notice, 2), &pgproto3.AuthenticationOk{}), ""},
+		"control: a few messages":   {append(many(notice, 1), &pgproto3.AuthenticationOk{}), ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			port, _ := thief(t, certificate(t, ca, "localhost"), test.says...)
@@ -420,4 +420,25 @@ type stuck struct{ release chan struct{} }
 func (s stuck) Write(p []byte) (int, error) {
 	<-s.release
 	return len(p), nil
+}
+
+// A server may say as much as it likes before the login. The tunnel keeps a bounded part of it.
+func TestServersCannotFillTheMemory(t *testing.T) {
+	ca := pgtest.NewCA(t, "Root")
+	notice := &pgproto3.NoticeResponse{Severity: "NOTICE", Code: "00000", Message: strings.Repeat("x", 30_000)}
+	hello := &pgproto3.NoticeResponse{Severity: "NOTICE", Code: "00000", Message: "hello"}
+	connects := func(messages ...pgproto3.BackendMessage) error {
+		port, _ := thief(t, certificate(t, ca, "localhost"), append(messages, &pgproto3.AuthenticationOk{})...)
+		_, err := connect(t, openTunnel(t, target(port, sslmode.VerifyFull, ca)).settings())
+		return err
+	}
+	assert.NoError(t, connects(hello, notice))
+	assert.ErrorContains(t, connects(notice, notice, notice), "the server sends more than 64 KB before the login")
+	assert.Eventually(t, func() bool { return kept.Load() == 0 }, patience, time.Millisecond, "and what it kept is forgotten")
+
+	kept.Add(mostKept - 1) // by other connections
+	assert.ErrorContains(t, connects(hello), "the databases say too much before the login")
+	kept.Add(1 - mostKept)
+	assert.NoError(t, connects(hello), "control")
+	assert.Zero(t, kept.Load())
 }

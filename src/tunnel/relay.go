@@ -39,7 +39,8 @@ const (
 	startupTime     = 60 * time.Second // PostgreSQL's default of authentication_timeout
 	dialTime        = 15 * time.Second // for each host to answer, with TLS
 	lingerTime      = 5 * time.Second  // for a client to leave after its server has left
-	copyBuffer      = 8192             // as in PostgreSQL; larger ones cost memory and gain nothing
+	mostKept        = 8 << 20
+	copyBuffer      = 8192 // as in PostgreSQL; larger ones cost memory and gain nothing
 )
 
 // relay carries the connections to one database. If that is slow, the others are not.
@@ -190,15 +191,20 @@ func (r *relay) tell(client net.Conn, err error) {
 type login struct {
 	*pgconn.HijackedConn
 	said  []byte // the server's messages for the client, unchanged
+	kept  int64
 	again reconnect
+}
+
+// kept is how much all connections keep of what servers said before the login.
+var kept atomic.Int64
+
+func (l *login) release() {
+	kept.Add(-l.kept)
+	l.said, l.kept = nil, 0
 }
 
 // logIn logs in with the client's parameters. ask gets the client's password; logIn calls it if the
 // server wants a password. The error is a *refusal, or comes from ask.
-//
-// The worst mistake would be to give the client's password to a server that was not verified. If
-// the mode does not verify, the server may ask only for SCRAM, which proves the password without
-// showing it. A server that asks for anything else gets no answer.
 func (r *relay) logIn(ctx context.Context, parameters map[string]string, ask func() (string, error)) (*login, error) {
 	made, target, host := &login{}, r.target, r.target.Addresses()[0]
 	var config *pgconn.Config
@@ -217,9 +223,15 @@ func (r *relay) logIn(ctx context.Context, parameters map[string]string, ask fun
 		return conn, conn.SetDeadline(deadline)
 	}
 	asked := false
-	look := func(kind byte, body []byte) error {
+	onMessage := func(kind byte, body []byte) error {
 		switch {
 		case kind == 'N' || kind == 'S' || kind == 'K': // notice, parameter status, cancel key
+			made.kept += int64(len(body))
+			if kept.Add(int64(len(body))) > mostKept {
+				why = refuse(unableToConnect, wire.Problem{Code: "memory", What: "the databases say too much before the login",
+					Do: "look into their logs"})
+				return why
+			}
 			made.said = binary.BigEndian.AppendUint32(append(made.said, kind), uint32(len(body)+4))
 			made.said = append(made.said, body...)
 		case kind == 'E':
@@ -229,27 +241,19 @@ func (r *relay) logIn(ctx context.Context, parameters map[string]string, ask fun
 			}
 		case kind == 'R' && !asked && len(body) >= 4:
 			asked = true
-			switch method := binary.BigEndian.Uint32(body); {
-			case method != pgproto3.AuthTypeSASL && !target.Mode.Verifies():
-				why = refuse(unableToConnect, wire.Problem{Code: "unverified",
-					What: "the server does not ask for scram-sha-256, and sslmode require does not verify who it is",
-					Do:   "bind the database with sslmode verify-full and its CA, or let the server ask for scram-sha-256"})
-			case method != pgproto3.AuthTypeOk:
+			if binary.BigEndian.Uint32(body) != pgproto3.AuthTypeOk {
 				config.Password, why = ask()
 			}
 			return why
 		}
 		return nil
 	}
-	config, err := wire.LoginConfig(ctx, host, connect, look)
+	config, err := target.LoginConfig(ctx, host, connect, onMessage)
 	if err != nil {
 		return nil, refuse(unableToConnect, wire.Problem{Code: "internal", What: "the tunnel cannot log in", Do: "report this"})
 	}
 	config.RuntimeParams = maps.Clone(parameters) // pgconn adds user and database again
 	config.User, config.Database, config.Password = parameters["user"], parameters["database"], ""
-	if !target.Mode.Verifies() {
-		config.RequireAuth = "scram-sha-256" // pgconn checks it a second time
-	}
 	conn, err := pgconn.ConnectConfig(ctx, config)
 	if err == nil {
 		err = conn.SyncConn(ctx) // so that no buffer holds what the server says next
@@ -257,13 +261,17 @@ func (r *relay) logIn(ctx context.Context, parameters map[string]string, ask fun
 	if err == nil {
 		made.HijackedConn, err = conn.Hijack()
 	}
-	switch {
-	case err == nil:
+	if err == nil {
 		return made, nil
-	case why != nil:
+	}
+	if made.release(); why != nil {
 		return nil, why
 	}
-	return nil, refuse(connectionFailure, *target.Explain(err, host, config.User, binding.Secret(config.Password)))
+	problem := target.Explain(err, host, config.User, binding.Secret(config.Password))
+	if problem.Insecure() {
+		return nil, refuse(unableToConnect, *problem)
+	}
+	return nil, refuse(connectionFailure, *problem)
 }
 
 // handOver tells the client that the login worked, and passes on the server's other messages of the
@@ -271,6 +279,7 @@ func (r *relay) logIn(ctx context.Context, parameters map[string]string, ask fun
 func (l *login) handOver(client net.Conn) error {
 	greeting, _ := (&pgproto3.AuthenticationOk{}).Encode(nil) // these are never too long
 	greeting, _ = (&pgproto3.ReadyForQuery{TxStatus: l.TxStatus}).Encode(append(greeting, l.said...))
+	l.release()
 	_, err := client.Write(greeting)
 	return err
 }

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -88,7 +89,7 @@ func (o *open) dial(t testing.TB) net.Conn {
 const patience = 30 * time.Second
 
 func target(port int, mode sslmode.Mode, trust ...*pgtest.CA) *wire.Target {
-	target := &wire.Target{Name: "db", Host: "localhost", Port: uint16(port), Mode: mode, Source: "the test"}
+	target := &wire.Target{Name: "db", Host: "localhost", Port: uint16(port), Mode: mode, Source: "the test", Tunnel: true}
 	for _, ca := range trust {
 		target.Trust = append(target.Trust, wire.Anchor{Cert: ca.Cert, Origin: "the test"})
 	}
@@ -534,4 +535,34 @@ func proxy(t testing.TB, serve func(net.Conn)) int {
 		}
 	})
 	return listener.Addr().(*net.TCPAddr).Port
+}
+
+// A database that is slow must not take the descriptors that another one needs.
+func TestDescriptorsAreSharedAmongTheDatabases(t *testing.T) {
+	var was syscall.Rlimit
+	require.NoError(t, syscall.Getrlimit(syscall.RLIMIT_NOFILE, &was))
+	t.Cleanup(func() { require.NoError(t, syscall.Setrlimit(syscall.RLIMIT_NOFILE, &was)) })
+	require.NoError(t, syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: 1024, Max: was.Max}))
+	assert.Equal(t, int64(240), mostSessions(1))
+	assert.Equal(t, int64(24), mostSessions(10))
+	assert.Equal(t, int64(1), mostSessions(1000))
+}
+
+func TestASlowDatabaseTakesNoConnectionFromAnother(t *testing.T) {
+	t.Parallel()
+	ca := pgtest.NewCA(t, "Root")
+	server := pgtest.Start(t, serving(t, ca, "localhost"))
+	few := func(r *relay) { r.most = 3 }
+	silent := proxy(t, func(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) })
+	slow := openTunnel(t, target(silent, sslmode.VerifyFull, ca), few)
+	for range 3 {
+		conn := slow.dial(t)
+		_, err := io.WriteString(conn, packet(196608, "user\x00app\x00\x00"))
+		require.NoError(t, err)
+	}
+	require.Eventually(t, func() bool { return slow.relay.connections.Load() == 3 }, patience, time.Millisecond)
+	_, err := connect(t, slow.settings())
+	require.ErrorContains(t, err, "the tunnel has 3 connections, and takes no more")
+	_, err = connect(t, openTunnel(t, target(server.Port, sslmode.VerifyFull, ca), few).settings())
+	assert.NoError(t, err)
 }

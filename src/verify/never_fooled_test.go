@@ -186,13 +186,13 @@ func TestWhatAServerSendsIsBounded(t *testing.T) {
 		}, "not-postgres", "does not answer as a PostgreSQL server does"},
 		"notices before the login": {func(v visit) int64 {
 			return flood(v, &pgproto3.NoticeResponse{Severity: "NOTICE", Code: "00000", Message: strings.Repeat("on ", 500)})
-		}, "server-error", "the server sends more than 10 MB"},
+		}, "server-error", "the server sends more than 64 KB before the login, or 10 MB after it"},
 		"parameters after the password": {func(v visit) int64 {
 			if !told(v) {
 				return 0
 			}
 			return flood(v, &pgproto3.ParameterStatus{Name: "a", Value: strings.Repeat("b", 1000)})
-		}, "server-error", "the server sends more than 10 MB"},
+		}, "server-error", "the server sends more than 64 KB before the login, or 10 MB after it"},
 		"rows": {func(v visit) int64 {
 			if !asked(v) || v.send(head()...) != nil {
 				return 0
@@ -204,7 +204,7 @@ func TestWhatAServerSendsIsBounded(t *testing.T) {
 				return 0
 			}
 			return flood(v, line(strings.Repeat("x", 20_000)))
-		}, SessionsHidden, "cannot be listed: the server sends more than 10 MB"},
+		}, SessionsHidden, "cannot be listed: the server sends more than 64 KB before the login, or 10 MB after it"},
 		"one row too large": {func(v visit) int64 {
 			if !asked(v) || v.send(head()...) != nil {
 				return 0

@@ -243,3 +243,37 @@ func TestWhatAServerOrABindingSaysStaysOnItsLine(t *testing.T) {
 	assert.Contains(t, printed, `its issuer is "evil??[2J??"`)
 	assert.NotContains(t, printed, "\x1b")
 }
+
+// The tunnel gives no password to a server that nobody has verified, so the gate and verify do not
+// either: behind the tunnel, the app would not connect.
+func TestWhereTheTunnelGivesNoPasswordNeitherDoesTheGate(t *testing.T) {
+	ca := pgtest.NewCA(t, "Root")
+	for name, test := range map[string]struct {
+		mode   sslmode.Mode
+		tunnel bool
+		hears  bool
+	}{
+		"require, through the tunnel":              {sslmode.Require, true, false},
+		"control: require, without it":             {sslmode.Require, false, true},
+		"control: verify-full, through the tunnel": {sslmode.VerifyFull, true, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for command, run := range map[string]func(wire.Target) string{
+				"the gate": func(target wire.Target) string {
+					lines, open := Gate(t.Context(), []wire.Target{target}, 5*time.Second)
+					assert.Equal(t, test.hears, open)
+					return lines[0]
+				},
+				"verify": func(target wire.Target) string { _, text := verified(t, target); return text },
+			} {
+				cert := certificate(t, ca, "localhost")
+				th := newThief(t, func(int) *tls.Certificate { return cert })
+				target := th.target(test.mode, ca)
+				target.Tunnel = test.tunnel
+				said := run(target)
+				assert.Equal(t, test.hears, strings.Contains(th.hears(), password), command)
+				assert.Equal(t, !test.hears, strings.Contains(said, "the server does not ask for scram-sha-256, and sslmode require does not verify who it is"), command)
+			}
+		})
+	}
+}

@@ -234,7 +234,7 @@ func TestNothingIsWrittenToTheDatabase(t *testing.T) {
 	// The transaction cannot write.
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
-	config, err := wire.LoginConfig(ctx, target.Addresses()[0], func(ctx context.Context) (net.Conn, error) {
+	config, err := target.LoginConfig(ctx, target.Addresses()[0], func(ctx context.Context) (net.Conn, error) {
 		conn, problem := target.Connect(ctx, target.Addresses()[0], target.Addresses()[0].String())
 		require.Nil(t, problem)
 		return conn, nil

@@ -15,6 +15,7 @@ import (
 // hostile. We keep what we read in memory, and SCRAM computes what the server asks for.
 const (
 	mostBytes      = 10 << 20
+	mostBefore     = 64 << 10 // the login
 	longestMessage = 1 << 16
 	mostIterations = 1_000_000 // PostgreSQL's scram_iterations is 4096 by default
 	longestChain   = 20        // certificates; each may be tried as the issuer of each
@@ -22,7 +23,7 @@ const (
 
 var (
 	// ErrTooMuch ends a conversation in which the server sends too much.
-	ErrTooMuch    = fmt.Errorf("the server sends more than %d MB", mostBytes>>20)
+	ErrTooMuch    = fmt.Errorf("the server sends more than %d KB before the login, or %d MB after it", mostBefore>>10, mostBytes>>20)
 	errIterations = fmt.Errorf("the server asks for more than %d iterations of SCRAM", mostIterations)
 )
 
@@ -30,7 +31,8 @@ var (
 type bounded struct {
 	from     io.Reader
 	deadline time.Time
-	left     int    // bytes that the server may still send
+	left     int // bytes that the server may still send
+	loggedIn bool
 	rest     []byte // the unread part of the current message
 	err      error
 
@@ -39,7 +41,7 @@ type bounded struct {
 }
 
 func newBounded(from io.Reader, deadline time.Time) *bounded {
-	return &bounded{from: from, deadline: deadline, left: mostBytes}
+	return &bounded{from: from, deadline: deadline, left: mostBefore}
 }
 
 // Read returns a part of one message. After an error, there are no more messages.
@@ -70,7 +72,10 @@ func (b *bounded) next() ([]byte, error) {
 	case header+int(length) > b.left:
 		return nil, ErrTooMuch
 	}
-	b.left -= header + int(length)
+	const readyForQuery = 'Z'
+	if b.left -= header + int(length); message[0] == readyForQuery && !b.loggedIn {
+		b.loggedIn, b.left = true, mostBytes
+	}
 	message = append(message, make([]byte, length)...)
 	if _, err := io.ReadFull(b.from, message[header:]); err != nil {
 		return nil, noEOF(err)

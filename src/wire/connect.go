@@ -3,6 +3,7 @@ package wire
 import (
 	"context"
 	"crypto/tls"
+	"encoding/binary"
 	"errors"
 	"io"
 	"net"
@@ -75,7 +76,7 @@ func (t *Target) open(ctx context.Context, to Address, at string, a *Attempt) ne
 // the attempt says why. ctx must have a deadline.
 func (t *Target) LogIn(ctx context.Context) (*pgconn.PgConn, Attempt) {
 	a := Attempt{Mode: t.LoginMode()}
-	config, err := LoginConfig(ctx, t.address(), func(ctx context.Context) (net.Conn, error) {
+	config, err := t.LoginConfig(ctx, t.address(), func(ctx context.Context) (net.Conn, error) {
 		conn := t.open(ctx, t.address(), t.address().String(), &a)
 		return conn, a.err
 	}, nil)
@@ -103,7 +104,7 @@ func (t *Target) LogIn(ctx context.Context) (*pgconn.PgConn, Attempt) {
 // connection, TLS included. onMessage, if not nil, sees each message of the server before pgconn
 // does, and its error ends the login. The server's messages are bounded. ctx must have a deadline. The
 // caller fills in the user, the database and the password.
-func LoginConfig(ctx context.Context, to Address, connect func(context.Context) (net.Conn, error),
+func (t *Target) LoginConfig(ctx context.Context, to Address, connect func(context.Context) (net.Conn, error),
 	onMessage func(kind byte, body []byte) error,
 ) (*pgconn.Config, error) {
 	config, err := blankConfig()
@@ -119,10 +120,38 @@ func LoginConfig(ctx context.Context, to Address, connect func(context.Context) 
 	config.LookupFunc = func(_ context.Context, host string) ([]string, error) { return []string{host}, nil }
 	config.BuildFrontend = func(r io.Reader, w io.Writer) *pgproto3.Frontend {
 		limited := newBounded(r, deadline)
-		limited.onMessage = onMessage
+		asked := false
+		limited.onMessage = func(kind byte, body []byte) error {
+			const authentication = 'R'
+			if kind == authentication && !asked && len(body) >= 4 {
+				asked = true
+				if err := t.distrust(binary.BigEndian.Uint32(body) == pgproto3.AuthTypeSASL); err != nil {
+					return err
+				}
+			}
+			if onMessage != nil {
+				return onMessage(kind, body)
+			}
+			return nil
+		}
 		return pgproto3.NewFrontend(limited, w)
 	}
+	if t.distrust(false) != nil {
+		config.RequireAuth = "scram-sha-256" // it may ask for SCRAM, and then for something else
+	}
 	return config, nil
+}
+
+// distrust is the tunnel's rule for passwords. The worst mistake would be to give one to a server that
+// was not verified. If the mode does not verify, the server may ask only for SCRAM, which proves the
+// password without showing it. A server that asks for anything else gets no answer. The gate and
+// verify keep the rule too, for the databases that the tunnel would let nobody into.
+func (t *Target) distrust(asksForSCRAM bool) error {
+	if !t.Tunnel || t.Mode.Verifies() || asksForSCRAM {
+		return nil
+	}
+	return &certificateError{&Problem{unproven, "the server does not ask for scram-sha-256, and sslmode require does not verify who it is",
+		"bind the database with sslmode verify-full and its CA, or let the server ask for scram-sha-256"}}
 }
 
 // once connects only once. After an error, pgconn connects again in the background to cancel the

@@ -35,8 +35,11 @@ func (t *Target) Diagnose(a Attempt, to Address) *Problem {
 	var dns *net.DNSError
 	var op *net.OpError
 	var record tls.RecordHeaderError // something else also begins with an S: "SSH-2.0…"
+	isDNS := errors.As(a.err, &dns)
 	switch {
-	case errors.As(a.err, &dns):
+	case errors.Is(a.err, syscall.EMFILE), isDNS && strings.Contains(dns.Err, syscall.EMFILE.Error()):
+		return &Problem{unreachable, "no file descriptor is left to connect to " + address, "let the app open fewer connections and files"}
+	case isDNS:
 		return &Problem{noAddress, "DNS gives no address for " + to.Host,
 			"check the host name in the binding, and that it can be resolved from where the app runs"}
 	case IsTimeout(a.err) && a.stage == dialing:

@@ -86,7 +86,7 @@ func Unpack(text []byte) ([]Target, error) {
 	var targets []Target
 	for _, one := range p.Targets {
 		t := Target{Name: one.Name, Host: one.Host, Source: one.Source, Port: one.Port, Mode: one.Mode, Trust: unpack(one.Trust),
-			Lever: one.Lever, trustWhy: one.TrustWhy, trustPlace: one.TrustPlace, Problem: one.Problem, known: unpack(p.Known)}
+			Tunnel: true, Lever: one.Lever, trustWhy: one.TrustWhy, trustPlace: one.TrustPlace, Problem: one.Problem, known: unpack(p.Known)}
 		if one.Client != nil {
 			key, err := x509.ParsePKCS8PrivateKey(one.ClientKey)
 			if err != nil {

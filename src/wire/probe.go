@@ -79,6 +79,8 @@ type Answer struct {
 	PID     uint32 // the session's, if the server admits
 }
 
+const scram = "a SCRAM password"
+
 // Refusal is a server's error: the parts that we look at.
 type Refusal struct{ SQLState, Message string }
 
@@ -101,6 +103,9 @@ func (t *Target) Probe(ctx context.Context, to Address, mode sslmode.Mode) Attem
 	defer conn.Close() // its error does not matter: we have the answer
 	deadline, _ := ctx.Deadline()
 	a.Answer, a.err = startUp(conn, deadline, t.User, t.Database)
+	if a.err == nil && a.Refusal == nil && mode == t.LoginMode() {
+		a.err = t.distrust(a.Asks == scram)
+	}
 	return a
 }
 
@@ -192,7 +197,7 @@ func startUp(conn net.Conn, deadline time.Time, user, database string) (Answer, 
 			a.Asks = "an MD5 password"
 			return a, nil
 		case *pgproto3.AuthenticationSASL:
-			a.Asks = "a SCRAM password"
+			a.Asks = scram
 			return a, nil
 		case *pgproto3.AuthenticationGSS:
 			a.Asks = "Kerberos"

@@ -47,6 +47,7 @@ func Targets(given Given) ([]Target, error) {
 			Password:    db.Password,
 			Asked:       db.Mode,
 			AskedSource: db.Source.String(),
+			Tunnel:      db.Tunnel,
 			known:       known,
 			trustWhy:    db.Trust.Why,
 			trustPlace:  "the binding, as the credential sslrootcert",

@@ -32,6 +32,7 @@ type Target struct {
 	Source      string       // the rule that Mode comes from
 	Lever       string       // what to set to change Mode
 	Owned       bool         // the app's owner set Mode
+	Tunnel      bool         // the app connects through the tunnel
 	Asked       sslmode.Mode // what the binding asks for; an app has one set of variables for all
 	AskedSource string       // the rule that Asked comes from
 	Trust       []Anchor     // the trusted CAs
@@ -93,6 +94,7 @@ const (
 	rootExpired              = "root-expired"
 	notYetValid              = "not-yet-valid"
 	certificateInvalid       = "certificate-invalid"
+	unproven                 = "unproven" // through the tunnel: neither a certificate nor SCRAM says who it is
 	nameMismatch             = "name-mismatch"
 	clientCertificateWanted  = "client-certificate-wanted"
 	clientCertificateRefused = "client-certificate-refused"
@@ -112,7 +114,7 @@ var insecure = []string{
 	modeUnknown, bindingIncomplete, rootUnreadable, clientCertificateUnusable,
 	notPostgres, noTLS, handshakeFailed,
 	unknownCA, chainIncomplete, certificateExpired, rootExpired, notYetValid, certificateInvalid, nameMismatch,
-	clientCertificateRefused,
+	clientCertificateRefused, unproven,
 }
 
 // NotThere says whether there is no server, or not yet.

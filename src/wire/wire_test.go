@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -439,4 +440,17 @@ func TestAPasswordThatIsAWordHidesNothingElse(t *testing.T) {
 func TestALongTextIsCut(t *testing.T) {
 	shown := new(Target).screen().Shown(strings.Repeat("é", 10_000))
 	assert.Equal(t, longestShown+1, len([]rune(shown)))
+}
+
+func TestWhoRunsOutOfDescriptorsHearsIt(t *testing.T) {
+	target := &Target{Host: "db.example.com", Port: 5432}
+	for name, err := range map[string]error{
+		"to dial":    &net.OpError{Op: "dial", Err: os.NewSyscallError("socket", syscall.EMFILE)},
+		"to resolve": &net.DNSError{Err: "dial udp 10.0.0.2:53: socket: too many open files", Name: "db.example.com"},
+	} {
+		problem := target.Diagnose(Attempt{stage: dialing, err: err}, target.address())
+		assert.Equal(t, "no file descriptor is left to connect to db.example.com:5432", problem.What, name)
+	}
+	control := target.Diagnose(Attempt{stage: dialing, err: &net.DNSError{Err: "no such host", Name: "db.example.com"}}, target.address())
+	assert.Equal(t, noAddress, control.Code)
 }
