@@ -41,8 +41,11 @@ func decide(env map[string]string, store truststore.Store) []database {
 		return []database{{owner: owner, refused: cut(err.Error(), 300)}}
 	}
 	var databases []database
-	for _, name := range found.Unresolved {
-		databases = append(databases, database{name: cut(name, 255), unread: launch.InCredHub})
+	for _, reference := range found.Unresolved {
+		if !reference.Postgres {
+			continue
+		}
+		databases = append(databases, database{name: cut(reference.Service, 255), unread: launch.InCredHub})
 	}
 	plan, err := launch.Elsewhere(env, found, store)
 	if err == nil {
@@ -73,7 +76,7 @@ func decide(env map[string]string, store truststore.Store) []database {
 // hear notes what connection strings ask for. A driver that gets such a string reads it itself.
 func (d *database) hear(asked []binding.Asked) {
 	for _, a := range asked {
-		if a.By == binding.ByKey {
+		if !a.By.IsString() {
 			continue
 		}
 		if a.Mode >= d.asked {

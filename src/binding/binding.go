@@ -19,7 +19,17 @@ type Bound struct {
 	ByOwner    bool         // no service has one, but the app's owner set DATABASE_URL
 	Others     []string     // services without a Postgres database
 	CAs        []Credential // of services tagged postgres-ssl-ca, for databases that bring none
-	Unresolved []string     // Postgres services whose credentials the platform left in CredHub
+	Unresolved []Reference  // services whose credentials are still a reference to CredHub
+	Notes      []string     // what else the log of each start has to say, each one line
+}
+
+// Reference is a service whose credentials the platform left in CredHub. Its label or a tag may say
+// that it is Postgres. The launcher resolves no reference in a file.
+//
+// Source: buildpackapplifecycle's credhub.InterpolateServiceRefs, which knows VCAP_SERVICES only.
+type Reference struct {
+	Service          string
+	Postgres, InFile bool
 }
 
 // Binding is one bound Postgres database.
@@ -34,6 +44,9 @@ type Binding struct {
 
 	WellKnown bool // under the keys that every broker uses; wins over others of its service
 	Replicas  int  // how many of Hosts, counted from the end, are replicas
+
+	ByKeys bool     // nothing but its keys tells that it is Postgres, and it writes no mode
+	Notes  []string // what people should know of it, each one line, without secrets
 
 	Asked   []Asked // the modes that it writes, in any place
 	AsksTLS Place   // where it asks for TLS without a mode
@@ -65,6 +78,7 @@ const (
 	ByKey    By = iota // a credential of its own
 	ByURI              // the string that the platform passes on as DATABASE_URL, or that variable
 	ByString           // another connection string
+	ByProse            // a connection string in a longer text, such as a psql command
 )
 
 // Place is where a binding says something. The zero Place is nowhere.
@@ -118,12 +132,16 @@ func (p Place) Whole() string {
 // Known is false for the zero Place.
 func (p Place) Known() bool { return p != Place{} }
 
+// IsString says whether a driver may be given the string as it is.
+func (b By) IsString() bool { return b == ByURI || b == ByString }
+
 // Credential is the value of one key of the credentials, and its place, for errors. The zero
 // Credential stands for one that is not there.
 type Credential struct {
 	Place
 	Value   Secret
 	Missing bool // the value is the path of a file that is not in this container
+	IsCA    bool // of MoreCAs: the key says CA or root, so it asks for verify-ca
 }
 
 // Secret is a text that must not be printed. It prints as "(secret)", both in fmt and in encoders.

@@ -23,9 +23,13 @@ type connection struct {
 	modes    []parameter // one for each key; the last of equal keys counts, as in libpq
 	asksTLS  string      // the parameter that asks for TLS without a mode: ssl=true, useSSL=1
 	system   bool        // sslrootcert=system
-	rootCert string      // any other sslrootcert, a path
-	inQuery  bool        // the modes are in a query, as in a URI, not among keywords
-	unclear  bool        // its host cannot be a host
+	rootCert string      // any other sslrootcert: a path, or PEM
+
+	clientCert, clientKey string // sslcert and sslkey: paths, or PEM
+
+	inQuery bool         // the modes are in a query, as in a URI, not among keywords
+	unclear bool         // its host cannot be a host
+	unread  sslmode.Mode // the strictest mode that it writes where nobody reads it
 
 	overruled bool // the query names another host than the URI; drivers differ on which they use
 }
@@ -42,6 +46,64 @@ type parameter struct {
 // in easily.
 const longestString = 64 << 10
 
+// stringAt is a connection string within a text.
+type stringAt struct {
+	connection
+	start, end int
+	inProse    bool // behind the word psql
+}
+
+// findStrings returns the connection strings in a text: the text itself; several URIs in a list; or
+// a command line, psql 'host=… sslmode=…', as in IBM's bindings.
+func findStrings(text string) (found []stringAt) {
+	starts := uriStarts(text)
+	for i, start := range starts {
+		end := len(text)
+		if i+1 < len(starts) {
+			end = starts[i+1]
+		}
+		end = len(strings.TrimRight(text[:end], separators))
+		if c, ok := parseString(text[start:end]); ok && len(starts) > 1 {
+			found = append(found, stringAt{c, start, end, false})
+		}
+	}
+	if found != nil {
+		return found
+	}
+	if c, ok := parseString(text); ok {
+		return []stringAt{{c, 0, len(text), false}}
+	}
+	const command = "psql "
+	start := strings.Index(text, command) + len(command)
+	if start < len(command) || strings.Contains(text[start:], command) {
+		return nil
+	}
+	if c, ok := parseString(text[start:]); ok {
+		return []stringAt{{c, start, len(text), true}}
+	}
+	return nil
+}
+
+// separators are what may be between the URIs of a list.
+const separators = " \t\r\n,;|\"'[]"
+
+// uriStarts returns where the Postgres URIs of a list begin.
+func uriStarts(text string) (starts []int) {
+	for end := 0; len(text) <= longestString; {
+		i := strings.Index(text[end:], "://")
+		if i < 0 {
+			break
+		}
+		start := len(strings.TrimRight(text[:end+i], "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+.:-"))
+		inList := start == 0 || strings.IndexByte(separators, text[start-1]) >= 0
+		if inList && isPostgresScheme(text[start:end+i]) {
+			starts = append(starts, start)
+		}
+		end += i + 3
+	}
+	return starts
+}
+
 // parseString reads a connection string of Postgres: a URI, a URL of pgjdbc or R2DBC, libpq's
 // "host=… dbname=…", or ADO.NET's "Host=…;Database=…". It returns false for any other text. It
 // ignores white space, a byte order mark and quotes around the string.
@@ -53,14 +115,7 @@ func parseString(text string) (connection, bool) {
 	if c, ok := parseURL(text); ok {
 		return c, true
 	}
-	if c, ok := parseWords(text); ok {
-		return c, true
-	}
-	// A command line: psql 'host=… sslmode=…', as in IBM's bindings.
-	if _, argument, ok := strings.Cut(text, "psql "); ok && !strings.Contains(argument, "psql ") {
-		return parseString(argument)
-	}
-	return connection{}, false
+	return parseWords(text)
 }
 
 // InString returns the hosts in a connection string of Postgres, and the weakest mode that it writes.
@@ -107,14 +162,17 @@ func (c *connection) add(pairs []parameter) {
 	ports := c.ports
 	for _, p := range pairs {
 		key := fold(p.key)
+		if !slices.Contains(passwordKeys, key) && !isModeKey(key) {
+			c.unread = max(c.unread, strictestIn(p.key+"="+p.value))
+		}
 		value := strings.TrimSpace(p.value)
 		switch mode := aliasOf(p, c.inQuery); {
 		case c.libpq && mode != sslmode.None:
 			c.setMode(parameter{p.key, mode.String(), true})
-		case slices.Contains(modeKeys, key):
+		case isModeKey(key):
 			c.setMode(p)
 		case key == "ssl" || key == "tls":
-			if sslmode.Resembles(value) {
+			if isModeWord(value) {
 				c.setMode(p)
 			} else if c.asksTLS = ""; value == "" || isYes(value) { // empty means yes in pgjdbc (SslMode.of)
 				c.asksTLS = p.key
@@ -127,6 +185,10 @@ func (c *connection) add(pairs []parameter) {
 			if c.system = strings.EqualFold(value, "system"); !c.system {
 				c.rootCert = value
 			}
+		case "sslcert":
+			c.clientCert = value
+		case "sslkey":
+			c.clientKey = value
 		case "host", "server", "hostname":
 			hosts = value
 		case "hostaddr":
@@ -185,7 +247,7 @@ func (c connection) asksForLess() bool {
 		return true
 	}
 	return slices.ContainsFunc(c.modes, func(p parameter) bool {
-		mode, err := sslmode.Parse(p.value)
+		mode, err := parseMode(p.value)
 		return err == nil && mode != sslmode.VerifyFull && !p.alias
 	})
 }
@@ -236,10 +298,40 @@ func asksForMode(text string) bool {
 // isYes says whether a text means yes to drivers and brokers.
 func isYes(text string) bool {
 	switch strings.ToLower(strings.TrimSpace(text)) {
-	case "true", "1", "yes", "on", "required":
+	case "true", "1", "yes", "on", "required", "enabled":
 		return true
 	}
 	return false
+}
+
+// isNo says whether a text means no to drivers and brokers.
+func isNo(text string) bool {
+	switch strings.ToLower(strings.TrimSpace(text)) {
+	case "false", "0", "no", "off", "disabled":
+		return true
+	}
+	return false
+}
+
+// isModeWord says whether a text that may also mean yes or no is a mode, or a typo of one.
+func isModeWord(text string) bool {
+	_, err := parseMode(text)
+	return err == nil || sslmode.Resembles(text) && !isYes(text) && !isNo(text)
+}
+
+// noVerify is node-postgres's word for TLS with any certificate: lib/connection-parameters.js.
+const noVerify = "no-verify"
+
+// parseMode reads a mode as people write it in a binding.
+func parseMode(text string) (sslmode.Mode, error) {
+	if isNoVerify(text) {
+		return sslmode.Require, nil
+	}
+	return sslmode.Parse(text)
+}
+
+func isNoVerify(text string) bool {
+	return strings.EqualFold(strings.ReplaceAll(strings.TrimSpace(text), "_", "-"), noVerify)
 }
 
 // parseHosts reads one or more hosts, each with or without a port ("h1:5432,h2", "[::1]:5432"), and

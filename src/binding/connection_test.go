@@ -97,33 +97,30 @@ func TestWhatAConnectionStringSays(t *testing.T) {
 			"postgres:///d?host=[h,b]&port=": "/d unclear",
 		},
 		"which schemes count": {
-			"jdbc:postgresql:":                      "",
-			"JDBC:PostgreSQL:d":                     "/d",
-			"jdbc:postgresql:/d?sslmode=require":    "/d sslmode=require",
-			"jdbc:postgresql:d?user=u&ssl":          "/d user=u tls",
-			"jdbc:postgres":                         "none",
-			"jdbc:mysql:d?sslmode=require":          "none",
-			"r2dbc:postgresql://h/d":                "h /d",
-			"r2dbcs:postgresql://h/d":               "h /d r2dbcs=require",
-			"r2dbcs:pool:postgres://h/d?sslmode=x":  "h /d sslmode=x r2dbcs=require",
-			"mydb://h/d?sslmode=require":            "h /d sslmode=require",
-			"jdbc:mydb://h/d?sslmode=require":       "h /d sslmode=require",
-			x(64) + "://h/d?sslmode=require":        "h /d sslmode=require",
-			x(65) + "://h/d?sslmode=require":        "none",
-			"mydb://h/d?tls=true":                   "none",
-			"://h/d?sslmode=require":                "none",
-			"my db://h/d?sslmode=require":           "none",
-			"mysql://h/d?sslmode=require":           "none",
-			"http://h/d?sslmode=require":            "none",
-			"https://h/d?sslmode=require":           "none",
-			"ws://h/?sslmode=require":               "none",
-			"wss://h/?sslmode=require":              "none",
-			"postgres://h/" + x(longestString-13):   "h /" + x(longestString-13),
-			"postgres://h/" + x(longestString-12):   "none",
-			"no string at all":                      "none",
-			"psql 'host=h dbname=d'":                "h /d",
-			"PGPASSWORD=x psql \"host=h dbname=d\"": "h /d",
-			"psql psql host=h dbname=d":             "none",
+			"jdbc:postgresql:":                     "",
+			"JDBC:PostgreSQL:d":                    "/d",
+			"jdbc:postgresql:/d?sslmode=require":   "/d sslmode=require",
+			"jdbc:postgresql:d?user=u&ssl":         "/d user=u tls",
+			"jdbc:postgres":                        "none",
+			"jdbc:mysql:d?sslmode=require":         "none",
+			"r2dbc:postgresql://h/d":               "h /d",
+			"r2dbcs:postgresql://h/d":              "h /d r2dbcs=require",
+			"r2dbcs:pool:postgres://h/d?sslmode=x": "h /d sslmode=x r2dbcs=require",
+			"mydb://h/d?sslmode=require":           "h /d sslmode=require",
+			"jdbc:mydb://h/d?sslmode=require":      "h /d sslmode=require",
+			x(64) + "://h/d?sslmode=require":       "h /d sslmode=require",
+			x(65) + "://h/d?sslmode=require":       "none",
+			"mydb://h/d?tls=true":                  "none",
+			"://h/d?sslmode=require":               "none",
+			"my db://h/d?sslmode=require":          "none",
+			"mysql://h/d?sslmode=require":          "none",
+			"http://h/d?sslmode=require":           "none",
+			"https://h/d?sslmode=require":          "none",
+			"ws://h/?sslmode=require":              "none",
+			"wss://h/?sslmode=require":             "none",
+			"postgres://h/" + x(longestString-13):  "h /" + x(longestString-13),
+			"postgres://h/" + x(longestString-12):  "none",
+			"no string at all":                     "none",
 		},
 		"what may be around it": {
 			"'postgres://h/d'":       "h /d",
@@ -290,5 +287,30 @@ func TestWhichStringsCouldLowerWhatAHostGets(t *testing.T) {
 		c, ok := parseString(text)
 		assert.True(t, ok, text)
 		assert.Equal(t, less, c.asksForLess(), text)
+	}
+}
+
+func TestConnectionStringsAreFoundInLongerTexts(t *testing.T) {
+	for text, want := range map[string][]string{
+		"postgres://h/d":                                                      {"h /d"},
+		"psql 'host=h dbname=d'":                                              {"h /d in prose"},
+		"PGPASSWORD=x psql \"host=h dbname=d\"":                               {"h /d in prose"},
+		"psql psql host=h dbname=d":                                           nil,
+		"postgres://a/d,postgres://b/e":                                       {"a /d", "b /e"},
+		"postgres://a/d ; jdbc:postgresql://b/e?ssl=true\n":                   {"a /d", "b /e tls"},
+		`["postgres://a/d", "postgresql+psycopg://b/e"]`:                      {"a /d", "b /e"},
+		"postgres://a/d?options=postgres://b/e":                               {"a /d"},
+		"see https://x.example/, postgres://a/d?sslmode=require and pg://b/e": {"a /d sslmode=require and", "b /e"},
+		"mysql://a/d,postgres://b/e":                                          nil,
+	} {
+		var got []string
+		for _, at := range findStrings(text) {
+			said := shown(at.connection, true)
+			if at.inProse {
+				said += " in prose"
+			}
+			got = append(got, said)
+		}
+		assert.Equal(t, want, got, text)
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"slices"
 	"strings"
+
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
 )
 
 // binding fills in what belongs to a database, first from its own objects, then from those around
@@ -24,14 +26,16 @@ func (r *reader) binding(d *database, open open) (Binding, error) {
 	if strings.EqualFold(strings.TrimSpace(string(b.CA.Value)), "system") {
 		b.System, b.CA = b.CA.Place, Credential{}
 	}
+	b.ClientCert, b.ClientKey = d.credential(clientCertKeys), d.credential(clientKeyKeys)
 	for _, f := range d.strings {
-		if !b.CA.Known() && f.rootCert != "" {
-			b.CA = Credential{Place: Place{Path: f.path, Kind: Aside, Of: "sslrootcert"}, Value: Secret(f.rootCert)}
+		f.fill(&b.CA, "sslrootcert", f.rootCert)
+		if looksLikePEM(f.clientCert) { // a path is for the driver that reads the string
+			f.fill(&b.ClientCert, "sslcert", f.clientCert)
+			f.fill(&b.ClientKey, "sslkey", f.clientKey)
 		}
 	}
 	b.CA.load(open)
 	b.MoreCAs = r.moreCAs(d)
-	b.ClientCert, b.ClientKey = d.credential(clientCertKeys), d.credential(clientKeyKeys)
 	r.setLogin(&b, d)
 	if len(hosts) > 0 && b.Ports[0] == "" {
 		around := string(d.credential(portKeys).Value) // for all of them
@@ -40,7 +44,15 @@ func (r *reader) binding(d *database, open open) (Binding, error) {
 		}
 	}
 	b.named = d.named(b)
+	b.ByKeys = len(d.strings) == 0 && b.Writes() == sslmode.None && !slices.ContainsFunc(d.objects, func(o *object) bool { return !o.byKeys })
 	return b, nil
+}
+
+// fill takes a credential from a connection string, if no key has it.
+func (f connString) fill(c *Credential, parameter, value string) {
+	if !c.Known() && value != "" {
+		*c = Credential{Place: Place{Path: f.path, Kind: Aside, Of: parameter}, Value: Secret(value)}
+	}
 }
 
 // setLogin finds the user, the password and the database. A key of its own wins over a string,
@@ -73,7 +85,7 @@ func (r *reader) setLogin(b *Binding, d *database) {
 func (d *database) credential(keys []string) Credential {
 	for _, o := range d.objects {
 		for ; o != nil; o = o.parent {
-			if v, ok := o.first(keys); ok && o.about != other {
+			if v, ok := o.first(keys); ok && o.about < doubtful {
 				return Credential{Place: Place{Path: v.path}, Value: Secret(lines(v.raw))}
 			}
 		}
@@ -119,10 +131,20 @@ func (r *reader) moreCAs(d *database) []Credential {
 			continue
 		}
 		if speaksOfServerCA(strings.TrimPrefix(t.path, nearest.path)) {
-			cas = append(cas, Credential{Place: Place{Path: t.path}, Value: Secret(t.text)})
+			cas = append(cas, Credential{Place: Place{Path: t.path}, Value: Secret(t.text), IsCA: t.saysCA(nearest)})
 		}
 	}
 	return cas
+}
+
+// saysCA says whether a certificate's key tells that it is the CA of the database around it.
+func (t text) saysCA(database *object) bool {
+	for o := t.in; o != database; o = o.parent {
+		if len(o.hosts) > 0 {
+			return false // of something else: api.ca
+		}
+	}
+	return slices.ContainsFunc(words(strings.TrimPrefix(t.path, database.path)), isCAWord)
 }
 
 // looksLikePEM says whether a text looks like a certificate in PEM, or base64 of one.

@@ -5,7 +5,11 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
+
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/rds"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
 )
 
 // service is a bound service, as the platform describes it.
@@ -15,12 +19,18 @@ type service struct {
 	tags        []string
 	kind        string // the type, from SERVICE_BINDING_ROOT and some brokers
 	credentials map[string]any
+	inFile      bool // the platform delivers it in a file
 }
 
 // says reports whether the label, a tag or the type contains one of the words, as
 // csb-aws-postgresql contains "postgres".
 func (s service) says(words []string) bool {
-	return slices.ContainsFunc(append([]string{s.label, s.kind}, s.tags...), func(word string) bool { return containsAny(word, words) })
+	return s.isOf(words) || slices.ContainsFunc(s.tags, func(tag string) bool { return tag != caTag && containsAny(tag, words) })
+}
+
+// isOf reports the same of the label and the type only. Anyone can tag a service.
+func (s service) isOf(words []string) bool {
+	return containsAny(s.label, words) || containsAny(s.kind, words)
 }
 
 // mostHosts limits the hosts of one service, and so the time that a launch takes.
@@ -35,6 +45,7 @@ type database struct {
 	byKeys    bool // its hosts come from keys of their own, not from a string
 	isMain    bool // it is the main database of an object, so the object's other keys are about it
 	wellKnown bool
+	stray     bool // one of its strings does not belong beside its host
 	path      string
 }
 
@@ -42,7 +53,8 @@ type database struct {
 type connString struct {
 	text
 	connection
-	of *object // what it is about: the object that it is in, or one around that
+	of      *object // what it is about: the object that it is in, or one around that
+	inProse bool    // it is a part of a longer text
 }
 
 // reader finds the databases of one service.
@@ -60,7 +72,14 @@ type reader struct {
 
 // read returns the databases of a service, or none if it has no Postgres. An error is one line
 // that names the key.
-func (s service) read(open open) ([]Binding, error) {
+func (s service) read(file open) ([]Binding, error) {
+	// A file may lie beside the key that names it, as spring-cloud-bindings and quarkus expect.
+	open := func(path string) ([]byte, error) {
+		if text, ok := s.credentials[path].(string); ok {
+			return []byte(text), nil
+		}
+		return file(path)
+	}
 	r, err := s.group()
 	if err != nil {
 		return nil, err
@@ -76,7 +95,7 @@ func (s service) read(open open) ([]Binding, error) {
 	if len(bindings) == 1 {
 		bindings[0].Path = ""
 	}
-	return bindings, r.checkAllHeard()
+	return bindings, r.checkAllHeard(bindings)
 }
 
 // group finds the databases of a service, and where each one is written.
@@ -111,8 +130,16 @@ func (r *reader) readTexts() (others map[*object]bool, foreign bool) {
 		if looksLikePEM(t.text) {
 			r.pems = append(r.pems, t)
 		}
-		if c, ok := parseString(t.text); ok {
-			r.strings = append(r.strings, connString{t, c, t.in.around(c)})
+		found := findStrings(t.text)
+		for i, at := range found {
+			part := t
+			if part.text = t.text[at.start:at.end]; len(found) > 1 {
+				part.path += "[" + strconv.Itoa(i) + "]"
+				r.modeRead[t.path] = true
+			}
+			r.strings = append(r.strings, connString{part, at.connection, t.in.around(at.connection), at.inProse})
+		}
+		if found != nil {
 			continue
 		}
 		scheme, _, ok := strings.Cut(t.text, "://")
@@ -121,7 +148,7 @@ func (r *reader) readTexts() (others map[*object]bool, foreign bool) {
 			others[t.in] = true
 		} else if asksForMode(t.text) {
 			if c, ok := parseParameters(t.text); ok {
-				r.queries[t.in] = append(r.queries[t.in], connString{t, c, t.in})
+				r.queries[t.in] = append(r.queries[t.in], connString{text: t, connection: c, of: t.in})
 			}
 		}
 	}
@@ -135,7 +162,7 @@ func (o *object) around(c connection) *object {
 		return o
 	}
 	for outer := o; outer != nil; outer = outer.parent {
-		if len(outer.hosts) > 0 && !outer.hasLogin() {
+		if len(outer.hosts) > 0 && !outer.hasLogin {
 			return outer
 		} else if len(outer.hosts) > 0 {
 			break
@@ -152,57 +179,120 @@ func (r *reader) classify(others map[*object]bool, foreign bool) {
 	}
 	found := false
 	for _, o := range r.objects {
+		doubt := r.doubt(o)
 		switch {
 		case hasString[o]:
 			o.about = postgres
-		case others[o] || r.isOther(o):
+		case others[o], doubt == other:
 			o.about = other
+		case doubt == doubtful && asks[o] == ownMode && len(o.hosts) > 0 && (o.port() != "3306" || r.says(postgresWords)):
+			o.about = postgres
+		case doubt == doubtful:
+			o.about = doubtful
 		case r.isPostgres(o, asks):
 			o.about = postgres
+		case r.isPostgresByKeys(o, foreign):
+			o.about, o.byKeys = postgres, true
 		}
 		found = found || o.about == postgres
 	}
-	if root := r.objects[0]; !found && r.says(postgresWords) && !foreign && root.about != other {
+	if root := r.objects[0]; !found && r.says(postgresWords) && !foreign && root.about == unknown {
 		root.about = postgres
 	}
 }
 
+// asking says what modes an object writes.
+type asking int
+
+const (
+	anyMode asking = iota + 1 // one that MySQL may have too
+	ownMode                   // one in a word of Postgres's own
+)
+
 // askingObjects returns the objects that have a mode, and those around them.
-func (r *reader) askingObjects() map[*object]bool {
-	asks := map[*object]bool{}
-	for _, o := range r.objects {
-		if slices.ContainsFunc(o.values, func(v value) bool { return v.isMode() && !isEmpty(v.raw) }) {
-			for outer := o; outer != nil && !asks[outer]; outer = outer.parent {
-				asks[outer] = true
+func (r *reader) askingObjects() map[*object]asking {
+	asks := map[*object]asking{}
+	note := func(o *object, a asking) {
+		for ; o != nil && asks[o] < a; o = o.parent {
+			if asks[o] = a; o.family != "" {
+				break // its keys are about its own host
 			}
+		}
+	}
+	for _, o := range r.objects {
+		for _, v := range o.values {
+			if v.isMode() && !isEmpty(v.raw) {
+				note(o, anyMode)
+			}
+			if v.isOwnWord() {
+				note(o, ownMode)
+			}
+		}
+		for _, f := range r.queries[o] {
+			note(o, min(anyMode, asking(len(f.modes))))
 		}
 	}
 	return asks
 }
 
-// isOther says whether an object's keys are about another kind of database.
-func (r *reader) isOther(o *object) bool {
-	if o.says(otherWords) {
-		return true
+// isOwnWord says whether the value is a mode that is no word of MySQL's. Its words are DISABLED,
+// PREFERRED, REQUIRED, VERIFY_CA and VERIFY_IDENTITY.
+//
+// Source: MySQL's manual, "Command Options for Encrypted Connections", --ssl-mode.
+func (v value) isOwnWord() bool {
+	text, _ := single(v.raw).(string)
+	mode, err := sslmode.Parse(text)
+	return v.isMode() && err == nil && mode != sslmode.Disable && (mode == sslmode.VerifyFull || text == mode.String())
+}
+
+// doubt says whether something tells that an object's keys are about another kind of database: its
+// own words or the label for certain, or only a tag or a port.
+func (r *reader) doubt(o *object) about {
+	tagged := !r.says(postgresWords) && r.says(otherWords)
+	port := o.port() == "3306"
+	switch {
+	case o.says(postgresWords):
+		return unknown
+	case o.says(otherWords), tagged && (port || r.isOf(otherWords)):
+		return other
+	case tagged, port:
+		return doubtful
 	}
-	return !o.says(postgresWords) && (o.port() == "3306" || !r.says(postgresWords) && r.says(otherWords))
+	return unknown
 }
 
 // isPostgres says whether an object's keys are about Postgres.
-func (r *reader) isPostgres(o *object, asks map[*object]bool) bool {
+func (r *reader) isPostgres(o *object, asks map[*object]asking) bool {
 	if len(o.hosts) == 0 || o.isHost() {
 		return false
 	}
-	if o.says(postgresWords) || asks[o] || o.hasLogin() && asks[r.objects[0]] {
+	if o.says(postgresWords) || asks[o] > 0 || o.hasLogin && asks[r.objects[0]] > 0 {
 		return true
 	}
-	return r.says(postgresWords) && (o.parent == nil || o.hasLogin() || o.port() == "5432")
+	return r.says(postgresWords) && (o.parent == nil || o.hasLogin || o.port() == "5432")
 }
 
-// hasLogin says whether the object names a user or a database.
-func (o *object) hasLogin() bool {
-	_, named := o.first(append(slices.Clone(databaseKeys), usernameKeys...))
-	return named
+// isPostgresByKeys says whether an object's keys alone tell that it is about Postgres: a host, a
+// user or a database, and one sign. foreign says that the service has a URI of something else.
+func (r *reader) isPostgresByKeys(o *object, foreign bool) bool {
+	if len(o.hosts) == 0 || o.isHost() || !o.hasLogin {
+		return false
+	}
+	port := o.hosts[0].port
+	if port == "5432" {
+		return true
+	}
+	if foreign || slices.Contains(foreignPorts, port) {
+		return false
+	}
+	if _, ok := o.first([]string{"sslrootcert"}); ok || o.family != "" && strings.HasPrefix(o.family, "p") {
+		return true
+	}
+	if _, ok := rds.Parse(o.hosts[0].host); ok {
+		return port == "" && !o.namesOther && !containsAny(r.name, otherWords)
+	}
+	_, named := o.first([]string{"dbname", "database", "databasename"})
+	return named && slices.ContainsFunc(words(r.name), func(word string) bool { return word == "pg" || containsAny(word, postgresWords) })
 }
 
 func (o *object) port() string {
@@ -297,6 +387,7 @@ func (r *reader) gatherObject(o *object, all []connString, same map[string]*data
 		case main == nil || !main.takes(f):
 			d := r.add(&database{hosts: f.hosts, objects: []*object{o}, wellKnown: known, path: f.path}, same)
 			d.strings = append(d.strings, f)
+			d.stray = d.stray || !f.belongsBeside()
 			if main == nil {
 				main, d.isMain = d, true
 			}
@@ -308,6 +399,7 @@ func (r *reader) gatherObject(o *object, all []connString, same map[string]*data
 			main.hosts = addHosts(main.hosts, f.hosts)
 		}
 		main.wellKnown = main.wellKnown || known
+		main.stray = main.stray || !f.belongsBeside()
 		main.strings = append(main.strings, f)
 	}
 	for _, f := range replicas {
@@ -342,7 +434,7 @@ func (r *reader) add(d *database, same map[string]*database) *database {
 func (d *database) takes(f connString) bool {
 	switch {
 	case len(d.hosts) == 0:
-		return f.belongsBeside() || !slices.ContainsFunc(d.strings, func(old connString) bool { return !old.belongsBeside() })
+		return f.belongsBeside() || !d.stray
 	case len(f.hosts) == 0:
 		return f.belongsBeside()
 	}

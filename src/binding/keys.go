@@ -1,23 +1,32 @@
 package binding
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 )
 
 // The keys that brokers and people use for each thing, folded, in order of priority.
 var (
-	modeKeys       = []string{"sslmode", "dbsslmode", "pgsslmode", "tlsmode"}
-	askKeys        = []string{"requiressl", "sslrequired", "usessl", "ssl", "tls"}
+	modeKeys       = []string{"sslmode", "tlsmode"}
+	askKeys        = []string{"requiressl", "sslrequired", "usessl", "usetls", "requiretls", "tlsrequired", "sslenabled", "tlsenabled", "ssl", "tls"}
 	uriKeys        = []string{"uri", "url", "jdbcurl", "jdbcuri"}
 	hostKeys       = []string{"hostname", "host", "endpoint", "address", "hosts"}
 	portKeys       = []string{"port"}
 	databaseKeys   = []string{"dbname", "database", "databasename", "name"}
 	usernameKeys   = []string{"username", "user"}
 	passwordKeys   = []string{"password", "pass", "passwd", "pwd"}
-	caKeys         = []string{"sslrootcert", "ca", "cacert", "cacrt", "cacertificate", "cacertificatebase64", "cacertbase64", "cabase64", "certificateauthority", "rootca", "rootcert", "servercacert", "serverca", "sslca", "tlsca"}
+	caKeys         = []string{"sslrootcert", "ca", "cacert", "cacrt", "cacertificate", "cacertificatebase64", "cacertbase64", "cabase64", "certificateauthority", "rootca", "rootcert", "rootcertificate", "cabundle", "servercacert", "serverca", "sslca", "tlsca"}
 	clientCertKeys = []string{"sslcert", "clientcert", "clientcertificate"}
 	clientKeyKeys  = []string{"sslkey", "clientkey", "clientprivatekey"}
+
+	// inTLSKeys are keys in an object "ssl" or "tls", as node-postgres's ssl has them.
+	inTLSKeys = []string{"enabled", "required", "rejectunauthorized"}
+
+	// families start keys of one database, such as PGHOST and PGUSER. The first ones also say that
+	// it is Postgres.
+	families   = []string{"postgresql", "postgres", "pg", "database", "db"}
+	familyKeys = map[string]string{"db": "database", "name": "dbname"} // POSTGRES_DB, DB_NAME
 
 	// kindKeys tell what an object is about: "type": "postgresql", "scheme": "postgres".
 	kindKeys = []string{"type", "scheme", "engine", "dialect", "driver", "adapter", "protocol", "dbtype"}
@@ -33,12 +42,15 @@ var (
 	otherWords = []string{"mysql", "mariadb", "redis", "valkey", "mongo", "rabbitmq", "amqp", "kafka", "sqlserver", "mssql", "oracle", "db2"}
 
 	postgresWords = []string{"postgres", "pgsql"}
+
+	// foreignPorts are the default ports of other databases, of mail, LDAP, SSH and the web.
+	foreignPorts = []string{"3306", "33060", "1433", "1521", "50000", "6379", "27017", "5672", "9092", "25", "465", "587", "389", "636", "22", "80", "443"}
 )
 
 // meanings has the keys that we read.
 var meanings = func() map[string]bool {
 	all := map[string]bool{}
-	for _, keys := range [][]string{modeKeys, askKeys, uriKeys, hostKeys, portKeys, databaseKeys, usernameKeys, passwordKeys, caKeys, clientCertKeys, clientKeyKeys, kindKeys} {
+	for _, keys := range [][]string{modeKeys, askKeys, uriKeys, hostKeys, portKeys, databaseKeys, usernameKeys, passwordKeys, caKeys, clientCertKeys, clientKeyKeys, kindKeys, inTLSKeys} {
 		for _, key := range keys {
 			all[key] = true
 		}
@@ -48,7 +60,24 @@ var meanings = func() map[string]bool {
 
 // hasMeaning says whether we use the value under this folded key itself.
 func hasMeaning(key string) bool {
-	return meanings[key] || key == "mode" || strings.Contains(key, "sslmode") || isReplicaKey(key)
+	return meanings[key] || key == "mode" || key == "level" || key == "encryption" ||
+		strings.Contains(key, "sslmode") || readsLikeMode(key) || isReplicaKey(key)
+}
+
+// inFamily returns the family of a folded key, and what the key means there: pg and host of
+// pghost. It returns the key itself if it has no family.
+func inFamily(key string) (family, meaning string) {
+	if meanings[key] {
+		return "", key
+	}
+	for _, family := range families {
+		if rest, ok := strings.CutPrefix(key, family); ok {
+			if rest = cmp.Or(familyKeys[rest], rest); meanings[rest] && !slices.Contains(kindKeys, rest) {
+				return family, rest
+			}
+		}
+	}
+	return "", key
 }
 
 // fold makes one key of sslmode, ssl_mode, sslMode, "SSL Mode" and ssl.mode.
@@ -64,6 +93,12 @@ func fold(key string) string {
 		}
 	}
 	return string(folded)
+}
+
+// isModeKey says whether a folded key is for a mode, also in a family: pgsslmode.
+func isModeKey(key string) bool {
+	_, meaning := inFamily(key)
+	return slices.Contains(modeKeys, meaning)
 }
 
 // isReplicaKey says whether a folded key names further hosts of the same database.
@@ -95,9 +130,12 @@ func speaksOfServerCA(path string) bool {
 	if containsAny(path, []string{"cert", "root", "server"}) {
 		return true
 	}
-	return slices.ContainsFunc(words(path), func(word string) bool {
-		return word == "ca" || word == "cas" || word == "cabundle" || word == "cachain" || word == "capem"
-	})
+	return slices.ContainsFunc(words(path), isCAWord)
+}
+
+// isCAWord says whether a word of a key means a CA.
+func isCAWord(word string) bool {
+	return strings.Contains(word, "root") || slices.Contains([]string{"ca", "cas", "cabundle", "cachain", "capem"}, word)
 }
 
 // words splits a path at everything that is no letter, and before capitals: "tls.caBundle[0]"

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-
-	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
 )
 
 // setModes finds the modes of a database: in its strings, and under keys of the nearest object that
@@ -16,6 +14,9 @@ func (r *reader) setModes(b *Binding, d *database) error {
 		by := ByString
 		if f.in.parent == nil && f.key == "uri" {
 			by = ByURI
+		}
+		if f.inProse {
+			by = ByProse
 		}
 		if err := r.addModes(b, f, by); err != nil {
 			return err
@@ -27,7 +28,7 @@ func (r *reader) setModes(b *Binding, d *database) error {
 	for _, o := range d.objects {
 		n := len(b.Asked)
 		for level := o; level != nil && len(b.Asked) == n; level = level.parent {
-			if level.about == other {
+			if level.about >= doubtful {
 				continue
 			}
 			if err := r.addKeys(b, level); err != nil {
@@ -43,7 +44,7 @@ func (r *reader) addModes(b *Binding, f connString, by By) error {
 	r.modeRead[f.path] = true
 	written := false
 	for _, p := range f.modes {
-		mode, err := sslmode.Parse(p.value)
+		mode, err := parseMode(p.value)
 		if err != nil {
 			return fmt.Errorf("%s: %w", f.place("", p.key), err)
 		}
@@ -52,6 +53,7 @@ func (r *reader) addModes(b *Binding, f connString, by By) error {
 			of = p.key
 		}
 		b.ask(Asked{mode, f.place(of, p.key), by, p.alias})
+		b.noteNoVerify(p.value, f.place(of, p.key))
 		if p.alias && mode.Encrypts() {
 			f.asksTLS = p.key
 		}
@@ -143,16 +145,27 @@ func (r *reader) addKey(b *Binding, v value) error {
 	case v.isMode() && !isText:
 		return fmt.Errorf("%s is %s; write one of disable, allow, prefer, require, verify-ca, verify-full", place, kindOf(raw))
 	case v.isMode():
-		mode, err := sslmode.Parse(written)
+		mode, err := parseMode(written)
 		if err != nil {
 			return fmt.Errorf("%s: %w", place, err)
 		}
+		b.noteNoVerify(written, place)
 		r.modeRead[v.path], r.modeRead[v.path+"[0]"] = true, true
 		b.ask(Asked{Mode: mode, Place: place, By: ByKey})
-	case slices.Contains(askKeys, v.key) && (raw == true || isYes(asText(raw))):
+	case v.asksForTLS():
 		b.AsksTLS = cmp.Or(b.AsksTLS, place)
+		if v.key == "rejectunauthorized" && raw != true && !isYes(asText(raw)) {
+			b.Notes = append(b.Notes, place.String()+" asks for TLS that verifies nothing; for verified TLS, write sslmode verify-full")
+		}
 	}
 	return nil
+}
+
+// noteNoVerify notes node-postgres's own word.
+func (b *Binding) noteNoVerify(written string, place Place) {
+	if isNoVerify(written) {
+		b.Notes = append(b.Notes, place.String()+" is no-verify, node-postgres's word for require: it verifies nothing")
+	}
 }
 
 // isEmpty says whether a value is null or a blank text.
@@ -172,65 +185,4 @@ func kindOf(raw any) string {
 		return "an object"
 	}
 	return "a number"
-}
-
-// checkAllHeard is the safety net. If a Postgres connection has a mode that we have not read, the
-// app must not start. The same is true of a service that may be Postgres and does not say so.
-func (r *reader) checkAllHeard() error {
-	if len(r.databases) == 0 && r.says(otherWords) {
-		return nil
-	}
-	unheard := func(path, what string) error {
-		return fmt.Errorf("credential %s %s, but it is not clear for which Postgres database; write it beside the host or the uri, as sslmode", path, what)
-	}
-	foreign := func(o *object) bool {
-		nearest := o.nearest()
-		return nearest != nil && nearest.about == other
-	}
-	for _, o := range r.objects {
-		if foreign(o) {
-			continue
-		}
-		for _, v := range o.values {
-			if strings.Contains(v.key, "sslmode") && !isEmpty(v.raw) && !r.modeRead[v.path] && !containsAny(v.key, otherWords) {
-				return unheard(v.path, "asks for an sslmode")
-			}
-		}
-	}
-	for _, f := range r.strings {
-		if f.mentionsUnreadMode() {
-			return unheard(f.path, "contains an sslmode that cannot be read")
-		}
-	}
-	for _, t := range r.texts {
-		if r.modeRead[t.path] || t.isSecret() || foreign(t.in) {
-			continue
-		}
-		scheme, _, _ := strings.Cut(t.text, "://")
-		if asksForMode(t.text) && !(len(scheme) < 64 && (containsAny(scheme, otherWords) || isWeb(strings.ToLower(scheme)))) {
-			return unheard(t.path, "contains an sslmode that cannot be read")
-		}
-		if mode, err := sslmode.Parse(t.text); err == nil && mode.Verifies() && t.in.isBesideHost() {
-			return unheard(t.path, "says "+mode.String())
-		}
-	}
-	return nil
-}
-
-// mentionsUnreadMode says whether the string mentions a mode that we have not read: after a semicolon in a
-// query, escaped twice, or misspelt.
-func (f connString) mentionsUnreadMode() bool {
-	strictest := sslmode.None
-	for _, p := range f.modes {
-		if mode, err := sslmode.Parse(p.value); err == nil {
-			strictest = max(strictest, mode)
-		}
-	}
-	rest := f.text.text
-	if f.password != "" {
-		rest = strings.ReplaceAll(rest, f.password, "")
-	}
-	rest = fold(rest)
-	return strictest < sslmode.VerifyFull && strings.Contains(rest, "verifyfull") ||
-		strictest < sslmode.VerifyCA && strings.Contains(rest, "verifyca")
 }

@@ -250,7 +250,7 @@ func (r *Redirection) To(t Tunnel) Redirected {
 	for folder, content := range r.mounted {
 		after.Mounted[folder] = maps.Clone(content)
 		for name, text := range content {
-			if rename := r.services[folder]; rename != nil && !slices.Contains(platformFiles, name) {
+			if rename := r.services[folder]; rename != nil && !isPlatformFile(name) {
 				after.Mounted[folder][name] = []byte(rename.to(t).text(string(text), name, siblingPort(content, name)))
 			}
 		}
@@ -363,8 +363,11 @@ func (r *renamer) text(text, path, port string) string {
 		}
 		return text
 	}
-	if c, ok := parseString(text); ok {
-		return r.connectionString(text, c, path)
+	if found := findStrings(text); found != nil {
+		for _, at := range slices.Backward(found) {
+			text = text[:at.start] + r.connectionString(text[at.start:at.end], at.connection, path) + text[at.end:]
+		}
+		return text
 	}
 	if slices.Contains(usernameKeys, key) || slices.Contains(databaseKeys, key) || strings.Contains(text, "://") {
 		return text

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -37,7 +38,16 @@ func Read(env map[string]string) (Bound, error) {
 	if err != nil {
 		return Bound{}, err
 	}
-	return readAll(append(services, mountedServices(folders)...), env["DATABASE_URL"], readRegular)
+	if env["VCAP_SERVICES_FILE_PATH"] != "" {
+		for i := range services {
+			services[i].inFile = true
+		}
+	}
+	bound, err := readAll(append(services, mountedServices(folders)...), env["DATABASE_URL"], readRegular)
+	if env["VCAP_SERVICES_FILE_PATH"] != "" && len(bytes.TrimSpace(document)) == 0 {
+		bound.Notes = append(bound.Notes, source+" is empty: no binding can be seen")
+	}
+	return bound, err
 }
 
 // ReadElsewhere is Read for use outside the app's container, where bindings in files are refused
@@ -64,29 +74,33 @@ func readAll(services []service, databaseURL string, open open) (Bound, error) {
 	slices.SortStableFunc(services, func(a, b service) int { return strings.Compare(a.name, b.name) })
 	var all Bound
 	for _, s := range services {
-		_, unresolved := s.credentials["credhub-ref"]
-		switch {
-		case slices.Contains(s.tags, caTag):
-			ca, err := s.ca(open)
-			if err != nil {
-				return Bound{}, fmt.Errorf("%s: %w", s.name, err)
-			}
-			all.CAs = append(all.CAs, ca)
-			continue
-		case unresolved && s.says(postgresWords):
-			all.Unresolved = append(all.Unresolved, s.name)
-			continue
-		}
-		databases, err := s.read(open)
-		if err != nil {
+		if err := all.addService(s, open); err != nil {
 			return Bound{}, fmt.Errorf("%s: %w", s.name, err)
 		}
-		if len(databases) == 0 {
-			all.Others = append(all.Others, s.name)
-		}
-		all.Databases = append(all.Databases, databases...)
 	}
 	return all, all.addDatabaseURL(databaseURL, open)
+}
+
+func (f *Bound) addService(s service, open open) error {
+	tagged := slices.Contains(s.tags, caTag)
+	_, reference := s.credentials["credhub-ref"]
+	switch {
+	case reference && (s.says(postgresWords) || !s.says(otherWords)):
+		f.Unresolved = append(f.Unresolved, Reference{s.name, s.says(postgresWords), s.inFile})
+		return nil
+	case tagged:
+		ca, err := s.ca(open)
+		if err != nil {
+			return err
+		}
+		f.CAs = append(f.CAs, ca)
+	}
+	databases, err := s.read(open)
+	if len(databases) == 0 && !tagged {
+		f.Others = append(f.Others, s.name)
+	}
+	f.Databases = append(f.Databases, databases...)
+	return err
 }
 
 // readRegular reads a regular file. A pipe or a device could block us, so it refuses those.
@@ -98,8 +112,21 @@ func readRegular(path string) ([]byte, error) {
 	if !info.Mode().IsRegular() {
 		return nil, &os.PathError{Op: "read", Path: path, Err: errNoFile}
 	}
-	return os.ReadFile(path)
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	data, err := io.ReadAll(io.LimitReader(file, largestFile+1)) // /proc has regular files without an end
+	if err == nil && len(data) > largestFile {
+		return nil, &os.PathError{Op: "read", Path: path, Err: errors.New("larger than 1 MB")}
+	}
+	return data, err
 }
+
+// largestFile limits a file that a binding names, and the bindings in files. The platform's own
+// limit for those is 1,000,000 bytes.
+const largestFile = 1 << 20
 
 // caTag marks a user-provided service. Its CA is for every bound database without a CA, because
 // nobody can edit a broker's credentials.
@@ -127,29 +154,32 @@ func (s service) ca(open open) (Credential, error) {
 //
 // Source: the launcher's databaseuri.go.
 func (f *Bound) addDatabaseURL(text string, open open) error {
-	c, ok := parseString(text)
-	if !ok {
-		return nil
-	}
 	const name = "DATABASE_URL"
-	if len(f.Databases) == 0 {
+	c, ok := parseString(text)
+	sure := slices.ContainsFunc(f.Databases, func(b Binding) bool { return !b.ByKeys || b.names(c.hosts) })
+	if !sure || !ok {
 		s := service{name: name, credentials: map[string]any{"uri": text}}
 		databases, err := s.read(open)
+		if len(databases) == 0 {
+			return err
+		}
 		for i := range databases {
 			for j := range databases[i].Asked {
 				databases[i].Asked[j].Place = Place{Path: name, Kind: Variable}
 			}
 		}
-		f.Databases, f.ByOwner = databases, true
+		f.Databases, f.ByOwner = append(f.Databases, databases...), true
 		return err
 	}
+	ours, written := len(c.hosts) == 0, sslmode.None
 	for i := range f.Databases {
 		b := &f.Databases[i]
-		if !slices.ContainsFunc(c.hosts, func(a address) bool { return slices.Contains(b.Hosts, a.host) }) {
+		if !b.names(c.hosts) {
 			continue
 		}
+		ours, written = true, max(written, b.Writes())
 		for _, p := range c.modes {
-			mode, err := sslmode.Parse(p.value)
+			mode, err := parseMode(p.value)
 			if err != nil {
 				return fmt.Errorf("%s: %w", name, err)
 			}
@@ -158,7 +188,15 @@ func (f *Bound) addDatabaseURL(text string, open open) error {
 			}
 		}
 	}
+	if ours && c.unread > written {
+		return errors.New(name + " contains an sslmode that cannot be read; write it behind a question mark: ?sslmode=…")
+	}
 	return nil
+}
+
+// names says whether the binding has one of the hosts.
+func (b Binding) names(hosts []address) bool {
+	return slices.ContainsFunc(hosts, func(a address) bool { return slices.Contains(b.Hosts, a.host) })
 }
 
 // vcapDocument returns VCAP_SERVICES or the content of its file, and its name for errors.
@@ -263,6 +301,12 @@ func jsonKind(value string) string {
 // Source: Cloud Foundry's RFC-0030.
 var platformFiles = []string{"name", "binding-name", "instance-name", "instance-guid", "binding-guid", "label", "plan", "tags", "type", "provider", "volume-mounts", "syslog-drain-url"}
 
+// isPlatformFile says whether the platform wrote the file. It writes underscores since September
+// 2025, and wrote hyphens before.
+func isPlatformFile(name string) bool {
+	return slices.Contains(platformFiles, strings.ReplaceAll(name, "_", "-"))
+}
+
 // mountedServices reads bindings as Kubernetes mounts them: a folder for each binding, with a file
 // for each key. Symbolic links and hidden entries such as "..data" serve to update the mount.
 // Hidden entries are neither bindings nor keys.
@@ -271,7 +315,7 @@ var platformFiles = []string{"name", "binding-name", "instance-name", "instance-
 func mountedServices(folders files) []service {
 	var services []service
 	for _, folder := range slices.Sorted(maps.Keys(folders)) {
-		s := service{name: folder, credentials: map[string]any{}}
+		s := service{name: folder, credentials: map[string]any{}, inFile: true}
 		for _, key := range slices.Sorted(maps.Keys(folders[folder])) {
 			data := folders[folder][key]
 			text := strings.TrimRight(string(data), "\r\n")
@@ -282,7 +326,7 @@ func mountedServices(folders files) []service {
 				if json.Unmarshal(data, &s.tags) != nil {
 					s.tags = strings.Split(text, ",")
 				}
-			case !slices.Contains(platformFiles, key):
+			case !isPlatformFile(key):
 				s.credentials[key] = text
 			}
 		}

@@ -1,7 +1,9 @@
 package binding
 
 import (
+	"bytes"
 	"encoding/json"
+	"net/url"
 	"os"
 	"path/filepath"
 	"testing"
@@ -64,15 +66,15 @@ func TestACredHubReferenceIsUnresolvedOnlyWhereItMayBePostgres(t *testing.T) {
 	reference := m{"credhub-ref": "/c/x"}
 	found, err := Read(services(t, m{"name": "db", "tags": []any{"postgresql"}, "credentials": reference}, m{"name": "mq", "tags": []any{"rabbitmq"}, "credentials": reference}))
 	require.NoError(t, err)
-	assert.Equal(t, []string{"db"}, found.Unresolved)
+	assert.Equal(t, []Reference{{Service: "db", Postgres: true}}, found.Unresolved)
 	assert.Equal(t, []string{"mq"}, found.Others)
 }
 
-func TestATaggedServiceBringsACAAndNoDatabase(t *testing.T) {
+func TestATaggedServiceBringsACA(t *testing.T) {
 	tagged := func(credentials m) (Bound, error) {
 		return Read(services(t, m{"name": "company", "tags": []any{"postgres-ssl-ca"}, "credentials": credentials}))
 	}
-	found, err := tagged(m{"ca": somePEM, "uri": "postgres://h/d"})
+	found, err := tagged(m{"ca": somePEM, "note": "postgres"})
 	require.NoError(t, err)
 	assert.Equal(t, []Credential{{Place: Place{Service: "company", Path: "ca"}, Value: somePEM}}, found.CAs)
 	assert.Empty(t, found.Databases)
@@ -157,4 +159,81 @@ func TestWhatAMountedBindingHolds(t *testing.T) {
 	_, err = Read(map[string]string{"SERVICE_BINDING_ROOT": root})
 	assert.ErrorContains(t, err, "SERVICE_BINDING_ROOT: ")
 	assert.ErrorContains(t, err, "broken")
+}
+
+func TestAReferenceToCredHubSaysWhatIsKnownOfIt(t *testing.T) {
+	reference := m{"credhub-ref": "/c/x"}
+	document := services(t, m{"name": "db", "credentials": reference})
+	found, err := Read(document)
+	require.NoError(t, err)
+	require.Len(t, found.Unresolved, 1)
+	assert.Empty(t, found.Others, "nobody knows that it is not Postgres")
+	assert.Equal(t, Reference{Service: "db"}, found.Unresolved[0])
+
+	file := filepath.Join(t.TempDir(), "bindings.json")
+	require.NoError(t, os.WriteFile(file, []byte(document["VCAP_SERVICES"]), 0o600))
+	root := t.TempDir()
+	require.NoError(t, os.MkdirAll(filepath.Join(root, "db"), 0o755))
+	require.NoError(t, os.WriteFile(filepath.Join(root, "db", "credhub-ref"), []byte("/c/x"), 0o600))
+	require.NoError(t, os.WriteFile(filepath.Join(root, "db", "type"), []byte("postgresql"), 0o600))
+	for variable, path := range map[string]string{"VCAP_SERVICES_FILE_PATH": file, "SERVICE_BINDING_ROOT": root} {
+		found, err := Read(map[string]string{variable: path})
+		require.NoError(t, err)
+		require.Len(t, found.Unresolved, 1, variable)
+		assert.Equal(t, Reference{"db", variable == "SERVICE_BINDING_ROOT", true}, found.Unresolved[0])
+	}
+}
+
+func TestTwoDocumentsAreNotRead(t *testing.T) {
+	document := vcap(t, m{"uri": "postgres://h/d?sslmode=verify-full"})["VCAP_SERVICES"]
+	for _, text := range []string{"{}" + document, document + "}", document + "]", "{}]", "{} {}", document + ",", document + "x"} {
+		_, err := Read(map[string]string{"VCAP_SERVICES": text})
+		assert.ErrorContains(t, err, "VCAP_SERVICES is not valid JSON: broken at byte", text)
+	}
+	_, err := Read(map[string]string{"VCAP_SERVICES": " " + document + "\n"})
+	assert.NoError(t, err, "the control")
+}
+
+func TestAnEmptyFileOfBindingsIsSaid(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "bindings.json")
+	require.NoError(t, os.WriteFile(file, []byte("\n"), 0o600))
+	found, err := Read(map[string]string{"VCAP_SERVICES_FILE_PATH": file})
+	require.NoError(t, err)
+	assert.Equal(t, []string{"VCAP_SERVICES_FILE_PATH (" + file + ") is empty: no binding can be seen"}, found.Notes)
+	require.NoError(t, os.WriteFile(file, []byte("{}"), 0o600))
+	found, err = Read(map[string]string{"VCAP_SERVICES_FILE_PATH": file})
+	require.NoError(t, err)
+	assert.Empty(t, found.Notes, "the control")
+}
+
+func TestAFileThatABindingNamesIsReadUpTo1MB(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "ca.pem")
+	require.NoError(t, os.WriteFile(file, bytes.Repeat([]byte("x"), largestFile), 0o600))
+	binding := vcap(t, m{"uri": "postgres://h/d", "sslrootcert": file})
+	assert.Len(t, string(one(t, binding).CA.Value), largestFile)
+	require.NoError(t, os.WriteFile(file, bytes.Repeat([]byte("x"), largestFile+1), 0o600))
+	assert.True(t, one(t, binding).CA.Missing)
+	assert.True(t, one(t, vcap(t, m{"uri": "postgres://h/d", "sslrootcert": "/proc/self/pagemap"})).CA.Missing, "a regular file without an end")
+}
+
+func TestWhatPeopleShouldKnowOfABinding(t *testing.T) {
+	for _, test := range []struct {
+		credentials m
+		note        string
+	}{
+		{m{"uri": "postgres://h/d?sslmode=no-verify"}, "query of credential uri is no-verify, node-postgres's word for require: it verifies nothing"},
+		{m{"uri": "postgres://h/d", "sslmode": "no-verify"}, "credential sslmode is no-verify, node-postgres's word for require: it verifies nothing"},
+		{m{"uri": "postgres://h/d", "ssl": m{"rejectUnauthorized": false}}, "credential ssl.rejectUnauthorized asks for TLS that verifies nothing; for verified TLS, write sslmode verify-full"},
+	} {
+		assert.Equal(t, []string{test.note}, one(t, vcap(t, test.credentials)).Notes)
+	}
+	assert.Empty(t, one(t, vcap(t, m{"uri": "postgres://h/d?sslmode=require", "ssl": m{"rejectUnauthorized": true}})).Notes)
+}
+
+func TestAClientCertificateInAURIIsReadIfItIsPEM(t *testing.T) {
+	const key = "-----BEGIN PRIVATE KEY-----\nx\n-----END PRIVATE KEY-----\n"
+	b := one(t, vcap(t, m{"uri": "postgres://h/d?sslcert=" + url.QueryEscape(somePEM) + "&sslkey=" + url.QueryEscape(key)}))
+	assert.Equal(t, []string{somePEM, key, "credential uri (sslcert)"}, []string{string(b.ClientCert.Value) + "\n", string(b.ClientKey.Value) + "\n", b.ClientCert.String()})
+	b = one(t, vcap(t, m{"uri": "postgres://h/d?sslcert=/app/client.crt&sslkey=/app/client.key"}))
+	assert.False(t, b.ClientCert.Known() || b.ClientKey.Known(), "the driver that reads the string opens these")
 }

@@ -2,26 +2,31 @@ package binding
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
 	"unicode"
-
-	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
 )
 
 // object is an object in the credentials, at any depth.
 type object struct {
-	path     string // "connection.postgres"; "" for the credentials themselves
-	key      string // the folded key that it is under
-	parent   *object
-	values   []value // under keys that we read, sorted so that the result is always the same
-	children []*object
-	hosts    []address // under its own keys
-	about    about
+	path       string // "connection.postgres"; "" for the credentials themselves
+	key        string // the folded key that it is under
+	parent     *object
+	values     []value // under keys that we read, sorted so that the result is always the same
+	children   []*object
+	hosts      []address // under its own keys
+	hasLogin   bool      // it names a user or a database
+	namesOther bool      // one of its keys names another kind of database
+	family     string    // of the keys that name its host: PGHOST
+	about      about
+	byKeys     bool // its keys alone tell that it is about Postgres, and they need not
 }
 
 // about says what an object is about.
@@ -30,6 +35,7 @@ type about int
 const (
 	unknown  about = iota
 	postgres       // a Postgres connection
+	doubtful       // only a tag or a port says that it is another kind of database
 	other          // MySQL or another kind of database, so never Postgres
 )
 
@@ -79,27 +85,60 @@ func (w *walker) object(parent *object, key, path string, raw map[string]any, de
 	}
 	o := &object{path: path, key: key, parent: parent}
 	w.objects = append(w.objects, o)
-	keys := make([]string, 0, len(raw))
-	for key := range raw {
-		keys = append(keys, key)
-	}
-	slices.Sort(keys)
+	keys := slices.Sorted(maps.Keys(raw))
+	of := o.families(keys)
+	w.objects = append(w.objects, o.children...)
 	for _, key := range keys {
-		v := value{in: o, path: joinPath(path, key), key: fold(key), raw: raw[key]}
+		family, meaning := inFamily(fold(key))
+		v := value{in: cmp.Or(of[family], o), path: joinPath(path, key), key: meaning, raw: raw[key]}
 		if s, ok := v.raw.(string); ok && !slices.Contains(secretKeys, v.key) {
 			if nested, ok := asJSON(s); ok {
 				v.raw = nested
 			}
 		}
 		if hasMeaning(v.key) {
-			o.values = append(o.values, v)
+			v.in.values = append(v.in.values, v)
 		}
-		if err := w.value(o, v.key, v.path, v.raw, depth); err != nil {
+		v.in.namesOther = v.in.namesOther || containsAny(key, otherWords)
+		if slices.Contains(hostKeys, meaning) {
+			v.in.family = cmp.Or(v.in.family, family)
+		}
+		if err := w.value(v.in, v.key, v.path, v.raw, depth); err != nil {
 			return nil, err
 		}
 	}
-	o.hosts = o.readHosts()
+	for _, o := range append(slices.Collect(maps.Values(of)), o) {
+		o.hosts = o.readHosts()
+		_, o.hasLogin = o.first(append(slices.Clone(databaseKeys), usernameKeys...))
+	}
 	return o, nil
+}
+
+// families makes an object of each family of keys with a host, if there are several hosts beside
+// one another: "host": …, "PGHOST": …. A family without one belongs to the host beside it.
+func (o *object) families(keys []string) map[string]*object {
+	of := map[string]*object{}
+	hosts := 0
+	for _, key := range keys {
+		family, meaning := inFamily(fold(key))
+		if !slices.Contains(hostKeys, meaning) {
+			continue
+		}
+		if _, known := of[family]; !known {
+			of[family] = &object{path: joinPath(o.path, key), parent: o}
+			hosts++
+		}
+	}
+	delete(of, "")
+	if hosts < 2 {
+		return nil
+	}
+	for _, family := range families {
+		if child, ok := of[family]; ok {
+			o.children = append(o.children, child)
+		}
+	}
+	return of
 }
 
 func (w *walker) value(in *object, key, path string, raw any, depth int) error {
@@ -155,7 +194,7 @@ func decodeJSON(data []byte) (any, error) {
 	if err := decoder.Decode(&v); err != nil {
 		return nil, err
 	}
-	if decoder.More() {
+	if _, err := decoder.Token(); err != io.EOF {
 		return nil, errors.New("more than one value")
 	}
 	return v, nil
@@ -200,16 +239,35 @@ func (o *object) says(words []string) bool {
 }
 
 // isMode says whether the value should be a mode: under sslmode, under "mode" in an object "ssl" or
-// "tls", or under "ssl" or "tls" itself if it looks like a mode.
+// "tls", or under "ssl" or "tls" itself if it looks like a mode; if it is one, also as "level" there
+// and as "encryption".
 func (v value) isMode() bool {
 	switch v.key {
 	case "mode":
 		return v.in.key == "ssl" || v.in.key == "tls"
 	case "ssl", "tls":
 		text, _ := single(v.raw).(string)
-		return sslmode.Resembles(text)
+		return isModeWord(text)
+	case "level", "encryption": // of a storage, it may say anything
+		text, _ := single(v.raw).(string)
+		_, err := parseMode(text)
+		return err == nil && (v.key == "encryption" || v.in.key == "ssl" || v.in.key == "tls")
 	}
 	return slices.Contains(modeKeys, v.key)
+}
+
+// asksForTLS says whether the value asks for TLS without a mode.
+func (v value) asksForTLS() bool {
+	raw := single(v.raw)
+	switch {
+	case slices.Contains(askKeys, v.key):
+		return raw == true || isYes(asText(raw))
+	case v.in.key != "ssl" && v.in.key != "tls":
+		return false
+	case v.key == "rejectunauthorized": // Node's false: TLS, with any certificate
+		return raw == true || raw == false || isYes(asText(raw)) || isNo(asText(raw))
+	}
+	return slices.Contains(inTLSKeys, v.key) && (raw == true || isYes(asText(raw)))
 }
 
 // single returns the only item of a list of one, and any other value unchanged.

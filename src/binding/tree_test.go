@@ -100,7 +100,7 @@ func TestKindKeysTellWhatAnObjectIsAbout(t *testing.T) {
 	}{
 		"Postgres, though the service does not say so": {m{"host": "h", "engine": "aurora-postgresql"}, []string{"db: h"}},
 		"MySQL":                         {m{"host": "h", "type": "mysql", "sslmode": "REQUIRED"}, nil},
-		"MySQL by its port":             {m{"host": "h", "port": 3306, "username": "u", "sslmode": "require"}, nil},
+		"MySQL by its port":             {m{"host": "h", "port": 3306, "username": "u", "ssl_mode": "REQUIRED"}, nil},
 		"a Postgres at that port":       {m{"host": "h", "port": 3306, "scheme": "postgres"}, []string{"db: h"}},
 		"the word under another key":    {m{"host": "h", "note": "postgres"}, nil},
 		"a mode beside the host, alone": {m{"host": "h", "sslmode": "require"}, []string{"db: h"}},

@@ -26,15 +26,12 @@ func parseURL(text string) (connection, bool) {
 			return connection{}, false
 		}
 		database, query, _ := strings.Cut(text[len(short):], "?")
-		c := connection{database: unescape(strings.TrimPrefix(database, "/")), inQuery: true}
+		c := connection{database: unescape(strings.TrimPrefix(database, "/")), inQuery: true, unread: strictestIn(database)}
 		c.addQuery(query)
 		return c, true
 	}
-	parts := strings.Split(strings.ToLower(strings.TrimSpace(scheme)), ":")
-	api, name := parts[0], parts[len(parts)-1]
-	name, _, _ = strings.Cut(name, "+")
-	known := slices.Contains(postgresSchemes, name)
-	if !known && (!asksForMode(rest) || containsAny(scheme, otherWords) || isWeb(name) || !isScheme(scheme)) {
+	api, name := splitScheme(scheme)
+	if !isPostgresScheme(scheme) && (!asksForMode(rest) || containsAny(scheme, otherWords) || isWeb(name) || !isScheme(scheme)) {
 		return connection{}, false
 	}
 	var c connection
@@ -47,6 +44,18 @@ func parseURL(text string) (connection, bool) {
 		c.modes = append(c.modes, parameter{key: "r2dbcs", value: sslmode.Require.String()})
 	}
 	return c, true
+}
+
+// splitScheme splits "jdbc:postgresql" and "postgresql+psycopg".
+func splitScheme(scheme string) (api, name string) {
+	parts := strings.Split(strings.ToLower(strings.TrimSpace(scheme)), ":")
+	name, _, _ = strings.Cut(parts[len(parts)-1], "+")
+	return parts[0], name
+}
+
+func isPostgresScheme(scheme string) bool {
+	_, name := splitScheme(scheme)
+	return slices.Contains(postgresSchemes, name)
 }
 
 // isLibpqs says whether libpq itself knows the scheme.
@@ -168,6 +177,7 @@ func parseAuthority(s string) (connection, bool) {
 	c.username, c.password = unescape(username), unescape(password)
 	hosts, database, _ := strings.Cut(rest, "/")
 	c.database = unescape(database)
+	c.unread = strictestIn(unescape(rest))
 	var names, ports []string
 	for item := range strings.SplitSeq(unescape(hosts), ",") {
 		name, port := splitPort(strings.TrimSpace(item))
@@ -201,6 +211,9 @@ func (c *connection) addQuery(query string) {
 		key, value, found := strings.Cut(strings.TrimLeft(pair, "?"), "=")
 		if !found && slices.Contains(askKeys, fold(key)) {
 			value = "yes" // pgjdbc's flag: ?ssl
+		}
+		if strings.Contains(value, "BEGIN+") { // PEM as a web form escapes it
+			value = strings.ReplaceAll(value, "+", "%20")
 		}
 		pairs = append(pairs, parameter{key: strings.TrimSpace(unescape(key)), value: unescape(value)})
 	}

@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/binding"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/launch"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/seen"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
@@ -34,7 +33,7 @@ func (l Look) In(env map[string]string, plan *launch.Plan) App {
 	}
 	for _, asked := range plan.Decider.Asked {
 		// We don't know which string the app uses, so the weakest counts.
-		if asked.By != binding.ByKey && (app.URI == sslmode.None || asked.Mode < app.URI) {
+		if asked.By.IsString() && (app.URI == sslmode.None || asked.Mode < app.URI) {
 			app.URI = asked.Mode
 		}
 	}

@@ -282,7 +282,7 @@ func TestWhatMayStillChangeIsAWarningAtStagingAndStopsALaunch(t *testing.T) {
 		found binding.Bound
 		wrong string
 	}{
-		"a reference to CredHub": {nil, binding.Bound{Unresolved: []string{"db"}}, "db: the platform did not resolve the credentials"},
+		"a reference to CredHub": {nil, binding.Bound{Unresolved: []binding.Reference{{Service: "db", Postgres: true}}}, "db: the platform did not resolve the credentials"},
 		"a service not yet there": {map[string]string{"POSTGRES_SSL_SERVICE": "later"}, binding.Bound{Databases: []binding.Binding{db("db", "require", elsewhere)}},
 			"POSTGRES_SSL_SERVICE names no bound Postgres database; bound are: db (require)"},
 		"a file of the container": {nil, binding.Bound{Databases: []binding.Binding{missing}}, "db: credential sslrootcert names a file that is not in this container; put the certificate itself there, in PEM"},
@@ -361,6 +361,56 @@ func TestAnAliasAloneLowersNothingAndTheLogSaysWhatLibpqGets(t *testing.T) {
 			assert.Contains(t, lines, test.line)
 		})
 	}
+}
+
+func TestADatabaseKnownByItsKeysAloneStopsNothingAndSaysWhatItWouldGet(t *testing.T) {
+	guess, sure := db("guess", "", oregon), db("sure", "disable", elsewhere)
+	guess.ByKeys = true
+	plan := decide(t, nil, guess, sure)
+	assert.Equal(t, "sure", plan.Decider.Name)
+	assert.Contains(t, strings.Join(plan.Downgrades, "\n"), "guess would get verify-full by the default for")
+
+	guess.ByKeys = false
+	_, err := Decide(nil, binding.Bound{Databases: []binding.Binding{guess, sure}}, store(t))
+	assert.ErrorContains(t, err, "the bound databases ask for different things", "the control")
+
+	guess.ByKeys = true
+	guess.CA = binding.Credential{Place: binding.Place{Path: "ca"}, Value: "none"}
+	plan = decide(t, nil, guess, sure)
+	assert.Len(t, plan.Databases, 1)
+	assert.Contains(t, strings.Join(plan.Downgrades, "\n"), "guess: credential ca: holds no PEM certificate; without it, nothing is done for this database")
+}
+
+func TestAReferenceToCredHubStopsTheAppOnlyIfItSaysPostgres(t *testing.T) {
+	for _, test := range []struct {
+		reference binding.Reference
+		stops     bool
+		line      string
+	}{
+		{binding.Reference{Service: "db"}, false, "db: the platform did not resolve the credentials: they are still a reference to CredHub; nobody can see whether it is a Postgres database"},
+		{binding.Reference{Service: "db", InFile: true}, false, "the platform resolves none in files; turn off the app's feature file-based-vcap-services or service-binding-k8s, and restart; nobody can see"},
+		{binding.Reference{Service: "db", Postgres: true, InFile: true}, true, "db: the credentials are still a reference to CredHub, and the platform resolves none in files; turn off"},
+	} {
+		found := binding.Bound{Unresolved: []binding.Reference{test.reference}}
+		plan, err := Decide(nil, found, store(t))
+		if test.stops {
+			require.ErrorContains(t, err, test.line)
+		} else {
+			require.NoError(t, err)
+			assert.Contains(t, strings.Join(plan.Downgrades, "\n"), test.line, "the log of each start")
+		}
+		plan, err = Foresee(nil, found, store(t))
+		require.NoError(t, err)
+		assert.Contains(t, strings.Join(plan.Warnings, "\n"), test.line, "staging names it too")
+	}
+}
+
+func TestACABesideRequireIsSaid(t *testing.T) {
+	b := says(key("require"))
+	b.CA = binding.Credential{Place: binding.Place{Path: "ca_cert"}, Value: caPEM(t)}
+	assert.Contains(t, strings.Join(decide(t, nil, b).Warnings, "\n"), "db: credential ca_cert has its CA, so its sslmode can be verify-full instead of require")
+	b.Asked = []binding.Asked{key("verify-full")}
+	assert.Empty(t, decide(t, nil, b).Warnings, "the control")
 }
 
 func TestAFlagContradictsAModeThatAllowsPlainText(t *testing.T) {

@@ -124,16 +124,12 @@ func Elsewhere(env map[string]string, found binding.Bound, store truststore.Stor
 const InCredHub = "its credentials are in CredHub; only postgres-ssl in the app sees them"
 
 func makePlan(p *Plan, found binding.Bound) (*Plan, error) {
-	p.Others, p.Unresolved = found.Others, found.Unresolved
-	for _, name := range found.Unresolved {
-		if p.elsewhere {
-			p.warn("%s: %s", name, InCredHub)
-			continue
-		}
-		err := fmt.Errorf("%s: the platform did not resolve the credentials: they are still a reference to CredHub", name)
-		if err := p.atLaunch(err); err != nil {
-			return nil, err
-		}
+	p.Others = found.Others
+	if err := p.unresolved(found.Unresolved); err != nil {
+		return nil, err
+	}
+	for _, note := range found.Notes {
+		p.downgrade("%s", note)
 	}
 	fallback := sslmode.None
 	if value := p.env["POSTGRES_SSL_MODE"]; value != "" {
@@ -144,7 +140,11 @@ func makePlan(p *Plan, found binding.Bound) (*Plan, error) {
 	}
 	for _, b := range found.Databases {
 		db, err := p.decideDatabase(b, found.CAs, fallback)
-		if err != nil {
+		switch {
+		case err != nil && b.ByKeys:
+			p.downgrade("%s: %s; without it, nothing is done for this database, since only its keys say that it is Postgres", b.Title(), err)
+			continue
+		case err != nil:
 			return nil, fmt.Errorf("%s: %w", b.Title(), err)
 		}
 		p.Databases = append(p.Databases, db)
@@ -164,6 +164,32 @@ func makePlan(p *Plan, found binding.Bound) (*Plan, error) {
 	p.warnOfOwner()
 	p.warnOfStrings()
 	return p, nil
+}
+
+// unresolved refuses a reference to CredHub in a service that says that it is Postgres. Of any other
+// service, nobody can know.
+func (p *Plan) unresolved(references []binding.Reference) error {
+	for _, r := range references {
+		err := fmt.Errorf("%s: the platform did not resolve the credentials: they are still a reference to CredHub", r.Service)
+		if r.InFile {
+			err = fmt.Errorf("%s: the credentials are still a reference to CredHub, and the platform resolves none in files; "+
+				"turn off the app's feature file-based-vcap-services or service-binding-k8s, and restart", r.Service)
+		}
+		switch {
+		case p.elsewhere:
+			p.warn("%s: %s", r.Service, InCredHub)
+		case !r.Postgres:
+			p.downgrade("%s; nobody can see whether it is a Postgres database", err)
+		default:
+			if err := p.atLaunch(err); err != nil {
+				return err
+			}
+		}
+		if r.Postgres {
+			p.Unresolved = append(p.Unresolved, r.Service)
+		}
+	}
+	return nil
 }
 
 // atLaunch returns the error at launch, and turns it into a warning where we are not sure.
@@ -211,6 +237,12 @@ func (p *Plan) decideDatabase(b binding.Binding, cas []binding.Credential, fallb
 	if db.Trust, err = p.trust(b, cas); err != nil {
 		return db, err
 	}
+	for _, note := range b.Notes {
+		p.warn("%s: %s", b.Title(), note)
+	}
+	if db.Mode == sslmode.Require && len(db.Trust.Own) > 0 {
+		p.warn("%s: %s has its CA, so its sslmode can be verify-full instead of require, which trusts any server", b.Title(), db.Trust.Place)
+	}
 	db.clientCert, db.clientKey, err = p.clientCertificate(b)
 	return db, err
 }
@@ -228,6 +260,8 @@ func (p *Plan) mode(b binding.Binding, cas []binding.Credential, fallback sslmod
 		return sslmode.VerifyFull, Source{Rule: ForKnown}, nil
 	case len(cas) > 0:
 		return sslmode.VerifyCA, Source{ForCA, cas[0].Place}, nil
+	case namedCA(b).Known():
+		return sslmode.VerifyCA, Source{ForCA, namedCA(b)}, nil
 	case b.AsksTLS.Known():
 		return sslmode.Require, Source{ForFlag, b.AsksTLS}, nil
 	}
@@ -246,10 +280,12 @@ func (p *Plan) settle(b binding.Binding, fallback sslmode.Mode) (sslmode.Mode, S
 	} else if b.Writes() == sslmode.None {
 		return sslmode.None, Source{}, nil // an alias alone lowers nothing
 	}
+	strictest := slices.MaxFunc(asked, compareModes)
+	asked = slices.DeleteFunc(asked, func(a binding.Asked) bool { return a.By == binding.ByProse && a.Mode < strictest.Mode })
 	if weakest := slices.MinFunc(asked, compareModes); b.AsksTLS.Known() && !weakest.Mode.Encrypts() {
 		asked = append(asked, binding.Asked{Mode: sslmode.Require, Place: b.AsksTLS, By: binding.ByKey})
 	}
-	strictest := slices.MaxFunc(asked, compareModes)
+	strictest = slices.MaxFunc(asked, compareModes)
 	first := asked[0]
 	for _, a := range asked {
 		if a.By < first.By {
@@ -329,15 +365,25 @@ func (p *Plan) chooseMains() {
 		}
 		main := &p.Databases[i]
 		for j := i + 1; j < end; j++ {
-			if db := &p.Databases[j]; cmp.Or(compareBool(db.WellKnown, main.WellKnown), cmp.Compare(db.Mode, main.Mode),
-				cmp.Compare(db.Trust.narrowness(), main.Trust.narrowness()),
-				compareBool(db.Writes() != sslmode.None, main.Writes() != sslmode.None)) > 0 {
+			if db := &p.Databases[j]; compareForMain(db, main) > 0 {
 				main = db
 			}
 		}
 		main.Main, main.Path = true, ""
 		i = end
 	}
+}
+
+// compareForMain compares two databases of a service. One whose keys alone say that it is Postgres
+// wins only by a stricter mode or a narrower trust.
+func compareForMain(a, b *Database) int {
+	if a.ByKeys || b.ByKeys {
+		insists := func(db *Database) sslmode.Mode { return max(db.Mode, sslmode.Prefer) }
+		return cmp.Or(compareBool(a.WellKnown && !a.ByKeys, b.WellKnown && !b.ByKeys), cmp.Compare(insists(a), insists(b)),
+			cmp.Compare(a.Trust.narrowness(), b.Trust.narrowness()))
+	}
+	return cmp.Or(compareBool(a.WellKnown, b.WellKnown), cmp.Compare(a.Mode, b.Mode),
+		cmp.Compare(a.Trust.narrowness(), b.Trust.narrowness()), compareBool(a.Writes() != sslmode.None, b.Writes() != sslmode.None))
 }
 
 func compareBool(a, b bool) int {
@@ -361,6 +407,9 @@ func (p *Plan) chooseDecider(fallback sslmode.Mode) error {
 	}
 	name := p.env["POSTGRES_SSL_SERVICE"]
 	chosen := narrow(candidates, func(db *Database) bool { return name != "" && db.Name == name })
+	if sure := narrow(candidates, func(db *Database) bool { return !db.ByKeys }); len(sure) > 0 && len(chosen) == 0 {
+		candidates = sure
+	}
 	tagged := narrow(candidates, func(db *Database) bool { return db.Tagged("stratos") })
 	switch {
 	case name != "" && len(chosen) == 0:
@@ -376,8 +425,11 @@ func (p *Plan) chooseDecider(fallback sslmode.Mode) error {
 	case len(tagged) > 0:
 		candidates = tagged
 	}
-	if len(candidates) == 0 {
+	switch {
+	case len(candidates) == 0:
 		return nil
+	case candidates[0].ByKeys: // then all are, and none of them stops a start
+		candidates = []*Database{slices.MinFunc(candidates, func(a, b *Database) int { return cmp.Compare(a.Mode, b.Mode) })}
 	}
 	// In the tunnel, each database has its own mode. The exported mode matters to the others, if
 	// there are any.

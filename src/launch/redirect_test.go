@@ -22,6 +22,7 @@ const noHost = "the tunnel needs a host to replace, but the credentials name non
 
 // notRedirected are the shapes that a tunnel cannot carry, and why.
 var notRedirected = map[string]string{
+	"RDS without a port":                  "db: the credentials name a host that the tunnel cannot replace alone: write host, port, user, password and database as credentials of their own",
 	"jdbc no slashes":                     "db: " + noHost,
 	"rds with hostless object and its ca": "db (pgbouncer.uri): " + noHost,
 	"rds with hostless words":             "db (example): " + noHost,

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -70,20 +71,24 @@ func placeholders(t testing.TB) *strings.Replacer {
 		return strings.Trim(string(quoted), `"`)
 	}
 	return strings.NewReplacer(
-		"$BASE64_CA", base64.StdEncoding.EncodeToString([]byte(ca)),
+		"$FORM_CA", url.QueryEscape(ca), "$BASE64_CA", base64.StdEncoding.EncodeToString([]byte(ca)),
 		"$CA", inJSON(ca), "$SAML", inJSON(saml), "$SELF_SIGNED", inJSON(selfSigned), "$SERVER_CERT", inJSON(server),
 		"$CLIENT_CERT", inJSON(client), "$CLIENT_KEY", inJSON(key))
 }
 
 func readShapes(t testing.TB) []chapter {
 	t.Helper()
-	text, err := os.ReadFile("testdata/shapes.json")
-	require.NoError(t, err)
-	decoder := json.NewDecoder(strings.NewReader(placeholders(t).Replace(string(text))))
-	decoder.DisallowUnknownFields()
-	var chapters []chapter
-	require.NoError(t, decoder.Decode(&chapters))
-	return chapters
+	var all []chapter
+	for _, file := range []string{"testdata/shapes.json", "testdata/ordinary.json"} {
+		text, err := os.ReadFile(file)
+		require.NoError(t, err)
+		decoder := json.NewDecoder(strings.NewReader(placeholders(t).Replace(string(text))))
+		decoder.DisallowUnknownFields()
+		var chapters []chapter
+		require.NoError(t, decoder.Decode(&chapters))
+		all = append(all, chapters...)
+	}
+	return all
 }
 
 // environment is what the platform gives an app with such a binding.

@@ -178,6 +178,16 @@ func (p *Plan) trustOwn(b binding.Binding, cas []binding.Credential) (Trust, err
 	return t, nil
 }
 
+// namedCA returns the place of the first of these certificates whose key says that it is a CA.
+func namedCA(b binding.Binding) binding.Place {
+	for _, ca := range b.MoreCAs {
+		if _, _, err := truststore.ParseCredential(string(ca.Value)); err == nil && ca.IsCA {
+			return ca.Place
+		}
+	}
+	return binding.Place{}
+}
+
 // moreCAs reads the certificates under keys that are not well-known. It skips what is no CA.
 func moreCAs(b binding.Binding) (certs []*x509.Certificate, place binding.Place) {
 	for _, ca := range b.MoreCAs {

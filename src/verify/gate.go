@@ -26,7 +26,7 @@ func Gate(ctx context.Context, targets []wire.Target, timeout time.Duration) (li
 	stopped := make([]bool, len(targets))
 	var wait sync.WaitGroup
 	for i, t := range targets {
-		wait.Go(func() { lines[i], stopped[i] = gateLine(run(ctx, &t, timeout, gateModes(&t))) })
+		wait.Go(func() { lines[i], stopped[i] = gateLine(run(ctx, &t, timeout, gateModes(&t)), t.ByKeys) })
 	}
 	wait.Wait()
 	return lines, !slices.Contains(stopped, true)
@@ -42,7 +42,10 @@ func gateModes(t *wire.Target) []sslmode.Mode {
 }
 
 // gateLine makes one line of a finding.
-func gateLine(db Database) (line string, stop bool) {
+func gateLine(db Database, byKeys bool) (line string, stop bool) {
+	if byKeys {
+		return gateSays(db), false // only its keys tell that it is Postgres
+	}
 	if i := slices.IndexFunc(db.Problems, stops); i >= 0 {
 		p := db.Problems[i]
 		return fmt.Sprintf("%s: the app does not start: %s; %s", db.Name, p.What, p.Do), true
@@ -52,6 +55,11 @@ func gateLine(db Database) (line string, stop bool) {
 			return fmt.Sprintf("%s: the app does not start: further host: %s; %s", db.Name, o.Problem.What, o.Problem.Do), true
 		}
 	}
+	return gateSays(db), false
+}
+
+// gateSays makes the line of a database that stops nothing.
+func gateSays(db Database) string {
 	var said []string
 	switch {
 	case db.TLS == nil:
@@ -69,5 +77,5 @@ func gateLine(db Database) (line string, stop bool) {
 	if len(db.Problems) > 0 {
 		said = append(said, "the app starts all the same")
 	}
-	return db.Name + ": " + strings.Join(said, "; "), false
+	return db.Name + ": " + strings.Join(said, "; ")
 }

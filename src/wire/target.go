@@ -41,6 +41,7 @@ func Targets(given Given) ([]Target, error) {
 	for _, db := range given.Plan.Databases {
 		t := Target{
 			Name:        db.Title(),
+			ByKeys:      db.ByKeys,
 			Further:     !db.Main,
 			Database:    db.Database,
 			User:        db.Username,

@@ -20,6 +20,7 @@ import (
 // Target is a database with everything that decides how to connect to it.
 type Target struct {
 	Name     string
+	ByKeys   bool // nothing but its keys tells that it is Postgres
 	Further  bool // a further connection string of a service: an example, a pooler on 127.0.0.1
 	Host     string
 	Port     uint16

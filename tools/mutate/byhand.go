@@ -163,7 +163,7 @@ var byHand = []mutant{
 	{promise: "… nor in JSON", file: "src/binding/binding.go",
 		before: "func (Secret) MarshalText() ([]byte, error) { return []byte(\"(secret)\"), nil }\n", after: "", tests: by("binding")},
 	{promise: "a mode that nobody heard stops the app", file: "src/binding/group.go",
-		before: "return bindings, r.checkAllHeard()", after: "return bindings, nil", tests: by("binding")},
+		before: "return bindings, r.checkAllHeard(bindings)", after: "return bindings, nil", tests: by("binding")},
 	{promise: "a password is never read as a connection string", file: "src/binding/tree.go",
 		before: `return slices.Contains(secretKeys, t.key) && !strings.HasSuffix(t.path, "]")`, after: "return false", tests: by("binding")},
 	{promise: "a FIFO is not waited for", file: "src/binding/source.go",
@@ -179,7 +179,7 @@ var byHand = []mutant{
 	{promise: "an invalid binding stops the app", file: "src/launch/launch.go",
 		before: `return nil, fmt.Errorf("%s: %w", b.Title(), err)`, after: "continue", tests: by("launch")},
 	{promise: "the well-known keys decide for a service", file: "src/launch/launch.go",
-		before: "cmp.Or(compareBool(db.WellKnown, main.WellKnown),", after: "cmp.Or(", tests: by("launch")},
+		before: "cmp.Or(compareBool(a.WellKnown, b.WellKnown), ", after: "cmp.Or(", tests: by("launch")},
 	{promise: "a replica elsewhere does not lower the mode", file: "src/launch/launch.go",
 		before: "case p.knowsAll(b.Primaries(), ", after: "case p.knowsAll(b.Hosts, ", tests: by("launch")},
 

@@ -1,0 +1,161 @@
+package binding
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
+)
+
+// checkAllHeard is the safety net. If a Postgres connection has a mode that we have not read, the
+// app must not start. The same is true of a service that may be Postgres and does not say so.
+func (r *reader) checkAllHeard(bindings []Binding) error {
+	if len(r.databases) == 0 && r.says(otherWords) {
+		return nil
+	}
+	for _, o := range r.objects {
+		for _, v := range o.values {
+			if r.isUnheard(v) {
+				return r.unheard(v.path, "asks for an sslmode")
+			}
+		}
+	}
+	written := sslmode.None
+	for _, b := range bindings {
+		written = max(written, b.Writes())
+	}
+	for _, f := range r.strings {
+		if f.unread > written || f.mentionsUnreadMode() {
+			return r.unheard(f.path, "contains an sslmode that cannot be read")
+		}
+	}
+	for _, t := range r.texts {
+		if r.modeRead[t.path] || t.isSecret() || t.in.isForeign() {
+			continue
+		}
+		if r.mentionsMode(t.text, written) {
+			return r.unheard(t.path, "contains an sslmode that cannot be read")
+		}
+		if mode, err := sslmode.Parse(t.text); err == nil && mode.Verifies() && t.in.isBesideHost() {
+			return r.unheard(t.path, "says "+mode.String())
+		}
+	}
+	return nil
+}
+
+// unheard returns the error for a place with a mode that we have not read.
+func (r *reader) unheard(path, what string) error {
+	if len(r.strings) > 0 || slices.ContainsFunc(r.objects, func(o *object) bool { return len(o.hosts) > 0 }) {
+		return fmt.Errorf("credential %s %s, but it is not clear for which Postgres database; write it beside the host or the uri, as sslmode", path, what)
+	}
+	return fmt.Errorf("credential %s %s, but no host was recognised; name it with the credential hostname, host or uri", path, what)
+}
+
+// isUnheard says whether a key seems to be for a mode that we have not read. Of a misspelled key,
+// the value must be a mode: ssl_moode.
+func (r *reader) isUnheard(v value) bool {
+	if isEmpty(v.raw) || r.modeRead[v.path] || containsAny(v.key, otherWords) || v.in.isForeign() && !(v.in.nearest().about == doubtful && v.isOwnWord()) {
+		return false
+	}
+	text, _ := single(v.raw).(string)
+	_, err := sslmode.Parse(text)
+	return strings.Contains(v.key, "sslmode") || err == nil && readsLikeMode(v.key)
+}
+
+// isForeign says whether the object is about another kind of database.
+func (o *object) isForeign() bool {
+	nearest := o.nearest()
+	return nearest != nil && nearest.about != postgres
+}
+
+// mentionsMode says whether a text that is no connection string writes a mode. One that is no
+// stricter than what the service writes elsewhere is only an example.
+func (r *reader) mentionsMode(text string, written sslmode.Mode) bool {
+	scheme, _, isURL := strings.Cut(text, "://")
+	if isURL && len(scheme) < 64 && (containsAny(scheme, otherWords) || isWeb(strings.ToLower(scheme))) {
+		return false
+	}
+	if strictest := strictestIn(text); strictest != sslmode.None {
+		return strictest > written
+	}
+	return asksForMode(text)
+}
+
+// mentionsUnreadMode says whether the string mentions a mode that verifies and that we have not
+// read: escaped twice, or misspelt.
+func (f connString) mentionsUnreadMode() bool {
+	strictest := sslmode.None
+	for _, p := range f.modes {
+		if mode, err := parseMode(p.value); err == nil {
+			strictest = max(strictest, mode)
+		}
+	}
+	rest := f.text.text
+	if f.password != "" {
+		rest = strings.ReplaceAll(rest, f.password, "")
+	}
+	rest = fold(rest)
+	return strictest < sslmode.VerifyFull && strings.Contains(rest, "verifyfull") ||
+		strictest < sslmode.VerifyCA && strings.Contains(rest, "verifyca")
+}
+
+// modeEscapes undoes the escapes that a "=" gets in a query, once or twice.
+var modeEscapes = strings.NewReplacer("%253d", "=", "%3d", "=", "%3a", ":", "%20", " ")
+
+// strictestIn returns the strictest mode that a text writes right behind something that reads like
+// sslmode: "sslmode=require", "{'sslmode': 'verify-full'}", "--sslmode verify-full". libpq's other
+// parameters, such as channel_binding=require, are none, nor is prose: "sslmode require is fine".
+func strictestIn(text string) (strictest sslmode.Mode) {
+	if !strings.ContainsAny(text, "sStT") {
+		return sslmode.None
+	}
+	text = modeEscapes.Replace(lower(text))
+	for i := 0; i+3 <= len(text); i++ {
+		if text[i:i+3] != "ssl" && text[i:i+3] != "tls" {
+			continue
+		}
+		rest, ok := cutModeName(text[i+3:])
+		if !ok {
+			continue
+		}
+		value := strings.TrimLeft(rest, " \t'\"])}")
+		switch {
+		case strings.HasPrefix(value, "="):
+		case strings.HasPrefix(value, ":") && beginsItem(text[:i]):
+		case value != rest && strings.HasSuffix(text[:i], "-"):
+		default:
+			continue
+		}
+		value = strings.TrimLeft(value, " \t'\"])}=:>[({")
+		word := value[:len(value)-len(strings.TrimLeft(value, "abcdefghijklmnopqrstuvwxyz_-"))]
+		if mode, err := parseMode(word); err == nil {
+			strictest = max(strictest, mode)
+		}
+	}
+	return strictest
+}
+
+// cutModeName cuts what may follow "ssl" in a key for a mode, and returns the rest.
+func cutModeName(text string) (rest string, ok bool) {
+	rest, ok = strings.CutPrefix(strings.TrimLeft(text, "_-. "), "m")
+	rest, ok = strings.CutPrefix(strings.TrimLeft(rest, "o"), "d")
+	rest = strings.TrimLeft(rest, "e")
+	return rest, ok && strings.HasPrefix(strings.TrimLeft(text, "_-. "), "mo") && (rest == "" || rest[0] < 'a' || rest[0] > 'z')
+}
+
+// readsLikeMode says whether a folded key may be a misspelled sslmode.
+func readsLikeMode(key string) bool {
+	i := max(strings.LastIndex(key, "ssl"), strings.LastIndex(key, "tls"))
+	if i < 0 {
+		return false
+	}
+	rest, ok := cutModeName(key[i+3:])
+	return ok && rest == ""
+}
+
+// beginsItem says whether an item of a list or an object, or a line, may begin behind this text.
+func beginsItem(before string) bool {
+	before = strings.TrimRight(before, " \t'\"-_dbpg")
+	return before == "" || strings.IndexByte("\n\r{[(,;&?|", before[len(before)-1]) >= 0
+}
