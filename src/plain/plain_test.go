@@ -2,6 +2,7 @@ package plain
 
 import (
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 )
@@ -19,4 +20,13 @@ func TestATextStaysOnItsLineAndReadsInItsDirection(t *testing.T) {
 		assert.Equal(t, "a"+string(r)+"b", Line("a"+string(r)+"b"), "%#x", r)
 	}
 	assert.Equal(t, "a?b", Line("a\xffb"), "what is no character")
+}
+
+func TestANumberAndItsNounAgree(t *testing.T) {
+	assert.Equal(t, "0 CAs, 1 CA, 2 CAs", Count(0, "CA")+", "+Count(1, "CA")+", "+Count(2, "CA"))
+}
+
+func TestADayIsThatOfUTC(t *testing.T) {
+	evening := time.Date(2027, 2, 28, 23, 30, 0, 0, time.FixedZone("west of Greenwich", -3600))
+	assert.Equal(t, "2027-03-01", Day(evening))
 }

@@ -37,6 +37,7 @@ type part struct {
 
 // parts are in the order in which data flows through them (docs/architecture.md).
 var parts = []part{
+	{dir: "src/plain"},
 	{dir: "src/sslmode"},
 	{dir: "src/rds"},
 	{dir: "src/binding", also: "src/launch"}, // its testdata/shapes.json covers both
@@ -44,6 +45,7 @@ var parts = []part{
 	{dir: "src/truststore"},
 	{dir: "src/client"},
 	{dir: "src/explain", also: "src/cmd/postgres-ssl"}, // there, its lines are shown whole
+	{dir: "src/cf"},
 	{dir: "src/drivers", files: []string{"verdict.go"}, run: "TestWhatEachDriver|TestOnlyWhatTheAppNames|TestTheTable|TestADriverThatReads|TestAMend"},
 }
 
