@@ -49,7 +49,7 @@ git ls-files -z --cached --others --exclude-standard |
 cd "$work/tree"
 git init -q && git add -A # the tests of packaging ask git for the files
 # Compiled as in scripts/test.sh, without the paths of the copies, what does not change is compiled once.
-export CGO_ENABLED=0 GOFLAGS=-trimpath
+export CGO_ENABLED=0 GOFLAGS='-trimpath -gcflags=all=-dwarf=false'
 # A mutant may append forever. This limit ends it before it takes all memory.
 ulimit -v 8000000
 "$work/mutate" "$work" "$@"

@@ -54,7 +54,7 @@ cd "$root"
 
 # The environment's settings for go apply to no tool. All are compiled as our program is, so what they
 # have in common is compiled once.
-export GOFLAGS=-trimpath CGO_ENABLED=0 GOAMD64=v1
+export GOFLAGS='-trimpath -gcflags=all=-dwarf=false' CGO_ENABLED=0 GOAMD64=v1
 echo '-----> Certificates'
 status=0
 scripts/check-rds-ca.sh || status=$?

@@ -27,7 +27,7 @@ step() {
 }
 
 # What one step compiles is there for the next, because all compile as scripts/build.sh does.
-export CGO_ENABLED=0 GOFLAGS='-trimpath -buildvcs=false'
+export CGO_ENABLED=0 GOFLAGS='-trimpath -buildvcs=false -gcflags=all=-dwarf=false'
 
 # install installs what the tests need.
 install() {

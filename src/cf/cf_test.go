@@ -16,6 +16,7 @@ func TestWhatOperatorsHaveAtHandIsUnderstood(t *testing.T) {
 		"with its name around it":      `{"VCAP_SERVICES": ` + services + `}`,
 		"cf curl /v3/apps/GUID/env":    `{"system_env_json": {"VCAP_SERVICES": ` + services + `}, "environment_variables": {"PGSSLMODE": "require"}}`,
 		"with a byte order mark":       "\ufeff" + services,
+		"with its name before it":      "VCAP_SERVICES" + services,
 		"cf env APP":                   "Getting env variables for app a in org o / space s as me...\nSystem-Provided:\nVCAP_SERVICES: " + services + "\n\n\nVCAP_APPLICATION: {\n}\n\nUser-Provided:\nPGSSLMODE: require\n\nNo running env variables have been set\n",
 		"cf env APP of an older cf":    "OK\n\nSystem-Provided:\n{\n \"VCAP_SERVICES\": " + services + "\n}\n\nUser-Provided:\nPGSSLMODE: require\n",
 		"cf env APP with Windows ends": "System-Provided:\r\nVCAP_SERVICES: " + services + "\r\n\r\nUser-Provided:\r\nPGSSLMODE: require\r\n",

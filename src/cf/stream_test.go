@@ -93,6 +93,19 @@ func TestAStreamIsReadAnswerByAnswer(t *testing.T) {
 	assert.Equal(t, []string{"f: 1 <nil>", "f, line 2: 0 the disk is gone"}, all)
 }
 
+// Whoever reads the answers has to learn that one is missing.
+func TestAStreamThatEndsTooSoonSaysSo(t *testing.T) {
+	for name, in := range map[string]io.Reader{
+		"within an answer": strings.NewReader(`{"a"`),
+		"at once":          iotest.ErrReader(errors.New("the disk is gone")),
+	} {
+		var all []error
+		Answers("f", in, func(a Answer) { all = append(all, a.Err) })
+		require.Len(t, all, 1, name)
+		assert.Error(t, all[0], name)
+	}
+}
+
 // A row about each of three million answers that are none took 4.2 GB.
 func TestAStreamOfNonsenseIsGivenUp(t *testing.T) {
 	nonsense := strings.Repeat("{}", 1<<20)
