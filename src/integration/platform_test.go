@@ -139,7 +139,11 @@ for home in "$homes"/*/; do
     mount --rbind "$home" "/home/$(basename "$home")"
   fi
 done
-(cd "$files" && find . -type f) | while read -r file; do
+if [ -e "$files/etc/ssl/certs" ]; then # these files are beside the machine's
+  cp -an /etc/ssl/certs/. "$files/etc/ssl/certs"
+  mount --bind "$files/etc/ssl/certs" /etc/ssl/certs
+fi
+(cd "$files" && find . -path ./etc/ssl/certs -prune -o -type f -print) | while read -r file; do
   mount --bind "$files/$file" "/$file"
 done
 exec "$@"
