@@ -116,8 +116,8 @@ type owner struct {
 // Source: the documentation of each.
 var ownMode = lazyregexp.New(`(^|_)(DB|DATABASE|PG|POSTGRES|POSTGRESQL)_?SSL_?MODE$`)
 
-// ownerOf reads the owner's variables. We cannot see which app it is. With a wrong DB_SSL_MODE it is
-// not Stratos, which would not run.
+// ownerOf reads the owner's variables. We cannot see which app it is. With a wrong DB_SSL_MODE it
+// is not Stratos, which would not run.
 func ownerOf(env map[string]string) owner {
 	var o owner
 	o.libpq, o.stratos = launch.Owners(env)

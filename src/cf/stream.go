@@ -24,8 +24,8 @@ const (
 	mostUnread = 20_000
 )
 
-// Answers reads the answers in a stream, with name for people: one on each line, over many lines, or
-// with nothing between them. It returns how many there are.
+// Answers reads the answers in a stream, with name for people: one on each line, over many lines,
+// or with nothing between them. It returns how many there are.
 func Answers(name string, in io.Reader, each func(Answer)) (n int) {
 	s := newStream(in)
 	for unread := 0; ; n++ {

@@ -241,7 +241,7 @@ var byHand = []mutant{
 	{promise: "… nor an app of the list", file: "src/audit/audit.go",
 		before: "if !l.read {", after: "if false {", tests: by("audit")},
 	{promise: "… a redacted answer is not no Postgres", file: "src/cf/cf.go",
-		before: "!ok || redacted {", after: "!ok {", tests: by("cf")},
+		before: "!ok || redacted {", after: "!ok || redacted && !ok {", tests: by("cf")},
 	{promise: "… nor is one whose bindings are in files", file: "src/cf/cf.go",
 		before: `return env[name] != ""`, after: "return false", tests: by("cf")},
 	{promise: "… an error of the platform is not quoted", file: "src/cf/cf.go",
