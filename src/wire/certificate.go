@@ -3,7 +3,6 @@ package wire
 import (
 	"bytes"
 	"crypto/x509"
-	"encoding/asn1"
 	"errors"
 	"fmt"
 	"net"
@@ -29,13 +28,15 @@ func (t *Target) verifier() verifier {
 }
 
 // verify decides whether a certificate is good enough for a mode. No other function does. It
-// returns the root that ends the verified chain, or the problem. chain is what the server sent, its
-// own certificate first.
+// returns the verified chain, from the server's certificate to the root, or the problem. chain is
+// what the server sent, its own certificate first.
 //
-// Here, a chain has to end at a root. Go and Java also accept a trusted intermediate as its end.
-// libpq does not, nor does any program that uses OpenSSL with its defaults. A certificate that
-// verifies here verifies with every driver.
-func (v verifier) verify(chain []*x509.Certificate, host string, mode sslmode.Mode, now time.Time) (*Anchor, *Problem) {
+// The certificate has to be good enough for Go and for OpenSSL, so also for libpq. A chain has to
+// end at a root: Go and Java also accept a trusted intermediate as its end. docs/verify.md says
+// which drivers refuse what verifies here.
+func (v verifier) verify(chain []*x509.Certificate, host string, mode sslmode.Mode, now time.Time) (
+	path []*x509.Certificate, problem *Problem,
+) {
 	if !mode.Verifies() {
 		return nil, nil
 	}
@@ -55,13 +56,35 @@ func (v verifier) verify(chain []*x509.Certificate, host string, mode sslmode.Mo
 	if err != nil {
 		return nil, v.whyUnverified(chain, host, now, err)
 	}
-	root := v.anchor(verified[0][len(verified[0])-1])
+	for _, path = range verified {
+		if problem = v.refusedByOthers(path, host, now); problem == nil {
+			break
+		}
+	}
+	if problem != nil {
+		return nil, problem
+	}
 	// Check the host name after the chain, as libpq does: anybody can write a name into a
 	// certificate.
 	if mode == sslmode.VerifyFull && leaf.VerifyHostname(host) != nil {
-		return &root, v.nameMismatch(leaf, host)
+		return path, v.nameMismatch(leaf, host)
 	}
-	return &root, nil
+	return path, nil
+}
+
+// refusedByOthers returns the problem of a chain that Go accepts and OpenSSL does not.
+func (v verifier) refusedByOthers(path []*x509.Certificate, host string, now time.Time) *Problem {
+	for _, c := range path {
+		if p := v.outOfDate(c, path[0], host, now); p != nil { // in its last second
+			return p
+		}
+	}
+	if why := v.opensslRefuses(path); why != "" {
+		return &Problem{certificateInvalid,
+			fmt.Sprintf("the certificate of %s leads to a trusted root, but libpq and all that use OpenSSL refuse it: %s", host, why),
+			"ask the database's operator to replace that certificate"}
+	}
+	return nil
 }
 
 func (v verifier) trusts(cert *x509.Certificate) bool {
@@ -91,9 +114,17 @@ func (v verifier) whyUnverified(chain []*x509.Certificate, host string, now time
 			return p
 		}
 	}
+	if c := mayNotSign(path); c != nil {
+		return &Problem{certificateInvalid,
+			fmt.Sprintf("the certificate of %s is signed by %s, which may not sign certificates", host, v.quoted(truststore.CommonName(c))),
+			"ask the database's operator for a CA whose certificate has basicConstraints CA:TRUE and keyUsage keyCertSign"}
+	}
+	why := v.Shown(strings.TrimPrefix(err.Error(), "x509: "))
+	if stricter := v.goRefuses(path); stricter != "" {
+		why = stricter + "; drivers in Go and the tunnel refuse it, drivers on OpenSSL may accept it"
+	}
 	return &Problem{certificateInvalid,
-		fmt.Sprintf("the certificate of %s leads to a trusted root, but is not valid: %s", host,
-			v.Shown(strings.TrimPrefix(err.Error(), "x509: "))),
+		fmt.Sprintf("the certificate of %s leads to a trusted root, but is not valid: %s", host, why),
 		"ask the database's operator to replace its certificate"}
 }
 
@@ -117,8 +148,9 @@ func chainOf(leaf *x509.Certificate, sent []*x509.Certificate, trust []Anchor) [
 	return path
 }
 
+// signed says whether an issuer has signed a certificate, may it or not.
 func signed(cert, issuer *x509.Certificate) bool {
-	return bytes.Equal(cert.RawIssuer, issuer.RawSubject) && cert.CheckSignatureFrom(issuer) == nil
+	return bytes.Equal(cert.RawIssuer, issuer.RawSubject) && issuer.CheckSignature(cert.SignatureAlgorithm, cert.RawTBSCertificate, cert.Signature) == nil
 }
 
 // selfSigned is stricter than truststore.IsRoot, because a server's certificate may bear its
@@ -134,7 +166,7 @@ func (v verifier) outOfDate(c, leaf *x509.Certificate, host string, now time.Tim
 	case now.Before(c.NotBefore):
 		return &Problem{notYetValid, fmt.Sprintf("the certificate of %s is valid only from %s on", name, plain.Day(c.NotBefore)),
 			"check the clock of this machine, which says " + plain.Day(now)}
-	case !now.After(c.NotAfter):
+	case now.Before(c.NotAfter): // OpenSSL leaves out the last second, Go does not
 		return nil
 	case c == leaf:
 		p := &Problem{certificateExpired,
@@ -264,7 +296,7 @@ func (v verifier) likelyRoot(top *x509.Certificate) *x509.Certificate {
 	if selfSigned(top) || strings.Contains(strings.ToLower(top.Issuer.CommonName), "root") {
 		return nil
 	}
-	grandparent := authorityIssuer(top)
+	grandparent := authorityKey(top).issuer
 	region := rds.CertificateRegion(top.Issuer.CommonName)
 	for _, a := range v.trust {
 		switch {
@@ -276,30 +308,6 @@ func (v verifier) likelyRoot(top *x509.Certificate) *x509.Certificate {
 			len(top.Issuer.Organization) > 0 && slices.Equal(top.Issuer.Organization, a.Cert.Subject.Organization):
 			return a.Cert
 		}
-	}
-	return nil
-}
-
-// authorityIssuer returns the name in a certificate's authorityCertIssuer, which is its issuer's
-// issuer (RFC 5280, 4.2.1.1).
-func authorityIssuer(cert *x509.Certificate) []byte {
-	for _, e := range cert.Extensions {
-		if !e.Id.Equal(asn1.ObjectIdentifier{2, 5, 29, 35}) {
-			continue
-		}
-		var key struct {
-			ID     []byte        `asn1:"optional,tag:0"`
-			Issuer asn1.RawValue `asn1:"optional,tag:1"`
-			Serial asn1.RawValue `asn1:"optional,tag:2"`
-		}
-		if _, err := asn1.Unmarshal(e.Value, &key); err != nil {
-			return nil
-		}
-		var name asn1.RawValue // a directoryName, [4] EXPLICIT
-		if _, err := asn1.Unmarshal(key.Issuer.Bytes, &name); err != nil || name.Tag != 4 {
-			return nil
-		}
-		return name.Bytes
 	}
 	return nil
 }

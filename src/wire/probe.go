@@ -66,6 +66,7 @@ type Peer struct {
 	Chain   []*x509.Certificate // the certificates that it sent, even if they don't verify
 	Version uint16
 	Cipher  uint16
+	Path    []*x509.Certificate // the verified chain, from the server's certificate to Root
 	Root    *Anchor
 
 	wantsCerts bool // it asked for a client certificate
@@ -119,8 +120,12 @@ func (t *Target) tlsConfig(host string, mode sslmode.Mode, now time.Time, seen *
 		VerifyConnection: func(state tls.ConnectionState) error {
 			chain := state.PeerCertificates[:min(len(state.PeerCertificates), longestChain)]
 			seen.Chain, seen.Version, seen.Cipher = chain, state.Version, state.CipherSuite
-			root, problem := t.verifier().verify(chain, host, mode, now)
-			seen.Root = root
+			verifier := t.verifier()
+			path, problem := verifier.verify(chain, host, mode, now)
+			if seen.Path = path; path != nil {
+				root := verifier.anchor(path[len(path)-1])
+				seen.Root = &root
+			}
 			if problem != nil {
 				return &certificateError{problem}
 			}

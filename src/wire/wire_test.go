@@ -49,7 +49,7 @@ func TestVerifyChain(t *testing.T) {
 	region := pgtest.NewCA(t, "Amazon RDS us-west-2 Root CA RSA2048 G1")
 	far := pgtest.NewCA(t, "Amazon RDS af-south-1 Root CA RSA2048 G1")
 	named := organization.Intermediate(t, "Intermediate", func(c *x509.Certificate) { c.Subject = pkix.Name{CommonName: "Nameless"} })
-	toNamed := named.Issue(t, []string{west}, func(c *x509.Certificate) { c.ExtraExtensions = []pkix.Extension{authorityKey(t, organization.Cert)} })
+	toNamed := named.Issue(t, []string{west}, func(c *x509.Certificate) { c.ExtraExtensions = []pkix.Extension{namesIssuer(t, organization.Cert)} })
 
 	for name, test := range map[string]struct {
 		chain   []*x509.Certificate
@@ -98,10 +98,10 @@ func TestVerifyChain(t *testing.T) {
 				test.host = west
 			}
 			target := Target{Trust: test.trust, known: test.known, trustWhy: "the rule", trustPlace: "the binding"}
-			anchor, problem := target.verifier().verify(test.chain, test.host, test.mode, time.Now())
+			path, problem := target.verifier().verify(test.chain, test.host, test.mode, time.Now())
 			if test.problem == "" {
 				require.Nil(t, problem)
-				assert.Equal(t, test.mode.Verifies(), anchor != nil)
+				assert.Equal(t, test.mode.Verifies(), path != nil)
 				return
 			}
 			require.NotNil(t, problem)
@@ -113,9 +113,9 @@ func TestVerifyChain(t *testing.T) {
 	}
 }
 
-// authorityKey names the issuer of an issuer, as OpenSSL's `authorityKeyIdentifier = keyid, issuer`
+// namesIssuer names the issuer of an issuer, as OpenSSL's `authorityKeyIdentifier = keyid, issuer`
 // does.
-func authorityKey(t *testing.T, grandparent *x509.Certificate) pkix.Extension {
+func namesIssuer(t *testing.T, grandparent *x509.Certificate) pkix.Extension {
 	t.Helper()
 	wrap := func(tag byte, content []byte) []byte {
 		require.Less(t, len(content), 128)
