@@ -311,3 +311,50 @@ echo started; `+state, "launcher", c.path("app"))
 		assert.Equal(t, 1, strings.Count(stderr, "\n"), stderr)
 	}
 }
+
+// With a bad server, people need the tools that explain it. The scripts are those of the platform's
+// launcher and shell, which give the same arguments.
+func TestTheGateLetsItsOwnToolsThroughAndNothingElse(t *testing.T) {
+	t.Parallel()
+	server := gatedServer(t, []string{"localhost"}, nil)
+	c := newContainer(t, smallBuildpack(t))
+	c.mustStage(t)
+	binding := server.binding(t, map[string]any{"sslrootcert": string(pgtest.NewCA(t, "Another Root").PEM)})
+	const script = `cd "$1"
+for env_file in ../profile.d/* .profile.d/*; do [ -e "$env_file" ] && source $env_file; done
+shift
+exec bash -c "$@"`
+	run := func(command, typed string, arguments ...string) (string, string) {
+		var stdout, stderr bytes.Buffer
+		if arguments == nil {
+			arguments = []string{"-c", script, "/tmp/lifecycle/launcher", c.path("app"), command}
+		}
+		cmd := exec.Command("bash", arguments...)
+		cmd.Env = c.environment([]string{"PATH=" + c.path("deps/0/bin") + ":/usr/bin:/bin", binding, atStart})
+		cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(typed), &stdout, &stderr
+		_ = cmd.Run()
+		return stdout.String(), stderr.String()
+	}
+	for _, test := range []struct{ command, typed, prints string }{
+		{"postgres-ssl verify --json", "", `"code": "unknown-ca"`},
+		{" " + c.path("deps/0/bin/postgres-ssl") + " verify\t--timeout 5s ", "", "orders: FAILED"},
+		{"postgres-ssl env --explain", "", "verify-full"},
+		{"bash", "echo typed; echo ${POSTGRES_SSL_VERIFY-gone}", "typed\ngone\n"},
+	} {
+		stdout, stderr := run(test.command, test.typed)
+		assert.Contains(t, stdout, test.prints, test.command)
+		assert.NotContains(t, stderr, "does not start", test.command)
+	}
+	started := func(text string) string { return strings.ReplaceAll(text, "APP", "echo started") }
+	for _, command := range []string{
+		"APP", "bash -c 'APP'", "bash -i", "postgres-ssl env; APP", "postgres-ssl verify && APP", "postgres-ssl verify || APP", "postgres-ssl verify & APP",
+		"postgres-ssl help | APP", "postgres-ssl help\nAPP", "postgres-ssl help $(APP >&2)", "postgres-ssl help `APP`", "postgres-ssl help <(APP)",
+		"postgres-ssl help > out", "./postgres-ssl help", "postgres-ssl-server", "x=postgres-ssl; APP", "postgres-ssl() { APP; }; postgres-ssl help", "",
+	} {
+		stdout, stderr := run(started(command), "echo started")
+		assert.NotContains(t, stdout+stderr, "started\n", command)
+		assert.Contains(t, stderr, "orders: the app does not start: ", command)
+	}
+	_, stderr := run("", "", "-c", script+"\n# postgres-ssl help", "launcher", c.path("app"))
+	assert.Contains(t, stderr, "orders: the app does not start: ", "without a command")
+}

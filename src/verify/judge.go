@@ -98,13 +98,17 @@ func finish(db Database) Database {
 	return db
 }
 
-// show fills in what the handshake showed, the login's if there was one, else that of the probe in
-// its mode.
-func (e *evidence) show(db *Database) {
-	seen := e.byMode[e.LoginMode()].Peer
+// seen is what the handshake showed, the login's if there was one, else that of the probe in its
+// mode.
+func (e *evidence) seen() wire.Peer {
 	if e.login != nil && e.login.Chain != nil {
-		seen = e.login.Peer
+		return e.login.Peer
 	}
+	return e.byMode[e.LoginMode()].Peer
+}
+
+func (e *evidence) show(db *Database) {
+	seen := e.seen()
 	if seen.Chain == nil {
 		return
 	}
@@ -306,6 +310,10 @@ func (e *evidence) warn(db *Database, now time.Time) {
 		} else {
 			warn("node-postgres and Erlang verify in every mode, and refuse this server: %s", p.What)
 		}
+	}
+	if why := e.StrictlyRefused(e.seen().Path); why != "" {
+		warn("%s; Python 3.13 and later refuse that where a driver uses the default context: "+
+			"make the CA's certificates again, with subjectKeyIdentifier, authorityKeyIdentifier and keyUsage", why)
 	}
 	if answer, _ := e.plainText(e.byMode[sslmode.Disable]); answer == Accepted {
 		warn("the server accepts plain text; to have it refused, %s", advicePlainText(e.Host))

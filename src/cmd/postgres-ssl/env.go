@@ -91,7 +91,7 @@ func runEnv(args []string, env map[string]string, in io.Reader, out, errOut io.W
 	for _, w := range slices.Concat(app.Plan.Downgrades, handout.Warnings) {
 		fmt.Fprintf(errOut, "postgres-ssl: %s\n", plain.Line(w))
 	}
-	if err := gate(app, errOut); err != nil {
+	if err := gate(app, command, errOut); err != nil {
 		return err
 	}
 	lines := exportLines(handout.Variables)

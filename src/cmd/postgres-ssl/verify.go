@@ -9,11 +9,13 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/current"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/drivers"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/launch"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/lazyregexp"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/staging"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/truststore"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/verify"
@@ -114,14 +116,18 @@ const gateTimeout = 10 * time.Second
 
 // gate connects to the databases before the app starts, in the way that the app will: with the
 // owner's variables, and the plan's for the rest. It does nothing unless its variable is set. If
-// the app must not start, it prints why, a line for each database.
-func gate(app current.App, errOut io.Writer) error {
+// the app must not start, it prints why, a line for each database. shell is the command line of the
+// process that becomes the app, as in /proc: people need the tools that explain a bad server.
+func gate(app current.App, shell []byte, errOut io.Writer) error {
 	switch app.Env[gateVariable] {
 	case "":
 		return nil
 	case "start":
 	default:
 		return errors.New(gateVariable + " has only one valid value, start: set it to that, or unset it")
+	}
+	if isTool(shell) {
+		return nil
 	}
 	if len(app.Plan.Databases) == 0 {
 		fmt.Fprintln(errOut, "postgres-ssl: no Postgres database is bound; there is nothing to verify")
@@ -140,6 +146,18 @@ func gate(app current.App, errOut io.Writer) error {
 	}
 	return nil
 }
+
+// isTool says whether a shell of the platform will only run a tool: one simple command of this
+// program, without operators, redirections and expansions (POSIX, "Shell Command Language", 2.9.1),
+// or the bash that people get with cf ssh. The platform's launcher and shell both begin as
+// bash -c SCRIPT NAME FOLDER COMMAND (buildpackapplifecycle, launcher_unix.go and exec_unix.go).
+func isTool(shell []byte) bool {
+	args := strings.Split(string(shell), "\x00")
+	const command = 5
+	return len(args) > command && args[0] == "bash" && args[1] == "-c" && tool().MatchString(args[command])
+}
+
+var tool = lazyregexp.New(`^[ \t]*(bash|([\w./-]+/deps/\d+/bin/)?postgres-ssl([ \t]+[\w./:=,@%+-]+)*)[ \t]*$`)
 
 // colourful says whether out is a terminal whose user wants colours (https://no-color.org).
 func colourful(out io.Writer, env map[string]string) bool {
