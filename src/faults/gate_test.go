@@ -11,6 +11,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -82,6 +83,7 @@ func TestTheGateOfAStart(t *testing.T) {
 	good := gatedServer(t, here, nil)
 	elsewhere := gatedServer(t, []string{"elsewhere.example.com"}, nil)
 	expired := gatedServer(t, here, nil, pgtest.Expired)
+	ending := gatedServer(t, here, nil, func(c *x509.Certificate) { c.NotAfter = time.Now().AddDate(0, 0, 12).Add(time.Hour) })
 	clients := pgtest.NewCA(t, "Client Root")
 	particular := gatedServer(t, here, func(config *pgtest.Config) {
 		config.ClientCA, config.HBA = clients.PEM, []string{"hostssl all certain 127.0.0.1/32 cert"}
@@ -107,6 +109,7 @@ func TestTheGateOfAStart(t *testing.T) {
 		says    string
 	}{
 		"a good server":               {good.binding(t, nil), nil, true, "orders: TLS 1.3, as verify-full asks"},
+		"a certificate that ends":     {ending.binding(t, nil), nil, true, ", in 12 days\n"},
 		"a client certificate":        {particular.binding(t, map[string]any{"username": "certain", "sslcert": string(client.CertPEM), "sslkey": string(client.KeyPEM)}), nil, true, "orders: TLS 1.3, as verify-full asks"},
 		"another name, verify-ca":     {elsewhere.binding(t, map[string]any{"sslmode": "verify-ca"}), nil, true, "orders: TLS 1.3, as verify-ca asks"},
 		"another CA, require":         {good.binding(t, map[string]any{"sslmode": "require", "sslrootcert": other["sslrootcert"]}), nil, true, "orders: TLS 1.3, as require asks"},

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/plain"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/wire"
 )
@@ -67,6 +68,9 @@ func gateSays(db Database) string {
 		said = append(said, db.TLS.Version+", and no sslmode is in force")
 	default:
 		said = append(said, db.TLS.Version+", as "+db.Mode+" asks")
+	}
+	if c := db.Certificate; c.endsSoon() {
+		said = append(said, fmt.Sprintf("the server's certificate expires on %s, in %s", c.NotAfter, plain.Count(c.DaysLeft, "day")))
 	}
 	for _, p := range db.Problems {
 		said = append(said, p.What)

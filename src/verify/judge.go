@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
+	"math"
 	"strings"
 	"time"
 
@@ -32,7 +33,7 @@ func (e *evidence) judge(now time.Time) Database {
 			db.Modes = append(db.Modes, e.outcome(a))
 		}
 	}
-	e.show(&db)
+	e.show(&db, now)
 	p := e.connectionProblem()
 	if p != nil {
 		e.addProblem(&db, *p)
@@ -46,8 +47,8 @@ func (e *evidence) judge(now time.Time) Database {
 			db.Problems = append(db.Problems, *p)
 		}
 	}
-	e.judgeOthers(&db)
-	e.warn(&db, now)
+	e.judgeOthers(&db, now)
+	e.warn(&db)
 	return finish(db)
 }
 
@@ -107,14 +108,18 @@ func (e *evidence) seen() wire.Peer {
 	return e.byMode[e.LoginMode()].Peer
 }
 
-func (e *evidence) show(db *Database) {
+// show fills in what the handshake showed.
+func (e *evidence) show(db *Database, now time.Time) {
 	seen := e.seen()
 	if seen.Chain == nil {
 		return
 	}
-	db.Certificate = e.describeCertificate(seen.Chain[0])
-	db.Root = describeRoot(seen.Root)
+	db.Certificate = e.describeCertificate(seen.Chain[0], now)
+	db.Root = describeRoot(seen.Root, now)
 	db.TLS = &TLS{Version: tls.VersionName(seen.Version), Cipher: tls.CipherSuiteName(seen.Cipher)}
+	if seen.Group != 0 {
+		db.TLS.Group = seen.Group.String()
+	}
 }
 
 // connectionProblem returns what keeps the app from a connection as secure as its mode asks.
@@ -233,27 +238,33 @@ func advicePlainText(host string) string {
 	return "write hostssl for host in its pg_hba.conf"
 }
 
-func (e *evidence) describeCertificate(c *x509.Certificate) *Certificate {
+func (e *evidence) describeCertificate(c *x509.Certificate, now time.Time) *Certificate {
 	return &Certificate{
 		Subject:     e.Shown(truststore.CommonName(c)),
 		Names:       append([]string{}, e.Names(c)...),
 		Issuer:      e.Shown(truststore.IssuerName(c)),
 		NotAfter:    plain.Day(c.NotAfter),
+		DaysLeft:    daysLeft(c, now),
 		Key:         describeKey(c),
 		Fingerprint: truststore.Fingerprint(c),
 	}
 }
 
-func describeRoot(a *wire.Anchor) *Root {
+func describeRoot(a *wire.Anchor, now time.Time) *Root {
 	if a == nil {
 		return nil
 	}
 	return &Root{
 		Subject:     truststore.CommonName(a.Cert),
 		NotAfter:    plain.Day(a.Cert.NotAfter),
+		DaysLeft:    daysLeft(a.Cert, now),
 		Fingerprint: truststore.Fingerprint(a.Cert),
 		Origin:      a.Origin,
 	}
+}
+
+func daysLeft(c *x509.Certificate, now time.Time) int {
+	return int(math.Floor(c.NotAfter.Sub(now).Hours() / 24))
 }
 
 func describeKey(c *x509.Certificate) string {
@@ -268,10 +279,10 @@ func describeKey(c *x509.Certificate) string {
 
 // judgeOthers reports what is wrong with the further hosts. One that cannot be reached is only a
 // warning: a replica may be away, and nothing insecure has happened.
-func (e *evidence) judgeOthers(db *Database) {
+func (e *evidence) judgeOthers(db *Database, now time.Time) {
 	for i, a := range e.others {
 		to := e.Others[i]
-		other := OtherHost{Host: to.Host, Port: int(to.Port), Root: describeRoot(a.Root), Problem: e.Diagnose(a, to)}
+		other := OtherHost{Host: to.Host, Port: int(to.Port), Root: describeRoot(a.Root, now), Problem: e.Diagnose(a, to)}
 		db.OtherHosts = append(db.OtherHosts, other)
 		switch {
 		case other.Problem == nil:
@@ -284,12 +295,11 @@ func (e *evidence) judgeOthers(db *Database) {
 	}
 }
 
-// certificateWarning is how long before its expiry we warn about a server's certificate. RDS renews
-// it by itself.
-const certificateWarning = 30 * 24 * time.Hour
+// endsSoon says whether to warn of a server's certificate. RDS renews it by itself.
+func (c *Certificate) endsSoon() bool { return c != nil && c.DaysLeft >= 0 && c.DaysLeft < 30 }
 
 // warn adds what is worth knowing, but not wrong.
-func (e *evidence) warn(db *Database, now time.Time) {
+func (e *evidence) warn(db *Database) {
 	warn := func(format string, args ...any) { db.Warnings = append(db.Warnings, fmt.Sprintf(format, args...)) }
 	advice := ""
 	if best := e.strictest(); best != sslmode.None {
@@ -318,14 +328,7 @@ func (e *evidence) warn(db *Database, now time.Time) {
 	if answer, _ := e.plainText(e.byMode[sslmode.Disable]); answer == Accepted {
 		warn("the server accepts plain text; to have it refused, %s", advicePlainText(e.Host))
 	}
-	for _, mode := range ladder {
-		chain := e.byMode[mode].Chain
-		if chain == nil {
-			continue
-		}
-		if end := chain[0].NotAfter; now.Before(end) && now.After(end.Add(-certificateWarning)) {
-			warn("the server's certificate expires on %s", plain.Day(end))
-		}
-		break
+	if c := db.Certificate; c.endsSoon() {
+		warn("the server's certificate expires on %s", c.NotAfter)
 	}
 }

@@ -160,6 +160,7 @@ func TestThisServerIsBelievedWhenItBehaves(t *testing.T) {
 	})
 	db, _ := verified(t, target)
 	require.Empty(t, db.Problems, "the control of all tests here")
+	assert.Equal(t, "X25519MLKEM768", db.TLS.Group, "both sides know post-quantum key exchange")
 	require.Len(t, db.Sessions, 2)
 	assert.Equal(t, "another", db.Sessions[1].Application)
 }

@@ -46,6 +46,7 @@ type Database struct {
 type TLS struct {
 	Version string `json:"version"` // "TLS 1.3"
 	Cipher  string `json:"cipher"`  // as IANA names it
+	Group   string `json:"group"`   // of the key exchange; X25519MLKEM768 is post-quantum, "" is RSA's
 }
 
 // Certificate is a server's certificate.
@@ -54,6 +55,7 @@ type Certificate struct {
 	Names       []string `json:"names"` // its DNS names and IP addresses
 	Issuer      string   `json:"issuer"`
 	NotAfter    string   `json:"not_after"` // a day, 2027-03-01
+	DaysLeft    int      `json:"days_left"` // until then; below 0 if it has expired
 	Key         string   `json:"key"`       // "RSA 2048", "ECDSA P-256"
 	Fingerprint string   `json:"sha256"`    // hexadecimal
 }
@@ -62,6 +64,7 @@ type Certificate struct {
 type Root struct {
 	Subject     string `json:"subject"`
 	NotAfter    string `json:"not_after"`
+	DaysLeft    int    `json:"days_left"`
 	Fingerprint string `json:"sha256"`
 	Origin      string `json:"origin"` // "region us-west-2", "credential sslrootcert", "the stack's store (FILE)", …
 }

@@ -73,16 +73,16 @@ func (db Database) write(b *strings.Builder, paint func(code, text string) strin
 		row("sslmode", "%s, from %s", db.Mode, db.ModeSource)
 	}
 	if db.TLS != nil {
-		row("connection", "%s, %s", db.TLS.Version, db.TLS.Cipher)
+		row("connection", "%s, %s, %s", db.TLS.Version, db.TLS.Cipher, orNone(db.TLS.Group, "RSA key exchange"))
 	}
 	if c := db.Certificate; c != nil {
-		row("certificate", "%s, %s, expires %s", c.Subject, c.Key, c.NotAfter)
+		row("certificate", "%s, %s, %s", c.Subject, c.Key, expiry(c.NotAfter, c.DaysLeft))
 		row("  names", "%s", orNone(plain.List(c.Names, 10), "none"))
 		row("  issuer", "%s", c.Issuer)
 		row("  SHA-256", "%s", c.Fingerprint)
 	}
 	if r := db.Root; r != nil {
-		row("verified to", "%s, expires %s", r.Subject, r.NotAfter)
+		row("verified to", "%s, %s", r.Subject, expiry(r.NotAfter, r.DaysLeft))
 		row("  from", "%s", r.Origin)
 	}
 	for i, o := range db.Modes {
@@ -103,6 +103,13 @@ func (db Database) write(b *strings.Builder, paint func(code, text string) strin
 		row(pad(paint, red, "problem"), "%s", p.What)
 		row("  what to do", "%s", p.Do)
 	}
+}
+
+func expiry(day string, left int) string {
+	if left < 0 {
+		return "expired " + day
+	}
+	return fmt.Sprintf("expires %s, in %s", day, plain.Count(left, "day"))
 }
 
 // pad paints a label and pads it. Fprintf's padding would count the colour's bytes.

@@ -141,9 +141,9 @@ func TestACertificateThatExpiresSoonGivesAWarning(t *testing.T) {
 func TestTextIsAligned(t *testing.T) {
 	report := Report{Databases: []Database{{
 		Name: "console_db", Host: "h", Port: 5432, Database: "app", User: "app", Mode: "verify-full", ModeSource: "credential sslmode",
-		TLS:         &TLS{"TLS 1.3", "TLS_AES_128_GCM_SHA256"},
-		Certificate: &Certificate{"h", []string{"h", "10.0.0.1"}, "Root", "2030-01-02", "RSA 2048", "ab12"},
-		Root:        &Root{"Root", "2060-01-02", "cd34", "region us-west-2"},
+		TLS:         &TLS{"TLS 1.3", "TLS_AES_128_GCM_SHA256", "X25519MLKEM768"},
+		Certificate: &Certificate{"h", []string{"h", "10.0.0.1"}, "Root", "2030-01-02", 1, "RSA 2048", "ab12"},
+		Root:        &Root{"Root", "2020-01-02", -3, "cd34", "region us-west-2"},
 		Modes:       []Outcome{{"disable", Refused, "SQLSTATE 28000"}, {"require", Works, ""}, {"verify-ca", Works, ""}, {"verify-full", Fails, "name-mismatch"}},
 		Sessions: []Session{
 			{"app", 7, "psql", "10.0.0.9", OverTLS, "TLSv1.3", "TLS_AES_256_GCM_SHA384", 256, false},
@@ -159,12 +159,12 @@ func TestTextIsAligned(t *testing.T) {
 	assert.Equal(t, `console_db: FAILED
   server       h port 5432, database app, user app
   sslmode      verify-full, from credential sslmode
-  connection   TLS 1.3, TLS_AES_128_GCM_SHA256
-  certificate  h, RSA 2048, expires 2030-01-02
+  connection   TLS 1.3, TLS_AES_128_GCM_SHA256, X25519MLKEM768
+  certificate  h, RSA 2048, expires 2030-01-02, in 1 day
     names      h, 10.0.0.1
     issuer     Root
     SHA-256    ab12
-  verified to  Root, expires 2060-01-02
+  verified to  Root, expired 2020-01-02
     from       region us-west-2
   modes        disable      refused: SQLSTATE 28000
                require      works

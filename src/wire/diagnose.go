@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/rds"
 )
 
 // groups says where to look when packets do not arrive. On the platform, it is most often its own
@@ -143,6 +145,7 @@ func (t *Target) refused(a Attempt, address string) *Problem {
 	r := *a.Refusal
 	code := t.screen().SQLState(r.SQLState)
 	certificateMissing := a.wantsCerts && !strings.Contains(r.Message, "role")
+	_, isRDS := rds.Parse(t.Host)
 	said := ": " + t.screen().Shown(r.Message) + code
 	switch {
 	case r.SQLState == "28P01":
@@ -164,6 +167,9 @@ func (t *Target) refused(a Attempt, address string) *Problem {
 		}
 		return &Problem{clientCertificateRefused, address + " refuses the client certificate" + said,
 			"check that its common name is the user's, or put another one into the binding"}
+	case strings.Contains(r.Message, "PAM authentication failed") && isRDS: // how RDS checks IAM's tokens
+		return &Problem{notAllowed, fmt.Sprintf("the server wants IAM authentication of user %s, and the password is no valid token%s", quoted(t.User), code),
+			"bind a user without the role rds_iam, or let the app get a token for each login"}
 	case r.SQLState == "28000":
 		return &Problem{notAllowed, "the server does not let the user in" + said, "check the user in the binding, and on the server"}
 	case r.SQLState == "42501":

@@ -66,6 +66,7 @@ type Peer struct {
 	Chain   []*x509.Certificate // the certificates that it sent, even if they don't verify
 	Version uint16
 	Cipher  uint16
+	Group   tls.CurveID         // of the key exchange; 0 if it was RSA's
 	Path    []*x509.Certificate // the verified chain, from the server's certificate to Root
 	Root    *Anchor
 
@@ -119,7 +120,7 @@ func (t *Target) tlsConfig(host string, mode sslmode.Mode, now time.Time, seen *
 		InsecureSkipVerify: true,
 		VerifyConnection: func(state tls.ConnectionState) error {
 			chain := state.PeerCertificates[:min(len(state.PeerCertificates), longestChain)]
-			seen.Chain, seen.Version, seen.Cipher = chain, state.Version, state.CipherSuite
+			seen.Chain, seen.Version, seen.Cipher, seen.Group = chain, state.Version, state.CipherSuite, state.CurveID
 			verifier := t.verifier()
 			path, problem := verifier.verify(chain, host, mode, now)
 			if seen.Path = path; path != nil {

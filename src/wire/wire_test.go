@@ -133,6 +133,7 @@ func TestServersErrors(t *testing.T) {
 		"database":           {Refusal{"3D000", `database "app" does not exist`}, databaseMissing},
 		"pg_hba.conf":        {Refusal{"28000", `no pg_hba.conf entry for host "::1", user "app", database "app", SSL encryption`}, notAllowed},
 		"client certificate": {Refusal{"28000", "connection requires a valid client certificate"}, clientCertificateWanted},
+		"a token of IAM":     {Refusal{"28000", `PAM authentication failed for user "app"`}, notAllowed},
 		"no such role":       {Refusal{"28000", `role "app" does not exist`}, notAllowed},
 		"no right":           {Refusal{"42501", `permission denied for database "app"`}, notAllowed},
 		"too many":           {Refusal{"53300", "sorry, too many clients already"}, serverError},
@@ -148,6 +149,10 @@ func TestServersErrors(t *testing.T) {
 			}
 		})
 	}
+	iam := Target{Host: west, User: "app"}
+	problem := iam.Diagnose(Attempt{stage: startingUp, Answer: Answer{Refusal: &Refusal{"28000", `PAM authentication failed for user "app"`}}}, iam.address())
+	assert.Contains(t, problem.What, `wants IAM authentication of user "app"`)
+
 	// In another language, the handshake shows that the server wants a certificate: it asked, and
 	// got none.
 	target := Target{Host: "h", Port: 1}
