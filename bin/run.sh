@@ -2,6 +2,9 @@
 # Sourced by bin/supply and bin/finalize, as `source run.sh COMMAND PARAMETERS ARGUMENT...`. It runs
 # the program's COMMAND with the ARGUMENTs, one for each word in PARAMETERS.
 
+# An unreadable GOMEMLIMIT ends a Go program before its first line. It is the app's; see main.go.
+unset -v GOMEMLIMIT
+
 read -ra parameters <<<"$2"
 if [[ $# -ne $((2 + ${#parameters[@]})) ]]; then
   echo "Usage: bin/$1 $2" >&2

@@ -115,8 +115,10 @@ func isAWS(host string) bool {
 func (p *Plan) trust(b binding.Binding, cas []binding.Credential) (Trust, error) {
 	t, err := p.trustOwn(b, cas)
 	switch {
-	case err != nil || t.Unseen || b.CA.Known() || len(cas) > 0 && !slices.ContainsFunc(b.Hosts, isAWS):
+	case err != nil || t.Unseen || b.CA.Known():
 		return t, err
+	case len(cas) > 0 && !slices.ContainsFunc(b.Hosts, isAWS):
+		return t, nil
 	case b.System.Known():
 		return p.TrustStores(Trust{Why: "sslrootcert=system"}), nil
 	}
@@ -238,7 +240,8 @@ func (p *Plan) trustHost(service, host string, own bool) (Trust, bool) {
 			t.Sets = append(t.Sets, truststore.Extra) // where a platform team puts a new region's
 		}
 		if !own && e.Service == rds.RDS {
-			p.warn("%s: region %s is not in this buildpack, so all of %s is trusted; if the connection fails, %s", service, e.Region, e.Partition, bindCA)
+			p.warn("%s: region %s is not in this buildpack, so all of %s is trusted; if the connection fails, %s",
+				service, e.Region, e.Partition, bindCA)
 		}
 	}
 	if e.Service != rds.RDS {

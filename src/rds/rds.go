@@ -61,7 +61,8 @@ const (
 //	wg.123456789012.us-west-2.redshift-serverless.amazonaws.com, db.abc123.us-west-2.redshift.amazonaws.com
 //	abc123.dsql.us-west-2.on.aws                     by PrivateLink also abc123.dsql-xyz.…
 var (
-	aws   = lazyregexp.New(`^((?:[a-z0-9-]+\.)+)(?:(?:` + region + `|global)\.` + service + `|` + service + `\.` + region + `)\.([a-z0-9.-]+)$`)
+	aws = lazyregexp.New(`^((?:[a-z0-9-]+\.)+)(?:(?:` + region + `|global)\.` + service +
+		`|` + service + `\.` + region + `)\.([a-z0-9.-]+)$`)
 	dsql  = lazyregexp.New(`^[a-z0-9]+\.dsql(?:-[a-z0-9]+)?\.` + region + `\.on\.aws$`)
 	azure = lazyregexp.New(`^[a-z0-9-]+\.postgres\.database\.azure\.com$`)
 )
@@ -89,7 +90,11 @@ func Parse(host string) (Endpoint, bool) {
 		e.Service = Proxy
 	}
 	for _, p := range partitions {
-		if p.suffix == suffix && (Partition(region) == p.name || region == "" && p.name != "aws-us-gov") {
+		ofRegion := Partition(region) == p.name
+		if region == "" { // GovCloud's clusters are in the same domain, and global ones are not its own
+			ofRegion = p.name != "aws-us-gov"
+		}
+		if p.suffix == suffix && ofRegion {
 			e.Partition = p.name
 			return e, true
 		}

@@ -26,10 +26,11 @@ const (
 // an earlier script may set any option, so ours has no pipeline, and exports in a way that "set -k"
 // takes nothing away from. Under "set -x" and "set -v" the shell prints what it evaluates, passwords
 // and all: they are off meanwhile. It works in dash too, if you source it by hand. $$ is the shell,
-// which becomes the app: a tunnel ends with it.
+// which becomes the app: a tunnel ends with it. A GOMEMLIMIT of the app's that Go cannot read would end
+// the program before its first line.
 const scriptWork = `postgres_ssl_set=$-
 set +xv
-eval "false; $("${DEPS_DIR:-../deps}/%[1]s/bin/postgres-ssl" env --launch $$ || echo exit 1)" || exit 1
+eval "false; $(unset -v GOMEMLIMIT; "${DEPS_DIR:-../deps}/%[1]s/bin/postgres-ssl" env --launch $$ || echo exit 1)" || exit 1
 case $postgres_ssl_set in *v*) set -v ;; esac
 case $postgres_ssl_set in *x*) set -x ;; esac
 unset postgres_ssl_set

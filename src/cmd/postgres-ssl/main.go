@@ -10,6 +10,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/cloudfoundry-community/go-cfenv"
 	"github.com/cloudfoundry/libbuildpack"
@@ -89,7 +90,33 @@ var errSaid = errors.New("something is wrong")
 // An undecided error ends a command with exit status 2: it could not even look.
 type undecided struct{ error }
 
-func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
+func main() {
+	if err := dropGoVariables(); err != nil {
+		fmt.Fprintln(os.Stderr, "postgres-ssl: cannot start without the app's Go variables:", err)
+		os.Exit(1)
+	}
+	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}
+
+// dropGoVariables starts this program anew without the variables of Go's runtime, if there are any.
+// They are meant for the app, and the runtime reads them before main (package runtime, "Environment
+// Variables"). GODEBUG=fips140=only has no SHA-1, others change which certificates are accepted, and
+// GOTRACEBACK=crash leaves passwords in a core dump.
+func dropGoVariables() error {
+	before := os.Environ()
+	after := slices.DeleteFunc(slices.Clone(before), func(entry string) bool {
+		name, _, _ := strings.Cut(entry, "=")
+		return slices.Contains([]string{"GODEBUG", "GOGC", "GOMAXPROCS", "GOMEMLIMIT", "GOTRACEBACK"}, name)
+	})
+	if len(after) == len(before) {
+		return nil
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	return syscall.Exec(self, os.Args, after)
+}
 
 // run is the program without its process. It returns the exit status.
 func run(args []string, in io.Reader, out, errOut io.Writer) int {
