@@ -9,7 +9,8 @@ import (
 )
 
 // postgresSchemes are libpq's schemes, and those of other tools. A "+driver" may follow.
-var postgresSchemes = []string{"postgres", "postgresql", "postgis", "pgsql", "psql", "pg", "pgx", "ecto", "timescaledb", "cockroachdb", "cockroach"}
+var postgresSchemes = []string{"postgres", "postgresql", "postgis", "pgsql", "psql", "pg", "pgx", "ecto", "timescaledb", "cockroachdb", "cockroach",
+	"redshift"}
 
 // parseURL reads [jdbc:|r2dbc:[…:]]postgresql://… and other schemes of Postgres. We don't use
 // net/url for the whole: it rejects passwords that are not escaped, and quotes them in its errors.
@@ -40,16 +41,26 @@ func parseURL(text string) (connection, bool) {
 	} else {
 		c = parseURI(rest, isLibpqs(scheme))
 	}
+	for i := range c.hosts {
+		if name == "redshift" && c.hosts[i].port == "" {
+			c.hosts[i].port = "5439" // Redshift's drivers' default ("Configuring a JDBC connection")
+		}
+	}
 	if api == "r2dbcs" {
 		c.modes = append(c.modes, parameter{key: "r2dbcs", value: sslmode.Require.String()})
 	}
 	return c, true
 }
 
-// splitScheme splits "jdbc:postgresql" and "postgresql+psycopg".
+// splitScheme splits "jdbc:postgresql" and "postgresql+psycopg". The name is the first word that means
+// Postgres, or else the last one: AWS's JDBC drivers have jdbc:postgresql:aws and jdbc:redshift:iam.
 func splitScheme(scheme string) (api, name string) {
 	parts := strings.Split(strings.ToLower(strings.TrimSpace(scheme)), ":")
-	name, _, _ = strings.Cut(parts[len(parts)-1], "+")
+	for _, part := range parts {
+		if name, _, _ = strings.Cut(part, "+"); slices.Contains(postgresSchemes, name) {
+			break
+		}
+	}
 	return parts[0], name
 }
 
