@@ -221,6 +221,23 @@ func TestWhatSeveralDatabasesOfAnAppGet(t *testing.T) {
 		rows(map[string]string{"POSTGRES_SSL_SERVICE": "hub"}, reference), "the one that decides may be in CredHub")
 }
 
+// What is in CredHub is never "no Postgres", unless the service itself says so.
+func TestWhatIsInCredHubIsNotPassedOver(t *testing.T) {
+	reference := credentials{"credhub-ref": "/c/p"}
+	r := of(t, answer(t, "shop", nil, map[string]any{
+		"postgresql":    []any{map[string]any{"name": "db", "credentials": reference}},
+		"user-provided": []any{map[string]any{"name": "console_db", "credentials": reference}},
+		"p-redis":       []any{map[string]any{"name": "cache", "credentials": reference}},
+	}))
+	var rows []string
+	for _, row := range r.Rows {
+		rows = append(rows, row.Database+" "+States[row.State]+": "+row.Why)
+	}
+	const hub = "could not be read: its credentials are in CredHub; only postgres-ssl in the app sees them"
+	assert.Equal(t, []string{"console_db unreadable: " + hub + "; it may be a Postgres database or not", "db unreadable: " + hub}, rows)
+	assert.Equal(t, []int{1, 0, 2}, []int{r.Apps, r.Postgres, r.Unread})
+}
+
 // A file in the container may exist or not. We don't look for it on this machine.
 func TestATaggedCAInAFileIsNotLookedFor(t *testing.T) {
 	services := map[string]any{"user-provided": []any{

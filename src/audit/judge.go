@@ -42,10 +42,11 @@ func decide(env map[string]string, store truststore.Store) []database {
 	}
 	var databases []database
 	for _, reference := range found.Unresolved {
+		d := database{name: cut(reference.Service, 255), unread: launch.InCredHub}
 		if !reference.Postgres {
-			continue
+			d.unread += "; it may be a Postgres database or not"
 		}
-		databases = append(databases, database{name: cut(reference.Service, 255), unread: launch.InCredHub})
+		databases = append(databases, d)
 	}
 	plan, err := launch.Elsewhere(env, found, store)
 	if err == nil {
