@@ -69,7 +69,9 @@ func TestAnswersAreFoundInAnyStream(t *testing.T) {
 		})
 	}
 	t.Run("one that is too large", func(t *testing.T) {
-		huge := `{"a":"` + strings.Repeat("x", largest) + `"}` + "\n" + `{"d":1}`
+		most := `{"a":"` + strings.Repeat("x", largest-len(`{"a":""}`)) + `"}`
+		assert.Equal(t, []string{"f: " + most}, found(strings.NewReader(most)), "the control")
+		huge := `{"a":"x` + strings.TrimPrefix(most, `{"a":"`) + "\n" + `{"d":1}`
 		assert.Equal(t, []string{"f: error: it is larger than 32 MB", `f, line 2: {"d":1}`}, found(strings.NewReader(huge)))
 		endless := io.MultiReader(strings.NewReader(strings.Repeat("{", largest+1)), strings.NewReader("\n{}"))
 		assert.Equal(t, []string{"f: error: it is larger than 32 MB", `f, line 2: {}`}, found(endless))
