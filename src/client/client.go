@@ -25,25 +25,25 @@ type language struct {
 	// places are patterns of fs.Glob below app/ and deps/. A droplet that has one of them needs the
 	// language. Without places, every droplet needs it.
 	places     []string
-	look       func(app fs.FS, found map[string]bool) // what else its files say; may be nil
-	allRoots   bool                                   // give uses App.AllRoots
-	launchOnly bool                                   // it is given nothing at staging
+	look       func(app fs.FS, found map[string]string) // what else its files say; may be nil
+	allRoots   bool                                     // give uses App.AllRoots
+	launchOnly bool                                     // it is given nothing at staging
 	give       func(*Handout) error
 }
 
-var languages = []language{stratosApp, stratos, erlang, golang, java, libpq, node}
+var languages = []language{stratosApp, stratos, namedApps, erlang, golang, java, libpq, node}
 
 // App is what the languages need to know about an app, besides the plan.
 type App struct {
 	Home     string // where the platform unpacks the droplet: /home/vcap
 	Env      map[string]string
 	Store    truststore.Store
-	Roots    []byte          // the CAs of all bound databases, in PEM; see Wants
-	AllRoots []byte          // the same with the stack's and the platform's
-	Brings   map[string]bool // what Look found
-	JavaSays string          // the app's file that configures pgjdbc's TLS, found at staging
-	Command  string          // the command line of the process that becomes the app, or ""
-	Staging  bool            // it is for what later buildpacks run at staging, not for the app
+	Roots    []byte            // the CAs of all bound databases, in PEM; see Wants
+	AllRoots []byte            // the same with the stack's and the platform's
+	Brings   map[string]string // what Look found, and what shows it
+	Seen                       // at staging
+	Command  string            // the command line of the process that becomes the app, or ""
+	Staging  bool              // it is for what later buildpacks run at staging, not for the app
 }
 
 // privateFolder is the name of Handout.Dir.
@@ -114,7 +114,7 @@ const PathMark = "/."
 
 // in says whether an app needs the language.
 func (l language) in(app App) bool {
-	return (len(l.places) == 0 || app.Brings[l.name]) && !(l.launchOnly && app.Staging)
+	return (len(l.places) == 0 || app.Brings[l.name] != "") && !(l.launchOnly && app.Staging)
 }
 
 // add exports a variable that extends the owner's value, which may be a secret.
@@ -139,18 +139,26 @@ func order(optional bool) int {
 	return 0
 }
 
+// Seen is what staging has seen in the app's own files.
+type Seen struct {
+	JavaSays  string // the file that configures pgjdbc's TLS
+	PGSSLSays string // why PGSSL is not given
+}
+
 // Look finds an app's languages, and what their files say, in its own folder and in the buildpacks'.
-func Look(app, deps fs.FS) map[string]bool {
-	found := map[string]bool{}
+func Look(app, deps fs.FS) map[string]string {
+	found := map[string]string{}
 	trees := map[string]fs.FS{"app": remembering{app, map[string][]fs.DirEntry{}}, "deps": remembering{deps, map[string][]fs.DirEntry{}}}
 	for _, l := range languages {
-		found[l.name] = slices.ContainsFunc(l.places, func(place string) bool {
+		for _, place := range l.places {
 			tree, pattern, _ := strings.Cut(place, "/")
-			matches, _ := fs.Glob(trees[tree], pattern)
-			return len(matches) > 0
-		})
+			if matches, _ := fs.Glob(trees[tree], pattern); len(matches) > 0 {
+				found[l.name] = matches[0]
+				break
+			}
+		}
 		if l.look != nil {
-			l.look(app, found)
+			l.look(trees["app"], found)
 		}
 	}
 	return found

@@ -51,6 +51,7 @@ type app struct {
 	brings  string
 	looks   string // one more thing that Look found
 	says    string
+	pgssl   string
 	command string
 	staging bool
 }
@@ -62,12 +63,14 @@ func (a app) try(t testing.TB, bindings ...binding.Binding) (*Handout, error) {
 	store := truststore.NewStore("/home/vcap/deps/0/trust", sets)
 	plan, err := launch.Decide(a.env, binding.Bound{Databases: bindings}, store)
 	require.NoError(t, err)
-	brings := map[string]bool{}
+	brings := map[string]string{}
 	for _, language := range strings.Fields(a.brings) {
-		brings[language] = true
+		brings[language] = "file"
 	}
-	brings[a.looks] = a.looks != ""
-	given := App{Home: "/home/vcap", Env: a.env, Store: store, Brings: brings, JavaSays: a.says, Command: a.command, Staging: a.staging}
+	if a.looks != "" {
+		brings[a.looks] = "file"
+	}
+	given := App{Home: "/home/vcap", Env: a.env, Store: store, Brings: brings, Seen: Seen{JavaSays: a.says, PGSSLSays: a.pgssl}, Command: a.command, Staging: a.staging}
 	if a.staging {
 		given.Home = "/tmp"
 	}
@@ -324,9 +327,9 @@ func TestTheFilesOfAnAppShowNodesSwitchAndItsBuildScripts(t *testing.T) {
 		"a long file":    {"package.json", `{"scripts": {"postinstall": "node --use-system-ca"}}` + strings.Repeat(" ", mostText), false, false},
 	} {
 		found := Look(fstest.MapFS{test.file: {Data: []byte(test.text)}}, fstest.MapFS{})
-		assert.Equal(t, [2]bool{test.systemCAs, test.builds}, [2]bool{found[nodeSystemCAs], found[nodeBuilds]}, name)
+		assert.Equal(t, [2]bool{test.systemCAs, test.builds}, [2]bool{found[nodeSystemCAs] != "", found[nodeBuilds] != ""}, name)
 	}
-	assert.False(t, Look(fstest.MapFS{"package.json": {Mode: fs.ModeNamedPipe}}, fstest.MapFS{})[nodeBuilds])
+	assert.Empty(t, Look(fstest.MapFS{"package.json": {Mode: fs.ModeNamedPipe}}, fstest.MapFS{})[nodeBuilds])
 }
 
 func TestBuildScriptsAtStagingAreGivenTheModeAndFilesOutsideTheDroplet(t *testing.T) {
@@ -442,11 +445,10 @@ func TestADropletShowsWhichLanguagesItBrings(t *testing.T) {
 			require.NoError(t, err)
 			return sub
 		}
-		want := map[string]bool{}
+		found := Look(below("app"), below("deps"))
 		for _, l := range languages {
-			want[l.name] = l.name == language
+			assert.Equal(t, l.name == language, found[l.name] != "", "%s: %s", place, l.name)
 		}
-		assert.Equal(t, want, Look(below("app"), below("deps")), place)
 	}
 }
 

@@ -20,6 +20,19 @@ func TestTheOwnersPGSSLMODEAloneBringsTheRoots(t *testing.T) {
 	assert.NotEmpty(t, vars["PGSSLROOTCERT"], "Stratos does not start with such a word")
 }
 
+// Stratos may be given its database by DB_HOST alone.
+func TestAnEndpointInTheOwnersVariablesCountsWhereNothingIsBound(t *testing.T) {
+	for name, value := range map[string]string{"DB_HOST": oregon, "PGHOST": oregon + ":5432", "DATA_SOURCE_NAME": "host=" + oregon + " user=u"} {
+		vars := app{env: env("PGSSLMODE", "verify-full", "DB_SSL_MODE", "verify-full", name, value)}.given(t).exported()
+		assert.Equal(t, "/home/vcap/deps/0/trust/us-west-2.pem", vars["PGSSLROOTCERT"], name)
+		assert.Equal(t, "/etc/ssl/certs:/home/vcap/deps/0/trust/us-west-2", vars["SSL_CERT_DIR"], name)
+		vars = app{env: env("PGSSLMODE", "require", name, value)}.given(t).exported()
+		assert.NotContains(t, vars, "PGSSLROOTCERT", "only where the owner asks to verify")
+		vars = app{env: env("PGSSLMODE", "verify-full", name, value)}.given(t, db("db", "verify-full", frankfurt)).exported()
+		assert.NotContains(t, vars["PGSSLROOTCERT"], "us-west-2", "what is bound counts")
+	}
+}
+
 func TestWhereThereIsNobodyToTrustThereIsNoFile(t *testing.T) {
 	h := app{env: env("PGSSLMODE", "verify-full"), brings: "java erlang"}.given(t)
 	for _, name := range []string{"PGSSLROOTCERT", "NODE_EXTRA_CA_CERTS", "CF_CA_CERTS", "ERL_AFLAGS"} {

@@ -13,7 +13,8 @@ import (
 // stricter: one that does not verify does not use them.
 //
 // postgres.js reads its option ssl from PGSSL. It takes any text as a request for TLS, even
-// "disable", so the modes below require must not get there.
+// "disable", so the modes below require must not get there. Other code reads PGSSL too, and verifies
+// less with it: it is not given where staging saw such code, or only other drivers.
 //
 // Source: Node, doc/api/cli.md; node-postgres, lib/connection-parameters.js; postgres.js,
 // src/index.js, parseOptions, and src/connection.js, secure.
@@ -22,7 +23,9 @@ var node = language{name: "node", give: giveNode, look: lookForNode}
 func giveNode(h *Handout) error {
 	mode := h.modeWithoutVariable()
 	if mode >= sslmode.Require {
-		h.give("PGSSL", mode.String(), "for postgres.js")
+		if h.app.PGSSLSays == "" || h.app.Env["PGSSL"] != "" {
+			h.give("PGSSL", mode.String(), "for postgres.js")
+		}
 	} else if through, _ := h.plan.Tunnelled(); !through {
 		return nil
 	}
@@ -47,18 +50,18 @@ const (
 var buildScripts = []string{`"heroku-prebuild"`, `"heroku-postbuild"`, `"preinstall"`, `"install"`, `"postinstall"`,
 	`"prepublish"`, `"preprepare"`, `"prepare"`, `"postprepare"`}
 
-func lookForNode(app fs.FS, found map[string]bool) {
+func lookForNode(app fs.FS, found map[string]string) {
 	scripts := textOf(app, "package.json")
 	if asksForSystemCAs(scripts) || asksForSystemCAs(textOf(app, "Procfile")) {
-		found[nodeSystemCAs] = true
+		found[nodeSystemCAs] = "package.json"
 	}
 	if slices.ContainsFunc(buildScripts, func(name string) bool { return strings.Contains(scripts, name) }) {
-		found[nodeBuilds] = true
+		found[nodeBuilds] = "package.json"
 	}
 }
 
 // buildsWithNode says whether a later buildpack runs the app's own JavaScript at staging.
-func (h *Handout) buildsWithNode() bool { return h.app.Staging && h.app.Brings[nodeBuilds] }
+func (h *Handout) buildsWithNode() bool { return h.app.Staging && h.app.Brings[nodeBuilds] != "" }
 
 // oneFile says whether the app is given the databases' CAs in SSL_CERT_FILE, and not in a list of
 // folders. With its switch for the system's CAs, Node takes the list for the name of one folder, and
@@ -66,7 +69,7 @@ func (h *Handout) buildsWithNode() bool { return h.app.Staging && h.app.Brings[n
 //
 // Source: Node, src/crypto/crypto_context.cc, GetSystemStoreCACertificates.
 func (h *Handout) oneFile() bool {
-	return !h.app.Staging && (h.app.Env["NODE_USE_SYSTEM_CA"] == "1" || h.app.Brings[nodeSystemCAs] ||
+	return !h.app.Staging && (h.app.Env["NODE_USE_SYSTEM_CA"] == "1" || h.app.Brings[nodeSystemCAs] != "" ||
 		asksForSystemCAs(h.app.Env["NODE_OPTIONS"]) || asksForSystemCAs(h.app.Command) || IsOurs(h.app.Env["SSL_CERT_FILE"]))
 }
 

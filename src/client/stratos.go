@@ -1,6 +1,8 @@
 package client
 
 import (
+	"slices"
+
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/launch"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
 )
@@ -29,7 +31,8 @@ func refuseStratos(h *Handout) error {
 }
 
 func giveStratos(h *Handout) error {
-	if h.app.Env["DB_SSL_MODE"] != "" || h.plan.Mode != sslmode.None {
+	isAnother := slices.ContainsFunc(apps, func(a named) bool { return h.app.Brings[a.name] != "" })
+	if h.app.Env["DB_SSL_MODE"] != "" || h.plan.Mode != sslmode.None && !isAnother {
 		h.give("DB_SSL_MODE", h.plan.Mode.String(), h.plan.ModeSource())
 	}
 	return nil

@@ -20,9 +20,12 @@ import (
 // Home is where the platform unpacks a droplet.
 const Home = "/home/vcap"
 
-// JavaMark is a file in the droplet's deps/IDX. It names the app's file that configures pgjdbc's
-// TLS, and exists only if there is one.
-const JavaMark = "java-configures-tls"
+// Files in the droplet's deps/IDX with what staging has seen in the app's own. Each exists only if
+// there is something to say.
+const (
+	JavaMark  = "java-configures-tls"
+	PGSSLMark = "pgssl-is-not-given"
+)
 
 // App is an app as it is now.
 type App struct {
@@ -135,29 +138,32 @@ func (a App) HandOutHere(command string) (*client.Handout, error) {
 	}
 	idx := filepath.Dir(a.Store.Dir)
 	deps := filepath.Dir(idx)
-	mark, err := os.ReadFile(filepath.Join(idx, JavaMark))
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
+	for name, says := range map[string]*string{JavaMark: &c.JavaSays, PGSSLMark: &c.PGSSLSays} {
+		mark, err := os.ReadFile(filepath.Join(idx, name))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
+		*says = strings.TrimSpace(string(mark))
 	}
-	c.Home, c.JavaSays = filepath.Dir(deps), strings.TrimSpace(string(mark))
+	c.Home = filepath.Dir(deps)
 	return a.handOut(c, filepath.Join(c.Home, "app"), deps)
 }
 
 // Foresee returns what the app will be given, as far as its folder at staging and the buildpacks'
-// can tell. javaSays is for client.App. A later buildpack may add a language, and the launch may run
+// can tell. A later buildpack may add a language, and the launch may run
 // on another version of the stack.
-func (a App) Foresee(app, deps, javaSays string) (*client.Handout, error) {
-	return a.handOut(client.App{Home: Home, JavaSays: javaSays}, app, deps)
+func (a App) Foresee(app, deps string, seen client.Seen) (*client.Handout, error) {
+	return a.handOut(client.App{Home: Home, Seen: seen}, app, deps)
 }
 
 // AtStaging returns what later buildpacks' scripts are given. Its files are outside the droplet, at
 // a path that is the same in each staging.
-func (a App) AtStaging(app, deps string) (*client.Handout, error) {
+func (a App) AtStaging(app, deps string, seen client.Seen) (*client.Handout, error) {
 	tmp := os.TempDir()
 	if !filepath.IsAbs(tmp) {
 		tmp = "/tmp"
 	}
-	return a.handOut(client.App{Home: tmp, Staging: true}, app, deps)
+	return a.handOut(client.App{Home: tmp, Staging: true, Seen: seen}, app, deps)
 }
 
 // handOut completes c with what is in the folders of the app and the buildpacks.

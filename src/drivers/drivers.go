@@ -48,15 +48,36 @@ type Look struct {
 	Found   []Found
 	Signs   []seen.Sign
 	Skipped []seen.Skipped
+	dir     string
 }
 
 // LookIn looks through an app's folder. It follows no link out of it.
 func LookIn(dir string) Look {
 	files, done := seen.In(dir)
 	defer done()
-	look := Look{Found: Find(files), Signs: files.Signs()}
+	look := Look{Found: Find(files), Signs: files.Signs(), dir: dir}
 	look.Skipped = files.Skipped
 	return look
+}
+
+// WithoutPGSSL says why the app must not be given PGSSL, postgres.js's word for the mode: its own code
+// reads it, or it has other drivers of Node and not this one. It returns "" where nobody can tell.
+func (l Look) WithoutPGSSL() string {
+	for _, s := range l.Signs {
+		if s.Variable == "PGSSL" {
+			return s.Where() + " reads it"
+		}
+	}
+	other := ""
+	for _, f := range l.Found {
+		switch {
+		case f.Driver.Variable == "PGSSL":
+			return ""
+		case f.Driver.Ecosystem == npm && other == "":
+			other = "the app has " + f.Title() + ", and not postgres.js"
+		}
+	}
+	return other
 }
 
 // Find looks for drivers in an app's files: in its own folder and two folders down, and for jars in

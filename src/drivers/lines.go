@@ -93,6 +93,9 @@ func (a App) says(s seen.Sign) string {
 	if a.Tunnel {
 		return "sets ssl itself" + by + ": covered by the tunnel"
 	}
+	if name := a.toldByName(s); name != "" {
+		return "sets ssl itself" + by + "; a launch sets the variable of " + name
+	}
 	const lost = "; our variables lose there"
 	switch s.Mode {
 	case sslmode.None:
@@ -113,7 +116,7 @@ func (a App) isWeaker(s seen.Sign) bool {
 	mode := a.inForce()
 	switch s.Kind {
 	case seen.Decides:
-		return !a.Tunnel && mode.Encrypts() && s.Mode < mode
+		return !a.Tunnel && mode.Encrypts() && s.Mode < mode && a.toldByName(s) == ""
 	case seen.Undoes, seen.Pools:
 		return mode.Encrypts() && s.Variable != "JAVA_TOOL_OPTIONS" // which has a warning of its own
 	case seen.Reads:

@@ -3,9 +3,12 @@ package drivers
 import (
 	"cmp"
 	"fmt"
+	"os"
+	"path"
 	"slices"
 	"strings"
 
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/client"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/launch"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/seen"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
@@ -22,11 +25,17 @@ type App struct {
 
 	Tunnel bool        // all its databases are reached through the tunnel
 	Signs  []seen.Sign // what its own files say about TLS
+
+	named map[string]string // the apps that a launch tells by their own variables, and the file that shows each
 }
 
 // In returns what Judge needs to know about an app under a plan.
 func (l Look) In(env map[string]string, plan *launch.Plan) App {
 	app := App{Bound: len(plan.Databases) > 0, Mode: plan.Mode, Env: env, Signs: l.Signs}
+	if root, err := os.OpenRoot(l.dir); err == nil {
+		app.named = client.Named(root.FS(), env)
+		root.Close()
+	}
 	_, app.Tunnel = plan.Tunnelled()
 	if plan.Decider == nil {
 		return app
@@ -91,6 +100,11 @@ func judge(f Found, app App) Verdict {
 	if slices.Contains(d.Unknown, mode) {
 		return warn("does not connect", "does not connect: it does not know sslmode=%s", mode)
 	}
+	for _, s := range app.Signs {
+		if name := app.toldByName(s); name != "" && concerns(s, d) && mode.Encrypts() {
+			return Verdict{Says: "obeys " + name + "'s own variable"}
+		}
+	}
 	if s := app.signOf(d); s != nil && (s.Mode < mode || !d.Answer.CanBeTold()) {
 		return Verdict{Says: "sets TLS itself (" + s.Where() + ")"} // the sign has a warning of its own
 	}
@@ -149,12 +163,27 @@ func judge(f Found, app App) Verdict {
 var language = map[Ecosystem]seen.Language{npm: seen.Node, deno: seen.Node, prisma: seen.Node, pypi: seen.Python, rubygems: seen.Ruby,
 	golang: seen.Go, hex: seen.BEAM, nuget: seen.DotNet, maven: seen.Java, composer: seen.PHP}
 
+// concerns says whether a sign decides for a driver.
+func concerns(s seen.Sign, d *Driver) bool {
+	return s.Kind == seen.Decides && (s.Language == "" || s.Language == language[d.Ecosystem])
+}
+
+// toldByName returns the app that a sign belongs to, if a launch tells that app by its own variable:
+// the sign is in the file that shows it, or beside it.
+func (a App) toldByName(s seen.Sign) string {
+	for name, file := range a.named {
+		if s.File == file || path.Dir(s.File) == path.Dir(file) && path.Dir(file) != "." {
+			return name
+		}
+	}
+	return ""
+}
+
 // signOf returns the sign that decides for a driver: the one that allows least. It returns nil if the
 // app's files say nothing.
 func (a App) signOf(d *Driver) (weakest *seen.Sign) {
 	for i, s := range a.Signs {
-		concerns := s.Kind == seen.Decides && (s.Language == "" || s.Language == language[d.Ecosystem])
-		if concerns && (weakest == nil || s.Mode < weakest.Mode) {
+		if concerns(s, d) && (weakest == nil || s.Mode < weakest.Mode) {
 			weakest = &a.Signs[i]
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/client"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/current"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/launch"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/truststore"
@@ -21,7 +22,7 @@ func explained(t *testing.T, credentials string, day time.Time) (text, warnings 
 	env := map[string]string{"VCAP_SERVICES": `{"user-provided": [{"name": "db", "credentials": ` + credentials + `}]}`}
 	app, err := current.Read(env, truststore.NewStore("/home/vcap/deps/0/trust", sets), launch.Decide)
 	require.NoError(t, err)
-	handout, err := app.Foresee(t.TempDir(), t.TempDir(), "")
+	handout, err := app.Foresee(t.TempDir(), t.TempDir(), client.Seen{})
 	require.NoError(t, err)
 	sections, warned, err := Plan(app, handout, day)
 	require.NoError(t, err)

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"crypto/x509"
 	"fmt"
+	"maps"
+	"net"
 	"slices"
 	"strings"
 
@@ -25,6 +27,9 @@ func (p *Plan) ModeSource() string {
 // variables that name only one file.
 func (p *Plan) TrustAll() Trust {
 	var all Trust
+	if all = p.trustOwners(); !all.Empty() {
+		return all
+	}
 	if len(p.Databases) == 0 && p.Mode != sslmode.None {
 		return p.trustEveryone("no database was found")
 	}
@@ -32,19 +37,45 @@ func (p *Plan) TrustAll() Trust {
 		if !db.Main {
 			continue // it must not widen the trust of its service
 		}
-		for _, set := range db.Trust.Sets {
-			if !slices.Contains(all.Sets, set) {
-				all.Sets = append(all.Sets, set)
-			}
-		}
+		all.addSets(db.Trust)
 		for _, c := range db.Trust.Own {
 			if !slices.ContainsFunc(all.Own, c.Equal) {
 				all.Own = append(all.Own, c)
 			}
 		}
-		all.Everyone = all.Everyone || db.Trust.Everyone
 	}
 	all.Own = append(all.Own, p.TunnelCA...)
+	return all
+}
+
+func (t *Trust) addSets(more Trust) {
+	for _, set := range more.Sets {
+		if !slices.Contains(t.Sets, set) {
+			t.Sets = append(t.Sets, set)
+		}
+	}
+	t.Everyone = t.Everyone || more.Everyone
+}
+
+// trustOwners returns whom to trust where nothing is bound, and the owner asks for a mode that
+// verifies: the CAs of the endpoints that the owner's variables name, such as Stratos's DB_HOST.
+func (p *Plan) trustOwners() (all Trust) {
+	libpq, stratos := Owners(p.env)
+	if len(p.Databases) > 0 || !libpq.Mode.Verifies() && !stratos.Mode.Verifies() {
+		return Trust{}
+	}
+	for _, name := range slices.Sorted(maps.Keys(p.env)) {
+		hosts, _ := binding.InString(p.env[name])
+		host, _, err := net.SplitHostPort(p.env[name])
+		if err != nil {
+			host = p.env[name]
+		}
+		for _, host := range append(hosts, host) {
+			if t, known := p.trustHost(name, host, true); known {
+				all.addSets(t)
+			}
+		}
+	}
 	return all
 }
 

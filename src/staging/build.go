@@ -20,7 +20,7 @@ const stagingVariable = "POSTGRES_SSL_STAGING"
 //
 // The files are outside the droplet, under names that are the hashes of their content: no two
 // droplets may differ by a path, and none may contain a key.
-func buildEnvironment(stager *libbuildpack.Stager, app current.App, log io.Writer) ([]client.Variable, error) {
+func buildEnvironment(stager *libbuildpack.Stager, app current.App, seen client.Seen, log io.Writer) ([]client.Variable, error) {
 	switch app.Env[stagingVariable] {
 	case "":
 	case "no":
@@ -30,7 +30,7 @@ func buildEnvironment(stager *libbuildpack.Stager, app current.App, log io.Write
 	default:
 		return nil, errors.New(stagingVariable + " has only one valid value, no: set it to that, or unset it")
 	}
-	handout, err := app.AtStaging(stager.BuildDir(), stager.DepsDir())
+	handout, err := app.AtStaging(stager.BuildDir(), stager.DepsDir(), seen)
 	if err != nil {
 		return nil, err
 	}

@@ -73,8 +73,8 @@ func Supply(args []string, env map[string]string, helper string, log io.Writer) 
 	}
 	defer buildDir.Close()
 	look := drivers.LookIn(stager.BuildDir())
-	javaSays := plain.Line(configuresTLS(buildDir.FS(), look))
-	handout, err := app.Foresee(stager.BuildDir(), stager.DepsDir(), javaSays)
+	seen := client.Seen{JavaSays: plain.Line(configuresTLS(buildDir.FS(), look)), PGSSLSays: plain.Line(look.WithoutPGSSL())}
+	handout, err := app.Foresee(stager.BuildDir(), stager.DepsDir(), seen)
 	if err != nil {
 		return err
 	}
@@ -85,12 +85,12 @@ func Supply(args []string, env map[string]string, helper string, log io.Writer) 
 		reportJava(stager.Logger(), buildDir.FS(), look.Signs, app.Plan.Mode, env)
 	}
 	reportDrivers(stager.Logger(), look, look.In(env, app.Plan))
-	build, err := buildEnvironment(stager, app, log)
+	build, err := buildEnvironment(stager, app, seen, log)
 	if err != nil {
 		return err
 	}
 	reportLast(stager.Logger(), manifest.RootDir())
-	if err := install(stager, sets, helper, javaSays, build); err != nil {
+	if err := install(stager, sets, helper, seen, build); err != nil {
 		return err
 	}
 	stager.StagingComplete()
@@ -99,7 +99,7 @@ func Supply(args []string, env map[string]string, helper string, log io.Writer) 
 
 // install writes the scripts first and the program last. The scripts refuse to start the app
 // without the program, so an app that was staged halfway does not start.
-func install(stager *libbuildpack.Stager, sets truststore.Sets, helper, javaSays string, build []client.Variable) error {
+func install(stager *libbuildpack.Stager, sets truststore.Sets, helper string, seen client.Seen, build []client.Variable) error {
 	if err := os.MkdirAll(stager.DepDir(), 0o755); err != nil {
 		return err
 	}
@@ -115,8 +115,11 @@ func install(stager *libbuildpack.Stager, sets truststore.Sets, helper, javaSays
 	if err := truststore.Write(filepath.Join(stager.DepDir(), "trust"), sets); err != nil {
 		return err
 	}
-	if javaSays != "" {
-		if err := os.WriteFile(filepath.Join(stager.DepDir(), current.JavaMark), []byte(javaSays+"\n"), 0o644); err != nil {
+	for name, says := range map[string]string{current.JavaMark: seen.JavaSays, current.PGSSLMark: seen.PGSSLSays} {
+		if says == "" {
+			continue
+		}
+		if err := os.WriteFile(filepath.Join(stager.DepDir(), name), []byte(says+"\n"), 0o644); err != nil {
 			return err
 		}
 	}

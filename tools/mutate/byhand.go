@@ -69,7 +69,7 @@ var byHand = []mutant{
 	{promise: "obeys is not said of an app that sets TLS itself", file: "src/drivers/verdict.go",
 		before: "if s := app.signOf(d); s != nil &&", after: "if s := app.signOf(d); false &&", tests: by("cmd/postgres-ssl"), run: "TestScripts/signs"},
 	{promise: "what the app's files say loosens no JVM option", file: "src/staging/supply.go",
-		before: `if javaSays != "" {`, after: `if false {`, tests: by("cmd/postgres-ssl"), run: "TestScripts/java"},
+		before: `if says == "" {`, after: `if true {`, tests: by("cmd/postgres-ssl"), run: "TestScripts/java"},
 	{promise: "… as the launch reads it", file: "src/current/current.go",
 		before: "filepath.Dir(deps), strings.TrimSpace(string(mark))", after: `filepath.Dir(deps), ""`, tests: by("cmd/postgres-ssl"), run: "TestScripts/java"},
 	{promise: "a name cannot forge a line of the log", file: "src/plain/plain.go",

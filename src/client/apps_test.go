@@ -1,0 +1,119 @@
+package client
+
+import (
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// shown has, for each app, a file that shows it, as small as it may be.
+var shown = map[string][2]string{
+	"Grafana":                            {"conf/defaults.ini", "[analytics]\n# sends usage to stats.grafana.org\n"},
+	"Strapi":                             {"config/database.ts", "ssl: env.bool('DATABASE_SSL', false) && {"},
+	"n8n":                                {"package.json", `{"dependencies": {"n8n": "1.90.0"}}`},
+	"Heimdall2":                          {"apps/backend/config/app-config.ts", "if (!this.get('DATABASE_SSL'))"},
+	"Concourse":                          {"concourse/bin/concourse", ""},
+	"Kong":                               {"kong.conf", ""},
+	"Laravel":                            {"config/database.php", "'sslmode' => env('DB_SSLMODE', 'prefer'),"},
+	"Rails with DB_SSLMODE, as Mastodon": {"config/database.yml", "sslmode: <%= ENV['DB_SSLMODE'] || 'prefer' %>"},
+}
+
+// showing is what Look finds in an app's folder with these files.
+func showing(files ...[2]string) map[string]string {
+	tree := fstest.MapFS{}
+	for _, f := range files {
+		tree[f[0]] = &fstest.MapFile{Data: []byte(f[1])}
+	}
+	return Look(tree, fstest.MapFS{})
+}
+
+func TestAnAppWithANameOfItsOwnIsToldByIt(t *testing.T) {
+	require.Len(t, shown, len(apps), "one file for each row")
+	for _, a := range apps {
+		file := shown[a.name]
+		require.Equal(t, file[0], showing(file)[a.name], a.name)
+		for i, mode := range words {
+			h := app{looks: a.name}.given(t, db("db", mode, oregon))
+			for _, s := range a.gives {
+				want := strings.ReplaceAll(s.values[i], "FILE", "/home/vcap/deps/0/trust/us-west-2.pem")
+				assert.Equal(t, want, h.exported()[s.name], "%s, %s", a.name, mode)
+			}
+			assert.Empty(t, h.Warnings)
+		}
+		for _, s := range a.gives {
+			assert.NotContains(t, app{looks: a.name}.given(t, db("db", "prefer", oregon)).exported(), s.name, "only from require up")
+			assert.NotContains(t, app{}.given(t, db("db", "verify-full", oregon)).exported(), s.name, "only for the app that reads it")
+		}
+	}
+}
+
+// docs/apps.md has a row for each app, with each of its variables.
+func TestTheDocumentHasEachApp(t *testing.T) {
+	text, err := os.ReadFile("../../docs/apps.md")
+	require.NoError(t, err)
+	_, table, _ := strings.Cut(string(text), "## Told by name")
+	for _, a := range apps {
+		_, row, ok := strings.Cut(table, "\n| "+a.name+" | ")
+		require.True(t, ok, a.name)
+		row, _, _ = strings.Cut(row, "\n")
+		for _, s := range a.gives {
+			assert.Contains(t, row, "`"+s.name+"`", a.name)
+		}
+	}
+}
+
+func TestNoAppGetsAnotherAppsVariable(t *testing.T) {
+	for _, one := range apps {
+		h := app{looks: one.name}.given(t, db("db", "verify-full", oregon)).exported()
+		assert.NotContains(t, h, "DB_SSL_MODE", "it is Stratos's")
+		for _, other := range apps {
+			for _, s := range other.gives {
+				if !slices.ContainsFunc(one.gives, func(own setting) bool { return own.name == s.name }) {
+					assert.NotContains(t, h, s.name, "%s is not %s", one.name, other.name)
+				}
+			}
+			if one.name != other.name {
+				assert.Empty(t, showing(shown[one.name])[other.name])
+			}
+		}
+	}
+	assert.Contains(t, app{}.given(t, db("db", "verify-full", oregon)).exported(), "DB_SSL_MODE", "whoever it is may be Stratos")
+}
+
+func TestTemplatesThatReadNoVariableAreNotToldByOne(t *testing.T) {
+	for _, file := range [][2]string{
+		{"config/database.php", "'sslmode' => 'prefer',"}, {"config/database.js", "ssl: { rejectUnauthorized: false },"},
+		{"config/database.yml", "sslmode: disable"}, {"package.json", `{"dependencies": {"n8n-nodes-base": "1"}}`},
+	} {
+		found := showing(file)
+		for _, a := range apps {
+			assert.Empty(t, found[a.name], file[0])
+		}
+	}
+	pipe := fstest.MapFS{"config/database.php": {Mode: fs.ModeNamedPipe}}
+	assert.Empty(t, Look(pipe, fstest.MapFS{})["Laravel"], "nobody waits for it")
+}
+
+func TestAnOwnersWeakerVariableStaysAndIsNamed(t *testing.T) {
+	for value, weaker := range map[string]bool{"require": true, "disable": true, "s3cr3t": true, "verify-full": false} {
+		h := app{looks: "Grafana", env: env("GF_DATABASE_SSL_MODE", value)}.given(t, db("db", "verify-full", oregon))
+		assert.NotContains(t, h.exported(), "GF_DATABASE_SSL_MODE="+"other")
+		text := strings.Join(h.Warnings, "\n")
+		assert.Equal(t, weaker, strings.Contains(text, "GF_DATABASE_SSL_MODE is set by the app's owner, and stays: Grafana connects with it, and that is less than verify-full"), value)
+		assert.NotContains(t, text, "s3cr3t")
+	}
+}
+
+// PGSSL is for postgres.js. Code that reads it otherwise verifies less with it.
+func TestPGSSLIsNotGivenWhereItHasAnotherReader(t *testing.T) {
+	b := db("db", "verify-full", oregon)
+	assert.NotContains(t, app{pgssl: "db.js:3 reads it"}.given(t, b).exported(), "PGSSL")
+	assert.Equal(t, "verify-full", app{}.given(t, b).exported()["PGSSL"], "the control")
+	assert.Contains(t, app{pgssl: "db.js:3 reads it"}.given(t, b).exported(), "NODE_EXTRA_CA_CERTS")
+}
