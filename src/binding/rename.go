@@ -166,7 +166,7 @@ func (r *Redirection) findCopies(env map[string]string, services []service) {
 	if c, ok := parseString(env[name]); ok && len(c.hosts) > 0 {
 		for _, s := range services {
 			uri, _ := s.credentials["uri"].(string)
-			if copied, ok := parseString(uri); ok && r.url == "" && r.services[s.name] != nil && reflect.DeepEqual(copied, c) {
+			if copied, _ := parseString(uri); r.url == "" && r.services[s.name] != nil && reflect.DeepEqual(copied, c) {
 				r.url, r.urlOf = env[name], r.services[s.name]
 			}
 		}
@@ -178,7 +178,7 @@ func (r *Redirection) findCopies(env map[string]string, services []service) {
 		}
 		for _, rename := range r.services {
 			rename.tunnel = Tunnel{Addresses: r.example().Addresses} // a CA of the owner's is no host
-			if rename.text(env[variable], variable, "") != env[variable] && !slices.Contains(r.Bypassing, variable) {
+			if rename.text(env[variable], variable, fold(variable), "") != env[variable] && !slices.Contains(r.Bypassing, variable) {
 				r.Bypassing = append(r.Bypassing, variable)
 			}
 			clear(rename.left)
@@ -218,7 +218,8 @@ func (r *Redirection) check(found Bound, wanted func(int) bool) error {
 			before.Hosts[j] = example.Addresses[rename.local[host]]
 		}
 		if err != nil || len(renamed.Databases) != len(found.Databases) || !same(renamed.Databases[i], before) {
-			return fmt.Errorf("%s: %s a host that the tunnel cannot replace alone: write host, port, user, password and database as credentials of their own",
+			return fmt.Errorf("%s: %s a host that the tunnel cannot replace alone: "+
+				"write host, port, user, password and database as credentials of their own",
 				before.Title(), cmp.Or(rename.stuck, "the credentials name"))
 		}
 	}
@@ -249,14 +250,22 @@ func (r *Redirection) To(t Tunnel) Redirected {
 	}
 	for folder, content := range r.mounted {
 		after.Mounted[folder] = maps.Clone(content)
+		rename, texts := r.services[folder], map[string]any{}
+		if rename == nil {
+			continue
+		}
 		for name, text := range content {
-			if rename := r.services[folder]; rename != nil && !isPlatformFile(name) {
-				after.Mounted[folder][name] = []byte(rename.to(t).text(string(text), name, siblingPort(content, name)))
+			if !isPlatformFile(name) {
+				texts[name] = string(text)
 			}
+		}
+		rename.to(t).value(texts, "", "", "")
+		for name, text := range texts {
+			after.Mounted[folder][name] = []byte(text.(string))
 		}
 	}
 	if r.url != "" {
-		after.Variables["DATABASE_URL"] = r.urlOf.to(t).text(r.url, "uri", "")
+		after.Variables["DATABASE_URL"] = r.urlOf.to(t).text(r.url, "uri", "uri", "")
 	}
 	return after
 }
@@ -273,7 +282,7 @@ func (r *Redirection) renameDocument(t Tunnel) []byte {
 		}
 		for _, item := range items {
 			if s, ok := asService(label, item); ok && r.services[s.name] != nil {
-				r.services[s.name].to(t).value(s.credentials, "", "")
+				r.services[s.name].to(t).value(s.credentials, "", "", "")
 			}
 		}
 	}
@@ -303,19 +312,19 @@ func (r *renamer) to(t Tunnel) *renamer {
 	return r
 }
 
-// value replaces in a value, in place, and returns it. path is where it is. port is the port that
-// belongs to it, if it is a host.
-func (r *renamer) value(value any, path, port string) any {
+// value replaces in a value, in place, and returns it. path is where it is, key the folded key there,
+// and port what goes with it if it is a host.
+func (r *renamer) value(value any, path, key, port string) any {
 	switch v := value.(type) {
 	case string:
-		return r.text(v, path, port)
+		return r.text(v, path, key, port)
 	case []any:
 		for i := range v {
-			v[i] = r.value(v[i], path+"["+strconv.Itoa(i)+"]", port)
+			v[i] = r.value(v[i], path+"["+strconv.Itoa(i)+"]", key, port)
 		}
 	case map[string]any:
 		for key := range v {
-			v[key] = r.value(v[key], joinPath(path, key), siblingPort(v, key))
+			v[key] = r.value(v[key], joinPath(path, key), fold(key), siblingPort(v, fold(key)))
 		}
 	}
 	return value
@@ -323,15 +332,14 @@ func (r *renamer) value(value any, path, port string) any {
 
 // siblingPort returns the port that goes with a key for a host: PGPORT with PGHOST, else port. It
 // returns "" for any other key.
-func siblingPort[V any](object map[string]V, key string) (port string) {
-	prefix, isHost := hostPrefix(fold(key))
+func siblingPort(object map[string]any, key string) (port string) {
+	prefix, isHost := hostPrefix(key)
+	if !isHost {
+		return ""
+	}
 	for _, other := range slices.Sorted(maps.Keys(object)) {
-		if folded := fold(other); isHost && (folded == prefix+"port" || folded == "port" && port == "") {
-			if text, isFile := any(object[other]).([]byte); isFile {
-				port = strings.TrimSpace(string(text))
-			} else {
-				port = asText(object[other])
-			}
+		if folded := fold(other); folded == prefix+"port" || port == "" && folded == "port" {
+			port = strings.TrimSpace(asText(object[other]))
 		}
 	}
 	return port
@@ -347,8 +355,7 @@ func hostPrefix(key string) (prefix string, isHost bool) {
 	return "", false
 }
 
-func (r *renamer) text(text, path, port string) string {
-	key := fold(strings.TrimRight(path[strings.LastIndexByte(path, '.')+1:], "[]0123456789"))
+func (r *renamer) text(text, path, key, port string) string {
 	inList := strings.HasSuffix(path, "]")
 	if slices.Contains(secretKeys, key) && !inList {
 		return text
@@ -358,7 +365,7 @@ func (r *renamer) text(text, path, port string) string {
 	}
 	if nested, ok := asJSON(text); ok && !inList {
 		before := encodeJSON(nested)
-		if after := encodeJSON(r.value(nested, path, "")); !bytes.Equal(before, after) {
+		if after := encodeJSON(r.value(nested, path, key, "")); !bytes.Equal(before, after) {
 			return string(after)
 		}
 		return text
@@ -377,10 +384,11 @@ func (r *renamer) text(text, path, port string) string {
 	isHost = isHost && len(hosts) > 0
 	var all []edit
 	for _, p := range r.places(text) {
-		elsewhere := strings.Trim(cmp.Or(p.port, port), "0123456789") == "" && !r.listens[address{p.host, cmp.Or(p.port, port, defaultPort)}]
-		switch word := !strings.ContainsAny(p.host, ".:"); {
-		case word && !isHost, p.start > 0 && strings.IndexByte("@/", text[p.start-1]) >= 0: // perhaps no host, or in an e-mail address or a path
-		case elsewhere:
+		at, isWord := address{p.host, cmp.Or(p.port, port)}, !strings.ContainsAny(p.host, ".:")
+		switch {
+		case isWord && !isHost:
+		case p.start > 0 && strings.IndexByte("@/", text[p.start-1]) >= 0: // an e-mail address or a path
+		case isNumber(at.port) && !r.listensAt(at):
 			r.left[path] = true
 		default:
 			all = append(all, edit{p.start, p.end, r.address(p.host)})
@@ -396,7 +404,7 @@ func (r *renamer) address(host string) string { return r.tunnel.Addresses[r.loca
 func (r *renamer) ca(text, key, path string) string {
 	isCA := slices.Contains(caKeys, key)
 	switch trimmed := strings.TrimSpace(text); {
-	case strings.Contains(text, "PRIVATE KEY") || !isCA && (containsAny(path, otherMeaning) || slices.Contains(clientCertKeys, key)):
+	case strings.Contains(text, "PRIVATE KEY"), slices.Contains(clientCertKeys, key), !isCA && containsAny(path, otherMeaning):
 	case looksLikePEM(text) && !strings.Contains(text, "-----BEGIN"):
 		return base64.StdEncoding.EncodeToString([]byte(r.tunnel.CA))
 	case looksLikePEM(text) && !strings.Contains(trimmed, "\n"):
@@ -437,43 +445,59 @@ var rootParameter = lazyregexp.New(`(?i)(?:ssl[ _-]?root[ _-]?cert|root[ _-]?cer
 // database's name may contain the host too. So we try each place where it occurs, and let the reader
 // say what changed.
 func (r *renamer) connectionString(text string, c connection, path string) string {
+	before := c.written()
 	try := func(start, end int) (after connection, ok bool) {
 		after, _ = parseString(replaced(text, edit{start, end, standIn}))
 		but := after
 		but.hosts, but.names, but.hostaddr, but.rootCert, but.system = c.hosts, c.names, c.hostaddr, c.rootCert, c.system
-		return after, len(after.hosts) == len(c.hosts) && reflect.DeepEqual(but, c)
+		return after, len(after.written()) == len(before) && reflect.DeepEqual(but, c)
+	}
+	places := r.places(text, before...)
+	if c.overruled || len(places) > mostPlaces {
+		places = nil
 	}
 	var edits []edit
-	hostaddr := strings.Split(c.hostaddr, ",") // libpq connects there, and verifies the host's name
-	places := r.places(text, hostaddr...)
-	for _, p := range places[:min(len(places), mostPlaces)] {
+	for _, p := range places {
 		after, ok := try(p.start, p.end)
-		addrs := strings.Split(after.hostaddr, ",")
-		for i, a := range c.hosts {
-			moved := ok && (after.hosts[i].host == standIn || len(addrs) == len(c.hosts) && addrs[i] == standIn)
-			if a.port = cmp.Or(a.port, defaultPort); moved && r.listens[a] {
+		for i, name := range after.written() {
+			if a := c.hosts[i%len(c.hosts)]; ok && name == standIn && r.listensAt(a) {
 				edits = append(edits, edit{p.start, p.end, r.address(a.host)})
 				break
 			}
 		}
 	}
 	named, _ := parseString(replaced(text, edits...))
-	addrs := strings.Split(named.hostaddr, ",")
-	for i, a := range c.hosts {
-		a.port = cmp.Or(a.port, defaultPort)
-		left := len(named.hosts) != len(c.hosts) || named.hosts[i].host == a.host || c.hostaddr != "" && i < len(addrs) && addrs[i] == hostaddr[i]
-		if r.listens[a] && (left || c.overruled || len(places) > mostPlaces) {
+	for i, name := range named.written() {
+		if i < len(before) && name == before[i] && r.listensAt(c.hosts[i%len(c.hosts)]) {
 			r.stuck = cmp.Or(r.stuck, "credential "+path+" names")
 			return text
 		}
 	}
-	for _, at := range rootParameter().FindAllStringSubmatchIndex(text, -1) {
-		if after, ok := try(at[2], at[3]); ok && len(edits) > 0 && after.rootCert == standIn && r.tunnel.CAFile != "" {
-			edits = append(edits, edit{at[2], at[3], r.tunnel.CAFile})
+	if len(edits) > 0 && r.tunnel.CAFile != "" {
+		for _, at := range rootParameter().FindAllStringSubmatchIndex(text, -1) {
+			if after, ok := try(at[2], at[3]); ok && after.rootCert == standIn {
+				edits = append(edits, edit{at[2], at[3], r.tunnel.CAFile})
+			}
 		}
 	}
 	slices.SortFunc(edits, func(a, b edit) int { return a.start - b.start })
 	return replaced(text, edits...)
+}
+
+// written returns the hosts that a connection string names: those whose certificate is verified, then
+// those that libpq connects to, if it has both.
+func (c connection) written() (all []string) {
+	for _, a := range c.hosts {
+		all = append(all, a.host)
+	}
+	if c.hostaddr != "" {
+		all = append(all, strings.Split(c.hostaddr, ",")...)
+	}
+	return all
+}
+
+func (r *renamer) listensAt(a address) bool {
+	return r.listens[address{a.host, cmp.Or(a.port, defaultPort)}]
 }
 
 // place is where a text has a host as a whole name.
@@ -482,57 +506,21 @@ type place struct {
 	host, port string
 }
 
-// places returns where a text has the service's hosts, and more names, in their order.
+// address matches what may be a host, with or without a port.
+var addressPattern = lazyregexp.New(`\[[\w.:-]+\](?::\d*)?|[\w.:-]+`)
+
+// places returns where a text has the service's hosts, or one of more.
 func (r *renamer) places(text string, more ...string) (all []place) {
-	small := lower(text)
-	names := slices.AppendSeq(more, maps.Keys(r.local))
-	slices.Sort(names)
-	for _, host := range slices.Compact(names) {
-		end := 0
-		for before, after, ok := strings.Cut(small, host); ok && host != ""; before, after, ok = strings.Cut(after, host) {
-			start := end + len(before)
-			end = start + len(host)
-			if p, ok := wholeName(small, start, end); ok {
-				p.host = host
-				all = append(all, p)
+	for _, at := range addressPattern().FindAllStringIndex(text, -1) {
+		found := text[at[0]:at[1]]
+		host, port := splitPort(found)
+		host = strings.TrimSuffix(strings.ToLower(host), ".")
+		if _, known := r.local[host]; (known || slices.Contains(more, host)) && strings.Trim(port, "0123456789") == "" {
+			if colon := strings.LastIndexByte(found, ':'); colon > 0 && found[colon+1:] == port && !strings.Contains(host, found[colon:]) {
+				at[1] = at[0] + colon
 			}
+			all = append(all, place{at[0], at[1], host, port})
 		}
 	}
-	slices.SortFunc(all, func(a, b place) int { return a.start - b.start })
 	return all
-}
-
-// wholeName returns the place of the host found there. It returns false if the host is a part of a
-// longer name.
-func wholeName(text string, start, end int) (place, bool) {
-	isIPv6 := strings.Contains(text[start:end], ":")
-	inName := func(i int) bool {
-		return i >= 0 && i < len(text) && (isHostName(text[i:i+1]) || strings.IndexByte(".-", text[i]) >= 0 || isIPv6 && text[i] == ':')
-	}
-	if start > 0 && end < len(text) && text[start-1] == '[' && text[end] == ']' {
-		start, end, isIPv6 = start-1, end+1, false
-	}
-	if end < len(text) && text[end] == '.' && !inName(end+1) {
-		end++ // the final dot of a fully qualified name
-	}
-	if inName(start-1) || inName(end) {
-		return place{}, false
-	}
-	p := place{start: start, end: end}
-	if after, ok := strings.CutPrefix(text[end:], ":"); ok {
-		p.port = after[:len(after)-len(strings.TrimLeft(after, "0123456789"))]
-	}
-	return p, true
-}
-
-// lower is strings.ToLower for ASCII only. Other letters may change their length, and move the
-// places behind them.
-func lower(text string) string {
-	small := []byte(text)
-	for i, c := range small {
-		if 'A' <= c && c <= 'Z' {
-			small[i] = c + 'a' - 'A'
-		}
-	}
-	return string(small)
 }

@@ -110,7 +110,7 @@ func strictestIn(text string) (strictest sslmode.Mode) {
 	if !strings.ContainsAny(text, "sStT") {
 		return sslmode.None
 	}
-	text = modeEscapes.Replace(lower(text))
+	text = modeEscapes.Replace(strings.ToLower(text))
 	for i := 0; i+3 <= len(text); i++ {
 		if text[i:i+3] != "ssl" && text[i:i+3] != "tls" {
 			continue

@@ -23,7 +23,7 @@ func parseURL(text string) (connection, bool) {
 		// pgjdbc's short forms, jdbc:postgresql:database and jdbc:postgresql:database?…, have no
 		// host.
 		const short = "jdbc:postgresql:"
-		if !strings.HasPrefix(lower(text), short) {
+		if !strings.HasPrefix(strings.ToLower(text), short) {
 			return connection{}, false
 		}
 		database, query, _ := strings.Cut(text[len(short):], "?")

@@ -11,7 +11,7 @@ import (
 // Sources: libpq's manual, "Keyword/Value Connection Strings"; Npgsql's, "Connection String
 // Parameters".
 func parseWords(text string) (connection, bool) {
-	if pdo := "pgsql:"; strings.HasPrefix(lower(text), pdo) {
+	if pdo := "pgsql:"; strings.HasPrefix(strings.ToLower(text), pdo) {
 		text = strings.ReplaceAll(text[len(pdo):], ";", " ") // as pdo_pgsql does
 	}
 	if !containsAny(fold(text), []string{"host", "dbname", "server", "service"}) {

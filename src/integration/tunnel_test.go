@@ -2,12 +2,14 @@ package integration
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/url"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -102,6 +104,7 @@ func TestTunnel(t *testing.T) {
 		"stands in wherever the platform puts bindings": standsInEverywhere,
 		"is not what verify looks at":                   verifyLooksPastIt,
 		"ends SCRAM":                                    endsSCRAM,
+		"leaves an app its own TLS settings":            leavesOwnSettings,
 		"goes with its launch":                          goesWithItsLaunch,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -317,6 +320,63 @@ func logInAsNpgsql(t *testing.T, address string, withTLS bool) error {
 			return nil
 		}
 	}
+}
+
+// leavesOwnSettings runs apps that set TLS themselves: what connects directly connects through the
+// tunnel, and whatever they say of the way to it, the way to the server is verified.
+func leavesOwnSettings(t *testing.T, pack, _ string, oregon *pgtest.CA) {
+	const host = "db.abc123.us-west-2.rds.amazonaws.com"
+	app := t.TempDir()
+	for _, driver := range []string{"node", "psycopg2"} {
+		copyTree(t, "../../fixtures/drivers/"+driver, filepath.Join(app, driver))
+	}
+	for _, large := range []string{"bun", "@oven"} { // it runs nothing here
+		require.NoError(t, os.RemoveAll(filepath.Join(app, "node/node_modules", large)))
+	}
+	server := pgtest.Start(t, withSCRAM(serving(t, oregon, host)))
+	bound := credentialsOf(server, host, "verify-full")
+	bound["sslrootcert"] = string(oregon.PEM)
+	services := vcapServices(t, map[string]credentials{"console_db": bound})
+	launched := launch(t, pack, app, "compile", services, hosts(host), "POSTGRES_SSL_TUNNEL=yes")
+	settings := func() (all []string) {
+		for _, command := range []string{"node/own.js " + host, "psycopg2/own.py"} {
+			said, err := launched.run(t, command)
+			require.NoError(t, err, said)
+			for line := range strings.Lines(said) {
+				if strings.Contains(line, "\t") { // the rest is what Node warns of
+					all = append(all, strings.TrimSpace(line))
+				}
+			}
+		}
+		return all
+	}
+	all := settings()
+	require.Greater(t, len(all), 25)
+	for _, line := range all {
+		name, said, _ := strings.Cut(line, "\t")
+		if name == "psycopg2, channel_binding=require" {
+			assert.Contains(t, said, "refused: ", name)
+		} else {
+			assert.Contains(t, []string{overTLS, "ssl=true version=TLSv1.3"}, said, name)
+		}
+	}
+	var seen map[string][]struct{ Credentials struct{ SSLRootCert string } }
+	require.NoError(t, json.Unmarshal([]byte(launched.variable("VCAP_SERVICES")), &seen))
+	pool := x509.NewCertPool()
+	require.True(t, pool.AppendCertsFromPEM([]byte(seen["user-provided"][0].Credentials.SSLRootCert)))
+	config, err := pgconn.ParseConfig(fmt.Sprintf("postgres://myuser:mypass@%s/console_db?sslmode=require", launched.tunnelAddress(t)))
+	require.NoError(t, err)
+	config.TLSConfig = &tls.Config{RootCAs: pool, ServerName: host}
+	conn, err := pgconn.ConnectConfig(t.Context(), config)
+	require.NoError(t, err, "pgx with RootCAs and the real host as ServerName")
+	require.NoError(t, conn.Close(t.Context()))
+
+	server.Reload(t, withSCRAM(serving(t, pgtest.NewCA(t, oregon.Cert.Subject.CommonName), host)))
+	before := len(logins(server.Log(t)))
+	for _, line := range settings() {
+		assert.Contains(t, line, "\trefused: ")
+	}
+	assert.Len(t, logins(server.Log(t)), before, "whatever the app says, nobody else is let in")
 }
 
 // goesWithItsLaunch starts two sidecars while the app is up. Each is a launch of its own in the

@@ -179,7 +179,11 @@ func alive(stat *os.File) bool {
 	n, _ := stat.ReadAt(line, 0)
 	fields := strings.Fields(string(line[bytes.LastIndexByte(line[:n], ')')+1 : n]))
 	const state, threads = 0, 17
-	return len(fields) > threads && (fields[state] != "Z" && fields[state] != "X" || fields[threads] != "1")
+	if len(fields) <= threads {
+		return false
+	}
+	ended := fields[state] == "Z" || fields[state] == "X"
+	return !ended || fields[threads] != "1"
 }
 
 // anyMarked says whether a process has the mark in its environment. /proc/PID/environ shows what it

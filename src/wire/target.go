@@ -317,6 +317,6 @@ func (t *Target) setClient(given Given, db launch.Database) *Problem {
 			"the client certificate and its key do not belong together, or one of them cannot be read",
 			"set PGSSLCERT and PGSSLKEY to a certificate and its key in PEM, without a passphrase"}
 	}
-	t.Client = &pair
+	t.Client, t.clientPEM = &pair, [2][]byte{cert, key}
 	return nil
 }

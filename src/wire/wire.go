@@ -29,20 +29,22 @@ type Target struct {
 	User     string
 	Password binding.Secret
 
-	Mode        sslmode.Mode // the mode in force in the app, or None
-	Source      string       // the rule that Mode comes from
-	Lever       string       // what to set to change Mode
-	Owned       bool         // the app's owner set Mode
-	Tunnel      bool         // the app connects through the tunnel
-	Asked       sslmode.Mode // what the binding asks for; an app has one set of variables for all
-	AskedSource string       // the rule that Asked comes from
-	Trust       []Anchor     // the trusted CAs
-	Client      *tls.Certificate
-	Problem     *Problem // found before connecting, so we don't connect
+	Mode        sslmode.Mode     // the mode in force in the app, or None
+	Source      string           // the rule that Mode comes from
+	Lever       string           // what to set to change Mode
+	Owned       bool             // the app's owner set Mode
+	Tunnel      bool             // the app connects through the tunnel
+	Asked       sslmode.Mode     // what the binding asks for; an app has one set of variables for all
+	AskedSource string           // the rule that Asked comes from
+	Trust       []Anchor         // the trusted CAs
+	Client      *tls.Certificate `json:"-"`
+	Problem     *Problem         // found before connecting, so we don't connect
 
 	known      []Anchor // every CA in this buildpack, trusted here or not, for diagnosis only
 	trustWhy   string   // the rule that Trust comes from
 	trustPlace string   // where to put a CA so that it is trusted
+
+	clientPEM [2][]byte // Client's certificate and key
 }
 
 // LoginMode is how strictly to verify a connection before the password goes over it: as the mode in

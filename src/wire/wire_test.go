@@ -2,6 +2,7 @@ package wire
 
 import (
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"errors"
@@ -458,4 +459,30 @@ func TestWhoRunsOutOfDescriptorsHearsIt(t *testing.T) {
 	}
 	control := target.Diagnose(Attempt{stage: dialing, err: &net.DNSError{Err: "no such host", Name: "db.example.com"}}, target.address())
 	assert.Equal(t, noAddress, control.Code)
+}
+
+// The tunnel gets its targets from another process.
+func TestATargetThatIsPackedIsTheSame(t *testing.T) {
+	ca, far := pgtest.NewCA(t, "Root"), pgtest.NewCA(t, "Far")
+	client := ca.Issue(t, []string{"app"})
+	pair, err := tls.X509KeyPair(client.CertPEM, client.KeyPEM)
+	require.NoError(t, err)
+	known := []Anchor{{far.Cert, "region far"}}
+	all := []Target{
+		{Name: "a", Host: "h", Port: 1, Mode: sslmode.VerifyFull, Source: "s", Tunnel: true, Trust: []Anchor{{ca.Cert, "the binding"}}, known: known,
+			trustWhy: "why", trustPlace: "place", Client: &pair, clientPEM: [2][]byte{client.CertPEM, client.KeyPEM}, Password: "mypass"},
+		{Name: "b", Problem: &Problem{noTLS, "what", "do"}, known: known},
+	}
+	text, err := Pack(all)
+	require.NoError(t, err)
+	assert.NotContains(t, string(text), "mypass")
+	read, err := Unpack(text)
+	require.NoError(t, err)
+	require.Len(t, read, 2)
+	assert.Equal(t, pair.Certificate, read[0].Client.Certificate)
+	assert.Equal(t, pair.PrivateKey, read[0].Client.PrivateKey)
+	for i := range all {
+		all[i].Password, read[i].Password, all[i].Client, read[i].Client, all[i].clientPEM = "", "", nil, nil, [2][]byte{}
+		assert.Equal(t, all[i], read[i])
+	}
 }

@@ -37,7 +37,6 @@ var unseen = map[string]string{
 	"no Postgres database is bound":                                                              "verify at a terminal or in a task; a launch says that there is nothing to verify",
 	"something is wrong":                                                                         "what is wrong has been printed",
 	"more than one value":                                                                        "the text is then not read as JSON",
-	"no certificate":                                                                             "becomes the line about POSTGRES_SSL_ORIGINALS",
 	"POSTGRES_SSL_MODE: …":                                                                       "says only where another error is",
 	"SERVICE_BINDING_ROOT: …":                                                                    "says only where another error is",
 }

@@ -2,10 +2,8 @@ package main
 
 import (
 	"crypto/sha256"
-	"crypto/x509"
 	"encoding/hex"
 	"encoding/json"
-	"encoding/pem"
 	"errors"
 	"flag"
 	"fmt"
@@ -15,12 +13,12 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/binding"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/client"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/current"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/launch"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/truststore"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/tunnel"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/wire"
 )
@@ -69,7 +67,7 @@ func withOriginals(env map[string]string) (map[string]string, *originals, error)
 	}
 	var o originals
 	err := json.Unmarshal([]byte(text), &o)
-	if _, invalid := parseCA(o.CA); err != nil || invalid != nil { // these errors may quote it
+	if _, _, invalid := truststore.ParseCredential(string(o.CA)); err != nil || invalid != nil { // they may quote it
 		return nil, nil, errors.New(originalsVariable + " holds something that no launch put there: unset it")
 	}
 	for name, is := range o.Is {
@@ -95,7 +93,8 @@ func (o *originals) checkRenewed(env map[string]string) error {
 	for _, db := range found.Databases {
 		for _, host := range db.Hosts {
 			if at, err := netip.ParseAddr(host); err == nil && o.Net.Contains(at) {
-				return fmt.Errorf("%s: the bindings were edited after the launch, and name its tunnel: edit them before the launch script runs, or only where the app reads them", db.Title())
+				return fmt.Errorf("%s: the bindings were edited after the launch, and name its tunnel: "+
+					"edit them before the launch script runs, or only where the app reads them", db.Title())
 			}
 		}
 	}
@@ -104,31 +103,18 @@ func (o *originals) checkRenewed(env map[string]string) error {
 
 // purpose tells tunnels apart by what they were started for: databases, addresses and modes.
 func purpose(plan *launch.Plan, r *binding.Redirection) string {
-	var text strings.Builder
+	text := fmt.Sprint(r.Endpoints)
 	for _, e := range r.Endpoints {
-		db := plan.Databases[e.Database]
-		fmt.Fprintf(&text, "%q %q %d %s\n", db.Title(), e.Host, e.Port, db.Mode)
+		text += fmt.Sprintf(" %q %s", plan.Databases[e.Database].Title(), plan.Databases[e.Database].Mode)
 	}
-	return sum(text.String())
+	return sum(text)
 }
 
 // trust makes a plan's app trust the running tunnel, if there is one.
 func (o *originals) trust(plan *launch.Plan) {
-	if o == nil {
-		return
+	if o != nil {
+		plan.TunnelCA, _, _ = truststore.ParseCredential(string(o.CA)) // withOriginals has checked it
 	}
-	if ca, err := parseCA(o.CA); err == nil { // withOriginals has checked it
-		plan.TunnelCA = []*x509.Certificate{ca}
-	}
-}
-
-// parseCA reads a certificate in PEM.
-func parseCA(text []byte) (*x509.Certificate, error) {
-	block, _ := pem.Decode(text)
-	if block == nil {
-		return nil, errors.New("no certificate")
-	}
-	return x509.ParseCertificate(block.Bytes)
 }
 
 func sum(value string) string {
@@ -144,7 +130,8 @@ func openTunnel(app current.App, running *originals, pid int) (func(*client.Hand
 		return func(*client.Handout) error { return nil }, nil
 	}
 	if pid <= 0 {
-		return nil, errors.New("POSTGRES_SSL_TUNNEL is set, but the tunnel needs a launched process: source the launch script, or name the process with --launch")
+		return nil, errors.New("POSTGRES_SSL_TUNNEL is set, but the tunnel needs a launched process: " +
+			"source the launch script, or name the process with --launch")
 	}
 	r, err := app.Plan.Redirect(app.Env)
 	if err != nil {
@@ -157,15 +144,9 @@ func openTunnel(app current.App, running *originals, pid int) (func(*client.Hand
 		if err != nil {
 			return nil, err
 		}
-		targets, locals, err := tunnelTargets(app, r)
+		targets, locals, beside, err := tunnelTargets(app, r)
 		if err != nil {
 			return nil, err
-		}
-		var beside []string
-		for _, db := range app.Plan.Databases {
-			if !db.Tunnel {
-				beside = append(beside, db.Hosts...)
-			}
 		}
 		started, err := tunnel.Start(program, pid, targets, locals, beside)
 		if err != nil {
@@ -173,15 +154,16 @@ func openTunnel(app current.App, running *originals, pid int) (func(*client.Hand
 		}
 		running = &originals{Tunnel: *started, For: wants}
 	case running.For != wants:
-		return nil, errors.New("the launch has started its tunnel for other databases or modes: leave POSTGRES_SSL_TUNNEL and POSTGRES_SSL_MODE as they were, or restart the app")
+		return nil, errors.New("the launch has started its tunnel for other databases or modes: " +
+			"leave POSTGRES_SSL_TUNNEL and POSTGRES_SSL_MODE as they were, or restart the app")
 	}
 	running.trust(app.Plan)
 	return func(h *client.Handout) error { return redirect(h, app.Env, r, running) }, nil
 }
 
-// tunnelTargets returns the databases that a tunnel connects to, and at which of its addresses it
-// listens for each. Here each endpoint is a database of its own. The client says which user logs in.
-func tunnelTargets(app current.App, r *binding.Redirection) (all []wire.Target, locals []int, err error) {
+// tunnelTargets returns what tunnel.Start asks for. Here each endpoint is a database of its own, and
+// the client says which user logs in.
+func tunnelTargets(app current.App, r *binding.Redirection) (all []wire.Target, locals []int, beside []string, err error) {
 	plan := *app.Plan
 	plan.Databases = nil
 	for _, e := range r.Endpoints {
@@ -189,9 +171,14 @@ func tunnelTargets(app current.App, r *binding.Redirection) (all []wire.Target, 
 		db.Hosts, db.Ports, db.Replicas, db.Username = []string{e.Host}, []string{fmt.Sprint(e.Port)}, 0, "the client's"
 		plan.Databases, locals = append(plan.Databases, db), append(locals, e.Local)
 	}
+	for _, db := range app.Plan.Databases {
+		if !db.Tunnel {
+			beside = append(beside, db.Hosts...)
+		}
+	}
 	app.Plan = &plan
 	all, err = targets(app, true)
-	return all, locals, err
+	return all, locals, beside, err
 }
 
 // redirect adds to a handout the bindings that name the tunnel.
@@ -234,7 +221,8 @@ func redirect(h *client.Handout, env map[string]string, r *binding.Redirection, 
 		return err
 	}
 	if len(originalsVariable)+len(text)+2 > longestVariable {
-		return errors.New("the bindings are too long to be kept in a variable beside the tunnel's: let the platform deliver them as files (app feature file-based-vcap-services)")
+		return errors.New("the bindings are too long to be kept in a variable beside the tunnel's: " +
+			"let the platform deliver them as files (app feature file-based-vcap-services)")
 	}
 	h.Variables = append(h.Variables, client.Variable{Name: originalsVariable, Value: string(text)})
 	h.Files = append(files, h.Files...)
