@@ -38,7 +38,9 @@ type packed struct {
 type target Target
 
 // MarshalJSON writes the certificate itself.
-func (a Anchor) MarshalJSON() ([]byte, error) { return json.Marshal([2][]byte{a.Cert.Raw, []byte(a.Origin)}) }
+func (a Anchor) MarshalJSON() ([]byte, error) {
+	return json.Marshal([2][]byte{a.Cert.Raw, []byte(a.Origin)})
+}
 
 // UnmarshalJSON reads it.
 func (a *Anchor) UnmarshalJSON(text []byte) error {
