@@ -7,7 +7,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 usage() {
   cat <<'TEXT'
-Usage: scripts/package.sh [--stack STACK | --any-stack] [--cached]
+Usage: scripts/package.sh [--stack STACK | --any-stack] [--cached] [--fips]
 
 Packages the buildpack in the folder above scripts/ as postgres-ssl_buildpack-vVERSION.zip, and lists
 what is in it. Staging with the zip needs neither Go nor the network.
@@ -16,6 +16,8 @@ what is in it. Staging with the zip needs neither Go nor the network.
   --stack STACK  the zip is for that stack only, such as cflinuxfs4
   --cached       names the zip like other buildpacks' packages with all dependencies; this buildpack
                  has none to download, so the files in it are the same
+  --fips         builds the program with the validated Go Cryptographic Module v1.0.0 (GOFIPS140), and
+                 names the zip so
 
 The zip also holds the certificates in ca/extra/*.pem. Each staging lists them, and apps trust them
 like the platform's own store.
@@ -27,6 +29,7 @@ TEXT
 
 stack=any
 cached=
+fips=
 while [[ $# -gt 0 ]]; do
   case $1 in
   --any-stack) stack=any ;;
@@ -39,6 +42,7 @@ while [[ $# -gt 0 ]]; do
     shift
     ;;
   --cached) cached=--cached ;;
+  --fips) fips=-fips ;;
   -h | --help)
     usage
     exit
@@ -71,6 +75,10 @@ mkdir "$work/buildpack"
 cp -R CHANGELOG.md LICENSE README.md VERSION bin ca go.mod go.sum manifest.yml scripts src "$work/buildpack"
 cd "$work/buildpack"
 rm -f bin/postgres-ssl # from an earlier scripts/build.sh
+if [[ $fips ]]; then # the packager calls this copy of scripts/build.sh without arguments
+  sed -i 's/^unset GOEXPERIMENT GOFIPS140$/unset GOEXPERIMENT; export GOFIPS140=v1.0.0/' scripts/build.sh
+  grep -q '; export GOFIPS140=v1.0.0$' scripts/build.sh
+fi
 for file in ca/*.pem ca/extra/*.pem; do
   if [[ -e $file ]] && ! grep -qxF "  - $file" manifest.yml; then
     printf "  - '%s'\n" "${file//\'/\'\'}" >>manifest.yml
@@ -87,8 +95,11 @@ if ! output=$(go tool -modfile="$root/tools/tools.mod" buildpack-packager build 
   printf '%s\n' "$output" >&2
   exit 1
 fi
-zips=(./*.zip)
-zip=${zips[0]#./}
+zips=(*.zip)
+zip=${zips[0]/_buildpack/_buildpack$fips}
+if [[ $fips ]]; then
+  mv "${zips[0]}" "$zip"
+fi
 cd "$root"
 # The same commit gives the same bytes wherever it is packaged. Without a repository, the time is
 # 1980-01-01, the first that a zip can hold.

@@ -5,6 +5,7 @@ import (
 	"archive/zip"
 	"bytes"
 	"crypto/sha256"
+	"debug/buildinfo"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
@@ -14,6 +15,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -230,6 +232,18 @@ func TestZip(t *testing.T) {
 		t.Logf("the droplet grows by %d bytes, unpacked %d", info.Size(), raw)
 		assert.Less(t, info.Size(), int64(6_000_000))
 	})
+}
+
+func TestZipWithTheValidatedCryptographicModule(t *testing.T) {
+	path, files := pack(t, checkout(t), "--fips")
+	assert.Equal(t, "postgres-ssl_buildpack-fips-v"+files["VERSION"]+".zip", filepath.Base(path))
+	info, err := buildinfo.Read(strings.NewReader(files["bin/postgres-ssl"]))
+	require.NoError(t, err)
+	assert.True(t, slices.ContainsFunc(info.Settings, func(s debug.BuildSetting) bool {
+		return s.Key == "GOFIPS140" && strings.HasPrefix(s.Value, "v1.0.0")
+	}), "%v", info.Settings)
+	program := filepath.Join(unzip(t, path), "bin", "postgres-ssl")
+	assert.Equal(t, "postgres-ssl "+files["VERSION"]+"\n", execute(t, t.TempDir(), []string{"GODEBUG=fips140=only"}, program, "version").out)
 }
 
 func TestZipOfAPlatformTeam(t *testing.T) {

@@ -217,7 +217,7 @@ func (v verifier) notTrusted(path, chain []*x509.Certificate, host string) *Prob
 	p := &Problem{Code: unknownCA,
 		What: fmt.Sprintf("the certificate of %s comes from a CA that is not trusted: %s; the chain that was sent ends at %s, SHA-256 %s",
 			host, who, v.quoted(truststore.CommonName(top)), truststore.Fingerprint(top))}
-	endpoint, isCloud := rds.Parse(host)
+	endpoint, isEndpoint := rds.Parse(host)
 	named := rds.CertificateRegion(end.Subject.CommonName)
 	if named == "" {
 		named = rds.CertificateRegion(end.Issuer.CommonName)
@@ -226,13 +226,13 @@ func (v verifier) notTrusted(path, chain []*x509.Certificate, host string) *Prob
 	case home != "":
 		p.What += fmt.Sprintf("; that CA belongs to the bundle of %s, trusted are: %s", home, v.why)
 		p.Do = "check that the binding names the right host; if it does, put that CA into " + v.place
-		if isCloud {
+		if isEndpoint {
 			p.Do = fmt.Sprintf("check that the host name, which says %s, leads to the right database", place(endpoint))
 		}
 	case named != "":
 		p.What += fmt.Sprintf("; it calls itself a CA of RDS in %s, but is none of those in this buildpack", named)
 		p.Do = "if AWS has published it, bind it in a service tagged postgres-ssl-ca; otherwise something else is answering"
-	case isCloud:
+	case isEndpoint:
 		p.What += fmt.Sprintf("; no bundle in this buildpack has it, trusted are: %s", v.why)
 		p.Do = "something else answers at this address (a proxy, a tunnel, a wrong DNS entry): find out what before you send anything there"
 	default:
@@ -266,6 +266,8 @@ func place(e rds.Endpoint) string {
 	}
 	return "region " + e.Region
 }
+
+func isCloud(host string) bool { _, ok := rds.Parse(host); return ok }
 
 // isRDS says whether RDS signs the host's certificate itself.
 func isRDS(host string) bool {
@@ -321,6 +323,11 @@ func (v verifier) nameMismatch(leaf *x509.Certificate, host string) *Problem {
 	names := v.Names(leaf)
 	if len(names) > 0 {
 		p.What = fmt.Sprintf("the certificate is not issued for %s, but for %s", host, plain.List(names, 10))
+		if i := slices.IndexFunc(names, isCloud); i >= 0 && !isCloud(host) {
+			p.Do = "bind the endpoint's own name, " + names[i] + "; no certificate of the cloud names " + host
+		} else if net.ParseIP(host) != nil {
+			p.Do += "; under verify-ca, with a CA of the database's own, an address needs no name"
+		}
 		return p
 	}
 	p.Do = "ask the database's operator for a certificate with " + host + " as a subject alternative name"

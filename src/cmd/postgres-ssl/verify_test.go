@@ -70,7 +70,7 @@ func newAuthorities(t *testing.T) authorities {
 // droplet.
 func newDroplet(t *testing.T, cas authorities) string {
 	t.Helper()
-	buildpack, vcap := t.TempDir(), t.TempDir()
+	buildpack := t.TempDir()
 	root, err := filepath.Abs("../../..")
 	require.NoError(t, err)
 	write := func(name string, content []byte) {
@@ -84,14 +84,7 @@ func newDroplet(t *testing.T, cas authorities) string {
 		write(name, content)
 	}
 	write("ca/aws.pem", append(bytes.Clone(cas.west.PEM), cas.south.PEM...))
-	for _, dir := range []string{"app", "deps/0", "cache"} {
-		require.NoError(t, os.MkdirAll(filepath.Join(vcap, dir), 0o755))
-	}
-	cmd := exec.Command("postgres-ssl", "supply", filepath.Join(vcap, "app"), filepath.Join(vcap, "cache"), filepath.Join(vcap, "deps"), "0")
-	cmd.Env = append(os.Environ(), "BUILDPACK_DIR="+buildpack, "VCAP_SERVICES=")
-	out, err := cmd.CombinedOutput()
-	require.NoError(t, err, "%s", out)
-	return filepath.Join(vcap, "deps", "0", "bin", "postgres-ssl")
+	return stage(t, buildpack)
 }
 
 type credentials map[string]any
@@ -124,8 +117,13 @@ func verifyCommand(t *testing.T, program, services string, env []string, args ..
 // withHosts returns a command line with the services bound and its own hosts file.
 func withHosts(t *testing.T, services string, env []string, command ...string) (stdout, stderr string, status int) {
 	t.Helper()
+	return withTheseHosts(t, west+" "+south, services, env, command...)
+}
+
+func withTheseHosts(t *testing.T, names, services string, env []string, command ...string) (stdout, stderr string, status int) {
+	t.Helper()
 	hosts := filepath.Join(t.TempDir(), "hosts")
-	require.NoError(t, os.WriteFile(hosts, []byte("127.0.0.1 localhost "+west+" "+south+"\n"), 0o644))
+	require.NoError(t, os.WriteFile(hosts, []byte("127.0.0.1 localhost "+names+"\n"), 0o644))
 	unshare := []string{"--mount"}
 	if os.Geteuid() != 0 {
 		unshare = append(unshare, "--map-root-user")
