@@ -89,7 +89,7 @@ const separators = " \t\r\n,;|\"'[]"
 
 // uriStarts returns where the Postgres URIs of a list begin.
 func uriStarts(text string) (starts []int) {
-	for end := 0; len(text) <= longestString; {
+	for end := 0; len(text) <= longestString && len(starts) <= mostStrings; {
 		i := strings.Index(text[end:], "://")
 		if i < 0 {
 			break
@@ -339,9 +339,10 @@ func isNoVerify(text string) bool {
 // path mean the local socket in libpq, and are left out. If one of them cannot be a host, it
 // returns none, and false: it may be a part of a password, which must not reach a log.
 func parseHosts(text, ports string) (hosts []address, ok bool) {
-	items := strings.Split(text, ",")
-	port := splitPorts(ports, len(items))
-	for i, item := range items {
+	port := splitPorts(ports, strings.Count(text, ",")+1)
+	i := -1
+	for item := range strings.SplitSeq(text, ",") {
+		i++
 		host, own := splitPort(strings.TrimSpace(item))
 		switch {
 		case !isNumber(own):
@@ -351,7 +352,9 @@ func parseHosts(text, ports string) (hosts []address, ok bool) {
 		case net.ParseIP(host) == nil && !isHostName(host):
 			return nil, false
 		}
-		hosts = append(hosts, address{strings.TrimSuffix(strings.ToLower(host), "."), cmp.Or(port(i), own)})
+		if hosts = append(hosts, address{strings.TrimSuffix(strings.ToLower(host), "."), cmp.Or(port(i), own)}); len(hosts) > mostHosts {
+			break // group refuses it
+		}
 	}
 	return hosts, true
 }

@@ -36,6 +36,9 @@ func (s service) isOf(words []string) bool {
 // mostHosts limits the hosts of one service, and so the time that a launch takes.
 const mostHosts = 100
 
+// mostStrings limits the connection strings of one service.
+const mostStrings = 1000
+
 // database is a Postgres database while we put it together.
 type database struct {
 	hosts     []address
@@ -105,7 +108,11 @@ func (s service) group() (*reader, error) {
 		return nil, err
 	}
 	r := &reader{service: s, objects: objects, texts: texts, modeRead: map[string]bool{}, nested: map[*object][]*object{}}
-	r.classify(r.readTexts())
+	others, foreign := r.readTexts()
+	if len(r.strings) > mostStrings {
+		return nil, fmt.Errorf("the credentials have more than %d connection strings", mostStrings)
+	}
+	r.classify(others, foreign)
 	r.gather()
 	hosts := 0
 	for _, d := range r.databases {

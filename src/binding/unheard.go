@@ -107,10 +107,12 @@ var modeEscapes = strings.NewReplacer("%253d", "=", "%3d", "=", "%3a", ":", "%20
 // sslmode: "sslmode=require", "{'sslmode': 'verify-full'}", "--sslmode verify-full". libpq's other
 // parameters, such as channel_binding=require, are none, nor is prose: "sslmode require is fine".
 func strictestIn(text string) (strictest sslmode.Mode) {
-	if !strings.ContainsAny(text, "sStT") {
+	if text = strings.ToLower(text); !strings.Contains(text, "ssl") && !strings.Contains(text, "tls") {
 		return sslmode.None
 	}
-	text = modeEscapes.Replace(strings.ToLower(text))
+	if strings.Contains(text, "%") {
+		text = modeEscapes.Replace(text)
+	}
 	for i := 0; i+3 <= len(text); i++ {
 		if text[i:i+3] != "ssl" && text[i:i+3] != "tls" {
 			continue

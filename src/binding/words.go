@@ -64,6 +64,7 @@ func areOfPostgres(pairs []parameter) bool {
 // Source: .NET's DbConnectionStringBuilder; ODBC's SQLDriverConnect, on braces.
 func splitSemicolons(text string) ([]parameter, bool) {
 	var pairs []parameter
+	unclosed := map[byte]bool{}
 	for text != "" {
 		item, rest, _ := strings.Cut(text, ";")
 		key, _, found := strings.Cut(item, "=")
@@ -72,7 +73,7 @@ func splitSemicolons(text string) ([]parameter, bool) {
 		case found && isWord(key):
 			_, after, _ := strings.Cut(text, "=")
 			var value string
-			value, rest = cutValue(after)
+			value, rest = cutValue(after, unclosed)
 			pairs = append(pairs, parameter{key: key, value: value})
 		case strings.TrimSpace(item) != "" && len(pairs) == 0:
 			return nil, false
@@ -83,29 +84,38 @@ func splitSemicolons(text string) ([]parameter, bool) {
 }
 
 // cutValue returns the value at the start of a text, and what follows its semicolon. An unclosed
-// quote is a part of the value.
-func cutValue(text string) (value, rest string) {
+// quote is a part of the value. unclosed has the quotes that close nowhere in what is left.
+func cutValue(text string, unclosed map[byte]bool) (value, rest string) {
 	trimmed := strings.TrimSpace(text)
 	for _, pair := range []string{`""`, "''", "{}"} {
 		inner, ok := strings.CutPrefix(trimmed, pair[:1])
-		if !ok {
+		if !ok || unclosed[pair[0]] {
 			continue
 		}
-		for i := 0; i < len(inner); i++ {
-			switch {
-			case inner[i] != pair[1]:
-			case i+1 < len(inner) && inner[i+1] == pair[1]:
-				i++ // doubled, it stands for itself and closes nothing
-			default:
-				if after := strings.TrimSpace(inner[i+1:]); after == "" || after[0] == ';' {
-					return strings.ReplaceAll(inner[:i], pair[1:]+pair[1:], pair[1:]), strings.TrimPrefix(after, ";")
-				}
-				i = len(inner)
-			}
+		end := closing(inner, pair[1])
+		if unclosed[pair[0]] = end < 0; end < 0 {
+			continue
+		}
+		if after := strings.TrimSpace(inner[end+1:]); after == "" || after[0] == ';' {
+			return strings.ReplaceAll(inner[:end], pair[1:]+pair[1:], pair[1:]), strings.TrimPrefix(after, ";")
 		}
 	}
 	value, rest, _ = strings.Cut(text, ";")
 	return unwrap(value), rest
+}
+
+// closing returns where the quote closes, -1 if it does not. Doubled, it stands for itself.
+func closing(text string, quote byte) int {
+	for i := 0; i < len(text); i++ {
+		if text[i] != quote {
+			continue
+		}
+		if i+1 == len(text) || text[i+1] != quote {
+			return i
+		}
+		i++
+	}
+	return -1
 }
 
 // splitWords splits as libpq's conninfo_parse does. Blanks may surround "=". A value with blanks is

@@ -28,12 +28,28 @@ const (
 // and all: they are off meanwhile. It works in dash too, if you source it by hand. $$ is the shell,
 // which becomes the app: a tunnel ends with it. A GOMEMLIMIT of the app's that Go cannot read would end
 // the program before its first line.
-const scriptWork = `postgres_ssl_set=$-
+//
+// It finds the program by its own place, since a helper for `cf ssh` may source it from any folder.
+// dash does not tell that place. Where the program is missing, only an interactive shell goes on:
+// a launch has none.
+const scriptWork = `postgres_ssl=${BASH_SOURCE:-}
+for postgres_ssl in %[2]s "${DEPS_DIR:-../deps}"; do
+	if [ -x "$postgres_ssl/%[1]s/bin/postgres-ssl" ]; then break; fi
+done
+if [ ! -x "$postgres_ssl/%[1]s/bin/postgres-ssl" ]; then
+	case $- in *i*)
+		echo "postgres-ssl: the program is not here, so no sslmode is in force in this shell" >&2
+		unset postgres_ssl
+		return 1
+		;;
+	esac
+fi
+postgres_ssl_set=$-
 set +xv
-eval "false; $(unset -v GOMEMLIMIT; "${DEPS_DIR:-../deps}/%[1]s/bin/postgres-ssl" env --launch $$ || echo exit 1)" || exit 1
+eval "false; $(unset -v GOMEMLIMIT; "$postgres_ssl/%[1]s/bin/postgres-ssl" env --launch $$ || echo exit 1)" || exit 1
 case $postgres_ssl_set in *v*) set -v ;; esac
 case $postgres_ssl_set in *x*) set -x ;; esac
-unset postgres_ssl_set
+unset postgres_ssl postgres_ssl_set
 `
 
 // depsScript goes to deps/IDX/profile.d. If the final buildpack is built on libbuildpack, it copies
@@ -41,7 +57,7 @@ unset postgres_ssl_set
 func depsScript(idx string) string {
 	return scriptMarker + "\n" +
 		"# The platform's launcher sources this file. The current bindings decide what it exports.\n" +
-		fmt.Sprintf(scriptWork, idx)
+		fmt.Sprintf(scriptWork, idx, `"${postgres_ssl%/*}/../deps" "${postgres_ssl%/*}/../../../deps"`)
 }
 
 // appScript goes to the app's .profile.d. The launcher sources only this one if the final buildpack
@@ -57,7 +73,7 @@ func appScript(idx string) string {
 *"/deps/%[1]s/bin`+client.PathMark+`:"*) [ -f "${DEPS_DIR:-../deps}/../profile.d/%[1]s_`+scriptName+`" ] ;;
 *) false ;;
 esac || {
-`+scriptWork+"}\n", idx)
+`+scriptWork+"}\n", idx, `"${postgres_ssl%/*}/../../deps"`)
 }
 
 // writeAppScript puts the script into BUILD_DIR/.profile.d. It is our only file outside deps/IDX.

@@ -1,0 +1,100 @@
+package binding
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+)
+
+// hostile are credentials of about a megabyte that anyone can bind, and that take time if a reader
+// goes back and forth in them.
+var hostile = map[string]func() m{
+	"many keys that fold to host, beside strings": func() m {
+		c := m{}
+		for i := range 20000 {
+			c["h"+strings.Repeat("_", i%60)+"o.s-t"+strings.Repeat(".", i/60)] = ""
+			c[fmt.Sprintf("s%05d", i)] = "postgres://"
+		}
+		return c
+	},
+	"hosts and strings without one": func() m {
+		c := m{"host": strings.Repeat("h,", 100)}
+		for i := range 30000 {
+			c[fmt.Sprintf("s%05d", i)] = "postgres:///d?sslmode=allow"
+		}
+		return c
+	},
+	"one open brace after another": func() m { return texts("{a={b;", 10) },
+	"braces that close nothing":    func() m { return texts("{a={b}x;", 10) },
+	"doubled braces":               func() m { return texts("a={b}};", 10) },
+	"host=, open braces":           func() m { return texts("Host=h;Database=d;a={b;", 10) },
+	"host=, doubled braces":        func() m { return texts("Host=h;Database=d;a={b}};", 10) },
+	"quotes":                       func() m { return texts(`Host=h;Database=d;a="b;`, 10) },
+	"question marks":               func() m { return texts("postgres://?", 10) },
+	"sslmode again and again":      func() m { return texts("sslmode: ", 10) },
+	"ssl and blanks":               func() m { return texts("ssl   ", 10) },
+	"a list of URIs":               func() m { return texts("postgres://h/d,", 10) },
+	"schemes":                      func() m { return texts("a:", 10) },
+	"one long text":                func() m { return m{"note": strings.Repeat("sslmo", 200000)} },
+	"a list of hosts":              func() m { return m{"host": strings.Repeat("a,", 500000), "user": "u"} },
+	"keys of families": func() m {
+		c := m{}
+		for i := range 30000 {
+			c["PG"+strings.Repeat("_", i%200)+"HOST"+strings.Repeat("-", i/200)] = "h"
+		}
+		return c
+	},
+	"objects with hosts": func() m {
+		c := m{}
+		for i := range 20000 {
+			c[fmt.Sprintf("o%05d", i)] = m{"host": "h", "user": "u", "port": 5432}
+		}
+		return c
+	},
+	"modes": func() m {
+		c := m{"host": "h"}
+		for i := range 20000 {
+			c[fmt.Sprintf("o%05d", i)] = m{"sslmode": "require"}
+		}
+		return c
+	},
+	"certificates": func() m { return texts("-----BEGIN CERTIFICATE-----", 100) },
+}
+
+// texts returns n texts of the same, together a megabyte, each short enough to be a connection
+// string.
+func texts(part string, n int) m {
+	c := m{}
+	for i := range max(n, 1<<20/longestString) {
+		c[fmt.Sprintf("t%03d", i)] = strings.Repeat(part, min(1<<20/max(n, 16), longestString)/len(part))
+	}
+	return c
+}
+
+// A megabyte of anything is read in a time that grows with its size. We compare it with what
+// encoding/json takes, in turns, so that a busy machine changes nothing.
+func TestAMegabyteOfAnythingIsReadFast(t *testing.T) {
+	for name, make := range hostile {
+		t.Run(name, func(t *testing.T) {
+			env := vcap(t, make())
+			env["VCAP_SERVICES"] += strings.Repeat(" ", max(0, 1<<20-len(env["VCAP_SERVICES"])))
+			var ratios []float64
+			for len(ratios) == 0 || len(ratios) < 5 && slices.Min(ratios) > 40 {
+				start := time.Now()
+				var v any
+				assert.NoError(t, json.Unmarshal([]byte(env["VCAP_SERVICES"]), &v))
+				parsed := time.Since(start)
+				start = time.Now()
+				_, _ = Read(env)
+				ratios = append(ratios, float64(time.Since(start))/float64(parsed))
+			}
+			t.Logf("%.1f", ratios)
+			assert.Less(t, slices.Min(ratios), 40.0, "of what encoding/json takes; going back and forth, it was some hundred times as much")
+		})
+	}
+}
