@@ -379,7 +379,7 @@ func (r *reader) gather() {
 func (r *reader) gatherObject(o *object, all []connString, same map[string]*database) {
 	var main *database
 	if (len(o.hosts) > 0 || len(all) == 0) && !o.isHost() {
-		main = r.add(&database{hosts: slices.Clone(o.hosts), objects: []*object{o}, byKeys: true, wellKnown: o.parent == nil}, same)
+		main = r.add(&database{hosts: slices.Clone(o.hosts), objects: []*object{o}, byKeys: true, wellKnown: o.parent == nil && o.family == ""}, same)
 		main.path, main.isMain = cmp.Or(main.path, o.path), true
 	}
 	var replicas []connString

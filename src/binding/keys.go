@@ -39,7 +39,7 @@ var (
 	replicaPrefixes = []string{"replica", "reader", "readonly", "read", "ro", "secondary", "standby", "writer", "primary", "cluster"}
 
 	// otherWords name what is not Postgres. MySQL's modes even look like ours: REQUIRED, VERIFY_CA.
-	otherWords = []string{"mysql", "mariadb", "redis", "valkey", "mongo", "rabbitmq", "amqp", "kafka", "sqlserver", "mssql", "oracle", "db2"}
+	otherWords = []string{"mysql", "mariadb", "redis", "valkey", "mongo", "rabbitmq", "amqp", "kafka", "sqlserver", "mssql", "oracle", "orcl", "db2"}
 
 	postgresWords = []string{"postgres", "pgsql"}
 
@@ -72,7 +72,7 @@ func inFamily(key string) (family, meaning string) {
 	}
 	for _, family := range families {
 		if rest, ok := strings.CutPrefix(key, family); ok {
-			if rest = cmp.Or(familyKeys[rest], rest); meanings[rest] && !slices.Contains(kindKeys, rest) {
+			if rest = cmp.Or(familyKeys[rest], rest); meanings[rest] && !slices.Contains(kindKeys, rest) && !slices.Contains(uriKeys, rest) {
 				return family, rest
 			}
 		}

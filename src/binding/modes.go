@@ -35,6 +35,13 @@ func (r *reader) setModes(b *Binding, d *database) error {
 				return err
 			}
 		}
+		for _, child := range o.children {
+			if child.family != "" && len(b.Asked) == n { // PGSSLMODE beside a host that is not PGHOST
+				if err := r.addKeys(b, child); err != nil {
+					return err
+				}
+			}
+		}
 	}
 	return nil
 }

@@ -160,8 +160,11 @@ func (f *Bound) addDatabaseURL(text string, open open) error {
 	if !sure || !ok {
 		s := service{name: name, credentials: map[string]any{"uri": text}}
 		databases, err := s.read(open)
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
 		if len(databases) == 0 {
-			return err
+			return nil
 		}
 		for i := range databases {
 			for j := range databases[i].Asked {

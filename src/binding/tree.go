@@ -23,7 +23,7 @@ type object struct {
 	children   []*object
 	hosts      []address // under its own keys
 	hasLogin   bool      // it names a user or a database
-	namesOther bool      // one of its keys names another kind of database
+	namesOther bool      // a key or a text in it names another kind of database
 	family     string    // of the keys that name its host: PGHOST
 	about      about
 	byKeys     bool // its keys alone tell that it is about Postgres, and they need not
@@ -99,7 +99,9 @@ func (w *walker) object(parent *object, key, path string, raw map[string]any, de
 		if hasMeaning(v.key) {
 			v.in.values = append(v.in.values, v)
 		}
-		v.in.namesOther = v.in.namesOther || containsAny(key, otherWords)
+		if text, _ := raw[key].(string); !slices.Contains(secretKeys, v.key) {
+			v.in.namesOther = v.in.namesOther || containsAny(key, otherWords) || len(text) < 256 && containsAny(text, otherWords)
+		}
 		if slices.Contains(hostKeys, meaning) {
 			v.in.family = cmp.Or(v.in.family, family)
 		}

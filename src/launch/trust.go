@@ -34,8 +34,8 @@ func (p *Plan) TrustAll() Trust {
 		return p.trustEveryone("no database was found")
 	}
 	for _, db := range p.Databases {
-		if !db.Main {
-			continue // it must not widen the trust of its service
+		if !db.Main || db.ByKeys && p.Decider != nil && !p.Decider.ByKeys {
+			continue // it must not widen the trust of its service, or of a database that is surely one
 		}
 		all.addSets(db.Trust)
 		for _, c := range db.Trust.Own {
