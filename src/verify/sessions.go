@@ -132,7 +132,7 @@ func (e *evidence) judgeSessions() ([]Session, *wire.Problem) {
 	var unencrypted, hidden []string
 	for _, r := range e.sessions {
 		s := e.session(r)
-		if s.PID != 0 && !s.Own && s.Application == wire.ApplicationName &&
+		if s.PID != 0 && s.Application == wire.ApplicationName &&
 			slices.ContainsFunc(ladder, func(m sslmode.Mode) bool { return e.byMode[m].PID == uint32(s.PID) }) {
 			continue // one of our probes, about to end
 		}
@@ -155,8 +155,10 @@ func (e *evidence) judgeSessions() ([]Session, *wire.Problem) {
 	case len(unencrypted) > 0:
 		return sessions, &wire.Problem{Code: PlainTextSession,
 			What: fmt.Sprintf("user %s has sessions in plain text: %s", e.User,
-				plain.List(unencrypted, most)), Do: "this app's own options may say less than its variables (postgres-ssl drivers names the line): " +
-				"change them, or set POSTGRES_SSL_TUNNEL=yes; it may also be an old instance, another app or a proxy. Then let the server refuse plain text: " +
+				plain.List(unencrypted, most)),
+			Do: "this app's own options may say less than its variables (postgres-ssl drivers names the line): " +
+				"change them, or set POSTGRES_SSL_TUNNEL=yes; it may also be an old instance, another app or a proxy. " +
+				"Then let the server refuse plain text: " +
 				advicePlainText(e.Host)}
 	case len(hidden) > 0:
 		return sessions, &wire.Problem{Code: SessionsHidden,

@@ -150,7 +150,8 @@ func chainOf(leaf *x509.Certificate, sent []*x509.Certificate, trust []Anchor) [
 
 // signed says whether an issuer has signed a certificate, may it or not.
 func signed(cert, issuer *x509.Certificate) bool {
-	return bytes.Equal(cert.RawIssuer, issuer.RawSubject) && issuer.CheckSignature(cert.SignatureAlgorithm, cert.RawTBSCertificate, cert.Signature) == nil
+	return bytes.Equal(cert.RawIssuer, issuer.RawSubject) &&
+		issuer.CheckSignature(cert.SignatureAlgorithm, cert.RawTBSCertificate, cert.Signature) == nil
 }
 
 // selfSigned is stricter than truststore.IsRoot, because a server's certificate may bear its

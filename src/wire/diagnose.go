@@ -85,7 +85,7 @@ func (s stage) request() string {
 // IsTimeout says whether an error is about time that ran out.
 func IsTimeout(err error) bool {
 	var timeout net.Error
-	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded) || errors.As(err, &timeout) && timeout.Timeout()
+	return isAny(err, context.DeadlineExceeded, os.ErrDeadlineExceeded) || errors.As(err, &timeout) && timeout.Timeout()
 }
 
 func isAny(err error, kinds ...error) bool {
@@ -168,7 +168,8 @@ func (t *Target) refused(a Attempt, address string) *Problem {
 		return &Problem{clientCertificateRefused, address + " refuses the client certificate" + said,
 			"check that its common name is the user's, or put another one into the binding"}
 	case strings.Contains(r.Message, "PAM authentication failed") && isRDS: // how RDS checks IAM's tokens
-		return &Problem{notAllowed, fmt.Sprintf("the server wants IAM authentication of user %s, and the password is no valid token%s", quoted(t.User), code),
+		return &Problem{notAllowed,
+			fmt.Sprintf("the server wants IAM authentication of user %s, and the password is no valid token%s", quoted(t.User), code),
 			"bind a user without the role rds_iam, or let the app get a token for each login"}
 	case r.SQLState == "28000":
 		return &Problem{notAllowed, "the server does not let the user in" + said, "check the user in the binding, and on the server"}

@@ -52,7 +52,8 @@ func (s Screen) opensslRefuses(chain []*x509.Certificate) string {
 		case tooSmall(c):
 			return fmt.Sprintf("the key of %s is too small: OpenSSL asks for RSA 2048 or P-224", name)
 		case !identifies(c, issuer):
-			return fmt.Sprintf("%s names another key as its issuer's (authorityKeyIdentifier) than that of %s", name, s.quoted(truststore.CommonName(issuer)))
+			return fmt.Sprintf("%s names another key as its issuer's (authorityKeyIdentifier) than that of %s",
+				name, s.quoted(truststore.CommonName(issuer)))
 		}
 	}
 	return ""
@@ -132,11 +133,14 @@ func (s Screen) goRefuses(path []*x509.Certificate) string {
 	below := 0 // intermediates that count for OpenSSL: those that are not their own issuer by name
 	for i, c := range path {
 		name := s.quoted(truststore.CommonName(c))
-		limited := c.MaxPathLen > 0 || c.MaxPathLenZero
+		most := i // how many intermediates may be below it
+		if c.MaxPathLen > 0 || c.MaxPathLenZero {
+			most = c.MaxPathLen
+		}
 		switch {
 		case slices.ContainsFunc(c.UnhandledCriticalExtensions, nameConstraints.Equal):
 			return name + " has name constraints of a kind that Go does not know"
-		case i > 0 && limited && below <= c.MaxPathLen && i-1 > c.MaxPathLen:
+		case below <= most && i-1 > most:
 			return name + " limits how many CAs may follow, and Go counts those that only renew a key"
 		}
 		if i > 0 && !truststore.IsRoot(c) {
@@ -149,7 +153,9 @@ func (s Screen) goRefuses(path []*x509.Certificate) string {
 // mayNotSign returns the issuer on a path that may not sign certificates, or nil.
 func mayNotSign(path []*x509.Certificate) *x509.Certificate {
 	for _, c := range path[1:] {
-		if c.Version >= 3 && !c.IsCA || c.KeyUsage != 0 && c.KeyUsage&x509.KeyUsageCertSign == 0 {
+		_, restricted := extension(c, keyUsage)
+		mayNot := restricted && c.KeyUsage&x509.KeyUsageCertSign == 0
+		if mayNot || c.Version >= 3 && !c.IsCA {
 			return c
 		}
 	}

@@ -169,7 +169,8 @@ func (t *Target) setMode(given Given, db launch.Database) *Problem {
 		if db.Tunnel {
 			counts = own.Mode > t.Mode
 		}
-		if counts && (own.Mode != given.Plan.Mode || db.Tunnel && given.Launch) {
+		exported := own.Mode == given.Plan.Mode && !(db.Tunnel && given.Launch)
+		if counts && !exported {
 			t.Mode, t.Source, t.Lever, t.Owned = own.Mode, own.Variable+", set by the app's owner", own.Variable, true
 		}
 	}

@@ -64,8 +64,14 @@ func runVerify(args []string, env map[string]string, in io.Reader, out, _ io.Wri
 		return undecided{err}
 	}
 	report := verify.Run(context.Background(), list, app.Plan.Warnings, *timeout)
-	if *services == "" {
-		report.Drivers = append(report.Drivers, appDrivers(app)...)
+	if program, err := os.Executable(); err == nil && *services == "" {
+		folder := filepath.Join(filepath.Dir(program), "..", "..", "..", "app")
+		report.Drivers = append(report.Drivers, appDrivers(app, folder)...)
+		// cflinuxfs5's /etc/ssl/openssl.cnf includes this file (the stack's Dockerfile).
+		if _, err := os.Stat(filepath.Join(folder, "openssl.cnf")); err == nil {
+			report.Warnings = append(report.Warnings, "on cflinuxfs5, the app's openssl.cnf governs what uses OpenSSL: "+
+				"its clients may ask for less, or for more, than is tried here")
+		}
 	}
 	if *asJSON {
 		encoder := json.NewEncoder(out)
@@ -81,13 +87,9 @@ func runVerify(args []string, env map[string]string, in io.Reader, out, _ io.Wri
 	return err
 }
 
-// appDrivers names the Postgres drivers of the app in this program's droplet, as staging does.
-func appDrivers(app current.App) []string {
-	program, err := os.Executable()
-	if err != nil {
-		return nil
-	}
-	look := drivers.LookIn(filepath.Join(filepath.Dir(program), "..", "..", "..", "app"))
+// appDrivers names the Postgres drivers in the app's folder, as staging does.
+func appDrivers(app current.App, folder string) []string {
+	look := drivers.LookIn(folder)
 	if len(look.Found)+len(look.Signs) == 0 {
 		return nil // no driver, or no droplet
 	}

@@ -433,6 +433,18 @@ exec "$1" verify
 		assert.Contains(t, stdout, `the server refuses the password of user "app"`)
 	})
 
+	t.Run("OpenSSL's configuration in the app's folder", func(t *testing.T) {
+		vcap := services(t, map[string]credentials{"console_db": bound})
+		const says = "warning: on cflinuxfs5, the app's openssl.cnf governs what uses OpenSSL"
+		without, _, _ := verifyCommand(t, program, vcap, nil)
+		assert.NotContains(t, without, says, "control")
+		file := filepath.Join(filepath.Dir(program), "../../../app/openssl.cnf")
+		require.NoError(t, os.WriteFile(file, []byte("CipherString = DEFAULT@SECLEVEL=0\n"), 0o644))
+		defer os.Remove(file)
+		with, _, _ := verifyCommand(t, program, vcap, nil)
+		assert.Contains(t, with, says)
+	})
+
 	t.Run("another decides", func(t *testing.T) {
 		stdout, stderr, status := verifyCommand(t, program, services(t, map[string]credentials{
 			"console_db": bound, "other_db": own.with(credentials{"sslmode": "require"}),
