@@ -42,8 +42,10 @@ type Binding struct {
 
 	named []address // each host and port that the credentials name for it; no port is missing
 
-	WellKnown bool // under the keys that every broker uses; wins over others of its service
-	Replicas  int  // how many of Hosts, counted from the end, are replicas
+	WellKnown bool   // under the keys that every broker uses; wins over others of its service
+	HostAddr  string // where libpq connects instead of to the only host
+	DirectTLS bool   // libpq begins with TLS, without asking for it
+	Replicas  int    // how many of Hosts, counted from the end, are replicas
 
 	ByKeys bool     // nothing but its keys tells that it is Postgres, and it writes no mode
 	Notes  []string // what people should know of it, each one line, without secrets

@@ -17,6 +17,7 @@ type connection struct {
 	names    string // the hosts before the query, as a list
 	ports    string // their ports, which stay if the query names other hosts
 	hostaddr string // if set, libpq connects here instead
+	direct   bool   // sslnegotiation=direct: TLS at once, of libpq 17
 	database string
 	username string
 	password string
@@ -195,6 +196,8 @@ func (c *connection) add(pairs []parameter) {
 			hostaddr = value
 		case "port":
 			ports = value
+		case "sslnegotiation":
+			c.direct = value == "direct"
 		case "dbname", "database":
 			c.database = value
 		case "user", "username", "userid", "uid":

@@ -29,6 +29,10 @@ func (r *reader) binding(d *database, open open) (Binding, error) {
 	b.ClientCert, b.ClientKey = d.credential(clientCertKeys), d.credential(clientKeyKeys)
 	for _, f := range d.strings {
 		f.fill(&b.CA, "sslrootcert", f.rootCert)
+		b.DirectTLS = b.DirectTLS || f.direct
+		if len(hosts) == 1 && hosts[0].host != f.hostaddr {
+			b.HostAddr = cmp.Or(b.HostAddr, f.hostaddr)
+		}
 		if looksLikePEM(f.clientCert) { // a path is for the driver that reads the string
 			f.fill(&b.ClientCert, "sslcert", f.clientCert)
 			f.fill(&b.ClientKey, "sslkey", f.clientKey)

@@ -229,7 +229,7 @@ func (r *Redirection) check(found Bound, wanted func(int) bool) error {
 // same compares two databases, but for their CAs and where else they name addresses.
 func same(a, b Binding) bool {
 	for _, db := range []*Binding{&a, &b} {
-		db.named, db.CA, db.MoreCAs, db.System = nil, Credential{}, nil, Place{}
+		db.named, db.HostAddr, db.CA, db.MoreCAs, db.System = nil, "", Credential{}, nil, Place{}
 	}
 	return reflect.DeepEqual(a, b)
 }

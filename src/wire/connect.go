@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -48,6 +49,9 @@ func (t *Target) Explain(err error, to Address, user string, password binding.Se
 // says where and why.
 func (t *Target) open(ctx context.Context, to Address, at string, a *Attempt) net.Conn {
 	a.stage = dialing
+	if t.HostAddr != "" {
+		at = net.JoinHostPort(t.HostAddr, strconv.Itoa(int(to.Port)))
+	}
 	conn, err := dial(ctx, "tcp", at)
 	if a.err = err; err != nil {
 		return nil
@@ -56,7 +60,10 @@ func (t *Target) open(ctx context.Context, to Address, at string, a *Attempt) ne
 	a.err = conn.SetDeadline(deadline)
 	if a.err == nil && a.Mode.Encrypts() {
 		a.stage = askingForTLS
-		if a.err = askForTLS(conn); a.err == nil {
+		if !t.Direct {
+			a.err = askForTLS(conn)
+		}
+		if a.err == nil {
 			a.stage = handshaking
 			client := tls.Client(conn, t.tlsConfig(to.Host, a.Mode, time.Now(), &a.Peer))
 			a.err = client.HandshakeContext(ctx)

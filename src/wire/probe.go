@@ -118,6 +118,7 @@ func (t *Target) tlsConfig(host string, mode sslmode.Mode, now time.Time, seen *
 	return &tls.Config{
 		ServerName:         host,
 		InsecureSkipVerify: true,
+		NextProtos:         []string{"postgresql"}, // a server wants it of those who begin with TLS
 		VerifyConnection: func(state tls.ConnectionState) error {
 			chain := state.PeerCertificates[:min(len(state.PeerCertificates), longestChain)]
 			seen.Chain, seen.Version, seen.Cipher, seen.Group = chain, state.Version, state.CipherSuite, state.CurveID

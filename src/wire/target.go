@@ -114,7 +114,7 @@ func (t *Target) setAddress(b binding.Binding) *Problem {
 	if len(b.Hosts) == 0 {
 		return &Problem{bindingIncomplete, "the binding names no host", "add the credential hostname, or a uri with a host"}
 	}
-	t.Host = b.Hosts[0]
+	t.Host, t.HostAddr, t.Direct = b.Hosts[0], b.HostAddr, b.DirectTLS
 	for i, host := range b.Hosts {
 		port := uint64(5432)
 		switch text := b.Ports[i]; {

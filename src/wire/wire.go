@@ -38,6 +38,8 @@ type Target struct {
 	AskedSource string           // the rule that Asked comes from
 	Trust       []Anchor         // the trusted CAs
 	Client      *tls.Certificate `json:"-"`
+	Direct      bool             // begin with TLS, without asking for it
+	HostAddr    string           // where to connect instead of to Host, whose name is verified all the same
 	Problem     *Problem         // found before connecting, so we don't connect
 
 	known      []Anchor // every CA in this buildpack, trusted here or not, for diagnosis only

@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgproto3"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -341,6 +342,52 @@ func TestATunnelDoesNotConnectIfTheTargetHasAProblem(t *testing.T) {
 	_, problem = targets[0].Connect(ctx, targets[0].address(), "127.0.0.1:1")
 	require.NotNil(t, problem)
 	assert.Equal(t, notListened, problem.Code, "control: without a problem, it tries")
+}
+
+// libpq 17 begins with TLS where it is told to, and some servers take nothing else.
+func TestATargetIsReachedWhereAndAsItsDriverReachesIt(t *testing.T) {
+	ca := pgtest.NewCA(t, "Root")
+	pair := ca.Issue(t, []string{"db.example.com"})
+	cert, err := tls.X509KeyPair(pair.CertPEM, pair.KeyPEM)
+	require.NoError(t, err)
+	listener, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{cert}, NextProtos: []string{"postgresql"}})
+	require.NoError(t, err)
+	defer listener.Close()
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			backend := pgproto3.NewBackend(conn, conn)
+			if _, err := backend.ReceiveStartupMessage(); err == nil && conn.(*tls.Conn).ConnectionState().NegotiatedProtocol == "postgresql" {
+				backend.Send(&pgproto3.AuthenticationCleartextPassword{})
+				_ = backend.Flush()
+			}
+			conn.Close()
+		}
+	}()
+	port := fmt.Sprint(listener.Addr().(*net.TCPAddr).Port)
+	for query, works := range map[string]bool{"&hostaddr=127.0.0.1&sslnegotiation=direct": true, "&hostaddr=127.0.0.1": false, "&hostaddr=127.0.0.2&sslnegotiation=direct": false} {
+		credentials := fmt.Sprintf(`{"uri": "postgres://u@db.example.com:%s/d?sslmode=verify-full%s"}`, port, query)
+		found, err := binding.Read(map[string]string{"VCAP_SERVICES": `{"x": [{"name": "db", "credentials": ` + credentials + `}]}`})
+		require.NoError(t, err)
+		plan, err := launch.Decide(nil, found, truststore.Store{})
+		require.NoError(t, err)
+		targets, err := Targets(Given{Plan: plan})
+		require.NoError(t, err)
+		targets[0].Trust = trust("the test", ca)
+		packed, err := Pack(targets)
+		require.NoError(t, err)
+		unpacked, err := Unpack(packed)
+		require.NoError(t, err)
+		for _, target := range [][]Target{targets, unpacked} {
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+			a := target[0].Probe(ctx, target[0].address(), sslmode.VerifyFull)
+			cancel()
+			assert.Equal(t, works, a.Asks != "", "%s: %v", query, a.err)
+		}
+	}
 }
 
 func TestExplainHidesThePasswordOfThatLogin(t *testing.T) {
