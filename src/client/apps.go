@@ -29,6 +29,7 @@ type setting struct {
 
 var (
 	words = [3]string{"require", "verify-ca", "verify-full"}
+	on    = [3]string{"on", "on", "on"}
 	yes   = [3]string{"true", "true", "true"} // Node then verifies in each of them, as node-postgres does
 )
 
@@ -40,15 +41,18 @@ var (
 // config/database.php since 11; Mastodon, config/database.yml.
 var apps = []named{
 	{"Grafana", []string{"conf/defaults.ini"}, `(?i)grafana`, []setting{{"GF_DATABASE_SSL_MODE", words}}},
-	{"Strapi", []string{"config/database.[jt]s", "dist/config/database.js"}, `env\.bool\(\s*['"]DATABASE_SSL['"]`, []setting{{"DATABASE_SSL", yes}}},
+	{"Strapi", []string{"config/database.[jt]s", "dist/config/database.js"},
+		`env\.bool\(\s*['"]DATABASE_SSL['"]`, []setting{{"DATABASE_SSL", yes}}},
 	{"n8n", []string{"package.json"}, `"n8n"\s*:`, []setting{{"DB_POSTGRESDB_SSL_ENABLED", yes}}},
-	{"Heimdall2", []string{"apps/backend/config/app?config.ts", "apps/backend/dist/config/app?config.js"}, `DATABASE_SSL`, []setting{{"DATABASE_SSL", yes}}},
+	{"Heimdall2", []string{"apps/backend/config/app?config.ts", "apps/backend/dist/config/app?config.js"},
+		`DATABASE_SSL`, []setting{{"DATABASE_SSL", yes}}},
 	{"Concourse", []string{"bin/concourse", "concourse/bin/concourse"}, "",
 		[]setting{{"CONCOURSE_POSTGRES_SSLMODE", words}, {"CONCOURSE_POSTGRES_CA_CERT", [3]string{"", "FILE", "FILE"}}}},
-	{"Kong", []string{"kong.conf"}, "", []setting{{"KONG_PG_SSL", [3]string{"on", "on", "on"}}, {"KONG_PG_SSL_REQUIRED", [3]string{"on", "on", "on"}},
+	{"Kong", []string{"kong.conf"}, "", []setting{{"KONG_PG_SSL", on}, {"KONG_PG_SSL_REQUIRED", on},
 		{"KONG_PG_SSL_VERIFY", [3]string{"", "on", "on"}}, {"KONG_LUA_SSL_TRUSTED_CERTIFICATE", [3]string{"", "system,FILE", "system,FILE"}}}},
 	{"Laravel", []string{"config/database.php"}, `env\(\s*['"]DB_SSLMODE['"]`, []setting{{"DB_SSLMODE", words}}},
-	{"Rails with DB_SSLMODE, as Mastodon", []string{"config/database.yml"}, `ENV(?:\[|\.fetch\()\s*['"]DB_SSLMODE['"]`, []setting{{"DB_SSLMODE", words}}},
+	{"Rails with DB_SSLMODE, as Mastodon", []string{"config/database.yml"},
+		`ENV(?:\[|\.fetch\()\s*['"]DB_SSLMODE['"]`, []setting{{"DB_SSLMODE", words}}},
 }
 
 // Named returns the apps of this kind in a folder that a launch tells, each with the file that shows

@@ -1,7 +1,6 @@
 package drivers
 
 import (
-	"cmp"
 	"flag"
 	"fmt"
 	"os"
@@ -50,14 +49,17 @@ func markdown() string {
 		}
 		measured := "only its source was read"
 		if d.Outcomes != "" {
-			measured = fmt.Sprintf("%s, %s: %s", d.Version, d.Day, strings.Join(strings.Split(d.Outcomes, ""), " "))
+			measured = fmt.Sprintf("%s, %s: %s", d.Version, measuredOn, strings.Join(strings.Split(d.Outcomes, ""), " "))
 		}
 		if d.Clients != nil {
 			measured += ", and in each test"
 		}
 		mend, tried := "", ""
 		if d.Mend != "" {
-			mend, tried = d.Mend, cmp.Or(d.Tried, "not here")
+			mend, tried = d.Mend, "not here"
+			if d.Tried != "" {
+				tried = d.Tried + ", " + measuredOn + ": T x x x"
+			}
 		}
 		fmt.Fprintf(&b, "| %s | %s: %s | %s | %s | %s | %s |\n", name, d.Ecosystem, code(strings.Join(d.Packages, "`, `")), does, measured, mend, tried)
 	}

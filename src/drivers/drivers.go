@@ -87,7 +87,11 @@ func Find(files *seen.Files) []Found {
 	for _, dir := range files.Folders(2) {
 		for _, r := range readers {
 			for _, e := range files.List(dir) {
-				if name := path.Join(dir, e.Name()); matches(r.pattern, name) && !(r.otherwise && s.isDone(r.ecosystem, dir)) && s.file(name, r) {
+				name := path.Join(dir, e.Name())
+				if !matches(r.pattern, name) || r.otherwise && s.isDone(r.ecosystem, dir) {
+					continue
+				}
+				if s.file(name, r) {
 					s.done[string(r.ecosystem)+" "+dir] = true
 				}
 			}

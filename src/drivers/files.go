@@ -37,21 +37,25 @@ var readers = []reader{
 	{"Pipfile.lock", pypi, false, pipfileLock},
 	{"poetry.lock", pypi, false, tablesOf("[metadata]", func(string) bool { return false })},
 	{"uv.lock", pypi, false, tablesOf("version = ", func(table string) bool { return ownSource().MatchString(table) })},
-	{"environment.yml", pypi, false, linesOf(pypi, "dependencies:\n", `^dependencies:\|\s*- ['"]?([a-z][\w.-]*)(?:\s*[=<>~!]+\s*([\w.]+))?`, "")}, // conda's
+	{"environment.yml", pypi, false, linesOf(pypi, "dependencies:\n",
+		`^dependencies:\|\s*- ['"]?([a-z][\w.-]*)(?:\s*[=<>~!]+\s*([\w.]+))?`, "")}, // conda's
 	{"pyproject.toml", pypi, true, pythonProject},
 	{"setup.py", pypi, true, pythonProject},
 	{"Gemfile.lock", rubygems, false, linesOf(rubygems, "DEPENDENCIES\n", `^[A-Z]+\|    ([\w.-]+) \(([^)-]+)`, `^DEPENDENCIES\|  ([\w.-]+)`)},
-	{"go.mod", golang, false, linesOf(golang, "module ", `^require(?: \(\|)?\s+"?([^\s"]+)"? v(\S+)`, `^require(?: \(\|)?\s+"?([^\s"]+)"? v\S+(?:\s*//\s*[^i\s].*)?$`)},
+	{"go.mod", golang, false, linesOf(golang, "module ",
+		`^require(?: \(\|)?\s+"?([^\s"]+)"? v(\S+)`, `^require(?: \(\|)?\s+"?([^\s"]+)"? v\S+(?:\s*//\s*[^i\s].*)?$`)},
 	{"Cargo.lock", crates, false, tablesOf("[[package]]", func(table string) bool { return !strings.Contains(table, "\nsource = ") })},
 	{"mix.lock", hex, false, linesOf(hex, "%{", `^%\{\|  "(\w+)": \{:(?:hex, :\w+, "([^"]*)"|git,)`, "")},
 	{"rebar.lock", hex, false, rebarLock},
 	{"manifest.toml", hex, false, linesOf(hex, "packages = [", `^packages = \[\|  \{ ?name = "(\w+)", version = "([^"]*)"`, `^(\w+) = \{`)},
 	{"*.deps.json", nuget, false, quotedOf(nuget, `"libraries`, `^"([\w.]+)/(\d[^"]*)`)},
-	{"*.csproj", nuget, true, linesOf(nuget, "<Project", `^<Project.*\|\s*<PackageReference Include="(Npgsql)(?:\.EntityFrameworkCore\.PostgreSQL)?"(?: Version="([^"]*)")?`, "")},
+	{"*.csproj", nuget, true, linesOf(nuget, "<Project",
+		`^<Project.*\|\s*<PackageReference Include="(Npgsql)(?:\.EntityFrameworkCore\.PostgreSQL)?"(?: Version="([^"]*)")?`, "")},
 	{"composer.lock", composer, true, linesOf(composer, "{", `^\{\|\s+"name": "([^"]+)()"`, "")},
 	{"composer.json", composer, true, linesOf(composer, "{", `^\{\|\s+"([^"]+)()": "`, "")},
 	{"schema.prisma", prisma, false, prismaSchema},
-	{"apt.yml", debian, false, linesOf(debian, "packages:\n", `^packages:\|\s*- ['"]?(?:\S*/)?([a-z0-9.+-]+)(?:[=_]([^\s'"_]+))?`, `^packages:\|\s*- ['"]?(?:\S*/)?([a-z0-9.+-]+)`)},
+	{"apt.yml", debian, false, linesOf(debian, "packages:\n",
+		`^packages:\|\s*- ['"]?(?:\S*/)?([a-z0-9.+-]+)(?:[=_]([^\s'"_]+))?`, `^packages:\|\s*- ['"]?(?:\S*/)?([a-z0-9.+-]+)`)},
 	{"pgbouncer.ini", debian, false, pgbouncer},
 }
 
@@ -309,7 +313,8 @@ func pnpmLock(text string) ([]dependency, error) {
 	return pnpmPackages(strings.ReplaceAll(text, "\n    ", " ")) // a package on a line
 }
 
-var pnpmPackages = linesOf(npm, "lockfileVersion:", `^packages:\|  '?/?((?:@[^/@\s]+/)?[^/@\s]+)[@/]([^(_':\s]+).*?(`+isDev+`)?(?: optional: true)?$`, "")
+var pnpmPackages = linesOf(npm, "lockfileVersion:",
+	`^packages:\|  '?/?((?:@[^/@\s]+/)?[^/@\s]+)[@/]([^(_':\s]+).*?(`+isDev+`)?(?: optional: true)?$`, "")
 
 // pypiName normalises the spelling of a package's name.
 //
@@ -363,12 +368,14 @@ func requirements(text string) (deps []dependency, err error) {
 		if rest, ok := strings.CutPrefix(who, "via"); ok {
 			via, who = true, strings.TrimSpace(rest)
 		}
-		if !via || who == "" || last == nil || last.use == Direct {
-			continue
-		}
-		last.use = Transitive
-		if strings.HasPrefix(who, "-r ") || strings.HasSuffix(who, ".in") || strings.Contains(who, "pyproject.toml") {
-			last.use = Direct
+		if last != nil && via && who != "" {
+			use := Transitive
+			if strings.HasPrefix(who, "-r ") || strings.HasSuffix(who, ".in") || strings.Contains(who, "pyproject.toml") {
+				use = Direct
+			}
+			if last.use != Direct {
+				last.use = use
+			}
 		}
 	}
 	return deps, nil
@@ -440,7 +447,8 @@ func rebarLock(text string) ([]dependency, error) {
 	return rebarTerms(strings.ReplaceAll(text, `{<<"`, "\n"+`{<<"`))
 }
 
-var rebarTerms = linesOf(hex, "{", `^\{(?:<<"\w+">>,\{pkg,)?<<"(\w+)">>,(?:<<"([^"]*)|\{git)`, `^\{(?:<<"\w+">>,\{pkg,)?<<"(\w+)">>.*\},0\}`)
+var rebarTerms = linesOf(hex, "{",
+	`^\{(?:<<"\w+">>,\{pkg,)?<<"(\w+)">>,(?:<<"([^"]*)|\{git)`, `^\{(?:<<"\w+">>,\{pkg,)?<<"(\w+)">>.*\},0\}`)
 
 // pythonProject reads what a pyproject.toml or a setup.py asks for: in quotes, or as Poetry's keys.
 // What a table for development asks for is left out.

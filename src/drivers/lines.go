@@ -20,7 +20,8 @@ const mostShown = 50
 // the app's own words, so print them with plain.Line.
 func (l Look) Lines(app App) (lines, warnings []string) {
 	if len(l.Found) == 0 {
-		lines = append(lines, "none recognised; a driver inside a bundle is not seen, and postgres-ssl verify shows who is connected in plain text")
+		lines = append(lines, "none recognised; a driver inside a bundle is not seen, "+
+			"and postgres-ssl verify shows who is connected in plain text")
 	}
 	// If there are too many to show, those with a warning come first.
 	found := l.Found
@@ -114,15 +115,13 @@ func (a App) says(s seen.Sign) string {
 // one that undoes what a launch gives, count where the mode asks for TLS.
 func (a App) isWeaker(s seen.Sign) bool {
 	mode := a.inForce()
-	switch s.Kind {
-	case seen.Decides:
-		return !a.Tunnel && mode.Encrypts() && s.Mode < mode && a.toldByName(s) == ""
-	case seen.Undoes, seen.Pools:
-		return mode.Encrypts() && s.Variable != "JAVA_TOOL_OPTIONS" // which has a warning of its own
-	case seen.Reads:
-		return mode.Encrypts()
-	case seen.Bundles:
+	switch {
+	case s.Kind == seen.Bundles:
 		return time.Now().After(s.Until)
+	case !mode.Encrypts(), s.Variable == "JAVA_TOOL_OPTIONS": // which has a warning of its own
+		return false
+	case s.Kind == seen.Decides:
+		return s.Mode < mode && !a.Tunnel && a.toldByName(s) == ""
 	}
-	return false
+	return true
 }

@@ -22,8 +22,11 @@ func (s *scan) programs() {
 	for _, dir := range []string{".", "bin"} {
 		for _, e := range s.List(dir) {
 			name := path.Join(dir, e.Name())
-			if info, err := e.Info(); err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0 && n < mostPrograms {
-				n++
+			info, err := e.Info()
+			if err != nil || !info.Mode().IsRegular() || info.Mode()&0o111 == 0 {
+				continue
+			}
+			if n++; n <= mostPrograms {
 				s.part(name, func(at io.ReaderAt, _ int64) { s.add(golang, name, modules(at)) })
 			}
 		}

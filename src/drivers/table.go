@@ -25,10 +25,9 @@ type Driver struct {
 	Unknown  []sslmode.Mode // modes that it does not know, and refuses
 
 	Version  string   // the version that was measured
-	Day      string   // the day of the measurement
 	Outcomes string   // see the outcomes below; "" if we only read its source
 	Clients  []string // its names in src/integration, which measures it in each run
-	Tried    string   // version, day and outcomes of a test of Mend; "" if we did not test it
+	Tried    string   // the version with which Mend was tested, with T x x x; "" if we did not test it
 }
 
 // Ecosystem is where a package's name comes from.
@@ -98,90 +97,101 @@ const (
 	goodRequire
 )
 
+// measuredOn is the day of all measurements.
+const measuredOn = "2026-11-23"
+
+// What several drivers do that cannot be told.
+const (
+	inPlainText   = "connects in plain text"
+	opportunistic = "verifies nothing, and connects in plain text to a server without TLS"
+)
+
+// likeLibpq is a driver that obeys libpq's variables as libpq does.
+func likeLibpq(name string, e Ecosystem, packages []string, version string, clients ...string) Driver {
+	return Driver{Name: name, Ecosystem: e, Packages: packages, Answer: Obeys, Variable: "PGSSLMODE", URI: Believed,
+		Version: version, Outcomes: "TxxxTT", Clients: clients}
+}
+
 // Table is what we know about each driver. The staging log, postgres-ssl drivers and
 // docs/drivers.md show it.
 var Table = []Driver{
 	{Name: "node-postgres", Ecosystem: npm, Packages: []string{"pg"}, Answer: Verifies, Variable: "PGSSLMODE", URI: Verified,
-		Version: "8", Day: "2026-11-23", Outcomes: "TxxxxT", Clients: []string{"node-postgres 8"}},
+		Version: "8", Outcomes: "TxxxxT", Clients: []string{"node-postgres 8"}},
 	{Name: "pg-native", Ecosystem: npm, Packages: []string{"pg-native"}, Answer: Misreads, Variable: "PGSSLMODE", URI: Verified,
-		Does:    "gets sslmode=true from node-postgres, whatever PGSSLMODE says, and libpq refuses that",
-		Mend:    "Put ?sslmode=MODE into its URI",
-		Version: "3", Day: "2026-11-23", Outcomes: "xxxxxx", Tried: "3.9, 2026-11-23: T x x x"},
+		Does: "gets sslmode=true from node-postgres, whatever PGSSLMODE says, and libpq refuses that",
+		Mend: "Put ?sslmode=MODE into its URI", Version: "3", Outcomes: "xxxxxx", Tried: "3.9"},
 	{Name: "postgres.js", Ecosystem: npm, Packages: []string{"postgres"}, Answer: ChecksName, Variable: "PGSSL", URI: Believed,
-		Version: "3.4", Day: "2026-11-23", Outcomes: "TxxxxT", Clients: []string{"postgres.js 3", "drizzle on postgres.js"}},
-	{Name: "slonik", Ecosystem: npm, Packages: []string{"slonik"}, Answer: PlainText, URI: OnlyRequire,
-		Does: "connects in plain text", Mend: "Put ?sslmode=require into its URI", MendMode: "require",
-		Version: "47", Day: "2026-11-23", Outcomes: "PPPPPP", Clients: []string{"slonik 47"}, Tried: "47.3, 2026-11-23: T x x x"},
-	{Name: "Prisma's engine", Ecosystem: prisma, Packages: []string{"prisma"}, Answer: Unverified,
-		Does: "verifies nothing, and connects in plain text to a server without TLS", Mend: "Put ?sslmode=require&sslaccept=strict into its URL, or take a driver adapter"},
-	{Name: "deno-postgres", Ecosystem: deno, Packages: []string{"@db/postgres", "@bartlomieju/postgres", "deno.land/x/postgres"}, Answer: PlainText,
-		Does: "falls back to plain text", Mend: "Ask for TLS in its own options"},
+		Version: "3.4", Outcomes: "TxxxxT", Clients: []string{"postgres.js 3", "drizzle on postgres.js"}},
+	{Name: "slonik", Ecosystem: npm, Packages: []string{"slonik"}, Answer: PlainText, URI: OnlyRequire, Does: inPlainText,
+		Mend: "Put ?sslmode=require into its URI", MendMode: "require",
+		Version: "47", Outcomes: "PPPPPP", Clients: []string{"slonik 47"}, Tried: "47.3"},
+	{Name: "Prisma's engine", Ecosystem: prisma, Packages: []string{"prisma"}, Answer: Unverified, Does: opportunistic,
+		Mend: "Put ?sslmode=require&sslaccept=strict into its URL, or take a driver adapter"},
+	{Name: "deno-postgres", Ecosystem: deno, Packages: []string{"@db/postgres", "@bartlomieju/postgres", "deno.land/x/postgres"},
+		Answer: PlainText, Does: "falls back to plain text", Mend: "Ask for TLS in its own options"},
 
-	{Name: "psycopg", Ecosystem: pypi, Packages: []string{"psycopg", "psycopg2", "psycopg2-binary"}, Answer: Obeys, Variable: "PGSSLMODE", URI: Believed,
-		Version: "2.9, 3.1", Day: "2026-11-23", Outcomes: "TxxxTT", Clients: []string{"psycopg2", "psycopg 3"}},
-	{Name: "aiopg", Ecosystem: pypi, Packages: []string{"aiopg"}, Answer: Obeys, Variable: "PGSSLMODE", URI: Believed,
-		Version: "1.4", Day: "2026-11-23", Outcomes: "TxxxTT"},
-	{Name: "PyGreSQL", Ecosystem: pypi, Packages: []string{"pygresql"}, Answer: Obeys, Variable: "PGSSLMODE", URI: Believed,
-		Version: "5.1", Day: "2026-11-23", Outcomes: "TxxxTT", Clients: []string{"PyGreSQL"}},
-	{Name: "asyncpg", Ecosystem: pypi, Packages: []string{"asyncpg"}, Answer: Obeys, Variable: "PGSSLMODE", URI: Believed,
-		Version: "0.27", Day: "2026-11-23", Outcomes: "TxxxTT", Clients: []string{"asyncpg 0.27"}},
-	{Name: "pg8000", Ecosystem: pypi, Packages: []string{"pg8000"}, Below: "1.11", Answer: PlainText,
-		Does: "connects in plain text", Mend: "Take a newer one, and give it ssl_context=ssl.create_default_context()",
-		Version: "1.10", Day: "2026-11-23", Outcomes: "PPPPPP", Clients: []string{"pg8000 1.10"}},
-	{Name: "pg8000", Ecosystem: pypi, Packages: []string{"pg8000"}, Answer: Unverified,
-		Does: "verifies nothing, and connects in plain text to a server without TLS",
-		Mend: "Give it ssl_context=ssl.create_default_context()", Version: "1.31", Day: "2026-11-23", Outcomes: "TTTPTT"},
+	likeLibpq("psycopg", pypi, []string{"psycopg", "psycopg2", "psycopg2-binary"}, "2.9, 3.1", "psycopg2", "psycopg 3"),
+	likeLibpq("aiopg", pypi, []string{"aiopg"}, "1.4"),
+	likeLibpq("PyGreSQL", pypi, []string{"pygresql"}, "5.1", "PyGreSQL"),
+	likeLibpq("asyncpg", pypi, []string{"asyncpg"}, "0.27", "asyncpg 0.27"),
+	{Name: "pg8000", Ecosystem: pypi, Packages: []string{"pg8000"}, Below: "1.11", Answer: PlainText, Does: inPlainText,
+		Mend:    "Take a newer one, and give it ssl_context=ssl.create_default_context()",
+		Version: "1.10", Outcomes: "PPPPPP", Clients: []string{"pg8000 1.10"}},
+	{Name: "pg8000", Ecosystem: pypi, Packages: []string{"pg8000"}, Answer: Unverified, Does: opportunistic,
+		Mend: "Give it ssl_context=ssl.create_default_context()", Version: "1.31", Outcomes: "TTTPTT"},
 
-	{Name: "ruby-pg", Ecosystem: rubygems, Packages: []string{"pg"}, Answer: Obeys, Variable: "PGSSLMODE", URI: Believed,
-		Version: "1.4", Day: "2026-11-23", Outcomes: "TxxxTT", Clients: []string{"ruby-pg"}},
+	likeLibpq("ruby-pg", rubygems, []string{"pg"}, "1.4", "ruby-pg"),
 
-	{Name: "lib/pq", Ecosystem: golang, Packages: []string{"github.com/lib/pq"}, Below: "1.11", Answer: ChecksName, Variable: "PGSSLMODE", URI: Believed,
+	{Name: "lib/pq", Ecosystem: golang, Packages: []string{"github.com/lib/pq"}, Below: "1.11",
+		Answer: ChecksName, Variable: "PGSSLMODE", URI: Believed,
 		Unknown: []sslmode.Mode{sslmode.Allow, sslmode.Prefer},
-		Version: "1.10.9", Day: "2026-11-23", Outcomes: "TxxxxT", Clients: []string{"lib/pq 1.10.9, as Stratos uses it"}},
-	{Name: "lib/pq", Ecosystem: golang, Packages: []string{"github.com/lib/pq"}, Answer: Obeys, Variable: "PGSSLMODE", URI: Believed,
-		Version: "1.12.3", Day: "2026-11-23", Outcomes: "TxxxTT"},
-	{Name: "pgx", Ecosystem: golang, Packages: []string{"github.com/jackc/pgx/v5", "github.com/jackc/pgx/v4"}, Answer: Obeys, Variable: "PGSSLMODE", URI: Believed,
-		Version: "5.12, 4.18", Day: "2026-11-23", Outcomes: "TxxxTT", Clients: []string{"pgx 5"}},
-	{Name: "go-pg", Ecosystem: golang, Packages: []string{"github.com/go-pg/pg/v10", "github.com/go-pg/pg/v9", "github.com/go-pg/pg"}, Answer: PlainText,
-		Does: "connects in plain text, or unverified if it is given a URI",
-		Mend: "Set TLSConfig: &tls.Config{ServerName: host} in its Options", Version: "10", Day: "2026-11-23", Outcomes: "PPPPPP", Clients: []string{"go-pg 10"}, Tried: "10.15, 2026-11-23: T x x x"},
+		Version: "1.10.9", Outcomes: "TxxxxT", Clients: []string{"lib/pq 1.10.9, as Stratos uses it"}},
+	likeLibpq("lib/pq", golang, []string{"github.com/lib/pq"}, "1.12.3"),
+	likeLibpq("pgx", golang, []string{"github.com/jackc/pgx/v5", "github.com/jackc/pgx/v4"}, "5.12, 4.18", "pgx 5"),
+	{Name: "go-pg", Ecosystem: golang, Packages: []string{"github.com/go-pg/pg/v10", "github.com/go-pg/pg/v9", "github.com/go-pg/pg"},
+		Answer: PlainText, Does: "connects in plain text, or unverified if it is given a URI",
+		Mend:    "Set TLSConfig: &tls.Config{ServerName: host} in its Options",
+		Version: "10", Outcomes: "PPPPPP", Clients: []string{"go-pg 10"}, Tried: "10.15"},
 	{Name: "pgdriver", Ecosystem: golang, Packages: []string{"github.com/uptrace/bun/driver/pgdriver"}, Answer: Unverified, URI: Believed,
 		Does: "verifies nothing", Mend: "Put ?sslmode=MODE into its DSN",
-		Version: "1.2", Day: "2026-11-23", Outcomes: "TTTxTT", Clients: []string{"pgdriver 1.2"}, Tried: "1.2, 2026-11-23: T x x x"},
+		Version: "1.2", Outcomes: "TTTxTT", Clients: []string{"pgdriver 1.2"}, Tried: "1.2"},
 
-	{Name: "tokio-postgres", Ecosystem: crates, Packages: []string{"tokio-postgres", "postgres"}, Through: []string{"deadpool-postgres", "bb8-postgres"}, Answer: PlainText, URI: OnlyRequire,
-		Does: "connects in plain text with NoTls", Mend: "Give it a TLS connector that verifies in place of NoTls, and put ?sslmode=require into its URI", MendMode: "require",
-		Version: "0.7", Day: "2026-11-23", Outcomes: "PPPPPP"},
+	{Name: "tokio-postgres", Ecosystem: crates, Packages: []string{"tokio-postgres", "postgres"},
+		Through: []string{"deadpool-postgres", "bb8-postgres"},
+		Answer:  PlainText, URI: OnlyRequire, Does: "connects in plain text with NoTls",
+		Mend:     "Give it a TLS connector that verifies in place of NoTls, and put ?sslmode=require into its URI",
+		MendMode: "require", Version: "0.7", Outcomes: "PPPPPP"},
 
-	{Name: "postgrex", Ecosystem: hex, Packages: []string{"postgrex"}, Answer: PlainText,
-		Does: "connects in plain text", Mend: "Set ssl: true in its options; 0.22 then verifies", Version: "0.22", Day: "2026-11-23", Outcomes: "PPPPPP", Tried: "0.22, 2026-11-23: T x x x"},
-	{Name: "pgo", Ecosystem: hex, Packages: []string{"pgo"}, Answer: PlainText,
-		Does: "connects in plain text", Mend: "Set ssl => true in its options; 0.20 then verifies", Version: "0.20", Day: "2026-11-23", Outcomes: "PPPPPP", Tried: "0.20, 2026-11-23: T x x x"},
-	{Name: "pog", Ecosystem: hex, Packages: []string{"pog"}, Answer: PlainText,
-		Does: "connects in plain text", Mend: "Set pog.ssl(pog.SslVerified)", URI: Believed, Version: "4.1", Day: "2026-11-23", Outcomes: "PPPPPP", Tried: "4.1, 2026-11-23: T x x x"},
-	{Name: "epgsql", Ecosystem: hex, Packages: []string{"epgsql"}, Answer: PlainText,
-		Does: "connects in plain text", Mend: "Set ssl => required and ssl_opts that verify; ssl => true alone verifies nothing",
-		Version: "4.8", Day: "2026-11-23", Outcomes: "PPPPPP"},
+	{Name: "postgrex", Ecosystem: hex, Packages: []string{"postgrex"}, Answer: PlainText, Does: inPlainText,
+		Mend: "Set ssl: true in its options; 0.22 then verifies", Version: "0.22", Outcomes: "PPPPPP", Tried: "0.22"},
+	{Name: "pgo", Ecosystem: hex, Packages: []string{"pgo"}, Answer: PlainText, Does: inPlainText,
+		Mend: "Set ssl => true in its options; 0.20 then verifies", Version: "0.20", Outcomes: "PPPPPP", Tried: "0.20"},
+	{Name: "pog", Ecosystem: hex, Packages: []string{"pog"}, Answer: PlainText, URI: Believed, Does: inPlainText,
+		Mend: "Set pog.ssl(pog.SslVerified)", Version: "4.1", Outcomes: "PPPPPP", Tried: "4.1"},
+	{Name: "epgsql", Ecosystem: hex, Packages: []string{"epgsql"}, Answer: PlainText, Does: inPlainText,
+		Mend: "Set ssl => required and ssl_opts that verify; ssl => true alone verifies nothing", Version: "4.8", Outcomes: "PPPPPP"},
 
-	{Name: "Npgsql", Ecosystem: nuget, Packages: []string{"Npgsql"}, Through: []string{"Npgsql.EntityFrameworkCore.PostgreSQL"}, Answer: Unverified,
-		Does: "verifies nothing, and connects in plain text to a server without TLS", Mend: "Write SSL Mode=VerifyFull into its connection string; it finds the CA by PGSSLROOTCERT"},
+	{Name: "Npgsql", Ecosystem: nuget, Packages: []string{"Npgsql"}, Through: []string{"Npgsql.EntityFrameworkCore.PostgreSQL"},
+		Answer: Unverified, Does: opportunistic, Mend: "Write SSL Mode=VerifyFull into its connection string; it finds the CA by PGSSLROOTCERT"},
 
-	{Name: "pgjdbc", Ecosystem: maven, Packages: []string{"postgresql", "org.postgresql.postgresql"}, Answer: ObeysItsURL, Variable: "JAVA_TOOL_OPTIONS",
-		Version: "42.2 to 42.7", Day: "2026-11-23", Outcomes: "TxxxTT", Clients: []string{"pgjdbc, plain URL", "pgjdbc in HikariCP", "pgjdbc in Tomcat's pool", "pgjdbc in a parent-last loader, as Tomcat's"}},
-	{Name: "R2DBC", Ecosystem: maven, Packages: []string{"r2dbc-postgresql"}, Answer: PlainText,
-		Does: "connects in plain text", Mend: "Ask for sslMode=MODE in its options"},
+	{Name: "pgjdbc", Ecosystem: maven, Packages: []string{"postgresql", "org.postgresql.postgresql"},
+		Answer: ObeysItsURL, Variable: "JAVA_TOOL_OPTIONS",
+		Version: "42.2 to 42.7", Outcomes: "TxxxTT",
+		Clients: []string{"pgjdbc, plain URL", "pgjdbc in HikariCP", "pgjdbc in Tomcat's pool", "pgjdbc in a parent-last loader, as Tomcat's"}},
+	{Name: "R2DBC", Ecosystem: maven, Packages: []string{"r2dbc-postgresql"}, Answer: PlainText, Does: inPlainText,
+		Mend: "Ask for sslMode=MODE in its options"},
 	{Name: "Vert.x", Ecosystem: maven, Packages: []string{"vertx-pg-client"}, Answer: PlainText,
 		Does: "connects in plain text, unless it is configured by fromEnv()", Mend: "Ask for MODE in its options"},
 
-	{Name: "psqlodbc", Ecosystem: debian, Packages: []string{"odbc-postgresql"}, Answer: PlainText,
-		Does: "connects in plain text", Mend: "Write SSLmode=MODE into its DSN", Version: "13", Day: "2026-11-23", Outcomes: "PPPPPP", Clients: []string{"psqlodbc 13"}, Tried: "13, 2026-11-23: T x x x"},
+	{Name: "psqlodbc", Ecosystem: debian, Packages: []string{"odbc-postgresql"}, Answer: PlainText, Does: inPlainText,
+		Mend: "Write SSLmode=MODE into its DSN", Version: "13", Outcomes: "PPPPPP", Clients: []string{"psqlodbc 13"}, Tried: "13"},
 	{Name: "pgbouncer", Ecosystem: debian, Packages: []string{"pgbouncer"}, Answer: PlainText,
-		Does: "connects to the database in plain text, whoever connects to it",
-		Mend: "Write server_tls_sslmode = MODE and server_tls_ca_file into its configuration", Version: "1.18", Day: "2026-11-23", Outcomes: "PPPPPP", Tried: "1.18, 2026-11-23: T x x x"},
-	{Name: "PHP's libpq", Ecosystem: composer, Packages: []string{"ext-pdo_pgsql", "ext-pgsql", "laravel/framework", "illuminate/database", "doctrine/dbal", "yiisoft/yii2", "cakephp/database"},
-		Answer: Obeys, Variable: "PGSSLMODE", URI: Believed, Version: "15", Day: "2026-11-23", Outcomes: "TxxxTT", Clients: []string{"PHP PDO"}},
-	{Name: "libpq", Ecosystem: debian, Packages: []string{"postgresql-client", "libpq5", "php-pgsql", "libdbd-pg-perl"}, Answer: Obeys, Variable: "PGSSLMODE", URI: Believed,
-		Version: "15", Day: "2026-11-23", Outcomes: "TxxxTT", Clients: []string{"psql", "DBD::Pg"}},
+		Does:    "connects to the database in plain text, whoever connects to it",
+		Mend:    "Write server_tls_sslmode = MODE and server_tls_ca_file into its configuration",
+		Version: "1.18", Outcomes: "PPPPPP", Tried: "1.18"},
+	likeLibpq("PHP's libpq", composer, []string{"ext-pdo_pgsql", "ext-pgsql", "laravel/framework", "illuminate/database", "doctrine/dbal",
+		"yiisoft/yii2", "cakephp/database"}, "15", "PHP PDO"),
+	likeLibpq("libpq", debian, []string{"postgresql-client", "libpq5", "php-pgsql", "libdbd-pg-perl"}, "15", "psql", "DBD::Pg"),
 }
 
 // lookUp returns the driver of a package, or nil if the package is no driver.
@@ -200,16 +210,13 @@ func lookUp(e Ecosystem, name, version string) *Driver {
 // measured. What the table says of it is then a guess.
 func (d *Driver) isNewer(version string) bool {
 	var major, most int
-	if _, err := fmt.Sscanf(version, "%d", &major); err != nil || d.Version == "" {
-		return false
-	}
+	_, _ = fmt.Sscanf(version, "%d", &major) // a range has none, and counts as 0
 	for _, word := range strings.Fields(d.Version) {
 		var m int
-		if _, err := fmt.Sscanf(word, "%d", &m); err == nil {
-			most = max(most, m)
-		}
+		_, _ = fmt.Sscanf(word, "%d", &m)
+		most = max(most, m)
 	}
-	return major > most
+	return major > most && d.Version != ""
 }
 
 // isBelow compares the first two numbers of a version. A range is no version.

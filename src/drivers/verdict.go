@@ -3,6 +3,7 @@ package drivers
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"os"
 	"path"
 	"slices"
@@ -110,20 +111,24 @@ func judge(f Found, app App) Verdict {
 	}
 
 	// Node's own switch turns verification off for everything that uses its TLS.
-	if app.Env["NODE_TLS_REJECT_UNAUTHORIZED"] == "0" && d.Ecosystem == npm && d.Answer != Misreads && mode.Verifies() {
+	isNodes := d.Ecosystem == npm && d.Answer != Misreads
+	if isNodes && mode.Verifies() && app.Env["NODE_TLS_REJECT_UNAUTHORIZED"] == "0" {
 		return warn("verifies nothing", "verifies nothing: NODE_TLS_REJECT_UNAUTHORIZED=0 is set. Unset it")
 	}
 
 	// A mode in the URI that the app connects with beats every variable.
 	if app.URI != sslmode.None {
+		isBelieved := d.URI == Believed || d.URI == Verified && app.URI < sslmode.Prefer
 		switch {
-		case d.URI == Believed && app.URI < mode, d.URI == Verified && app.URI < sslmode.Prefer && app.URI < mode:
-			return warn("obeys, unless it uses the bound URI", "obeys the bound URI if it uses that, and its sslmode=%s is weaker than %s", app.URI, mode)
+		case isBelieved && app.URI < mode:
+			return warn("obeys, unless it uses the bound URI",
+				"obeys the bound URI if it uses that, and its sslmode=%s is weaker than %s", app.URI, mode)
 		case d.Answer.CanBeTold(), app.URI < mode && d.URI != OnlyRequire && d.URI != Verified:
 		case d.URI == Believed, d.URI == Verified, d.URI == OnlyRequire && app.URI == sslmode.Require:
 			return Verdict{Says: "obeys, if it uses the bound URI"}
 		case d.URI == OnlyRequire && app.URI.Verifies():
-			return warn("cannot be told", "reads no variable: it %s, and does not take the bound URI's sslmode=%s. %s", d.Does, app.URI, mend(d, mode))
+			return warn("cannot be told", "reads no variable: it %s, and does not take the bound URI's sslmode=%s. %s",
+				d.Does, app.URI, mend(d, mode))
 		}
 	}
 
@@ -171,8 +176,9 @@ func concerns(s seen.Sign, d *Driver) bool {
 // toldByName returns the app that a sign belongs to, if a launch tells that app by its own variable:
 // the sign is in the file that shows it, or beside it.
 func (a App) toldByName(s seen.Sign) string {
-	for name, file := range a.named {
-		if s.File == file || path.Dir(s.File) == path.Dir(file) && path.Dir(file) != "." {
+	for _, name := range slices.Sorted(maps.Keys(a.named)) {
+		file := a.named[name]
+		if dir := path.Dir(file); s.File == file || dir != "." && path.Dir(s.File) == dir {
 			return name
 		}
 	}

@@ -76,6 +76,9 @@ type row struct {
 	means   string                                       // for docs/apps.md
 }
 
+// ours are our variables but PGSSLMODE, of which the mode counts.
+const ours = `PGSSL(?:ROOTCERT|CERT|KEY)?|NODE_EXTRA_CA_CERTS|SSL_CERT_(?:DIR|FILE)|DB_SSL_MODE|ERL_AFLAGS|JAVA_TOOL_OPTIONS`
+
 // rows is the table of signs. Of a line, the first row counts.
 //
 // Sources: node-postgres, lib/connection-parameters.js; libpq's manual, "SSL Support";
@@ -83,38 +86,51 @@ type row struct {
 // Server Certificate; Node's cli.md; php-fpm's manual on clear_env; and the apps in docs/apps.md.
 var rows = []row{
 	{"`export PGSSLROOTCERT=…`, `JAVA_TOOL_OPTIONS=…` in a script", isScript,
-		lazyregexp.New(`(?:^|[\s;&|])(PGSSLROOTCERT|PGSSLCERT|PGSSLKEY|PGSSL|NODE_EXTRA_CA_CERTS|SSL_CERT_DIR|SSL_CERT_FILE|DB_SSL_MODE|ERL_AFLAGS|JAVA_TOOL_OPTIONS)=(.*)`),
+		lazyregexp.New(`(?:^|[\s;&|])(` + ours + `)=(.*)`),
 		Undoes, nil, true, "the app does not get ours: the script runs after it"},
 	{"`unset PGSSLMODE`, `env -u …` in a script", isScript,
-		lazyregexp.New(`(?:\bunset\b|-u\b)[^;&|]*\b(PGSSL\w*|NODE_EXTRA_CA_CERTS|SSL_CERT_DIR|SSL_CERT_FILE|DB_SSL_MODE|ERL_AFLAGS|JAVA_TOOL_OPTIONS)\b()`),
+		lazyregexp.New(`(?:\bunset\b|-u\b)[^;&|]*\b(PGSSLMODE|` + ours + `)\b()`),
 		Undoes, nil, true, "the app does not get ours"},
-	{"`clear_env = yes` for php-fpm", isFPM, lazyregexp.New(`^\s*(clear_env)\s*=\s*(yes|on|true|1)\b`),
+	{"`clear_env = yes` for php-fpm", isFPM,
+		lazyregexp.New(`^\s*(clear_env)\s*=\s*(yes|on|true|1)\b`),
 		Undoes, nil, true, "no variable gets to PHP"},
 	{"`conf/sonar.properties`", isNamed("conf/sonar.properties"), nil,
 		Undoes, nil, true, "SonarQube drops `JAVA_TOOL_OPTIONS` for the processes that it starts"},
 	{"`pgbouncer.ini`, `pgcat.toml`, `odyssey.conf`", isNamed("pgbouncer.ini", "pgcat.toml", "odyssey.conf"), nil,
 		Pools, nil, true, "`PGSSLMODE` is meant for the database, and the pooler's clients read it too"},
-	{"`NODE_TLS_REJECT_UNAUTHORIZED=0`", isAny, lazyregexp.New(`(NODE_TLS_REJECT_UNAUTHORIZED)['"\]]*\s*[:=]\s*['"]?(0)`),
+	{"`NODE_TLS_REJECT_UNAUTHORIZED=0`", isAny,
+		lazyregexp.New(`(NODE_TLS_REJECT_UNAUTHORIZED)['"\]]*\s*[:=]\s*['"]?(0)`),
 		Decides, unverified, true, "Node verifies nothing"},
-	{"`global-bundle.pem`, `rds-combined-ca-bundle.pem`, …", func(name string) bool { return bundle().MatchString(name) }, nil, Bundles, nil, true,
-		"the app verifies by RDS's CAs of its own, which may have expired"},
+	{"`global-bundle.pem`, `rds-combined-ca-bundle.pem`, …", isBundle, nil,
+		Bundles, nil, true, "the app verifies by RDS's CAs of its own, which may have expired"},
 	{"`\"n8n\":`, `\"unleash-server\":`, `\"@cap-js/postgres\":` in a package.json", isNamed("package.json"),
-		lazyregexp.New(`^\s*"(n8n|unleash-server|@cap-js/postgres)"\s*:(.*)`), Decides, ofPackage, true, "n8n's default is plain text; the others verify nothing"},
+		lazyregexp.New(`^\s*"(n8n|unleash-server|@cap-js/postgres)"\s*:(.*)`),
+		Decides, ofPackage, true, "n8n's default is plain text; the others verify nothing"},
 	{"`sslmode: …`, `'sslmode' => …`, `?sslmode=…`, `ssl_mode = …`, `SSL Mode=…`", isAny,
-		lazyregexp.New(`(?i)([\w.]*ssl[ _-]?mode)['"]?\]?\s*(?:=>|:=|[:=]|,)\s*([^=\s].*)`), Decides, ofMode, false, "the mode that is written there, or its default"},
+		lazyregexp.New(`(?i)([\w.]*ssl[ _-]?mode)['"]?\]?\s*(?:=>|:=|[:=]|,)\s*([^=\s].*)`),
+		Decides, ofMode, false, "the mode that is written there, or its default"},
 	{"`NonValidatingFactory`, `Trust Server Certificate=true`", isAny,
-		lazyregexp.New(`(?i)(NonValidatingFactory|Trust ?Server ?Certificate['"]?\s*[:=]\s*true)()`), Decides, unverified, false, "it verifies nothing"},
+		lazyregexp.New(`(?i)(NonValidatingFactory|Trust ?Server ?Certificate['"]?\s*[:=]\s*true)()`),
+		Decides, unverified, false, "it verifies nothing"},
 	{"`ssl: …`, `DATABASE_SSL=…`, `pg_ssl = off`, `ssl_require=True`", isAny,
-		lazyregexp.New(`(?i)([\w.]*ssl(?:[_-]?(?:enabled?|required?|config|options?|verify))?)['"]?\]?\s*(?:=>|:=|[:=]|\bvalue\s*=|>)\s*([^=].*)?$`), Decides, ofFlag, false,
-		"off where something can switch it off; unverified with `rejectUnauthorized: false`; verified where nothing can switch it off"},
-	{"`rejectUnauthorized: …`", isAny, lazyregexp.New(`()((?i:\w*rejectUnauthorized)['"]?\s*[:=]\s*[^=].*)`),
+		lazyregexp.New(`(?i)([\w.]*ssl(?:[_-]?(?:enabled?|required?|config|options?|verify))?)['"]?\]?` +
+			`\s*(?:=>|:=|[:=]|\bvalue\s*=|>)\s*([^=].*)?$`),
+		Decides, ofFlag, false, "off where something can switch it off; unverified with `rejectUnauthorized: false`; " +
+			"verified where nothing can switch it off"},
+	{"`rejectUnauthorized: …`", isAny,
+		lazyregexp.New(`()((?i:\w*rejectUnauthorized)['"]?\s*[:=]\s*[^=].*)`),
 		Decides, ofFlag, false, "unverified, or verified"},
-	{"`jdbc:postgresql://…?ssl`", isAny, lazyregexp.New(`jdbc:postgresql:[^\s"']*[?&](ssl)()(?:[&"'\s<]|$)`), Decides, verified, false, "verified, which is what pgjdbc makes of it"},
-	{"`process.env.PGSSLMODE`, `ENV['PGSSL']`, … in the app's code", isCode, lazyregexp.New(`(?i:env|environ|getenv)[.\[('"?]+(PGSSLMODE|PGSSL)()\b`),
+	{"`jdbc:postgresql://…?ssl`", isAny,
+		lazyregexp.New(`jdbc:postgresql:[^\s"']*[?&](ssl)()(?:[&"'\s<]|$)`),
+		Decides, verified, false, "verified, which is what pgjdbc makes of it"},
+	{"`process.env.PGSSLMODE`, `ENV['PGSSL']`, … in the app's code", isCode,
+		lazyregexp.New(`(?i:env|environ|getenv)[.\[('"?]+(PGSSLMODE|PGSSL)()\b`),
 		Reads, nil, true, "not only the driver reads the variable"},
 }
 
 func isAny(string) bool { return true }
+
+func isBundle(name string) bool { return bundle().MatchString(name) }
 
 func isCode(name string) bool {
 	return slices.Contains([]Language{Node, Python, Ruby, PHP, Go, BEAM}, languages[strings.ToLower(path.Ext(name))])
@@ -144,17 +160,18 @@ func isNamed(names ...string) func(string) bool {
 
 // telling are names of files, or of their folders, that may configure a database; in the app's own
 // folder, each file may.
-var telling = lazyregexp.New(`(?i)conf|settings|database|db|env|knex|orm|drizzle|prisma|data-?source|sequelize|postgres|pg|pool|sql|stor|persist|connect|credential|` +
+var telling = lazyregexp.New(`(?i)conf|settings|database|db|env|knex|orm|drizzle|prisma|data-?source|sequelize|postgres|` +
+	`pg|pool|sql|stor|persist|connect|credential|` +
 	`BOOT-INF/classes|WEB-INF/classes|META-INF|(?:^|/)(?:main|app|server|index|package)\.\w+$`)
 
 // unread are names of files that do not run, or not here.
-var unread = lazyregexp.New(`(?i)example|sample|template|\.dist$|(?:^|[._-])(?:tests?|spec|dev|development|local|min|d)\.\w+$|^\.env\.(?:test|dev|local)|` +
-	`lock|compose|manifest|tsconfig|Jenkinsfile|\.gitlab|migrat`)
+var unread = lazyregexp.New(`(?i)example|sample|template|\.dist$|(?:^|[._-])(?:tests?|spec|dev|development|local|min|d)\.\w+$|` +
+	`^\.env\.(?:test|dev|local)|lock|compose|manifest|tsconfig|Jenkinsfile|\.gitlab|migrat`)
 
 func mayDecide(name string) bool {
 	dir, base := path.Split(name)
 	if _, known := languages[strings.ToLower(path.Ext(name))]; !known && !strings.HasPrefix(base, ".env") || unread().MatchString(base) {
-		return isScript(name) || bundle().MatchString(name)
+		return isScript(name) || isBundle(name)
 	}
 	return dir == "" || telling().MatchString(name) || isScript(name)
 }
@@ -184,7 +201,8 @@ func (f *Files) Signs() (signs []Sign) {
 }
 
 // hints are in each line that can be a sign, in small letters. They spare the others the patterns.
-var hints = []string{"ssl", "unauthorized", "clear_env", "erl_aflags", "java_tool", "node_extra", `"n8n"`, "cap-js", "unleash", "certificate", "nonval"}
+var hints = []string{"ssl", "unauthorized", "clear_env", "erl_aflags", "java_tool", "node_extra", `"n8n"`, "cap-js", "unleash",
+	"certificate", "nonval"}
 
 func hasHint(text string) bool {
 	return slices.ContainsFunc(hints, func(hint string) bool { return strings.Contains(text, hint) })
@@ -202,7 +220,7 @@ type page struct {
 func newPage(name, text string, left *int) *page {
 	const longest = 1000
 	p := &page{name: name, left: left}
-	if bundle().MatchString(name) {
+	if isBundle(name) {
 		certs, _ := truststore.Parse([]byte(text)) // a file without any has expired long ago
 		for _, c := range certs {
 			if c.NotAfter.After(p.until) {
@@ -268,8 +286,7 @@ func (p *page) signs() (signs []Sign) {
 					s.Variable = cmp.Or(variable(value), variable(m[1]+"="))
 				}
 			}
-			passesOn := variable(m[2]) == "PGSSLMODE" && isOurs(m[2]) || strings.Contains(m[2], "$"+m[1]) || strings.Contains(m[2], "${"+m[1])
-			if (r.always || p.isAboutADatabase(i)) && !passesOn {
+			if !passesOn(m[1], m[2]) && (r.always || p.isAboutADatabase(i)) {
 				signs = append(signs, s)
 			}
 			i = end - 1

@@ -31,7 +31,10 @@ func indent(line string) int { return len(line) - len(strings.TrimLeft(line, " \
 func (p *page) valueOf(i int, value string) (string, int) {
 	const most = 25
 	for end := i + 1; ; end++ {
-		if end == len(p.lines) || end > i+most || !p.take(p.lines[end]) || strings.TrimSpace(p.lines[end]) != "" && indent(p.lines[end]) <= indent(p.lines[i]) {
+		if end == min(len(p.lines), i+most) || !p.take(p.lines[end]) {
+			return value, end
+		}
+		if isBlank := strings.TrimSpace(p.lines[end]) == ""; !isBlank && indent(p.lines[end]) <= indent(p.lines[i]) {
 			return value, end
 		}
 		value += "\n" + uncommented(p.lines[end])
@@ -40,7 +43,8 @@ func (p *page) valueOf(i int, value string) (string, int) {
 
 // variables finds one that a value is read from: process.env.X, env.bool('X'), ENV['X'], ENV.fetch("X"),
 // getenv('X'), os.environ["X"], ${X}, config("X"), or X=… of a file with variables.
-var variables = lazyregexp.New(`(?:(?i:env|environ|getenv|config)(?:\.\w+)?(?:\.|[(\[]+\s*['"])|\$\{)([A-Z][A-Z0-9_]{2,})|^(?:export )?([A-Z][A-Z0-9_]*SSL[A-Z0-9_]*)=$`)
+var variables = lazyregexp.New(`(?:(?i:env|environ|getenv|config)(?:\.\w+)?(?:\.|[(\[]+\s*['"])|` +
+	`\$\{)([A-Z][A-Z0-9_]{2,})|^(?:export )?([A-Z][A-Z0-9_]*SSL[A-Z0-9_]*)=$`)
 
 func variable(text string) string {
 	for _, m := range variables().FindAllStringSubmatch(text, -1) {
@@ -53,9 +57,13 @@ func variable(text string) string {
 
 var modeWords = lazyregexp.New(`(?i)\b(?:disable|allow|prefer|require|verify[-_]?ca|verify[-_]?full|no-verify)\b`)
 
-// isOurs says whether a value that reads PGSSLMODE passes it on: ENV['PGSSLMODE'] || 'disable'.
-func isOurs(value string) bool {
-	return !comparison().MatchString(value) && !strings.Contains(value, "?")
+// passesOn says whether a value passes ours on: ENV['PGSSLMODE'] || 'disable', or a script's
+// JAVA_TOOL_OPTIONS="$JAVA_TOOL_OPTIONS …".
+func passesOn(key, value string) bool {
+	if variable(value) == "PGSSLMODE" {
+		return !comparison().MatchString(value) && !strings.Contains(value, "?")
+	}
+	return strings.Contains(value, "$"+key) || strings.Contains(value, "${"+key)
 }
 
 // choices begins a list of the values that are allowed, which says nothing about the one in force.
@@ -132,7 +140,8 @@ func ofFlag(key, value string) (sslmode.Mode, bool) {
 	case on().MatchString(value):
 		take(sslmode.VerifyFull)
 	}
-	if weakest == sslmode.VerifyFull && (switched || !ok && variable(value) != "") {
+	switched = switched || !ok && variable(value) != ""
+	if switched && weakest == sslmode.VerifyFull {
 		return sslmode.None, true
 	}
 	return weakest, ok
@@ -140,9 +149,12 @@ func ofFlag(key, value string) (sslmode.Mode, bool) {
 
 var (
 	postgres = lazyregexp.New(`(?i)postgres|pgsql|\bpg\b|\bpg[_-]|[_-]pg\b|PGSSL|PGHOST|psycopg|asyncpg|npgsql|dj_database_url`)
-	database = lazyregexp.New(`(?i)database|data-?source|jdbc|sequelize|typeorm|knex|drizzle|prisma|hikari|r2dbc|sqlalchemy|dialect|connectionString|\bdb\b|db_|_db\b|\bPool\(`)
-	others   = lazyregexp.New(`(?i)redis|kafka|rabbit|amqp|mail|smtp|ldap|mongo|my_?sql|maria|mssql|sqlserver|sqlite|oracle|elastic|opensearch|cassandra|memcache|` +
-		`mqtt|nats|solr|consul|vault|eureka|zookeeper|https?\b|\bserver['"]?\s*[:=]|server\.|createServer|tomcat|axios|fetch|transport|minio|cookie|force_ssl|redirect|keystore|\bs?ftp|influx|neo4j|couch|clickhouse|proxy|socket`)
+	database = lazyregexp.New(`(?i)database|data-?source|jdbc|sequelize|typeorm|knex|drizzle|prisma|hikari|r2dbc|sqlalchemy|` +
+		`dialect|connectionString|\bdb\b|db_|_db\b|\bPool\(`)
+	others = lazyregexp.New(`(?i)redis|kafka|rabbit|amqp|mail|smtp|ldap|mongo|my_?sql|maria|mssql|sqlserver|sqlite|oracle|elastic|` +
+		`opensearch|cassandra|memcache|` +
+		`mqtt|nats|solr|consul|vault|eureka|zookeeper|https?\b|\bserver['"]?\s*[:=]|server\.|createServer|` +
+		`tomcat|axios|fetch|transport|minio|cookie|force_ssl|redirect|keystore|\bs?ftp|influx|neo4j|couch|clickhouse|proxy|socket`)
 	notHere = lazyregexp.New(`(?i)^\W*(?:test|development|dev|local)\b['"]?\s*(?::|=>|=)`)
 )
 
@@ -197,15 +209,24 @@ func (p *page) around(i int) (around, inside []string) {
 	const most = 300 // lines
 	level := indent(p.lines[i])
 	around = append(around, p.lines[i])
-	for j := i + 1; level > 0 && j < min(len(p.lines), i+most) && (p.lines[j] == "" || indent(p.lines[j]) >= level) && p.take(p.lines[j]); j++ {
-		if indent(p.lines[j]) == level {
-			around = append(around, p.lines[j])
+	for _, line := range p.lines[i+1 : min(len(p.lines), i+most)] {
+		if isOutside := line != "" && indent(line) < level; isOutside || level == 0 {
+			break
+		}
+		if !p.take(line) {
+			break
+		}
+		if indent(line) == level {
+			around = append(around, line)
 		}
 	}
 	for j := i - 1; j >= max(0, i-most) && p.take(p.lines[j]); j-- {
 		line := uncommented(p.lines[j])
 		isSection := strings.HasPrefix(line, "[") && level == 0
-		if strings.TrimSpace(line) == "" || indent(line) > level || level == 0 && !isSection {
+		if isTop := level == 0 && !isSection; isTop || indent(line) > level {
+			continue
+		}
+		if strings.TrimSpace(line) == "" {
 			continue
 		}
 		if indent(line) < level {
