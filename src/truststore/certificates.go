@@ -4,6 +4,7 @@ package truststore
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/base64"
@@ -90,18 +91,12 @@ func IsRoot(cert *x509.Certificate) bool { return bytes.Equal(cert.RawSubject, c
 
 // CommonName returns the subject's common name, or the whole subject if it has none.
 func CommonName(cert *x509.Certificate) string {
-	if cert.Subject.CommonName != "" {
-		return cert.Subject.CommonName
-	}
-	return cert.Subject.String()
+	return cmp.Or(cert.Subject.CommonName, cert.Subject.String())
 }
 
 // IssuerName returns the issuer's common name, or its whole name if it has none.
 func IssuerName(cert *x509.Certificate) string {
-	if cert.Issuer.CommonName != "" {
-		return cert.Issuer.CommonName
-	}
-	return cert.Issuer.String()
+	return cmp.Or(cert.Issuer.CommonName, cert.Issuer.String())
 }
 
 // Fingerprint returns the certificate's SHA-256 in lower-case hexadecimal.

@@ -79,7 +79,7 @@ var byHand = []mutant{
 	{promise: "what the app's files say loosens no JVM option", file: "src/staging/supply.go",
 		before: `if says == "" {`, after: `if true {`, tests: by("cmd/postgres-ssl"), run: "TestScripts/java"},
 	{promise: "… as the launch reads it", file: "src/current/current.go",
-		before: "*says = strings.TrimSpace(string(mark))", after: `*says = strings.TrimSpace("")`, tests: by("cmd/postgres-ssl"), run: "TestScripts/java"},
+		before: "*says = strings.TrimSpace(string(mark))", after: `*says = strings.TrimSpace(string(mark[:0]))`, tests: by("cmd/postgres-ssl"), run: "TestScripts/java"},
 	{promise: "a name cannot forge a line of the log", file: "src/plain/plain.go",
 		before: "unicode.Cc, ", after: "", tests: by("plain"), run: "TestAText"},
 	{promise: "a name cannot turn the direction of the log", file: "src/plain/plain.go",

@@ -45,6 +45,8 @@ var parts = []part{
 	{dir: "src/truststore"},
 	{dir: "src/client"},
 	{dir: "src/explain", also: "src/cmd/postgres-ssl"}, // there, its lines are shown whole
+	{dir: "src/wire"},
+	{dir: "src/verify"},
 	{dir: "src/cf"},
 	{dir: "src/drivers", files: []string{"verdict.go"}, run: "TestWhatEachDriver|TestOnlyWhatTheAppNames|TestTheTable|TestADriverThatReads|TestAMend"},
 }
