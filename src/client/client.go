@@ -26,7 +26,6 @@ type language struct {
 	// language. Without places, every droplet needs it.
 	places     []string
 	look       func(app fs.FS, found map[string]string) // what else its files say; may be nil
-	allRoots   bool                                     // give uses App.AllRoots
 	launchOnly bool                                     // it is given nothing at staging
 	give       func(*Handout) error
 }
@@ -35,15 +34,14 @@ var languages = []language{stratosApp, stratos, namedApps, erlang, golang, java,
 
 // App is what the languages need to know about an app, besides the plan.
 type App struct {
-	Home     string // where the platform unpacks the droplet: /home/vcap
-	Env      map[string]string
-	Store    truststore.Store
-	Roots    []byte            // the CAs of all bound databases, in PEM; see Wants
-	AllRoots []byte            // the same with the stack's and the platform's
-	Brings   map[string]string // what Look found, and what shows it
-	Seen                       // at staging
-	Command  string            // the command line of the process that becomes the app, or ""
-	Staging  bool              // it is for what later buildpacks run at staging, not for the app
+	Home    string // where the platform unpacks the droplet: /home/vcap
+	Env     map[string]string
+	Store   truststore.Store
+	Roots   map[bool][]byte   // the CAs of all bound databases, in PEM; true: with the stores'. See Missing
+	Brings  map[string]string // what Look found, and what shows it
+	Seen                      // at staging
+	Command string            // the command line of the process that becomes the app, or ""
+	Staging bool              // it is for what later buildpacks run at staging, not for the app
 }
 
 // privateFolder is the name of Handout.Dir.
@@ -55,6 +53,7 @@ type Handout struct {
 	Files     []File     // below Dir; the optional ones come last
 	Dir       string     // private to the app's user
 	Warnings  []string   // each one line
+	Missing   []bool     // what For wants of App.Roots and did not find; then call it again with that
 
 	plan  *launch.Plan
 	app   App
@@ -83,8 +82,8 @@ type File struct {
 	Path    string
 	Content []byte // for a link, its target
 	Mode    fs.FileMode
-	// Optional marks a place that belongs to the app. An existing file stays. If we cannot write
-	// there, the app still starts.
+	// Optional marks a link at a place that belongs to the app. An existing file stays. If we cannot
+	// write there, the app still starts.
 	Optional bool
 }
 
@@ -100,7 +99,7 @@ func For(plan *launch.Plan, app App) (*Handout, error) {
 		}
 	}
 	slices.SortStableFunc(h.Variables, func(a, b Variable) int { return cmp.Compare(a.Name, b.Name) })
-	slices.SortStableFunc(h.Files, func(a, b File) int { return order(a.Optional) - order(b.Optional) })
+	slices.SortStableFunc(h.Files, func(a, b File) int { return cmp.Compare(a.Mode.Type(), b.Mode.Type()) }) // links last
 	if !app.Staging {
 		bin := filepath.Join(filepath.Dir(app.Store.Dir), "bin") + PathMark
 		h.add("PATH", appendPath(app.Env["PATH"], bin), "the command postgres-ssl", "")
@@ -114,7 +113,8 @@ const PathMark = "/."
 
 // in says whether an app needs the language.
 func (l language) in(app App) bool {
-	return (len(l.places) == 0 || app.Brings[l.name] != "") && !(l.launchOnly && app.Staging)
+	needed := len(l.places) == 0 || app.Brings[l.name] != ""
+	return needed && !(l.launchOnly && app.Staging)
 }
 
 // add exports a variable that extends the owner's value, which may be a secret.
@@ -129,14 +129,6 @@ func (h *Handout) add(name, value, added, why string) {
 // Gives says whether the app is given a variable.
 func (h *Handout) Gives(name string) bool {
 	return slices.ContainsFunc(h.Variables, func(v Variable) bool { return v.Name == name })
-}
-
-// order sorts optional files last.
-func order(optional bool) int {
-	if optional {
-		return 1
-	}
-	return 0
 }
 
 // Seen is what staging has seen in the app's own files.
@@ -192,22 +184,6 @@ func (r remembering) ReadDir(name string) ([]fs.DirEntry, error) {
 		r.read[name] = entries
 	}
 	return entries, nil
-}
-
-// Wants says whether For needs App.Roots and App.AllRoots. To read them costs time at each launch.
-func Wants(plan *launch.Plan, app App) (roots, all bool) {
-	h := Handout{plan: plan, app: app}
-	trust := plan.TrustAll()
-	if trust.Empty() {
-		return false, false
-	}
-	through, _ := plan.Tunnelled()
-	if !through && !h.modeWithoutVariable().Encrypts() {
-		return false, h.oneFile()
-	}
-	all = trust.Everyone || h.oneFile() || h.buildsWithNode() ||
-		slices.ContainsFunc(languages, func(l language) bool { return l.allRoots && l.in(app) })
-	return !trust.Everyone && (app.Staging || plan.OneSet() == ""), all
 }
 
 // give exports a variable, unless the app's owner set it. A variable that already has our value
@@ -271,9 +247,9 @@ func (h *Handout) roots(everyone bool) string {
 	if path := h.files[everyone]; path != "" {
 		return path
 	}
-	text := h.app.Roots
-	if everyone {
-		text = h.app.AllRoots
+	text, read := h.app.Roots[everyone]
+	if !read {
+		h.Missing = append(h.Missing, everyone)
 	}
 	h.files[everyone] = h.file("root", ".pem", text, 0o644)
 	return h.files[everyone]

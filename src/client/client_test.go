@@ -78,12 +78,16 @@ func (a app) try(t testing.TB, bindings ...binding.Binding) (*Handout, error) {
 	text, err := store.PEM(trust.Sets...)
 	require.NoError(t, err)
 	text = append(truststore.EncodePEM(trust.Own), text...)
-	roots, all := Wants(plan, given)
-	if roots {
-		given.Roots = text
+	first, err := For(plan, given)
+	if err != nil {
+		return nil, err
 	}
-	if all {
-		given.AllRoots = append(slices.Clone(text), stackCAs...)
+	given.Roots = map[bool][]byte{}
+	for _, everyone := range first.Missing {
+		given.Roots[everyone] = text
+		if everyone {
+			given.Roots[everyone] = append(slices.Clone(text), stackCAs...)
+		}
 	}
 	return For(plan, given)
 }

@@ -11,7 +11,7 @@ import (
 //
 // PATH cannot tell whether there is an Erlang: the launch scripts of later buildpacks run after
 // ours.
-var erlang = language{name: "erlang", give: giveErlang, allRoots: true, launchOnly: true, places: []string{
+var erlang = language{name: "erlang", give: giveErlang, launchOnly: true, places: []string{
 	// supply buildpacks, apt-buildpack
 	"deps/*/bin/erl", "deps/*/erlang/bin/erl", "deps/*/apt/usr/lib/erlang/bin/erl",
 	// the Elixir and the Erlang buildpacks

@@ -21,8 +21,8 @@ var golang = language{name: "golang", give: giveGolang, launchOnly: true}
 
 func giveGolang(h *Handout) error {
 	libpq, stratos := launch.Owners(h.app.Env)
-	if asked := h.plan.Mode != sslmode.None || libpq.Value != "" || stratos.Value != ""; !asked && len(h.plan.Databases) == 0 {
-		return nil // it is no app of Postgres
+	if len(h.plan.Databases) == 0 && h.plan.Mode == sslmode.None && libpq.Value+stratos.Value == "" {
+		return nil // nobody asks for anything
 	}
 	if h.oneFile() {
 		h.giveFile()

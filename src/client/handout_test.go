@@ -1,6 +1,7 @@
 package client
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -98,8 +99,11 @@ func TestCAsAreReadOnlyWhereAFileHasThem(t *testing.T) {
 		"in the tunnel":                {env("PGSSLMODE", "prefer", "POSTGRES_SSL_TUNNEL", "yes"), own, "", true, false},
 	} {
 		h := app{env: test.env, brings: test.brings}.given(t, test.bound)
-		roots, all := Wants(h.plan, h.app)
-		assert.Equal(t, [2]bool{test.roots, test.all}, [2]bool{roots, all}, name)
+		assert.Empty(t, h.Missing, name)
+		h.app.Roots = nil
+		first, err := For(h.plan, h.app)
+		require.NoError(t, err)
+		assert.Equal(t, [2]bool{test.roots, test.all}, [2]bool{slices.Contains(first.Missing, false), slices.Contains(first.Missing, true)}, name)
 		for _, f := range h.Files {
 			assert.NotEmpty(t, f.Content, "%s: %s", name, f.Path)
 		}

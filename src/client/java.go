@@ -30,7 +30,7 @@ import (
 //
 // Source: pgjdbc, Driver.loadDefaultProperties; HotSpot, arguments.cpp, parse_options_buffer;
 // java-buildpack, docs/framework-container_security_provider.md.
-var java = language{name: "java", give: giveJava, allRoots: true, launchOnly: true, places: []string{
+var java = language{name: "java", give: giveJava, launchOnly: true, places: []string{
 	// java-buildpack 5, java-buildpack 4, apt-buildpack, apps that bring their own
 	"deps/*/jre/bin/java", "deps/*/jre/*/bin/java",
 	"app/.java-buildpack/*/bin/java",

@@ -30,8 +30,8 @@ func giveNode(h *Handout) error {
 		return nil
 	}
 	// At staging, the file hides one that a buildpack behind us gives npm, for the platform's CAs.
-	// So there it has these too, and only an app that needs it gets it.
-	if !h.app.Staging || h.buildsWithNode() {
+	// So there it has these too, and only an app whose own JavaScript runs there gets it.
+	if !h.app.Staging || h.app.Brings[nodeBuilds] != "" {
 		h.giveRoots("NODE_EXTRA_CA_CERTS", h.roots(h.app.Staging), "for node-postgres and postgres.js")
 	}
 	return nil
@@ -52,16 +52,16 @@ var buildScripts = []string{`"heroku-prebuild"`, `"heroku-postbuild"`, `"preinst
 
 func lookForNode(app fs.FS, found map[string]string) {
 	scripts := textOf(app, "package.json")
-	if asksForSystemCAs(scripts) || asksForSystemCAs(textOf(app, "Procfile")) {
+	switch {
+	case asksForSystemCAs(scripts):
 		found[nodeSystemCAs] = "package.json"
+	case asksForSystemCAs(textOf(app, "Procfile")):
+		found[nodeSystemCAs] = "Procfile"
 	}
 	if slices.ContainsFunc(buildScripts, func(name string) bool { return strings.Contains(scripts, name) }) {
 		found[nodeBuilds] = "package.json"
 	}
 }
-
-// buildsWithNode says whether a later buildpack runs the app's own JavaScript at staging.
-func (h *Handout) buildsWithNode() bool { return h.app.Staging && h.app.Brings[nodeBuilds] != "" }
 
 // oneFile says whether the app is given the databases' CAs in SSL_CERT_FILE, and not in a list of
 // folders. With its switch for the system's CAs, Node takes the list for the name of one folder, and
@@ -69,8 +69,8 @@ func (h *Handout) buildsWithNode() bool { return h.app.Staging && h.app.Brings[n
 //
 // Source: Node, src/crypto/crypto_context.cc, GetSystemStoreCACertificates.
 func (h *Handout) oneFile() bool {
-	return !h.app.Staging && (h.app.Env["NODE_USE_SYSTEM_CA"] == "1" || h.app.Brings[nodeSystemCAs] != "" ||
-		asksForSystemCAs(h.app.Env["NODE_OPTIONS"]) || asksForSystemCAs(h.app.Command) || IsOurs(h.app.Env["SSL_CERT_FILE"]))
+	switched := h.app.Env["NODE_USE_SYSTEM_CA"] == "1" || IsOurs(h.app.Env["SSL_CERT_FILE"])
+	return switched || h.app.Brings[nodeSystemCAs] != "" || asksForSystemCAs(h.app.Env["NODE_OPTIONS"]+" "+h.app.Command)
 }
 
 func asksForSystemCAs(text string) bool {

@@ -169,17 +169,16 @@ func (a App) AtStaging(app, deps string, seen client.Seen) (*client.Handout, err
 // handOut completes c with what is in the folders of the app and the buildpacks.
 func (a App) handOut(c client.App, app, deps string) (*client.Handout, error) {
 	c.Env, c.Store, c.Brings = a.Env, a.Store, client.Look(os.DirFS(app), os.DirFS(deps))
-	var err error
-	one, all := client.Wants(a.Plan, c)
-	if one {
-		if c.Roots, err = a.Roots(false); err != nil {
-			return nil, err
+	c.Roots = map[bool][]byte{}
+	for {
+		handout, err := client.For(a.Plan, c)
+		if err != nil || len(handout.Missing) == 0 {
+			return handout, err
+		}
+		for _, everyone := range handout.Missing { // it costs time to read them, so only these
+			if c.Roots[everyone], err = a.Roots(everyone); err != nil {
+				return nil, err
+			}
 		}
 	}
-	if all {
-		if c.AllRoots, err = a.Roots(true); err != nil {
-			return nil, err
-		}
-	}
-	return client.For(a.Plan, c)
 }

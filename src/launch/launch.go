@@ -293,8 +293,8 @@ func (p *Plan) settle(b binding.Binding, fallback sslmode.Mode) (sslmode.Mode, S
 		}
 	}
 	for _, a := range asked {
-		aKeyIsIn := a.By != binding.ByString || strictest.By == binding.ByKey
-		contradicts := a.Mode < strictest.Mode && aKeyIsIn || first.By == binding.ByKey && a.Mode != first.Mode
+		weaker := a.Mode < strictest.Mode && (a.By != binding.ByString || strictest.By == binding.ByKey)
+		contradicts := weaker || first.By == binding.ByKey && a.Mode != first.Mode
 		switch {
 		case a.Mode == strictest.Mode && !contradicts:
 		case fallback >= strictest.Mode:
@@ -504,8 +504,11 @@ func modeName(mode sslmode.Mode) string { return cmp.Or(mode.String(), "no mode"
 // it. The launch gives more.
 func (p *Plan) warnOfAliases() {
 	for _, db := range p.Databases {
+		if db.Tunnel || db.Writes() != sslmode.None {
+			continue
+		}
 		for _, a := range db.Asked {
-			if a.Alias && db.Writes() == sslmode.None && a.Mode < db.Mode && !db.Tunnel {
+			if a.Alias && a.Mode < db.Mode {
 				p.downgrade("%s: %s means %s to a driver on libpq that is given this string; others get %s, from %s",
 					db.Title(), a.Place, a.Mode, db.Mode, db.Source)
 			}

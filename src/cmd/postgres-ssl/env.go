@@ -157,20 +157,16 @@ func explainPlan(app current.App, handout *client.Handout, out io.Writer) error 
 	if err != nil {
 		return err
 	}
-	var lines []string
+	var b strings.Builder
 	for _, section := range sections {
-		lines = append(lines, section.Title)
+		fmt.Fprintln(&b, section.Title)
 		for _, line := range section.Lines {
-			lines = append(lines, "  "+line)
+			fmt.Fprintln(&b, " ", plain.Line(line))
 		}
 	}
 	for _, w := range warnings {
-		lines = append(lines, "warning: "+w)
+		fmt.Fprintln(&b, "warning:", plain.Line(w))
 	}
-	for _, line := range lines {
-		if _, err := fmt.Fprintln(out, plain.Line(line)); err != nil {
-			return err
-		}
-	}
-	return nil
+	_, err = io.WriteString(out, b.String())
+	return err
 }

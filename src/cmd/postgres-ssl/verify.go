@@ -107,7 +107,8 @@ func targets(app current.App, launching bool) ([]wire.Target, error) {
 	if err != nil {
 		return nil, err
 	}
-	return wire.Targets(wire.Given{Env: app.Env, Plan: app.Plan, Store: app.Store, Stores: stores, Bundle: bundle, Launch: launching, Elsewhere: app.Elsewhere})
+	return wire.Targets(wire.Given{
+		Env: app.Env, Plan: app.Plan, Store: app.Store, Stores: stores, Bundle: bundle, Launch: launching, Elsewhere: app.Elsewhere})
 }
 
 // gateVariable is the variable with which the app's owner asks for a check at each start.
