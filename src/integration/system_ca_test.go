@@ -110,6 +110,9 @@ func TestNodesSwitchForTheSystemsCAs(t *testing.T) {
 					assert.NoError(t, err, "%s: %s", version, said)
 					assert.Equal(t, "inside", said, version)
 				}
+				said, err := c.run(t, "NODE_OPTIONS= NODE_USE_SYSTEM_CA= "+filepath.Join(nodes, version, "bin/node")+" --use-openssl-ca fetch.js", "URL="+url)
+				assert.NoError(t, err, "%s: %s", version, said)
+				assert.Equal(t, "inside", said, "OpenSSL takes a list, and a file")
 				if test.name != "nothing bound" {
 					said, err := c.run(t, node+" node/pg.js", "VCAP_SERVICES="+services)
 					require.NoError(t, err, said)

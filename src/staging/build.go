@@ -19,8 +19,9 @@ const stagingVariable = "POSTGRES_SSL_STAGING"
 // their files. Without them, such code connects in plain text.
 //
 // The files are outside the droplet, under names that are the hashes of their content: no two
-// droplets may differ by a path, and none may contain a key.
-func buildEnvironment(stager *libbuildpack.Stager, app current.App, seen client.Seen, log io.Writer) ([]client.Variable, error) {
+// droplets may differ by a path, and none may contain a key. last says that the last buildpack has
+// only bin/compile, which reads no variables of ours.
+func buildEnvironment(stager *libbuildpack.Stager, app current.App, seen client.Seen, last bool) ([]client.Variable, error) {
 	switch app.Env[stagingVariable] {
 	case "":
 	case "no":
@@ -46,6 +47,9 @@ func buildEnvironment(stager *libbuildpack.Stager, app current.App, seen client.
 	}
 	stager.Logger().BeginStep("At staging, for build scripts")
 	stager.Logger().Info("those of the buildpacks behind this one connect as the launch does, or fail: %s", strings.Join(names, ", "))
+	if last {
+		stager.Logger().Info("the last buildpack does not read these: its own scripts connect as they like")
+	}
 	stager.Logger().Info(stagingVariable + "=no leaves them alone, if staging cannot reach the database")
-	return given, current.Write(handout, log)
+	return given, current.Write(handout, io.Discard)
 }

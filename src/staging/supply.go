@@ -85,7 +85,7 @@ func Supply(args []string, env map[string]string, helper string, log io.Writer) 
 		reportJava(stager.Logger(), buildDir.FS(), look.Signs, app.Plan.Mode, env)
 	}
 	reportDrivers(stager.Logger(), look, look.In(env, app.Plan))
-	build, err := buildEnvironment(stager, app, seen, log)
+	build, err := buildEnvironment(stager, app, seen, lastCompiles(manifest.RootDir()))
 	if err != nil {
 		return err
 	}
