@@ -44,8 +44,24 @@ func TestTheFirstExpiryIsSaidAndWarnedOfInTime(t *testing.T) {
 	_, warnings = explained(t, rds, expiry.AddDate(0, 0, -88))
 	assert.Equal(t, "db: a root certificate in use expires on 2061-05-24; renew it before that day", warnings)
 
+	_, warnings = explained(t, `{"uri": "postgres://u:p@db.abc.rds.cn-northwest-1.amazonaws.com.cn/d"}`, expiry.AddDate(0, 0, -88))
+	assert.Equal(t, "db: a root certificate in use expires on 2061-05-25; renew it before that day", warnings, "China's too")
+
 	_, warnings = explained(t, `{"uri": "postgres://u:p@db.abc.us-gov-west-1.rds.amazonaws.com/d"}`, time.Date(2027, 1, 1, 0, 0, 0, 0, time.UTC))
 	assert.Empty(t, warnings, "GovCloud's intermediates expire in January 2027, and anchor nothing")
+}
+
+func TestEachSourceOfTrustIsNamed(t *testing.T) {
+	for credentials, trusts := range map[string]string{
+		`{"uri": "postgres://u:p@db.example.com/d", "sslrootcert": "system"}`:         "the stack's store, the platform's store (sslrootcert=system)\n",
+		`{"uri": "postgres://u:p@x.postgres.database.azure.com/d"}`:                   "the stack's store, the platform's store (Azure, whose CAs are in the stack's store)\n",
+		`{"uri": "postgres://u:p@db.abc.eusc-de-east-1.rds.amazonaws.eu/d"}`:          "the stack's store, the platform's store (RDS of aws-eusc, whose CAs are not in this buildpack)\n",
+		`{"uri": "postgres://u:p@db.example.com/d"}`:                                  "129 CAs in this buildpack, the stack's store, the platform's store (not an RDS endpoint), first root expires 2037-12-31\n",
+		`{"uri": "redshift://u:p@c.abc.cn-north-1.redshift.amazonaws.com.cn:5439/d"}`: "5 CAs in this buildpack (Redshift in cn-north-1), first root expires 2037-12-31\n",
+	} {
+		text, _ := explained(t, credentials, time.Now())
+		assert.Contains(t, text, "    trusts   "+trusts)
+	}
 }
 
 func TestWhatIsMissingIsSaid(t *testing.T) {
