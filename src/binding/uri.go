@@ -52,8 +52,8 @@ func parseURL(text string) (connection, bool) {
 	return c, true
 }
 
-// splitScheme splits "jdbc:postgresql" and "postgresql+psycopg". The name is the first word that means
-// Postgres, or else the last one: AWS's JDBC drivers have jdbc:postgresql:aws and jdbc:redshift:iam.
+// splitScheme splits "jdbc:postgresql" and "postgresql+psycopg". The name is the first word that
+// means Postgres, or else the last: AWS's JDBC drivers have jdbc:postgresql:aws, jdbc:redshift:iam.
 func splitScheme(scheme string) (api, name string) {
 	parts := strings.Split(strings.ToLower(strings.TrimSpace(scheme)), ":")
 	for _, part := range parts {

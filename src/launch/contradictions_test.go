@@ -250,10 +250,12 @@ func TestACAUnderAnotherKeyAddsToRDSAndReplacesEveryone(t *testing.T) {
 	rds := withMore(oregon)
 	assert.Len(t, rds.Own, 1)
 	assert.Equal(t, []string{"us-west-2"}, rds.Sets)
-	other := withMore(elsewhere)
-	assert.Len(t, other.Own, 1)
-	assert.False(t, other.Everyone)
-	assert.Empty(t, other.Sets)
+	for _, host := range []string{elsewhere, azure} {
+		other := withMore(host)
+		assert.Len(t, other.Own, 1, host)
+		assert.False(t, other.Everyone, host)
+		assert.Empty(t, other.Sets, host)
+	}
 }
 
 func TestAReplicaThatIsNotRDSNeitherLowersTheModeNorWidensTheTrust(t *testing.T) {

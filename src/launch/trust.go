@@ -113,8 +113,8 @@ func (p *Plan) OneSet() string {
 	return ""
 }
 
-// knowsAll says whether every host is a cloud's and its CA is at hand. own says that the binding or a
-// tagged service has one.
+// knowsAll says whether every host is a cloud's and its CA is at hand. own says that the binding or
+// a tagged service has one.
 func (p *Plan) knowsAll(hosts []string, own bool) bool {
 	return len(hosts) > 0 && !slices.ContainsFunc(hosts, func(host string) bool {
 		endpoint, ok := rds.Parse(host)
@@ -141,8 +141,8 @@ func isAWS(host string) bool {
 	return endpoint.Partition != ""
 }
 
-// trust finds which CAs to trust: the database's own, or else those that its hosts call for. cas are
-// those of the binding, or else of the services tagged postgres-ssl-ca, which are added to AWS's.
+// trust finds which CAs to trust: the database's own, or else those that its hosts call for. cas
+// are those of the binding, or else of the services tagged postgres-ssl-ca, which add to AWS's.
 func (p *Plan) trust(b binding.Binding, cas []binding.Credential) (Trust, error) {
 	t, err := p.trustOwn(b, cas)
 	switch {
@@ -238,19 +238,18 @@ func moreCAs(b binding.Binding) (certs []*x509.Certificate, place binding.Place)
 	return certs, place
 }
 
-// bindCA is what to do for AWS's CAs that are not in this buildpack. The owner of an app has no ca/extra.
+// bindCA is what to do for AWS's CAs that are not in this buildpack. An app's owner has no ca/extra.
 const bindCA = "bind its CA (in a service tagged postgres-ssl-ca, or as sslrootcert) or take a newer version of this buildpack; " +
 	"a platform team puts the CA into ca/extra"
 
-// trustHost returns the trust in a cloud's endpoint, and false for any other host. If the database has
-// CAs of its own, they stand for those that this buildpack lacks.
+// trustHost returns the trust in a cloud's endpoint, and false for any other host. If the database
+// has CAs of its own, they stand for those that this buildpack lacks, and for the stack's.
 func (p *Plan) trustHost(service, host string, own bool) (Trust, bool) {
 	e, ok := rds.Parse(host)
 	of := fmt.Sprintf("%s of %s", e.Service, e.Partition)
-	in := fmt.Sprintf("%s in %s", e.Service, e.Region)
-	t := Trust{Sets: []string{cmp.Or(e.Region, e.Partition)}, Why: in}
+	t := Trust{Sets: []string{cmp.Or(e.Region, e.Partition)}, Why: fmt.Sprintf("%s in %s", e.Service, e.Region)}
 	switch {
-	case !ok:
+	case !ok || e.Service == rds.Azure && own:
 		return Trust{Why: "not an RDS endpoint"}, false
 	case e.Service == rds.Azure:
 		return p.TrustStores(Trust{Why: "Azure, whose CAs are in the stack's store"}), true

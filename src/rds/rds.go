@@ -18,7 +18,7 @@ type Endpoint struct {
 // Service is a service that runs Postgres, by its name for people.
 type Service string
 
-// The services. RDS signs its certificates itself, with a CA per region. Amazon Trust Services signs
+// The services. RDS signs its certificates itself, with CAs per region. Amazon Trust Services signs
 // those of the others at AWS ("Using RDS Proxy", "Configuring SSL/TLS certificates for Aurora DSQL
 // connections", Redshift's "Configuring security options for connections"). Azure's lead to roots
 // that every system has (Azure Database for PostgreSQL, "TLS": DigiCert and Microsoft).
@@ -53,12 +53,12 @@ const (
 // The forms come from AWS's manuals and from the patterns of its drivers (RdsUtils):
 //
 //	db.abc123.us-west-2.rds.amazonaws.com            an instance
-//	c.cluster-abc123.us-west-2.rds.amazonaws.com     a cluster; also cluster-ro-, cluster-custom-, shardgrp-
+//	c.cluster-abc123.us-west-2.rds.amazonaws.com     a cluster; also cluster-ro-, shardgrp-, …
 //	p.proxy-abc123.us-west-2.rds.amazonaws.com       a proxy; also e.endpoint.proxy-abc123.…
 //	g.global-abc123.global.rds.amazonaws.com         the writer of a global cluster
 //	db.abc123.rds.cn-north-1.amazonaws.com.cn        China; also in the order of the others
 //	db.abc123.rds.us-iso-east-1.c2s.ic.gov           the isolated partitions, and GovCloud
-//	wg.123456789012.us-west-2.redshift-serverless.amazonaws.com, db.abc123.us-west-2.redshift.amazonaws.com
+//	db.abc123.us-west-2.redshift.amazonaws.com       Redshift; also …redshift-serverless.…
 //	abc123.dsql.us-west-2.on.aws                     by PrivateLink also abc123.dsql-xyz.…
 var (
 	aws = lazyregexp.New(`^((?:[a-z0-9-]+\.)+)(?:(?:` + region + `|global)\.` + service +

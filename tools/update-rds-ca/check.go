@@ -72,8 +72,8 @@ func shown(caDir, file string) string {
 	return file
 }
 
-// checkFile prints what a file has, which certificates expire soon, and which are not on the list of
-// those compared with independent copies. It returns whether a root expires soon. A certificate of
+// checkFile prints what a file has, which certificates expire soon, and which are not on the list
+// of those compared with independent copies. It returns whether a root expires soon. A certificate of
 // another partition is an error: it would vouch for the wrong hosts. In ca/extra anything goes.
 func checkFile(title, file, list string, now time.Time, out io.Writer) (bool, error) {
 	data, err := os.ReadFile(file)

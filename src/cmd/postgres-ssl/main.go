@@ -100,8 +100,8 @@ func main() {
 
 // dropGoVariables starts this program anew without the variables of Go's runtime, if there are any.
 // They are meant for the app, and the runtime reads them before main (package runtime, "Environment
-// Variables"). GODEBUG=fips140=only has no SHA-1, others change which certificates are accepted, and
-// GOTRACEBACK=crash leaves passwords in a core dump.
+// Variables"). GODEBUG=fips140=only has no SHA-1, others change which certificates are accepted,
+// and GOTRACEBACK=crash leaves passwords in a core dump.
 func dropGoVariables() error {
 	before := os.Environ()
 	after := slices.DeleteFunc(slices.Clone(before), func(entry string) bool {
