@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"fmt"
 	"math"
+	"reflect"
 	"strings"
 	"time"
 
@@ -62,41 +63,30 @@ func (e *evidence) addProblem(db *Database, p wire.Problem) {
 	db.Problems = append(db.Problems, p)
 }
 
-// finish makes every text that comes from a binding or a server one printable line.
+// finish makes every text one printable line: it may come from a binding or a server.
 func finish(db Database) Database {
 	db.OK = len(db.Problems) == 0
-	p := func(texts ...*string) {
-		for _, text := range texts {
-			*text = plain.Line(*text)
-		}
-	}
-	p(&db.Name, &db.Host, &db.Database, &db.User, &db.ModeSource, &db.AskedSource)
-	if c := db.Certificate; c != nil {
-		p(&c.Subject, &c.Issuer)
-		for i := range c.Names {
-			p(&c.Names[i])
-		}
-	}
-	root := func(r *Root) {
-		if r != nil {
-			p(&r.Subject, &r.Origin)
-		}
-	}
-	root(db.Root)
-	for i := range db.OtherHosts {
-		p(&db.OtherHosts[i].Host)
-		root(db.OtherHosts[i].Root)
-		if problem := db.OtherHosts[i].Problem; problem != nil {
-			p(&problem.What, &problem.Do)
-		}
-	}
-	for i := range db.Problems {
-		p(&db.Problems[i].What, &db.Problems[i].Do)
-	}
-	for i := range db.Warnings {
-		p(&db.Warnings[i])
-	}
+	printable(reflect.ValueOf(&db))
 	return db
+}
+
+func printable(v reflect.Value) {
+	switch v.Kind() {
+	case reflect.String:
+		v.SetString(plain.Line(v.String()))
+	case reflect.Pointer:
+		if !v.IsNil() {
+			printable(v.Elem())
+		}
+	case reflect.Struct:
+		for i := range v.NumField() {
+			printable(v.Field(i))
+		}
+	case reflect.Slice:
+		for i := range v.Len() {
+			printable(v.Index(i))
+		}
+	}
 }
 
 // seen is what the handshake showed, the login's if there was one, else that of the probe in its

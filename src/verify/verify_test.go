@@ -204,6 +204,10 @@ func TestDatabasesAreTriedSideBySideWithinTheTimeout(t *testing.T) {
 		require.NotEmpty(t, db.Problems)
 		assert.Equal(t, "timeout", db.Problems[0].Code)
 	}
+	begin = time.Now()
+	_, open := Gate(t.Context(), []wire.Target{silent, silent, silent, silent, silent}, timeout)
+	assert.Less(t, time.Since(begin), 4*timeout, "and before a start")
+	assert.True(t, open)
 }
 
 func TestNothingIsWrittenToTheDatabase(t *testing.T) {
