@@ -434,3 +434,26 @@ func TestAFlagContradictsAModeThatAllowsPlainText(t *testing.T) {
 	b.AsksTLS = binding.Place{Path: "require_ssl"}
 	assert.Equal(t, sslmode.Require, decide(t, nil, b).Mode, "they agree")
 }
+
+func TestAFamilyOfKeysBesideAStringLowersNothing(t *testing.T) {
+	read := func(credentials string) *Plan {
+		found, err := binding.Read(map[string]string{"VCAP_SERVICES": `{"x":[{"name":"db","tags":["postgresql"],"credentials":` + credentials + `}]}`})
+		require.NoError(t, err)
+		plan, err := Decide(nil, found, store(t))
+		require.NoError(t, err)
+		return plan
+	}
+	const dsn = `"dsn":"jdbc:postgresql://h.example.com:6432/d?ssl=true"`
+	assert.Equal(t, sslmode.Require, read(`{`+dsn+`,"DB_HOST":"10.0.0.5","DB_USER":"u","DB_PORT":"5432"}`).Mode)
+	assert.Equal(t, sslmode.None, read(`{`+dsn+`,"host":"10.0.0.5","user":"u","port":"5432"}`).Mode, "the control: the plain keys are the service's own")
+}
+
+func TestADatabaseKnownByItsKeysAloneWidensNoTrust(t *testing.T) {
+	guess, sure := db("guess", "", elsewhere), db("sure", "verify-full", oregon)
+	guess.ByKeys = true
+	assert.Equal(t, []string{"us-west-2"}, decide(t, nil, guess, sure).TrustAll().Sets)
+	assert.False(t, decide(t, nil, guess, sure).TrustAll().Everyone)
+	assert.True(t, decide(t, map[string]string{"POSTGRES_SSL_MODE": "verify-full"}, guess).TrustAll().Everyone, "alone, it is what is trusted")
+	guess.ByKeys = false
+	assert.True(t, decide(t, map[string]string{"POSTGRES_SSL_MODE": "verify-full"}, guess, sure).TrustAll().Everyone, "the control")
+}
