@@ -4,6 +4,7 @@
 // source.go gets the bindings from the environment. tree.go goes through the credentials, keys.go
 // knows their keys, and connection.go, uri.go and words.go read connection strings. group.go finds
 // which of them are about one database, modes.go finds its modes, and credentials.go the rest.
+// unheard.go refuses what nobody has read.
 // rename.go makes the bindings name the tunnel.
 package binding
 

@@ -225,12 +225,14 @@ func (c *connection) add(pairs []parameter) {
 // Source: libpq's fe-connect.c, conninfo_uri_parse_params and conninfo_storeval.
 func aliasOf(p parameter, inURI bool) sslmode.Mode {
 	switch {
-	case p.key == "requiressl" && strings.HasPrefix(p.value, "1"), inURI && p.key == "ssl" && p.value == "true":
+	case inURI && p == parameter{key: "ssl", value: "true"}:
 		return sslmode.Require
-	case p.key == "requiressl":
-		return sslmode.Prefer
+	case p.key != "requiressl":
+		return sslmode.None
+	case strings.HasPrefix(p.value, "1"):
+		return sslmode.Require
 	}
-	return sslmode.None
+	return sslmode.Prefer
 }
 
 // setMode keeps the last of equal keys. A sslmode overrules an alias before it. An alias behind a
@@ -318,8 +320,11 @@ func isNo(text string) bool {
 
 // isModeWord says whether a text that may also mean yes or no is a mode, or a typo of one.
 func isModeWord(text string) bool {
+	if isYes(text) || isNo(text) {
+		return false
+	}
 	_, err := parseMode(text)
-	return err == nil || sslmode.Resembles(text) && !isYes(text) && !isNo(text)
+	return err == nil || sslmode.Resembles(text)
 }
 
 // noVerify is node-postgres's word for TLS with any certificate: lib/connection-parameters.js.
@@ -366,17 +371,8 @@ func parseHosts(text, ports string) (hosts []address, ok bool) {
 // in names.
 func isHostName(host string) bool {
 	host = strings.TrimSuffix(host, ".")
-	if host == "" || len(host) > 253 || strings.ContainsRune(".-", rune(host[0])) || strings.ContainsRune(".-", rune(host[len(host)-1])) {
-		return false
-	}
-	for i := range len(host) {
-		switch c := host[i]; {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '_', c == '-', c == '.':
-		default:
-			return false
-		}
-	}
-	return true
+	return host != "" && len(host) <= 253 && strings.Trim(host, ".-") == host &&
+		strings.Trim(host, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.") == ""
 }
 
 // splitPort splits "host:port" and "[IPv6]:port", also without a port. An IPv6 address without

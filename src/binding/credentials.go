@@ -131,7 +131,8 @@ func (r *reader) moreCAs(d *database) []Credential {
 	var cas []Credential
 	for _, t := range r.pems {
 		nearest := t.in.nearest()
-		if !slices.Contains(d.objects, nearest) || t.in == nearest && slices.Contains(caKeys, t.key) || slices.Contains(clientCertKeys, t.key) {
+		read := slices.Contains(clientCertKeys, t.key) || t.in == nearest && slices.Contains(caKeys, t.key)
+		if read || !slices.Contains(d.objects, nearest) {
 			continue
 		}
 		if speaksOfServerCA(strings.TrimPrefix(t.path, nearest.path)) {

@@ -192,10 +192,10 @@ func (r *reader) classify(others map[*object]bool, foreign bool) {
 			o.about = postgres
 		case others[o], doubt == other:
 			o.about = other
-		case doubt == doubtful && asks[o] == ownMode && len(o.hosts) > 0 && (o.port() != "3306" || r.says(postgresWords)):
-			o.about = postgres
-		case doubt == doubtful:
+		case doubt == doubtful && !r.outweighs(o, asks[o]):
 			o.about = doubtful
+		case doubt == doubtful:
+			o.about = postgres
 		case r.isPostgres(o, asks):
 			o.about = postgres
 		case r.isPostgresByKeys(o, foreign):
@@ -249,7 +249,10 @@ func (r *reader) askingObjects() map[*object]asking {
 func (v value) isOwnWord() bool {
 	text, _ := single(v.raw).(string)
 	mode, err := sslmode.Parse(text)
-	return v.isMode() && err == nil && mode != sslmode.Disable && (mode == sslmode.VerifyFull || text == mode.String())
+	if !v.isMode() || err != nil || mode == sslmode.Disable {
+		return false
+	}
+	return mode == sslmode.VerifyFull || text == mode.String()
 }
 
 // doubt says whether something tells that an object's keys are about another kind of database: its
@@ -268,15 +271,23 @@ func (r *reader) doubt(o *object) about {
 	return unknown
 }
 
+// outweighs says whether an object's mode says more than a tag, or than a port that the label or a
+// tag speaks against.
+func (r *reader) outweighs(o *object, asks asking) bool {
+	return asks == ownMode && len(o.hosts) > 0 && (r.says(postgresWords) || o.port() != "3306")
+}
+
 // isPostgres says whether an object's keys are about Postgres.
 func (r *reader) isPostgres(o *object, asks map[*object]asking) bool {
-	if len(o.hosts) == 0 || o.isHost() {
+	switch {
+	case len(o.hosts) == 0 || o.isHost():
 		return false
-	}
-	if o.says(postgresWords) || asks[o] > 0 || o.hasLogin && asks[r.objects[0]] > 0 {
+	case o.says(postgresWords), asks[o] > 0, o.hasLogin && asks[r.objects[0]] > 0:
 		return true
+	case o.parent == nil, o.hasLogin, o.port() == "5432":
+		return r.says(postgresWords)
 	}
-	return r.says(postgresWords) && (o.parent == nil || o.hasLogin || o.port() == "5432")
+	return false
 }
 
 // isPostgresByKeys says whether an object's keys alone tell that it is about Postgres: a host, a
@@ -379,7 +390,8 @@ func (r *reader) gather() {
 func (r *reader) gatherObject(o *object, all []connString, same map[string]*database) {
 	var main *database
 	if (len(o.hosts) > 0 || len(all) == 0) && !o.isHost() {
-		main = r.add(&database{hosts: slices.Clone(o.hosts), objects: []*object{o}, byKeys: true, wellKnown: o.parent == nil && o.family == ""}, same)
+		known := o.parent == nil && o.family == ""
+		main = r.add(&database{hosts: slices.Clone(o.hosts), objects: []*object{o}, byKeys: true, wellKnown: known}, same)
 		main.path, main.isMain = cmp.Or(main.path, o.path), true
 	}
 	var replicas []connString

@@ -8,15 +8,16 @@ import (
 
 // The keys that brokers and people use for each thing, folded, in order of priority.
 var (
-	modeKeys       = []string{"sslmode", "tlsmode"}
-	askKeys        = []string{"requiressl", "sslrequired", "usessl", "usetls", "requiretls", "tlsrequired", "sslenabled", "tlsenabled", "ssl", "tls"}
-	uriKeys        = []string{"uri", "url", "jdbcurl", "jdbcuri"}
-	hostKeys       = []string{"hostname", "host", "endpoint", "address", "hosts"}
-	portKeys       = []string{"port"}
-	databaseKeys   = []string{"dbname", "database", "databasename", "name"}
-	usernameKeys   = []string{"username", "user"}
-	passwordKeys   = []string{"password", "pass", "passwd", "pwd"}
-	caKeys         = []string{"sslrootcert", "ca", "cacert", "cacrt", "cacertificate", "cacertificatebase64", "cacertbase64", "cabase64", "certificateauthority", "rootca", "rootcert", "rootcertificate", "cabundle", "servercacert", "serverca", "sslca", "tlsca"}
+	modeKeys     = []string{"sslmode", "tlsmode"}
+	askKeys      = strings.Fields("requiressl sslrequired usessl usetls requiretls tlsrequired sslenabled tlsenabled ssl tls")
+	uriKeys      = []string{"uri", "url", "jdbcurl", "jdbcuri"}
+	hostKeys     = []string{"hostname", "host", "endpoint", "address", "hosts"}
+	portKeys     = []string{"port"}
+	databaseKeys = []string{"dbname", "database", "databasename", "name"}
+	usernameKeys = []string{"username", "user"}
+	passwordKeys = []string{"password", "pass", "passwd", "pwd"}
+	caKeys       = strings.Fields("sslrootcert ca cacert cacrt cacertificate cacertificatebase64 cacertbase64 cabase64 " +
+		"certificateauthority rootca rootcert rootcertificate cabundle servercacert serverca sslca tlsca")
 	clientCertKeys = []string{"sslcert", "clientcert", "clientcertificate"}
 	clientKeyKeys  = []string{"sslkey", "clientkey", "clientprivatekey"}
 
@@ -39,29 +40,27 @@ var (
 	replicaPrefixes = []string{"replica", "reader", "readonly", "read", "ro", "secondary", "standby", "writer", "primary", "cluster"}
 
 	// otherWords name what is not Postgres. MySQL's modes even look like ours: REQUIRED, VERIFY_CA.
-	otherWords = []string{"mysql", "mariadb", "redis", "valkey", "mongo", "rabbitmq", "amqp", "kafka", "sqlserver", "mssql", "oracle", "orcl", "db2"}
+	otherWords = strings.Fields("mysql mariadb redis valkey mongo rabbitmq amqp kafka sqlserver mssql oracle orcl db2")
 
 	postgresWords = []string{"postgres", "pgsql"}
 
 	// foreignPorts are the default ports of other databases, of mail, LDAP, SSH and the web.
-	foreignPorts = []string{"3306", "33060", "1433", "1521", "50000", "6379", "27017", "5672", "9092", "25", "465", "587", "389", "636", "22", "80", "443"}
+	foreignPorts = strings.Fields("3306 33060 1433 1521 50000 6379 27017 5672 9092 25 465 587 389 636 22 80 443")
 )
 
 // meanings has the keys that we read.
 var meanings = func() map[string]bool {
 	all := map[string]bool{}
-	for _, keys := range [][]string{modeKeys, askKeys, uriKeys, hostKeys, portKeys, databaseKeys, usernameKeys, passwordKeys, caKeys, clientCertKeys, clientKeyKeys, kindKeys, inTLSKeys} {
-		for _, key := range keys {
-			all[key] = true
-		}
+	for _, key := range slices.Concat(modeKeys, askKeys, uriKeys, hostKeys, portKeys, databaseKeys, usernameKeys, passwordKeys,
+		caKeys, clientCertKeys, clientKeyKeys, kindKeys, inTLSKeys, []string{"mode", "level", "encryption"}) {
+		all[key] = true
 	}
 	return all
 }()
 
 // hasMeaning says whether we use the value under this folded key itself.
 func hasMeaning(key string) bool {
-	return meanings[key] || key == "mode" || key == "level" || key == "encryption" ||
-		strings.Contains(key, "sslmode") || readsLikeMode(key) || isReplicaKey(key)
+	return meanings[key] || strings.Contains(key, "sslmode") || readsLikeMode(key) || isReplicaKey(key)
 }
 
 // inFamily returns the family of a folded key, and what the key means there: pg and host of
@@ -85,7 +84,7 @@ func fold(key string) string {
 	folded := make([]byte, 0, len(key))
 	for i := range len(key) {
 		switch c := key[i]; {
-		case c == '_' || c == '-' || c == ' ' || c == '.':
+		case strings.IndexByte("_- .", c) >= 0:
 		case 'A' <= c && c <= 'Z':
 			folded = append(folded, c+'a'-'A')
 		default:

@@ -240,7 +240,8 @@ func vcapServices(source string, document []byte) ([]service, error) {
 			case ok:
 				services = append(services, s)
 			case item != nil && !s.says(otherWords):
-				return nil, fmt.Errorf("%s: the service %s does not have the form that the platform gives it", source, cmp.Or(s.name, joinPath("", label)))
+				return nil, fmt.Errorf("%s: the service %s does not have the form that the platform gives it",
+					source, cmp.Or(s.name, joinPath("", label)))
 			}
 		}
 	}
@@ -302,7 +303,8 @@ func jsonKind(value string) string {
 // platformFiles are files that the platform writes beside the credentials.
 //
 // Source: Cloud Foundry's RFC-0030.
-var platformFiles = []string{"name", "binding-name", "instance-name", "instance-guid", "binding-guid", "label", "plan", "tags", "type", "provider", "volume-mounts", "syslog-drain-url"}
+var platformFiles = strings.Fields("name binding-name instance-name instance-guid binding-guid label plan tags type provider " +
+	"volume-mounts syslog-drain-url")
 
 // isPlatformFile says whether the platform wrote the file. It writes underscores since September
 // 2025, and wrote hyphens before.

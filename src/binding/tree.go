@@ -100,7 +100,7 @@ func (w *walker) object(parent *object, key, path string, raw map[string]any, de
 			v.in.values = append(v.in.values, v)
 		}
 		if text, _ := raw[key].(string); !slices.Contains(secretKeys, v.key) {
-			v.in.namesOther = v.in.namesOther || containsAny(key, otherWords) || len(text) < 256 && containsAny(text, otherWords)
+			v.in.namesOther = v.in.namesOther || containsAny(key+" "+text[:min(len(text), 256)], otherWords)
 		}
 		if slices.Contains(hostKeys, meaning) {
 			v.in.family = cmp.Or(v.in.family, family)
@@ -246,14 +246,14 @@ func (o *object) says(words []string) bool {
 func (v value) isMode() bool {
 	switch v.key {
 	case "mode":
-		return v.in.key == "ssl" || v.in.key == "tls"
+		return v.in.isTLS()
 	case "ssl", "tls":
 		text, _ := single(v.raw).(string)
 		return isModeWord(text)
 	case "level", "encryption": // of a storage, it may say anything
 		text, _ := single(v.raw).(string)
 		_, err := parseMode(text)
-		return err == nil && (v.key == "encryption" || v.in.key == "ssl" || v.in.key == "tls")
+		return err == nil && (v.key == "encryption" || v.in.isTLS())
 	}
 	return slices.Contains(modeKeys, v.key)
 }
@@ -264,13 +264,16 @@ func (v value) asksForTLS() bool {
 	switch {
 	case slices.Contains(askKeys, v.key):
 		return raw == true || isYes(asText(raw))
-	case v.in.key != "ssl" && v.in.key != "tls":
+	case !v.in.isTLS():
 		return false
-	case v.key == "rejectunauthorized": // Node's false: TLS, with any certificate
-		return raw == true || raw == false || isYes(asText(raw)) || isNo(asText(raw))
+	case v.key == "rejectunauthorized" && (raw == false || isNo(asText(raw))): // Node's word for any certificate
+		return true
 	}
 	return slices.Contains(inTLSKeys, v.key) && (raw == true || isYes(asText(raw)))
 }
+
+// isTLS says whether the object is the value of a key "ssl" or "tls".
+func (o *object) isTLS() bool { return o.key == "ssl" || o.key == "tls" }
 
 // single returns the only item of a list of one, and any other value unchanged.
 func single(raw any) any {

@@ -47,7 +47,8 @@ func (r *reader) checkAllHeard(bindings []Binding) error {
 // unheard returns the error for a place with a mode that we have not read.
 func (r *reader) unheard(path, what string) error {
 	if len(r.strings) > 0 || slices.ContainsFunc(r.objects, func(o *object) bool { return len(o.hosts) > 0 }) {
-		return fmt.Errorf("credential %s %s, but it is not clear for which Postgres database; write it beside the host or the uri, as sslmode", path, what)
+		return fmt.Errorf("credential %s %s, but it is not clear for which Postgres database; write it beside the host or the uri, "+
+			"as sslmode", path, what)
 	}
 	return fmt.Errorf("credential %s %s, but no host was recognised; name it with the credential hostname, host or uri", path, what)
 }
@@ -55,7 +56,10 @@ func (r *reader) unheard(path, what string) error {
 // isUnheard says whether a key seems to be for a mode that we have not read. Of a misspelled key,
 // the value must be a mode: ssl_moode.
 func (r *reader) isUnheard(v value) bool {
-	if isEmpty(v.raw) || r.modeRead[v.path] || containsAny(v.key, otherWords) || v.in.isForeign() && !(v.in.nearest().about == doubtful && v.isOwnWord()) {
+	switch {
+	case isEmpty(v.raw), r.modeRead[v.path], containsAny(v.key, otherWords):
+		return false
+	case v.in.isForeign() && (v.in.nearest().about == other || !v.isOwnWord()):
 		return false
 	}
 	text, _ := single(v.raw).(string)
@@ -72,8 +76,7 @@ func (o *object) isForeign() bool {
 // mentionsMode says whether a text that is no connection string writes a mode. One that is no
 // stricter than what the service writes elsewhere is only an example.
 func (r *reader) mentionsMode(text string, written sslmode.Mode) bool {
-	scheme, _, isURL := strings.Cut(text, "://")
-	if isURL && len(scheme) < 64 && (containsAny(scheme, otherWords) || isWeb(strings.ToLower(scheme))) {
+	if scheme, _, isURL := strings.Cut(text, "://"); isURL && len(scheme) < 64 && isForeignScheme(scheme) {
 		return false
 	}
 	if strictest := strictestIn(text); strictest != sslmode.None {
@@ -140,10 +143,14 @@ func strictestIn(text string) (strictest sslmode.Mode) {
 
 // cutModeName cuts what may follow "ssl" in a key for a mode, and returns the rest.
 func cutModeName(text string) (rest string, ok bool) {
-	rest, ok = strings.CutPrefix(strings.TrimLeft(text, "_-. "), "m")
-	rest, ok = strings.CutPrefix(strings.TrimLeft(rest, "o"), "d")
+	if rest, ok = strings.CutPrefix(strings.TrimLeft(text, "_-. "), "mo"); !ok {
+		return "", false
+	}
+	if rest, ok = strings.CutPrefix(strings.TrimLeft(rest, "o"), "d"); !ok {
+		return "", false
+	}
 	rest = strings.TrimLeft(rest, "e")
-	return rest, ok && strings.HasPrefix(strings.TrimLeft(text, "_-. "), "mo") && (rest == "" || rest[0] < 'a' || rest[0] > 'z')
+	return rest, rest == "" || rest[0] < 'a' || rest[0] > 'z'
 }
 
 // readsLikeMode says whether a folded key may be a misspelled sslmode.

@@ -32,7 +32,7 @@ func parseURL(text string) (connection, bool) {
 		return c, true
 	}
 	api, name := splitScheme(scheme)
-	if !isPostgresScheme(scheme) && (!asksForMode(rest) || containsAny(scheme, otherWords) || isWeb(name) || !isScheme(scheme)) {
+	if !isPostgresScheme(scheme) && (!asksForMode(rest) || isForeignScheme(scheme) || !isScheme(scheme)) {
 		return connection{}, false
 	}
 	var c connection
@@ -72,8 +72,10 @@ func isPostgresScheme(scheme string) bool {
 // isLibpqs says whether libpq itself knows the scheme.
 func isLibpqs(scheme string) bool { return scheme == "postgres" || scheme == "postgresql" }
 
-func isWeb(scheme string) bool {
-	return scheme == "http" || scheme == "https" || scheme == "ws" || scheme == "wss"
+// isForeignScheme says whether a URL is of another kind of database, or of the web.
+func isForeignScheme(scheme string) bool {
+	_, name := splitScheme(scheme)
+	return containsAny(scheme, otherWords) || slices.Contains([]string{"http", "https", "ws", "wss"}, name)
 }
 
 // isScheme says whether a text has only characters of a scheme (RFC 3986, section 3.1). The

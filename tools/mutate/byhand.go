@@ -181,7 +181,7 @@ var byHand = []mutant{
 	{promise: "… also a mode that does not verify", file: "src/binding/unheard.go",
 		before: "if f.unread > written || f", after: "if f", tests: by("launch"), run: "TestEveryShape"},
 	{promise: "a tag does not silence a mode", file: "src/binding/group.go",
-		before: "case doubt == doubtful && asks[o] == ownMode", after: "case false && asks[o] == ownMode", tests: by("launch"), run: "TestEveryShape"},
+		before: "return asks == ownMode && len(o.hosts) > 0", after: "return false && len(o.hosts) > 0", tests: by("launch"), run: "TestEveryShape"},
 	{promise: "a mail server is no database", file: "src/binding/group.go",
 		before: "if foreign || slices.Contains(foreignPorts, port) {", after: "if foreign {", tests: by("launch"), run: "TestEveryShape"},
 	{promise: "known by its keys alone, it stops no start", file: "src/launch/launch.go",
