@@ -221,9 +221,7 @@ func (r *reader) askingObjects() map[*object]asking {
 	asks := map[*object]asking{}
 	note := func(o *object, a asking) {
 		for ; o != nil && asks[o] < a; o = o.parent {
-			if asks[o] = a; o.family != "" {
-				break // its keys are about its own host
-			}
+			asks[o] = a
 		}
 	}
 	for _, o := range r.objects {
@@ -390,7 +388,7 @@ func (r *reader) gather() {
 func (r *reader) gatherObject(o *object, all []connString, same map[string]*database) {
 	var main *database
 	if (len(o.hosts) > 0 || len(all) == 0) && !o.isHost() {
-		known := o.parent == nil && o.family == ""
+		known := o.parent == nil && o.family == "" && r.doubt(o) == unknown
 		main = r.add(&database{hosts: slices.Clone(o.hosts), objects: []*object{o}, byKeys: true, wellKnown: known}, same)
 		main.path, main.isMain = cmp.Or(main.path, o.path), true
 	}

@@ -28,7 +28,7 @@ func (r *reader) setModes(b *Binding, d *database) error {
 	for _, o := range d.objects {
 		n := len(b.Asked)
 		for level := o; level != nil && len(b.Asked) == n; level = level.parent {
-			if level.about >= doubtful {
+			if level.about >= doubtful || level != o && r.doubt(level) != unknown {
 				continue
 			}
 			if err := r.addKeys(b, level); err != nil {

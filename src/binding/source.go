@@ -156,7 +156,7 @@ func (s service) ca(open open) (Credential, error) {
 func (f *Bound) addDatabaseURL(text string, open open) error {
 	const name = "DATABASE_URL"
 	c, ok := parseString(text)
-	sure := slices.ContainsFunc(f.Databases, func(b Binding) bool { return !b.ByKeys || b.names(c.hosts) })
+	sure := slices.ContainsFunc(f.Databases, func(b Binding) bool { return !b.ByKeys })
 	if !sure || !ok {
 		s := service{name: name, credentials: map[string]any{"uri": text}}
 		databases, err := s.read(open)
@@ -171,6 +171,7 @@ func (f *Bound) addDatabaseURL(text string, open open) error {
 				databases[i].Asked[j].Place = Place{Path: name, Kind: Variable}
 			}
 		}
+		f.Databases = slices.DeleteFunc(f.Databases, func(b Binding) bool { return b.ByKeys && b.names(c.hosts) })
 		f.Databases, f.ByOwner = append(f.Databases, databases...), true
 		return err
 	}

@@ -457,3 +457,20 @@ func TestADatabaseKnownByItsKeysAloneWidensNoTrust(t *testing.T) {
 	guess.ByKeys = false
 	assert.True(t, decide(t, map[string]string{"POSTGRES_SSL_MODE": "verify-full"}, guess, sure).TrustAll().Everyone, "the control")
 }
+
+// The tag speaks against the outer host, so its mode must not lower what the inner one gets. A service
+// with one sure database counts, whatever its main one is.
+func TestADoubtfulOrGuessedDatabaseDecidesForNoSureOne(t *testing.T) {
+	found, err := binding.Read(map[string]string{"VCAP_SERVICES": `{"x":[{"name":"db","tags":["redis"],"credentials":{
+		"host":"h.example.com","user":"u","sslmode":"require","inner":{"uri":"postgres://u:p@` + oregon + `/d"}}}]}`})
+	require.NoError(t, err)
+	plan, err := Decide(nil, found, store(t))
+	require.NoError(t, err)
+	assert.Equal(t, []string{oregon}, plan.Decider.Hosts)
+	assert.Equal(t, sslmode.VerifyFull, plan.Mode)
+
+	guess, inner, other := db("db", "", oregon), db("db", "verify-ca", oregon), db("other", "", elsewhere)
+	guess.ByKeys, inner.WellKnown = true, false
+	_, err = Decide(nil, binding.Bound{Databases: []binding.Binding{guess, inner, other}}, store(t))
+	assert.ErrorContains(t, err, "the bound databases ask for different things: db (verify-full), other (no mode)")
+}

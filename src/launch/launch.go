@@ -370,6 +370,7 @@ func (p *Plan) chooseMains() {
 			}
 		}
 		main.Main, main.Path = true, ""
+		main.ByKeys = main.ByKeys && !slices.ContainsFunc(p.Databases[i:end], func(db Database) bool { return !db.ByKeys })
 		i = end
 	}
 }
