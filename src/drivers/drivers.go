@@ -86,12 +86,8 @@ func Find(files *seen.Files) []Found {
 	s := &scan{Files: files, places: map[[3]string]int{}, done: map[string]bool{}}
 	for _, dir := range files.Folders(2) {
 		for _, r := range readers {
-			for _, e := range files.List(dir) {
-				name := path.Join(dir, e.Name())
-				if !matches(r.pattern, name) || r.otherwise && s.isDone(r.ecosystem, dir) {
-					continue
-				}
-				if s.file(name, r) {
+			for _, name := range s.matching(dir, r.pattern) {
+				if isLater := r.otherwise && s.isDone(r.ecosystem, dir); !isLater && s.file(name, r) {
 					s.done[string(r.ecosystem)+" "+dir] = true
 				}
 			}
@@ -109,12 +105,23 @@ func Find(files *seen.Files) []Found {
 	return s.found
 }
 
-// matches says whether a file's name, with as many folders as the pattern has, matches it.
-func matches(pattern, name string) bool {
-	parts := strings.Split(name, "/")
-	tail := parts[max(0, len(parts)-1-strings.Count(pattern, "/")):]
-	ok, _ := path.Match(pattern, strings.Join(tail, "/"))
-	return ok
+// matching returns the files of a folder that match a pattern. The pattern may name the folder too.
+func (s *scan) matching(dir, pattern string) (names []string) {
+	folder, last := path.Split(pattern)
+	if folder != "" && path.Base(dir)+"/" != folder {
+		return nil
+	}
+	isPattern := strings.Contains(last, "*")
+	for _, e := range s.List(dir) {
+		matches := e.Name() == last
+		if isPattern {
+			matches, _ = path.Match(last, e.Name())
+		}
+		if matches {
+			names = append(names, path.Join(dir, e.Name()))
+		}
+	}
+	return names
 }
 
 // scan is one look through an app's files.

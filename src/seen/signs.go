@@ -16,17 +16,17 @@ import (
 
 // Sign is a line of the app's own files that says something about TLS, or about our variables.
 type Sign struct {
-	Kind     Kind         `json:"kind"`
-	File     string       `json:"file"`
-	Line     int          `json:"line"`
-	Language Language     `json:"language,omitempty"` // "" if it concerns every driver
-	Mode     sslmode.Mode `json:"-"`                  // of Decides: the least that it allows, None if that is not known
-	Variable string       `json:"variable,omitempty"` // that it reads, or sets
-	Until    time.Time    `json:"-"`                  // of Bundles: when its last CA expires
+	Kind     Kind
+	File     string
+	Line     int
+	Language Language     // "" if it concerns every driver
+	Mode     sslmode.Mode // of Decides: the least that it allows, None if that is not known
+	Variable string       // that it reads, or sets
+	Until    time.Time    // of Bundles: when its last CA expires
 }
 
 // bundle matches the names under which AWS publishes RDS's CAs.
-var bundle = lazyregexp.New(`(?i)(?:^|/)(?:rds[-_][\w-]*|[\w-]*global-bundle|[\w-]+-bundle)\.(?:pem|crt)$`)
+var bundle = lazyregexp.New(`(?i)(?:^|/)(?:rds[-_][\w-]*|[\w-]*global-bundle|[\w-]+-bundle)\.\w+$`)
 
 // Where is the place, for people.
 func (s Sign) Where() string { return fmt.Sprintf("%s:%d", s.File, s.Line) }
@@ -130,7 +130,10 @@ var rows = []row{
 
 func isAny(string) bool { return true }
 
-func isBundle(name string) bool { return bundle().MatchString(name) }
+func isBundle(name string) bool {
+	ext := path.Ext(name)
+	return (ext == ".pem" || ext == ".crt") && bundle().MatchString(name)
+}
 
 func isCode(name string) bool {
 	return slices.Contains([]Language{Node, Python, Ruby, PHP, Go, BEAM}, languages[strings.ToLower(path.Ext(name))])
@@ -158,11 +161,17 @@ func isNamed(names ...string) func(string) bool {
 	return func(name string) bool { return slices.Contains(names, name) || slices.Contains(names, path.Base(name)) }
 }
 
-// telling are names of files, or of their folders, that may configure a database; in the app's own
-// folder, each file may.
-var telling = lazyregexp.New(`(?i)conf|settings|database|db|env|knex|orm|drizzle|prisma|data-?source|sequelize|postgres|` +
-	`pg|pool|sql|stor|persist|connect|credential|` +
-	`BOOT-INF/classes|WEB-INF/classes|META-INF|(?:^|/)(?:main|app|server|index|package)\.\w+$`)
+// telling are in the names of files, or of their folders, that may configure a database; in the app's
+// own folder, each file may.
+var telling = []string{"conf", "settings", "database", "db", "env", "knex", "orm", "drizzle", "prisma", "datasource", "data-source",
+	"sequelize", "postgres", "pg", "pool", "sql", "stor",
+	"persist", "connect", "credential", "boot-inf/classes", "web-inf/classes", "meta-inf",
+	"main.", "app.", "server.", "index.", "package."}
+
+func isTelling(name string) bool {
+	name = strings.ToLower(name)
+	return slices.ContainsFunc(telling, func(word string) bool { return strings.Contains(name, word) })
+}
 
 // unread are names of files that do not run, or not here.
 var unread = lazyregexp.New(`(?i)example|sample|template|\.dist$|(?:^|[._-])(?:tests?|spec|dev|development|local|min|d)\.\w+$|` +
@@ -170,10 +179,12 @@ var unread = lazyregexp.New(`(?i)example|sample|template|\.dist$|(?:^|[._-])(?:t
 
 func mayDecide(name string) bool {
 	dir, base := path.Split(name)
-	if _, known := languages[strings.ToLower(path.Ext(name))]; !known && !strings.HasPrefix(base, ".env") || unread().MatchString(base) {
-		return isScript(name) || isBundle(name)
+	_, isText := languages[strings.ToLower(path.Ext(name))]
+	isLikely := (dir == "" || isTelling(name)) && !unread().MatchString(base)
+	if isText || strings.HasPrefix(base, ".env") {
+		return isLikely || isScript(name)
 	}
-	return dir == "" || telling().MatchString(name) || isScript(name)
+	return isScript(name) || isBundle(name)
 }
 
 // Signs are what an app's own files say, in the order in which we look.

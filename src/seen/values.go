@@ -13,7 +13,7 @@ import (
 // only behind a blank: https://… and #{…} are none.
 func uncommented(line string) string {
 	trimmed := strings.TrimSpace(line)
-	for _, mark := range []string{"#", ";", "//", "/*", "*", "--", "<!--", "%"} {
+	for _, mark := range []string{"#", ";", "//", "/*", "*", "--", "<!--", "%", `"""`, "'''"} {
 		if strings.HasPrefix(trimmed, mark) && !strings.HasPrefix(trimmed, "--use-system-ca") {
 			return ""
 		}
@@ -70,7 +70,10 @@ func passesOn(key, value string) bool {
 var choices = lazyregexp.New(`(?i)\b(?:choices|cast|oneof|enum)\b`)
 
 // ofMode returns the weakest mode that a value names. Without one, it may be read from a variable.
-func ofMode(_, value string) (weakest sslmode.Mode, ok bool) {
+func ofMode(key, value string) (weakest sslmode.Mode, ok bool) {
+	if key == "POSTGRES_SSL_MODE" { // ours, which no app reads
+		return sslmode.None, false
+	}
 	if at := choices().FindStringIndex(value); at != nil {
 		value = value[:at[0]]
 	}
@@ -101,9 +104,9 @@ func ofPackage(key, _ string) (sslmode.Mode, bool) {
 var (
 	rejects    = lazyregexp.New(`(?i)rejectUnauthorized['"]?\s*[:=]\s*([^,}\n]*(?:\([^)]*\))?[^,}\n]*)`)
 	comparison = lazyregexp.New(`([!=])==?\s*['"]?\w*['"]?`)
-	off        = lazyregexp.New(`(?i)\b(?:false|off|no|disabled?)\b|^\s*['"]?0\b|!1\b|&&`)
+	off        = lazyregexp.New(`(?i)\b(?:false|disabled?)\b|^\s*['"]?(?:off|no|0)['"]?\W*$|!1\b|&&`)
 	halfway    = lazyregexp.New(`(?i)\b(?:allow|prefer)\b`)
-	on         = lazyregexp.New(`(?i)\b(?:true|on|yes|verify[-_]?full|verify[-_]?ca|ca)\b|^\s*['"]?1\b|!0\b`)
+	on         = lazyregexp.New(`(?i)\b(?:true|verify[-_]?full|verify[-_]?ca|ca)\b|^\s*['"]?(?:on|yes|1)['"]?\W*$|!0\b`)
 	requires   = lazyregexp.New(`(?i)^\s*['"]?require\b`)
 	switches   = lazyregexp.New(`\?|\|\||&&|\bif\b|\bor\b|\band\b|[!=]=`)
 )
@@ -126,8 +129,9 @@ func ofFlag(key, value string) (sslmode.Mode, bool) {
 	value = rejects().ReplaceAllString(value, "")
 	equals := comparison().FindStringSubmatch(value)
 	value = comparison().ReplaceAllString(value, "")
-	key = strings.ToLower(key)
-	switch {
+	switch key = strings.ToLower(key); {
+	case strings.HasSuffix(key, "openssl"): // a library
+		return sslmode.None, false
 	case off().MatchString(value), equals != nil && equals[1] == "=" && !strings.Contains(value, "?"):
 		if strings.HasSuffix(key, "verify") {
 			return sslmode.Require, true
