@@ -235,7 +235,7 @@ func TestASessionInPlainTextStopsNoStart(t *testing.T) {
 
 	l := c.launch(t, server.binding(t, nil), atStart)
 	assert.NotNil(t, l.env)
-	assert.Regexp(t, `^postgres-ssl: orders: TLS 1.3, as verify-full asks; user app has sessions in plain text: pid [0-9]+ \(old, 127.0.0.1\); the app starts all the same\n$`, l.stderr)
+	assert.Regexp(t, `^postgres-ssl: orders: TLS 1.3, as verify-full asks; user app has sessions in plain text: pid [0-9]+ \(old, 127.0.0.1\), likely this app's; the app starts all the same\n$`, l.stderr)
 }
 
 // Sidecars and tasks launch in the same way, and at the same time.
