@@ -26,8 +26,8 @@ func (p *Plan) ModeSource() string {
 // TrustAll returns the trust of all bound databases together, with the tunnel's CA. It is for
 // variables that name only one file.
 func (p *Plan) TrustAll() Trust {
-	var all Trust
-	if all = p.trustOwners(); !all.Empty() {
+	all := p.trustOwners()
+	if !all.Empty() {
 		return all
 	}
 	if len(p.Databases) == 0 && p.Mode != sslmode.None {
@@ -39,11 +39,7 @@ func (p *Plan) TrustAll() Trust {
 			continue // it must not widen the trust of its service, or of a database that is surely one
 		}
 		all.addSets(db.Trust)
-		for _, c := range db.Trust.Own {
-			if !slices.ContainsFunc(all.Own, c.Equal) {
-				all.Own = append(all.Own, c)
-			}
-		}
+		all.Own = truststore.Union(all.Own, db.Trust.Own...)
 	}
 	all.Own = append(all.Own, p.TunnelCA...)
 	return all
@@ -174,12 +170,7 @@ func (p *Plan) trust(b binding.Binding, cas []binding.Credential) (Trust, error)
 		case !known:
 			return p.trustEveryone(of.Why), nil
 		}
-		for _, set := range of.Sets {
-			if !slices.Contains(t.Sets, set) {
-				t.Sets = append(t.Sets, set)
-			}
-		}
-		t.Everyone = t.Everyone || of.Everyone
+		t.addSets(of)
 		if !slices.Contains(why, of.Why) {
 			why = append(why, of.Why)
 		}
@@ -229,12 +220,7 @@ func moreCAs(b binding.Binding) (certs []*x509.Certificate, place binding.Place)
 		if err != nil {
 			continue
 		}
-		for _, c := range parsed {
-			if !slices.ContainsFunc(certs, c.Equal) {
-				certs = append(certs, c)
-			}
-		}
-		place = cmp.Or(place, ca.Place)
+		certs, place = truststore.Union(certs, parsed...), cmp.Or(place, ca.Place)
 	}
 	return certs, place
 }

@@ -56,7 +56,8 @@ func parse(data []byte, accept func(*x509.Certificate) bool) ([]*x509.Certificat
 // isCA says whether OpenSSL accepts the certificate as a CA. Its basic constraints decide. X.509
 // version 1 has none, so there a self-issued certificate is a CA (crypto/x509/v3_purp.c, check_ca).
 func isCA(cert *x509.Certificate) bool {
-	return cert.BasicConstraintsValid && cert.IsCA || cert.Version == 1 && IsRoot(cert)
+	says := cert.BasicConstraintsValid && cert.IsCA
+	return says || cert.Version == 1 && IsRoot(cert)
 }
 
 // isAnchor also accepts a self-signed certificate that is no CA. It vouches only for itself, and

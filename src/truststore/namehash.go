@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"slices"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -129,20 +130,12 @@ func canonicalValue(v asn1.RawValue) (asn1.RawValue, error) {
 // foldText trims and collapses white space and lowers ASCII letters. Other characters stay as they
 // are.
 func foldText(text []rune) []byte {
-	var folded []byte
-	gap := false
-	for _, r := range text {
-		if r == ' ' || '\t' <= r && r <= '\r' {
-			gap = len(folded) > 0
-			continue
-		}
-		if gap {
-			folded, gap = append(folded, ' '), false
-		}
+	blank := func(r rune) bool { return r == ' ' || '\t' <= r && r <= '\r' }
+	lower := func(r rune) rune {
 		if 'A' <= r && r <= 'Z' {
-			r += 'a' - 'A'
+			return r + 'a' - 'A'
 		}
-		folded = utf8.AppendRune(folded, r)
+		return r
 	}
-	return folded
+	return []byte(strings.Map(lower, strings.Join(strings.FieldsFunc(string(text), blank), " ")))
 }

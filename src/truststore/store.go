@@ -5,10 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
-	"sort"
 	"strings"
 
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/rds"
@@ -25,14 +25,7 @@ const (
 type Sets map[string][]*x509.Certificate
 
 // Names returns the names of the sets, sorted.
-func (s Sets) Names() []string {
-	names := make([]string, 0, len(s))
-	for name := range s {
-		names = append(names, name)
-	}
-	sort.Strings(names)
-	return names
-}
+func (s Sets) Names() []string { return slices.Sorted(maps.Keys(s)) }
 
 // Read reads a buildpack's ca folder: a PEM file per partition, amazon-trust.pem, and extra/*.pem.
 // It also groups a partition's certificates by the region in their common name.
@@ -63,20 +56,23 @@ func Read(caDir string) (Sets, error) {
 			name = Extra
 		}
 		for _, c := range certs {
-			sets.add(name, c)
+			sets[name] = Union(sets[name], c)
 			if region := rds.CertificateRegion(c.Subject.CommonName); region != "" && name != Extra {
-				sets.add(region, c)
+				sets[region] = Union(sets[region], c)
 			}
 		}
 	}
 	return sets, nil
 }
 
-// add puts a certificate into a set, once.
-func (s Sets) add(name string, cert *x509.Certificate) {
-	if !slices.ContainsFunc(s[name], cert.Equal) {
-		s[name] = append(s[name], cert)
+// Union adds to certs those of more that it does not have.
+func Union(certs []*x509.Certificate, more ...*x509.Certificate) []*x509.Certificate {
+	for _, c := range more {
+		if !slices.ContainsFunc(certs, c.Equal) {
+			certs = append(certs, c)
+		}
 	}
+	return certs
 }
 
 // Write lays the sets out in dir. Each becomes a folder NAME, indexed by name hash for OpenSSL and

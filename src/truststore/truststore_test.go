@@ -79,11 +79,11 @@ func TestTheNameHashIsOpenSSLs(t *testing.T) {
 	const all = "all"
 	for _, name := range sets.Names() {
 		for _, cert := range sets[name] {
-			sets.add(all, cert)
+			sets[all] = Union(sets[all], cert)
 		}
 	}
 	for _, cert := range more {
-		sets.add(all, cert)
+		sets[all] = Union(sets[all], cert)
 	}
 	for i, want := range opensslHashes(t, sets[all]) {
 		hash, err := SubjectHash(sets[all][i].RawSubject)

@@ -150,7 +150,7 @@ var byHand = []mutant{
 	{promise: "the layout: one file a set beside its folder", file: "src/truststore/store.go",
 		before: `os.WriteFile(filepath.Join(dir, name+".pem")`, after: `os.WriteFile(filepath.Join(dir, name, name+".pem")`, tests: by("truststore")},
 	{promise: "the layout: the same files for the same certificates", file: "src/truststore/store.go",
-		before: "sort.Strings(names)", after: "sort.Strings(names[:0])", tests: by("truststore")},
+		before: "slices.Sorted(maps.Keys(s))", after: "slices.Collect(maps.Keys(s))", tests: by("truststore")},
 	{promise: "only CAs are trusted", file: "src/truststore/certificates.go",
 		before: "if !accept(cert) {", after: "if false {", tests: by("truststore")},
 	{promise: "only a certificate that signs itself is pinned", file: "src/truststore/certificates.go",
