@@ -358,20 +358,17 @@ func repairPEM(s binding.Secret) []byte {
 // count the strictest mode, the narrowest trust and a mode in writing, in this order; then the
 // first one wins. So another string in a binding never lowers a mode and never widens trust.
 func (p *Plan) chooseMains() {
-	for i := 0; i < len(p.Databases); {
-		end := i
-		for end < len(p.Databases) && p.Databases[end].Name == p.Databases[i].Name {
-			end++
+	mains := map[string]*Database{} // by service
+	for i := range p.Databases {
+		db := &p.Databases[i]
+		if main := mains[db.Name]; main == nil || compareForMain(db, main) > 0 {
+			mains[db.Name] = db
 		}
-		main := &p.Databases[i]
-		for j := i + 1; j < end; j++ {
-			if db := &p.Databases[j]; compareForMain(db, main) > 0 {
-				main = db
-			}
-		}
+	}
+	for _, main := range mains {
 		main.Main, main.Path = true, ""
-		main.ByKeys = main.ByKeys && !slices.ContainsFunc(p.Databases[i:end], func(db Database) bool { return !db.ByKeys })
-		i = end
+		surer := func(db Database) bool { return db.Name == main.Name && !db.ByKeys }
+		main.ByKeys = main.ByKeys && !slices.ContainsFunc(p.Databases, surer)
 	}
 }
 
@@ -430,14 +427,14 @@ func (p *Plan) chooseDecider(fallback sslmode.Mode) error {
 	case len(candidates) == 0:
 		return nil
 	case candidates[0].ByKeys: // then all are, and none of them stops a start
-		candidates = []*Database{slices.MinFunc(candidates, func(a, b *Database) int { return cmp.Compare(a.Mode, b.Mode) })}
+		candidates = []*Database{slices.MinFunc(candidates, byMode)}
 	}
 	// In the tunnel, each database has its own mode. The exported mode matters to the others, if
 	// there are any.
 	if direct := narrow(candidates, func(db *Database) bool { return !db.Tunnel }); len(direct) > 0 {
 		candidates = direct
 	} else {
-		candidates = []*Database{slices.MaxFunc(candidates, func(a, b *Database) int { return cmp.Compare(a.Mode, b.Mode) })}
+		candidates = []*Database{slices.MaxFunc(candidates, byMode)}
 	}
 	for _, db := range candidates {
 		if db.Mode != candidates[0].Mode || string(db.clientCert) != string(candidates[0].clientCert) {
@@ -477,14 +474,11 @@ func (p *Plan) compareOthers(fallback sslmode.Mode, ownersChoice bool) error {
 	return nil
 }
 
+func byMode(a, b *Database) int { return cmp.Compare(a.Mode, b.Mode) }
+
+// narrow returns the databases that are to be kept.
 func narrow(databases []*Database, keep func(*Database) bool) []*Database {
-	var kept []*Database
-	for _, db := range databases {
-		if keep(db) {
-			kept = append(kept, db)
-		}
-	}
-	return kept
+	return slices.DeleteFunc(slices.Clone(databases), func(db *Database) bool { return !keep(db) })
 }
 
 func listModes(databases []*Database) string {
