@@ -12,8 +12,11 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/binding"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/launch"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/plain"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/truststore"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/wire"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/tools/pgtest"
 )
@@ -267,5 +270,21 @@ func TestAFurtherConnectionStringWithoutAServerIsAWarning(t *testing.T) {
 		lines, open := Gate(t.Context(), []wire.Target{target}, 5*time.Second)
 		assert.True(t, open)
 		assert.Contains(t, lines[0], "nothing listens at 127.0.0.1:1")
+	}
+}
+
+// A host and a database on port 5432 are very likely Postgres, but nobody said so.
+func TestTheGateStopsNothingForADatabaseKnownByItsKeysAlone(t *testing.T) {
+	b := binding.Binding{Name: "db", Hosts: []string{"h.example.com"}, Ports: []string{"5432"}, Database: "d"}
+	for _, byKeys := range []bool{true, false} {
+		b.ByKeys = byKeys
+		plan, err := launch.Decide(nil, binding.Bound{Databases: []binding.Binding{b}}, truststore.Store{})
+		require.NoError(t, err)
+		targets, err := wire.Targets(wire.Given{Plan: plan})
+		require.NoError(t, err)
+		lines, open := Gate(t.Context(), targets, 5*time.Second)
+		assert.Equal(t, byKeys, open, "the control: else a binding without a user stops the start")
+		assert.Contains(t, lines[0], "the binding names no user")
+		assert.Equal(t, byKeys, strings.HasSuffix(lines[0], "the app starts all the same"), lines[0])
 	}
 }
