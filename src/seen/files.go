@@ -168,6 +168,9 @@ func (f *Files) Text(name string) (string, bool) {
 		f.Skip(name, "it cannot be read")
 		return "", false
 	}
+	if strings.HasPrefix(string(text), "# postgres-ssl-buildpack:") { // our own launch script
+		return "", false
+	}
 	if !utf8.Valid(text) {
 		f.Skip(name, Broken)
 		return "", false
