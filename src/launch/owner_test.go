@@ -81,3 +81,9 @@ func TestAWeakConnectionStringOfTheOwnersIsNamed(t *testing.T) {
 		}
 	}
 }
+
+func TestDATABASEURLIsReadWithTheBindingsAndNotOnceMore(t *testing.T) {
+	const url = "postgres://u:p@" + oregon + "/d?sslmode=require"
+	assert.Empty(t, decide(t, map[string]string{"DATABASE_URL": url}, db("db", "verify-full", oregon)).Downgrades)
+	assert.Len(t, decide(t, map[string]string{"OTHER_URL": url}, db("db", "verify-full", oregon)).Downgrades, 1, "the control")
+}

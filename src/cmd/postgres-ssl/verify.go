@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -157,7 +158,7 @@ func gate(app current.App, shell []byte, errOut io.Writer) error {
 func isTool(shell []byte) bool {
 	args := strings.Split(string(shell), "\x00")
 	const command = 5
-	return len(args) > command && args[0] == "bash" && args[1] == "-c" && tool().MatchString(args[command])
+	return len(args) > command && slices.Equal(args[:2], []string{"bash", "-c"}) && tool().MatchString(args[command])
 }
 
 var tool = lazyregexp.New(`^[ \t]*(bash|([\w./-]+/deps/\d+/bin/)?postgres-ssl([ \t]+[\w./:=,@%+-]+)*)[ \t]*$`)
