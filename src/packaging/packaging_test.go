@@ -19,6 +19,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -186,7 +187,9 @@ func TestZip(t *testing.T) {
 			require.NoError(t, os.Chtimes(file, testTime, testTime))
 		}
 	}
+	umask := syscall.Umask(0o002)
 	cachedPath, cached := pack(t, second, "--cached", "--any-stack")
+	syscall.Umask(umask)
 	assert.Equal(t, strings.Replace(filepath.Base(path), "buildpack", "buildpack-cached", 1), filepath.Base(cachedPath))
 	assert.Equal(t, sums(files), sums(cached), "two builds of one commit")
 	assert.True(t, read(t, path) == read(t, cachedPath), "two zips of one commit are the same, byte for byte")
