@@ -245,9 +245,12 @@ func (r *reader) askingObjects() map[*object]asking {
 //
 // Source: MySQL's manual, "Command Options for Encrypted Connections", --ssl-mode.
 func (v value) isOwnWord() bool {
+	if !v.isMode() {
+		return false
+	}
 	text, _ := single(v.raw).(string)
 	mode, err := sslmode.Parse(text)
-	if !v.isMode() || err != nil || mode == sslmode.Disable {
+	if err != nil || mode == sslmode.Disable {
 		return false
 	}
 	return mode == sslmode.VerifyFull || text == mode.String()
@@ -288,6 +291,20 @@ func (r *reader) isPostgres(o *object, asks map[*object]asking) bool {
 	return false
 }
 
+// namesOther says whether a key or a text of an object names another kind of database.
+func (o *object) namesOther() bool {
+	for key, raw := range o.raw {
+		text, _ := raw.(string)
+		if slices.Contains(secretKeys, fold(key)) {
+			text = ""
+		}
+		if containsAny(key+" "+text[:min(len(text), 256)], otherWords) {
+			return true
+		}
+	}
+	return false
+}
+
 // isPostgresByKeys says whether an object's keys alone tell that it is about Postgres: a host, a
 // user or a database, and one sign. foreign says that the service has a URI of something else.
 func (r *reader) isPostgresByKeys(o *object, foreign bool) bool {
@@ -305,7 +322,7 @@ func (r *reader) isPostgresByKeys(o *object, foreign bool) bool {
 		return true
 	}
 	if _, ok := rds.Parse(o.hosts[0].host); ok {
-		return port == "" && !o.namesOther && !containsAny(r.name, otherWords)
+		return port == "" && !o.namesOther() && !containsAny(r.name, otherWords)
 	}
 	_, named := o.first([]string{"dbname", "database", "databasename"})
 	return named && slices.ContainsFunc(words(r.name), func(word string) bool { return word == "pg" || containsAny(word, postgresWords) })

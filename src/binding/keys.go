@@ -15,6 +15,7 @@ var (
 	portKeys     = []string{"port"}
 	databaseKeys = []string{"dbname", "database", "databasename", "name"}
 	usernameKeys = []string{"username", "user"}
+	loginKeys    = slices.Concat(databaseKeys, usernameKeys)
 	passwordKeys = []string{"password", "pass", "passwd", "pwd"}
 	caKeys       = strings.Fields("sslrootcert ca cacert cacrt cacertificate cacertificatebase64 cacertbase64 cabase64 " +
 		"certificateauthority rootca rootcert rootcertificate cabundle servercacert serverca sslca tlsca")

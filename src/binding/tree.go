@@ -16,17 +16,17 @@ import (
 
 // object is an object in the credentials, at any depth.
 type object struct {
-	path       string // "connection.postgres"; "" for the credentials themselves
-	key        string // the folded key that it is under
-	parent     *object
-	values     []value // under keys that we read, sorted so that the result is always the same
-	children   []*object
-	hosts      []address // under its own keys
-	hasLogin   bool      // it names a user or a database
-	namesOther bool      // a key or a text in it names another kind of database
-	family     string    // of the keys that name its host: PGHOST
-	about      about
-	byKeys     bool // its keys alone tell that it is about Postgres, and they need not
+	path     string // "connection.postgres"; "" for the credentials themselves
+	key      string // the folded key that it is under
+	parent   *object
+	raw      map[string]any
+	values   []value // under keys that we read, sorted so that the result is always the same
+	children []*object
+	hosts    []address // under its own keys
+	hasLogin bool      // it names a user or a database
+	family   string    // of the keys that name its host: PGHOST
+	about    about
+	byKeys   bool // its keys alone tell that it is about Postgres, and they need not
 }
 
 // about says what an object is about.
@@ -83,7 +83,7 @@ func (w *walker) object(parent *object, key, path string, raw map[string]any, de
 	if depth > deepest {
 		return nil, errDeep
 	}
-	o := &object{path: path, key: key, parent: parent}
+	o := &object{path: path, key: key, parent: parent, raw: raw}
 	w.objects = append(w.objects, o)
 	keys := slices.Sorted(maps.Keys(raw))
 	of := o.families(keys)
@@ -99,9 +99,6 @@ func (w *walker) object(parent *object, key, path string, raw map[string]any, de
 		if hasMeaning(v.key) {
 			v.in.values = append(v.in.values, v)
 		}
-		if text, _ := raw[key].(string); !slices.Contains(secretKeys, v.key) {
-			v.in.namesOther = v.in.namesOther || containsAny(key+" "+text[:min(len(text), 256)], otherWords)
-		}
 		if slices.Contains(hostKeys, meaning) {
 			v.in.family = cmp.Or(v.in.family, family)
 		}
@@ -111,7 +108,7 @@ func (w *walker) object(parent *object, key, path string, raw map[string]any, de
 	}
 	for _, o := range append(slices.Collect(maps.Values(of)), o) {
 		o.hosts = o.readHosts()
-		_, o.hasLogin = o.first(append(slices.Clone(databaseKeys), usernameKeys...))
+		_, o.hasLogin = o.first(loginKeys)
 	}
 	return o, nil
 }
@@ -127,7 +124,7 @@ func (o *object) families(keys []string) map[string]*object {
 			continue
 		}
 		if _, known := of[family]; !known {
-			of[family] = &object{path: joinPath(o.path, key), parent: o}
+			of[family] = &object{path: joinPath(o.path, key), parent: o, raw: o.raw}
 			hosts++
 		}
 	}

@@ -57,6 +57,8 @@ func (r *reader) unheard(path, what string) error {
 // the value must be a mode: ssl_moode.
 func (r *reader) isUnheard(v value) bool {
 	switch {
+	case !strings.Contains(v.key, "sslmode") && !readsLikeMode(v.key):
+		return false
 	case isEmpty(v.raw), r.modeRead[v.path], containsAny(v.key, otherWords):
 		return false
 	case v.in.isForeign() && (v.in.nearest().about == other || !v.isOwnWord()):
@@ -64,7 +66,7 @@ func (r *reader) isUnheard(v value) bool {
 	}
 	text, _ := single(v.raw).(string)
 	_, err := sslmode.Parse(text)
-	return strings.Contains(v.key, "sslmode") || err == nil && readsLikeMode(v.key)
+	return strings.Contains(v.key, "sslmode") || err == nil
 }
 
 // isForeign says whether the object is about another kind of database.
