@@ -218,6 +218,16 @@ func TestACAOfATaggedServiceIsForDatabasesWithoutOne(t *testing.T) {
 	assert.Equal(t, "RDS in us-west-2, company-db-ca, credential ca", rds.Trust.Why)
 }
 
+func TestATaggedServiceWithoutACertificateStopsTheApp(t *testing.T) {
+	for _, host := range []string{oregon, azure, elsewhere} {
+		_, err := Decide(nil, binding.Bound{
+			Databases: []binding.Binding{db("db", "", host)},
+			CAs:       []binding.Credential{{Place: binding.Place{Service: "new-ca", Path: "ca"}, Value: "no certificate"}},
+		}, store(t))
+		assert.EqualError(t, err, "db: new-ca, credential ca: is neither PEM nor base64 of PEM", host)
+	}
+}
+
 // A tagged service is the way to a region or a partition that is newer than the buildpack.
 func TestATaggedCAStandsForOneThatThisBuildpackLacks(t *testing.T) {
 	for host, want := range map[string]Trust{
