@@ -77,5 +77,5 @@ go tool -modfile=tools/actionlint.mod actionlint
 # scripts/fuzz.sh searches for new ones.
 step 'Tests'
 # The longest begin first, so that none is left alone at the end. go vet has run.
-go test -vet=off ./src/packaging ./src/integration ./src/faults ./src/tunnel ./...
+go test -vet=off -timeout 30m ./src/packaging ./src/integration ./src/faults ./src/tunnel ./...
 step "Done, after $SECONDS s"
