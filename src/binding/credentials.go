@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/lazyregexp"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
 )
 
@@ -47,7 +48,7 @@ func (r *reader) binding(d *database, open open) (Binding, error) {
 			b.Ports[i] = cmp.Or(b.Ports[i], around)
 		}
 	}
-	b.named = d.named(b)
+	b.named, b.Direct = d.named(b), r.direct()
 	b.ByKeys = len(d.strings) == 0 && b.Writes() == sslmode.None && !slices.ContainsFunc(d.objects, func(o *object) bool { return !o.byKeys })
 	return b, nil
 }
@@ -57,6 +58,19 @@ func (f connString) fill(c *Credential, parameter, value string) {
 	if !c.Known() && value != "" {
 		*c = Credential{Place: Place{Path: f.path, Kind: Aside, Of: parameter}, Value: Secret(value)}
 	}
+}
+
+var directParameter = lazyregexp.New(`(?i)\b(?:channel_?binding=require|require_?auth=|target_?(?:session_?attrs|server_?type)=[^a])[\w-]*`)
+
+// direct returns a parameter of the service that only a direct connection to the server can keep.
+func (r *reader) direct() string {
+	for _, t := range r.texts {
+		isDirect := t.key == "requireauth" || t.key == "channelbinding" && t.text == "require" || t.key == "targetsessionattrs"
+		if found := directParameter().FindString(t.text); isDirect || found != "" && !t.isSecret() {
+			return cmp.Or(found, t.path)
+		}
+	}
+	return ""
 }
 
 // setLogin finds the user, the password and the database. A key of its own wins over a string,

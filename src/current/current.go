@@ -3,6 +3,7 @@
 package current
 
 import (
+	"encoding/json"
 	"errors"
 	"io/fs"
 	"maps"
@@ -23,8 +24,10 @@ const Home = "/home/vcap"
 // Files in the droplet's deps/IDX with what staging has seen in the app's own. Each exists only if
 // there is something to say.
 const (
-	JavaMark  = "java-configures-tls"
-	PGSSLMark = "pgssl-is-not-given"
+	JavaMark = "java-configures-tls"
+	// TunnelMark says why the app goes through the tunnel by itself, as JSON of launch.Carried.
+	TunnelMark = "tunnel"
+	PGSSLMark  = "pgssl-is-not-given"
 )
 
 // App is an app as it is now.
@@ -54,7 +57,20 @@ func Open(env map[string]string, rules Rules) (App, error) {
 	if err != nil {
 		return App{}, err
 	}
-	return Read(env, store, rules)
+	app, err := Read(env, store, rules)
+	if err != nil || !store.LaidOut() {
+		return app, err
+	}
+	mark, err := os.ReadFile(filepath.Join(filepath.Dir(store.Dir), TunnelMark))
+	if err != nil {
+		return app, nil // staging saw nothing that needs it
+	}
+	var carried launch.Carried
+	if err := json.Unmarshal(mark, &carried); err != nil {
+		return app, err
+	}
+	app.Plan.Carry(carried)
+	return app, nil
 }
 
 // Elsewhere is Open for an app that is not here: somebody brought its environment. It opens nothing

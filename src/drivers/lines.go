@@ -83,6 +83,8 @@ func (a App) says(s seen.Sign) string {
 			return "has RDS's CAs of the app's own, which have expired: whatever verifies by it refuses the database"
 		}
 		return "has RDS's CAs of the app's own; the last one expires on " + plain.Day(s.Until)
+	case seen.Direct:
+		return "asks for what only a direct connection can do: the tunnel cannot carry it"
 	case seen.Pools:
 		return "is a pooler's: PGSSLMODE is meant for the database, but the pooler's clients read it too"
 	case seen.Undoes:
@@ -92,7 +94,7 @@ func (a App) says(s seen.Sign) string {
 		return "sets " + s.Variable + ", so the app does not get ours"
 	}
 	if a.Tunnel {
-		return "sets ssl itself" + by + ": covered by the tunnel"
+		return "sets ssl itself" + by + ": " + throughTunnel
 	}
 	if name := a.toldByName(s); name != "" {
 		return "sets ssl itself" + by + "; a launch sets the variable of " + name

@@ -50,6 +50,8 @@ func (l Look) In(env map[string]string, plan *launch.Plan) App {
 	return app
 }
 
+const throughTunnel = "through the tunnel, if the app takes the host from its binding"
+
 // Verdict is what a driver does in an app.
 type Verdict struct {
 	Says    string // in the table's words: "obeys"
@@ -83,7 +85,7 @@ func Judge(f Found, app App) Verdict {
 func judge(f Found, app App) Verdict {
 	d, mode := f.Driver, app.inForce()
 	if app.Tunnel {
-		return Verdict{Says: "covered by the tunnel"}
+		return Verdict{Says: throughTunnel}
 	}
 	warn := func(says, format string, args ...any) Verdict {
 		return Verdict{says, f.Title() + " " + fmt.Sprintf(format, args...)}

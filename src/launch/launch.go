@@ -31,6 +31,7 @@ type Plan struct {
 	sets      []string // of the trust store
 	unsure    string   // what to say of an error that may be gone at the launch; "" if it may not
 	elsewhere bool     // not in the app's container, nor in that of its staging
+	carried   Carried
 }
 
 // Database is a bound database and what we decided for it.

@@ -16,7 +16,7 @@ const tunnelVariable = "POSTGRES_SSL_TUNNEL"
 // is.
 func (p *Plan) chooseTunnelled(byOwner bool) error {
 	value := strings.TrimSpace(p.env[tunnelVariable])
-	if value == "" {
+	if value == "" || value == refused { // see Carry
 		return nil
 	}
 	if byOwner {

@@ -41,6 +41,7 @@ const (
 	Undoes  Kind = "undoes"  // our variables, or one of them, do not get to the app
 	Pools   Kind = "pools"   // a pooler in the container, whose clients read our variables too
 	Bundles Kind = "bundles" // a file with RDS's CAs of the app's own
+	Direct  Kind = "direct"  // it asks for what only a direct connection to the server can do
 )
 
 // Language is what a file is written in.
@@ -106,6 +107,10 @@ var rows = []row{
 	{"`\"n8n\":`, `\"unleash-server\":`, `\"@cap-js/postgres\":` in a package.json", isNamed("package.json"),
 		lazyregexp.New(`^\s*"(n8n|unleash-server|@cap-js/postgres)"\s*:(.*)`),
 		Decides, ofPackage, true, "n8n's default is plain text; the others verify nothing"},
+	{"`rds-signer`, `generate_db_auth_token`, AWS's wrapper drivers, `channel_binding=require`, `target_session_attrs=…`", isAny,
+		lazyregexp.New(`(?i)(rds-signer|generate_db_auth_token|getAuthToken|aws[-_](?:advanced|wrapper)|` +
+			`channel_?binding['"]?\s*[:=]>?\s*['"]?require|require_?auth['"]?\s*[:=]|target_?session_?attrs['"]?\s*[:=])()`),
+		Direct, nil, true, "the tunnel cannot carry it, so the app does not go through it by itself"},
 	{"`sslmode: …`, `'sslmode' => …`, `?sslmode=…`, `ssl_mode = …`, `SSL Mode=…`", isAny,
 		lazyregexp.New(`(?i)([\w.]*ssl[ _-]?mode)['"]?\]?\s*(?:=>|:=|[:=]|,)\s*([^=\s].*)`),
 		Decides, ofMode, false, "the mode that is written there, or its default"},
@@ -213,7 +218,8 @@ func (f *Files) Signs() (signs []Sign) {
 
 // hints are in each line that can be a sign, in small letters. They spare the others the patterns.
 var hints = []string{"ssl", "unauthorized", "clear_env", "erl_aflags", "java_tool", "node_extra", `"n8n"`, "cap-js", "unleash",
-	"certificate", "nonval"}
+	"certificate", "nonval", "rds-signer", "auth_token", "getauthtoken", "aws-", "aws_", "channel_binding", "channelbinding",
+	"require_auth", "requireauth", "session_attrs", "sessionattrs"}
 
 func hasHint(text string) bool {
 	return slices.ContainsFunc(hints, func(hint string) bool { return strings.Contains(text, hint) })

@@ -2,6 +2,7 @@
 package staging
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -64,15 +65,19 @@ func Supply(args []string, env map[string]string, helper string, log io.Writer) 
 	if err != nil {
 		return err
 	}
+	look := drivers.LookIn(stager.BuildDir())
+	carried := look.Carried(env)
+	app.Plan.Carry(carried)
 	if _, err := app.Plan.Redirect(env); err != nil {
-		app.Plan.Warnings = append(app.Plan.Warnings, err.Error()+"; as it is, the app would not start")
+		if err := app.Plan.Forgo(err); err != nil {
+			app.Plan.Warnings = append(app.Plan.Warnings, err.Error()+"; as it is, the app would not start")
+		}
 	}
 	buildDir, err := os.OpenRoot(stager.BuildDir()) // a link out of the app is not followed
 	if err != nil {
 		return err
 	}
 	defer buildDir.Close()
-	look := drivers.LookIn(stager.BuildDir())
 	seen := client.Seen{JavaSays: plain.Line(configuresTLS(buildDir.FS(), look)), PGSSLSays: plain.Line(look.WithoutPGSSL())}
 	handout, err := app.Foresee(stager.BuildDir(), stager.DepsDir(), seen)
 	if err != nil {
@@ -90,7 +95,7 @@ func Supply(args []string, env map[string]string, helper string, log io.Writer) 
 		return err
 	}
 	reportLast(stager.Logger(), manifest.RootDir())
-	if err := install(stager, sets, helper, seen, build); err != nil {
+	if err := install(stager, sets, helper, seen, carried, build); err != nil {
 		return err
 	}
 	stager.StagingComplete()
@@ -99,7 +104,9 @@ func Supply(args []string, env map[string]string, helper string, log io.Writer) 
 
 // install writes the scripts first and the program last. The scripts refuse to start the app
 // without the program, so an app that was staged halfway does not start.
-func install(stager *libbuildpack.Stager, sets truststore.Sets, helper string, seen client.Seen, build []client.Variable) error {
+func install(stager *libbuildpack.Stager, sets truststore.Sets, helper string, seen client.Seen, carried launch.Carried,
+	build []client.Variable,
+) error {
 	if err := os.MkdirAll(stager.DepDir(), 0o755); err != nil {
 		return err
 	}
@@ -115,7 +122,15 @@ func install(stager *libbuildpack.Stager, sets truststore.Sets, helper string, s
 	if err := truststore.Write(filepath.Join(stager.DepDir(), "trust"), sets); err != nil {
 		return err
 	}
-	for name, says := range map[string]string{current.JavaMark: seen.JavaSays, current.PGSSLMark: seen.PGSSLSays} {
+	mark := ""
+	if carried.Why != "" {
+		text, err := json.Marshal(carried)
+		if err != nil {
+			return err
+		}
+		mark = string(text)
+	}
+	for name, says := range map[string]string{current.JavaMark: seen.JavaSays, current.PGSSLMark: seen.PGSSLSays, current.TunnelMark: mark} {
 		if says == "" {
 			continue
 		}

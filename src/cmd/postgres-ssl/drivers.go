@@ -54,6 +54,7 @@ func runDrivers(args []string, env map[string]string, _ io.Reader, out, _ io.Wri
 		return err
 	}
 	look := drivers.LookIn(dir)
+	now.Plan.Carry(look.Carried(env))
 	app := look.In(env, now.Plan)
 	if *asJSON {
 		encoder := json.NewEncoder(out)

@@ -122,10 +122,19 @@ func sum(value string) string {
 	return hex.EncodeToString(hash[:])
 }
 
-// openTunnel starts the tunnel of a launch, if the plan needs one. pid is the process that becomes
+// openTunnel is startTunnel, and goes without a tunnel where nobody needs it badly.
+func openTunnel(app current.App, running *originals, pid int) (func(*client.Handout) error, error) {
+	add, err := startTunnel(app, running, pid)
+	if err != nil {
+		return func(*client.Handout) error { return nil }, app.Plan.Forgo(err)
+	}
+	return add, nil
+}
+
+// startTunnel starts the tunnel of a launch, if the plan needs one. pid is the process that becomes
 // the app. If the script is sourced again below that process, openTunnel uses the tunnel that runs
 // already. It returns a function that adds the tunnel to the app's handout.
-func openTunnel(app current.App, running *originals, pid int) (func(*client.Handout) error, error) {
+func startTunnel(app current.App, running *originals, pid int) (func(*client.Handout) error, error) {
 	if wanted, _ := app.Plan.Tunnelled(); !wanted {
 		return func(*client.Handout) error { return nil }, nil
 	}

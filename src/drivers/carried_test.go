@@ -1,0 +1,50 @@
+package drivers
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/launch"
+)
+
+func TestWhyAnAppNeedsTheTunnelAndWhatSpeaksAgainstIt(t *testing.T) {
+	const pg, slonik = `{"dependencies": {"pg": "^8.16.0"}}`, `{"dependencies": {"slonik": "47.0.0"}}`
+	const off = "const { Pool } = require('pg')\nmodule.exports = new Pool({ connection: 'postgres', ssl: false })\n"
+	const why = "config/database.js:2 sets ssl itself"
+	for name, test := range map[string]struct {
+		files map[string]string
+		want  launch.Carried
+	}{
+		"plain text":            {map[string]string{"package.json": pg, "config/database.js": off}, launch.Carried{Why: why, Setting: true}},
+		"nothing":               {map[string]string{"package.json": pg}, launch.Carried{}},
+		"a driver":              {map[string]string{"package.json": slonik}, launch.Carried{Why: "slonik 47.0.0 reads no variable"}},
+		"a setting counts more": {map[string]string{"package.json": slonik, "config/database.js": off}, launch.Carried{Why: why, Setting: true}},
+		"another's driver": {map[string]string{"package.json": pg, "package-lock.json": `{"lockfileVersion": 3, "packages": {"": {"dependencies": {"pg": "8"}},` +
+			`"node_modules/pg": {"version": "8.16.0"}, "node_modules/slonik": {"version": "47.0.0"}}}`}, launch.Carried{}},
+		"a test's setting": {map[string]string{"package.json": pg, "test/database.js": off}, launch.Carried{}},
+		"redis":            {map[string]string{"package.json": pg, "config/redis.js": "module.exports = { redis: { host: 'r', ssl: false } }"}, launch.Carried{}},
+		"it verifies": {map[string]string{"package.json": pg, "config/database.js": off, "config/db.js": "new Pool({ connection: 'postgres', ssl: { rejectUnauthorized: true } })"},
+			launch.Carried{Why: why, Setting: true, Against: "the app verifies by itself (config/db.js:1)"}},
+		"IAM": {map[string]string{"package.json": pg, "config/database.js": off, "src/db-token.js": "const { Signer } = require('@aws-sdk/rds-signer')"},
+			launch.Carried{Why: why, Setting: true, Against: "src/db-token.js:1 asks for what only a direct connection can do"}},
+		"channel binding": {map[string]string{"package.json": pg, "config/database.js": off, "config/other.ini": "[db]\nchannel_binding = require\n"},
+			launch.Carried{Why: why, Setting: true, Against: "config/other.ini:2 asks for what only a direct connection can do"}},
+		"CAs": {map[string]string{"package.json": pg, "config/database.js": off, "certs/global-bundle.pem": "-----BEGIN CERTIFICATE-----\n"},
+			launch.Carried{Why: why, Setting: true, Against: "certs/global-bundle.pem has CAs of the app's own"}},
+		"a pooler": {map[string]string{"package.json": pg, "config/database.js": off, "pgbouncer.ini": "[databases]\n"},
+			launch.Carried{Why: why, Setting: true, Against: "pgbouncer.ini is a pooler's"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			for file, text := range test.files {
+				require.NoError(t, os.MkdirAll(filepath.Dir(filepath.Join(dir, file)), 0o755))
+				require.NoError(t, os.WriteFile(filepath.Join(dir, file), []byte(text), 0o644))
+			}
+			assert.Equal(t, test.want, LookIn(dir).Carried(nil))
+		})
+	}
+}
