@@ -252,7 +252,7 @@ func obeyWhatIsBound(t *testing.T, buildpack, app string, oregon, frankfurt *pgt
 	launched := map[string]*container{}
 	for _, mode := range []string{"verify-full", "verify-ca", "require"} {
 		services := vcapServices(t, map[string]credentials{"console_db": credentialsOf(server, host, mode)})
-		launched[mode] = launch(t, buildpack, app, "compile", services, hosts(host))
+		launched[mode] = launch(t, buildpack, app, "compile", services, hosts(host), "POSTGRES_SSL_TUNNEL=no")
 	}
 	assert.Regexp(t, "/deps/0/trust/us-west-2.pem$", launched["verify-full"].variable("PGSSLROOTCERT"), "one region, and no other")
 
@@ -320,7 +320,7 @@ func verifySeveralAtOnce(t *testing.T, buildpack, app string, obedient []driver,
 	services["own"]["ca"] = string(own.PEM)
 	files := hosts(names...)
 	files[stackStore] = string(stack) + string(public.PEM)
-	launched := launch(t, buildpack, app, "compile", vcapServices(t, services), files)
+	launched := launch(t, buildpack, app, "compile", vcapServices(t, services), files, "POSTGRES_SSL_TUNNEL=no")
 
 	// A client uses the first service that it finds. The rest of its environment is for all of
 	// them.

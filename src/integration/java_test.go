@@ -36,7 +36,7 @@ func java(t *testing.T, buildpack, app string, oregon *pgtest.CA) {
 		if name == "flag" {
 			c["jdbcUrl"] = "jdbc:postgresql://db.example.com/console_db" + csbQuery
 		}
-		launched[name] = launch(t, buildpack, app, "compile", vcapServices(t, map[string]credentials{"console_db": c}), hosts(host, "db.example.com"))
+		launched[name] = launch(t, buildpack, app, "compile", vcapServices(t, map[string]credentials{"console_db": c}), hosts(host, "db.example.com"), "POSTGRES_SSL_TUNNEL=no")
 	}
 	// ask connects with the app's own settings, quoted for the shell.
 	ask := func(mode string, says ...string) string {
@@ -78,7 +78,7 @@ func java(t *testing.T, buildpack, app string, oregon *pgtest.CA) {
 	assert.Regexp(t, "certificate", ask("require", "loginTimeout=30"), "the control: without one, the server refuses")
 	c := credentialsOf(server, host, "verify-full")
 	c["sslcert"], c["sslkey"] = string(pair.CertPEM), string(pair.KeyPEM)
-	launched["client"] = launch(t, buildpack, app, "compile", vcapServices(t, map[string]credentials{"console_db": c}), hosts(host))
+	launched["client"] = launch(t, buildpack, app, "compile", vcapServices(t, map[string]credentials{"console_db": c}), hosts(host), "POSTGRES_SSL_TUNNEL=no")
 	assert.Equal(t, encrypted, ask("client", "loginTimeout=30"))
 }
 

@@ -34,7 +34,7 @@ func TestNodePostgresAndTheOwnersMode(t *testing.T) {
 		return said
 	}
 	start := func(mode, owners string) *container {
-		return launch(t, buildpack, app, "compile", services(mode), hosts(host), "PGSSLMODE="+owners)
+		return launch(t, buildpack, app, "compile", services(mode), hosts(host), "PGSSLMODE="+owners, "POSTGRES_SSL_TUNNEL=no")
 	}
 	const encrypted, inPlainText = "ssl=t version=TLSv1.3", "ssl=f version="
 
@@ -43,7 +43,7 @@ func TestNodePostgresAndTheOwnersMode(t *testing.T) {
 	assert.Equal(t, encrypted, says(noVerify))
 	for _, word := range []string{"VERIFY_FULL", "verify_full", "verifyfull"} {
 		assert.Equal(t, inPlainText, says(full, "PGSSLMODE="+word), "the control: this is what it does with such a word")
-		_, err := tryLaunch(t, buildpack, app, "compile", services("verify-full"), hosts(host), "PGSSLMODE="+word)
+		_, err := tryLaunch(t, buildpack, app, "compile", services("verify-full"), hosts(host), "PGSSLMODE="+word, "POSTGRES_SSL_TUNNEL=no")
 		assert.ErrorContains(t, err, `PGSSLMODE, set by the app's owner, is spelled "`+word+`"; spell it verify-full, or unset it`)
 	}
 	assert.Equal(t, inPlainText, says(start("prefer", "VERIFY_FULL")), "where nobody asks for TLS, it is only a line")

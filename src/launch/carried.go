@@ -85,7 +85,7 @@ func (p *Plan) Forgo(err error) error {
 	case p.carried.Why == "":
 		return err
 	case p.carried.Setting:
-		return fmt.Errorf("%w; %s, so the app needs the tunnel (%s it)", err, p.carried.Why, toRefuse)
+		return fmt.Errorf("%w; %s, so the app needs the tunnel (POSTGRES_SSL_TUNNEL=no to refuse it)", err, p.carried.Why)
 	}
 	said := func(line string) bool { return strings.HasSuffix(line, "("+toRefuse+")") }
 	p.Warnings, p.Downgrades = slices.DeleteFunc(p.Warnings, said), slices.DeleteFunc(p.Downgrades, said)
