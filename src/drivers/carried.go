@@ -2,9 +2,7 @@ package drivers
 
 import (
 	"cmp"
-	"maps"
 	"os"
-	"slices"
 
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/client"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/launch"
@@ -15,6 +13,9 @@ import (
 // Carried says why the app's connections need the tunnel, as far as its files show it, and what the
 // tunnel would break. In doubt, something speaks against it.
 func (l Look) Carried(env map[string]string) (c launch.Carried) {
+	if l.isToldByItself(env) {
+		return c
+	}
 	against := func(why string) { c.Against = cmp.Or(c.Against, why) }
 	for _, s := range l.Signs {
 		switch {
@@ -43,11 +44,15 @@ func (l Look) Carried(env map[string]string) (c launch.Carried) {
 			c.Why = f.Title() + " reads no variable"
 		}
 	}
-	if root, err := os.OpenRoot(l.dir); err == nil {
-		defer root.Close()
-		for _, name := range slices.Sorted(maps.Keys(client.Named(root.FS(), env))) {
-			against(name + " is told the mode by its own variable")
-		}
-	}
 	return c
+}
+
+// isToldByItself says whether a launch tells the app the mode by a variable of the app's own.
+func (l Look) isToldByItself(env map[string]string) bool {
+	root, err := os.OpenRoot(l.dir)
+	if err != nil {
+		return false
+	}
+	defer root.Close()
+	return len(client.Named(root.FS(), env)) > 0 || client.Look(root.FS(), root.FS())["stratos"] != ""
 }

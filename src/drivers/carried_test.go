@@ -35,6 +35,11 @@ func TestWhyAnAppNeedsTheTunnelAndWhatSpeaksAgainstIt(t *testing.T) {
 			launch.Carried{Why: why, Setting: true, Against: "config/other.ini:2 asks for what only a direct connection can do"}},
 		"CAs": {map[string]string{"package.json": pg, "config/database.js": off, "certs/global-bundle.pem": "-----BEGIN CERTIFICATE-----\n"},
 			launch.Carried{Why: why, Setting: true, Against: "certs/global-bundle.pem has CAs of the app's own"}},
+		"Stratos, whose sources say disable": {map[string]string{"src/jetstream/main.go": "package main", "src/jetstream/go.mod": "module x\nrequire github.com/lib/pq v1.10.9\n",
+			"src/jetstream/datastore/config.go": "package datastore\n// postgres\nvar c = Config{SSLMode: \"disable\"}\n"},
+			launch.Carried{}},
+		"control: another app with the same line": {map[string]string{"src/store/config.go": "package datastore\n// postgres\nvar c = Config{SSLMode: \"disable\"}\n"},
+			launch.Carried{Why: "src/store/config.go:3 sets ssl itself", Setting: true}},
 		"a pooler": {map[string]string{"package.json": pg, "config/database.js": off, "pgbouncer.ini": "[databases]\n"},
 			launch.Carried{Why: why, Setting: true, Against: "pgbouncer.ini is a pooler's"}},
 	} {
