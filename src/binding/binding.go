@@ -54,7 +54,7 @@ type Binding struct {
 	Asked   []Asked // the modes that it writes, in any place
 	AsksTLS Place   // where it asks for TLS without a mode
 	SSLFlag Place   // the connection string that asks for TLS without a mode
-	Direct  string  // what only a direct connection can do, such as channel_binding=require
+	Direct  string  // what only a direct connection can do, such as channel_binding
 	System  Place   // where it says sslrootcert=system
 
 	CA         Credential   // under a well-known key, if there is one

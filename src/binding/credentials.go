@@ -60,14 +60,13 @@ func (f connString) fill(c *Credential, parameter, value string) {
 	}
 }
 
-var directParameter = lazyregexp.New(`(?i)\b(?:channel_?binding=require|require_?auth=|target_?(?:session_?attrs|server_?type)=[^a])[\w-]*`)
+var directParameter = lazyregexp.New(`(?i)\b(channel_?binding)=require|\b(require_?auth)=|\b(target_?(?:session_?attrs|server_?type))=[^a]`)
 
 // direct returns a parameter of the service that only a direct connection to the server can keep.
 func (r *reader) direct() string {
 	for _, t := range r.texts {
-		isDirect := t.key == "requireauth" || t.key == "channelbinding" && t.text == "require" || t.key == "targetsessionattrs"
-		if found := directParameter().FindString(t.text); isDirect || found != "" && !t.isSecret() {
-			return cmp.Or(found, t.path)
+		if m := directParameter().FindStringSubmatch(t.key + "=" + t.text); m != nil && !t.isSecret() {
+			return cmp.Or(m[1:]...)
 		}
 	}
 	return ""

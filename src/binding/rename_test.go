@@ -699,3 +699,17 @@ func TestTheControlOfTheRedirection(t *testing.T) {
 		assert.Equal(t, problem, onlyHostsDiffer("", b, a), after)
 	}
 }
+
+func TestAServiceMayAskForADirectConnection(t *testing.T) {
+	for credentials, want := range map[string]string{
+		`{"uri":"postgres://u:p@h/d?channel_binding=require"}`:                         "channel_binding",
+		`{"uri":"postgres://u:p@h/d?channel_binding=prefer&target_session_attrs=any"}`: "",
+		`{"uri":"postgres://u:p@h1,h2/d?target_session_attrs=read-write"}`:             "target_session_attrs",
+		`{"dsn":"host=h user=u dbname=d require_auth=scram-sha-256"}`:                  "require_auth",
+		`{"host":"h","user":"u","sslmode":"require","channelBinding":"require"}`:       "channelbinding",
+		`{"host":"h","user":"u","sslmode":"require","password":"require_auth=x"}`:      "",
+		`{"host":"h","user":"u","sslmode":"require"}`:                                  "",
+	} {
+		assert.Equal(t, want, one(t, map[string]string{"VCAP_SERVICES": inService(credentials)}).Direct, credentials)
+	}
+}

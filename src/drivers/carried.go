@@ -40,7 +40,8 @@ func (l Look) Carried(env map[string]string) (c launch.Carried) {
 		}
 	}
 	for _, f := range l.Found {
-		if wanted := f.Use == Direct || f.Use == Unknown && len(names) == 1; wanted && c.Why == "" && !f.Driver.Answer.CanBeTold() {
+		isWanted := f.Use == Direct || f.Use == Unknown && len(names) == 1
+		if isWanted && c.Why == "" && !f.Driver.Answer.CanBeTold() {
 			c.Why = f.Title() + " reads no variable"
 		}
 	}

@@ -184,6 +184,9 @@ var unread = lazyregexp.New(`(?i)example|sample|template|\.dist$|(?:^|[._-])(?:t
 
 func mayDecide(name string) bool {
 	dir, base := path.Split(name)
+	if dir == ".profile.d/" && strings.HasSuffix(base, "_postgres-ssl.sh") {
+		return false // ours, in a droplet
+	}
 	_, isText := languages[strings.ToLower(path.Ext(name))]
 	isLikely := (dir == "" || isTelling(name)) && !unread().MatchString(base)
 	if isText || strings.HasPrefix(base, ".env") {

@@ -54,7 +54,8 @@ func runDrivers(args []string, env map[string]string, _ io.Reader, out, _ io.Wri
 		return err
 	}
 	look := drivers.LookIn(dir)
-	now.Plan.Carry(look.Carried(env))
+	carried := look.Carried(env)
+	now.Plan.Carry(carried)
 	app := look.In(env, now.Plan)
 	if *asJSON {
 		encoder := json.NewEncoder(out)
@@ -62,12 +63,23 @@ func runDrivers(args []string, env map[string]string, _ io.Reader, out, _ io.Wri
 		encoder.SetIndent("", "  ")
 		return encoder.Encode(driversJSON(look, app))
 	}
-	for _, line := range driverLines(look, app) {
+	for _, line := range append(driverLines(look, app), carriedLines(carried)...) {
 		if _, err := fmt.Fprintln(out, line); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// carriedLines says whether an app goes through the tunnel by itself, as far as its files show it.
+func carriedLines(c launch.Carried) []string {
+	switch {
+	case c.Why == "":
+		return nil
+	case c.Against != "":
+		return []string{plain.Line("it does not go through the tunnel by itself, since " + c.Against)}
+	}
+	return []string{plain.Line("under a written verify-ca or verify-full it goes through the tunnel by itself: " + c.Why)}
 }
 
 // driverLines describes the drivers for people, with the warnings last.
