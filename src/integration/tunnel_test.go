@@ -413,10 +413,12 @@ func goesWithItsLaunch(t *testing.T, pack, app string, oregon *pgtest.CA) {
 	assert.Less(t, time.Since(begun), time.Second, "from the app's end to that of the launch and its outputs")
 	assert.NotContains(t, log, "mypass")
 	for _, address := range addresses {
-		conn, err := net.Dial("tcp", address)
-		if err == nil {
-			conn.Close()
-		}
-		assert.ErrorContains(t, err, "refused", address)
+		assert.Eventually(t, func() bool {
+			conn, err := net.Dial("tcp", address)
+			if err == nil {
+				conn.Close()
+			}
+			return err != nil && strings.Contains(err.Error(), "refused")
+		}, 10*time.Second, 10*time.Millisecond, address) // 2 s on an idle machine
 	}
 }
