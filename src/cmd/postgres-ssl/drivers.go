@@ -63,7 +63,11 @@ func runDrivers(args []string, env map[string]string, _ io.Reader, out, _ io.Wri
 		encoder.SetIndent("", "  ")
 		return encoder.Encode(driversJSON(look, app))
 	}
-	for _, line := range append(driverLines(look, app), carriedLines(carried)...) {
+	lines := driverLines(look, app)
+	if env["POSTGRES_SSL_TUNNEL"] == "" {
+		lines = append(lines, carriedLines(carried)...)
+	}
+	for _, line := range lines {
 		if _, err := fmt.Fprintln(out, line); err != nil {
 			return err
 		}
