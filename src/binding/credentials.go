@@ -65,7 +65,12 @@ var directParameter = lazyregexp.New(`(?i)\b(channel_?binding)=require|\b(requir
 // direct returns a parameter of the service that only a direct connection to the server can keep.
 func (r *reader) direct() string {
 	for _, t := range r.texts {
-		if m := directParameter().FindStringSubmatch(t.key + "=" + t.text); m != nil && !t.isSecret() {
+		text := strings.ToLower(t.key + "=" + t.text)
+		mentioned := strings.Contains(text, "channel") || strings.Contains(text, "auth=") || strings.Contains(text, "target")
+		if !mentioned || t.isSecret() { // a launch must not wait for a pattern that it does not need
+			continue
+		}
+		if m := directParameter().FindStringSubmatch(t.key + "=" + t.text); m != nil {
 			return cmp.Or(m[1:]...)
 		}
 	}

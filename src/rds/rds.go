@@ -3,6 +3,7 @@
 package rds
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/lazyregexp"
@@ -45,10 +46,9 @@ var partitions = []struct{ name, regions, suffix string }{
 	{"aws", "", "amazonaws.com"},
 }
 
-const (
-	region  = `([a-z]{2,}(?:-[a-z]+)+-[0-9]+)`
-	service = `(rds|rds-fips|redshift|redshift-serverless)`
-)
+const region = `([a-z]{2,}(?:-[a-z]+)+-[0-9]+)`
+
+var services = []string{"rds", "rds-fips", "redshift", "redshift-serverless"}
 
 // The forms come from AWS's manuals and from the patterns of its drivers (RdsUtils):
 //
@@ -61,32 +61,34 @@ const (
 //	db.abc123.us-west-2.redshift.amazonaws.com       Redshift; also …redshift-serverless.…
 //	abc123.dsql.us-west-2.on.aws                     by PrivateLink also abc123.dsql-xyz.…
 var (
-	aws = lazyregexp.New(`^((?:[a-z0-9-]+\.)+)(?:(?:` + region + `|global)\.` + service +
-		`|` + service + `\.` + region + `)\.([a-z0-9.-]+)$`)
-	dsql  = lazyregexp.New(`^[a-z0-9]+\.dsql(?:-[a-z0-9]+)?\.` + region + `\.on\.aws$`)
-	azure = lazyregexp.New(`^[a-z0-9-]+\.postgres\.database\.azure\.com$`)
+	regionLabel = lazyregexp.New(`^` + region + `$`)
+	dsql        = lazyregexp.New(`^[a-z0-9]+\.dsql(?:-[a-z0-9]+)?\.` + region + `\.on\.aws$`)
 )
 
 // Parse reads a host name without a port. Case does not matter and a trailing dot is allowed.
 // It returns false for any other host, IP addresses and CNAMEs included.
 func Parse(host string) (Endpoint, bool) {
 	host = strings.ToLower(strings.TrimSuffix(host, "."))
-	if azure().MatchString(host) {
-		return Endpoint{Service: Azure}, true
+	// A launch must not wait for a pattern that is compiled in vain.
+	if name, ok := strings.CutSuffix(host, ".postgres.database.azure.com"); ok {
+		return Endpoint{Service: Azure}, !isNoLabel(name)
 	}
-	if m := dsql().FindStringSubmatch(host); m != nil {
+	if strings.HasSuffix(host, ".on.aws") {
+		m := dsql().FindStringSubmatch(host)
+		if m == nil {
+			return Endpoint{}, false
+		}
 		return Endpoint{DSQL, Partition(m[1]), m[1]}, true
 	}
-	m := aws().FindStringSubmatch(host)
-	if m == nil {
+	names, region, service, suffix := split(host)
+	if service == "" {
 		return Endpoint{}, false
 	}
-	names, region, service, suffix := strings.Split(m[1], "."), m[2]+m[5], m[3]+m[4], m[6]
 	e := Endpoint{RDS, "", region}
 	switch {
 	case strings.HasPrefix(service, "redshift"):
 		e.Service = Redshift
-	case strings.HasPrefix(names[len(names)-2], "proxy-"):
+	case strings.HasPrefix(names[len(names)-1], "proxy-"):
 		e.Service = Proxy
 	}
 	for _, p := range partitions {
@@ -101,6 +103,31 @@ func Parse(host string) (Endpoint, bool) {
 	}
 	return Endpoint{}, false
 }
+
+// split finds a service and its region side by side in a host name, as far behind as they can be. A
+// global cluster has no region. names are the labels before them, and suffix is what is behind.
+// Without a pattern, a launch has its answer sooner.
+func split(host string) (names []string, region, service, suffix string) {
+	labels := strings.Split(host, ".")
+	for i := len(labels) - 3; i > 0; i-- {
+		region, service := labels[i], labels[i+1]
+		if slices.Contains(services, region) && service != "global" {
+			region, service = service, region
+		}
+		if !slices.Contains(services, service) || region != "global" && !regionLabel().MatchString(region) {
+			continue
+		}
+		if slices.ContainsFunc(labels[:i], isNoLabel) {
+			break
+		}
+		return labels[:i], strings.TrimSuffix(region, "global"), service, strings.Join(labels[i+2:], ".")
+	}
+	return nil, "", "", ""
+}
+
+const labelLetters = "abcdefghijklmnopqrstuvwxyz0123456789-"
+
+func isNoLabel(label string) bool { return label == "" || strings.Trim(label, labelLetters) != "" }
 
 // Partition returns a region's partition.
 func Partition(region string) string {
