@@ -55,6 +55,13 @@ func TestOtherHostsAreNotMistakenForEndpoints(t *testing.T) {
 		"db.abc.us-west-2.rds.amazonaws.com..",
 		"db abc.us-west-2.rds.amazonaws.com",
 		"db.abc.us-west-2.rds.amazonaws.com\n",
+		"db.abc.1us-west-2.rds.amazonaws.com",
+		"db.rds.global.amazonaws.com",
+		"evil.abc.dsql.us-west-2.on.aws",
+		"abc.dsql.us-west-2.on.aws.evil.on.aws",
+		"a.b.postgres.database.azure.com",
+		".postgres.database.azure.com",
+		"db.postgres.database.azure.com.evil.example",
 	} {
 		t.Run(host, func(t *testing.T) {
 			_, ok := Parse(host)
