@@ -57,10 +57,10 @@ func variable(text string) string {
 
 var modeWords = lazyregexp.New(`(?i)\b(?:disable|allow|prefer|require|verify[-_]?ca|verify[-_]?full|no-verify)\b`)
 
-// passesOn says whether a value passes ours on: ENV['PGSSLMODE'] || 'disable', or a script's
-// JAVA_TOOL_OPTIONS="$JAVA_TOOL_OPTIONS …".
+// passesOn says whether a value passes ours on: ENV['PGSSLMODE'] || 'disable', Stratos's
+// env.String("DB_SSL_MODE", "disable"), or a script's JAVA_TOOL_OPTIONS="$JAVA_TOOL_OPTIONS …".
 func passesOn(key, value string) bool {
-	if variable(value) == "PGSSLMODE" {
+	if name := variable(value); name == "PGSSLMODE" || name == "DB_SSL_MODE" {
 		return !comparison().MatchString(value) && !strings.Contains(value, "?")
 	}
 	return strings.Contains(value, "$"+key) || strings.Contains(value, "${"+key)
@@ -71,7 +71,7 @@ var choices = lazyregexp.New(`(?i)\b(?:choices|cast|oneof|enum)\b`)
 
 // ofMode returns the weakest mode that a value names. Without one, it may be read from a variable.
 func ofMode(key, value string) (weakest sslmode.Mode, ok bool) {
-	if key == "POSTGRES_SSL_MODE" { // ours, which no app reads
+	if key == "POSTGRES_SSL_MODE" || strings.HasPrefix(value, "%q") { // ours, which no app reads; an error's text
 		return sslmode.None, false
 	}
 	if at := choices().FindStringIndex(value); at != nil {
