@@ -36,7 +36,7 @@ func (p *Plan) Carry(c Carried) {
 			p.downgrade("%s may get less than %s: %s, and %s=%s refuses the tunnel", db.Title(), db.Mode, c.Why, tunnelVariable, refused)
 		case against == "":
 			db.Tunnel = true
-			p.downgrade("%s goes through the tunnel, if the app takes the host from its binding: %s (%s)", db.Title(), c.Why, toRefuse)
+			p.downgrade("%s", p.carries(db))
 		case db.Main && value == "":
 			p.downgrade("%s may get less than %s: %s; it does not go through the tunnel by itself, since %s; %s=yes lets it",
 				db.Title(), db.Mode, c.Why, against, tunnelVariable)
@@ -45,10 +45,13 @@ func (p *Plan) Carry(c Carried) {
 }
 
 // refused is the owner's word against a tunnel that nobody asked for.
-const (
-	refused  = "no"
-	toRefuse = tunnelVariable + "=" + refused + " to refuse"
-)
+const refused = "no"
+
+// carries says of a database that it goes through the tunnel by itself.
+func (p *Plan) carries(db *Database) string {
+	return fmt.Sprintf("%s goes through the tunnel, if the app takes the host from its binding: %s (%s=%s to refuse)",
+		db.Title(), p.carried.Why, tunnelVariable, refused)
+}
 
 // against says why a database does not go through the tunnel by itself, "" if nothing speaks against
 // it.
@@ -87,11 +90,12 @@ func (p *Plan) Forgo(err error) error {
 	case p.carried.Setting:
 		return fmt.Errorf("%w; %s, so the app needs the tunnel (POSTGRES_SSL_TUNNEL=no to refuse it)", err, p.carried.Why)
 	}
-	said := func(line string) bool { return strings.HasSuffix(line, "("+toRefuse+")") }
-	p.Warnings, p.Downgrades = slices.DeleteFunc(p.Warnings, said), slices.DeleteFunc(p.Downgrades, said)
-	p.downgrade("the app goes on without the tunnel, and may get less than asked, since %s: %s", p.carried.Why, err)
 	for i := range p.Databases {
-		p.Databases[i].Tunnel = false
+		db := &p.Databases[i]
+		isTaken := func(line string) bool { return line == p.carries(db) }
+		p.Warnings, p.Downgrades = slices.DeleteFunc(p.Warnings, isTaken), slices.DeleteFunc(p.Downgrades, isTaken)
+		db.Tunnel = false
 	}
+	p.downgrade("the app goes on without the tunnel, and may get less than asked, since %s: %s", p.carried.Why, err)
 	return nil
 }

@@ -71,9 +71,11 @@ func TestWhereTheTunnelCannotStandOnlyASettingStopsTheApp(t *testing.T) {
 	assert.EqualError(t, plan.Forgo(wrong), "a: the port is below 1024; config/database.js:12 sets ssl itself, so the app needs the tunnel (POSTGRES_SSL_TUNNEL=no to refuse it)")
 
 	plan = decide(t, nil, db("a", "verify-full", oregon))
+	plan.Warnings = append(plan.Warnings, "another line (POSTGRES_SSL_TUNNEL=no to refuse)")
 	plan.Carry(byDriver)
 	require.Len(t, tunnelled(plan), 1)
 	require.NoError(t, plan.Forgo(wrong))
 	assert.Empty(t, tunnelled(plan))
+	assert.Equal(t, append([]string{"another line (POSTGRES_SSL_TUNNEL=no to refuse)"}, plan.Downgrades...), plan.Warnings[len(plan.Warnings)-2:])
 	assert.Equal(t, []string{"the app goes on without the tunnel, and may get less than asked, since slonik 47.0.0 reads no variable: a: the port is below 1024"}, plan.Downgrades)
 }
