@@ -26,7 +26,7 @@ cd "$root"
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-# The files of a git clone, and those of a zip, which holds the program too.
+# The files of a git clone, and those of a zip, which has the program too.
 mkdir "$work/clone"
 git ls-files -z --cached --others --exclude-standard | tar -c --null --files-from=- --ignore-failed-read 2>/dev/null | tar -x -C "$work/clone"
 mkdir "$work/buildpack"

@@ -53,7 +53,7 @@ install_go() {
     top=$top/go
   fi
   if [[ ! -x $top/bin/go ]]; then
-    fail "What came from $from holds no bin/go."
+    fail "What came from $from has no bin/go."
   fi
   rm -rf "$home" "$work/go.tgz"
   mv "$top" "$home"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Packages the buildpack as a zip with libbuildpack's buildpack-packager. The zip holds the built
+# Packages the buildpack as a zip with libbuildpack's buildpack-packager. The zip has the built
 # program and the certificates.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
@@ -19,7 +19,7 @@ what is in it. Staging with the zip needs neither Go nor the network.
   --fips         builds the program with the validated Go Cryptographic Module v1.0.0 (GOFIPS140), and
                  names the zip so
 
-The zip also holds the certificates in ca/extra/*.pem. Each staging lists them, and apps trust them
+The zip also has the certificates in ca/extra/*.pem. Each staging lists them, and apps trust them
 like the platform's own store.
 
 Needs go (https://go.dev/dl) and unzip.

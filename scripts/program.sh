@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Sourced by bin/run.sh of a git clone. It builds the program postgres-ssl, with the Go on PATH or
 # else with the pinned one. It keeps the program in the app's cache, under a hash of everything that
-# it was built from. The next staging builds and downloads nothing. A packaged buildpack holds the
+# it was built from. The next staging builds and downloads nothing. A packaged buildpack has the
 # program, and not this script.
 #
 # We run the program from the cache without proof that it is ours: any buildpack of the app can

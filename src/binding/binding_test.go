@@ -153,7 +153,7 @@ func TestWhatCountsAsAPostgresBinding(t *testing.T) {
 	t.Run("a label", func(t *testing.T) {
 		found, err := Read(map[string]string{"VCAP_SERVICES": `{"csb-aws-postgresql":[{"name":"db","credentials":{"host":"h"}}]}`})
 		require.NoError(t, err)
-		assert.Len(t, found.Databases, 1, "also where only the key holds it")
+		assert.Len(t, found.Databases, 1, "also where only the key has it")
 	})
 }
 

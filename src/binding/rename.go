@@ -48,7 +48,7 @@ type Tunnel struct {
 	CAFile    string   // the path of a file with the CA
 }
 
-// Redirected holds the bindings as an app sees them, so that it connects elsewhere.
+// Redirected has the bindings as an app sees them, so that it connects elsewhere.
 type Redirected struct {
 	Variables map[string]string            // VCAP_SERVICES and DATABASE_URL, if they change
 	Document  []byte                       // the file of VCAP_SERVICES_FILE_PATH; nil without it
@@ -59,7 +59,7 @@ const defaultPort = "5432"
 
 // Redirect finds the hosts of the wanted databases, by their index in Read's answer. stricter says
 // which of two databases decides for an address that both name. Redirect fails if a host cannot be
-// replaced alone. The error names the service and the credential, and holds no secret.
+// replaced alone. The error names the service and the credential, and has no secret.
 func Redirect(env map[string]string, wanted func(database int) bool, stricter func(a, b int) bool) (*Redirection, error) {
 	r := &Redirection{services: map[string]*renamer{}}
 	var err error

@@ -27,7 +27,7 @@ type App struct {
 	Buildpacks []string `json:"-"`
 }
 
-// answer holds the fields that tell the platform's answers apart.
+// answer has the fields that tell the platform's answers apart.
 type answer struct {
 	// An error of version 3 or 2 of the API.
 	Errors []struct {

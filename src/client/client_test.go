@@ -163,7 +163,7 @@ func TestEachVariableOfTheOwnersStays(t *testing.T) {
 			assert.Equal(t, without, with, "the others do not change")
 		})
 	}
-	t.Run("a variable that holds our value is ours: an earlier launch set it", func(t *testing.T) {
+	t.Run("a variable that has our value is ours: an earlier launch set it", func(t *testing.T) {
 		first := app{}.given(t, db("db", "verify-full", oregon)).exported()
 		assert.Equal(t, first, app{env: first}.given(t, db("db", "verify-full", oregon)).exported())
 	})
@@ -468,7 +468,7 @@ func keys(m map[string]string) (names []string) {
 	return names
 }
 
-// caPEM returns a CA certificate as a credential holds it.
+// caPEM returns a CA certificate as a credential has it.
 func caPEM(t testing.TB) binding.Secret {
 	t.Helper()
 	certificate, _ := makePair(t, &x509.Certificate{IsCA: true, BasicConstraintsValid: true, Subject: pkix.Name{CommonName: "Test CA"}})

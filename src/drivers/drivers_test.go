@@ -232,7 +232,7 @@ func TestLayoutsThatPeoplePush(t *testing.T) {
 	}
 }
 
-// broken holds a file of each format whose content does not match its name.
+// broken has a file of each format whose content does not match its name.
 var broken = map[string]string{
 	"npm-shrinkwrap.json": "{}", "package-lock.json": "[1]", "yarn.lock": "pg@8:\n  version \"8.0.0\"\n", "pnpm-lock.yaml": "\t- :",
 	"package.json": "\x00\x01\xff", "deno.lock": "null null", "requirements.txt": "\xff\xfe", "Pipfile.lock": "{}",

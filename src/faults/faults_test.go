@@ -54,7 +54,7 @@ func TestMain(m *testing.M) {
 	os.Exit(status)
 }
 
-// packaged holds two buildpacks, unpacked and built once: this one, and one with few certificates.
+// packaged has two buildpacks, unpacked and built once: this one, and one with few certificates.
 // With the small one a test can afford to let each single write of a staging fail.
 var packaged struct {
 	once sync.Once
@@ -338,7 +338,7 @@ func (c container) unfinished() []string {
 			content, _ = os.ReadFile(filepath.Join(dir, name))
 		}
 		if sum := sha256.Sum256(content); hex.EncodeToString(sum[:16]) != hash {
-			complaints = append(complaints, fmt.Sprintf("%s holds %d bytes that are not what its name says", name, len(content)))
+			complaints = append(complaints, fmt.Sprintf("%s has %d bytes that are not what its name says", name, len(content)))
 		}
 	}
 	return complaints
@@ -352,7 +352,7 @@ func services(t testing.TB, list ...map[string]any) string {
 	return "VCAP_SERVICES=" + string(document)
 }
 
-// rdsServices binds a database in a region whose CAs are on board. The launch then writes
+// rdsServices binds a database in a region whose CAs are in the buildpack. The launch then writes
 // nothing.
 func rdsServices(t testing.TB) string {
 	return services(t, map[string]any{"name": "orders", "credentials": map[string]any{
@@ -398,7 +398,7 @@ func mount(t *testing.T, dir, options string) (remount func(options string)) {
 	}
 }
 
-// used returns how many pages, and how many files and folders, the file system of dir holds.
+// used returns how many pages, and how many files and folders, the file system of dir has.
 func used(t *testing.T, dir string) (pages, files int) {
 	t.Helper()
 	var s syscall.Statfs_t

@@ -185,7 +185,7 @@ func TestTheCanaryIsSeenWhereAScriptDoesNotQuote(t *testing.T) {
 	assert.Greater(t, caught, len(payloads)/2, "payloads that were run")
 }
 
-// A launch changes none of the app's commands: our folder comes last in PATH, and holds one
+// A launch changes none of the app's commands: our folder comes last in PATH, and has one
 // program.
 func TestNoCommandIsShadowed(t *testing.T) {
 	t.Parallel()

@@ -183,7 +183,7 @@ func launch(t *testing.T, buildpack, app, final, services string, files map[stri
 	return c
 }
 
-// tryLaunch is launch for an app that may not start. Its error holds the log. Without services, the
+// tryLaunch is launch for an app that may not start. Its error has the log. Without services, the
 // variables say what is bound.
 func tryLaunch(t *testing.T, buildpack, app, final, services string, files map[string]string, variables ...string) (*container, error) {
 	t.Helper()

@@ -390,7 +390,7 @@ func TestADatabaseKnownByItsKeysAloneStopsNothingAndSaysWhatItWouldGet(t *testin
 	guess.CA = binding.Credential{Place: binding.Place{Path: "ca"}, Value: "none"}
 	plan = decide(t, nil, guess, sure)
 	assert.Len(t, plan.Databases, 1)
-	assert.Contains(t, strings.Join(plan.Downgrades, "\n"), "guess: credential ca: holds no PEM certificate; without it, nothing is done for this database")
+	assert.Contains(t, strings.Join(plan.Downgrades, "\n"), "guess: credential ca: has no PEM certificate; without it, nothing is done for this database")
 }
 
 func TestAReferenceToCredHubStopsTheAppOnlyIfItSaysPostgres(t *testing.T) {

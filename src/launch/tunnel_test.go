@@ -92,7 +92,7 @@ func TestATunnelThatMakesNoSenseStopsTheApp(t *testing.T) {
 		"a mode that may be plain text":  {"a", []binding.Binding{db("a", "prefer", elsewhere)}, weak},
 		"a mode that is plain text":      {"a", []binding.Binding{db("a", "disable", elsewhere)}, weak},
 		"a database without a host":      {"a", []binding.Binding{db("a", "require")}, weak},
-		"a value that holds a password":  {"mypass", []binding.Binding{db("a", "require", oregon)}, unknown + "a"},
+		"a value that is a password":     {"mypass", []binding.Binding{db("a", "require", oregon)}, unknown + "a"},
 		"a database whose string is not": {"a (pooler)", []binding.Binding{db("a", "require", oregon)}, unknown + "a"},
 	} {
 		t.Run(name, func(t *testing.T) {

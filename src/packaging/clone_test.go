@@ -90,7 +90,7 @@ func (c *clone) command(t *testing.T, env ...string) *exec.Cmd {
 	return command
 }
 
-// cached lists what the cache of the buildpack holds, without the hashes.
+// cached lists what the cache of the buildpack has, without the hashes.
 func (c *clone) cached(t *testing.T) string {
 	t.Helper()
 	entries, err := os.ReadDir(filepath.Join(c.stage, "cache", "postgres-ssl"))
@@ -240,7 +240,7 @@ func TestGoThatDoesNotComeLeavesNothingBehind(t *testing.T) {
 		"another file": {func(w http.ResponseWriter, _ *http.Request) { w.Write(notGo) }, tarball, "is not Go 1.25.6: its SHA-256 is "},
 		"a page":       {func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>Sign in</html>") }, tarball, "is not Go 1.25.6: its SHA-256 is "},
 		"no tarball":   {func(w http.ResponseWriter, _ *http.Request) { w.Write(tarball[:100]) }, tarball[:100], "could not be unpacked: "},
-		"no go in it":  {func(w http.ResponseWriter, _ *http.Request) { w.Write(notGo) }, notGo, "holds no bin/go."},
+		"no go in it":  {func(w http.ResponseWriter, _ *http.Request) { w.Write(notGo) }, notGo, "has no bin/go."},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

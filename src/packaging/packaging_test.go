@@ -88,7 +88,7 @@ func finish(t *testing.T, command *exec.Cmd) result {
 	return result{command.ProcessState.ExitCode(), out.String(), errOut.String()}
 }
 
-// tools makes a folder for PATH that holds the named commands and nothing else: no go.
+// tools makes a folder for PATH that has the named commands and nothing else: no go.
 func tools(t *testing.T, names ...string) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -285,7 +285,7 @@ func TestNothingIsPackagedThatCannotStage(t *testing.T) {
 	write(t, filepath.Join(tree, "ca", "extra", "acme.pem"), "PKCS#12, really", 0o644)
 	r := execute(t, tree, nil, "scripts/package.sh")
 	assert.Equal(t, 1, r.status)
-	assert.Contains(t, r.err, "ca/extra/acme.pem: holds no PEM certificate\n")
+	assert.Contains(t, r.err, "ca/extra/acme.pem: has no PEM certificate\n")
 
 	require.NoError(t, os.RemoveAll(filepath.Join(tree, "ca", "extra")))
 	write(t, filepath.Join(tree, "src", "cmd", "postgres-ssl", "broken.go"), "package main\n\nfunc broken() { missing() }\n", 0o644)

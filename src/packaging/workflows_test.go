@@ -75,7 +75,7 @@ func TestRenewedCertificatesAreProposedOnce(t *testing.T) {
 	dir := t.TempDir()
 	checkout, asked := filepath.Join(dir, "checkout"), filepath.Join(dir, "asked")
 	write(t, filepath.Join(checkout, "ca", "aws.pem"), "old\n", 0o644)
-	write(t, filepath.Join(dir, "renewal"), "Renew the RDS certificates: 1 came, 0 went\n\nCame: one\n", 0o644)
+	write(t, filepath.Join(dir, "renewal"), "Renew the RDS certificates: 1 added, 0 removed\n\nAdded: one\n", 0o644)
 	write(t, filepath.Join(dir, "bin", "gh"), "#!/bin/bash\necho \"$*\" >>"+asked+"\nif [[ $2 == list ]]; then echo \"$OPEN\"; fi\n", 0o755)
 	env := []string{"PATH=" + filepath.Join(dir, "bin") + ":" + os.Getenv("PATH"), "HOME=" + dir, "RUNNER_TEMP=" + dir, "GIT_CONFIG_NOSYSTEM=1"}
 	bash := func(script string, more ...string) string {
@@ -98,7 +98,7 @@ func TestRenewedCertificatesAreProposedOnce(t *testing.T) {
 	write(t, filepath.Join(checkout, "ca", "aws-cn.pem"), "new\n", 0o644)
 	bash(run, "OPEN=0")
 	assert.Equal(t, "auth setup-git\npr list --head renew-rds-ca --json number --jq length\npr create --head renew-rds-ca --fill\n", read(t, asked))
-	assert.Equal(t, "Renew the RDS certificates: 1 came, 0 went\n\nCame: one\n\n\nca/aws-cn.pem\nca/aws.pem\n",
+	assert.Equal(t, "Renew the RDS certificates: 1 added, 0 removed\n\nAdded: one\n\n\nca/aws-cn.pem\nca/aws.pem\n",
 		bash("git -C ../remote log -1 --format=%B --name-only renew-rds-ca"))
 
 	// A week later the pull request is still open, and gets what is new.

@@ -47,7 +47,7 @@ func TestTheAppsFilesThatConfigureTheTLSOfPgjdbcAreFound(t *testing.T) {
 	assert.Empty(t, configures(tree("config/application.yml", "server:\n  ssl:\n    enabled: true\n")))
 
 	const own = "BOOT-INF/classes/org/postgresql/driverconfig.properties"
-	assert.Equal(t, own, configures(tree(own, "loggerLevel=OFF")), "whatever it holds")
+	assert.Equal(t, own, configures(tree(own, "loggerLevel=OFF")), "whatever is in it")
 	assert.Equal(t, "org/postgresql/driverconfig.properties", configures(tree("org/postgresql/driverconfig.properties", "")))
 }
 

@@ -46,9 +46,9 @@ func parse(data []byte, accept func(*x509.Certificate) bool) ([]*x509.Certificat
 	}
 	switch {
 	case blocks == 0:
-		return nil, errors.New("holds no PEM certificate")
+		return nil, errors.New("has no PEM certificate")
 	case blocks != len(certs):
-		return nil, fmt.Errorf("holds %d PEM certificates, of which only %d can be read; one is damaged or cut off", blocks, len(certs))
+		return nil, fmt.Errorf("has %d PEM certificates, of which only %d can be read; one is damaged or cut off", blocks, len(certs))
 	}
 	return certs, nil
 }
@@ -67,7 +67,7 @@ func isAnchor(cert *x509.Certificate) bool {
 }
 
 // ParseCredential reads the CA certificates of a service credential: PEM as for Parse, or base64 of
-// it. A pinned self-signed certificate counts as a CA. Hand-copied JSON often holds line ends as
+// it. A pinned self-signed certificate counts as a CA. Hand-copied JSON often has line ends as
 // the two characters `\n`. These are repaired, and repaired is true.
 func ParseCredential(value string) (certs []*x509.Certificate, repaired bool, err error) {
 	text := value

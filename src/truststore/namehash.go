@@ -1,7 +1,6 @@
 package truststore
 
 import (
-	"bytes"
 	"crypto/sha1"
 	"encoding/asn1"
 	"encoding/binary"
@@ -39,50 +38,30 @@ type attribute struct {
 	Value asn1.RawValue
 }
 
+// attributeSET is a relative distinguished name. By the end of its name, encoding/asn1 knows that it
+// is a SET OF, whose members DER sorts.
+type attributeSET []attribute
+
 func canonicalName(rawSubject []byte) ([]byte, error) {
-	var names asn1.RawValue
-	if rest, err := asn1.Unmarshal(rawSubject, &names); err != nil || len(rest) > 0 || !isUniversal(names, asn1.TagSequence) {
+	var names []attributeSET
+	if rest, err := asn1.Unmarshal(rawSubject, &names); err != nil || len(rest) > 0 {
 		return nil, errName
 	}
 	var canonical []byte
-	for rest := names.Bytes; len(rest) > 0; {
-		var set asn1.RawValue
-		var err error
-		if rest, err = asn1.Unmarshal(rest, &set); err != nil || !isUniversal(set, asn1.TagSet) {
-			return nil, errName
-		}
-		var members [][]byte
-		for attributes := set.Bytes; len(attributes) > 0; {
-			var a attribute
-			if attributes, err = asn1.Unmarshal(attributes, &a); err != nil {
-				return nil, errName
-			}
-			if a.Value, err = canonicalValue(a.Value); err != nil {
+	for _, name := range names {
+		for i := range name {
+			var err error
+			if name[i].Value, err = canonicalValue(name[i].Value); err != nil {
 				return nil, err
 			}
-			der, err := asn1.Marshal(a)
-			if err != nil {
-				return nil, errName
-			}
-			members = append(members, der)
 		}
-		// DER sorts the members of a SET OF by their encoding.
-		slices.SortFunc(members, bytes.Compare)
-		var content []byte
-		for _, m := range members {
-			content = append(content, m...)
-		}
-		der, err := asn1.Marshal(asn1.RawValue{Tag: asn1.TagSet, IsCompound: true, Bytes: content})
+		der, err := asn1.Marshal(name)
 		if err != nil {
 			return nil, errName
 		}
 		canonical = append(canonical, der...)
 	}
 	return canonical, nil
-}
-
-func isUniversal(v asn1.RawValue, tag int) bool {
-	return v.Class == asn1.ClassUniversal && v.Tag == tag && v.IsCompound
 }
 
 const (
@@ -96,40 +75,36 @@ func canonicalValue(v asn1.RawValue) (asn1.RawValue, error) {
 	if v.Class != asn1.ClassUniversal || v.IsCompound {
 		return v, nil
 	}
-	var text []rune
+	width := 1 // bytes a character; one is read as Latin-1
 	switch v.Tag {
 	case asn1.TagUTF8String:
 		if !utf8.Valid(v.Bytes) {
 			return v, errName
 		}
-		text = []rune(string(v.Bytes))
+		return fold(string(v.Bytes)), nil
 	case asn1.TagPrintableString, asn1.TagT61String, asn1.TagIA5String, tagVisibleString:
-		for _, b := range v.Bytes { // one byte a character, read as Latin-1
-			text = append(text, rune(b))
-		}
 	case asn1.TagBMPString:
-		if len(v.Bytes)%2 != 0 {
-			return v, errName
-		}
-		for b := v.Bytes; len(b) > 0; b = b[2:] {
-			text = append(text, rune(binary.BigEndian.Uint16(b)))
-		}
+		width = 2
 	case tagUniversalString:
-		if len(v.Bytes)%4 != 0 {
-			return v, errName
-		}
-		for b := v.Bytes; len(b) > 0; b = b[4:] {
-			text = append(text, rune(binary.BigEndian.Uint32(b)))
-		}
+		width = 4
 	default:
 		return v, nil
 	}
-	return asn1.RawValue{Tag: asn1.TagUTF8String, Bytes: foldText(text)}, nil
+	if len(v.Bytes)%width != 0 {
+		return v, errName
+	}
+	var text []rune
+	for character := range slices.Chunk(v.Bytes, width) {
+		text = append(text, 0)
+		for _, b := range character {
+			text[len(text)-1] = text[len(text)-1]<<8 | rune(b)
+		}
+	}
+	return fold(string(text)), nil
 }
 
-// foldText trims and collapses white space and lowers ASCII letters. Other characters stay as they
-// are.
-func foldText(text []rune) []byte {
+// fold trims and collapses white space and lowers ASCII letters. Other characters stay as they are.
+func fold(text string) asn1.RawValue {
 	blank := func(r rune) bool { return r == ' ' || '\t' <= r && r <= '\r' }
 	lower := func(r rune) rune {
 		if 'A' <= r && r <= 'Z' {
@@ -137,5 +112,6 @@ func foldText(text []rune) []byte {
 		}
 		return r
 	}
-	return []byte(strings.Map(lower, strings.Join(strings.FieldsFunc(string(text), blank), " ")))
+	text = strings.Map(lower, strings.Join(strings.FieldsFunc(text, blank), " "))
+	return asn1.RawValue{Tag: asn1.TagUTF8String, Bytes: []byte(text)}
 }

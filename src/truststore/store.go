@@ -39,7 +39,7 @@ func Read(caDir string) (Sets, error) {
 		return nil, err
 	}
 	if len(files) == 0 {
-		return nil, fmt.Errorf("%s holds no certificates; is the buildpack complete?", caDir)
+		return nil, fmt.Errorf("%s has no certificates; is the buildpack complete?", caDir)
 	}
 	sets := Sets{}
 	for _, file := range append(files, extra...) {
@@ -79,10 +79,20 @@ func Union(certs []*x509.Certificate, more ...*x509.Certificate) []*x509.Certifi
 // Go, and one file NAME.pem for libpq and Node. The same sets always give the same bytes.
 func Write(dir string, sets Sets) error {
 	for _, name := range sets.Names() {
-		if err := WriteFolder(filepath.Join(dir, name), sets[name]); err != nil {
+		folder := filepath.Join(dir, name)
+		if err := os.MkdirAll(folder, 0o755); err != nil {
 			return err
 		}
-		if err := os.WriteFile(filepath.Join(dir, name+".pem"), EncodePEM(sets[name]), 0o644); err != nil {
+		files, err := Index(sets[name])
+		if err != nil {
+			return err
+		}
+		for _, file := range files {
+			if err := os.WriteFile(filepath.Join(folder, file.Name), file.Content, 0o644); err != nil {
+				return err
+			}
+		}
+		if err := os.WriteFile(folder+".pem", EncodePEM(sets[name]), 0o644); err != nil {
 			return err
 		}
 	}
@@ -115,23 +125,6 @@ func Index(certs []*x509.Certificate) ([]Entry, error) {
 	return files, nil
 }
 
-// WriteFolder writes the files of Index to dir.
-func WriteFolder(dir string, certs []*x509.Certificate) error {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return err
-	}
-	files, err := Index(certs)
-	if err != nil {
-		return err
-	}
-	for _, file := range files {
-		if err := os.WriteFile(filepath.Join(dir, file.Name), file.Content, 0o644); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // Store is a droplet's trust store: its folder, and the names of its sets.
 type Store struct {
 	Dir   string
@@ -148,7 +141,7 @@ func NewStore(dir string, sets Sets) Store { return Store{Dir: dir, Names: sets.
 func Open(dir string) (Store, error) {
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) || err == nil && len(entries) == 0 {
-		return Store{}, fmt.Errorf("%s holds no trust store; restage the app", dir)
+		return Store{}, fmt.Errorf("%s has no trust store; restage the app", dir)
 	}
 	if err != nil {
 		return Store{}, err
@@ -165,7 +158,7 @@ func Open(dir string) (Store, error) {
 // LaidOut says whether the store is in Dir, and not just in memory.
 func (s Store) LaidOut() bool { return s.sets == nil }
 
-// Has says whether a set is on board.
+// Has says whether a set is in this buildpack.
 func (s Store) Has(name string) bool { return slices.Contains(s.Names, name) }
 
 // Folder returns the path of a set's folder, for SSL_CERT_DIR.

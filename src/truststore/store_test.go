@@ -46,7 +46,7 @@ func TestAStoreIsTheSameInMemoryAndInADroplet(t *testing.T) {
 
 	require.NoError(t, os.WriteFile(inDroplet.Bundle("aws"), []byte("damaged"), 0o600))
 	_, err = inDroplet.Certificates("aws")
-	assert.EqualError(t, err, inDroplet.Bundle("aws")+": holds no PEM certificate")
+	assert.EqualError(t, err, inDroplet.Bundle("aws")+": has no PEM certificate")
 	require.NoError(t, os.Remove(inDroplet.Bundle("aws")))
 	_, err = inDroplet.Certificates(AmazonTrust, "aws")
 	assert.ErrorContains(t, err, inDroplet.Bundle("aws"))
@@ -58,7 +58,7 @@ func TestADropletWithoutATrustStoreSaysToRestage(t *testing.T) {
 	dir := t.TempDir()
 	for name, path := range map[string]string{"none": filepath.Join(dir, "none"), "an empty one": dir} {
 		_, err := Open(path)
-		assert.EqualError(t, err, path+" holds no trust store; restage the app", name)
+		assert.EqualError(t, err, path+" has no trust store; restage the app", name)
 	}
 	file := certFile(t, dir, "trust", "")
 	_, err := Open(file)
@@ -70,7 +70,7 @@ func TestWhatCannotBeReadOrWrittenIsAnErrorThatNamesIt(t *testing.T) {
 	dir := t.TempDir()
 	broken := certFile(t, dir, "aws.pem", "damaged")
 	_, err := Read(dir)
-	assert.EqualError(t, err, broken+": holds no PEM certificate")
+	assert.EqualError(t, err, broken+": has no PEM certificate")
 	require.NoError(t, os.Remove(broken))
 	require.NoError(t, os.Mkdir(broken, 0o755))
 	_, err = Read(dir)
@@ -86,5 +86,5 @@ func TestWhatCannotBeReadOrWrittenIsAnErrorThatNamesIt(t *testing.T) {
 	nameless := &x509.Certificate{RawSubject: []byte("no name")}
 	_, err = Index([]*x509.Certificate{nameless})
 	assert.ErrorContains(t, err, "subject is not a well-formed X.501 name")
-	assert.Error(t, WriteFolder(filepath.Join(dir, "folder"), []*x509.Certificate{nameless}))
+	assert.Error(t, Write(filepath.Join(dir, "nameless"), Sets{"nameless": {nameless}}))
 }

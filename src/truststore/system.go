@@ -56,18 +56,10 @@ func System(env map[string]string) ([]byte, error) {
 	return certs, nil
 }
 
-// onlyCertificates returns the certificates in a text, which is the text itself if it holds no
-// other block.
+// onlyCertificates returns the certificates in a text. Without any other block, it is the text itself.
 func onlyCertificates(data []byte) []byte {
-	begin, rest := []byte("-----BEGIN "), data
-	for {
-		i := bytes.Index(rest, begin)
-		if i < 0 {
-			return append(bytes.TrimSpace(data), '\n')
-		}
-		if rest = rest[i+len(begin):]; !bytes.HasPrefix(rest, []byte("CERTIFICATE-----")) {
-			break
-		}
+	if bytes.Count(data, []byte("-----BEGIN ")) == bytes.Count(data, []byte("-----BEGIN CERTIFICATE-----")) {
+		return append(bytes.TrimSpace(data), '\n')
 	}
 	var certs []byte
 	for block, rest := pem.Decode(data); block != nil; block, rest = pem.Decode(rest) {

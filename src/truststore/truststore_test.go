@@ -245,8 +245,8 @@ func baseNames(paths []string) []string {
 func TestCertificatesWithOneNameAreNumberedWithoutAGap(t *testing.T) {
 	dir := t.TempDir()
 	twins := []*x509.Certificate{newCertificate(t, "Twin", nil), newCertificate(t, "TWIN", nil)}
-	require.NoError(t, WriteFolder(dir, twins))
-	entries, err := filepath.Glob(filepath.Join(dir, "*"))
+	require.NoError(t, Write(dir, Sets{"twins": twins}))
+	entries, err := filepath.Glob(filepath.Join(dir, "twins", "*"))
 	require.NoError(t, err)
 	require.Len(t, entries, 2)
 	assert.True(t, strings.HasSuffix(entries[0], ".0") && strings.HasSuffix(entries[1], ".1"), entries)
@@ -275,7 +275,7 @@ func TestCompanyCAsAreASetOfTheirOwn(t *testing.T) {
 
 func TestABuildpackWithoutCertificatesIsRefused(t *testing.T) {
 	_, err := Read(t.TempDir())
-	assert.ErrorContains(t, err, "holds no certificates")
+	assert.ErrorContains(t, err, "has no certificates")
 	_, err = Open(filepath.Join(t.TempDir(), "trust"))
 	assert.ErrorContains(t, err, "restage the app")
 }
@@ -327,14 +327,14 @@ func TestAnythingButACAIsRefusedAndNotShown(t *testing.T) {
 	for name, test := range map[string]struct{ value, wrong string }{
 		"a word":             {"s3cr3t", "neither PEM nor base64"},
 		"a path":             {"/etc/ssl/certs/rds.pem", "neither PEM nor base64"},
-		"base64 of a word":   {base64.StdEncoding.EncodeToString([]byte("s3cr3t")), "holds no PEM certificate"},
+		"base64 of a word":   {base64.StdEncoding.EncodeToString([]byte("s3cr3t")), "has no PEM certificate"},
 		"a key":              {"-----BEGIN PRIVATE KEY-----\nczNjcjN0\n-----END PRIVATE KEY-----\n", "PEM block 1 is not a certificate"},
 		"a key beside a CA":  {ca + "-----BEGIN PRIVATE KEY-----\nczNjcjN0\n-----END PRIVATE KEY-----\n", "PEM block 2 is not a certificate"},
 		"not DER":            {"-----BEGIN CERTIFICATE-----\nczNjcjN0\n-----END CERTIFICATE-----\n", "certificate 1 cannot be read"},
 		"cut off":            {ca + ca[:len(ca)-60], "one is damaged or cut off"},
 		"damaged in between": {ca[:100] + "s3cr3t" + ca[100:] + ca, "damaged"},
 		"a server's own":     {string(EncodePEM([]*x509.Certificate{forged})), "certificate 1 (leaf) is not a CA"},
-		"nothing":            {"", "holds no PEM certificate"},
+		"nothing":            {"", "has no PEM certificate"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, _, err := ParseCredential(test.value)

@@ -451,7 +451,7 @@ func TestAFaultInOneConnectionStaysThere(t *testing.T) {
 	}()
 	assert.Eventually(t, func() bool {
 		return strings.Contains(tunnel.log.String(), "another: a fault in the tunnel ended a connection: string\n")
-	}, patience, time.Millisecond, "nobody knows what it holds")
+	}, patience, time.Millisecond, "nobody knows what is in it")
 
 	assert.Equal(t, "1", ask(t, before, "select 1"))
 	_, err = connect(t, tunnel.settings())

@@ -25,7 +25,7 @@ import (
 )
 
 // These servers pass verification, get the password, and then misbehave. We bound what they send,
-// in bytes, in rows, in work and in time. Nothing that holds the password is printed.
+// in bytes, in rows, in work and in time. Nothing with the password is printed.
 
 // visit is a client's connection after its startup message.
 type visit struct {

@@ -80,20 +80,20 @@ func TestSessionsOfTheUser(t *testing.T) {
 		says    string
 		listed  int
 	}{
-		"encrypted":                      {rows: []row{session("1", "a", "t")}, listed: 1},
-		"over a socket":                  {rows: []row{session("1", "a", "t"), socket}, listed: 2},
-		"in plain text":                  {rows: []row{session("1", "a", "t"), session("2", "b", "f")}, problem: PlainTextSession, says: "user app has sessions in plain text: pid 2 (b, 10.0.0.9)", listed: 2},
-		"in plain text, without a name":  {rows: []row{session("2", "", "f")}, problem: PlainTextSession, says: "pid 2 (no application name, 10.0.0.9)", listed: 1},
-		"many":                           {rows: []row{session("1", "a", "f"), session("2", "a", "f"), session("3", "a", "f"), session("4", "a", "f"), session("5", "a", "f"), session("6", "a", "f"), session("8", "a", "f")}, problem: PlainTextSession, says: "pid 5 (a, 10.0.0.9), 2 more", listed: 7},
-		"hidden":                         {rows: []row{session("1", "a", "t"), hidden}, problem: SessionsHidden, says: "pid 5", listed: 2},
-		"behind a proxy":                 {rows: []row{own}, problem: PlainTextSession, says: "which is this command's own: a proxy ends the TLS", listed: 1},
-		"a probe on its way out":         {rows: []row{session("1", "a", "t"), probe}, listed: 1},
-		"a session with a probe's name":  {rows: []row{session("8", wire.ApplicationName, "f")}, problem: PlainTextSession, says: "pid 8", listed: 1},
-		"the query fails":                {asked: &pgconn.PgError{Code: "42P01"}, problem: SessionsHidden, says: "cannot be listed (SQLSTATE 42P01)"},
-		"the query takes too long":       {asked: context.DeadlineExceeded, problem: SessionsHidden, says: "cannot be listed in time"},
-		"a name that holds the password": {rows: []row{session("1", "x"+password, "f")}, problem: PlainTextSession, says: "pid 1 ((not shown: it contains the password), 10.0.0.9)", listed: 1},
-		"numbers that make no sense":     {rows: []row{session("many", "a", "t")}, listed: 1},
-		"no word about encryption":       {rows: []row{{port: text("5")}}, problem: SessionsHidden, listed: 1},
+		"encrypted":                     {rows: []row{session("1", "a", "t")}, listed: 1},
+		"over a socket":                 {rows: []row{session("1", "a", "t"), socket}, listed: 2},
+		"in plain text":                 {rows: []row{session("1", "a", "t"), session("2", "b", "f")}, problem: PlainTextSession, says: "user app has sessions in plain text: pid 2 (b, 10.0.0.9)", listed: 2},
+		"in plain text, without a name": {rows: []row{session("2", "", "f")}, problem: PlainTextSession, says: "pid 2 (no application name, 10.0.0.9)", listed: 1},
+		"many":                          {rows: []row{session("1", "a", "f"), session("2", "a", "f"), session("3", "a", "f"), session("4", "a", "f"), session("5", "a", "f"), session("6", "a", "f"), session("8", "a", "f")}, problem: PlainTextSession, says: "pid 5 (a, 10.0.0.9), 2 more", listed: 7},
+		"hidden":                        {rows: []row{session("1", "a", "t"), hidden}, problem: SessionsHidden, says: "pid 5", listed: 2},
+		"behind a proxy":                {rows: []row{own}, problem: PlainTextSession, says: "which is this command's own: a proxy ends the TLS", listed: 1},
+		"a probe on its way out":        {rows: []row{session("1", "a", "t"), probe}, listed: 1},
+		"a session with a probe's name": {rows: []row{session("8", wire.ApplicationName, "f")}, problem: PlainTextSession, says: "pid 8", listed: 1},
+		"the query fails":               {asked: &pgconn.PgError{Code: "42P01"}, problem: SessionsHidden, says: "cannot be listed (SQLSTATE 42P01)"},
+		"the query takes too long":      {asked: context.DeadlineExceeded, problem: SessionsHidden, says: "cannot be listed in time"},
+		"a name with the password":      {rows: []row{session("1", "x"+password, "f")}, problem: PlainTextSession, says: "pid 1 ((not shown: it contains the password), 10.0.0.9)", listed: 1},
+		"numbers that make no sense":    {rows: []row{session("many", "a", "t")}, listed: 1},
+		"no word about encryption":      {rows: []row{{port: text("5")}}, problem: SessionsHidden, listed: 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			target := wire.Target{Host: "h", User: "app", Database: "app", Password: password}

@@ -233,7 +233,7 @@ func (b *bench) manyServices(n int, trust string) string {
 	bundles, err := filepath.Glob(filepath.Join(trust, "*-*-[0-9].pem"))
 	check(err)
 	if len(bundles) < 30 {
-		check(fmt.Errorf("%s holds %d regions, and 30 are needed", trust, len(bundles)))
+		check(fmt.Errorf("%s has %d regions, and 30 are needed", trust, len(bundles)))
 	}
 	var services []string
 	for i := range n {

@@ -156,7 +156,7 @@ var byHand = []mutant{
 	{promise: "the layout: eight digits, also where the first is 0", file: "src/truststore/store.go",
 		before: `"%08x.%d"`, after: `"%x.%d"`, tests: by("truststore")},
 	{promise: "the layout: one file a set beside its folder", file: "src/truststore/store.go",
-		before: `os.WriteFile(filepath.Join(dir, name+".pem")`, after: `os.WriteFile(filepath.Join(dir, name, name+".pem")`, tests: by("truststore")},
+		before: `os.WriteFile(folder+".pem"`, after: `os.WriteFile(filepath.Join(folder, name+".pem")`, tests: by("truststore")},
 	{promise: "the layout: the same files for the same certificates", file: "src/truststore/store.go",
 		before: "slices.Sorted(maps.Keys(s))", after: "slices.Collect(maps.Keys(s))", tests: by("truststore")},
 	{promise: "only CAs are trusted", file: "src/truststore/certificates.go",

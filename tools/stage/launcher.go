@@ -194,7 +194,7 @@ func printVariables(w io.Writer, before, after environ) {
 		shown++
 		switch {
 		case slices.Contains(secret, name):
-			value = "... (not shown: it holds passwords)"
+			value = "... (not shown: it has passwords)"
 		case strings.ContainsFunc(value, func(r rune) bool { return r < ' ' }):
 			value = strconv.Quote(value)
 		}

@@ -22,7 +22,7 @@ const soon = 180 * 24 * time.Hour
 func runCheck(caDir string, now time.Time, out, errOut io.Writer) int {
 	files, err := filepath.Glob(filepath.Join(caDir, "*.pem"))
 	if err == nil && len(files) == 0 {
-		err = fmt.Errorf("%s holds no certificates", caDir)
+		err = fmt.Errorf("%s has no certificates", caDir)
 	}
 	if err != nil {
 		fmt.Fprintf(errOut, "check-rds-ca.sh: %v\n", err)

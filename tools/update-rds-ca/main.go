@@ -17,8 +17,8 @@ import (
 const updateUsage = `Usage: scripts/update-rds-ca.sh [PARTITION=FILE-OR-URL ...]
 
 Renews the certificates in ca/. It drops expired certificates and duplicates, and sorts the rest by
-region. It refuses a bundle with a certificate that is not a CA. It prints what came, what went and
-what is new, for the commit message. The same bundles always give the same files.
+region. It refuses a bundle with a certificate that is not a CA. It prints what was added and removed
+and what is new, for the commit message. The same bundles always give the same files.
 
 Without arguments, it takes the bundles of all partitions from AWS:
 %s

@@ -148,13 +148,13 @@ func TestARenewalSaysWhatCameWhatWentAndWhatIsNew(t *testing.T) {
 	r := execute(t, client, "update", dir, "aws="+url+"/bundle.pem")
 	require.Equal(t, 0, r.status, r.err)
 	assert.Empty(t, r.err)
-	assert.Equal(t, "Renew the RDS certificates: 1 came, 2 went\n"+
+	assert.Equal(t, "Renew the RDS certificates: 1 added, 2 removed\n"+
 		"\n"+
 		"aws: 3 certificates, from "+strings.TrimPrefix(url, "https://")+"/bundle.pem\n"+
 		"  new regions: ap-new-1\n"+
-		"  came  Amazon RDS ap-new-1 Root CA ECC384 G1, expires 2027-11-22, SHA-256 "+truststore.Fingerprint(comes)+"\n"+
-		"  went  Amazon RDS us-west-2 RSA2048 G1, expired on 2026-11-15, SHA-256 "+truststore.Fingerprint(expired)+"\n"+
-		"  went  Amazon RDS us-east-1 Root CA RSA2048 G1, NO LONGER IN THE BUNDLE, though valid until 2027-11-22, SHA-256 "+
+		"  added    Amazon RDS ap-new-1 Root CA ECC384 G1, expires 2027-11-22, SHA-256 "+truststore.Fingerprint(comes)+"\n"+
+		"  removed  Amazon RDS us-west-2 RSA2048 G1, expired on 2026-11-15, SHA-256 "+truststore.Fingerprint(expired)+"\n"+
+		"  removed  Amazon RDS us-east-1 Root CA RSA2048 G1, NO LONGER IN THE BUNDLE, though valid until 2027-11-22, SHA-256 "+
 		truststore.Fingerprint(withdrawn)+"\n"+
 		"  left out, belongs to aws-us-gov: Amazon RDS us-gov-west-1 Root CA RSA2048 G1, expires 2027-11-22, SHA-256 "+
 		truststore.Fingerprint(govCloud)+"\n"+
@@ -168,7 +168,7 @@ func TestARenewalSaysWhatCameWhatWentAndWhatIsNew(t *testing.T) {
 	assert.Equal(t, []*x509.Certificate{comes, stays, preview}, certs, "by region, those without one last")
 
 	again := execute(t, client, "update", dir, "aws="+url+"/bundle.pem")
-	assert.Contains(t, again.out, "0 came, 0 went")
+	assert.Contains(t, again.out, "0 added, 0 removed")
 	assert.Equal(t, file, content(t, dir, "aws.pem"))
 }
 
@@ -212,22 +212,22 @@ func TestBadBundles(t *testing.T) {
 		"blank":                  {answer("\n \n"), "is empty"},
 		"HTML":                   {answer("<!DOCTYPE html><html><body>Sign in to the proxy</body></html>"), "is an HTML page, not certificates"},
 		"HTML with certificates": {answer("<html><pre>" + good + "</pre></html>"), "is an HTML page, not certificates"},
-		"no certificate":         {answer("AccessDenied"), "holds no PEM certificate"},
-		"cut off in a line":      {answer(good[:len(good)-200]), "holds 2 PEM certificates, of which only 1 can be read; one is damaged or cut off"},
-		"cut off in the last":    {answer(good[:len(good)-10]), "holds 2 PEM certificates, of which only 1 can be read; one is damaged or cut off"},
+		"no certificate":         {answer("AccessDenied"), "has no PEM certificate"},
+		"cut off in a line":      {answer(good[:len(good)-200]), "has 2 PEM certificates, of which only 1 can be read; one is damaged or cut off"},
+		"cut off in the last":    {answer(good[:len(good)-10]), "has 2 PEM certificates, of which only 1 can be read; one is damaged or cut off"},
 		"cut off after a line":   {answer(good + "# Amazon RDS us-ea"), "does not end with a certificate; it is cut off"},
 		"shorter than announced": {announced(good, len(good)+1000), "is cut off: the server announced more than it sent"},
 		"a certificate of a server": {answer(good + leaf + good),
 			"certificate 3 (db.example.com) is not a CA"},
 		"a key":               {answer(good + "-----BEGIN PRIVATE KEY-----\nMC4=\n-----END PRIVATE KEY-----\n"), "PEM block 3 is not a certificate"},
-		"all expired":         {answer(pemOf(create(t, certificate{cn: "Amazon RDS Root 2019 CA", notAfter: lastWeek}))), "holds no certificate of aws that is still valid"},
-		"another partition's": {answer(gov), "holds no certificate of aws that is still valid"},
+		"all expired":         {answer(pemOf(create(t, certificate{cn: "Amazon RDS Root 2019 CA", notAfter: lastWeek}))), "has no certificate of aws that is still valid"},
+		"another partition's": {answer(gov), "has no certificate of aws that is still valid"},
 		"not there":           {http.NotFound, "the server answers 404 Not Found"},
 		"slow":                {func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, "Client.Timeout exceeded"},
 		"redirected to http":  {http.RedirectHandler("http://127.0.0.1:1/", http.StatusFound).ServeHTTP, "is redirected to a URL that is not https"},
 		"too large":           {answer(strings.Repeat("#\n", maxBundle)), "is larger than 8 MB"},
-		"a name like PEM":     {answer(pemOf(root(t, "Amazon RDS -----BEGIN X-----"))), "holds a certificate whose name cannot be written into a PEM file"},
-		"a name of two lines": {answer(pemOf(root(t, "Amazon RDS\n"+gov))), "holds a certificate whose name cannot be written into a PEM file"},
+		"a name like PEM":     {answer(pemOf(root(t, "Amazon RDS -----BEGIN X-----"))), "has a certificate whose name cannot be written into a PEM file"},
+		"a name of two lines": {answer(pemOf(root(t, "Amazon RDS\n"+gov))), "has a certificate whose name cannot be written into a PEM file"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -269,7 +269,7 @@ func TestADamagedFileIsNotOverwritten(t *testing.T) {
 	dir := caFolder(t, map[string]string{"aws.pem": "<<<<<<< HEAD\n"})
 	r := execute(t, nil, "update", dir, "aws="+bundle)
 	assert.Equal(t, 1, r.status)
-	assert.Contains(t, r.err, "the current file holds no PEM certificate")
+	assert.Contains(t, r.err, "the current file has no PEM certificate")
 	assert.Equal(t, "<<<<<<< HEAD\n", content(t, dir, "aws.pem"))
 }
 
@@ -346,7 +346,7 @@ func TestTheCheckFailsForAFileThatNoStagingCouldRead(t *testing.T) {
 	dir := caFolder(t, map[string]string{"aws.pem": pemOf(root(t, "Root")), "extra/acme.pem": "not PEM"})
 	r := execute(t, nil, "check", dir)
 	assert.Equal(t, 2, r.status)
-	assert.Equal(t, "check-rds-ca.sh: ca/extra/acme.pem: holds no PEM certificate\n", r.err)
+	assert.Equal(t, "check-rds-ca.sh: ca/extra/acme.pem: has no PEM certificate\n", r.err)
 
 	assert.Equal(t, 2, execute(t, nil, "check", caFolder(t, nil)).status, "no certificates at all")
 }
@@ -379,7 +379,7 @@ func TestScript(t *testing.T) {
 		command.Env = append(os.Environ(), "SSL_CERT_FILE="+filepath.Join(tree, "server.pem"), "SSL_CERT_DIR=/nowhere")
 		out, err := command.CombinedOutput()
 		require.NoError(t, err, string(out))
-		assert.Contains(t, string(out), "Renew the RDS certificates: 1 came, 0 went\n")
+		assert.Contains(t, string(out), "Renew the RDS certificates: 1 added, 0 removed\n")
 		assert.FileExists(t, filepath.Join(tree, "ca", "aws-cn.pem"))
 	}
 }

@@ -24,9 +24,9 @@ import (
 // renewal is the change that a bundle makes to a partition's file.
 type renewal struct {
 	source
-	certs      []*x509.Certificate // the file's new content, in order
-	came, went []*x509.Certificate // the difference from its old content
-	strangers  []*x509.Certificate // left out: their names belong to another partition
+	certs          []*x509.Certificate // the file's new content, in order
+	added, removed []*x509.Certificate // the difference from its old content
+	otherPartition []*x509.Certificate // left out: their names belong to another partition
 }
 
 // renew decides what a partition's file will hold: the bundle's certificates, sorted, without
@@ -36,18 +36,18 @@ func renew(from source, old, bundle []*x509.Certificate, now time.Time) (renewal
 	for _, c := range bundle {
 		switch home := partitionOf(c); {
 		case home != "" && home != from.partition:
-			r.strangers = addOnce(r.strangers, c)
+			r.otherPartition = addOnce(r.otherPartition, c)
 		case !now.After(c.NotAfter):
 			r.certs = addOnce(r.certs, c)
 		}
 	}
 	if len(r.certs) == 0 {
-		return r, fmt.Errorf("holds no certificate of %s that is still valid", from.partition)
+		return r, fmt.Errorf("has no certificate of %s that is still valid", from.partition)
 	}
 	sortCertificates(r.certs)
-	sortCertificates(r.strangers)
-	r.came = without(r.certs, old)
-	r.went = without(old, r.certs)
+	sortCertificates(r.otherPartition)
+	r.added = without(r.certs, old)
+	r.removed = without(old, r.certs)
 	return r, nil
 }
 
@@ -93,7 +93,7 @@ func format(certs []*x509.Certificate) ([]byte, error) {
 	// A name could look like PEM, and every staging reads this file. So read it back and compare.
 	again, err := truststore.Parse(b.Bytes())
 	if err != nil || !slices.EqualFunc(again, certs, (*x509.Certificate).Equal) {
-		return nil, errors.New("holds a certificate whose name cannot be written into a PEM file")
+		return nil, errors.New("has a certificate whose name cannot be written into a PEM file")
 	}
 	return b.Bytes(), nil
 }
@@ -178,32 +178,32 @@ func notListed(list string, renewed []renewal) ([]*x509.Certificate, error) {
 	return certs, nil
 }
 
-// report prints what came, what went and what is new, as the text of a commit message.
+// report prints what was added, what was removed and what is new, as the text of a commit message.
 func report(out io.Writer, renewed []renewal, unchecked []*x509.Certificate, now time.Time) {
-	came, went := 0, 0
+	added, removed := 0, 0
 	for _, r := range renewed {
-		came, went = came+len(r.came), went+len(r.went)
+		added, removed = added+len(r.added), removed+len(r.removed)
 	}
-	fmt.Fprintf(out, "Renew the RDS certificates: %d came, %d went\n", came, went)
+	fmt.Fprintf(out, "Renew the RDS certificates: %d added, %d removed\n", added, removed)
 	for _, r := range renewed {
 		fmt.Fprintf(out, "\n%s: %d certificates, from %s\n", r.partition, len(r.certs), place(r.from))
 		if regions := r.newRegions(); len(regions) > 0 {
 			fmt.Fprintf(out, "  new regions: %s\n", strings.Join(regions, ", "))
 		}
-		for _, c := range r.came {
-			fmt.Fprintf(out, "  came  %s\n", describe(c))
+		for _, c := range r.added {
+			fmt.Fprintf(out, "  added    %s\n", describe(c))
 		}
-		for _, c := range r.went {
+		for _, c := range r.removed {
 			why := "expired on " + plain.Day(c.NotAfter)
 			if !now.After(c.NotAfter) {
 				why = "NO LONGER IN THE BUNDLE, though valid until " + plain.Day(c.NotAfter)
 			}
-			fmt.Fprintf(out, "  went  %s, %s, SHA-256 %s\n", name(c), why, truststore.Fingerprint(c))
+			fmt.Fprintf(out, "  removed  %s, %s, SHA-256 %s\n", name(c), why, truststore.Fingerprint(c))
 		}
-		if len(r.came)+len(r.went) == 0 {
-			fmt.Fprintln(out, "  nothing came, nothing went")
+		if len(r.added)+len(r.removed) == 0 {
+			fmt.Fprintln(out, "  nothing added, nothing removed")
 		}
-		for _, c := range r.strangers {
+		for _, c := range r.otherPartition {
 			fmt.Fprintf(out, "  left out, belongs to %s: %s\n", partitionOf(c), describe(c))
 		}
 	}
@@ -221,11 +221,11 @@ func report(out io.Writer, renewed []renewal, unchecked []*x509.Certificate, now
 func (r renewal) newRegions() []string {
 	var known, regions []string
 	for _, c := range r.certs {
-		if !slices.ContainsFunc(r.came, c.Equal) {
+		if !slices.ContainsFunc(r.added, c.Equal) {
 			known = append(known, regionOf(c))
 		}
 	}
-	for _, c := range r.came {
+	for _, c := range r.added {
 		region := regionOf(c)
 		if region != "" && !slices.Contains(known, region) && !slices.Contains(regions, region) {
 			regions = append(regions, region)

@@ -14,7 +14,7 @@ func TestMain(m *testing.M) {
 
 // TestScripts shows the command's behaviour as sessions in a terminal: testdata/script/*.txtar.
 // Each staging has a folder ($BUILD, $CACHE, $DEPS). `postgres-ssl` is this program, and the
-// droplet holds a copy of it.
+// droplet has a copy of it.
 func TestScripts(t *testing.T) {
 	root, err := filepath.Abs("../../..")
 	if err != nil {

@@ -134,7 +134,7 @@ func assertNone(t *testing.T, secrets []string, where string, texts map[string][
 	t.Helper()
 	for name, text := range texts {
 		for _, secret := range secrets {
-			assert.False(t, bytes.Contains(text, []byte(secret)), "%s: %s holds a secret", where, name)
+			assert.False(t, bytes.Contains(text, []byte(secret)), "%s: %s has a secret", where, name)
 		}
 	}
 }

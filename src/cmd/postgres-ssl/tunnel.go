@@ -38,7 +38,7 @@ func runTunnel(args []string, _ map[string]string, in io.Reader, _, _ io.Writer)
 	return tunnel.Run(in)
 }
 
-// originalsVariable holds what the platform gave an app that has a tunnel. Our other commands in
+// originalsVariable has what the platform gave an app that has a tunnel. Our other commands in
 // the app read the bindings from it.
 const originalsVariable = "POSTGRES_SSL_ORIGINALS"
 
@@ -68,7 +68,7 @@ func withOriginals(env map[string]string) (map[string]string, *originals, error)
 	var o originals
 	err := json.Unmarshal([]byte(text), &o)
 	if _, _, invalid := truststore.ParseCredential(string(o.CA)); err != nil || invalid != nil { // they may quote it
-		return nil, nil, errors.New(originalsVariable + " holds something that no launch put there: unset it")
+		return nil, nil, errors.New(originalsVariable + " has something that no launch put there: unset it")
 	}
 	for name, is := range o.Is {
 		switch {

@@ -47,7 +47,7 @@ const (
 
 // authorities are the test's CAs.
 type authorities struct {
-	west, south *pgtest.CA // on board, as the CAs of RDS in two regions
+	west, south *pgtest.CA // in the buildpack, as the CAs of RDS in two regions
 	company     *pgtest.CA // a company's own
 	expired     *pgtest.CA // the company's former one
 	client      *pgtest.CA // of client certificates
