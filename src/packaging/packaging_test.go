@@ -348,8 +348,9 @@ func TestVersionAndDocsAgree(t *testing.T) {
 	version := strings.TrimSpace(read(t, "../../VERSION"))
 	assert.Equal(t, version, newest[1])
 
-	manual := read(t, "../../docs/admin-buildpack.md")
-	for _, text := range []string{read(t, "../../README.md"), manual} {
+	readme, manual := read(t, "../../README.md"), read(t, "../../docs/admin-buildpack.md")
+	assert.Contains(t, readme, "  - "+zipURL(t)+"\n")
+	for _, text := range []string{readme, manual} {
 		pins := regexp.MustCompile(`/postgres-ssl-buildpack#v([0-9.]+[0-9])`).FindAllStringSubmatch(text, -1)
 		assert.NotEmpty(t, pins)
 		for _, pin := range pins {
@@ -361,6 +362,12 @@ func TestVersionAndDocsAgree(t *testing.T) {
 	for _, text := range []string{"download v" + version + " ", "verify postgres-ssl_buildpack-v" + version + ".zip ", "refs/tags/v" + version} {
 		assert.Contains(t, read(t, "../../SECURITY.md"), text)
 	}
+}
+
+// zipURL is where the release workflow puts the zip of this version.
+func zipURL(t *testing.T) string {
+	version := strings.TrimSpace(read(t, "../../VERSION"))
+	return "https://github.com/cloudfoundry-community/postgres-ssl-buildpack/releases/download/v" + version + "/postgres-ssl_buildpack-v" + version + ".zip"
 }
 
 // CI runs what the README tells a newcomer to run.
@@ -511,7 +518,7 @@ func TestManifests(t *testing.T) {
 		require.Len(t, manifest.Applications, 1, path)
 		app := manifest.Applications[0]
 		require.NotEmpty(t, app.Buildpacks, path)
-		assert.Equal(t, "https://github.com/cloudfoundry-community/postgres-ssl-buildpack#v"+strings.TrimSpace(read(t, "../../VERSION")), app.Buildpacks[0], path)
+		assert.Equal(t, zipURL(t), app.Buildpacks[0], path)
 		assert.True(t, len(app.Buildpacks) == 2 || app.Command != "", "%s: an app with this buildpack alone has its own start command", path)
 		assert.Len(t, app.Services, 1, path)
 		assert.Contains(t, manual, "(../fixtures/manifests/"+filepath.Base(path)+")")
