@@ -86,10 +86,10 @@ func lookForNamed(app fs.FS, found map[string]string) {
 }
 
 // giveNamed gives each app that was found its own variables, from require up. The owner's own stay.
-func giveNamed(h *Handout) error {
+func giveNamed(h *Handout) {
 	mode := h.modeWithoutVariable()
 	if !mode.Encrypts() {
-		return nil
+		return
 	}
 	for _, a := range apps {
 		file := h.app.Brings[a.name]
@@ -111,7 +111,6 @@ func giveNamed(h *Handout) error {
 			}
 		}
 	}
-	return nil
 }
 
 // allowsLess says whether an owner's value allows less than a mode. One that is none of ours does.

@@ -2,7 +2,8 @@
 // has one file. It says which drivers it serves and what they read, how to see that a droplet needs
 // it, and what the app is given.
 //
-// Nothing here writes files: a Handout is a value, which knows their names and content.
+// Nothing here reads or writes files by itself: a Handout is a value, which knows their names and
+// content, and App has a function that reads.
 package client
 
 import (
@@ -27,7 +28,7 @@ type language struct {
 	places     []string
 	look       func(app fs.FS, found map[string]string) // what else its files say; may be nil
 	launchOnly bool                                     // it is given nothing at staging
-	give       func(*Handout) error
+	give       func(*Handout)
 }
 
 var languages = []language{stratosApp, stratos, namedApps, erlang, golang, java, libpq, node}
@@ -37,11 +38,14 @@ type App struct {
 	Home    string // where the platform unpacks the droplet: /home/vcap
 	Env     map[string]string
 	Store   truststore.Store
-	Roots   map[bool][]byte   // the CAs of all bound databases, in PEM; true: with the stores'. See Missing
 	Brings  map[string]string // what Look found, and what shows it
 	Seen                      // at staging
 	Command string            // the command line of the process that becomes the app, or ""
 	Staging bool              // it is for what later buildpacks run at staging, not for the app
+
+	// Roots reads the CAs of all bound databases in PEM and, if everyone is set, the stores'. That
+	// takes time, so For asks only for what it needs.
+	Roots func(everyone bool) ([]byte, error)
 }
 
 // privateFolder is the name of Handout.Dir.
@@ -53,11 +57,11 @@ type Handout struct {
 	Files     []File     // below Dir; the optional ones come last
 	Dir       string     // private to the app's user
 	Warnings  []string   // each one line
-	Missing   []bool     // what For wants of App.Roots and did not find; then call it again with that
 
 	plan  *launch.Plan
 	app   App
 	files map[bool]string // the results of roots
+	err   error           // the first one
 }
 
 // Variable is an environment variable that we export, or keep as the app's owner set it.
@@ -91,12 +95,12 @@ type File struct {
 func For(plan *launch.Plan, app App) (*Handout, error) {
 	h := &Handout{Dir: filepath.Join(app.Home, privateFolder), plan: plan, app: app, files: map[bool]string{}}
 	for _, l := range languages {
-		if !l.in(app) {
-			continue
+		if l.in(app) {
+			l.give(h)
 		}
-		if err := l.give(h); err != nil {
-			return nil, err
-		}
+	}
+	if h.err != nil {
+		return nil, h.err
 	}
 	slices.SortStableFunc(h.Variables, func(a, b Variable) int { return cmp.Compare(a.Name, b.Name) })
 	slices.SortStableFunc(h.Files, func(a, b File) int { return cmp.Compare(a.Mode.Type(), b.Mode.Type()) }) // links last
@@ -117,6 +121,9 @@ func (l language) in(app App) bool {
 	return needed && !(l.launchOnly && app.Staging)
 }
 
+// fail makes For fail, if there is an error.
+func (h *Handout) fail(err error) { h.err = cmp.Or(h.err, err) }
+
 // add exports a variable that extends the owner's value, which may be a secret.
 func (h *Handout) add(name, value, added, why string) {
 	v := Variable{Name: name, Value: value, Why: why}
@@ -135,6 +142,7 @@ func (h *Handout) Gives(name string) bool {
 type Seen struct {
 	JavaSays  string // the file that configures pgjdbc's TLS
 	PGSSLSays string // why PGSSL is not given
+	Carried   launch.Carried
 }
 
 // Look finds an app's languages, and what their files say, in its own folder and in the buildpacks'.
@@ -247,10 +255,8 @@ func (h *Handout) roots(everyone bool) string {
 	if path := h.files[everyone]; path != "" {
 		return path
 	}
-	text, read := h.app.Roots[everyone]
-	if !read {
-		h.Missing = append(h.Missing, everyone)
-	}
+	text, err := h.app.Roots(everyone)
+	h.fail(err)
 	h.files[everyone] = h.file("root", ".pem", text, 0o644)
 	return h.files[everyone]
 }

@@ -78,16 +78,11 @@ func (a app) try(t testing.TB, bindings ...binding.Binding) (*Handout, error) {
 	text, err := store.PEM(trust.Sets...)
 	require.NoError(t, err)
 	text = append(truststore.EncodePEM(trust.Own), text...)
-	first, err := For(plan, given)
-	if err != nil {
-		return nil, err
-	}
-	given.Roots = map[bool][]byte{}
-	for _, everyone := range first.Missing {
-		given.Roots[everyone] = text
+	given.Roots = func(everyone bool) ([]byte, error) {
 		if everyone {
-			given.Roots[everyone] = append(slices.Clone(text), stackCAs...)
+			return append(slices.Clone(text), stackCAs...), nil
 		}
+		return text, nil
 	}
 	return For(plan, given)
 }
@@ -384,6 +379,26 @@ func TestAWrongModeOfTheOwnersStopsTheAppsThatReadIt(t *testing.T) {
 		}
 		require.NoError(t, err)
 		assert.Equal(t, "!"+test.value, h.exported()[test.name])
+	}
+}
+
+func TestStratosIsToldThatItDoesNotReadBindingsInFiles(t *testing.T) {
+	for name, test := range map[string]struct {
+		app   app
+		bound []binding.Binding
+		want  int
+	}{
+		"in a file":          {app{env: env("VCAP_SERVICES_FILE_PATH", "/f"), brings: "stratos"}, []binding.Binding{db("db", "", oregon)}, 1},
+		"in folders":         {app{env: env("SERVICE_BINDING_ROOT", "/f"), brings: "stratos"}, []binding.Binding{db("db", "", oregon)}, 1},
+		"in the environment": {app{brings: "stratos"}, []binding.Binding{db("db", "", oregon)}, 0},
+		"nothing is bound":   {app{env: env("SERVICE_BINDING_ROOT", "/f"), brings: "stratos"}, nil, 0},
+		"another app":        {app{env: env("SERVICE_BINDING_ROOT", "/f")}, []binding.Binding{db("db", "", oregon)}, 0},
+	} {
+		warnings := test.app.given(t, test.bound...).Warnings
+		require.Len(t, warnings, test.want, name)
+		if test.want > 0 {
+			assert.Contains(t, warnings[0], "Stratos does not read bindings in files (")
+		}
 	}
 }
 

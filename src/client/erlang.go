@@ -20,15 +20,14 @@ var erlang = language{name: "erlang", give: giveErlang, launchOnly: true, places
 	"app/erts-*/bin/erlexec", "app/*/erts-*/bin/erlexec", "app/_build/*/rel/*/erts-*/bin/erlexec",
 }}
 
-func giveErlang(h *Handout) error {
+func giveErlang(h *Handout) {
 	if h.modeWithoutVariable() < sslmode.Require {
-		return nil
+		return
 	}
 	if root := h.roots(true); root != "" {
 		flags := erlangFlags(h.app.Env["ERL_AFLAGS"], root)
 		h.add("ERL_AFLAGS", flags, "a flag that names "+root, "for Erlang's public_key:cacerts_get()")
 	}
-	return nil
 }
 
 // erlangFlags makes public_key:cacerts_get() return the CAs of a file instead of the stack's. From

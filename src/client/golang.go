@@ -19,14 +19,14 @@ import (
 // Source: Go, crypto/x509/root_unix.go, loadSystemRoots; OpenSSL, X509_LOOKUP_hash_dir(3).
 var golang = language{name: "golang", give: giveGolang, launchOnly: true}
 
-func giveGolang(h *Handout) error {
+func giveGolang(h *Handout) {
 	libpq, stratos := launch.Owners(h.app.Env)
 	if len(h.plan.Databases) == 0 && h.plan.Mode == sslmode.None && libpq.Value+stratos.Value == "" {
-		return nil // nobody asks for anything
+		return // nobody asks for anything
 	}
 	if h.oneFile() {
 		h.giveFile()
-		return nil
+		return
 	}
 	dirs := h.app.Env["SSL_CERT_DIR"]
 	if dirs == "" {
@@ -42,9 +42,7 @@ func giveGolang(h *Handout) error {
 	}
 	if len(trust.Own) > 0 {
 		index, err := truststore.Index(trust.Own)
-		if err != nil {
-			return err
-		}
+		h.fail(err)
 		own := filepath.Join(h.Dir, "own-"+hash(truststore.EncodePEM(trust.Own)))
 		for _, file := range index {
 			h.put(filepath.Join(own, file.Name), file.Content, 0o644)
@@ -52,7 +50,6 @@ func giveGolang(h *Handout) error {
 		dirs = appendPath(dirs, own)
 	}
 	h.set("SSL_CERT_DIR", dirs, "for Go and OpenSSL")
-	return nil
 }
 
 // giveFile gives SSL_CERT_FILE, unless it is the owner's.

@@ -40,10 +40,10 @@ var java = language{name: "java", give: giveJava, launchOnly: true, places: []st
 	"app/BOOT-INF", "app/WEB-INF", "app/META-INF/MANIFEST.MF", "app/*.jar",
 }}
 
-func giveJava(h *Handout) error {
+func giveJava(h *Handout) {
 	mode := h.modeWithoutVariable()
 	if mode < sslmode.Require {
-		return nil
+		return
 	}
 	if cas := h.roots(true); cas != "" {
 		h.give("CF_CA_CERTS", cas, "for the java-buildpack's trust")
@@ -54,25 +54,19 @@ func giveJava(h *Handout) error {
 	if where := h.saysTLS(); where != "" && mode != sslmode.VerifyFull {
 		h.Warnings = append(h.Warnings, fmt.Sprintf("pgjdbc is not given sslmode=%s, because %s, perhaps more strictly; "+
 			"write verify-full into the binding, or sslmode into the app's JDBC URL", mode, where))
-		return nil
+		return
 	}
-	config, err := h.driverConfig(mode)
-	if err != nil {
-		return err
-	}
+	config := h.driverConfig(mode)
 	const name = "org/postgresql/driverconfig.properties"
 	dir := filepath.Join(h.Dir, "java-"+hash(config))
 	option, err := javaOption("-Xbootclasspath/a:", dir)
-	if err != nil {
-		return err
-	}
+	h.fail(err)
 	h.put(filepath.Join(dir, name), config, 0o644)
 	options := h.app.Env["JAVA_TOOL_OPTIONS"]
 	if !strings.Contains(" "+options+" ", " "+option+" ") {
 		options = strings.TrimLeft(options+" "+option, " ")
 	}
 	h.add("JAVA_TOOL_OPTIONS", options, option, "for pgjdbc: sslmode "+mode.String())
-	return nil
 }
 
 // linkRoot makes pgjdbc's own default file. A JVM that JAVA_TOOL_OPTIONS does not reach (SonarQube's
@@ -90,7 +84,7 @@ func (h *Handout) linkRoot() {
 // driverConfig returns pgjdbc's defaults. sslrootcert is the file that libpq gets. pgjdbc takes the
 // client certificate in PEM, and the key as PKCS #8 in DER from a file that ends in .pk8
 // (LazyKeyManager).
-func (h *Handout) driverConfig(mode sslmode.Mode) ([]byte, error) {
+func (h *Handout) driverConfig(mode sslmode.Mode) []byte {
 	lines := []string{"sslmode=" + mode.String()}
 	if mode.Verifies() {
 		root := h.roots(false)
@@ -105,13 +99,13 @@ func (h *Handout) driverConfig(mode sslmode.Mode) ([]byte, error) {
 	if cert, key := h.plan.ClientCertificate(); cert != nil {
 		der, err := pkcs8(key)
 		if err != nil {
-			return nil, fmt.Errorf("%s: the client key cannot be given to Java: %w", h.plan.Decider.Title(), err)
+			h.fail(fmt.Errorf("%s: the client key cannot be given to Java: %w", h.plan.Decider.Title(), err))
 		}
 		lines = append(lines,
 			"sslcert="+propertyValue(h.file("client", ".crt", cert, 0o644)),
 			"sslkey="+propertyValue(h.file("client", ".pk8", der, 0o600)))
 	}
-	return []byte(strings.Join(lines, "\n") + "\n"), nil
+	return []byte(strings.Join(lines, "\n") + "\n")
 }
 
 // pkcs8 converts a key from PEM to unencrypted PKCS #8 in DER. No error shows the key.
@@ -153,17 +147,12 @@ func javaOption(option, path string) (string, error) {
 // propertyValue writes a value as java.util.Properties reads it.
 func propertyValue(value string) string {
 	var b strings.Builder
-	for i, r := range value {
+	for i, unit := range utf16.Encode([]rune(value)) {
 		switch {
-		case r == '\\' || r == ' ' && i == 0:
-			b.WriteRune('\\')
-			b.WriteRune(r)
-		case r < ' ' || r > '~':
-			for _, unit := range utf16.Encode([]rune{r}) {
-				fmt.Fprintf(&b, `\u%04X`, unit)
-			}
+		case unit == '\\', unit < ' ', unit > '~', unit == ' ' && i == 0:
+			fmt.Fprintf(&b, `\u%04X`, unit)
 		default:
-			b.WriteRune(r)
+			b.WriteByte(byte(unit))
 		}
 	}
 	return b.String()

@@ -171,8 +171,8 @@ func TestAPathThatJavaCannotTakeStopsTheStart(t *testing.T) {
 }
 
 func TestAPropertyKeepsItsValue(t *testing.T) {
-	assert.Equal(t, `/a\\b\u00E9\uD83D\uDE00\u000A=:#! c`, propertyValue("/a\\bé😀\n=:#! c"))
-	assert.Equal(t, `\ a`, propertyValue(" a"))
+	assert.Equal(t, `/a\u005Cb\u00E9\uD83D\uDE00\u000A=:#! c`, propertyValue("/a\\bé😀\n=:#! c"))
+	assert.Equal(t, `\u0020a`, propertyValue(" a"))
 }
 
 func TestWordsThatConfigureTheTLSOfPgjdbc(t *testing.T) {

@@ -12,11 +12,9 @@ import (
 // Source: libpq's manual, "Environment Variables" and "SSL Support".
 var libpq = language{name: "libpq", give: giveLibpq}
 
-func giveLibpq(h *Handout) error {
+func giveLibpq(h *Handout) {
 	own, _ := launch.Owners(h.app.Env)
-	if err := h.plan.Refuses(own); err != nil {
-		return err
-	}
+	h.fail(h.plan.Refuses(own))
 	if h.app.Env["PGSSLMODE"] != "" || h.plan.Mode != sslmode.None {
 		h.give("PGSSLMODE", h.plan.Mode.String(), h.plan.ModeSource())
 	}
@@ -29,7 +27,6 @@ func giveLibpq(h *Handout) error {
 		// libpq refuses a key that others may read (libpq's manual, "Client Certificates").
 		h.give("PGSSLKEY", h.file("client", ".key", key, 0o600), "its key")
 	}
-	return nil
 }
 
 // verifies says whether libpq and lib/pq may have a root certificate. With one, libpq, lib/pq and

@@ -20,21 +20,20 @@ import (
 // src/index.js, parseOptions, and src/connection.js, secure.
 var node = language{name: "node", give: giveNode, look: lookForNode}
 
-func giveNode(h *Handout) error {
+func giveNode(h *Handout) {
 	mode := h.modeWithoutVariable()
 	if mode >= sslmode.Require {
 		if h.app.PGSSLSays == "" || h.app.Env["PGSSL"] != "" {
 			h.give("PGSSL", mode.String(), "for postgres.js")
 		}
 	} else if through, _ := h.plan.Tunnelled(); !through {
-		return nil
+		return
 	}
 	// At staging, the file hides one that a buildpack behind us gives npm, for the platform's CAs.
 	// So there it has these too, and only an app whose own JavaScript runs there gets it.
 	if !h.app.Staging || h.app.Brings[nodeBuilds] != "" {
 		h.giveRoots("NODE_EXTRA_CA_CERTS", h.roots(h.app.Staging), "for node-postgres and postgres.js")
 	}
-	return nil
 }
 
 // What an app's files say of Node, in App.Brings.

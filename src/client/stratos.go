@@ -19,21 +19,26 @@ import (
 // Source: Stratos, src/jetstream/datastore, the SSLMode constants and their validation;
 // deploy/cloud-foundry/build.sh; stratos-buildpack, bin/release.
 var (
-	stratosApp = language{name: "stratos", give: refuseStratos, places: []string{
+	stratosApp = language{name: "stratos", give: giveStratosApp, places: []string{
 		"app/src/jetstream/main.go", "app/jetstream", "app/portal-proxy",
 	}}
 	stratos = language{name: "DB_SSL_MODE", give: giveStratos}
 )
 
-func refuseStratos(h *Handout) error {
+func giveStratosApp(h *Handout) {
 	_, own := launch.Owners(h.app.Env)
-	return h.plan.Refuses(own)
+	h.fail(h.plan.Refuses(own))
+	for _, name := range []string{"VCAP_SERVICES_FILE_PATH", "SERVICE_BINDING_ROOT"} {
+		if h.app.Env[name] != "" && len(h.plan.Databases) > 0 {
+			h.Warnings = append(h.Warnings, "Stratos does not read bindings in files ("+name+"), and uses SQLite: "+
+				"turn off the app's feature file-based-vcap-services or service-binding-k8s, and restart")
+		}
+	}
 }
 
-func giveStratos(h *Handout) error {
+func giveStratos(h *Handout) {
 	isAnother := slices.ContainsFunc(apps, func(a named) bool { return h.app.Brings[a.name] != "" })
 	if h.app.Env["DB_SSL_MODE"] != "" || h.plan.Mode != sslmode.None && !isAnother {
 		h.give("DB_SSL_MODE", h.plan.Mode.String(), h.plan.ModeSource())
 	}
-	return nil
 }

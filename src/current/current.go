@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/binding"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/client"
@@ -21,20 +20,16 @@ import (
 // Home is where the platform unpacks a droplet.
 const Home = "/home/vcap"
 
-// Files in the droplet's deps/IDX with what staging has seen in the app's own. Each exists only if
-// there is something to say.
-const (
-	JavaMark = "java-configures-tls"
-	// TunnelMark says why the app goes through the tunnel by itself, as JSON of launch.Carried.
-	TunnelMark = "tunnel"
-	PGSSLMark  = "pgssl-is-not-given"
-)
+// SeenFile is the droplet's file in deps/IDX with what staging has seen in the app's own files: a
+// client.Seen as JSON. A staging that has seen nothing writes none.
+const SeenFile = "seen.json"
 
 // App is an app as it is now.
 type App struct {
 	Env       map[string]string
 	Store     truststore.Store
 	Plan      *launch.Plan
+	Seen      client.Seen
 	Elsewhere bool // this is not its container
 }
 
@@ -51,7 +46,7 @@ func Read(env map[string]string, store truststore.Store, rules Rules) (App, erro
 	return App{Env: env, Store: store, Plan: plan}, err
 }
 
-// Open is Read with the trust store of this program.
+// Open is Read with the trust store of this program, and with what staging has seen.
 func Open(env map[string]string, rules Rules) (App, error) {
 	store, err := TrustStore()
 	if err != nil {
@@ -61,16 +56,15 @@ func Open(env map[string]string, rules Rules) (App, error) {
 	if err != nil || !store.LaidOut() {
 		return app, err
 	}
-	mark, err := os.ReadFile(filepath.Join(filepath.Dir(store.Dir), TunnelMark))
-	if err != nil {
-		return app, nil // staging saw nothing that needs it
+	text, err := os.ReadFile(filepath.Join(filepath.Dir(store.Dir), SeenFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return app, nil
 	}
-	var carried launch.Carried
-	if err := json.Unmarshal(mark, &carried); err != nil {
-		return app, err
+	if err == nil {
+		err = json.Unmarshal(text, &app.Seen)
 	}
-	app.Plan.Carry(carried)
-	return app, nil
+	app.Plan.Carry(app.Seen.Carried)
+	return app, err
 }
 
 // Elsewhere is Open for an app that is not here: somebody brought its environment. It opens nothing
@@ -96,7 +90,7 @@ func Elsewhere(env map[string]string) (App, error) {
 			delete(env, name)
 		}
 	}
-	return App{env, store, plan, true}, nil
+	return App{Env: env, Store: store, Plan: plan, Elsewhere: true}, nil
 }
 
 // TrustStore opens the trust store of this program. In a droplet it is beside the program. In a
@@ -148,53 +142,18 @@ func (a App) StoresEnv() map[string]string {
 
 // HandOutHere returns what the app is given in this container. command is for client.App.
 func (a App) HandOutHere(command string) (*client.Handout, error) {
-	c := client.App{Home: Home, Command: command}
-	if !a.Store.LaidOut() {
-		return a.handOut(c, "", "") // no droplet
+	if !a.Store.LaidOut() { // no droplet
+		return a.HandOut(client.App{Home: Home, Command: command}, "", "")
 	}
-	idx := filepath.Dir(a.Store.Dir)
-	deps := filepath.Dir(idx)
-	for name, says := range map[string]*string{JavaMark: &c.JavaSays, PGSSLMark: &c.PGSSLSays} {
-		mark, err := os.ReadFile(filepath.Join(idx, name))
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return nil, err
-		}
-		*says = strings.TrimSpace(string(mark))
-	}
-	c.Home = filepath.Dir(deps)
-	return a.handOut(c, filepath.Join(c.Home, "app"), deps)
+	deps := filepath.Dir(filepath.Dir(a.Store.Dir))
+	home := filepath.Dir(deps)
+	return a.HandOut(client.App{Home: home, Command: command}, filepath.Join(home, "app"), deps)
 }
 
-// Foresee returns what the app will be given, as far as its folder at staging and the buildpacks'
-// can tell. A later buildpack may add a language, and the launch may run
-// on another version of the stack.
-func (a App) Foresee(app, deps string, seen client.Seen) (*client.Handout, error) {
-	return a.handOut(client.App{Home: Home, Seen: seen}, app, deps)
-}
-
-// AtStaging returns what later buildpacks' scripts are given. Its files are outside the droplet, at
-// a path that is the same in each staging.
-func (a App) AtStaging(app, deps string, seen client.Seen) (*client.Handout, error) {
-	tmp := os.TempDir()
-	if !filepath.IsAbs(tmp) {
-		tmp = "/tmp"
-	}
-	return a.handOut(client.App{Home: tmp, Staging: true, Seen: seen}, app, deps)
-}
-
-// handOut completes c with what is in the folders of the app and the buildpacks.
-func (a App) handOut(c client.App, app, deps string) (*client.Handout, error) {
-	c.Env, c.Store, c.Brings = a.Env, a.Store, client.Look(os.DirFS(app), os.DirFS(deps))
-	c.Roots = map[bool][]byte{}
-	for {
-		handout, err := client.For(a.Plan, c)
-		if err != nil || len(handout.Missing) == 0 {
-			return handout, err
-		}
-		for _, everyone := range handout.Missing { // it costs time to read them, so only these
-			if c.Roots[everyone], err = a.Roots(everyone); err != nil {
-				return nil, err
-			}
-		}
-	}
+// HandOut returns what the app is given. It completes c with what is in the folders of the app and
+// the buildpacks.
+func (a App) HandOut(c client.App, app, deps string) (*client.Handout, error) {
+	c.Env, c.Store, c.Seen, c.Roots = a.Env, a.Store, a.Seen, a.Roots
+	c.Brings = client.Look(os.DirFS(app), os.DirFS(deps))
+	return client.For(a.Plan, c)
 }

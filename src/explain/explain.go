@@ -3,7 +3,7 @@
 package explain
 
 import (
-	"crypto/x509"
+	"cmp"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -18,30 +18,40 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/truststore"
 )
 
-// Section is a heading with its lines.
+// Section is a heading with its lines and warnings. A line may contain anything that is in a binding.
 type Section struct {
-	Title string
-	Lines []string
+	Title           string
+	Lines, Warnings []string
 }
 
-func (s *Section) add(format string, args ...any) {
+// Add and Warn add a line and a warning.
+func (s *Section) Add(format string, args ...any) {
 	s.Lines = append(s.Lines, fmt.Sprintf(format, args...))
 }
 
-// Plan explains a plan and what the app is given under it. A line may contain anything that is in a
-// binding. An error means that the trust store cannot be read.
-func Plan(app current.App, handout *client.Handout, now time.Time) (sections []Section, warnings []string, err error) {
-	bound, warned, err := databases(app, now)
-	return []Section{bound, given(app, handout)}, slices.Concat(app.Plan.Warnings, warned, handout.Warnings), err
+func (s *Section) Warn(format string, args ...any) {
+	s.Warnings = append(s.Warnings, fmt.Sprintf(format, args...))
 }
 
-func databases(app current.App, now time.Time) (s Section, warnings []string, err error) {
-	s.Title = "Postgres databases"
+// Plan explains a plan and what the app is given under it, with all warnings at the end. An error
+// means that the trust store cannot be read.
+func Plan(app current.App, handout *client.Handout, now time.Time) ([]Section, error) {
+	bound, err := databases(app, now)
+	gives := given(app, handout)
+	gives.Warnings, bound.Warnings = slices.Concat(app.Plan.Warnings, bound.Warnings, handout.Warnings), nil
+	return []Section{bound, gives}, err
+}
+
+// daysBefore is how long before its end a root certificate gets a warning.
+const daysBefore = 90
+
+func databases(app current.App, now time.Time) (Section, error) {
+	s := Section{Title: "Postgres databases"}
 	if len(app.Plan.Databases) == 0 {
-		s.add("no Postgres database is bound yet; bind one later and restart the app, no restage is needed")
+		s.Add("no Postgres database is bound yet; bind one later and restart the app, no restage is needed")
 	}
 	if len(app.Plan.Others) > 0 {
-		s.add("not Postgres: %s", strings.Join(app.Plan.Others, ", "))
+		s.Add("not Postgres: %s", strings.Join(app.Plan.Others, ", "))
 	}
 	for _, db := range app.Plan.Databases {
 		title := db.Title()
@@ -52,33 +62,32 @@ func databases(app current.App, now time.Time) (s Section, warnings []string, er
 		if db.Mode != sslmode.None {
 			mode = db.Mode.String() + ", from " + db.Source.String()
 		}
-		host := "none in the credentials"
-		if len(db.Hosts) > 0 {
-			host = strings.Join(db.Hosts, ", ")
-		}
 		certs, err := app.Store.Certificates(db.Trust.Sets...)
 		if err != nil {
-			return s, nil, err
+			return s, err
 		}
-		expiry, soon := first(append(certs, db.Trust.Own...), now)
-		s.add("%s", title)
-		s.add("  host     %s", host)
-		s.add("  sslmode  %s", mode)
-		s.add("  trusts   %s%s", trusted(db.Trust, len(certs)), expiry)
-		if soon != "" {
-			warnings = append(warnings, db.Name+": "+soon)
+		expiry, end := "", truststore.EarliestExpiry(append(certs, db.Trust.Own...))
+		if !end.IsZero() {
+			expiry = ", first root expires " + plain.Day(end)
+		}
+		s.Add("%s", title)
+		s.Add("  host     %s", cmp.Or(strings.Join(db.Hosts, ", "), "none in the credentials"))
+		s.Add("  sslmode  %s", mode)
+		s.Add("  trusts   %s%s", trusted(db.Trust, len(certs)), expiry)
+		if expiry != "" && end.Before(now.AddDate(0, 0, daysBefore)) {
+			s.Warn("%s: a root certificate in use expires on %s; renew it before that day", db.Name, plain.Day(end))
 		}
 		if db.Trust.Unseen {
-			warnings = append(warnings, db.Title()+": its CA cannot be seen from here, so the variables that name it are not shown: "+db.Trust.Why)
+			s.Warn("%s: its CA cannot be seen from here, so the variables that name it are not shown: %s", db.Title(), db.Trust.Why)
 		}
 		for _, host := range db.Hosts {
-			if meant, typo := typoOfRDS(host); typo {
-				warnings = append(warnings, fmt.Sprintf("%s: the host %s is not an RDS endpoint; did you mean %s?", db.Title(), host, meant))
-				break
+			// Many people copy this from a blog post.
+			if name, typo := strings.CutSuffix(host, ".rds.amazon.com"); typo {
+				s.Warn("%s: the host %s is not an RDS endpoint; did you mean %s.rds.amazonaws.com?", db.Title(), host, name)
 			}
 		}
 	}
-	return s, warnings, nil
+	return s, nil
 }
 
 // trusted says which CAs are trusted, and why. n are in this buildpack.
@@ -99,29 +108,6 @@ func trusted(t launch.Trust, n int) string {
 	return strings.Join(who, ", ") + " (" + t.Why + ")"
 }
 
-// expiryWarning is how long before its end a root certificate gets a warning.
-const expiryWarning = 90 * 24 * time.Hour
-
-// first says when the first root expires, and warns if that is soon.
-func first(roots []*x509.Certificate, now time.Time) (expiry, warning string) {
-	end := truststore.EarliestExpiry(roots)
-	if end.IsZero() {
-		return "", ""
-	}
-	day := end.Format(time.DateOnly)
-	if end.Before(now.Add(expiryWarning)) {
-		warning = "a root certificate in use expires on " + day + "; renew it before that day"
-	}
-	return ", first root expires " + day, warning
-}
-
-// typoOfRDS says whether a host ends like an RDS endpoint without the "aws" in amazonaws.com, and
-// which is meant. Many people copy this from a blog post.
-func typoOfRDS(host string) (meant string, typo bool) {
-	name, typo := strings.CutSuffix(host, ".rds.amazon.com")
-	return name + ".rds.amazonaws.com", typo
-}
-
 func given(app current.App, handout *client.Handout) Section {
 	s := Section{Title: "At launch, with these bindings"}
 	for _, v := range handout.Variables {
@@ -133,13 +119,16 @@ func given(app current.App, handout *client.Handout) Section {
 		if v.Why != "" {
 			line += ", " + v.Why
 		}
-		s.add("%s", line)
+		s.Add("%s", line)
+	}
+	if why := app.Seen.PGSSLSays; why != "" && app.Plan.Mode.Encrypts() && !handout.Gives("PGSSL") {
+		s.Add("PGSSL is not given, since %s", why)
 	}
 	if tunnel := app.Plan.DescribeTunnel(); tunnel != "" {
-		s.add("%s", tunnel)
+		s.Add("%s", tunnel)
 	}
 	if len(app.Plan.Databases) > 0 && !handout.Gives("PGSSLMODE") && !handout.Gives("DB_SSL_MODE") {
-		s.add("DB_SSL_MODE and PGSSLMODE are not set: put an sslmode into the binding, or set POSTGRES_SSL_MODE")
+		s.Add("DB_SSL_MODE and PGSSLMODE are not set: put an sslmode into the binding, or set POSTGRES_SSL_MODE")
 	}
 	return s
 }

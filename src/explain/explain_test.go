@@ -22,13 +22,15 @@ func explained(t *testing.T, credentials string, day time.Time) (text, warnings 
 	env := map[string]string{"VCAP_SERVICES": `{"user-provided": [{"name": "db", "credentials": ` + credentials + `}]}`}
 	app, err := current.Read(env, truststore.NewStore("/home/vcap/deps/0/trust", sets), launch.Decide)
 	require.NoError(t, err)
-	handout, err := app.Foresee(t.TempDir(), t.TempDir(), client.Seen{})
+	handout, err := app.HandOut(client.App{Home: current.Home}, t.TempDir(), t.TempDir())
 	require.NoError(t, err)
-	sections, warned, err := Plan(app, handout, day)
+	sections, err := Plan(app, handout, day)
 	require.NoError(t, err)
 	var b strings.Builder
+	var warned []string
 	for _, s := range sections {
 		b.WriteString(s.Title + "\n  " + strings.Join(s.Lines, "\n  ") + "\n")
+		warned = append(warned, s.Warnings...)
 	}
 	return b.String(), strings.Join(warned, "\n")
 }

@@ -190,6 +190,7 @@ func TestWhomToTrust(t *testing.T) {
 			} else {
 				require.Len(t, plan.Warnings, 1)
 				assert.Contains(t, plan.Warnings[0], test.warning)
+				assert.Equal(t, plan.Warnings, plan.Downgrades, "a database may be bound after staging, so each start says it")
 			}
 		})
 	}

@@ -243,7 +243,7 @@ func (p *Plan) trustHost(service, host string, own bool) (Trust, bool) {
 	case !p.has(e.Partition):
 		t = Trust{Why: of + ", whose CAs are not in this buildpack"}
 		if !own {
-			p.warn("%s: %s is %s; %s", service, host, t.Why, bindCA)
+			p.downgrade("%s: %s is %s; %s", service, host, t.Why, bindCA)
 			t = p.TrustStores(t)
 		}
 		return t, true
@@ -257,7 +257,7 @@ func (p *Plan) trustHost(service, host string, own bool) (Trust, bool) {
 			t.Sets = append(t.Sets, truststore.Extra) // where a platform team puts a new region's
 		}
 		if !own && e.Service == rds.RDS {
-			p.warn("%s: region %s is not in this buildpack, so all of %s is trusted; if the connection fails, %s",
+			p.downgrade("%s: region %s is not in this buildpack, so all of %s is trusted; if the connection fails, %s",
 				service, e.Region, e.Partition, bindCA)
 		}
 	}

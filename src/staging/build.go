@@ -3,12 +3,15 @@ package staging
 import (
 	"errors"
 	"io"
+	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/cloudfoundry/libbuildpack"
 
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/client"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/current"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/explain"
 )
 
 // stagingVariable is the variable with which the app's owner leaves staging alone.
@@ -18,20 +21,25 @@ const stagingVariable = "POSTGRES_SSL_STAGING"
 // staging (npm's heroku-postbuild, Django's collectstatic, Rails' assets:precompile), and writes
 // their files. Without them, such code connects in plain text.
 //
-// The files are outside the droplet, under names that are the hashes of their content: no two
-// droplets may differ by a path, and none may contain a key. last says that the last buildpack has
-// only bin/compile, which reads no variables of ours.
-func buildEnvironment(stager *libbuildpack.Stager, app current.App, seen client.Seen, last bool) ([]client.Variable, error) {
+// The files are outside the droplet, at a path that is the same in each staging, under names that are
+// the hashes of their content: no two droplets may differ by a path, and none may contain a key. last
+// says that the last buildpack has only bin/compile, which reads no variables of ours.
+func buildEnvironment(stager *libbuildpack.Stager, app current.App, last bool) ([]client.Variable, error) {
+	says := explain.Section{Title: "At staging, for build scripts"}
 	switch app.Env[stagingVariable] {
 	case "":
 	case "no":
-		stager.Logger().BeginStep("At staging, for build scripts")
-		stager.Logger().Info(stagingVariable + "=no: they connect as they like")
+		says.Add(stagingVariable + "=no: they connect as they like")
+		report(stager.Logger(), says)
 		return nil, nil
 	default:
 		return nil, errors.New(stagingVariable + " has only one valid value, no: set it to that, or unset it")
 	}
-	handout, err := app.AtStaging(stager.BuildDir(), stager.DepsDir(), seen)
+	tmp := os.TempDir()
+	if !filepath.IsAbs(tmp) {
+		tmp = "/tmp"
+	}
+	handout, err := app.HandOut(client.App{Home: tmp, Staging: true}, stager.BuildDir(), stager.DepsDir())
 	if err != nil {
 		return nil, err
 	}
@@ -45,11 +53,11 @@ func buildEnvironment(stager *libbuildpack.Stager, app current.App, seen client.
 	if given == nil {
 		return nil, nil
 	}
-	stager.Logger().BeginStep("At staging, for build scripts")
-	stager.Logger().Info("those of the buildpacks behind this one connect as the launch does, or fail: %s", strings.Join(names, ", "))
+	says.Add("those of the buildpacks behind this one connect as the launch does, or fail: %s", strings.Join(names, ", "))
 	if last {
-		stager.Logger().Info("the last buildpack does not read these: its own scripts connect as they like")
+		says.Add("the last buildpack does not read these: its own scripts connect as they like")
 	}
-	stager.Logger().Info(stagingVariable + "=no leaves them alone, if staging cannot reach the database")
+	says.Add(stagingVariable + "=no leaves them alone, if staging cannot reach the database")
+	report(stager.Logger(), says)
 	return given, current.Write(handout, io.Discard)
 }

@@ -1,17 +1,14 @@
 package staging
 
 import (
-	"fmt"
 	"io/fs"
 	"path"
 	"slices"
 	"strings"
 
-	"github.com/cloudfoundry/libbuildpack"
-
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/drivers"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/explain"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/lazyregexp"
-	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/plain"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/seen"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
 )
@@ -57,40 +54,30 @@ var ownArchive = lazyregexp.New(`-Xshare:on|-XX:SharedArchiveFile|-XX:ArchiveCla
 
 // javaNotes tells the owner of a Java app what to know, and warns of anything that would undo our
 // settings.
-func javaNotes(app fs.FS, signs []seen.Sign, mode sslmode.Mode, env map[string]string) (notes, warnings []string) {
-	warn := func(format string, args ...any) { warnings = append(warnings, fmt.Sprintf(format, args...)) }
-	notes = append(notes, "JAVA_TOOL_OPTIONS tells pgjdbc its sslmode; one in the app's own URL or properties wins over it")
+func javaNotes(app fs.FS, signs []seen.Sign, mode sslmode.Mode, env map[string]string) explain.Section {
+	notes := explain.Section{Title: "Java"}
+	notes.Add("JAVA_TOOL_OPTIONS tells pgjdbc its sslmode; one in the app's own URL or properties wins over it")
 	if env["JBP_CONFIG_OPEN_JDK_JRE"] == "" {
-		notes = append(notes, "Java 8, the default of java-buildpack 4, was not tested; JBP_CONFIG_OPEN_JDK_JRE chooses another")
+		notes.Add("Java 8, the default of java-buildpack 4, was not tested; JBP_CONFIG_OPEN_JDK_JRE chooses another")
 	}
 	if mode == sslmode.VerifyCA {
-		warn("verify-ca in Java: behind the java-buildpack, pgjdbc then accepts any CA that the stack trusts; write verify-full into the binding")
+		notes.Warn("verify-ca in Java: behind the java-buildpack, pgjdbc then accepts any CA that the stack trusts; " +
+			"write verify-full into the binding")
 	}
 	if own := ownConfig(app); own != "" {
-		warn("%s is the app's own; where both have a setting, the launch's wins", own)
+		notes.Warn("%s is the app's own; where both have a setting, the launch's wins", own)
 	}
 	for _, s := range signs {
 		if s.Kind == seen.Undoes && s.Variable == "JAVA_TOOL_OPTIONS" {
-			warn("%s replaces JAVA_TOOL_OPTIONS, so pgjdbc would not be told its sslmode; write $JAVA_TOOL_OPTIONS into the new value", s.Where())
+			notes.Warn("%s replaces JAVA_TOOL_OPTIONS, so pgjdbc would not be told its sslmode; "+
+				"write $JAVA_TOOL_OPTIONS into the new value", s.Where())
 		}
 	}
 	for _, name := range []string{"JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "_JAVA_OPTIONS", "JAVA_OPTS", "JBP_CONFIG_JAVA_OPTS"} {
 		if option := ownArchive().FindString(env[name]); option != "" {
-			warn("%s in %s: the launch adds a folder to the boot class path, so the JVM may not use or make "+
+			notes.Warn("%s in %s: the launch adds a folder to the boot class path, so the JVM may not use or make "+
 				"an archive of classes; with -Xshare:on it then does not start", option, name)
 		}
 	}
-	return notes, warnings
-}
-
-// reportJava logs what javaNotes says.
-func reportJava(log *libbuildpack.Logger, app fs.FS, signs []seen.Sign, mode sslmode.Mode, env map[string]string) {
-	notes, warnings := javaNotes(app, signs, mode, env)
-	log.BeginStep("Java")
-	for _, n := range notes {
-		log.Info("%s", n)
-	}
-	for _, w := range warnings {
-		log.Warning("%s", plain.Line(w))
-	}
+	return notes
 }

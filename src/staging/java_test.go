@@ -109,7 +109,8 @@ func TestScriptsThatReplaceJavasOptionsAreFound(t *testing.T) {
 }
 
 func notesOn(app fs.FS, mode sslmode.Mode, env map[string]string) (notes, warnings []string) {
-	return javaNotes(app, looking(app).Signs, mode, env)
+	s := javaNotes(app, looking(app).Signs, mode, env)
+	return s.Lines, s.Warnings
 }
 
 func TestWhatTheOwnerOfAJavaAppIsTold(t *testing.T) {

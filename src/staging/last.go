@@ -5,7 +5,7 @@ import (
 	"path/filepath"
 	"slices"
 
-	"github.com/cloudfoundry/libbuildpack"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/explain"
 )
 
 // The builder keeps the platform's buildpacks in the first folder, and in the second those that it
@@ -13,14 +13,10 @@ import (
 // (buildpackapplifecycle, builder_config.go).
 var buildpackFolders = []string{"buildpacks", "buildpackdownloads"}
 
-// reportLast explains the builder's warning about a last buildpack without bin/finalize. The
-// warning comes right after our log, and sounds as if nothing would work.
-func reportLast(log *libbuildpack.Logger, buildpackDir string) {
-	if lastCompiles(buildpackDir) {
-		log.BeginStep("The platform is about to warn that the last buildpack is not compatible with multi-buildpack apps")
-		log.Info("This buildpack works all the same: its launch script is in the app's .profile.d too.")
-	}
-}
+// ofLast explains the builder's warning about a last buildpack without bin/finalize. The warning comes
+// right after our log, and sounds as if nothing would work.
+var ofLast = explain.Section{Title: "The platform is about to warn that the last buildpack is not compatible with multi-buildpack apps",
+	Lines: []string{"This buildpack works all the same: its launch script is in the app's .profile.d too."}}
 
 // lastCompiles says whether the app's last buildpack has only bin/compile. No variable names the
 // app's buildpacks, so we look at their files. The builder accepts one without bin/supply only at

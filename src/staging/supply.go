@@ -15,6 +15,7 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/client"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/current"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/drivers"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/explain"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/launch"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/lazyregexp"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/plain"
@@ -65,37 +66,49 @@ func Supply(args []string, env map[string]string, helper string, log io.Writer) 
 	if err != nil {
 		return err
 	}
-	look := drivers.LookIn(stager.BuildDir())
-	carried := look.Carried(env)
-	app.Plan.Carry(carried)
-	if _, err := app.Plan.Redirect(env); err != nil {
-		if err := app.Plan.Forgo(err); err != nil {
-			app.Plan.Warnings = append(app.Plan.Warnings, err.Error()+"; as it is, the app would not start")
-		}
-	}
 	buildDir, err := os.OpenRoot(stager.BuildDir()) // a link out of the app is not followed
 	if err != nil {
 		return err
 	}
 	defer buildDir.Close()
-	seen := client.Seen{JavaSays: plain.Line(configuresTLS(buildDir.FS(), look)), PGSSLSays: plain.Line(look.WithoutPGSSL())}
-	handout, err := app.Foresee(stager.BuildDir(), stager.DepsDir(), seen)
+	look := drivers.LookIn(stager.BuildDir())
+	app.Seen = client.Seen{JavaSays: plain.Line(configuresTLS(buildDir.FS(), look)), PGSSLSays: plain.Line(look.WithoutPGSSL()),
+		Carried: look.Carried(env)}
+	app.Plan.Carry(app.Seen.Carried)
+	if _, err := app.Plan.Redirect(env); err != nil {
+		if err := app.Plan.Forgo(err); err != nil {
+			app.Plan.Warnings = append(app.Plan.Warnings, err.Error()+"; as it is, the app would not start")
+		}
+	}
+	// A later buildpack may add a language, and the launch may run on another version of the stack.
+	handout, err := app.HandOut(client.App{Home: current.Home}, stager.BuildDir(), stager.DepsDir())
 	if err != nil {
 		return err
 	}
-	if err := report(stager.Logger(), app, handout, sets[truststore.Extra]); err != nil {
+	extra := explain.Section{Title: "Certificates of the platform team (ca/extra)"}
+	for _, c := range sets[truststore.Extra] {
+		extra.Add("%s, expires %s", truststore.CommonName(c), plain.Day(c.NotAfter))
+	}
+	plan, err := explain.Plan(app, handout, time.Now())
+	if err != nil {
 		return err
 	}
+	lines, warnings := look.Lines(look.In(env, app.Plan))
+	says := append([]explain.Section{extra}, plan...)
 	if handout.Gives("JAVA_TOOL_OPTIONS") {
-		reportJava(stager.Logger(), buildDir.FS(), look.Signs, app.Plan.Mode, env)
+		says = append(says, javaNotes(buildDir.FS(), look.Signs, app.Plan.Mode, env))
 	}
-	reportDrivers(stager.Logger(), look, look.In(env, app.Plan))
-	build, err := buildEnvironment(stager, app, seen, lastCompiles(manifest.RootDir()))
+	says = append(says, explain.Section{Title: "Postgres drivers in this app", Lines: lines, Warnings: warnings})
+	report(stager.Logger(), says...)
+	last := lastCompiles(manifest.RootDir())
+	build, err := buildEnvironment(stager, app, last)
 	if err != nil {
 		return err
 	}
-	reportLast(stager.Logger(), manifest.RootDir())
-	if err := install(stager, sets, helper, seen, carried, build); err != nil {
+	if last {
+		report(stager.Logger(), ofLast)
+	}
+	if err := install(stager, sets, helper, app.Seen, build); err != nil {
 		return err
 	}
 	stager.StagingComplete()
@@ -104,9 +117,7 @@ func Supply(args []string, env map[string]string, helper string, log io.Writer) 
 
 // install writes the scripts first and the program last. The scripts refuse to start the app
 // without the program, so an app that was staged halfway does not start.
-func install(stager *libbuildpack.Stager, sets truststore.Sets, helper string, seen client.Seen, carried launch.Carried,
-	build []client.Variable,
-) error {
+func install(stager *libbuildpack.Stager, sets truststore.Sets, helper string, seen client.Seen, build []client.Variable) error {
 	if err := os.MkdirAll(stager.DepDir(), 0o755); err != nil {
 		return err
 	}
@@ -122,19 +133,12 @@ func install(stager *libbuildpack.Stager, sets truststore.Sets, helper string, s
 	if err := truststore.Write(filepath.Join(stager.DepDir(), "trust"), sets); err != nil {
 		return err
 	}
-	mark := ""
-	if carried.Why != "" {
-		text, err := json.Marshal(carried)
+	if seen != (client.Seen{}) {
+		text, err := json.Marshal(seen)
 		if err != nil {
 			return err
 		}
-		mark = string(text)
-	}
-	for name, says := range map[string]string{current.JavaMark: seen.JavaSays, current.PGSSLMark: seen.PGSSLSays, current.TunnelMark: mark} {
-		if says == "" {
-			continue
-		}
-		if err := os.WriteFile(filepath.Join(stager.DepDir(), name), []byte(says+"\n"), 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(stager.DepDir(), current.SeenFile), text, 0o644); err != nil {
 			return err
 		}
 	}

@@ -153,7 +153,7 @@ func shellQuote(value string) string {
 
 // explainPlan tells people what a launch would export and why.
 func explainPlan(app current.App, handout *client.Handout, out io.Writer) error {
-	sections, warnings, err := explain.Plan(app, handout, time.Now())
+	sections, err := explain.Plan(app, handout, time.Now())
 	if err != nil {
 		return err
 	}
@@ -163,9 +163,9 @@ func explainPlan(app current.App, handout *client.Handout, out io.Writer) error 
 		for _, line := range section.Lines {
 			fmt.Fprintln(&b, " ", plain.Line(line))
 		}
-	}
-	for _, w := range warnings {
-		fmt.Fprintln(&b, "warning:", plain.Line(w))
+		for _, w := range section.Warnings {
+			fmt.Fprintln(&b, "warning:", plain.Line(w))
+		}
 	}
 	_, err = io.WriteString(out, b.String())
 	return err
