@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/binding"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/current"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/launch"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/wire"
@@ -78,7 +79,7 @@ func disagreements(t testing.TB, rows []Row, env map[string]string) []string {
 		}
 		return wrong
 	}
-	targets, err := wire.Targets(wire.Given{Env: env, Plan: plan, Store: store})
+	targets, err := wire.Targets(current.App{Env: env, Plan: plan, Store: store}, false)
 	require.NoError(t, err)
 	byName := map[string]Row{}
 	for _, row := range rows {

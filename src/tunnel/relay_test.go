@@ -262,10 +262,10 @@ func TestEveryPasswordThatTheServerAsksFor(t *testing.T) {
 	config.ClientCA = clients.PEM
 	server := pgtest.Start(t, config)
 	certain := clients.Issue(t, []string{"certain"})
-	pair, err := tls.X509KeyPair(certain.CertPEM, certain.KeyPEM)
-	require.NoError(t, err)
 	verified, required := target(server.Port, sslmode.VerifyFull, ca), target(server.Port, sslmode.Require)
-	verified.Client, required.Client = &pair, &pair
+	for _, target := range []*wire.Target{verified, required} {
+		target.Client.Cert, target.Client.Key = certain.CertPEM, certain.KeyPEM
+	}
 	for user, refusal := range map[string]string{
 		"app":     "",
 		"old":     "the server does not ask for scram-sha-256, and sslmode require does not verify who it is",

@@ -67,15 +67,12 @@ func run(ctx context.Context, t *wire.Target, timeout time.Duration, modes []ssl
 	for _, a := range tries {
 		e.byMode[a.Mode] = a
 	}
-	if e.diagnose(e.byMode[t.LoginMode()]) == nil {
+	if e.byMode[t.LoginMode()].Problem == nil {
 		e.logIn(ctx)
 	}
 	rest.Wait()
 	return e.judge(time.Now())
 }
-
-// diagnose says what stopped an attempt at the first host.
-func (e *evidence) diagnose(a wire.Attempt) *wire.Problem { return e.Diagnose(a, e.Addresses()[0]) }
 
 // logIn logs in, and asks for the user's sessions.
 func (e *evidence) logIn(ctx context.Context) {

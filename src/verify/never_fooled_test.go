@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"crypto/tls"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -105,24 +106,17 @@ func asked(v visit) bool {
 	return err == nil && ok
 }
 
-var columns = []string{"datname", "pid", "application_name", "host", "client_port", "ssl", "version", "cipher", "bits", "hidden", "own"}
-
 // head sends what comes before the rows of the sessions.
 func head() []pgproto3.BackendMessage {
-	var fields []pgproto3.FieldDescription
-	for _, name := range columns {
-		fields = append(fields, pgproto3.FieldDescription{Name: []byte(name), DataTypeOID: 25, DataTypeSize: -1})
-	}
-	return []pgproto3.BackendMessage{&pgproto3.CommandComplete{CommandTag: []byte("BEGIN")}, &pgproto3.RowDescription{Fields: fields}}
+	return []pgproto3.BackendMessage{&pgproto3.CommandComplete{CommandTag: []byte("BEGIN")},
+		&pgproto3.RowDescription{Fields: []pgproto3.FieldDescription{{Name: []byte("row_to_json"), DataTypeOID: 114, DataTypeSize: -1}}}}
 }
 
 // line is the row of an application's encrypted session.
 func line(application string) *pgproto3.DataRow {
-	var values [][]byte
-	for _, value := range []string{"app", "1", application, "10.0.0.9", "5000", "t", "TLSv1.3", "TLS_AES_256_GCM_SHA384", "256", "f", "f"} {
-		values = append(values, []byte(value))
-	}
-	return &pgproto3.DataRow{Values: values}
+	text, _ := json.Marshal(map[string]any{"database": "app", "pid": 1, "application": application, "address": "10.0.0.9", "port": 5000,
+		"tls": true, "version": "TLSv1.3", "cipher": "TLS_AES_256_GCM_SHA384", "bits": 256, "concealed": false, "own": false}) // never fails
+	return &pgproto3.DataRow{Values: [][]byte{text}}
 }
 
 func tail() []pgproto3.BackendMessage {
@@ -221,6 +215,18 @@ func TestWhatAServerSendsIsBounded(t *testing.T) {
 		"rows of another statement": {func(v visit) int64 {
 			if asked(v) {
 				_ = v.send(append(append(head()[1:], line("an app")), tail()...)...)
+			}
+			return 0
+		}, SessionsHidden, "cannot be listed"},
+		"rows that are none": {func(v visit) int64 {
+			if asked(v) {
+				_ = v.send(append(append(head(), &pgproto3.DataRow{Values: [][]byte{[]byte(`{"pid": "many"}`)}}), tail()...)...)
+			}
+			return 0
+		}, SessionsHidden, "cannot be listed"},
+		"rows of two columns": {func(v visit) int64 {
+			if asked(v) {
+				_ = v.send(append(append(head(), &pgproto3.DataRow{Values: [][]byte{[]byte(`{}`), []byte(`{}`)}}), tail()...)...)
 			}
 			return 0
 		}, SessionsHidden, "cannot be listed"},

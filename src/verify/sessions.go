@@ -1,7 +1,9 @@
 package verify
 
 import (
+	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -24,12 +26,12 @@ var (
 	errNotAsked    = errors.New("not an answer to the question")
 )
 
-// row is a session as the server shows it. Columns that it does not show are nil.
+// row is a session as the server shows it. What it does not show is null.
 type row struct {
-	database, application, address, version, cipher *string
-	pid, port, bits                                 *string
-	tls                                             *string
-	concealed, own                                  bool
+	Session
+	Port      int
+	TLS       *bool
+	Concealed bool // the user may not see the session
 }
 
 // sessionsQuery lists the user's sessions, in a transaction that cannot write. It leaves out
@@ -37,12 +39,14 @@ type row struct {
 // that of a Unix socket is -1. But it is also null if the user may not see a session (PostgreSQL's
 // manual, "pg_stat_activity").
 const sessionsQuery = `begin read only;
-select a.datname, a.pid, a.application_name, pg_catalog.host(a.client_addr), a.client_port, s.ssl, s.version, s.cipher, s.bits,
-       a.query = '<insufficient privilege>', a.pid = pg_catalog.pg_backend_pid()
-from pg_catalog.pg_stat_activity a left join pg_catalog.pg_stat_ssl s using (pid)
-where a.usename = session_user and (a.client_port is not null or a.query = '<insufficient privilege>')
-order by a.datname, a.pid
-limit 10001;
+select pg_catalog.row_to_json(r) from (
+    select a.datname as database, a.pid, a.application_name as application, pg_catalog.host(a.client_addr) as address,
+           a.client_port as port, s.ssl as tls, s.version, s.cipher, s.bits,
+           a.query = '<insufficient privilege>' as concealed, a.pid = pg_catalog.pg_backend_pid() as own
+    from pg_catalog.pg_stat_activity a left join pg_catalog.pg_stat_ssl s using (pid)
+    where a.usename = session_user and (a.client_port is not null or a.query = '<insufficient privilege>')
+    order by a.datname, a.pid
+    limit 10001) r;
 rollback`
 
 // askSessions asks for the sessions. It stops at anything that it did not ask for.
@@ -53,15 +57,14 @@ func askSessions(ctx context.Context, conn *pgconn.PgConn) ([]row, error) {
 	for ; results.NextResult(); n++ {
 		result := results.ResultReader()
 		for result.NextRow() {
-			const columns = 11
+			var r row
 			switch values := result.Values(); {
-			case n != 1 || len(values) != columns: // only the second statement has rows
+			case n != 1 || len(values) != 1 || json.Unmarshal(values[0], &r) != nil: // only the second statement has rows
 				return nil, errNotAsked
 			case len(rows) == mostSessions:
 				return nil, errTooManyRows
-			default:
-				rows = append(rows, newRow(values))
 			}
+			rows = append(rows, r)
 		}
 		if _, err := result.Close(); err != nil {
 			return nil, err
@@ -74,33 +77,6 @@ func askSessions(ctx context.Context, conn *pgconn.PgConn) ([]row, error) {
 		return nil, errNotAsked
 	}
 	return rows, nil
-}
-
-func newRow(values [][]byte) row {
-	texts := make([]*string, len(values))
-	for i, v := range values {
-		if v != nil {
-			text := string(v)
-			texts[i] = &text
-		}
-	}
-	is := func(text *string) bool { return text != nil && *text == "t" }
-	return row{
-		database: texts[0], pid: texts[1], application: texts[2], address: texts[3], port: texts[4],
-		tls: texts[5], version: texts[6], cipher: texts[7], bits: texts[8], concealed: is(texts[9]), own: is(texts[10]),
-	}
-}
-
-// number reads a number that the server sent. Anything else is 0.
-func number(text *string) int {
-	if text == nil {
-		return 0
-	}
-	n, err := strconv.Atoi(*text)
-	if err != nil {
-		return 0
-	}
-	return n
 }
 
 // localPorts returns the ports of this container's TCP connections. The platform leaves them as they
@@ -122,88 +98,72 @@ func localPorts(proc fs.FS) (ports []int) {
 	return ports
 }
 
-// judgeSessions lists the user's sessions, and says whether one of them is in plain text.
+// judgeSessions lists the user's sessions, and says whether one of them is in plain text. It does not
+// judge Unix sockets, which cross no network.
 func (e *evidence) judgeSessions() ([]Session, *wire.Problem) {
 	if e.asked != nil {
-		return nil, &wire.Problem{Code: SessionsHidden, What: "the user's sessions cannot be listed" + e.whyUnasked(e.asked),
+		return nil, &wire.Problem{Code: SessionsHidden, What: "the user's sessions cannot be listed" + e.whyUnasked(),
 			Do: "let the user read pg_stat_activity and pg_stat_ssl"}
 	}
 	sessions := []Session{}
 	var unencrypted, hidden []string
 	for _, r := range e.sessions {
-		s := e.session(r)
+		s := r.Session
 		if s.PID != 0 && s.Application == wire.ApplicationName &&
 			slices.ContainsFunc(ladder, func(m sslmode.Mode) bool { return e.byMode[m].PID == uint32(s.PID) }) {
 			continue // one of our probes, about to end
 		}
-		sessions = append(sessions, s)
-		switch s.Transport {
-		case OverPlain:
-			name := fmt.Sprintf("pid %d (%s, %s)", s.PID, orNone(s.Application, "no application name"), s.Address)
+		for _, text := range []*string{&s.Database, &s.Application, &s.Address, &s.Version, &s.Cipher} {
+			*text = e.Shown(*text)
+		}
+		switch {
+		case r.TLS != nil && *r.TLS:
+			s.Transport = OverTLS
+		case r.Concealed || r.TLS == nil:
+			s.Transport = Hidden
+			hidden = append(hidden, fmt.Sprintf("pid %d", s.PID))
+		case r.Port == -1:
+			s.Transport = OverSocket
+		default:
+			s.Transport = OverPlain
+			name := fmt.Sprintf("pid %d (%s, %s)", s.PID, cmp.Or(s.Application, "no application name"), s.Address)
 			if s.Own {
 				name += ", which is this command's own: a proxy ends the TLS between here and the database"
-			} else if slices.Contains(e.ports, number(r.port)) {
+			} else if slices.Contains(e.ports, r.Port) {
 				name += ", likely this app's"
 			}
 			unencrypted = append(unencrypted, name)
-		case Hidden:
-			hidden = append(hidden, fmt.Sprintf("pid %d", s.PID))
 		}
+		sessions = append(sessions, s)
 	}
 	const most = 5
 	switch {
 	case len(unencrypted) > 0:
 		return sessions, &wire.Problem{Code: PlainTextSession,
-			What: fmt.Sprintf("user %s has sessions in plain text: %s", e.User,
-				plain.List(unencrypted, most)),
+			What: fmt.Sprintf("user %s has sessions in plain text: %s", e.User, plain.List(unencrypted, most)),
 			Do: "this app's own options may say less than its variables (postgres-ssl drivers names the line): " +
 				"change them, or set POSTGRES_SSL_TUNNEL=yes; it may also be an old instance, another app or a proxy. " +
-				"Then let the server refuse plain text: " +
-				advicePlainText(e.Host)}
+				"Then let the server refuse plain text: " + e.refusePlainText()}
 	case len(hidden) > 0:
 		return sessions, &wire.Problem{Code: SessionsHidden,
-			What: fmt.Sprintf("user %s may not see whether its sessions are encrypted: %s", e.User,
-				plain.List(hidden, most)), Do: "grant pg_read_all_stats to the user, or let it log in without another role set"}
+			What: fmt.Sprintf("user %s may not see whether its sessions are encrypted: %s", e.User, plain.List(hidden, most)),
+			Do:   "grant pg_read_all_stats to the user, or let it log in without another role set"}
 	}
 	return sessions, nil
 }
 
-func (e *evidence) whyUnasked(err error) string {
-	var state interface{ SQLState() string }
+// whyUnasked says why the query for the sessions failed, as far as that is safe to show.
+func (e *evidence) whyUnasked() string {
+	var refused *pgconn.PgError
 	switch {
-	case wire.IsTimeout(err):
+	case wire.IsTimeout(e.asked):
 		return " in time"
-	case errors.Is(err, wire.ErrTooMuch):
+	case errors.Is(e.asked, wire.ErrTooMuch):
 		return ": " + wire.ErrTooMuch.Error()
-	case errors.Is(err, errTooManyRows):
-		return ": " + err.Error()
-	case errors.As(err, &state):
-		return e.SQLState(state.SQLState())
+	case errors.Is(e.asked, errTooManyRows):
+		return ": " + errTooManyRows.Error()
+	case errors.As(e.asked, &refused):
+		return e.SQLState(refused.Code)
 	}
 	return ""
-}
-
-// session makes a Session of a row. It does not judge Unix sockets, which cross no network.
-func (e *evidence) session(r row) Session {
-	text := func(s *string) string {
-		if s == nil {
-			return ""
-		}
-		return e.Shown(*s)
-	}
-	s := Session{
-		Database: text(r.database), PID: number(r.pid), Application: text(r.application), Address: text(r.address),
-		Version: text(r.version), Cipher: text(r.cipher), Bits: number(r.bits), Own: r.own,
-	}
-	switch {
-	case r.tls != nil && *r.tls == "t":
-		s.Transport = OverTLS
-	case r.concealed || r.tls == nil:
-		s.Transport = Hidden
-	case r.port != nil && *r.port == "-1":
-		s.Transport = OverSocket
-	default:
-		s.Transport = OverPlain
-	}
-	return s
 }

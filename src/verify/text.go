@@ -1,40 +1,20 @@
 package verify
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"strconv"
 	"strings"
-	"unicode/utf8"
+	"text/tabwriter"
 
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/plain"
 )
 
-// Write writes the report for people: aligned, one block per database, with colours if colour is
-// set.
-func (r Report) Write(out io.Writer, colour bool) error {
-	paint := painter(colour)
-	var b strings.Builder
-	for i, db := range r.Databases {
-		if i > 0 {
-			b.WriteString("\n")
-		}
-		db.write(&b, paint)
-	}
-	if len(r.Drivers) > 0 {
-		b.WriteString("\nPostgres drivers in the app's files; what each of them verifies is not seen from here\n")
-	}
-	for _, d := range r.Drivers {
-		b.WriteString("  " + d + "\n")
-	}
-	if len(r.Warnings) > 0 {
-		b.WriteString("\n")
-	}
-	for _, w := range r.Warnings {
-		b.WriteString(paint(yellow, "warning") + ": " + w + "\n")
-	}
-	_, err := io.WriteString(out, b.String())
-	return err
+// page is the report for people: aligned, one block per database.
+type page struct {
+	strings.Builder
+	coloured bool
 }
 
 const (
@@ -43,65 +23,101 @@ const (
 	yellow = "33"
 )
 
-// painter returns a function that wraps a text in ECMA-48's sequences for a colour, or leaves it as
-// it is.
-func painter(colour bool) func(code, text string) string {
-	return func(code, text string) string {
-		if !colour || text == "" {
-			return text
-		}
-		return "\x1b[" + code + "m" + text + "\x1b[0m"
+// paint wraps a text in ECMA-48's sequences for a colour, or leaves it as it is.
+func (p *page) paint(colour, text string) string {
+	if !p.coloured || colour == "" {
+		return text
 	}
+	return "\x1b[" + colour + "m" + text + "\x1b[0m"
 }
 
-func (db Database) write(b *strings.Builder, paint func(code, text string) string) {
-	verdict := paint(green, "ok")
-	if !db.OK {
-		verdict = paint(red, "FAILED")
-	}
-	fmt.Fprintf(b, "%s: %s\n", db.Name, verdict)
+// row writes a line with a label.
+func (p *page) row(colour, label, format string, args ...any) {
+	pad := strings.Repeat(" ", 13-len(label)) // Fprintf would count the bytes of a colour
+	fmt.Fprintf(p, "  %s%s\n", p.paint(colour, label)+pad, fmt.Sprintf(format, args...))
+}
 
-	row := func(label, format string, args ...any) {
-		fmt.Fprintf(b, "  %-12s %s\n", label, fmt.Sprintf(format, args...))
+// Write writes the report for people, with colours if coloured is set.
+func (r Report) Write(out io.Writer, coloured bool) error {
+	p := &page{coloured: coloured}
+	for i, db := range r.Databases {
+		if i > 0 {
+			p.WriteString("\n")
+		}
+		p.database(db)
 	}
+	if len(r.Drivers) > 0 {
+		p.WriteString("\nPostgres drivers in the app's files; what each of them verifies is not seen from here\n")
+	}
+	for _, d := range r.Drivers {
+		p.WriteString("  " + d + "\n")
+	}
+	if len(r.Warnings) > 0 {
+		p.WriteString("\n")
+	}
+	for _, w := range r.Warnings {
+		p.WriteString(p.paint(yellow, "warning") + ": " + w + "\n")
+	}
+	_, err := io.WriteString(out, p.String())
+	return err
+}
+
+func (p *page) database(db Database) {
+	verdict := p.paint(green, "ok")
+	if !db.OK {
+		verdict = p.paint(red, "FAILED")
+	}
+	fmt.Fprintf(p, "%s: %s\n", db.Name, verdict)
 	if db.Host != "" {
-		row("server", "%s port %d, database %s, user %s", db.Host, db.Port, orNone(db.Database, "(the user's)"), orNone(db.User, "(none)"))
+		p.row("", "server", "%s port %d, database %s, user %s", db.Host, db.Port, cmp.Or(db.Database, "(the user's)"), cmp.Or(db.User, "(none)"))
 	}
 	if db.Mode == "" {
-		row("sslmode", "none: %s", db.ModeSource)
+		p.row("", "sslmode", "none: %s", db.ModeSource)
 	} else {
-		row("sslmode", "%s, from %s", db.Mode, db.ModeSource)
+		p.row("", "sslmode", "%s, from %s", db.Mode, db.ModeSource)
 	}
-	if db.TLS != nil {
-		row("connection", "%s, %s, %s", db.TLS.Version, db.TLS.Cipher, orNone(db.TLS.Group, "RSA key exchange"))
+	if c := db.TLS; c != nil {
+		p.row("", "connection", "%s, %s, %s", c.Version, c.Cipher, cmp.Or(c.Group, "RSA key exchange"))
 	}
 	if c := db.Certificate; c != nil {
-		row("certificate", "%s, %s, %s", c.Subject, c.Key, expiry(c.NotAfter, c.DaysLeft))
-		row("  names", "%s", orNone(plain.List(c.Names, 10), "none"))
-		row("  issuer", "%s", c.Issuer)
-		row("  SHA-256", "%s", c.Fingerprint)
+		p.row("", "certificate", "%s, %s, %s", c.Subject, c.Key, expiry(c.NotAfter, c.DaysLeft))
+		p.row("", "  names", "%s", cmp.Or(plain.List(c.Names, 10), "none"))
+		p.row("", "  issuer", "%s", c.Issuer)
+		p.row("", "  SHA-256", "%s", c.Fingerprint)
 	}
 	if r := db.Root; r != nil {
-		row("verified to", "%s, %s", r.Subject, expiry(r.NotAfter, r.DaysLeft))
-		row("  from", "%s", r.Origin)
+		p.row("", "verified to", "%s, %s", r.Subject, expiry(r.NotAfter, r.DaysLeft))
+		p.row("", "  from", "%s", r.Origin)
 	}
-	for i, o := range db.Modes {
-		db.writeOutcome(row, i, o, paint)
-	}
-	db.writeSessions(b, paint)
-	for _, o := range db.OtherHosts {
-		state := paint(green, "ok")
-		if o.Problem != nil {
-			state = paint(red, o.Problem.Code)
+	label := "modes"
+	for _, o := range db.Modes {
+		result := p.paint(colourOf[o.Result], o.Result)
+		if o.Why != "" {
+			result += ": " + o.Why
 		}
-		row("further host", "%s port %d: %s", o.Host, o.Port, state)
+		if o.Mode == db.Mode {
+			result += "  <- in force"
+		}
+		p.row("", label, "%-12s %s", o.Mode, result)
+		label = ""
+	}
+	if db.Sessions != nil {
+		p.row("", "sessions", "%d of user %s", len(db.Sessions), db.User)
+		p.sessions(db.Sessions)
+	}
+	for _, o := range db.OtherHosts {
+		state := p.paint(green, "ok")
+		if o.Problem != nil {
+			state = p.paint(red, o.Problem.Code)
+		}
+		p.row("", "further host", "%s port %d: %s", o.Host, o.Port, state)
 	}
 	for _, w := range db.Warnings {
-		row(pad(paint, yellow, "warning"), "%s", w)
+		p.row(yellow, "warning", "%s", w)
 	}
-	for _, p := range db.Problems {
-		row(pad(paint, red, "problem"), "%s", p.What)
-		row("  what to do", "%s", p.Do)
+	for _, problem := range db.Problems {
+		p.row(red, "problem", "%s", problem.What)
+		p.row("", "  what to do", "%s", problem.Do)
 	}
 }
 
@@ -112,80 +128,29 @@ func expiry(day string, left int) string {
 	return fmt.Sprintf("expires %s, in %s", day, plain.Count(left, "day"))
 }
 
-// pad paints a label and pads it. Fprintf's padding would count the colour's bytes.
-func pad(paint func(code, text string) string, code, label string) string {
-	const width = 12
-	return paint(code, label) + strings.Repeat(" ", width-len(label))
-}
+var colourOf = map[string]string{Works: green, Refused: green, Accepted: yellow, Unknown: yellow, Fails: red}
 
-func (db Database) writeOutcome(row func(label, format string, args ...any), i int, o Outcome, paint func(code, text string) string) {
-	label := ""
-	if i == 0 {
-		label = "modes"
-	}
-	code := green
-	switch o.Result {
-	case Accepted, Unknown:
-		code = yellow
-	case Fails:
-		code = red
-	}
-	line := fmt.Sprintf("%-12s %s", o.Mode, paint(code, o.Result))
-	if o.Why != "" {
-		line += ": " + o.Why
-	}
-	if o.Mode == db.Mode {
-		line += "  <- in force"
-	}
-	row(label, "%s", line)
-}
+// inTable is how the table of sessions shows a transport.
+var inTable = map[string]string{OverTLS: "yes", OverPlain: "NO", OverSocket: "socket", Hidden: "?"}
 
-// writeSessions writes the table of sessions.
-func (db Database) writeSessions(b *strings.Builder, paint func(code, text string) string) {
-	if db.Sessions == nil {
-		return
+// sessions writes the table of sessions. A line is painted once it is aligned.
+func (p *page) sessions(sessions []Session) {
+	var table strings.Builder
+	w := tabwriter.NewWriter(&table, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "database\tpid\tapplication\taddress\tTLS\tversion\tcipher\tbits")
+	for _, s := range sessions {
+		bits := strings.TrimPrefix(strconv.Itoa(s.Bits), "0")
+		fmt.Fprintf(w, "%s\t%d\t%s\t%s\t%s\t%s\t%s\t%s\n",
+			s.Database, s.PID, s.Application, s.Address, inTable[s.Transport], s.Version, s.Cipher, bits)
 	}
-	fmt.Fprintf(b, "  %-12s %s\n", "sessions", fmt.Sprintf("%d of user %s", len(db.Sessions), db.User))
-	table := [][]string{{"database", "pid", "application", "address", "TLS", "version", "cipher", "bits"}}
-	for _, s := range db.Sessions {
-		bits, shown := "", ""
-		if s.Bits > 0 {
-			bits = strconv.Itoa(s.Bits)
+	w.Flush() // a Builder takes everything
+	n := -1   // the head
+	for line := range strings.Lines(table.String()) {
+		line = strings.TrimRight(line, " \n")
+		if n >= 0 && (sessions[n].Transport == OverPlain || sessions[n].Transport == Hidden) {
+			line = p.paint(red, line)
 		}
-		switch s.Transport {
-		case OverTLS:
-			shown = "yes"
-		case OverPlain:
-			shown = "NO"
-		case OverSocket:
-			shown = "socket"
-		default:
-			shown = "?"
-		}
-		table = append(table, []string{s.Database, strconv.Itoa(s.PID), s.Application, s.Address, shown, s.Version, s.Cipher, bits})
+		p.WriteString("    " + line + "\n")
+		n++
 	}
-	widths := make([]int, len(table[0]))
-	for _, cells := range table {
-		for i, cell := range cells {
-			widths[i] = max(widths[i], utf8.RuneCountInString(cell))
-		}
-	}
-	for n, cells := range table {
-		line := ""
-		for i, cell := range cells {
-			line += cell + strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell)+2)
-		}
-		line = strings.TrimRight(line, " ")
-		if n > 0 && (db.Sessions[n-1].Transport == OverPlain || db.Sessions[n-1].Transport == Hidden) {
-			line = paint(red, line)
-		}
-		b.WriteString("    " + line + "\n")
-	}
-}
-
-func orNone(text, none string) string {
-	if text == "" {
-		return none
-	}
-	return text
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/binding"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/current"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/launch"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/plain"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
@@ -33,7 +34,7 @@ func trust(origin string, cas ...*pgtest.CA) []wire.Anchor {
 
 func TestServersAnswerToPlainText(t *testing.T) {
 	refuses := func(sqlstate, message string) wire.Answer {
-		return wire.Answer{Refusal: &wire.Refusal{SQLState: sqlstate, Message: message}}
+		return wire.Answer{Refusal: &pgconn.PgError{Code: sqlstate, Message: message}}
 	}
 	for name, test := range map[string]struct {
 		answer wire.Answer
@@ -41,7 +42,7 @@ func TestServersAnswerToPlainText(t *testing.T) {
 	}{
 		"asks for a password":              {wire.Answer{Asks: "a SCRAM password"}, Accepted},
 		"asks for nothing":                 {wire.Answer{Admits: true}, Accepted},
-		"admits, but has no such database": {wire.Answer{Admits: true, Refusal: &wire.Refusal{SQLState: "3D000", Message: ""}}, Accepted},
+		"admits, but has no such database": {wire.Answer{Admits: true, Refusal: &pgconn.PgError{Code: "3D000"}}, Accepted},
 		"no entry in pg_hba.conf":          {refuses("28000", `no pg_hba.conf entry for host "10.0.0.1", user "u", database "d", no encryption`), Refused},
 		"in another language":              {refuses("28000", "kein pg_hba.conf-Eintrag"), Refused},
 		"Azure":                            {refuses("28000", "SSL connection is required. Please specify SSL options and retry."), Refused},
@@ -52,26 +53,25 @@ func TestServersAnswerToPlainText(t *testing.T) {
 		"no answer":                        {wire.Answer{}, Unknown},
 	} {
 		t.Run(name, func(t *testing.T) {
-			result, why := new(evidence).plainText(wire.Attempt{Mode: sslmode.Disable, Answer: test.answer})
+			e := evidence{byMode: map[sslmode.Mode]wire.Attempt{sslmode.Disable: {Mode: sslmode.Disable, Answer: test.answer}}}
+			result, why := e.plainText()
 			assert.Equal(t, test.result, result)
 			assert.NotContains(t, why, "no such")
 		})
 	}
 }
 
-func text(s string) *string { return &s }
-
-func session(pid, application, tls string) row {
-	return row{database: text("app"), pid: text(pid), application: text(application), address: text("10.0.0.9"), port: text("5000"), tls: text(tls)}
+func session(pid int, application string, tls bool) row {
+	return row{Session: Session{Database: "app", PID: pid, Application: application, Address: "10.0.0.9"}, Port: 5000, TLS: &tls}
 }
 
 func TestSessionsOfTheUser(t *testing.T) {
-	socket := session("4", "cron", "f")
-	socket.port, socket.address = text("-1"), nil
-	hidden := row{database: text("app"), pid: text("5"), application: text(""), concealed: true}
-	own := session("6", wire.ApplicationName, "f")
-	own.own = true
-	probe := session("7", wire.ApplicationName, "f")
+	socket := session(4, "cron", false)
+	socket.Port, socket.Address = -1, ""
+	hidden := row{Session: Session{Database: "app", PID: 5}, Concealed: true}
+	own := session(6, wire.ApplicationName, false)
+	own.Own = true
+	probe := session(7, wire.ApplicationName, false)
 
 	for name, test := range map[string]struct {
 		rows    []row
@@ -80,20 +80,19 @@ func TestSessionsOfTheUser(t *testing.T) {
 		says    string
 		listed  int
 	}{
-		"encrypted":                     {rows: []row{session("1", "a", "t")}, listed: 1},
-		"over a socket":                 {rows: []row{session("1", "a", "t"), socket}, listed: 2},
-		"in plain text":                 {rows: []row{session("1", "a", "t"), session("2", "b", "f")}, problem: PlainTextSession, says: "user app has sessions in plain text: pid 2 (b, 10.0.0.9)", listed: 2},
-		"in plain text, without a name": {rows: []row{session("2", "", "f")}, problem: PlainTextSession, says: "pid 2 (no application name, 10.0.0.9)", listed: 1},
-		"many":                          {rows: []row{session("1", "a", "f"), session("2", "a", "f"), session("3", "a", "f"), session("4", "a", "f"), session("5", "a", "f"), session("6", "a", "f"), session("8", "a", "f")}, problem: PlainTextSession, says: "pid 5 (a, 10.0.0.9), 2 more", listed: 7},
-		"hidden":                        {rows: []row{session("1", "a", "t"), hidden}, problem: SessionsHidden, says: "pid 5", listed: 2},
+		"encrypted":                     {rows: []row{session(1, "a", true)}, listed: 1},
+		"over a socket":                 {rows: []row{session(1, "a", true), socket}, listed: 2},
+		"in plain text":                 {rows: []row{session(1, "a", true), session(2, "b", false)}, problem: PlainTextSession, says: "user app has sessions in plain text: pid 2 (b, 10.0.0.9)", listed: 2},
+		"in plain text, without a name": {rows: []row{session(2, "", false)}, problem: PlainTextSession, says: "pid 2 (no application name, 10.0.0.9)", listed: 1},
+		"many":                          {rows: []row{session(1, "a", false), session(2, "a", false), session(3, "a", false), session(4, "a", false), session(5, "a", false), session(6, "a", false), session(8, "a", false)}, problem: PlainTextSession, says: "pid 5 (a, 10.0.0.9), 2 more", listed: 7},
+		"hidden":                        {rows: []row{session(1, "a", true), hidden}, problem: SessionsHidden, says: "pid 5", listed: 2},
 		"behind a proxy":                {rows: []row{own}, problem: PlainTextSession, says: "which is this command's own: a proxy ends the TLS", listed: 1},
-		"a probe on its way out":        {rows: []row{session("1", "a", "t"), probe}, listed: 1},
-		"a session with a probe's name": {rows: []row{session("8", wire.ApplicationName, "f")}, problem: PlainTextSession, says: "pid 8", listed: 1},
+		"a probe on its way out":        {rows: []row{session(1, "a", true), probe}, listed: 1},
+		"a session with a probe's name": {rows: []row{session(8, wire.ApplicationName, false)}, problem: PlainTextSession, says: "pid 8", listed: 1},
 		"the query fails":               {asked: &pgconn.PgError{Code: "42P01"}, problem: SessionsHidden, says: "cannot be listed (SQLSTATE 42P01)"},
 		"the query takes too long":      {asked: context.DeadlineExceeded, problem: SessionsHidden, says: "cannot be listed in time"},
-		"a name with the password":      {rows: []row{session("1", "x"+password, "f")}, problem: PlainTextSession, says: "pid 1 ((not shown: it contains the password), 10.0.0.9)", listed: 1},
-		"numbers that make no sense":    {rows: []row{session("many", "a", "t")}, listed: 1},
-		"no word about encryption":      {rows: []row{{port: text("5")}}, problem: SessionsHidden, listed: 1},
+		"a name with the password":      {rows: []row{session(1, "x"+password, false)}, problem: PlainTextSession, says: "pid 1 ((not shown: it contains the password), 10.0.0.9)", listed: 1},
+		"no word about encryption":      {rows: []row{{Port: 5}}, problem: SessionsHidden, listed: 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			target := wire.Target{Host: "h", User: "app", Database: "app", Password: password}
@@ -116,7 +115,7 @@ func TestSessionsOfTheUser(t *testing.T) {
 func TestASessionFromThisContainersPortIsLikelyTheApps(t *testing.T) {
 	proc := fstest.MapFS{"net/tcp": {Data: []byte("  sl  local_address rem_address   st\n   0: 0100007F:1388 0200007F:1538 01\n   1: bad\n")}}
 	target := wire.Target{Host: "h", User: "app", Database: "app"}
-	e := evidence{Target: &target, Screen: target.Screen(), sessions: []row{session("2", "b", "f")}, ports: localPorts(proc)}
+	e := evidence{Target: &target, Screen: target.Screen(), sessions: []row{session(2, "b", false)}, ports: localPorts(proc)}
 	_, problem := e.judgeSessions()
 	require.NotNil(t, problem)
 	assert.Contains(t, problem.What, "pid 2 (b, 10.0.0.9), likely this app's")
@@ -131,7 +130,7 @@ func TestACertificateThatExpiresSoonGivesAWarning(t *testing.T) {
 	pair := ca.Issue(t, []string{"h"})
 	asks := wire.Attempt{Answer: wire.Answer{Asks: "a SCRAM password"}, Peer: wire.Peer{Chain: pair.Chain()}}
 	e := evidence{Target: &wire.Target{Host: "h", Mode: sslmode.VerifyFull}, byMode: map[sslmode.Mode]wire.Attempt{
-		sslmode.Disable: {Answer: wire.Answer{Refusal: &wire.Refusal{SQLState: "28000", Message: ""}}}, sslmode.Require: asks, sslmode.VerifyCA: asks, sslmode.VerifyFull: asks,
+		sslmode.Disable: {Answer: wire.Answer{Refusal: &pgconn.PgError{Code: "28000"}}}, sslmode.Require: asks, sslmode.VerifyCA: asks, sslmode.VerifyFull: asks,
 	}}
 	for left, warnings := range map[time.Duration][]string{
 		31 * 24 * time.Hour: {},
@@ -245,7 +244,7 @@ func TestNothingIsWrittenToTheDatabase(t *testing.T) {
 		conn, problem := target.Connect(ctx, target.Addresses()[0], target.Addresses()[0].String())
 		require.Nil(t, problem)
 		return conn, nil
-	}, nil)
+	}, func(byte, []byte) error { return nil })
 	require.NoError(t, err)
 	config.User, config.Database, config.Password = target.User, target.Database, password
 	conn, err := pgconn.ConnectConfig(ctx, config)
@@ -280,7 +279,7 @@ func TestTheGateStopsNothingForADatabaseKnownByItsKeysAlone(t *testing.T) {
 		b.ByKeys = byKeys
 		plan, err := launch.Decide(nil, binding.Bound{Databases: []binding.Binding{b}}, truststore.Store{})
 		require.NoError(t, err)
-		targets, err := wire.Targets(wire.Given{Plan: plan})
+		targets, err := wire.Targets(current.App{Plan: plan}, false)
 		require.NoError(t, err)
 		lines, open := Gate(t.Context(), targets, 5*time.Second)
 		assert.Equal(t, byKeys, open, "the control: else a binding without a user stops the start")

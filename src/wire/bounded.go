@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
 	"strconv"
+	"strings"
 	"time"
+
+	"github.com/jackc/pgx/v5/pgproto3"
 )
 
 // How much a server may send in one conversation, before and after the login. The server may be
@@ -21,27 +23,33 @@ const (
 	longestChain   = 20        // certificates; each may be tried as the issuer of each
 )
 
+// authentication is the kind of message in which a server asks for the password.
+const authentication = 'R'
+
 var (
 	// ErrTooMuch ends a conversation in which the server sends too much.
 	ErrTooMuch    = fmt.Errorf("the server sends more than %d KB before the login, or %d MB after it", mostBefore>>10, mostBytes>>20)
 	errIterations = fmt.Errorf("the server asks for more than %d iterations of SCRAM", mostIterations)
 )
 
-// bounded reads what a server sends, message by message, up to these limits.
+// bounded is the network for pgconn. It reads what a server sends, message by message, up to these
+// limits.
 type bounded struct {
-	from     io.Reader
-	deadline time.Time
-	left     int // bytes that the server may still send
-	loggedIn bool
-	rest     []byte // the unread part of the current message
-	err      error
-
-	// onMessage, if not nil, sees each message. Its error ends the reading.
-	onMessage func(kind byte, body []byte) error
+	from      io.Reader
+	to        io.Writer
+	deadline  time.Time
+	onMessage func(kind byte, body []byte) error // sees each message; its error ends the reading
+	left      int                                // bytes that the server may still send
+	loggedIn  bool
+	rest      []byte // the unread part of the current message
+	err       error
 }
 
-func newBounded(from io.Reader, deadline time.Time) *bounded {
-	return &bounded{from: from, deadline: deadline, left: mostBefore}
+// Write leaves an error to the reader: with TLS 1.3, a server refuses a client certificate only
+// after the handshake. Its reason can be read even if writing fails.
+func (b *bounded) Write(p []byte) (int, error) {
+	_, _ = b.to.Write(p)
+	return len(p), nil
 }
 
 // Read returns a part of one message. After an error, there are no more messages.
@@ -60,46 +68,38 @@ func (b *bounded) Read(p []byte) (int, error) {
 // next reads a message: one byte for its kind, four bytes for the length, and the body. The length
 // includes its own four bytes (PostgreSQL's manual, "Messages").
 func (b *bounded) next() ([]byte, error) {
-	const header = 5
+	const header, readyForQuery, untilThen = 5, 'Z', "RSKENvZ"
 	message := make([]byte, header)
 	if _, err := io.ReadFull(b.from, message); err != nil {
 		return nil, err
 	}
-	length := int64(binary.BigEndian.Uint32(message[1:])) - 4
+	kind, length := message[0], int64(binary.BigEndian.Uint32(message[1:]))-4
 	switch {
-	case length < 0 || length > longestMessage:
+	case length < 0 || length > longestMessage, kind == authentication && length < 4,
+		!b.loggedIn && strings.IndexByte(untilThen, kind) < 0:
 		return nil, errNotPostgres
 	case header+int(length) > b.left:
 		return nil, ErrTooMuch
 	}
-	const readyForQuery = 'Z'
-	if b.left -= header + int(length); message[0] == readyForQuery && !b.loggedIn {
+	if b.left -= header + int(length); kind == readyForQuery && !b.loggedIn {
 		b.loggedIn, b.left = true, mostBytes
 	}
 	message = append(message, make([]byte, length)...)
-	if _, err := io.ReadFull(b.from, message[header:]); err != nil {
-		return nil, noEOF(err)
+	_, err := io.ReadFull(b.from, message[header:])
+	if err == nil {
+		err = b.checkWork(kind, message[header:])
 	}
-	if err := b.checkWork(message[0], message[header:]); err != nil || b.onMessage == nil {
-		return message, err
+	if err == nil {
+		err = b.onMessage(kind, message[header:])
 	}
-	return message, b.onMessage(message[0], message[header:])
-}
-
-// noEOF turns an EOF in the middle of a message into an error.
-func noEOF(err error) error {
-	if errors.Is(err, io.EOF) {
-		return io.ErrUnexpectedEOF
-	}
-	return err
+	return message, err
 }
 
 // checkWork refuses a SCRAM message ("r=NONCE,s=SALT,i=ITERATIONS"; RFC 5802, 5.1) that asks for
 // more work than there is time left. pgconn starts the work at once, and nothing can stop it then.
 // We allow a microsecond for an iteration. Today's processors take a quarter of that.
 func (b *bounded) checkWork(kind byte, body []byte) error {
-	const authentication, saslContinue = 'R', 11
-	if kind != authentication || len(body) < 4 || binary.BigEndian.Uint32(body) != saslContinue {
+	if kind != authentication || binary.BigEndian.Uint32(body) != pgproto3.AuthTypeSASLContinue {
 		return nil
 	}
 	_, text, _ := bytes.Cut(body[4:], []byte(",i="))

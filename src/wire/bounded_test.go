@@ -14,7 +14,7 @@ import (
 func TestWorkThatDoesNotFitIntoTheTimeIsNotBegun(t *testing.T) {
 	ask := func(iterations int, left time.Duration) error {
 		body := append([]byte{0, 0, 0, 11}, fmt.Sprintf("r=nonce,s=salt,i=%d", iterations)...)
-		return newBounded(nil, time.Now().Add(left)).checkWork('R', body)
+		return (&bounded{deadline: time.Now().Add(left)}).checkWork('R', body)
 	}
 	assert.NoError(t, ask(mostIterations, time.Hour))
 	assert.ErrorIs(t, ask(mostIterations, 100*time.Millisecond), context.DeadlineExceeded)

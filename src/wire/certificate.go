@@ -2,8 +2,8 @@ package wire
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"net"
 	"slices"
@@ -16,33 +16,30 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/truststore"
 )
 
-// verifier decides whether a server is believed, and explains why not.
+// verifier decides whether one server is believed, and explains why not.
 type verifier struct {
-	trust, known []Anchor // as in Target
-	why, place   string   // as in Target
+	*Target
 	Screen
+	chain []*x509.Certificate // what the server sent, its own certificate first
+	host  string
+	now   time.Time
 }
 
-func (t *Target) verifier() verifier {
-	return verifier{t.Trust, t.known, t.trustWhy, t.trustPlace, t.screen()}
-}
-
-// verify decides whether a certificate is good enough for a mode. No other function does. It
-// returns the verified chain, from the server's certificate to the root, or the problem. chain is
-// what the server sent, its own certificate first.
+// verify decides whether a server's chain is good enough for a mode. No other function does. It
+// returns the verified path, from the server's certificate to the root, or the problem.
 //
-// The certificate has to be good enough for Go and for OpenSSL, so also for libpq. A chain has to
+// The certificate has to be good enough for Go and for OpenSSL, so also for libpq. A path has to
 // end at a root: Go and Java also accept a trusted intermediate as its end. docs/verify.md says
 // which drivers refuse what verifies here.
-func (v verifier) verify(chain []*x509.Certificate, host string, mode sslmode.Mode, now time.Time) (
+func (t *Target) verify(chain []*x509.Certificate, host string, mode sslmode.Mode, now time.Time) (
 	path []*x509.Certificate, problem *Problem,
 ) {
 	if !mode.Verifies() {
 		return nil, nil
 	}
-	leaf := chain[0]
+	v := verifier{t, t.Screen(), chain, host, now}
 	roots, intermediates := x509.NewCertPool(), x509.NewCertPool()
-	for _, a := range v.trust {
+	for _, a := range t.Trust {
 		if truststore.IsRoot(a.Cert) {
 			roots.AddCert(a.Cert)
 		} else {
@@ -52,12 +49,12 @@ func (v verifier) verify(chain []*x509.Certificate, host string, mode sslmode.Mo
 	for _, c := range chain[1:] {
 		intermediates.AddCert(c)
 	}
-	verified, err := leaf.Verify(x509.VerifyOptions{Roots: roots, Intermediates: intermediates, CurrentTime: now})
+	verified, err := chain[0].Verify(x509.VerifyOptions{Roots: roots, Intermediates: intermediates, CurrentTime: now})
 	if err != nil {
-		return nil, v.whyUnverified(chain, host, now, err)
+		return nil, v.whyUnverified(err)
 	}
 	for _, path = range verified {
-		if problem = v.refusedByOthers(path, host, now); problem == nil {
+		if problem = v.refusedByOthers(path); problem == nil {
 			break
 		}
 	}
@@ -66,57 +63,45 @@ func (v verifier) verify(chain []*x509.Certificate, host string, mode sslmode.Mo
 	}
 	// Check the host name after the chain, as libpq does: anybody can write a name into a
 	// certificate.
-	if mode == sslmode.VerifyFull && leaf.VerifyHostname(host) != nil {
-		return path, v.nameMismatch(leaf, host)
+	if mode == sslmode.VerifyFull && chain[0].VerifyHostname(host) != nil {
+		return path, v.nameMismatch()
 	}
 	return path, nil
 }
 
-// refusedByOthers returns the problem of a chain that Go accepts and OpenSSL does not.
-func (v verifier) refusedByOthers(path []*x509.Certificate, host string, now time.Time) *Problem {
-	for _, c := range path {
-		if p := v.outOfDate(c, path[0], host, now); p != nil { // in its last second
-			return p
-		}
+// refusedByOthers returns the problem of a path that Go accepts and OpenSSL does not.
+func (v verifier) refusedByOthers(path []*x509.Certificate) *Problem {
+	if p := v.outOfDate(path); p != nil { // in its last second
+		return p
 	}
 	if why := v.opensslRefuses(path); why != "" {
 		return &Problem{certificateInvalid,
-			fmt.Sprintf("the certificate of %s leads to a trusted root, but libpq and all that use OpenSSL refuse it: %s", host, why),
+			fmt.Sprintf("the certificate of %s leads to a trusted root, but libpq and all that use OpenSSL refuse it: %s", v.host, why),
 			"ask the database's operator to replace that certificate"}
 	}
 	return nil
 }
 
-func (v verifier) trusts(cert *x509.Certificate) bool {
-	return slices.ContainsFunc(v.trust, func(a Anchor) bool { return a.Cert.Equal(cert) })
-}
-
-func (v verifier) anchor(cert *x509.Certificate) Anchor {
-	i := slices.IndexFunc(v.trust, func(a Anchor) bool { return a.Cert.Equal(cert) })
-	return v.trust[i]
-}
-
-// whyUnverified explains why a chain was refused. It decides nothing, and ignores dates.
-func (v verifier) whyUnverified(chain []*x509.Certificate, host string, now time.Time, err error) *Problem {
-	path := chainOf(chain[0], chain[1:], v.trust)
+// whyUnverified explains why a chain was refused. It decides nothing.
+func (v verifier) whyUnverified(err error) *Problem {
+	path := v.path(v.Trust)
 	top := path[len(path)-1]
-	if !v.trusts(top) {
-		return v.notTrusted(path, chain, host)
+	anchor := find(v.Trust, top)
+	if anchor == nil {
+		return v.notTrusted(path)
 	}
 	if !truststore.IsRoot(top) {
 		return &Problem{chainIncomplete,
 			fmt.Sprintf("the chain ends at %s (from %s), which is not a root; libpq does not accept that, "+
-				"and there is no certificate of its issuer, %s", v.quoted(truststore.CommonName(top)), v.anchor(top).Origin, v.issuer(top)),
+				"and there is no certificate of its issuer, %s", v.name(top), anchor.Origin, v.issuer(top)),
 			"add the certificate of " + v.issuer(top) + " to the CAs that the database is verified by"}
 	}
-	for _, c := range path {
-		if p := v.outOfDate(c, chain[0], host, now); p != nil {
-			return p
-		}
+	if p := v.outOfDate(path); p != nil {
+		return p
 	}
 	if c := mayNotSign(path); c != nil {
 		return &Problem{certificateInvalid,
-			fmt.Sprintf("the certificate of %s is signed by %s, which may not sign certificates", host, v.quoted(truststore.CommonName(c))),
+			fmt.Sprintf("the certificate of %s is signed by %s, which may not sign certificates", v.host, v.name(c)),
 			"ask the database's operator for a CA whose certificate has basicConstraints CA:TRUE and keyUsage keyCertSign"}
 	}
 	why := v.Shown(strings.TrimPrefix(err.Error(), "x509: "))
@@ -124,21 +109,21 @@ func (v verifier) whyUnverified(chain []*x509.Certificate, host string, now time
 		why = stricter + "; drivers in Go and the tunnel refuse it, drivers on OpenSSL may accept it"
 	}
 	return &Problem{certificateInvalid,
-		fmt.Sprintf("the certificate of %s leads to a trusted root, but is not valid: %s", host, why),
+		fmt.Sprintf("the certificate of %s leads to a trusted root, but is not valid: %s", v.host, why),
 		"ask the database's operator to replace its certificate"}
 }
 
-// chainOf returns the certificates from the leaf up to the last issuer that it finds by signature. It
-// looks first among the trusted certificates, then among those that the server sent.
-func chainOf(leaf *x509.Certificate, sent []*x509.Certificate, trust []Anchor) []*x509.Certificate {
+// path returns the certificates from the server's up to the last issuer that it finds by signature,
+// whatever their dates. It looks first among these anchors, then among those that the server sent.
+func (v verifier) path(anchors []Anchor) []*x509.Certificate {
 	var candidates []*x509.Certificate
-	for _, a := range trust {
+	for _, a := range anchors {
 		candidates = append(candidates, a.Cert)
 	}
-	candidates = append(candidates, sent...)
-	path := []*x509.Certificate{leaf}
+	candidates = append(candidates, v.chain[1:]...)
+	path := v.chain[:1:1]
 	const longest = 10
-	for top := leaf; !selfSigned(top) && len(path) < longest; path = append(path, top) {
+	for top := path[0]; !selfSigned(top) && len(path) < longest; path = append(path, top) {
 		i := slices.IndexFunc(candidates, func(c *x509.Certificate) bool { return signed(top, c) })
 		if i < 0 {
 			break
@@ -156,138 +141,96 @@ func signed(cert, issuer *x509.Certificate) bool {
 
 // selfSigned is stricter than truststore.IsRoot, because a server's certificate may bear its
 // issuer's name. It misses old roots that are signed with SHA-1.
-func selfSigned(c *x509.Certificate) bool {
-	return truststore.IsRoot(c) && c.CheckSignature(c.SignatureAlgorithm, c.RawTBSCertificate, c.Signature) == nil
-}
+func selfSigned(c *x509.Certificate) bool { return signed(c, c) }
 
-func (v verifier) outOfDate(c, leaf *x509.Certificate, host string, now time.Time) *Problem {
-	name := v.quoted(truststore.CommonName(c))
-	isRDS := isRDS(host)
-	switch {
-	case now.Before(c.NotBefore):
-		return &Problem{notYetValid, fmt.Sprintf("the certificate of %s is valid only from %s on", name, plain.Day(c.NotBefore)),
-			"check the clock of this machine, which says " + plain.Day(now)}
-	case now.Before(c.NotAfter): // OpenSSL leaves out the last second, Go does not
-		return nil
-	case c == leaf:
-		p := &Problem{certificateExpired,
-			fmt.Sprintf("the certificate of %s, issued for %s, expired on %s", host, name,
-				plain.Day(c.NotAfter)), "ask the database's operator to renew its certificate"}
-		if isRDS {
-			p.Do = "restart the database, or modify its certificate authority in RDS: either renews the certificate"
-		}
-		return p
-	case truststore.IsRoot(c):
-		p := &Problem{rootExpired, fmt.Sprintf("the root certificate %s expired on %s", name, plain.Day(c.NotAfter)),
-			"give the database a certificate of a newer root, and trust that root"}
-		if isRDS {
-			p.Do = "modify the database's certificate authority in RDS to a newer one"
+// outOfDate returns the problem of the first certificate of a path that is not valid now.
+func (v verifier) outOfDate(path []*x509.Certificate) *Problem {
+	for i, c := range path {
+		name, end := v.name(c), plain.Day(c.NotAfter)
+		p := &Problem{Code: certificateExpired}
+		switch endpoint, _ := rds.Parse(v.host); {
+		case v.now.Before(c.NotBefore):
+			return &Problem{notYetValid, fmt.Sprintf("the certificate of %s is valid only from %s on", name, plain.Day(c.NotBefore)),
+				"check the clock of this machine, which says " + plain.Day(v.now)}
+		case v.now.Before(c.NotAfter): // OpenSSL leaves out the last second, Go does not
+			continue
+		case i == 0:
+			p.What = fmt.Sprintf("the certificate of %s, issued for %s, expired on %s", v.host, name, end)
+			p.Do = "ask the database's operator to renew its certificate"
+			if endpoint.Service == rds.RDS {
+				p.Do = "restart the database, or modify its certificate authority in RDS: either renews the certificate"
+			}
+		case truststore.IsRoot(c):
+			p.Code = rootExpired
+			p.What = fmt.Sprintf("the root certificate %s expired on %s", name, end)
+			p.Do = "give the database a certificate of a newer root, and trust that root"
+			if endpoint.Service == rds.RDS {
+				p.Do = "modify the database's certificate authority in RDS to a newer one"
+			}
+		default:
+			p.What = fmt.Sprintf("the intermediate certificate %s expired on %s", name, end)
+			p.Do = "ask the database's operator to renew its certificate and the chain that it sends"
 		}
 		return p
 	}
-	return &Problem{certificateExpired, fmt.Sprintf("the intermediate certificate %s expired on %s", name, plain.Day(c.NotAfter)),
-		"ask the database's operator to renew its certificate and the chain that it sends"}
+	return nil
 }
 
 // notTrusted explains a path that leads to no trusted certificate. Either the CA is not trusted, or
 // a certificate on the way to a trusted one is missing.
-func (v verifier) notTrusted(path, chain []*x509.Certificate, host string) *Problem {
+func (v verifier) notTrusted(path []*x509.Certificate) *Problem {
 	top := path[len(path)-1]
 	// Try every CA in this buildpack. The path may lead to a trusted one after all, or to one that is
 	// trusted only for other hosts.
-	all := chainOf(chain[0], chain[1:], append(slices.Clone(v.trust), v.known...))
+	all := v.path(slices.Concat(v.Trust, v.Known))
 	end := all[len(all)-1]
-	missing := slices.IndexFunc(all, func(c *x509.Certificate) bool { return !v.trusts(c) && !slices.ContainsFunc(chain, c.Equal) })
-	if v.trusts(end) && missing >= 0 {
-		return v.incomplete(all[missing], host, end)
+	home := v.bundle(end)
+	missing := slices.IndexFunc(all, func(c *x509.Certificate) bool {
+		return find(v.Trust, c) == nil && !slices.ContainsFunc(v.chain, c.Equal)
+	})
+	if missing >= 0 && find(v.Trust, end) != nil {
+		return v.incomplete(v.name(all[missing])+", which leads", end)
 	}
-	home := "" // the set of this buildpack that the CA belongs to
-	if i := slices.IndexFunc(v.known, func(a Anchor) bool { return a.Cert.Equal(end) }); i >= 0 {
-		home = v.bundle(end)
-	} else if root := v.likelyRoot(top); root != nil {
-		return v.incomplete(nil, host, root, top)
+	if root := v.likelyRoot(top); root != nil && home == "" {
+		return v.incomplete(v.issuer(top)+", which by its name leads", root)
 	}
 
-	who := fmt.Sprintf("its issuer is %s", v.issuer(top))
-	if selfSigned(top) {
+	who := "its issuer is " + v.issuer(top)
+	switch {
+	case selfSigned(top) && len(path) == 1:
+		who = "it is signed by itself"
+	case selfSigned(top):
 		who = "it leads to a root that is unknown here"
-		if len(path) == 1 {
-			who = "it is signed by itself"
-		}
 	}
 	p := &Problem{Code: unknownCA,
 		What: fmt.Sprintf("the certificate of %s comes from a CA that is not trusted: %s; the chain that was sent ends at %s, SHA-256 %s",
-			host, who, v.quoted(truststore.CommonName(top)), truststore.Fingerprint(top))}
-	endpoint, isEndpoint := rds.Parse(host)
-	named := rds.CertificateRegion(end.Subject.CommonName)
-	if named == "" {
-		named = rds.CertificateRegion(end.Issuer.CommonName)
-	}
+			v.host, who, v.name(top), truststore.Fingerprint(top))}
+	endpoint, isEndpoint := rds.Parse(v.host)
+	named := cmp.Or(rds.CertificateRegion(end.Subject.CommonName), rds.CertificateRegion(end.Issuer.CommonName))
 	switch {
 	case home != "":
-		p.What += fmt.Sprintf("; that CA belongs to the bundle of %s, trusted are: %s", home, v.why)
-		p.Do = "check that the binding names the right host; if it does, put that CA into " + v.place
+		p.What += fmt.Sprintf("; that CA belongs to the bundle of %s, trusted are: %s", home, v.TrustWhy)
+		p.Do = "check that the binding names the right host; if it does, put that CA into " + v.TrustPlace
 		if isEndpoint {
-			p.Do = fmt.Sprintf("check that the host name, which says %s, leads to the right database", place(endpoint))
+			says := strings.TrimSuffix(fmt.Sprintf("%s in %s", endpoint.Service, cmp.Or(endpoint.Region, endpoint.Partition)), " in ")
+			p.Do = fmt.Sprintf("check that the host name, which says %s, leads to the right database", says)
 		}
 	case named != "":
 		p.What += fmt.Sprintf("; it calls itself a CA of RDS in %s, but is none of those in this buildpack", named)
 		p.Do = "if AWS has published it, bind it in a service tagged postgres-ssl-ca; otherwise something else is answering"
 	case isEndpoint:
-		p.What += fmt.Sprintf("; no bundle in this buildpack has it, trusted are: %s", v.why)
+		p.What += "; no bundle in this buildpack has it, trusted are: " + v.TrustWhy
 		p.Do = "something else answers at this address (a proxy, a tunnel, a wrong DNS entry): find out what before you send anything there"
 	default:
-		p.Do = "ask the database's operator to confirm the fingerprint, and put its CA into " + v.place
+		p.Do = "ask the database's operator to confirm the fingerprint, and put its CA into " + v.TrustPlace
 	}
 	return p
 }
 
-// bundle names the most precise set that has a certificate: a region before its
-// partition.
-func (v verifier) bundle(cert *x509.Certificate) string {
-	var sets []string
-	for _, a := range v.known {
-		if a.Cert.Equal(cert) {
-			sets = append(sets, a.Origin)
-		}
-	}
-	// Put "region …" before "partition …".
-	slices.SortStableFunc(sets, func(a, b string) int { return strings.Compare(b, a) })
-	return sets[0]
-}
-
-func place(e rds.Endpoint) string {
-	switch {
-	case e.Partition == "":
-		return string(e.Service)
-	case e.Service != rds.RDS:
-		return string(e.Service) + " in " + e.Region
-	case e.Region == "":
-		return "partition " + e.Partition
-	}
-	return "region " + e.Region
-}
-
-func isCloud(host string) bool { _, ok := rds.Parse(host); return ok }
-
-// isRDS says whether RDS signs the host's certificate itself.
-func isRDS(host string) bool {
-	endpoint, _ := rds.Parse(host)
-	return endpoint.Service == rds.RDS
-}
-
-// incomplete reports a chain that lacks a certificate below a trusted root. missing is nil if we
-// know only its name, from the topmost certificate.
-func (v verifier) incomplete(missing *x509.Certificate, host string, root *x509.Certificate, top ...*x509.Certificate) *Problem {
-	name, sure := "", "leads"
-	if missing != nil {
-		name = v.quoted(truststore.CommonName(missing))
-	} else {
-		name, sure = v.issuer(top[0]), "by its name leads"
-	}
+// incomplete reports a chain that lacks a certificate below a trusted root.
+func (v verifier) incomplete(missingLeads string, root *x509.Certificate) *Problem {
 	return &Problem{chainIncomplete,
-		fmt.Sprintf("%s does not send the intermediate certificate %s, which %s to the trusted root %s", host, name, sure,
-			v.quoted(truststore.CommonName(root))),
+		fmt.Sprintf("%s does not send the intermediate certificate %s to the trusted root %s", v.host, missingLeads, v.name(root)),
 		"append that certificate to the server's certificate file (ssl_cert_file), after its own"}
 }
 
@@ -299,9 +242,9 @@ func (v verifier) likelyRoot(top *x509.Certificate) *x509.Certificate {
 	if selfSigned(top) || strings.Contains(strings.ToLower(top.Issuer.CommonName), "root") {
 		return nil
 	}
-	grandparent := authorityKey(top).issuer
+	grandparent, _ := authorityKey(top)
 	region := rds.CertificateRegion(top.Issuer.CommonName)
-	for _, a := range v.trust {
+	for _, a := range v.Trust {
 		switch {
 		case !truststore.IsRoot(a.Cert):
 		case bytes.Equal(a.Cert.RawSubject, top.RawIssuer): // another CA of the same name
@@ -318,39 +261,36 @@ func (v verifier) likelyRoot(top *x509.Certificate) *x509.Certificate {
 // nameMismatch says which names would have matched. A certificate with only a common name is a
 // special case. libpq falls back to the common name (libpq's manual, "Client Verification of Server
 // Certificates"). Go's drivers do not (crypto/x509, VerifyHostname).
-func (v verifier) nameMismatch(leaf *x509.Certificate, host string) *Problem {
-	p := &Problem{Code: nameMismatch,
-		Do: "put one of these names into the binding as its host, or ask the database's operator for a certificate for " + host}
-	names := v.Names(leaf)
-	if len(names) > 0 {
-		p.What = fmt.Sprintf("the certificate is not issued for %s, but for %s", host, plain.List(names, 10))
-		if i := slices.IndexFunc(names, isCloud); i >= 0 && !isCloud(host) {
-			p.Do = "bind the endpoint's own name, " + names[i] + "; no certificate of the cloud names " + host
-		} else if net.ParseIP(host) != nil {
-			p.Do += "; under verify-ca, with a CA of the database's own, an address needs no name"
+func (v verifier) nameMismatch() *Problem {
+	leaf := v.chain[0]
+	isCloud := func(host string) bool { _, ok := rds.Parse(host); return ok }
+	if names := v.Names(leaf); len(names) > 0 {
+		do := "put one of these names into the binding as its host, or ask the database's operator for a certificate for " + v.host
+		if i := slices.IndexFunc(names, isCloud); i >= 0 && !isCloud(v.host) {
+			do = "bind the endpoint's own name, " + names[i] + "; no certificate of the cloud names " + v.host
+		} else if net.ParseIP(v.host) != nil {
+			do += "; under verify-ca, with a CA of the database's own, an address needs no name"
 		}
-		return p
+		return &Problem{nameMismatch, fmt.Sprintf("the certificate is not issued for %s, but for %s", v.host, plain.List(names, 10)), do}
 	}
-	p.Do = "ask the database's operator for a certificate with " + host + " as a subject alternative name"
+	p := &Problem{nameMismatch, fmt.Sprintf("the certificate is not issued for %s: it has no subject alternative names, and its common name is %s",
+		v.host, v.quoted(leaf.Subject.CommonName)), "ask the database's operator for a certificate with " + v.host + " as a subject alternative name"}
 	legacy := *leaf
 	if ip := net.ParseIP(leaf.Subject.CommonName); ip != nil {
 		legacy.IPAddresses = []net.IP{ip}
 	} else {
 		legacy.DNSNames = []string{leaf.Subject.CommonName}
 	}
-	if legacy.VerifyHostname(host) == nil {
+	if legacy.VerifyHostname(v.host) == nil {
 		p.What = fmt.Sprintf("the certificate has no subject alternative names; its common name is %s, "+
-			"which libpq accepts, but drivers in Go (lib/pq, pgx) do not", host)
-	} else {
-		p.What = fmt.Sprintf("the certificate is not issued for %s: it has no subject alternative names, and its common name is %s",
-			host, v.quoted(leaf.Subject.CommonName))
+			"which libpq accepts, but drivers in Go (lib/pq, pgx) do not", v.host)
 	}
 	return p
 }
 
 // Names returns the DNS names and IP addresses of a certificate.
 func (s Screen) Names(c *x509.Certificate) []string {
-	var names []string
+	names := []string{}
 	for _, name := range c.DNSNames {
 		names = append(names, s.Shown(name))
 	}
@@ -360,18 +300,5 @@ func (s Screen) Names(c *x509.Certificate) []string {
 	return names
 }
 
-func (v verifier) issuer(c *x509.Certificate) string { return v.quoted(truststore.IssuerName(c)) }
-
-// certificateError carries verify's problem through crypto/tls, and ends the handshake.
-type certificateError struct{ problem *Problem }
-
-func (e *certificateError) Error() string { return e.problem.What }
-
-// certificateProblem finds a certificateError in an error.
-func certificateProblem(err error) *Problem {
-	var c *certificateError
-	if errors.As(err, &c) {
-		return c.problem
-	}
-	return nil
-}
+func (s Screen) name(c *x509.Certificate) string   { return s.quoted(truststore.CommonName(c)) }
+func (s Screen) issuer(c *x509.Certificate) string { return s.quoted(truststore.IssuerName(c)) }

@@ -336,11 +336,11 @@ func TestEachJudgeOfAChain(t *testing.T) {
 			if live {
 				c.at = time.Now()
 			}
-			v := verifier{}
+			target := Target{}
 			for _, n := range c.trust {
-				v.trust = append(v.trust, Anchor{n.cert, "the test"})
+				target.Trust = append(target.Trust, Anchor{n.cert, "the test"})
 			}
-			path, problem := v.verify(certs(append([]*node{c.leaf}, c.sent...)), c.host, sslmode.VerifyFull, c.at)
+			path, problem := target.verify(certs(append([]*node{c.leaf}, c.sent...)), c.host, sslmode.VerifyFull, c.at)
 			var accept []string
 			if problem == nil {
 				accept = append(accept, "we")
@@ -370,7 +370,7 @@ func TestEachJudgeOfAChain(t *testing.T) {
 			if said != "all" {
 				return
 			}
-			strict := v.StrictlyRefused(path)
+			strict := target.Screen().StrictlyRefused(path)
 			assert.Equal(t, c.strict == "", strict == "", strict)
 			assert.Contains(t, strict, c.strict)
 			assert.Equal(t, c.strict == "", files.openssl(c, "-x509_strict"), "OpenSSL's strict mode")

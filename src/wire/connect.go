@@ -18,12 +18,8 @@ import (
 	"github.com/jackc/pgx/v5/pgproto3"
 
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/binding"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
 )
-
-// Addresses are the database's hosts, in the order to try them.
-func (t *Target) Addresses() []Address { return append([]Address{t.address()}, t.Others...) }
-
-func (t *Target) address() Address { return Address{t.Host, t.Port} }
 
 // Connect connects to a host of the database with TLS as its mode asks, and never without TLS. at
 // is the address to dial: the host's own, or one of its IP addresses. Either the connection or the
@@ -34,7 +30,7 @@ func (t *Target) Connect(ctx context.Context, to Address, at string) (net.Conn, 
 	}
 	a := Attempt{Mode: t.LoginMode()}
 	conn := t.open(ctx, to, at, &a)
-	return conn, t.Diagnose(a, to)
+	return conn, t.diagnose(a, to)
 }
 
 // Explain says what went wrong in a login over a connection of Connect, unless the server said so
@@ -42,8 +38,11 @@ func (t *Target) Connect(ctx context.Context, to Address, at string) (net.Conn, 
 func (t *Target) Explain(err error, to Address, user string, password binding.Secret) *Problem {
 	other := *t
 	other.User, other.Password = user, password
-	return other.Diagnose(Attempt{Mode: t.LoginMode(), stage: startingUp, err: err}, to)
+	return other.diagnose(Attempt{Mode: t.LoginMode(), stage: startingUp, err: err}, to)
 }
+
+// dial connects for probes and logins. Go's dialer tries every address of a host.
+var dial = (&net.Dialer{}).DialContext
 
 // open connects with TLS as the attempt's mode asks. If it fails, it returns nil, and the attempt
 // says where and why.
@@ -78,39 +77,63 @@ func (t *Target) open(ctx context.Context, to Address, at string, a *Attempt) ne
 	return conn
 }
 
-// LogIn connects to the first host in the login's mode, verifies, and gives the password. Call it
-// only after a probe in that mode has found nothing wrong. The connection is nil if it failed, and
-// the attempt says why. ctx must have a deadline.
-func (t *Target) LogIn(ctx context.Context) (*pgconn.PgConn, Attempt) {
-	a := Attempt{Mode: t.LoginMode()}
-	config, err := t.LoginConfig(ctx, t.address(), func(ctx context.Context) (net.Conn, error) {
-		conn := t.open(ctx, t.address(), t.address().String(), &a)
-		return conn, a.err
-	}, nil)
-	if err != nil {
-		a.err = err
-		return nil, a
+// tlsConfig verifies as a mode does. Go's own verification is off, because it knows only
+// verify-full, and because the diagnosis needs whatever the server shows. Instead, VerifyConnection
+// does the work. It runs in every handshake.
+func (t *Target) tlsConfig(host string, mode sslmode.Mode, now time.Time, seen *Peer) *tls.Config {
+	return &tls.Config{
+		ServerName:         host,
+		InsecureSkipVerify: true,
+		NextProtos:         []string{"postgresql"}, // a server wants it of those who begin with TLS
+		VerifyConnection: func(state tls.ConnectionState) error {
+			seen.Chain = state.PeerCertificates[:min(len(state.PeerCertificates), longestChain)]
+			seen.Version, seen.Cipher, seen.Group = state.Version, state.CipherSuite, state.CurveID
+			path, problem := t.verify(seen.Chain, host, mode, now)
+			if path != nil {
+				seen.Path, seen.Root = path, find(t.Trust, path[len(path)-1])
+			}
+			if problem != nil {
+				return problem
+			}
+			return nil
+		},
+		// Like libpq, send it whatever CAs the server names.
+		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			seen.wantsCerts = true
+			if t.Client.Cert == nil {
+				return &tls.Certificate{}, nil
+			}
+			pair, err := tls.X509KeyPair(t.Client.Cert, t.Client.Key)
+			return &pair, err
+		},
 	}
-	config.User, config.Database, config.Password = t.User, t.Database, string(t.Password)
-	config.RuntimeParams = map[string]string{"application_name": ApplicationName}
-	conn, err := pgconn.ConnectConfig(ctx, config)
-	var refused *pgconn.PgError
+}
+
+// askForTLS sends an SSLRequest, and reads exactly one byte. The server, or an attacker in between,
+// may send more in plain text. That must not pass for a part of the encrypted conversation
+// (CVE-2021-23222).
+func askForTLS(conn net.Conn) error {
+	request, err := (&pgproto3.SSLRequest{}).Encode(nil)
+	if err == nil {
+		_, err = conn.Write(request)
+	}
+	var answer [1]byte
+	if err == nil {
+		_, err = io.ReadFull(conn, answer[:])
+	}
 	switch {
-	case errors.As(err, &refused):
-		a.Refusal = &Refusal{refused.Code, refused.Message}
-	case err != nil:
-		a.err = err
-	default:
-		a.Admits = true
-		return conn, a
+	case err != nil || answer[0] == 'S':
+		return err
+	case answer[0] == 'N', answer[0] == 'E': // a very old server answers with an error
+		return errNoTLS
 	}
-	return nil, a
+	return errNotPostgres
 }
 
 // LoginConfig returns a configuration of pgconn for one login at one host. connect makes the
-// connection, TLS included. onMessage, if not nil, sees each message of the server before pgconn
-// does, and its error ends the login. The server's messages are bounded. ctx must have a deadline. The
-// caller fills in the user, the database and the password.
+// connection, TLS included. onMessage sees each message of the server before pgconn does, and its
+// error ends the login. The server's messages are bounded. ctx must have a deadline. The caller fills
+// in the user, the database and the password.
 func (t *Target) LoginConfig(ctx context.Context, to Address, connect func(context.Context) (net.Conn, error),
 	onMessage func(kind byte, body []byte) error,
 ) (*pgconn.Config, error) {
@@ -125,25 +148,20 @@ func (t *Target) LoginConfig(ctx context.Context, to Address, connect func(conte
 	config.DialFunc = once(connect)
 	// connect resolves the host.
 	config.LookupFunc = func(_ context.Context, host string) ([]string, error) { return []string{host}, nil }
+	asked := false
 	config.BuildFrontend = func(r io.Reader, w io.Writer) *pgproto3.Frontend {
-		limited := newBounded(r, deadline)
-		asked := false
-		limited.onMessage = func(kind byte, body []byte) error {
-			const authentication = 'R'
-			if kind == authentication && !asked && len(body) >= 4 {
+		b := &bounded{from: r, to: w, deadline: deadline, left: mostBefore, onMessage: func(kind byte, body []byte) error {
+			if kind == authentication && !asked {
 				asked = true
-				if err := t.distrust(binary.BigEndian.Uint32(body) == pgproto3.AuthTypeSASL); err != nil {
+				if err := t.distrust(binary.BigEndian.Uint32(body)); err != nil {
 					return err
 				}
 			}
-			if onMessage != nil {
-				return onMessage(kind, body)
-			}
-			return nil
-		}
-		return pgproto3.NewFrontend(limited, w)
+			return onMessage(kind, body)
+		}}
+		return pgproto3.NewFrontend(b, b)
 	}
-	if t.distrust(false) != nil {
+	if t.distrust(pgproto3.AuthTypeOk) != nil {
 		config.RequireAuth = "scram-sha-256" // it may ask for SCRAM, and then for something else
 	}
 	return config, nil
@@ -153,12 +171,12 @@ func (t *Target) LoginConfig(ctx context.Context, to Address, connect func(conte
 // was not verified. If the mode does not verify, the server may ask only for SCRAM, which proves the
 // password without showing it. A server that asks for anything else gets no answer. The gate and
 // verify keep the rule too, for the databases that the tunnel would let nobody into.
-func (t *Target) distrust(asksForSCRAM bool) error {
-	if !t.Tunnel || t.Mode.Verifies() || asksForSCRAM {
+func (t *Target) distrust(asks uint32) error {
+	if !t.Tunnel || t.Mode.Verifies() || asks == pgproto3.AuthTypeSASL {
 		return nil
 	}
-	return &certificateError{&Problem{unproven, "the server does not ask for scram-sha-256, and sslmode require does not verify who it is",
-		"bind the database with sslmode verify-full and its CA, or let the server ask for scram-sha-256"}}
+	return &Problem{unproven, "the server does not ask for scram-sha-256, and sslmode require does not verify who it is",
+		"bind the database with sslmode verify-full and its CA, or let the server ask for scram-sha-256"}
 }
 
 // once connects only once. After an error, pgconn connects again in the background to cancel the

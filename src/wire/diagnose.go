@@ -1,13 +1,11 @@
 package wire
 
 import (
-	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"net"
-	"os"
 	"slices"
 	"strings"
 	"syscall"
@@ -19,26 +17,21 @@ import (
 // firewall.
 const groups = "the database's firewall (on RDS: its security group) and the application security groups of the app's space"
 
-// Diagnose says what stopped an attempt at a host. It returns nil if nothing did.
+// diagnose says what stopped an attempt at a host. It returns nil if nothing did.
 //
 // It never passes on a library's error as it is. pgconn's errors contain user, host and database, and
 // nobody promises what else they may contain.
-func (t *Target) Diagnose(a Attempt, to Address) *Problem {
-	address := to.String()
-	if a.err == nil {
-		if a.Refusal != nil {
-			return t.refused(a, address)
-		}
-		return nil
-	}
-	if p := certificateProblem(a.err); p != nil {
-		return p
-	}
+func (t *Target) diagnose(a Attempt, to Address) *Problem {
+	address, said := to.String(), t.Screen().Shown(innermost(a.err))
 	var dns *net.DNSError
 	var op *net.OpError
 	var record tls.RecordHeaderError // something else also begins with an S: "SSH-2.0…"
 	isDNS := errors.As(a.err, &dns)
 	switch {
+	case a.Refusal != nil:
+		return t.refused(a, address)
+	case a.err == nil || a.Unverified() != nil:
+		return a.Unverified()
 	case errors.Is(a.err, syscall.EMFILE), isDNS && strings.Contains(dns.Err, syscall.EMFILE.Error()):
 		return &Problem{unreachable, "no file descriptor is left to connect to " + address, "let the app open fewer connections and files"}
 	case isDNS:
@@ -53,12 +46,12 @@ func (t *Target) Diagnose(a Attempt, to Address) *Problem {
 		return &Problem{notListened, "nothing listens at " + address,
 			"check the host and the port in the binding, and that the database runs; also " + groups}
 	case a.stage == dialing:
-		return &Problem{unreachable, address + " cannot be reached" + systemError(a.err), "check the host in the binding, " + groups}
+		return &Problem{unreachable, address + " cannot be reached: " + said, "check the host in the binding, " + groups}
 	case errors.Is(a.err, errNoTLS):
 		return &Problem{noTLS, address + " does not speak TLS",
 			"turn it on in the server (ssl = on, with a certificate), or bind a database that has it"}
 	case errors.Is(a.err, ErrTooMuch), errors.Is(a.err, errIterations):
-		return &Problem{serverError, address + " sends or demands too much: " + innermost(a.err),
+		return &Problem{serverError, address + " sends or demands too much: " + said,
 			"find out what answers there: a PostgreSQL server does not behave like this"}
 	case errors.Is(a.err, errNotPostgres), errors.As(a.err, &record):
 		return &Problem{notPostgres, address + " does not answer as a PostgreSQL server does",
@@ -70,10 +63,10 @@ func (t *Target) Diagnose(a Attempt, to Address) *Problem {
 			"check that a PostgreSQL server runs there (a load balancer without one also does this); then look into the server's log"}
 	case a.stage == handshaking:
 		return &Problem{handshakeFailed,
-			fmt.Sprintf("the TLS handshake with %s failed: %s", address, t.screen().Shown(innermost(a.err))),
+			fmt.Sprintf("the TLS handshake with %s failed: %s", address, said),
 			"ask the database's operator to look into the server's log; TLS 1.2 is the least that is accepted here"}
 	}
-	return &Problem{serverError, fmt.Sprintf("the login at %s failed: %s", address, t.screen().Shown(innermost(a.err))),
+	return &Problem{serverError, fmt.Sprintf("the login at %s failed: %s", address, said),
 		"look into the server's log"}
 }
 
@@ -85,37 +78,26 @@ func (s stage) request() string {
 // IsTimeout says whether an error is about time that ran out.
 func IsTimeout(err error) bool {
 	var timeout net.Error
-	return isAny(err, context.DeadlineExceeded, os.ErrDeadlineExceeded) || errors.As(err, &timeout) && timeout.Timeout()
+	return errors.As(err, &timeout) && timeout.Timeout()
 }
 
 func isAny(err error, kinds ...error) bool {
 	return slices.ContainsFunc(kinds, func(kind error) bool { return errors.Is(err, kind) })
 }
 
-// systemError returns the operating system's reason in brackets.
-func systemError(err error) string {
-	var number syscall.Errno
-	if errors.As(err, &number) {
-		return " (" + number.Error() + ")"
-	}
-	return ""
-}
-
 // innermost returns the text of the last error in a chain, without what each layer has added.
 func innermost(err error) string {
-	for {
-		switch wrapped := err.(type) {
-		case interface{ Unwrap() error }:
-			if wrapped.Unwrap() == nil {
-				return err.Error()
-			}
-			err = wrapped.Unwrap()
-		case interface{ Unwrap() []error }:
-			err = wrapped.Unwrap()[0]
-		default:
+	for err != nil {
+		next := errors.Unwrap(err)
+		if many, ok := err.(interface{ Unwrap() []error }); ok {
+			next = many.Unwrap()[0]
+		}
+		if next == nil {
 			return err.Error()
 		}
+		err = next
 	}
+	return ""
 }
 
 // alert explains a TLS alert: the server broke off the handshake, and gave a reason. crypto/tls has
@@ -123,7 +105,7 @@ func innermost(err error) string {
 func (t *Target) alert(text, address string) *Problem {
 	text = strings.TrimPrefix(text, "tls: ")
 	switch {
-	case text == "certificate required", strings.Contains(text, "certificate") && t.Client == nil:
+	case text == "certificate required", strings.Contains(text, "certificate") && t.Client.Cert == nil:
 		return noClientCertificate(address)
 	case strings.Contains(text, "certificate"):
 		return &Problem{clientCertificateRefused, fmt.Sprintf("%s refuses the client certificate: %s", address, text),
@@ -142,38 +124,38 @@ func noClientCertificate(address string) *Problem {
 // Error Codes". A code may stand for several things. Then the English message decides or, in
 // another language, what the handshake has shown.
 func (t *Target) refused(a Attempt, address string) *Problem {
-	r := *a.Refusal
-	code := t.screen().SQLState(r.SQLState)
+	r := a.Refusal
+	code := t.Screen().SQLState(r.Code)
 	certificateMissing := a.wantsCerts && !strings.Contains(r.Message, "role")
 	_, isRDS := rds.Parse(t.Host)
-	said := ": " + t.screen().Shown(r.Message) + code
+	said := ": " + t.Screen().Shown(r.Message) + code
 	switch {
-	case r.SQLState == "28P01":
-		p := &Problem{passwordRefused, fmt.Sprintf("the server refuses the password of user %s%s", quoted(t.User), code),
+	case r.Code == "28P01":
+		p := &Problem{passwordRefused, fmt.Sprintf(`the server refuses the password of user "%s"%s`, t.User, code),
 			"unbind and bind the service, or correct the credentials username and password"}
-		if t.Client != nil { // a certificate whose common name is not the user's gives the same error
+		if t.Client.Cert != nil { // a certificate whose common name is not the user's gives the same error
 			p.Do += "; or the client certificate is for another user"
 		}
 		return p
-	case r.SQLState == "3D000":
-		return &Problem{databaseMissing, fmt.Sprintf("the server has no database %s%s", quoted(t.Database), code),
+	case r.Code == "3D000":
+		return &Problem{databaseMissing, fmt.Sprintf(`the server has no database "%s"%s`, t.Database, code),
 			"create it, or correct the credential dbname"}
-	case r.SQLState == "28000" && strings.Contains(r.Message, "pg_hba.conf"):
+	case r.Code == "28000" && strings.Contains(r.Message, "pg_hba.conf"):
 		return &Problem{notAllowed, "the server's pg_hba.conf does not let this user in from here with TLS" + said,
 			"add a hostssl line for the user, the database and this address"}
-	case r.SQLState == "28000" && (strings.Contains(r.Message, "certificate") || certificateMissing):
-		if t.Client == nil {
+	case r.Code == "28000" && (strings.Contains(r.Message, "certificate") || certificateMissing):
+		if t.Client.Cert == nil {
 			return noClientCertificate(address)
 		}
 		return &Problem{clientCertificateRefused, address + " refuses the client certificate" + said,
 			"check that its common name is the user's, or put another one into the binding"}
 	case strings.Contains(r.Message, "PAM authentication failed") && isRDS: // how RDS checks IAM's tokens
 		return &Problem{notAllowed,
-			fmt.Sprintf("the server wants IAM authentication of user %s, and the password is no valid token%s", quoted(t.User), code),
+			fmt.Sprintf(`the server wants IAM authentication of user "%s", and the password is no valid token%s`, t.User, code),
 			"bind a user without the role rds_iam, or let the app get a token for each login"}
-	case r.SQLState == "28000":
+	case r.Code == "28000":
 		return &Problem{notAllowed, "the server does not let the user in" + said, "check the user in the binding, and on the server"}
-	case r.SQLState == "42501":
+	case r.Code == "42501":
 		return &Problem{notAllowed, "the user may not connect to the database" + said, "grant connect on the database to the user"}
 	}
 	return &Problem{serverError, "the server refuses the connection" + said, "look into the server's log"}

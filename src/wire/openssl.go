@@ -41,7 +41,7 @@ func extension(c *x509.Certificate, id asn1.ObjectIdentifier) (value []byte, the
 func (s Screen) opensslRefuses(chain []*x509.Certificate) string {
 	for i, c := range chain {
 		issuer := chain[min(i+1, len(chain)-1)]
-		name := s.quoted(truststore.CommonName(c))
+		name := s.name(c)
 		switch {
 		case c != issuer && truststore.IsRoot(c) && identifies(c, c):
 			return fmt.Sprintf("OpenSSL takes %s for a root: it has its issuer's name, and no authorityKeyIdentifier", name)
@@ -53,7 +53,7 @@ func (s Screen) opensslRefuses(chain []*x509.Certificate) string {
 			return fmt.Sprintf("the key of %s is too small: OpenSSL asks for RSA 2048 or P-224", name)
 		case !identifies(c, issuer):
 			return fmt.Sprintf("%s names another key as its issuer's (authorityKeyIdentifier) than that of %s",
-				name, s.quoted(truststore.CommonName(issuer)))
+				name, s.name(issuer))
 		}
 	}
 	return ""
@@ -93,24 +93,19 @@ func tooSmall(c *x509.Certificate) bool {
 // identifies says whether what a certificate says about its issuer's key is true of the issuer. A
 // root is its own.
 func identifies(c, issuer *x509.Certificate) bool {
-	key := authorityKey(c)
+	name, serial := authorityKey(c)
 	switch {
-	case key.id != nil && issuer.SubjectKeyId != nil && !bytes.Equal(key.id, issuer.SubjectKeyId):
+	case c.AuthorityKeyId != nil && issuer.SubjectKeyId != nil && !bytes.Equal(c.AuthorityKeyId, issuer.SubjectKeyId):
 		return false
-	case key.serial != nil && key.serial.Cmp(issuer.SerialNumber) != 0:
+	case serial != nil && serial.Cmp(issuer.SerialNumber) != 0:
 		return false
 	}
-	return key.issuer == nil || bytes.Equal(key.issuer, issuer.RawIssuer)
+	return name == nil || bytes.Equal(name, issuer.RawIssuer)
 }
 
-// issuerKey is a certificate's authorityKeyIdentifier: its issuer's key, and the name and the
-// number of the issuer's certificate (RFC 5280, 4.2.1.1).
-type issuerKey struct {
-	id, issuer []byte
-	serial     *big.Int
-}
-
-func authorityKey(c *x509.Certificate) (key issuerKey) {
+// authorityKey reads what Go does not of a certificate's authorityKeyIdentifier: the name and the
+// number of its issuer's certificate (RFC 5280, 4.2.1.1). Go has the key itself.
+func authorityKey(c *x509.Certificate) (issuer []byte, serial *big.Int) {
 	value, _ := extension(c, authorityIdentifier)
 	var parts struct {
 		ID     []byte        `asn1:"optional,tag:0"`
@@ -118,21 +113,20 @@ func authorityKey(c *x509.Certificate) (key issuerKey) {
 		Serial *big.Int      `asn1:"optional,tag:2"`
 	}
 	if _, err := asn1.Unmarshal(value, &parts); err != nil {
-		return issuerKey{}
+		return nil, nil
 	}
-	key.id, key.serial = parts.ID, parts.Serial
 	var name asn1.RawValue // a directoryName, [4] EXPLICIT
 	if _, err := asn1.Unmarshal(parts.Issuer.Bytes, &name); err == nil && name.Tag == 4 {
-		key.issuer = name.Bytes
+		issuer = name.Bytes
 	}
-	return key
+	return issuer, parts.Serial
 }
 
 // goRefuses says why Go refuses a chain that OpenSSL may accept, or returns "".
 func (s Screen) goRefuses(path []*x509.Certificate) string {
 	below := 0 // intermediates that count for OpenSSL: those that are not their own issuer by name
 	for i, c := range path {
-		name := s.quoted(truststore.CommonName(c))
+		name := s.name(c)
 		most := i // how many intermediates may be below it
 		if c.MaxPathLen > 0 || c.MaxPathLenZero {
 			most = c.MaxPathLen
@@ -170,13 +164,12 @@ func (s Screen) StrictlyRefused(chain []*x509.Certificate) string {
 		return ""
 	}
 	for i, c := range chain {
-		name := s.quoted(truststore.CommonName(c))
-		key := authorityKey(c)
+		name := s.name(c)
 		_, restricted := extension(c, keyUsage)
 		switch {
 		case c.IsCA && len(c.SubjectKeyId) == 0:
 			return name + " has no subjectKeyIdentifier"
-		case i < len(chain)-1 && key.id == nil:
+		case i < len(chain)-1 && c.AuthorityKeyId == nil:
 			return name + " has no authorityKeyIdentifier"
 		case i > 0 && !restricted:
 			return name + " has no keyUsage"

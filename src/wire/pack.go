@@ -1,7 +1,6 @@
 package wire
 
 import (
-	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
 	"slices"
@@ -11,7 +10,7 @@ import (
 func Pack(targets []Target) ([]byte, error) {
 	targets = slices.Clone(targets)
 	for i := 1; i < len(targets); i++ {
-		targets[i].known = nil // all have the same
+		targets[i].Known = nil // all have the same
 	}
 	return json.Marshal(targets)
 }
@@ -22,20 +21,10 @@ func Unpack(text []byte) (targets []Target, err error) {
 		return nil, err
 	}
 	for i := range targets {
-		targets[i].known = targets[0].known
+		targets[i].Known = targets[0].Known
 	}
 	return targets, nil
 }
-
-// packed has what JSON cannot write of a Target.
-type packed struct {
-	target
-	Certificate, Key     []byte // of the client, in PEM
-	Known                []Anchor
-	TrustWhy, TrustPlace string
-}
-
-type target Target
 
 // MarshalJSON writes the certificate itself.
 func (a Anchor) MarshalJSON() ([]byte, error) {
@@ -45,32 +34,10 @@ func (a Anchor) MarshalJSON() ([]byte, error) {
 // UnmarshalJSON reads it.
 func (a *Anchor) UnmarshalJSON(text []byte) error {
 	var parts [2][]byte
-	if err := json.Unmarshal(text, &parts); err != nil {
-		return err
+	err := json.Unmarshal(text, &parts)
+	if err == nil {
+		a.Origin = string(parts[1])
+		a.Cert, err = x509.ParseCertificate(parts[0])
 	}
-	var err error
-	a.Origin = string(parts[1])
-	a.Cert, err = x509.ParseCertificate(parts[0])
-	return err
-}
-
-// MarshalJSON is for Pack.
-func (t Target) MarshalJSON() ([]byte, error) {
-	return json.Marshal(packed{target(t), t.clientPEM[0], t.clientPEM[1], t.known, t.trustWhy, t.trustPlace})
-}
-
-// UnmarshalJSON is for Unpack.
-func (t *Target) UnmarshalJSON(text []byte) error {
-	var p packed
-	if err := json.Unmarshal(text, &p); err != nil {
-		return err
-	}
-	*t = Target(p.target)
-	t.known, t.trustWhy, t.trustPlace = p.Known, p.TrustWhy, p.TrustPlace
-	if p.Certificate == nil {
-		return nil
-	}
-	pair, err := tls.X509KeyPair(p.Certificate, p.Key)
-	t.Client = &pair
 	return err
 }

@@ -8,10 +8,11 @@ import (
 	"errors"
 	"io"
 	"net"
-	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgproto3"
 
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/binding"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
 )
 
@@ -35,21 +36,25 @@ import (
 // ApplicationName is this command's name in pg_stat_activity.
 const ApplicationName = "postgres-ssl verify"
 
-// Attempt is the result of a probe or a login. Answer is empty if the server gave none.
+// Attempt is the result of a probe or a login.
 type Attempt struct {
-	Mode sslmode.Mode
+	Mode    sslmode.Mode
+	Problem *Problem // what stopped it, nil if nothing did
 	Answer
 	Peer
 
 	stage stage // how far it got
-	err   error // what stopped it there; nil if the server gave any answer to the startup message
+	err   error // what stopped it there
 }
 
 // Dialed says whether the server, or something else, took the connection.
 func (a Attempt) Dialed() bool { return a.stage > dialing }
 
 // Unverified returns the problem of a server's certificate that was refused, or nil.
-func (a Attempt) Unverified() *Problem { return certificateProblem(a.err) }
+func (a Attempt) Unverified() (p *Problem) {
+	errors.As(a.err, &p)
+	return p
+}
 
 // stage is a step on the way to a session.
 type stage int
@@ -73,154 +78,91 @@ type Peer struct {
 	wantsCerts bool // it asked for a client certificate
 }
 
-// Answer is the server's first answer.
+// Answer is the server's answer to the startup message, empty if it gave none.
 type Answer struct {
-	Asks    string // what it asks for, such as "a SCRAM password", or ""
-	Admits  bool   // it asks for nothing
-	Refusal *Refusal
-	PID     uint32 // the session's, if the server admits
+	Asks    string          // what it asks for, such as "a SCRAM password", or ""
+	Admits  bool            // it asks for nothing, or for nothing more
+	Refusal *pgconn.PgError // its error
+	PID     uint32          // the session's, if the server admits
 }
 
-const scram = "a SCRAM password"
-
-// Refusal is a server's error: the parts that we look at.
-type Refusal struct{ SQLState, Message string }
-
-// The errors of a probe that are not the network's.
 var (
 	errNoTLS       = errors.New("the server does not speak TLS")
 	errNotPostgres = errors.New("not an answer of PostgreSQL")
+	errAsked       = errors.New("the server has asked for authentication") // ends a probe
 )
 
-// dial connects for probes and logins. Go's dialer tries every address of a host.
-var dial = (&net.Dialer{}).DialContext
+// asked is what a server may ask for (PostgreSQL's manual, "Message Formats").
+var asked = map[uint32]string{
+	pgproto3.AuthTypeCleartextPassword: "the password in clear",
+	pgproto3.AuthTypeMD5Password:       "an MD5 password",
+	pgproto3.AuthTypeSASL:              "a SCRAM password",
+	pgproto3.AuthTypeGSS:               "Kerberos",
+}
 
-// Probe finds out what a mode would do. ctx has a deadline.
+// Probe finds out what a mode would do. Whatever the server asks for, it sends nothing more, except
+// a goodbye if the server admits it. ctx must have a deadline.
 func (t *Target) Probe(ctx context.Context, to Address, mode sslmode.Mode) Attempt {
-	a := Attempt{Mode: mode}
-	conn := t.open(ctx, to, to.String(), &a)
-	if conn == nil {
-		return a
+	a, as := Attempt{Mode: mode}, *t
+	as.Tunnel = t.Tunnel && mode == t.LoginMode() // the tunnel tries no other mode
+	conn := as.start(ctx, to, &a, "", func(method uint32) error {
+		if a.Admits = method == pgproto3.AuthTypeOk; a.Admits {
+			return nil
+		}
+		if a.Asks = asked[method]; a.Asks == "" {
+			return errNotPostgres
+		}
+		return errAsked
+	})
+	var network net.Error
+	switch {
+	case errors.Is(a.err, errAsked):
+		a.err = nil
+	case conn != nil:
+		a.PID = conn.PID()
+		conn.Close(ctx) // its error does not matter: we have the answer
+	case a.stage < startingUp, a.Refusal != nil, a.Unverified() != nil:
+	case !errors.As(a.err, &network) && !isAny(a.err, io.ErrUnexpectedEOF, ErrTooMuch):
+		a.err = errNotPostgres
 	}
-	defer conn.Close() // its error does not matter: we have the answer
-	deadline, _ := ctx.Deadline()
-	a.Answer, a.err = startUp(conn, deadline, t.User, t.Database)
-	if a.err == nil && a.Refusal == nil && mode == t.LoginMode() {
-		a.err = t.distrust(a.Asks == scram)
-	}
+	a.Problem = t.diagnose(a, to)
 	return a
 }
 
-// tlsConfig verifies as a mode does. Go's own verification is off, because it knows only
-// verify-full, and because the diagnosis needs whatever the server shows. Instead, VerifyConnection
-// does the work. It runs in every handshake.
-func (t *Target) tlsConfig(host string, mode sslmode.Mode, now time.Time, seen *Peer) *tls.Config {
-	return &tls.Config{
-		ServerName:         host,
-		InsecureSkipVerify: true,
-		NextProtos:         []string{"postgresql"}, // a server wants it of those who begin with TLS
-		VerifyConnection: func(state tls.ConnectionState) error {
-			chain := state.PeerCertificates[:min(len(state.PeerCertificates), longestChain)]
-			seen.Chain, seen.Version, seen.Cipher, seen.Group = chain, state.Version, state.CipherSuite, state.CurveID
-			verifier := t.verifier()
-			path, problem := verifier.verify(chain, host, mode, now)
-			if seen.Path = path; path != nil {
-				root := verifier.anchor(path[len(path)-1])
-				seen.Root = &root
-			}
-			if problem != nil {
-				return &certificateError{problem}
-			}
+// LogIn connects to the first host in the login's mode, verifies, and gives the password. Call it
+// only after a probe in that mode has found nothing wrong. The connection is nil if it failed, and
+// the attempt says why. ctx must have a deadline.
+func (t *Target) LogIn(ctx context.Context) (*pgconn.PgConn, Attempt) {
+	a, to := Attempt{Mode: t.LoginMode()}, t.Addresses()[0]
+	conn := t.start(ctx, to, &a, t.Password, nil)
+	a.Admits, a.Problem = conn != nil, t.diagnose(a, to)
+	return conn, a
+}
+
+// start connects as the attempt's mode asks, and sends the startup message. asks, if not nil, hears
+// what the server asks for. The connection is nil if there is no session, and the attempt says why.
+func (t *Target) start(ctx context.Context, to Address, a *Attempt, password binding.Secret,
+	asks func(method uint32) error,
+) *pgconn.PgConn {
+	config, err := t.LoginConfig(ctx, to, func(ctx context.Context) (net.Conn, error) {
+		conn := t.open(ctx, to, to.String(), a)
+		return conn, a.err
+	}, func(kind byte, body []byte) error {
+		if kind != authentication || asks == nil || len(body) < 4 {
 			return nil
-		},
-		// Like libpq, send it whatever CAs the server names.
-		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-			seen.wantsCerts = true
-			if t.Client == nil {
-				return &tls.Certificate{}, nil
-			}
-			return t.Client, nil
-		},
-	}
-}
-
-// askForTLS sends an SSLRequest, and reads exactly one byte. The server, or an attacker in between,
-// may send more in plain text. That must not pass for a part of the encrypted conversation
-// (CVE-2021-23222).
-func askForTLS(conn net.Conn) error {
-	request := binary.BigEndian.AppendUint32(nil, 8)
-	request = binary.BigEndian.AppendUint32(request, 80877103)
-	if _, err := conn.Write(request); err != nil {
-		return err
-	}
-	var answer [1]byte
-	if _, err := io.ReadFull(conn, answer[:]); err != nil {
-		return err
-	}
-	switch answer[0] {
-	case 'S':
+		}
+		return asks(binary.BigEndian.Uint32(body))
+	})
+	if err != nil {
+		a.err = err
 		return nil
-	case 'N', 'E': // a very old server answers with an error
-		return errNoTLS
 	}
-	return errNotPostgres
-}
-
-// startUp sends the startup message and returns the answer. Whatever the server asks for, it sends
-// nothing else, except a goodbye if the server admits it.
-func startUp(conn net.Conn, deadline time.Time, user, database string) (Answer, error) {
-	server := pgproto3.NewFrontend(newBounded(conn, deadline), conn)
-	parameters := map[string]string{"user": user, "application_name": ApplicationName}
-	if database != "" {
-		parameters["database"] = database
+	config.User, config.Database, config.Password = t.User, t.Database, string(password)
+	config.RuntimeParams = map[string]string{"application_name": ApplicationName}
+	conn, err := pgconn.ConnectConfig(ctx, config)
+	errors.As(err, &a.Refusal)
+	if a.err == nil {
+		a.err = err
 	}
-	server.Send(&pgproto3.StartupMessage{ProtocolVersion: pgproto3.ProtocolVersion30, Parameters: parameters})
-	// With TLS 1.3, a server refuses a client certificate only now. We can read its reason even if
-	// writing fails.
-	writeErr := server.Flush()
-	var a Answer
-	for {
-		message, err := server.Receive()
-		var network net.Error
-		switch {
-		case err == nil:
-		case errors.As(err, &network), errors.Is(err, io.ErrUnexpectedEOF):
-			if writeErr != nil && errors.Is(err, io.ErrUnexpectedEOF) {
-				err = writeErr
-			}
-			return a, err
-		case errors.Is(err, ErrTooMuch):
-			return a, err
-		default:
-			return a, errNotPostgres
-		}
-		switch message := message.(type) {
-		case *pgproto3.AuthenticationOk:
-			a.Admits = true
-		case *pgproto3.AuthenticationCleartextPassword:
-			a.Asks = "the password in clear"
-			return a, nil
-		case *pgproto3.AuthenticationMD5Password:
-			a.Asks = "an MD5 password"
-			return a, nil
-		case *pgproto3.AuthenticationSASL:
-			a.Asks = scram
-			return a, nil
-		case *pgproto3.AuthenticationGSS:
-			a.Asks = "Kerberos"
-			return a, nil
-		case *pgproto3.ErrorResponse:
-			a.Refusal = &Refusal{message.Code, message.Message}
-			return a, nil
-		case *pgproto3.BackendKeyData:
-			a.PID = message.ProcessID
-		case *pgproto3.ReadyForQuery:
-			server.Send(&pgproto3.Terminate{})
-			_ = server.Flush() // a courtesy
-			return a, nil
-		case *pgproto3.ParameterStatus, *pgproto3.NoticeResponse, *pgproto3.NegotiateProtocolVersion:
-		default:
-			return a, errNotPostgres
-		}
-	}
+	return conn
 }

@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"unicode"
 
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/lazyregexp"
@@ -23,16 +24,13 @@ const longestShown = 300
 // Screen keeps a password out of the texts that a server sends.
 type Screen struct {
 	password, user, database string
-	encoded                  []string // the password's encodings, or nil
+	encoded                  func() []string // the password's encodings
 }
 
-func (t *Target) screen() Screen { return Screen{string(t.Password), t.User, t.Database, nil} }
-
-// Screen returns the target's screen, prepared for many texts.
+// Screen returns the target's screen.
 func (t *Target) Screen() Screen {
-	s := t.screen()
-	s.encoded = encodings(s.password, s.user)
-	return s
+	password := string(t.Password)
+	return Screen{password, t.User, t.Database, sync.OnceValue(func() []string { return encodings(password, t.User) })}
 }
 
 // Shown makes one printable line of a server's text, or hides it. A hostile server that got the
@@ -49,9 +47,7 @@ func (s Screen) Shown(text string) string {
 }
 
 // quoted quotes a name that a server sent. It may contain spaces.
-func (s Screen) quoted(name string) string { return quoted(s.Shown(name)) }
-
-func quoted(name string) string { return `"` + name + `"` }
+func (s Screen) quoted(name string) string { return `"` + s.Shown(name) + `"` }
 
 // SQLState returns a code as " (SQLSTATE 28P01)", or "" if it is no code (PostgreSQL's manual,
 // "PostgreSQL Error Codes").
@@ -73,12 +69,8 @@ func (s Screen) hasPassword(text string) bool {
 	if strings.Contains(text, s.password) {
 		return true
 	}
-	encoded := s.encoded
-	if encoded == nil {
-		encoded = encodings(s.password, s.user)
-	}
 	folded := fold(text)
-	return slices.ContainsFunc(encoded, func(encoded string) bool { return strings.Contains(folded, encoded) })
+	return slices.ContainsFunc(s.encoded(), func(encoded string) bool { return strings.Contains(folded, encoded) })
 }
 
 // fold keeps letters and digits, in lower case.

@@ -7,7 +7,6 @@
 package wire
 
 import (
-	"crypto/tls"
 	"crypto/x509"
 	"net"
 	"slices"
@@ -29,29 +28,31 @@ type Target struct {
 	User     string
 	Password binding.Secret
 
-	Mode        sslmode.Mode     // the mode in force in the app, or None
-	Source      string           // the rule that Mode comes from
-	Lever       string           // what to set to change Mode
-	Owned       bool             // the app's owner set Mode
-	Tunnel      bool             // the app connects through the tunnel
-	Asked       sslmode.Mode     // what the binding asks for; an app has one set of variables for all
-	AskedSource string           // the rule that Asked comes from
-	Trust       []Anchor         // the trusted CAs
-	Client      *tls.Certificate `json:"-"`
-	Direct      bool             // begin with TLS, without asking for it
-	HostAddr    string           // where to connect instead of to Host, whose name is verified all the same
-	Problem     *Problem         // found before connecting, so we don't connect
+	Mode        sslmode.Mode // the mode in force in the app, or None
+	Source      string       // the rule that Mode comes from
+	Lever       string       // what to set to change Mode
+	Owned       bool         // the app's owner set Mode
+	Tunnel      bool         // the app connects through the tunnel
+	Asked       sslmode.Mode // what the binding asks for; an app has one set of variables for all
+	AskedSource string       // the rule that Asked comes from
 
-	known      []Anchor // every CA in this buildpack, trusted here or not, for diagnosis only
-	trustWhy   string   // the rule that Trust comes from
-	trustPlace string   // where to put a CA so that it is trusted
+	Trust      []Anchor // the trusted CAs
+	TrustWhy   string   // the rule that Trust comes from
+	TrustPlace string   // where to put a CA so that it is trusted
+	Known      []Anchor // every CA in this buildpack, trusted here or not, for diagnosis only
 
-	clientPEM [2][]byte // Client's certificate and key
+	Client   struct{ Cert, Key []byte } // in PEM, for a server that asks; nil if there are none
+	Direct   bool                       // begin with TLS, without asking for it
+	HostAddr string                     // where to connect instead of to Host, whose name is verified all the same
+	Problem  *Problem                   // found before connecting, so we don't connect
 }
 
 // LoginMode is how strictly to verify a connection before the password goes over it: as the mode in
 // force asks, and never without TLS.
 func (t *Target) LoginMode() sslmode.Mode { return max(t.Mode, sslmode.Require) }
+
+// Addresses are the database's hosts, in the order to try them.
+func (t *Target) Addresses() []Address { return append([]Address{{t.Host, t.Port}}, t.Others...) }
 
 // Address is where a server listens.
 type Address struct {
@@ -67,7 +68,18 @@ type Anchor struct {
 	Origin string
 }
 
-// Problem is one thing that is wrong, and what to do about it. A part of `verify --json`.
+// find returns the anchor with a certificate, or nil.
+func find(anchors []Anchor, cert *x509.Certificate) *Anchor {
+	for _, a := range anchors {
+		if a.Cert.Equal(cert) {
+			return &a
+		}
+	}
+	return nil
+}
+
+// Problem is one thing that is wrong, and what to do about it: an error, and a part of
+// `verify --json`.
 type Problem struct {
 	Code string `json:"code"` // docs/verify.md has them all
 	What string `json:"what"`
@@ -110,6 +122,8 @@ const (
 	databaseMissing = "database-missing"
 	serverError     = "server-error" // anything else that the server says
 )
+
+func (p *Problem) Error() string { return p.What }
 
 // Insecure says whether the server's answer was not encrypted and verified as the mode asks, or the
 // app's settings cannot lead to such a connection.

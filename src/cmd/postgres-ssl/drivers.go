@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"flag"
 	"fmt"
 	"io"
@@ -58,10 +57,7 @@ func runDrivers(args []string, env map[string]string, _ io.Reader, out, _ io.Wri
 	now.Plan.Carry(carried)
 	app := look.In(env, now.Plan)
 	if *asJSON {
-		encoder := json.NewEncoder(out)
-		encoder.SetEscapeHTML(false)
-		encoder.SetIndent("", "  ")
-		return encoder.Encode(driversJSON(look, app))
+		return writeJSON(out, driversJSON(look, app))
 	}
 	lines := driverLines(look, app)
 	if env["POSTGRES_SSL_TUNNEL"] == "" {

@@ -177,7 +177,7 @@ func (r reader) error(n ast.Node) (string, bool) {
 	return "", false
 }
 
-// problem finds what a Problem says: all of the tunnel's, and those of wire and verify that stop a launch.
+// problem finds what a Problem says, or a target's fail: all of the tunnel's, and those of wire and verify that stop a launch.
 func (r reader) problem(n ast.Node) (string, bool) {
 	switch n := n.(type) {
 	case *ast.CompositeLit:
@@ -201,6 +201,11 @@ func (r reader) problem(n ast.Node) (string, bool) {
 		}
 		code, ok := fields["Code"].(*ast.Ident)
 		return r.text(fields["What"]), !ok || r.stops[code.Name]
+	case *ast.CallExpr:
+		if calls(n, "t", "fail") && len(n.Args) == 3 {
+			code, ok := n.Args[0].(*ast.Ident)
+			return r.text(n.Args[1]), !ok || r.stops[code.Name]
+		}
 	case *ast.AssignStmt:
 		to, ok := n.Lhs[0].(*ast.SelectorExpr)
 		return r.text(n.Rhs[0]), ok && to.Sel.Name == "What" && n.Tok == token.ASSIGN

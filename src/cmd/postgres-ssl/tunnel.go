@@ -186,7 +186,7 @@ func tunnelTargets(app current.App, r *binding.Redirection) (all []wire.Target, 
 		}
 	}
 	app.Plan = &plan
-	all, err = targets(app, true)
+	all, err = wire.Targets(app, true)
 	return all, locals, beside, err
 }
 

@@ -18,7 +18,6 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/launch"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/lazyregexp"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/staging"
-	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/truststore"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/verify"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/wire"
 )
@@ -60,7 +59,7 @@ func runVerify(args []string, env map[string]string, in io.Reader, out, _ io.Wri
 		return undecided{errors.New("no Postgres database is bound")}
 	}
 	running.trust(app.Plan)
-	list, err := targets(app, false)
+	list, err := wire.Targets(app, false)
 	if err != nil {
 		return undecided{err}
 	}
@@ -75,10 +74,7 @@ func runVerify(args []string, env map[string]string, in io.Reader, out, _ io.Wri
 		}
 	}
 	if *asJSON {
-		encoder := json.NewEncoder(out)
-		encoder.SetEscapeHTML(false)
-		encoder.SetIndent("", "  ")
-		err = encoder.Encode(report)
+		err = writeJSON(out, report)
 	} else {
 		err = report.Write(out, colourful(out, env))
 	}
@@ -88,6 +84,14 @@ func runVerify(args []string, env map[string]string, in io.Reader, out, _ io.Wri
 	return err
 }
 
+// writeJSON writes what a command has found, for programs.
+func writeJSON(out io.Writer, found any) error {
+	encoder := json.NewEncoder(out)
+	encoder.SetEscapeHTML(false)
+	encoder.SetIndent("", "  ")
+	return encoder.Encode(found)
+}
+
 // appDrivers names the Postgres drivers in the app's folder, as staging does.
 func appDrivers(app current.App, folder string) []string {
 	look := drivers.LookIn(folder)
@@ -95,21 +99,6 @@ func appDrivers(app current.App, folder string) []string {
 		return nil // no driver, or no droplet
 	}
 	return driverLines(look, look.In(app.Env, app.Plan))
-}
-
-// targets returns what to verify in an app, one target for each of the plan's databases. launching
-// says that the app's environment is a launch's own.
-func targets(app current.App, launching bool) ([]wire.Target, error) {
-	stores, err := truststore.SystemFiles(app.StoresEnv())
-	if err != nil {
-		return nil, err
-	}
-	bundle, err := app.Roots(false)
-	if err != nil {
-		return nil, err
-	}
-	return wire.Targets(wire.Given{
-		Env: app.Env, Plan: app.Plan, Store: app.Store, Stores: stores, Bundle: bundle, Launch: launching, Elsewhere: app.Elsewhere})
 }
 
 // gateVariable is the variable with which the app's owner asks for a check at each start.
@@ -137,7 +126,7 @@ func gate(app current.App, shell []byte, errOut io.Writer) error {
 		fmt.Fprintln(errOut, "postgres-ssl: no Postgres database is bound; there is nothing to verify")
 		return nil
 	}
-	list, err := targets(app, true)
+	list, err := wire.Targets(app, true)
 	if err != nil {
 		return err
 	}
