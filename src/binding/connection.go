@@ -1,8 +1,6 @@
 package binding
 
 import (
-	"cmp"
-	"net"
 	"slices"
 	"strings"
 
@@ -34,8 +32,6 @@ type connection struct {
 
 	overruled bool // the query names another host than the URI; drivers differ on which they use
 }
-
-type address struct{ host, port string }
 
 // parameter is a key of a connection string, as written, and its value.
 type parameter struct {
@@ -131,11 +127,7 @@ func InString(text string) (hosts []string, weakest sslmode.Mode) {
 		hosts = append(hosts, a.host)
 	}
 	for _, p := range c.modes {
-		mode, err := sslmode.Parse(p.value)
-		if p.value == "no-verify" {
-			mode, err = sslmode.Require, nil
-		}
-		if err == nil && (weakest == sslmode.None || mode < weakest) {
+		if mode, err := parseMode(p.value); err == nil && (weakest == sslmode.None || mode < weakest) {
 			weakest = mode
 		}
 	}
@@ -164,7 +156,8 @@ func (c *connection) add(pairs []parameter) {
 	for _, p := range pairs {
 		key := fold(p.key)
 		if !slices.Contains(passwordKeys, key) && !isModeKey(key) {
-			c.unread = max(c.unread, strictestIn(p.key+"="+p.value))
+			mode, _ := modeIn(p.key + "=" + p.value)
+			c.unread = max(c.unread, mode)
 		}
 		value := strings.TrimSpace(p.value)
 		switch mode := aliasOf(p, c.inQuery); {
@@ -257,65 +250,25 @@ func (c connection) asksForLess() bool {
 	})
 }
 
-// setPorts gives each host its port from a list, or all of them the same one.
-func setPorts(hosts []address, list string) {
-	of := splitPorts(list, len(hosts))
-	for i := range hosts {
-		hosts[i].port = cmp.Or(of(i), hosts[i].port)
-	}
-}
-
-// splitPorts returns a function for the port of host i of n: each its own, or all of them the same
-// one (libpq's manual, "Specifying Multiple Hosts"). Anything else than a number is ignored: it may
-// be any text.
-func splitPorts(list string, n int) func(i int) string {
-	ports := strings.Split(list, ",")
-	return func(i int) string {
-		port := strings.TrimSpace(ports[min(i, len(ports)-1)])
-		if !isNumber(port) || len(ports) != 1 && len(ports) != n {
-			return ""
-		}
-		return port
-	}
-}
-
-func isNumber(text string) bool { return strings.Trim(text, "0123456789") == "" }
-
 // asksForMode says whether a text contains "sslmode=" in any spelling, even if we cannot read the
 // rest.
 func asksForMode(text string) bool {
-	if !strings.Contains(text, "=") {
-		return false
-	}
-	folded := fold(text)
-	for {
-		_, after, found := strings.Cut(folded, "sslmode")
-		if !found {
-			return false
-		}
-		if strings.HasPrefix(after, "=") || strings.HasPrefix(after, "%3d") {
-			return true
-		}
-		folded = after
-	}
+	_, asks := modeIn(text)
+	return asks
 }
 
-// isYes says whether a text means yes to drivers and brokers.
-func isYes(text string) bool {
-	switch strings.ToLower(strings.TrimSpace(text)) {
-	case "true", "1", "yes", "on", "required", "enabled":
-		return true
-	}
-	return false
+// isYes says whether a value means yes to drivers and brokers.
+func isYes(raw any) bool {
+	return raw == true || isOneOf(asText(raw), "true", "1", "yes", "on", "required", "enabled")
 }
 
-// isNo says whether a text means no to drivers and brokers.
-func isNo(text string) bool {
-	switch strings.ToLower(strings.TrimSpace(text)) {
-	case "false", "0", "no", "off", "disabled":
-		return true
-	}
-	return false
+// isNo says whether a value means no to drivers and brokers.
+func isNo(raw any) bool {
+	return raw == false || isOneOf(asText(raw), "false", "0", "no", "off", "disabled")
+}
+
+func isOneOf(text string, words ...string) bool {
+	return slices.Contains(words, strings.ToLower(strings.TrimSpace(text)))
 }
 
 // isModeWord says whether a text that may also mean yes or no is a mode, or a typo of one.
@@ -340,50 +293,4 @@ func parseMode(text string) (sslmode.Mode, error) {
 
 func isNoVerify(text string) bool {
 	return strings.EqualFold(strings.ReplaceAll(strings.TrimSpace(text), "_", "-"), noVerify)
-}
-
-// parseHosts reads one or more hosts, each with or without a port ("h1:5432,h2", "[::1]:5432"), and
-// a list of ports. It returns the hosts in lower case, without a trailing dot. An empty one and a
-// path mean the local socket in libpq, and are left out. If one of them cannot be a host, it
-// returns none, and false: it may be a part of a password, which must not reach a log.
-func parseHosts(text, ports string) (hosts []address, ok bool) {
-	port := splitPorts(ports, strings.Count(text, ",")+1)
-	i := -1
-	for item := range strings.SplitSeq(text, ",") {
-		i++
-		host, own := splitPort(strings.TrimSpace(item))
-		switch {
-		case !isNumber(own):
-			return nil, false
-		case host == "" || host[0] == '/':
-			continue
-		case net.ParseIP(host) == nil && !isHostName(host):
-			return nil, false
-		}
-		if hosts = append(hosts, address{strings.TrimSuffix(strings.ToLower(host), "."), cmp.Or(port(i), own)}); len(hosts) > mostHosts {
-			break // group refuses it
-		}
-	}
-	return hosts, true
-}
-
-// isHostName allows what DNS and IPv4 allow. It also allows the underscore, because people use it
-// in names.
-func isHostName(host string) bool {
-	host = strings.TrimSuffix(host, ".")
-	return host != "" && len(host) <= 253 && strings.Trim(host, ".-") == host &&
-		strings.Trim(host, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.") == ""
-}
-
-// splitPort splits "host:port" and "[IPv6]:port", also without a port. An IPv6 address without
-// brackets has no port.
-func splitPort(s string) (host, port string) {
-	if inner, rest, ok := strings.Cut(s, "]"); ok && strings.HasPrefix(inner, "[") {
-		return inner[1:], strings.TrimPrefix(rest, ":")
-	}
-	if strings.Count(s, ":") == 1 {
-		host, port, _ = strings.Cut(s, ":")
-		return host, port
-	}
-	return s, ""
 }

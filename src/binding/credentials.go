@@ -12,12 +12,13 @@ import (
 // binding fills in what belongs to a database, first from its own objects, then from those around
 // them.
 func (r *reader) binding(d *database, open open) (Binding, error) {
-	b := Binding{Name: r.name, Path: d.path, WellKnown: d.wellKnown, Tags: r.tags}
-	hosts := slices.Clone(d.hosts)
-	primaries := len(hosts)
-	hosts = addHosts(hosts, d.replicas)
-	b.Replicas = len(hosts) - primaries
-	for _, a := range hosts {
+	b := Binding{Name: r.name, Path: d.path, WellKnown: d.wellKnown, Tags: r.tags, Direct: r.direct}
+	hosts := addHosts(slices.Clone(d.hosts), d.replicas)
+	b.Replicas = len(hosts) - len(d.hosts)
+	for i, a := range hosts {
+		if i < len(d.hosts) && hosts[0].port == "" {
+			a.port = cmp.Or(a.port, string(d.credential(portKeys).Value)) // of an object around, for all of them
+		}
 		b.Hosts, b.Ports = append(b.Hosts, a.host), append(b.Ports, a.port)
 	}
 	if err := r.setModes(&b, d); err != nil {
@@ -41,14 +42,10 @@ func (r *reader) binding(d *database, open open) (Binding, error) {
 	}
 	b.CA.load(open)
 	b.MoreCAs = r.moreCAs(d)
-	r.setLogin(&b, d)
-	if len(hosts) > 0 && b.Ports[0] == "" {
-		around := string(d.credential(portKeys).Value) // for all of them
-		for i := range b.Primaries() {
-			b.Ports[i] = cmp.Or(b.Ports[i], around)
-		}
-	}
-	b.named, b.Direct = d.named(b), r.direct()
+	b.Username = d.login(usernameKeys, func(c connection) string { return c.username })
+	b.Password = Secret(d.login(passwordKeys, func(c connection) string { return c.password }))
+	b.Database = d.login(databaseKeys, func(c connection) string { return c.database })
+	b.named = d.named(b)
 	b.ByKeys = len(d.strings) == 0 && b.Writes() == sslmode.None && !slices.ContainsFunc(d.objects, func(o *object) bool { return !o.byKeys })
 	return b, nil
 }
@@ -62,8 +59,8 @@ func (f connString) fill(c *Credential, parameter, value string) {
 
 var directParameter = lazyregexp.New(`(?i)\b(channel_?binding)=require|\b(require_?auth)=|\b(target_?(?:session_?attrs|server_?type))=[^a]`)
 
-// direct returns a parameter of the service that only a direct connection to the server can keep.
-func (r *reader) direct() string {
+// findDirect returns a parameter of the service that only a direct connection to the server can keep.
+func (r *reader) findDirect() string {
 	for _, t := range r.texts {
 		text := strings.ToLower(t.key + "=" + t.text)
 		mentioned := strings.Contains(text, "channel") || strings.Contains(text, "auth=") || strings.Contains(text, "target")
@@ -77,29 +74,17 @@ func (r *reader) direct() string {
 	return ""
 }
 
-// setLogin finds the user, the password and the database. A key of its own wins over a string,
-// unless the string is about a different host than the keys.
-func (r *reader) setLogin(b *Binding, d *database) {
-	for _, field := range []struct {
-		to   *string
-		keys []string
-		in   func(connection) string
-	}{
-		{&b.Username, usernameKeys, func(c connection) string { return c.username }},
-		{(*string)(&b.Password), passwordKeys, func(c connection) string { return c.password }},
-		{&b.Database, databaseKeys, func(c connection) string { return c.database }},
-	} {
-		byKey := string(d.credential(field.keys).Value)
-		byString := ""
-		for _, f := range d.strings {
-			byString = cmp.Or(byString, field.in(f.connection))
-		}
-		if d.isMain {
-			*field.to = cmp.Or(byKey, byString)
-		} else {
-			*field.to = cmp.Or(byString, byKey)
-		}
+// login returns the user, the password or the database. A key of its own wins over a string, unless
+// the string is about a different host than the keys.
+func (d *database) login(keys []string, in func(connection) string) string {
+	byKey, byString := string(d.credential(keys).Value), ""
+	for _, f := range d.strings {
+		byString = cmp.Or(byString, in(f.connection))
 	}
+	if d.isMain {
+		return cmp.Or(byKey, byString)
+	}
+	return cmp.Or(byString, byKey)
 }
 
 // credential returns the value of the first key that is present, in the database's objects or in
@@ -118,15 +103,12 @@ func (d *database) credential(keys []string) Credential {
 // lines is like asText, but puts each text of a list on a line of its own. Certificates may come as
 // a list.
 func lines(raw any) string {
-	list, ok := raw.([]any)
-	if !ok {
-		return asText(raw)
-	}
+	list, _ := raw.([]any)
 	var texts []string
 	for _, item := range list {
 		texts = append(texts, asText(item))
 	}
-	return strings.Join(texts, "\n")
+	return cmp.Or(strings.Join(texts, "\n"), asText(raw))
 }
 
 // load replaces the path of a file by the file's content. It tells a path from base64 of PEM, which

@@ -3,7 +3,6 @@ package binding
 import (
 	"cmp"
 	"fmt"
-	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -33,11 +32,11 @@ func (s service) isOf(words []string) bool {
 	return containsAny(s.label, words) || containsAny(s.kind, words)
 }
 
-// mostHosts limits the hosts of one service, and so the time that a launch takes.
-const mostHosts = 100
-
-// mostStrings limits the connection strings of one service.
-const mostStrings = 1000
+// These limit what one service may have, and so the time that a launch takes.
+const (
+	mostHosts   = 100
+	mostStrings = 1000
+)
 
 // database is a Postgres database while we put it together.
 type database struct {
@@ -56,8 +55,7 @@ type database struct {
 type connString struct {
 	text
 	connection
-	of      *object // what it is about: the object that it is in, or one around that
-	inProse bool    // it is a part of a longer text
+	by By
 }
 
 // reader finds the databases of one service.
@@ -65,17 +63,35 @@ type reader struct {
 	service
 	objects   []*object // the outermost first
 	texts     []text
+	pems      []text // those of texts that are certificates
 	strings   []connString
-	queries   map[*object][]connString // without a URI around them
-	pems      []text                   // those of texts that are certificates
+	foreign   bool   // a well-known key has a URI of something else
+	direct    string // Binding.Direct
 	databases []*database
-	nested    map[*object][]*object // the cache of levels
-	modeRead  map[string]bool       // paths whose mode we have read
+	modeRead  map[string]bool // paths whose mode we have read
 }
 
 // read returns the databases of a service, or none if it has no Postgres. An error is one line
 // that names the key.
 func (s service) read(file open) ([]Binding, error) {
+	objects, texts, err := walk(s.credentials)
+	if err != nil {
+		return nil, err
+	}
+	r := &reader{service: s, objects: objects, texts: texts, modeRead: map[string]bool{}}
+	if r.readTexts(); len(r.strings) > mostStrings {
+		return nil, fmt.Errorf("the credentials have more than %d connection strings", mostStrings)
+	}
+	r.classify()
+	r.gather()
+	hosts := 0
+	for _, d := range r.databases {
+		// Count every object too. A database may have no host, and many objects may name the same
+		// one.
+		if hosts += max(len(d.hosts)+len(d.replicas), len(d.objects)); hosts > mostHosts {
+			return nil, fmt.Errorf("the credentials name more than %d hosts", mostHosts)
+		}
+	}
 	// A file may lie beside the key that names it, as spring-cloud-bindings and quarkus expect.
 	open := func(path string) ([]byte, error) {
 		if text, ok := s.credentials[path].(string); ok {
@@ -83,11 +99,10 @@ func (s service) read(file open) ([]Binding, error) {
 		}
 		return file(path)
 	}
-	r, err := s.group()
-	if err != nil {
-		return nil, err
-	}
 	var bindings []Binding
+	if len(r.databases) > 0 {
+		r.direct = r.findDirect()
+	}
 	for _, d := range r.databases {
 		b, err := r.binding(d, open)
 		if err != nil {
@@ -101,35 +116,8 @@ func (s service) read(file open) ([]Binding, error) {
 	return bindings, r.checkAllHeard(bindings)
 }
 
-// group finds the databases of a service, and where each one is written.
-func (s service) group() (*reader, error) {
-	objects, texts, err := walk(s.credentials)
-	if err != nil {
-		return nil, err
-	}
-	r := &reader{service: s, objects: objects, texts: texts, modeRead: map[string]bool{}, nested: map[*object][]*object{}}
-	others, foreign := r.readTexts()
-	if len(r.strings) > mostStrings {
-		return nil, fmt.Errorf("the credentials have more than %d connection strings", mostStrings)
-	}
-	r.classify(others, foreign)
-	r.gather()
-	hosts := 0
-	for _, d := range r.databases {
-		// Count every object too. A database may have no host, and many objects may name the same
-		// one.
-		if hosts += max(len(d.hosts)+len(d.replicas), len(d.objects)); hosts > mostHosts {
-			return nil, fmt.Errorf("the credentials name more than %d hosts", mostHosts)
-		}
-	}
-	return r, nil
-}
-
-// readTexts finds the connection strings and the certificates among the texts. It returns the
-// objects that have a URI of another kind of database, and whether a well-known key has a URI of
-// anything else.
-func (r *reader) readTexts() (others map[*object]bool, foreign bool) {
-	others, r.queries = map[*object]bool{}, map[*object][]connString{}
+// readTexts finds the connection strings and the certificates among the texts.
+func (r *reader) readTexts() {
 	for _, t := range r.texts {
 		if t.isSecret() {
 			continue
@@ -144,22 +132,29 @@ func (r *reader) readTexts() (others map[*object]bool, foreign bool) {
 				part.path += "[" + strconv.Itoa(i) + "]"
 				r.modeRead[t.path] = true
 			}
-			r.strings = append(r.strings, connString{part, at.connection, t.in.around(at.connection), at.inProse})
+			f := connString{part, at.connection, ByString}
+			switch {
+			case at.inProse:
+				f.by = ByProse
+			case t.in.parent == nil && t.key == "uri":
+				f.by = ByURI
+			}
+			r.strings = append(r.strings, f)
+			of := t.in.around(f.connection)
+			of.strings = append(of.strings, f)
 		}
 		if found != nil {
 			continue
 		}
 		scheme, _, ok := strings.Cut(t.text, "://")
-		foreign = foreign || ok && slices.Contains(uriKeys, t.key)
+		r.foreign = r.foreign || ok && slices.Contains(uriKeys, t.key)
 		if ok && len(scheme) < 64 && containsAny(scheme, otherWords) {
-			others[t.in] = true
-		} else if asksForMode(t.text) {
-			if c, ok := parseParameters(t.text); ok {
-				r.queries[t.in] = append(r.queries[t.in], connString{text: t, connection: c, of: t.in})
-			}
+			t.in.hasOtherURI = true
+		} else if c, ok := parseParameters(t.text); ok {
+			t.in.queries = append(t.in.queries, connString{t, c, ByString})
+			t.in.noteMode(anyMode)
 		}
 	}
-	return others, foreign
 }
 
 // around returns the object that a string in o is about. A bare "postgres://" belongs to the host
@@ -179,36 +174,44 @@ func (o *object) around(c connection) *object {
 }
 
 // classify finds what each object is about.
-func (r *reader) classify(others map[*object]bool, foreign bool) {
-	hasString, asks := map[*object]bool{}, r.askingObjects()
-	for _, f := range r.strings {
-		hasString[f.of] = true
+func (r *reader) classify() {
+	for _, o := range r.objects {
+		for _, v := range o.values {
+			if v.isOwnWord() {
+				o.noteMode(ownMode)
+			} else if v.isMode() && !v.isEmpty() {
+				o.noteMode(anyMode)
+			}
+		}
 	}
 	found := false
 	for _, o := range r.objects {
-		doubt := r.doubt(o)
-		switch {
-		case hasString[o]:
-			o.about = postgres
-		case others[o], doubt == other:
-			o.about = other
-		case doubt == doubtful && !r.outweighs(o, asks[o]):
-			o.about = doubtful
-		case doubt == doubtful:
-			o.about = postgres
-		case r.isPostgres(o, asks):
-			o.about = postgres
-		case r.isPostgresByKeys(o, foreign):
-			o.about, o.byKeys = postgres, true
-		}
+		o.about = r.aboutOf(o)
 		found = found || o.about == postgres
 	}
-	if root := r.objects[0]; !found && r.says(postgresWords) && !foreign && root.about == unknown {
+	if root := r.objects[0]; !found && r.says(postgresWords) && !r.foreign && root.about == unknown {
 		root.about = postgres
 	}
 }
 
-// asking says what modes an object writes.
+func (r *reader) aboutOf(o *object) about {
+	switch doubt := r.doubt(o); {
+	case len(o.strings) > 0:
+		return postgres
+	case o.hasOtherURI, doubt == other:
+		return other
+	case doubt == doubtful && !r.outweighs(o):
+		return doubtful
+	case doubt == doubtful, r.isPostgres(o):
+		return postgres
+	}
+	if o.byKeys = r.isPostgresByKeys(o); o.byKeys {
+		return postgres
+	}
+	return unknown
+}
+
+// asking says what modes an object writes, or one in it.
 type asking int
 
 const (
@@ -216,28 +219,10 @@ const (
 	ownMode                   // one in a word of Postgres's own
 )
 
-// askingObjects returns the objects that have a mode, and those around them.
-func (r *reader) askingObjects() map[*object]asking {
-	asks := map[*object]asking{}
-	note := func(o *object, a asking) {
-		for ; o != nil && asks[o] < a; o = o.parent {
-			asks[o] = a
-		}
+func (o *object) noteMode(a asking) {
+	for ; o != nil && o.asks < a; o = o.parent {
+		o.asks = a
 	}
-	for _, o := range r.objects {
-		for _, v := range o.values {
-			if v.isMode() && !isEmpty(v.raw) {
-				note(o, anyMode)
-			}
-			if v.isOwnWord() {
-				note(o, ownMode)
-			}
-		}
-		for _, f := range r.queries[o] {
-			note(o, min(anyMode, asking(len(f.modes))))
-		}
-	}
-	return asks
 }
 
 // isOwnWord says whether the value is a mode that is no word of MySQL's. Its words are DISABLED,
@@ -245,15 +230,9 @@ func (r *reader) askingObjects() map[*object]asking {
 //
 // Source: MySQL's manual, "Command Options for Encrypted Connections", --ssl-mode.
 func (v value) isOwnWord() bool {
-	if !v.isMode() {
-		return false
-	}
-	text, _ := single(v.raw).(string)
+	text, _ := v.raw.(string)
 	mode, err := sslmode.Parse(text)
-	if err != nil || mode == sslmode.Disable {
-		return false
-	}
-	return mode == sslmode.VerifyFull || text == mode.String()
+	return v.isMode() && err == nil && (mode == sslmode.VerifyFull || mode != sslmode.Disable && text == mode.String())
 }
 
 // doubt says whether something tells that an object's keys are about another kind of database: its
@@ -274,21 +253,44 @@ func (r *reader) doubt(o *object) about {
 
 // outweighs says whether an object's mode says more than a tag, or than a port that the label or a
 // tag speaks against.
-func (r *reader) outweighs(o *object, asks asking) bool {
-	return asks == ownMode && len(o.hosts) > 0 && (r.says(postgresWords) || o.port() != "3306")
+func (r *reader) outweighs(o *object) bool {
+	return o.asks == ownMode && len(o.hosts) > 0 && (r.says(postgresWords) || o.port() != "3306")
 }
 
 // isPostgres says whether an object's keys are about Postgres.
-func (r *reader) isPostgres(o *object, asks map[*object]asking) bool {
+func (r *reader) isPostgres(o *object) bool {
 	switch {
 	case len(o.hosts) == 0 || o.isHost():
 		return false
-	case o.says(postgresWords), asks[o] > 0, o.hasLogin && asks[r.objects[0]] > 0:
+	case o.says(postgresWords), o.asks > 0, o.hasLogin && r.objects[0].asks > 0:
 		return true
 	case o.parent == nil, o.hasLogin, o.port() == "5432":
 		return r.says(postgresWords)
 	}
 	return false
+}
+
+// isPostgresByKeys says whether an object's keys alone tell that it is about Postgres: a host, a
+// user or a database, and one sign.
+func (r *reader) isPostgresByKeys(o *object) bool {
+	if len(o.hosts) == 0 || o.isHost() || !o.hasLogin {
+		return false
+	}
+	port := o.hosts[0].port
+	if port == "5432" {
+		return true
+	}
+	if r.foreign || slices.Contains(foreignPorts, port) {
+		return false
+	}
+	if _, ok := o.first([]string{"sslrootcert"}); ok || strings.HasPrefix(o.family, "p") {
+		return true
+	}
+	if _, ok := rds.Parse(o.hosts[0].host); ok {
+		return port == "" && !o.namesOther() && !containsAny(r.name, otherWords)
+	}
+	_, named := o.first([]string{"dbname", "database", "databasename"})
+	return named && slices.ContainsFunc(words(r.name), func(word string) bool { return word == "pg" || containsAny(word, postgresWords) })
 }
 
 // namesOther says whether a key or a text of an object names another kind of database.
@@ -305,144 +307,45 @@ func (o *object) namesOther() bool {
 	return false
 }
 
-// isPostgresByKeys says whether an object's keys alone tell that it is about Postgres: a host, a
-// user or a database, and one sign. foreign says that the service has a URI of something else.
-func (r *reader) isPostgresByKeys(o *object, foreign bool) bool {
-	if len(o.hosts) == 0 || o.isHost() || !o.hasLogin {
-		return false
-	}
-	port := o.hosts[0].port
-	if port == "5432" {
-		return true
-	}
-	if foreign || slices.Contains(foreignPorts, port) {
-		return false
-	}
-	if _, ok := o.first([]string{"sslrootcert"}); ok || o.family != "" && strings.HasPrefix(o.family, "p") {
-		return true
-	}
-	if _, ok := rds.Parse(o.hosts[0].host); ok {
-		return port == "" && !o.namesOther() && !containsAny(r.name, otherWords)
-	}
-	_, named := o.first([]string{"dbname", "database", "databasename"})
-	return named && slices.ContainsFunc(words(r.name), func(word string) bool { return word == "pg" || containsAny(word, postgresWords) })
-}
-
-func (o *object) port() string {
-	port, _ := o.first(portKeys)
-	return asText(port.raw)
-}
-
-// isHost says whether the object is one host, or an item of a list of hosts, as in [{"hostname": …,
-// "port": …}].
-func (o *object) isHost() bool {
-	if o.parent == nil {
-		return false
-	}
-	key := strings.TrimRight(o.path[strings.LastIndexByte(o.path, '.')+1:], "[]0123456789")
-	return slices.Contains(hostKeys, fold(key))
-}
-
-// readHosts returns the hosts under the object's own keys.
-func (o *object) readHosts() []address {
-	var hosts []address
-	for _, key := range hostKeys {
-		for _, v := range o.values {
-			if v.key == key {
-				hosts = addHosts(hosts, hostsOf(v.raw))
-			}
-		}
-	}
-	if !slices.ContainsFunc(hosts, func(a address) bool { return a.port != "" }) {
-		setPorts(hosts, o.port())
-	}
-	return hosts
-}
-
-// hostsOf reads one host, several, or a list of objects with a host and a port each.
-func hostsOf(raw any) []address {
-	switch v := raw.(type) {
-	case []any:
-		var hosts []address
-		for _, item := range v {
-			if hosts = append(hosts, hostsOf(item)...); len(hosts) > mostHosts {
-				break // group refuses it
-			}
-		}
-		return hosts
-	case map[string]any:
-		var host, port string
-		for _, key := range slices.Sorted(maps.Keys(v)) {
-			if slices.Contains(hostKeys, fold(key)) {
-				host = cmp.Or(host, asText(v[key]))
-			} else if fold(key) == "port" {
-				port = cmp.Or(port, asText(v[key]))
-			}
-		}
-		hosts, _ := parseHosts(host, port)
-		return hosts
-	}
-	hosts, _ := parseHosts(asText(raw), "")
-	return hosts
-}
-
 // gather makes the databases, one for each distinct list of hosts.
 func (r *reader) gather() {
-	byObject := map[*object][]connString{}
-	for _, f := range r.strings {
-		byObject[f.of] = append(byObject[f.of], f)
-	}
 	same := map[string]*database{}
 	for _, o := range r.objects {
 		if o.about == postgres {
-			r.gatherObject(o, byObject[o], same)
+			r.gatherObject(o, same)
 		}
 	}
 }
 
 // gatherObject adds the databases of an object. A connection string belongs to the database of the
 // object's keys if it shares a host with it, or one of the two names none.
-func (r *reader) gatherObject(o *object, all []connString, same map[string]*database) {
+func (r *reader) gatherObject(o *object, same map[string]*database) {
 	var main *database
-	if (len(o.hosts) > 0 || len(all) == 0) && !o.isHost() {
+	if (len(o.hosts) > 0 || len(o.strings) == 0) && !o.isHost() {
 		known := o.parent == nil && o.family == "" && r.doubt(o) == unknown
 		main = r.add(&database{hosts: slices.Clone(o.hosts), objects: []*object{o}, byKeys: true, wellKnown: known}, same)
 		main.path, main.isMain = cmp.Or(main.path, o.path), true
 	}
-	var replicas []connString
-	slices.SortStableFunc(all, func(a, b connString) int { return cmp.Compare(uriRank(a.key), uriRank(b.key)) })
-	for _, f := range all {
-		if isReplicaKey(f.key) {
-			replicas = append(replicas, f)
-			continue
-		}
-		known := o.parent == nil && slices.Contains(uriKeys, f.key)
+	slices.SortStableFunc(o.strings, func(a, b connString) int { return cmp.Compare(uriRank(a.key), uriRank(b.key)) })
+	for _, f := range o.strings {
+		d, isReplica := main, isReplicaKey(f.key)
 		switch {
-		case main == nil || !main.takes(f):
-			d := r.add(&database{hosts: f.hosts, objects: []*object{o}, wellKnown: known, path: f.path}, same)
-			d.strings = append(d.strings, f)
-			d.stray = d.stray || !f.belongsBeside()
+		case main == nil || !isReplica && !main.takes(f):
+			d = r.add(&database{hosts: f.hosts, objects: []*object{o}, path: f.path}, same)
 			if main == nil {
 				main, d.isMain = d, true
 			}
-			continue
-		case len(main.hosts) == 0:
-			main.hosts = f.hosts
-			same[hostList(main.hosts)] = main
-		case len(f.hosts) > 0:
-			main.hosts = addHosts(main.hosts, f.hosts)
+		case isReplica:
+			d.replicas = append(d.replicas, f.hosts...)
+		case len(d.hosts) == 0:
+			d.hosts = f.hosts
+			same[hostList(d.hosts)] = d
+		default:
+			d.hosts = addHosts(d.hosts, f.hosts)
 		}
-		main.wellKnown = main.wellKnown || known
-		main.stray = main.stray || !f.belongsBeside()
-		main.strings = append(main.strings, f)
-	}
-	for _, f := range replicas {
-		if main == nil {
-			main = r.add(&database{hosts: f.hosts, objects: []*object{o}, path: f.path, isMain: true}, same)
-		} else {
-			main.replicas = append(main.replicas, f.hosts...)
-		}
-		main.strings = append(main.strings, f)
+		d.wellKnown = d.wellKnown || o.parent == nil && slices.Contains(uriKeys, f.key)
+		d.stray = d.stray || !f.belongsBeside()
+		d.strings = append(d.strings, f)
 	}
 	for _, v := range o.values {
 		if main != nil && isReplicaKey(v.key) {
@@ -472,7 +375,7 @@ func (d *database) takes(f connString) bool {
 	case len(f.hosts) == 0:
 		return f.belongsBeside()
 	}
-	return d.byKeys && overlap(d.hosts, f.hosts)
+	return d.byKeys && slices.ContainsFunc(f.hosts, func(a address) bool { return indexHost(d.hosts, a) >= 0 })
 }
 
 // belongsBeside says whether a string belongs to the database beside it, where one of the two names no
@@ -480,42 +383,14 @@ func (d *database) takes(f connString) bool {
 // must not lower what the database gets.
 func (f connString) belongsBeside() bool { return slices.Contains(uriKeys, f.key) || !f.asksForLess() }
 
-// uriRank sorts strings under well-known keys before all others, in the order of those keys.
+// uriRank sorts strings under well-known keys first, in the order of those keys, and those of
+// replicas last.
 func uriRank(key string) int {
-	if i := slices.Index(uriKeys, key); i >= 0 {
+	switch i := slices.Index(uriKeys, key); {
+	case i >= 0:
 		return i
+	case isReplicaKey(key):
+		return len(uriKeys) + 1
 	}
 	return len(uriKeys)
-}
-
-func overlap(a, b []address) bool {
-	return slices.ContainsFunc(a, func(x address) bool {
-		return slices.ContainsFunc(b, func(y address) bool { return x.host == y.host })
-	})
-}
-
-// addHosts adds the hosts that are missing.
-func addHosts(hosts, more []address) []address {
-	for _, a := range more {
-		i := slices.IndexFunc(hosts, func(b address) bool { return a.host == b.host })
-		if i < 0 {
-			hosts = append(hosts, a)
-		} else if hosts[i].port == "" {
-			hosts[i].port = a.port
-		}
-		if len(hosts) > mostHosts {
-			break // group refuses it
-		}
-	}
-	return hosts
-}
-
-// hostList returns a text that is the same for the same hosts in any order.
-func hostList(hosts []address) string {
-	names := make([]string, len(hosts))
-	for i, a := range hosts {
-		names[i] = a.host
-	}
-	slices.Sort(names)
-	return strings.Join(names, ",")
 }

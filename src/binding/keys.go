@@ -61,7 +61,7 @@ var meanings = func() map[string]bool {
 
 // hasMeaning says whether we use the value under this folded key itself.
 func hasMeaning(key string) bool {
-	return meanings[key] || strings.Contains(key, "sslmode") || readsLikeMode(key) || isReplicaKey(key)
+	return meanings[key] || readsLikeMode(key) || isReplicaKey(key)
 }
 
 // inFamily returns the family of a folded key, and what the key means there: pg and host of

@@ -4,21 +4,15 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
-	"strings"
+
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
 )
 
 // setModes finds the modes of a database: in its strings, and under keys of the nearest object that
 // has any.
 func (r *reader) setModes(b *Binding, d *database) error {
 	for _, f := range d.strings {
-		by := ByString
-		if f.in.parent == nil && f.key == "uri" {
-			by = ByURI
-		}
-		if f.inProse {
-			by = ByProse
-		}
-		if err := r.addModes(b, f, by); err != nil {
+		if err := r.addModes(b, f); err != nil {
 			return err
 		}
 	}
@@ -47,20 +41,18 @@ func (r *reader) setModes(b *Binding, d *database) error {
 }
 
 // addModes adds the modes of a connection string.
-func (r *reader) addModes(b *Binding, f connString, by By) error {
+func (r *reader) addModes(b *Binding, f connString) error {
 	r.modeRead[f.path] = true
 	written := false
 	for _, p := range f.modes {
-		mode, err := parseMode(p.value)
-		if err != nil {
-			return fmt.Errorf("%s: %w", f.place("", p.key), err)
-		}
 		of := ""
 		if len(f.modes) > 1 || p.alias {
 			of = p.key
 		}
-		b.ask(Asked{mode, f.place(of, p.key), by, p.alias})
-		b.noteNoVerify(p.value, f.place(of, p.key))
+		mode, err := b.ask(p.value, Asked{Place: f.place(of, p.key), By: f.by, Alias: p.alias})
+		if err != nil {
+			return err
+		}
 		if p.alias && mode.Encrypts() {
 			f.asksTLS = p.key
 		}
@@ -90,15 +82,15 @@ func (f connString) place(of, key string) Place {
 // addKeys adds the modes under the keys of an object and of what is nested in it. It skips nested
 // objects that are about another database.
 func (r *reader) addKeys(b *Binding, level *object) error {
-	for _, in := range r.levels(level) {
+	for _, in := range level.levels() {
 		for _, v := range in.values {
 			if err := r.addKey(b, v); err != nil {
 				return err
 			}
 		}
-		for _, f := range r.queries[in] {
+		for _, f := range in.queries {
 			if !r.modeRead[f.path] {
-				if err := r.addModes(b, f, ByString); err != nil {
+				if err := r.addModes(b, f); err != nil {
 					return err
 				}
 			}
@@ -109,77 +101,57 @@ func (r *reader) addKeys(b *Binding, level *object) error {
 
 // levels returns the object itself and the objects nested in it, without those about a database of
 // their own.
-func (r *reader) levels(level *object) []*object {
-	if known, ok := r.nested[level]; ok {
-		return known // a thousand connections may share one outer object
-	}
-	var all []*object
-	var visit func(o *object)
-	visit = func(o *object) {
-		all = append(all, o)
+func (o *object) levels() []*object {
+	if o.nested == nil { // a thousand connections may share one outer object
+		o.nested = []*object{o}
 		for _, child := range o.children {
 			if child.about == unknown {
-				visit(child)
+				o.nested = append(o.nested, child.levels()...)
 			}
 		}
 	}
-	visit(level)
-	r.nested[level] = all
-	return all
-}
-
-// ask adds a mode, once for each place. After a hundred, one of each kind is enough to find a
-// contradiction.
-func (b *Binding) ask(a Asked) {
-	known := func(old Asked) bool {
-		return old == a || len(b.Asked) > mostHosts && old.Mode == a.Mode && old.By == a.By && old.Alias == a.Alias
-	}
-	if !slices.ContainsFunc(b.Asked, known) {
-		b.Asked = append(b.Asked, a)
-	}
+	return o.nested
 }
 
 // addKey adds the mode under a key, if it is a key for modes. Any other value there is an error: it
 // must have been meant as a mode.
 func (r *reader) addKey(b *Binding, v value) error {
 	place := Place{Path: v.path}
-	raw := single(v.raw)
-	if isEmpty(raw) {
-		return nil
-	}
-	written, isText := raw.(string)
+	written, isText := v.raw.(string)
 	switch {
+	case v.isEmpty():
 	case v.isMode() && !isText:
-		return fmt.Errorf("%s is %s; write one of disable, allow, prefer, require, verify-ca, verify-full", place, kindOf(raw))
+		return fmt.Errorf("%s is %s; write one of disable, allow, prefer, require, verify-ca, verify-full", place, kindOf(v.raw))
 	case v.isMode():
-		mode, err := parseMode(written)
-		if err != nil {
-			return fmt.Errorf("%s: %w", place, err)
-		}
-		b.noteNoVerify(written, place)
 		r.modeRead[v.path], r.modeRead[v.path+"[0]"] = true, true
-		b.ask(Asked{Mode: mode, Place: place, By: ByKey})
+		_, err := b.ask(written, Asked{Place: place, By: ByKey})
+		return err
 	case v.asksForTLS():
 		b.AsksTLS = cmp.Or(b.AsksTLS, place)
-		if v.key == "rejectunauthorized" && raw != true && !isYes(asText(raw)) {
+		if v.key == "rejectunauthorized" && !isYes(v.raw) {
 			b.Notes = append(b.Notes, place.String()+" asks for TLS that verifies nothing; for verified TLS, write sslmode verify-full")
 		}
 	}
 	return nil
 }
 
-// noteNoVerify notes node-postgres's own word.
-func (b *Binding) noteNoVerify(written string, place Place) {
-	if isNoVerify(written) {
-		b.Notes = append(b.Notes, place.String()+" is no-verify, node-postgres's word for require: it verifies nothing")
+// ask adds a mode as it is written, once for each place. After a hundred, one of each kind is enough
+// to find a contradiction.
+func (b *Binding) ask(written string, a Asked) (sslmode.Mode, error) {
+	var err error
+	if a.Mode, err = parseMode(written); err != nil {
+		return a.Mode, fmt.Errorf("%s: %w", a.Place, err)
 	}
-}
-
-// isEmpty says whether a value is null or a blank text.
-func isEmpty(raw any) bool {
-	raw = single(raw)
-	text, isText := raw.(string)
-	return raw == nil || isText && strings.TrimSpace(text) == ""
+	if isNoVerify(written) {
+		b.Notes = append(b.Notes, a.Place.String()+" is no-verify, node-postgres's word for require: it verifies nothing")
+	}
+	known := func(old Asked) bool {
+		return old == a || len(b.Asked) > mostHosts && old.Mode == a.Mode && old.By == a.By && old.Alias == a.Alias
+	}
+	if !slices.ContainsFunc(b.Asked, known) {
+		b.Asked = append(b.Asked, a)
+	}
+	return a.Mode, nil
 }
 
 func kindOf(raw any) string {

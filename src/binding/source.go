@@ -18,8 +18,6 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
 )
 
-var errNoFile = errors.New("not a regular file")
-
 // Read returns what an environment binds. The platform delivers bindings in VCAP_SERVICES, in the
 // file that VCAP_SERVICES_FILE_PATH names, or in the folders below SERVICE_BINDING_ROOT. If all are
 // missing, nothing is bound yet, which is no error. If no service has a Postgres database, the
@@ -38,13 +36,8 @@ func Read(env map[string]string) (Bound, error) {
 	if err != nil {
 		return Bound{}, err
 	}
-	if env["VCAP_SERVICES_FILE_PATH"] != "" {
-		for i := range services {
-			services[i].inFile = true
-		}
-	}
 	bound, err := readAll(append(services, mountedServices(folders)...), env["DATABASE_URL"], readRegular)
-	if env["VCAP_SERVICES_FILE_PATH"] != "" && len(bytes.TrimSpace(document)) == 0 {
+	if source != vcapVariable && len(bytes.TrimSpace(document)) == 0 {
 		bound.Notes = append(bound.Notes, source+" is empty: no binding can be seen")
 	}
 	return bound, err
@@ -54,20 +47,45 @@ func Read(env map[string]string) (Bound, error) {
 // (see the package cf). It opens no file: a path in a binding means nothing here, and the author of
 // a binding must not choose what we read on this machine. A credential with a path is Missing.
 func ReadElsewhere(env map[string]string) (Bound, error) {
-	services, err := vcapServices("VCAP_SERVICES", []byte(env["VCAP_SERVICES"]))
+	services, err := vcapServices(vcapVariable, []byte(env[vcapVariable]))
 	if err != nil {
 		return Bound{}, err
 	}
 	return readAll(services, env["DATABASE_URL"], openNothing)
 }
 
+// open reads a file of the app's container.
+type open func(path string) ([]byte, error)
+
 // openNothing is for where a path means nothing, or its file makes no difference.
 func openNothing(path string) ([]byte, error) {
 	return nil, &fs.PathError{Op: "open", Path: path, Err: fs.ErrNotExist}
 }
 
-// open reads a file of the app's container.
-type open func(path string) ([]byte, error)
+// largestFile limits a file that a binding names, and the bindings in files. The platform's own
+// limit for those is 1,000,000 bytes.
+const largestFile = 1 << 20
+
+// readRegular reads a regular file. A pipe or a device could block us, so it refuses those.
+func readRegular(path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, &os.PathError{Op: "read", Path: path, Err: errors.New("not a regular file")}
+	}
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	data, err := io.ReadAll(io.LimitReader(file, largestFile+1)) // /proc has regular files without an end
+	if err == nil && len(data) > largestFile {
+		return nil, &os.PathError{Op: "read", Path: path, Err: errors.New("larger than 1 MB")}
+	}
+	return data, err
+}
 
 // readAll finds the databases in the services and in DATABASE_URL.
 func readAll(services []service, databaseURL string, open open) (Bound, error) {
@@ -82,13 +100,13 @@ func readAll(services []service, databaseURL string, open open) (Bound, error) {
 }
 
 func (f *Bound) addService(s service, open open) error {
-	tagged := slices.Contains(s.tags, caTag)
 	_, reference := s.credentials["credhub-ref"]
-	switch {
-	case reference && (s.says(postgresWords) || !s.says(otherWords)):
+	if reference && (s.says(postgresWords) || !s.says(otherWords)) {
 		f.Unresolved = append(f.Unresolved, Reference{s.name, s.says(postgresWords), s.inFile})
 		return nil
-	case tagged:
+	}
+	tagged := slices.Contains(s.tags, caTag)
+	if tagged {
 		ca, err := s.ca(open)
 		if err != nil {
 			return err
@@ -103,31 +121,6 @@ func (f *Bound) addService(s service, open open) error {
 	return err
 }
 
-// readRegular reads a regular file. A pipe or a device could block us, so it refuses those.
-func readRegular(path string) ([]byte, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, &os.PathError{Op: "read", Path: path, Err: errNoFile}
-	}
-	file, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer file.Close()
-	data, err := io.ReadAll(io.LimitReader(file, largestFile+1)) // /proc has regular files without an end
-	if err == nil && len(data) > largestFile {
-		return nil, &os.PathError{Op: "read", Path: path, Err: errors.New("larger than 1 MB")}
-	}
-	return data, err
-}
-
-// largestFile limits a file that a binding names, and the bindings in files. The platform's own
-// limit for those is 1,000,000 bytes.
-const largestFile = 1 << 20
-
 // caTag marks a user-provided service. Its CA is for every bound database without a CA, because
 // nobody can edit a broker's credentials.
 const caTag = "postgres-ssl-ca"
@@ -138,8 +131,7 @@ func (s service) ca(open open) (Credential, error) {
 	if err != nil {
 		return Credential{}, err
 	}
-	d := database{objects: objects[:1]}
-	ca := d.credential(caKeys)
+	ca := (&database{objects: objects[:1]}).credential(caKeys)
 	if !ca.Known() {
 		return Credential{}, errors.New("is tagged " + caTag + ", but contains no CA: add it as the credential ca, in PEM")
 	}
@@ -156,25 +148,26 @@ func (s service) ca(open open) (Credential, error) {
 func (f *Bound) addDatabaseURL(text string, open open) error {
 	const name = "DATABASE_URL"
 	c, ok := parseString(text)
-	sure := slices.ContainsFunc(f.Databases, func(b Binding) bool { return !b.ByKeys })
-	if !sure || !ok {
-		s := service{name: name, credentials: map[string]any{"uri": text}}
-		databases, err := s.read(open)
-		if err != nil {
-			return fmt.Errorf("%s: %w", name, err)
-		}
-		if len(databases) == 0 {
-			return nil
-		}
-		for i := range databases {
-			for j := range databases[i].Asked {
-				databases[i].Asked[j].Place = Place{Path: name, Kind: Variable}
-			}
-		}
-		f.Databases = slices.DeleteFunc(f.Databases, func(b Binding) bool { return b.ByKeys && b.names(c.hosts) })
-		f.Databases, f.ByOwner = append(f.Databases, databases...), true
-		return err
+	if sure := slices.ContainsFunc(f.Databases, func(b Binding) bool { return !b.ByKeys }); sure && ok {
+		return f.addModes(name, c)
 	}
+	databases, err := service{name: name, credentials: map[string]any{"uri": text}}.read(open)
+	if err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	for _, b := range databases {
+		for i := range b.Asked {
+			b.Asked[i].Place = Place{Path: name, Kind: Variable}
+		}
+		f.ByOwner = true
+	}
+	f.Databases = slices.DeleteFunc(f.Databases, func(b Binding) bool { return b.ByKeys && b.names(c.hosts) })
+	f.Databases = append(f.Databases, databases...)
+	return nil
+}
+
+// addModes adds the modes that a variable writes to the databases that it names.
+func (f *Bound) addModes(name string, c connection) error {
 	ours, written := len(c.hosts) == 0, sslmode.None
 	for i := range f.Databases {
 		b := &f.Databases[i]
@@ -203,15 +196,18 @@ func (b Binding) names(hosts []address) bool {
 	return slices.ContainsFunc(hosts, func(a address) bool { return slices.Contains(b.Hosts, a.host) })
 }
 
+const vcapVariable = "VCAP_SERVICES"
+
 // vcapDocument returns VCAP_SERVICES or the content of its file, and its name for errors.
 func vcapDocument(env map[string]string) (source string, document []byte, err error) {
 	path := env["VCAP_SERVICES_FILE_PATH"]
 	if path == "" {
-		return "VCAP_SERVICES", []byte(env["VCAP_SERVICES"]), nil
+		return vcapVariable, []byte(env[vcapVariable]), nil
 	}
 	source = "VCAP_SERVICES_FILE_PATH (" + path + ")"
-	if document, err = readRegular(path); err != nil {
-		err = hideContent(source, err)
+	var cause *fs.PathError
+	if document, err = readRegular(path); errors.As(err, &cause) {
+		err = fmt.Errorf("%s cannot be read: %w", source, cause.Err)
 	}
 	return source, document, err
 }
@@ -226,8 +222,7 @@ func vcapServices(source string, document []byte) ([]service, error) {
 	parsed, err := decodeJSON(document)
 	byLabel, ok := parsed.(map[string]any)
 	if err != nil || !ok && parsed != nil {
-		var form map[string]json.RawMessage
-		return nil, hideContent(source, json.Unmarshal(document, &form)) // for the position
+		return nil, notServices(source, document)
 	}
 	var services []service
 	for _, label := range slices.Sorted(maps.Keys(byLabel)) {
@@ -237,6 +232,7 @@ func vcapServices(source string, document []byte) ([]service, error) {
 		}
 		for _, item := range list {
 			s, ok := asService(label, item)
+			s.inFile = source != vcapVariable
 			switch {
 			case ok:
 				services = append(services, s)
@@ -249,6 +245,22 @@ func vcapServices(source string, document []byte) ([]service, error) {
 	return services, nil
 }
 
+// notServices says where a document is not an object of services. It quotes nothing of it, as the
+// errors of encoding/json do.
+func notServices(source string, document []byte) error {
+	var form map[string]json.RawMessage
+	var other *json.UnmarshalTypeError
+	var broken *json.SyntaxError
+	switch err := json.Unmarshal(document, &form); {
+	case errors.As(err, &other):
+		kind, _, _ := strings.Cut(other.Value, " ") // "number 12" quotes it
+		return fmt.Errorf("%s is JSON, but not an object of services: unexpected %s at byte %d", source, kind, other.Offset)
+	case !errors.As(err, &broken):
+		broken = &json.SyntaxError{}
+	}
+	return fmt.Errorf("%s is not valid JSON: broken at byte %d", source, broken.Offset)
+}
+
 // asService reads a service. It returns false if its credentials are not an object.
 func asService(label string, raw any) (service, bool) {
 	fields, ok := raw.(map[string]any)
@@ -256,7 +268,13 @@ func asService(label string, raw any) (service, bool) {
 		return service{label: label}, false
 	}
 	field := func(name string) string { s, _ := fields[name].(string); return s }
-	s := service{label: label + " " + field("label"), kind: field("type"), name: serviceName(label, field)}
+	// The binding's name, or the service instance's, on one line.
+	name := cmp.Or(field("name"), field("binding_name"), field("instance_name"), joinPath("", label))
+	s := service{
+		name:  strings.Join(strings.FieldsFunc(name, unicode.IsControl), " "),
+		label: label + " " + field("label"),
+		kind:  field("type"),
+	}
 	tags, _ := fields["tags"].([]any)
 	for _, tag := range tags {
 		if text, ok := tag.(string); ok {
@@ -268,37 +286,6 @@ func asService(label string, raw any) (service, bool) {
 	}
 	s.credentials, ok = fields["credentials"].(map[string]any)
 	return s, ok
-}
-
-// serviceName returns the binding's name on one line, or the service instance's if the binding has
-// none.
-func serviceName(label string, field func(string) string) string {
-	name := cmp.Or(field("name"), field("binding_name"), field("instance_name"), joinPath("", label))
-	return strings.Join(strings.FieldsFunc(name, unicode.IsControl), " ")
-}
-
-// hideContent replaces an error of encoding/json, which quotes what it could not read, by one that
-// quotes nothing.
-func hideContent(source string, err error) error {
-	var syntax *json.SyntaxError
-	var form *json.UnmarshalTypeError
-	var path *fs.PathError
-	switch {
-	case errors.As(err, &syntax):
-		return fmt.Errorf("%s is not valid JSON: broken at byte %d", source, syntax.Offset)
-	case errors.As(err, &form):
-		return fmt.Errorf("%s is JSON, but not an object of services: unexpected %s at byte %d", source, jsonKind(form.Value), form.Offset)
-	case errors.As(err, &path):
-		return fmt.Errorf("%s cannot be read: %w", source, path.Err)
-	}
-	return fmt.Errorf("%s is JSON, but its services do not have the form that the platform gives them", source)
-}
-
-// jsonKind returns the first word of UnmarshalTypeError.Value, because "number 12" quotes the
-// number.
-func jsonKind(value string) string {
-	kind, _, _ := strings.Cut(value, " ")
-	return kind
 }
 
 // platformFiles are files that the platform writes beside the credentials.
@@ -314,8 +301,7 @@ func isPlatformFile(name string) bool {
 }
 
 // mountedServices reads bindings as Kubernetes mounts them: a folder for each binding, with a file
-// for each key. Symbolic links and hidden entries such as "..data" serve to update the mount.
-// Hidden entries are neither bindings nor keys.
+// for each key.
 //
 // Source: servicebinding.io, "Workload Projection".
 func mountedServices(folders files) []service {
@@ -347,54 +333,45 @@ type files map[string]map[string][]byte
 // mountedFiles reads the files below SERVICE_BINDING_ROOT.
 func mountedFiles(env map[string]string) (files, error) {
 	root := env["SERVICE_BINDING_ROOT"]
-	if root == "" {
-		return nil, nil
-	}
-	fail := func(err error) (files, error) { return nil, fmt.Errorf("SERVICE_BINDING_ROOT: %w", err) }
-	folders, err := visibleEntries(root, true)
-	if errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Stat(root); root == "" || errors.Is(err, fs.ErrNotExist) {
 		return nil, nil // with the feature, the variable is set even if nothing is bound
 	}
-	if err != nil {
-		return fail(err)
-	}
 	mounted := files{}
-	for _, folder := range folders {
-		paths, err := visibleEntries(folder, false)
-		if err != nil {
-			return fail(err)
+	err := eachEntry(root, func(folder string, isFolder bool) error {
+		if !isFolder {
+			return nil
 		}
 		content := map[string][]byte{}
-		for _, path := range paths {
-			if content[filepath.Base(path)], err = readRegular(path); err != nil {
-				return fail(err)
-			}
-		}
 		mounted[filepath.Base(folder)] = content
+		return eachEntry(folder, func(path string, isFolder bool) (err error) {
+			if !isFolder {
+				content[filepath.Base(path)], err = readRegular(path)
+			}
+			return err
+		})
+	})
+	if err != nil {
+		return nil, fmt.Errorf("SERVICE_BINDING_ROOT: %w", err)
 	}
 	return mounted, nil
 }
 
-// visibleEntries returns the paths of the folders, or of the files, in dir. It follows symbolic
-// links.
-func visibleEntries(dir string, folders bool) ([]string, error) {
+// eachEntry follows the symbolic links in a folder. They and hidden entries such as "..data" serve to
+// update the mount, so hidden ones are neither bindings nor keys.
+func eachEntry(dir string, do func(path string, isFolder bool) error) error {
 	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return nil, err
-	}
-	var paths []string
 	for _, e := range entries {
+		path := filepath.Join(dir, e.Name())
 		if strings.HasPrefix(e.Name(), ".") {
 			continue
 		}
-		path := filepath.Join(dir, e.Name())
 		info, err := os.Stat(path)
-		if err != nil {
-			return nil, err
+		if err == nil {
+			err = do(path, info.IsDir())
 		}
-		if info.IsDir() == folders {
-			paths = append(paths, path)
+		if err != nil {
+			return err
 		}
 	}
-	return paths, nil
+	return err
 }

@@ -25,8 +25,14 @@ type object struct {
 	hosts    []address // under its own keys
 	hasLogin bool      // it names a user or a database
 	family   string    // of the keys that name its host: PGHOST
-	about    about
-	byKeys   bool // its keys alone tell that it is about Postgres, and they need not
+
+	strings     []connString // that are about it
+	queries     []connString // in it, without a URI around them
+	hasOtherURI bool         // it has a URI of another kind of database
+	asks        asking
+	about       about
+	byKeys      bool      // its keys alone tell that it is about Postgres, and they need not
+	nested      []*object // the cache of levels
 }
 
 // about says what an object is about.
@@ -44,7 +50,7 @@ type value struct {
 	in   *object
 	path string // for errors: "tenants[0].sslmode"
 	key  string // folded
-	raw  any    // string, json.Number, bool, nil, []any or map[string]any
+	raw  any    // string, json.Number, bool, nil, []any or map[string]any; the item of a list of one
 }
 
 // text is a text anywhere in the credentials, also as an item of a list.
@@ -96,14 +102,15 @@ func (w *walker) object(parent *object, key, path string, raw map[string]any, de
 				v.raw = nested
 			}
 		}
+		if err := w.value(v.in, v.key, v.path, v.raw, depth); err != nil {
+			return nil, err
+		}
 		if hasMeaning(v.key) {
+			v.raw = single(v.raw)
 			v.in.values = append(v.in.values, v)
 		}
 		if slices.Contains(hostKeys, meaning) {
 			v.in.family = cmp.Or(v.in.family, family)
-		}
-		if err := w.value(v.in, v.key, v.path, v.raw, depth); err != nil {
-			return nil, err
 		}
 	}
 	for _, o := range append(slices.Collect(maps.Values(of)), o) {
@@ -237,36 +244,41 @@ func (o *object) says(words []string) bool {
 	})
 }
 
+// isEmpty says whether a value is null or a blank text.
+func (v value) isEmpty() bool {
+	text, isText := v.raw.(string)
+	return v.raw == nil || isText && strings.TrimSpace(text) == ""
+}
+
 // isMode says whether the value should be a mode: under sslmode, under "mode" in an object "ssl" or
 // "tls", or under "ssl" or "tls" itself if it looks like a mode; if it is one, also as "level" there
 // and as "encryption".
 func (v value) isMode() bool {
+	text, _ := v.raw.(string)
 	switch v.key {
 	case "mode":
 		return v.in.isTLS()
 	case "ssl", "tls":
-		text, _ := single(v.raw).(string)
 		return isModeWord(text)
 	case "level", "encryption": // of a storage, it may say anything
-		text, _ := single(v.raw).(string)
 		_, err := parseMode(text)
 		return err == nil && (v.key == "encryption" || v.in.isTLS())
 	}
 	return slices.Contains(modeKeys, v.key)
 }
 
-// asksForTLS says whether the value asks for TLS without a mode.
+// asksForTLS says whether the value asks for TLS without a mode. Node's word for any certificate,
+// "rejectUnauthorized": false, does too.
 func (v value) asksForTLS() bool {
-	raw := single(v.raw)
 	switch {
 	case slices.Contains(askKeys, v.key):
-		return raw == true || isYes(asText(raw))
+		return isYes(v.raw)
 	case !v.in.isTLS():
 		return false
-	case v.key == "rejectunauthorized" && (raw == false || isNo(asText(raw))): // Node's word for any certificate
+	case v.key == "rejectunauthorized" && isNo(v.raw):
 		return true
 	}
-	return slices.Contains(inTLSKeys, v.key) && (raw == true || isYes(asText(raw)))
+	return slices.Contains(inTLSKeys, v.key) && isYes(v.raw)
 }
 
 // isTLS says whether the object is the value of a key "ssl" or "tls".
@@ -282,15 +294,7 @@ func single(raw any) any {
 
 // isBesideHost says whether the object, or one around it, is about a database or names a host.
 func (o *object) isBesideHost() bool {
-	if o.nearest() != nil {
-		return true
-	}
-	for ; o != nil; o = o.parent {
-		if len(o.hosts) > 0 {
-			return true
-		}
-	}
-	return false
+	return o != nil && (o.about != unknown || len(o.hosts) > 0 || o.parent.isBesideHost())
 }
 
 // nearest returns the nearest object, from o outwards, that is about a database of any kind.

@@ -25,17 +25,22 @@ func (r *reader) checkAllHeard(bindings []Binding) error {
 	for _, b := range bindings {
 		written = max(written, b.Writes())
 	}
+	const unreadable = "contains an sslmode that cannot be read"
 	for _, f := range r.strings {
 		if f.unread > written || f.mentionsUnreadMode() {
-			return r.unheard(f.path, "contains an sslmode that cannot be read")
+			return r.unheard(f.path, unreadable)
 		}
 	}
 	for _, t := range r.texts {
 		if r.modeRead[t.path] || t.isSecret() || t.in.isForeign() {
 			continue
 		}
-		if r.mentionsMode(t.text, written) {
-			return r.unheard(t.path, "contains an sslmode that cannot be read")
+		// One that is no stricter than what the service writes elsewhere is only an example.
+		strictest, asks := modeIn(t.text)
+		scheme, _, isURL := strings.Cut(t.text, "://")
+		foreign := isURL && len(scheme) < 64 && isForeignScheme(scheme)
+		if unread := strictest > written || strictest == sslmode.None && asks; unread && !foreign {
+			return r.unheard(t.path, unreadable)
 		}
 		if mode, err := sslmode.Parse(t.text); err == nil && mode.Verifies() && t.in.isBesideHost() {
 			return r.unheard(t.path, "says "+mode.String())
@@ -57,14 +62,12 @@ func (r *reader) unheard(path, what string) error {
 // the value must be a mode: ssl_moode.
 func (r *reader) isUnheard(v value) bool {
 	switch {
-	case !strings.Contains(v.key, "sslmode") && !readsLikeMode(v.key):
-		return false
-	case isEmpty(v.raw), r.modeRead[v.path], containsAny(v.key, otherWords):
+	case !readsLikeMode(v.key), v.isEmpty(), r.modeRead[v.path], containsAny(v.key, otherWords):
 		return false
 	case v.in.isForeign() && (v.in.nearest().about == other || !v.isOwnWord()):
 		return false
 	}
-	text, _ := single(v.raw).(string)
+	text, _ := v.raw.(string)
 	_, err := sslmode.Parse(text)
 	return strings.Contains(v.key, "sslmode") || err == nil
 }
@@ -73,18 +76,6 @@ func (r *reader) isUnheard(v value) bool {
 func (o *object) isForeign() bool {
 	nearest := o.nearest()
 	return nearest != nil && nearest.about != postgres
-}
-
-// mentionsMode says whether a text that is no connection string writes a mode. One that is no
-// stricter than what the service writes elsewhere is only an example.
-func (r *reader) mentionsMode(text string, written sslmode.Mode) bool {
-	if scheme, _, isURL := strings.Cut(text, "://"); isURL && len(scheme) < 64 && isForeignScheme(scheme) {
-		return false
-	}
-	if strictest := strictestIn(text); strictest != sslmode.None {
-		return strictest > written
-	}
-	return asksForMode(text)
 }
 
 // mentionsUnreadMode says whether the string mentions a mode that verifies and that we have not
@@ -96,11 +87,7 @@ func (f connString) mentionsUnreadMode() bool {
 			strictest = max(strictest, mode)
 		}
 	}
-	rest := f.text.text
-	if f.password != "" {
-		rest = strings.ReplaceAll(rest, f.password, "")
-	}
-	rest = fold(rest)
+	rest := fold(strings.ReplaceAll(f.text.text, f.password, ""))
 	return strictest < sslmode.VerifyFull && strings.Contains(rest, "verifyfull") ||
 		strictest < sslmode.VerifyCA && strings.Contains(rest, "verifyca")
 }
@@ -108,12 +95,13 @@ func (f connString) mentionsUnreadMode() bool {
 // modeEscapes undoes the escapes that a "=" gets in a query, once or twice.
 var modeEscapes = strings.NewReplacer("%253d", "=", "%3d", "=", "%3a", ":", "%20", " ")
 
-// strictestIn returns the strictest mode that a text writes right behind something that reads like
+// modeIn returns the strictest mode that a text writes right behind something that reads like
 // sslmode: "sslmode=require", "{'sslmode': 'verify-full'}", "--sslmode verify-full". libpq's other
 // parameters, such as channel_binding=require, are none, nor is prose: "sslmode require is fine".
-func strictestIn(text string) (strictest sslmode.Mode) {
+// asks says whether it contains "sslmode=" in any spelling, whatever follows.
+func modeIn(text string) (strictest sslmode.Mode, asks bool) {
 	if text = strings.ToLower(text); !strings.Contains(text, "ssl") && !strings.Contains(text, "tls") {
-		return sslmode.None
+		return sslmode.None, false
 	}
 	if strings.Contains(text, "%") {
 		text = modeEscapes.Replace(text)
@@ -129,6 +117,7 @@ func strictestIn(text string) (strictest sslmode.Mode) {
 		value := strings.TrimLeft(rest, " \t'\"])}")
 		switch {
 		case strings.HasPrefix(value, "="):
+			asks = asks || fold(text[i:len(text)-len(rest)]) == "sslmode"
 		case strings.HasPrefix(value, ":") && beginsItem(text[:i]):
 		case value != rest && strings.HasSuffix(text[:i], "-"):
 		default:
@@ -140,7 +129,7 @@ func strictestIn(text string) (strictest sslmode.Mode) {
 			strictest = max(strictest, mode)
 		}
 	}
-	return strictest
+	return strictest, asks
 }
 
 // cutModeName cuts what may follow "ssl" in a key for a mode, and returns the rest.
@@ -155,8 +144,11 @@ func cutModeName(text string) (rest string, ok bool) {
 	return rest, rest == "" || rest[0] < 'a' || rest[0] > 'z'
 }
 
-// readsLikeMode says whether a folded key may be a misspelled sslmode.
+// readsLikeMode says whether a folded key may be for a mode, misspelled or not.
 func readsLikeMode(key string) bool {
+	if strings.Contains(key, "sslmode") {
+		return true
+	}
 	i := max(strings.LastIndex(key, "ssl"), strings.LastIndex(key, "tls"))
 	if i < 0 {
 		return false

@@ -27,12 +27,13 @@ func parseURL(text string) (connection, bool) {
 			return connection{}, false
 		}
 		database, query, _ := strings.Cut(text[len(short):], "?")
-		c := connection{database: unescape(strings.TrimPrefix(database, "/")), inQuery: true, unread: strictestIn(database)}
+		c := connection{database: unescape(strings.TrimPrefix(database, "/")), inQuery: true}
+		c.unread, _ = modeIn(database)
 		c.addQuery(query)
 		return c, true
 	}
 	api, name := splitScheme(scheme)
-	if !isPostgresScheme(scheme) && (!asksForMode(rest) || isForeignScheme(scheme) || !isScheme(scheme)) {
+	if !isPostgresScheme(scheme) && (isForeignScheme(scheme) || !isScheme(scheme) || !asksForMode(rest)) {
 		return connection{}, false
 	}
 	var c connection
@@ -190,7 +191,7 @@ func parseAuthority(s string) (connection, bool) {
 	c.username, c.password = unescape(username), unescape(password)
 	hosts, database, _ := strings.Cut(rest, "/")
 	c.database = unescape(database)
-	c.unread = strictestIn(unescape(rest))
+	c.unread, _ = modeIn(unescape(rest))
 	var names, ports []string
 	for item := range strings.SplitSeq(unescape(hosts), ",") {
 		name, port := splitPort(strings.TrimSpace(item))
@@ -236,8 +237,11 @@ func (c *connection) addQuery(query string) {
 // parseParameters reads a query that stands alone, as in "options":
 // "sslmode=verify-full&connect_timeout=5". It returns false for any other text.
 func parseParameters(text string) (connection, bool) {
-	text = strings.TrimLeft(unwrap(text), "?&")
 	var c connection
+	if !asksForMode(text) {
+		return c, false
+	}
+	text = strings.TrimLeft(unwrap(text), "?&")
 	pairs := strings.FieldsFunc(strings.ReplaceAll(text, "&amp;", "&"), func(r rune) bool { return r == '&' || r == ';' || unicode.IsSpace(r) })
 	for _, pair := range pairs {
 		if key, _, found := strings.Cut(pair, "="); !found || !isParameterName(key) || key == "" {
