@@ -53,32 +53,25 @@ type stringAt struct {
 // findStrings returns the connection strings in a text: the text itself; several URIs in a list; or
 // a command line, psql 'host=… sslmode=…', as in IBM's bindings.
 func findStrings(text string) (found []stringAt) {
-	starts := uriStarts(text)
-	for i, start := range starts {
-		end := len(text)
-		if i+1 < len(starts) {
-			end = starts[i+1]
-		}
-		end = len(strings.TrimRight(text[:end], separators))
-		if c, ok := parseString(text[start:end]); ok && len(starts) > 1 {
-			found = append(found, stringAt{c, start, end, false})
+	try := func(start, end int, inProse bool) {
+		if c, ok := parseString(text[start:end]); ok {
+			found = append(found, stringAt{c, start, end, inProse})
 		}
 	}
-	if found != nil {
-		return found
+	if starts := uriStarts(text); len(starts) > 1 {
+		for i, start := range starts {
+			end := append(starts, len(text))[i+1]
+			try(start, len(strings.TrimRight(text[:end], separators)), false)
+		}
 	}
-	if c, ok := parseString(text); ok {
-		return []stringAt{{c, 0, len(text), false}}
+	if found == nil {
+		try(0, len(text), false)
 	}
 	const command = "psql "
-	start := strings.Index(text, command) + len(command)
-	if start < len(command) || strings.Contains(text[start:], command) {
-		return nil
+	if found == nil && strings.Count(text, command) == 1 {
+		try(strings.Index(text, command)+len(command), len(text), true)
 	}
-	if c, ok := parseString(text[start:]); ok {
-		return []stringAt{{c, start, len(text), true}}
-	}
-	return nil
+	return found
 }
 
 // separators are what may be between the URIs of a list.
@@ -151,20 +144,28 @@ func unwrap(text string) string {
 // add adds what the parameters say about TLS and where to connect. As in libpq, the last of equal
 // keys counts, and a host replaces the one before the query.
 func (c *connection) add(pairs []parameter) {
-	var hosts, hostaddr string
-	ports := c.ports
+	hosts, ports := "", c.ports
+	fields := map[string]*string{
+		"host": &hosts, "server": &hosts, "hostname": &hosts, "hostaddr": &c.hostaddr, "port": &ports,
+		"dbname": &c.database, "database": &c.database,
+		"user": &c.username, "username": &c.username, "userid": &c.username, "uid": &c.username,
+		"sslcert": &c.clientCert, "sslkey": &c.clientKey, "sslrootcert": &c.rootCert, "rootcertificate": &c.rootCert,
+	}
 	for _, p := range pairs {
-		key := fold(p.key)
-		if !slices.Contains(passwordKeys, key) && !isModeKey(key) {
-			mode, _ := modeIn(p.key + "=" + p.value)
-			c.unread = max(c.unread, mode)
+		key, value := fold(p.key), strings.TrimSpace(p.value)
+		alias := sslmode.None
+		if c.libpq {
+			alias = aliasOf(p, c.inQuery)
 		}
-		value := strings.TrimSpace(p.value)
-		switch mode := aliasOf(p, c.inQuery); {
-		case c.libpq && mode != sslmode.None:
-			c.setMode(parameter{p.key, mode.String(), true})
+		switch {
+		case slices.Contains(passwordKeys, key):
+			c.password = p.value
+			continue
+		case alias != sslmode.None:
+			c.setMode(parameter{p.key, alias.String(), true})
 		case isModeKey(key):
 			c.setMode(p)
+			continue
 		case key == "ssl" || key == "tls":
 			if isModeWord(value) {
 				c.setMode(p)
@@ -173,36 +174,20 @@ func (c *connection) add(pairs []parameter) {
 			}
 		case slices.Contains(askKeys, key) && isYes(value):
 			c.asksTLS = p.key
-		}
-		switch key {
-		case "sslrootcert", "rootcertificate":
-			if c.system = strings.EqualFold(value, "system"); !c.system {
-				c.rootCert = value
-			}
-		case "sslcert":
-			c.clientCert = value
-		case "sslkey":
-			c.clientKey = value
-		case "host", "server", "hostname":
-			hosts = value
-		case "hostaddr":
-			hostaddr = value
-		case "port":
-			ports = value
-		case "sslnegotiation":
+		case key == "sslnegotiation":
 			c.direct = value == "direct"
-		case "dbname", "database":
-			c.database = value
-		case "user", "username", "userid", "uid":
-			c.username = value
-		case "password", "pwd", "passwd":
-			c.password = p.value
+		case fields[key] != nil:
+			*fields[key] = value
 		}
+		mode, _ := modeIn(p.key + "=" + p.value)
+		c.unread = max(c.unread, mode)
+	}
+	if strings.EqualFold(c.rootCert, "system") {
+		c.system, c.rootCert = true, ""
 	}
 	if hosts == "" && len(c.hosts) == 0 {
-		hosts = hostaddr
+		hosts = c.hostaddr
 	}
-	c.hostaddr = hostaddr
 	if named, ok := parseHosts(hosts, ports); len(named) > 0 {
 		c.overruled = len(c.hosts) > 0
 		c.hosts, c.unclear = named, false

@@ -69,26 +69,25 @@ func (t text) isSecret() bool {
 
 const deepest = 32
 
-// errDeep is for credentials that nobody can have meant like this.
 var errDeep = fmt.Errorf("the credentials are nested more than %d levels deep", deepest)
 
 // walk returns the objects and the texts of credentials, outer ones first. It also reads a text
 // that is a JSON object or list, because SERVICE_BINDING_ROOT delivers those as texts.
 func walk(credentials map[string]any) ([]*object, []text, error) {
 	w := walker{}
-	_, err := w.object(nil, "", "", credentials, 0)
-	return w.objects, w.texts, err
+	if w.object(nil, "", "", credentials, 0); w.tooDeep {
+		return nil, nil, errDeep
+	}
+	return w.objects, w.texts, nil
 }
 
 type walker struct {
 	objects []*object
 	texts   []text
+	tooDeep bool
 }
 
-func (w *walker) object(parent *object, key, path string, raw map[string]any, depth int) (*object, error) {
-	if depth > deepest {
-		return nil, errDeep
-	}
+func (w *walker) object(parent *object, key, path string, raw map[string]any, depth int) *object {
 	o := &object{path: path, key: key, parent: parent, raw: raw}
 	w.objects = append(w.objects, o)
 	keys := slices.Sorted(maps.Keys(raw))
@@ -102,9 +101,7 @@ func (w *walker) object(parent *object, key, path string, raw map[string]any, de
 				v.raw = nested
 			}
 		}
-		if err := w.value(v.in, v.key, v.path, v.raw, depth); err != nil {
-			return nil, err
-		}
+		w.value(v, depth)
 		if hasMeaning(v.key) {
 			v.raw = single(v.raw)
 			v.in.values = append(v.in.values, v)
@@ -117,7 +114,23 @@ func (w *walker) object(parent *object, key, path string, raw map[string]any, de
 		o.hosts = o.readHosts()
 		_, o.hasLogin = o.first(loginKeys)
 	}
-	return o, nil
+	return o
+}
+
+func (w *walker) value(v value, depth int) {
+	if w.tooDeep = w.tooDeep || depth > deepest; w.tooDeep {
+		return
+	}
+	switch raw := v.raw.(type) {
+	case string:
+		w.texts = append(w.texts, text{v.in, v.path, v.key, raw})
+	case map[string]any:
+		v.in.children = append(v.in.children, w.object(v.in, v.key, v.path, raw, depth+1))
+	case []any:
+		for i, item := range raw {
+			w.value(value{v.in, v.path + "[" + strconv.Itoa(i) + "]", v.key, item}, depth+1)
+		}
+	}
 }
 
 // families makes an object of each family of keys with a host, if there are several hosts beside
@@ -145,29 +158,6 @@ func (o *object) families(keys []string) map[string]*object {
 		}
 	}
 	return of
-}
-
-func (w *walker) value(in *object, key, path string, raw any, depth int) error {
-	switch v := raw.(type) {
-	case string:
-		w.texts = append(w.texts, text{in, path, key, v})
-	case map[string]any:
-		child, err := w.object(in, key, path, v, depth+1)
-		if err != nil {
-			return err
-		}
-		in.children = append(in.children, child)
-	case []any:
-		if depth >= deepest {
-			return errDeep
-		}
-		for i, item := range v {
-			if err := w.value(in, key, path+"["+strconv.Itoa(i)+"]", item, depth+1); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
 }
 
 // joinPath adds a key to a path. A key comes from the binding too. If it does not look like a key,

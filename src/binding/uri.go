@@ -1,11 +1,12 @@
 package binding
 
 import (
-	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
 	"net/url"
 	"slices"
 	"strings"
 	"unicode"
+
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
 )
 
 // postgresSchemes are libpq's schemes, and those of other tools. A "+driver" may follow.
@@ -102,41 +103,42 @@ func parseJDBC(rest string) connection {
 }
 
 // parseURI reads what follows "scheme://" in a URI of libpq:
-// [user[:password]@][host[:port][,…]][/database][?query]. The password may contain @ / # % ?
-// without escapes, so we have to find the "?" that starts the query.
+// [user[:password]@][host[:port][,…]][/database][?query].
 func parseURI(rest string, libpq bool) connection {
-	before := ""
-	for range mostTries {
-		more, query, ok := strings.Cut(rest[len(before):], "?")
-		if !ok {
-			break
-		}
-		if before += more; startsQuery(before, query) {
-			return parseWithQuery(before, query, libpq)
-		}
-		before += "?"
+	at := queryStart(rest)
+	if at < 0 {
+		c, _ := parseAuthority(rest)
+		return c
 	}
-	// No "?" can start the query. A typo elsewhere must not make us lose the mode.
-	hosts := strings.LastIndexByte(rest, '@') + 1
-	if before, query, ok := strings.Cut(rest[hosts:], "?"); ok {
-		return parseWithQuery(rest[:hosts]+before, query, libpq)
-	}
-	c, ok := parseAuthority(rest)
-	if last := strings.LastIndexByte(rest, '?'); !ok && last >= 0 {
-		return parseWithQuery(rest[:last], rest[last+1:], libpq)
-	}
+	c, _ := parseAuthority(rest[:at])
+	c.inQuery, c.libpq = true, libpq
+	c.addQuery(rest[at+1:])
 	return c
 }
 
-// mostTries limits how often parseURI reads a whole text.
+// mostTries limits how often queryStart reads a whole text.
 const mostTries = 32
 
-// parseWithQuery reads a URI whose query has been found.
-func parseWithQuery(before, query string, libpq bool) connection {
-	c, _ := parseAuthority(before)
-	c.inQuery, c.libpq = true, libpq
-	c.addQuery(query)
-	return c
+// queryStart returns where the "?" is that starts the query, -1 if there is none. The password may
+// contain @ / # % ? without escapes.
+func queryStart(rest string) int {
+	for i, tries := 0, 0; i < len(rest) && tries < mostTries; i++ {
+		if rest[i] != '?' {
+			continue
+		}
+		if tries++; startsQuery(rest[:i], rest[i+1:]) {
+			return i
+		}
+	}
+	// No "?" can start the query. A typo elsewhere must not make us lose the mode.
+	hosts := strings.LastIndexByte(rest, '@') + 1
+	if i := strings.IndexByte(rest[hosts:], '?'); i >= 0 {
+		return hosts + i
+	}
+	if _, ok := parseAuthority(rest); ok {
+		return -1
+	}
+	return strings.LastIndexByte(rest, '?')
 }
 
 // startsQuery says whether a "?" between these two texts starts the query. The text before it must

@@ -41,19 +41,12 @@ func areOfPostgres(pairs []parameter) bool {
 	for _, p := range pairs {
 		has[fold(p.key)] = p.value
 	}
-	if driver, ok := has["driver"]; ok && !containsAny(driver, postgresWords) {
-		return false
-	}
-	if has["port"] == "3306" || has["port"] == "1433" {
-		return false
-	}
-	for _, foreign := range []string{"encrypt", "initialcatalog", "integratedsecurity", "allowpublickeyretrieval", "defaultcommandtimeout"} {
-		if _, ok := has[foreign]; ok {
-			return false
-		}
-	}
 	named := func(keys ...string) bool {
 		return slices.ContainsFunc(keys, func(key string) bool { _, ok := has[key]; return ok })
+	}
+	if named("driver") && !containsAny(has["driver"], postgresWords) || has["port"] == "3306" || has["port"] == "1433" ||
+		named("encrypt", "initialcatalog", "integratedsecurity", "allowpublickeyretrieval", "defaultcommandtimeout") {
+		return false
 	}
 	return named("host", "hostaddr", "server", "hostname", "service") && named("dbname", "database", "user", "username", "userid", "uid", "sslmode") ||
 		named("dbname") && named("user", "sslmode", "password")
