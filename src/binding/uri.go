@@ -21,27 +21,27 @@ var postgresSchemes = []string{"postgres", "postgresql", "postgis", "pgsql", "ps
 func parseURL(text string) (connection, bool) {
 	scheme, rest, slashes := strings.Cut(text, "://")
 	if !slashes || len(scheme) > 64 {
-		// pgjdbc's short forms, jdbc:postgresql:database and jdbc:postgresql:database?…, have no
-		// host.
+		// pgjdbc's short forms, jdbc:postgresql:database and jdbc:postgresql:database?…, have no host.
 		const short = "jdbc:postgresql:"
 		if !strings.HasPrefix(strings.ToLower(text), short) {
 			return connection{}, false
 		}
-		database, query, _ := strings.Cut(text[len(short):], "?")
-		c := connection{database: unescape(strings.TrimPrefix(database, "/")), inQuery: true}
-		c.unread, _ = modeIn(database)
-		c.addQuery(query)
-		return c, true
+		scheme, rest = short, "/"+strings.TrimPrefix(text[len(short):], "/")
 	}
 	api, name := splitScheme(scheme)
 	if !isPostgresScheme(scheme) && (isForeignScheme(scheme) || !isScheme(scheme) || !asksForMode(rest)) {
 		return connection{}, false
 	}
-	var c connection
+	before, query := cutQuery(rest)
 	if api == "jdbc" {
-		c = parseJDBC(rest)
-	} else {
-		c = parseURI(rest, isLibpqs(scheme))
+		before, query, _ = strings.Cut(rest, "?") // pgjdbc knows no password before it; people put one there
+	}
+	c, _ := parseAuthority(before)
+	hosts := c.hosts
+	c.inQuery, c.libpq = query != "", scheme == "postgres" || scheme == "postgresql"
+	c.addQuery(query)
+	if api == "jdbc" && len(hosts) > 0 {
+		c.hosts, c.overruled = hosts, false // pgjdbc has no parameter host: "&host=" may be of a password
 	}
 	for i := range c.hosts {
 		if name == "redshift" && c.hosts[i].port == "" {
@@ -71,9 +71,6 @@ func isPostgresScheme(scheme string) bool {
 	return slices.Contains(postgresSchemes, name)
 }
 
-// isLibpqs says whether libpq itself knows the scheme.
-func isLibpqs(scheme string) bool { return scheme == "postgres" || scheme == "postgresql" }
-
 // isForeignScheme says whether a URL is of another kind of database, or of the web.
 func isForeignScheme(scheme string) bool {
 	_, name := splitScheme(scheme)
@@ -86,59 +83,31 @@ func isScheme(text string) bool {
 	return text != "" && strings.Trim(strings.ToLower(text), "abcdefghijklmnopqrstuvwxyz0123456789+.-:") == ""
 }
 
-// parseJDBC reads what follows jdbc:postgresql://. pgjdbc knows no user or password before the
-// first "?", so nothing in the query can change the host. People put user:password@ there all the
-// same, and we accept it.
-func parseJDBC(rest string) connection {
-	before, query, _ := strings.Cut(rest, "?")
-	c, _ := parseAuthority(before)
-	hosts := c.hosts
-	c.inQuery = true
-	c.addQuery(query)
-	if len(hosts) > 0 {
-		// pgjdbc has no parameter host, so "&host=" may be the rest of a password.
-		c.hosts, c.overruled = hosts, false
-	}
-	return c
-}
-
-// parseURI reads what follows "scheme://" in a URI of libpq:
-// [user[:password]@][host[:port][,…]][/database][?query].
-func parseURI(rest string, libpq bool) connection {
-	at := queryStart(rest)
-	if at < 0 {
-		c, _ := parseAuthority(rest)
-		return c
-	}
-	c, _ := parseAuthority(rest[:at])
-	c.inQuery, c.libpq = true, libpq
-	c.addQuery(rest[at+1:])
-	return c
-}
-
-// mostTries limits how often queryStart reads a whole text.
+// mostTries limits how often cutQuery reads a whole text.
 const mostTries = 32
 
-// queryStart returns where the "?" is that starts the query, -1 if there is none. The password may
-// contain @ / # % ? without escapes.
-func queryStart(rest string) int {
+// cutQuery cuts what follows "scheme://" in a URI of libpq at the "?" that starts the query:
+// [user[:password]@][host[:port][,…]][/database][?query]. The password may contain @ / # % ? without
+// escapes.
+func cutQuery(rest string) (before, query string) {
 	for i, tries := 0, 0; i < len(rest) && tries < mostTries; i++ {
 		if rest[i] != '?' {
 			continue
 		}
 		if tries++; startsQuery(rest[:i], rest[i+1:]) {
-			return i
+			return rest[:i], rest[i+1:]
 		}
 	}
 	// No "?" can start the query. A typo elsewhere must not make us lose the mode.
 	hosts := strings.LastIndexByte(rest, '@') + 1
-	if i := strings.IndexByte(rest[hosts:], '?'); i >= 0 {
-		return hosts + i
+	if before, query, ok := strings.Cut(rest[hosts:], "?"); ok {
+		return rest[:hosts] + before, query
 	}
-	if _, ok := parseAuthority(rest); ok {
-		return -1
+	last := strings.LastIndexByte(rest, '?')
+	if _, ok := parseAuthority(rest); ok || last < 0 {
+		return rest, ""
 	}
-	return strings.LastIndexByte(rest, '?')
+	return rest[:last], rest[last+1:]
 }
 
 // startsQuery says whether a "?" between these two texts starts the query. The text before it must
