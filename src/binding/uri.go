@@ -21,12 +21,12 @@ var postgresSchemes = []string{"postgres", "postgresql", "postgis", "pgsql", "ps
 func parseURL(text string) (connection, bool) {
 	scheme, rest, slashes := strings.Cut(text, "://")
 	if !slashes || len(scheme) > 64 {
-		// pgjdbc's short forms, jdbc:postgresql:database and jdbc:postgresql:database?…, have no host.
+		// pgjdbc's short forms, jdbc:postgresql:database and jdbc:postgresql:database?…, name no host.
 		const short = "jdbc:postgresql:"
 		if !strings.HasPrefix(strings.ToLower(text), short) {
 			return connection{}, false
 		}
-		scheme, rest = short, "/"+strings.TrimPrefix(text[len(short):], "/")
+		scheme, rest = short, "/"+strings.ReplaceAll(strings.TrimPrefix(text[len(short):], "/"), "@", "%40")
 	}
 	api, name := splitScheme(scheme)
 	if !isPostgresScheme(scheme) && (isForeignScheme(scheme) || !isScheme(scheme) || !asksForMode(rest)) {
