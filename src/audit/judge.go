@@ -2,13 +2,12 @@ package audit
 
 import (
 	"cmp"
-	"maps"
 	"slices"
 	"strings"
 
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/binding"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/client"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/launch"
-	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/lazyregexp"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/truststore"
 )
@@ -23,7 +22,8 @@ type database struct {
 	inString binding.Place // a connection string that asks for at least asked
 	strings  sslmode.Mode  // the weakest mode that a connection string asks for
 
-	owner owner
+	owner   owner
+	connect launch.Owner // what connects with a string of the owner's gets no more than this
 
 	gets       sslmode.Mode // the mode with this buildpack
 	tunnel     bool         // through the tunnel, where no variable counts
@@ -59,7 +59,7 @@ func decide(env map[string]string, store truststore.Store) []database {
 		if !db.Main {
 			continue // other connection strings of a service decide nothing
 		}
-		d := database{name: cut(db.Title(), 255), owner: owner, from: db.Source, gets: plan.Mode, openCA: db.Trust.Unseen}
+		d := database{name: cut(db.Title(), 255), owner: owner, from: db.Source, connect: db.Connect, gets: plan.Mode, openCA: db.Trust.Unseen}
 		if db.Writes() != sslmode.None || db.System.Known() || env["POSTGRES_SSL_MODE"] != "" {
 			d.asked = db.Mode
 		}
@@ -111,47 +111,34 @@ type owner struct {
 	notStratos     string       // why the app is not Stratos, if so; stratos is then empty
 }
 
-// ownMode matches an app's own variable for the mode of its database: GF_DATABASE_SSL_MODE of
-// Grafana, CONCOURSE_POSTGRES_SSLMODE, DB_SSLMODE of Laravel, Mastodon and others.
-//
-// Source: the documentation of each.
-var ownMode = lazyregexp.New(`(^|_)(DB|DATABASE|PG|POSTGRES|POSTGRESQL)_?SSL_?MODE$`)
-
 // ownerOf reads the owner's variables. We cannot see which app it is. With a wrong DB_SSL_MODE it
 // is not Stratos, which would not run.
-func ownerOf(env map[string]string) owner {
-	var o owner
+func ownerOf(env map[string]string) (o owner) {
 	o.libpq, o.stratos = launch.Owners(env)
 	if wrong := o.stratos.Wrong; wrong != nil {
 		o.stratos, o.notStratos = launch.Owner{}, wrong.Error()
 	}
-	for _, name := range slices.Sorted(maps.Keys(env)) {
-		ours := name == "PGSSLMODE" || name == "DB_SSL_MODE" || name == "POSTGRES_SSL_MODE"
-		if ours || !ownMode().MatchString(name) {
-			continue
-		}
-		mode, err := sslmode.Parse(env[name])
-		exact := err == nil && mode.String() == env[name]
-		if weaker := o.own.Value == "" || mode < o.own.Mode; exact && weaker {
-			o.own = launch.Owner{Variable: cut(name, 100), Value: env[name], Mode: mode}
-		}
+	if own := client.OwnModes(env); len(own) > 0 {
+		o.own = slices.MinFunc(own, compareModes)
 	}
 	return o
 }
+
+func compareModes(a, b launch.Owner) int { return cmp.Compare(a.Mode, b.Mode) }
 
 // weakest returns the mode that the app is given. If it comes from the owner's variables, set names
 // them. This buildpack puts gets in PGSSLMODE and DB_SSL_MODE, where the owner did not set them. We
 // don't know which variable a driver reads, so the weakest one counts.
 func (o owner) weakest(gets sslmode.Mode) (mode sslmode.Mode, set, but string) {
-	told := []launch.Owner{o.libpq, o.stratos, o.own}
-	if o.libpq.Value == "" || o.stratos.Value == "" {
-		told = append([]launch.Owner{{Mode: gets}}, told...)
+	told := []launch.Owner{{Mode: gets}, o.libpq, o.stratos, o.own}
+	if o.libpq.Value != "" && o.stratos.Value != "" {
+		told = told[1:]
 	}
 	told = slices.DeleteFunc(told, func(t launch.Owner) bool { return t.Mode == sslmode.None })
 	if len(told) == 0 {
 		return sslmode.None, "", ""
 	}
-	weakest := slices.MinFunc(told, func(a, b launch.Owner) int { return cmp.Compare(a.Mode, b.Mode) })
+	weakest := slices.MinFunc(told, compareModes)
 	switch {
 	case weakest.Value == "":
 		return gets, "", ""
@@ -195,6 +182,9 @@ func (d database) row(r Row) Row {
 	// weaker.
 	if !ours && d.strings != sslmode.None && d.strings < r.inForce {
 		r.inForce, set, but = d.strings, d.strings.String()+" in a connection string, which counts more than a variable", ""
+	}
+	if c := d.connect; c.Value != "" && c.Mode < r.inForce {
+		r.inForce, set, but = c.Mode, "a connection string with "+c.Value+" in "+cut(c.Variable, 100)+", set by the owner", ""
 	}
 	known := d.owner.libpq.Wrong == nil && !(ours && d.refused != "")
 	if known {

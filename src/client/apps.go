@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/launch"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/lazyregexp"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
 )
@@ -66,6 +67,25 @@ func Named(app fs.FS, env map[string]string) map[string]string {
 		}
 	}
 	return found
+}
+
+// OwnModes returns the modes that the owner set in variables of such apps, whichever app it is. Of a
+// flag, only the word that turns it off tells anything.
+func OwnModes(env map[string]string) (own []launch.Owner) {
+	for _, a := range apps {
+		for _, s := range a.gives {
+			value := env[s.name]
+			mode, err := sslmode.Parse(value)
+			isFlag := s.values == on || s.values == yes
+			switch {
+			case isFlag && (value == "false" || value == "off"):
+				own = append(own, launch.Owner{Variable: s.name, Value: value, Mode: sslmode.Disable})
+			case s.values == words && err == nil && mode.String() == value:
+				own = append(own, launch.Owner{Variable: s.name, Value: value, Mode: mode})
+			}
+		}
+	}
+	return own
 }
 
 var namedApps = language{name: "apps", give: giveNamed, look: lookForNamed}

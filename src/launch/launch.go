@@ -43,6 +43,10 @@ type Database struct {
 	Trust  Trust
 	Tunnel bool // the app connects through the tunnel, which uses this Mode
 
+	// Connect is the owner's variable with a connection string for this database whose mode is the
+	// weakest, if that is weaker than Mode. Its Value is that mode.
+	Connect Owner
+
 	clientCert, clientKey []byte // PEM; nil if the credentials have none
 }
 

@@ -90,9 +90,14 @@ func (p *Plan) warnOfStrings() {
 			p.downgrade("%s, set by the app's owner, has a connection string with sslmode=%s for %s: "+
 				"what connects with it gets no more, and %s is asked for", name, mode, of, is)
 		}
-		for _, db := range p.Databases {
-			if mode < db.Mode && slices.ContainsFunc(hosts, func(h string) bool { return slices.Contains(db.Hosts, h) }) {
-				say(db.Title(), db.Mode)
+		for i := range p.Databases {
+			db := &p.Databases[i]
+			if mode >= db.Mode || !slices.ContainsFunc(hosts, func(h string) bool { return slices.Contains(db.Hosts, h) }) {
+				continue
+			}
+			say(db.Title(), db.Mode)
+			if db.Connect.Value == "" || mode < db.Connect.Mode {
+				db.Connect = Owner{Variable: name, Value: mode.String(), Mode: mode}
 			}
 		}
 		for _, host := range hosts {
