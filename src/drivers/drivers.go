@@ -84,19 +84,10 @@ func (l Look) WithoutPGSSL() string {
 // whatever is below lib.
 func Find(files *seen.Files) []Found {
 	s := &scan{Files: files, places: map[[3]string]int{}, done: map[string]bool{}}
-	for _, dir := range files.Folders(2) {
-		for _, r := range readers {
-			for _, name := range s.matching(dir, r.pattern) {
-				if isLater := r.otherwise && s.isDone(r.ecosystem, dir); !isLater && s.file(name, r) {
-					s.done[string(r.ecosystem)+" "+dir] = true
-				}
-			}
+	for _, dir := range files.Folders {
+		if strings.Count(dir, "/") < 2 {
+			s.folder(dir)
 		}
-		if !s.isDone(npm, dir) {
-			s.installed(dir)
-		}
-	}
-	for _, dir := range files.Folders(4) {
 		if dir == "." || slices.Contains(strings.Split(dir, "/"), "lib") {
 			s.jars(dir)
 		}
@@ -105,20 +96,31 @@ func Find(files *seen.Files) []Found {
 	return s.found
 }
 
+// folder reads what lists packages in a folder.
+func (s *scan) folder(dir string) {
+	for _, r := range readers {
+		for _, name := range s.matching(dir, r.pattern) {
+			if isLater := r.otherwise && s.isDone(r.ecosystem, dir); !isLater && s.file(name, r) {
+				s.done[string(r.ecosystem)+" "+dir] = true
+			}
+		}
+	}
+	if !s.isDone(npm, dir) {
+		s.installed(dir)
+	}
+}
+
 // matching returns the files of a folder that match a pattern. The pattern may name the folder too.
 func (s *scan) matching(dir, pattern string) (names []string) {
 	folder, last := path.Split(pattern)
 	if folder != "" && path.Base(dir)+"/" != folder {
 		return nil
 	}
-	isPattern := strings.Contains(last, "*")
+	begin, end, isPattern := strings.Cut(last, "*")
 	for _, e := range s.List(dir) {
-		matches := e.Name() == last
-		if isPattern {
-			matches, _ = path.Match(last, e.Name())
-		}
-		if matches {
-			names = append(names, path.Join(dir, e.Name()))
+		name := e.Name()
+		if name == last || isPattern && strings.HasPrefix(name, begin) && strings.HasSuffix(name, end) {
+			names = append(names, path.Join(dir, name))
 		}
 	}
 	return names
@@ -150,7 +152,7 @@ func (s *scan) file(name string, r reader) bool {
 	if !ok {
 		return false
 	}
-	deps, err := r.read(text)
+	deps, err := r.read(r.ecosystem, text)
 	if err != nil {
 		s.Skip(name, seen.Broken)
 		return false
@@ -165,6 +167,9 @@ func (s *scan) add(e Ecosystem, file string, deps []dependency) {
 	brought := map[*Driver]bool{} // by a package that the app itself asks for
 	var found []Found
 	for _, dep := range deps {
+		if e == pypi {
+			dep.name, dep.version = pypiName(dep.name), strings.TrimLeft(strings.ReplaceAll(dep.version, " ", ""), "=")
+		}
 		if d := lookUp(e, dep.name, dep.version); d != nil {
 			found = append(found, Found{Driver: d, Package: dep.name, Version: fmt.Sprintf("%.40s", dep.version), File: file, Use: dep.use})
 		}
@@ -189,4 +194,12 @@ func (s *scan) add(e Ecosystem, file string, deps []dependency) {
 		s.places[key] = len(s.found)
 		s.found = append(s.found, f)
 	}
+}
+
+// pypiName normalises the spelling of a package's name.
+//
+// Source: https://peps.python.org/pep-0503/#normalized-names
+func pypiName(name string) string {
+	parts := strings.FieldsFunc(name, func(r rune) bool { return strings.ContainsRune("-_.", r) })
+	return strings.ToLower(strings.Join(parts, "-"))
 }

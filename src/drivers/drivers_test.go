@@ -33,7 +33,7 @@ func app(files map[string]string) fstest.MapFS {
 
 // find looks for drivers in a folder.
 func find(folder fs.FS) ([]Found, []seen.Skipped) {
-	files := seen.New(folder)
+	files := seen.New(folder, folder)
 	return Find(files), files.Skipped
 }
 
@@ -213,7 +213,7 @@ func TestLayoutsThatPeoplePush(t *testing.T) {
 		"an uberjar that was pushed": {map[string]string{"META-INF/MANIFEST.MF": "", "org/postgresql/Driver.class": ""}, []string{"pgjdbc, org/postgresql, unknown"}},
 		"Spring Boot's jar":          {map[string]string{"app.jar": jarOf(t, "BOOT-INF/lib/r2dbc-postgresql-1.0.7.RELEASE.jar")}, []string{"R2DBC 1.0.7.RELEASE, app.jar, unknown"}},
 		"PHP":                        {map[string]string{"composer.json": "{\n    \"require\": {\n        \"php\": \"^8.2\",\n        \"laravel/framework\": \"^11.0\"\n    }\n}\n"}, []string{"PHP's libpq, composer.json, unknown"}},
-		"PHP, locked":                {map[string]string{"composer.lock": "{\n    \"packages\": [\n        {\n            \"name\": \"doctrine/dbal\",\n            \"version\": \"4.0.0\"\n"}, []string{"PHP's libpq, composer.lock, unknown"}},
+		"PHP, locked":                {map[string]string{"composer.lock": "{\n    \"packages\": [\n        {\n            \"name\": \"doctrine/dbal\",\n            \"version\": \"4.0.0\"\n        }\n    ]\n}\n"}, []string{"PHP's libpq, composer.lock, unknown"}},
 		"conda":                      {map[string]string{"environment.yml": "name: shop\ndependencies:\n  - python=3.12\n  - psycopg2=2.9.9\n  - pip:\n    - asyncpg==0.29.0\n"}, []string{"asyncpg 0.29.0, environment.yml, unknown", "psycopg2 2.9.9, environment.yml, unknown"}},
 		"pyproject.toml": {map[string]string{"pyproject.toml": "[project]\ndependencies = [\n  \"psycopg[binary] >= 3.1\",\n]\n[dependency-groups]\ndev = [\"pg8000\"]\n[tool.poetry.dependencies]\nasyncpg = \"^0.29\"\n[tool.poetry.group.dev.dependencies]\naiopg = \"^1\"\n"},
 			[]string{"asyncpg, pyproject.toml, unknown", "psycopg >=3.1, pyproject.toml, unknown"}},
@@ -255,8 +255,8 @@ func TestABrokenFileIsSkippedWithItsName(t *testing.T) {
 
 func TestAPanicStopsNothing(t *testing.T) {
 	write(t, filepath.Join(t.TempDir(), "x"), "")
-	s := &scan{Files: seen.New(app(map[string]string{"program": "x"}))}
-	assert.NotPanics(t, func() { s.part("program", func(io.ReaderAt, int64) { panic("on purpose") }) })
+	folder := app(map[string]string{"program": "x"})
+	assert.NotPanics(t, func() { seen.New(folder, folder).Parts("program", func(io.ReaderAt, int64) { panic("on purpose") }) })
 }
 
 // theApp is a real folder, as staging opens it.

@@ -44,7 +44,8 @@ func TestHostileFilesCostNoMoreThanTheirSize(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var before, after runtime.MemStats
-			files := seen.New(fstest.MapFS{name: {Data: []byte(text), Mode: 0o755}})
+			app := fstest.MapFS{name: {Data: []byte(text), Mode: 0o755}}
+			files := seen.New(app, app)
 			runtime.ReadMemStats(&before)
 			Find(files)
 			files.Signs()

@@ -10,7 +10,6 @@ import (
 	"strings"
 
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/lazyregexp"
-	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/seen"
 )
 
 // mostPrograms is how many programs and jars we open. An app has a few at most.
@@ -21,29 +20,18 @@ func (s *scan) programs() {
 	n := 0
 	for _, dir := range []string{".", "bin"} {
 		for _, e := range s.List(dir) {
-			name := path.Join(dir, e.Name())
+			if !e.Type().IsRegular() {
+				continue
+			}
 			info, err := e.Info()
-			if err != nil || !info.Mode().IsRegular() || info.Mode()&0o111 == 0 {
+			if err != nil || info.Mode()&0o111 == 0 {
 				continue
 			}
 			if n++; n <= mostPrograms {
-				s.part(name, func(at io.ReaderAt, _ int64) { s.add(golang, name, modules(at)) })
+				name := path.Join(dir, e.Name())
+				s.Parts(name, func(at io.ReaderAt, _ int64) { s.add(golang, name, modules(at)) })
 			}
 		}
-	}
-}
-
-// part reads parts of a file. The readers of the standard library were not made for hostile files: we
-// take nothing of one that makes them panic.
-func (s *scan) part(name string, read func(at io.ReaderAt, size int64)) {
-	file, info := s.Open(name)
-	if file == nil {
-		return
-	}
-	defer file.Close()
-	defer func() { _ = recover() }()
-	if part := s.Limit(file, seen.MostOfFile); part != nil {
-		read(part, info.Size())
 	}
 }
 
@@ -89,7 +77,7 @@ func (s *scan) jars(dir string) {
 	for _, name := range names {
 		if strings.HasSuffix(name, ".jar") && n < mostPrograms {
 			n++
-			s.part(name, func(at io.ReaderAt, size int64) {
+			s.Parts(name, func(at io.ReaderAt, size int64) {
 				archive, err := zip.NewReader(at, size)
 				if err != nil {
 					return
@@ -103,7 +91,7 @@ func (s *scan) jars(dir string) {
 		}
 	}
 	for _, class := range slices.Sorted(maps.Keys(classes)) {
-		if s.Has(path.Dir(class), path.Base(class)) {
+		if s.Exists(class) {
 			s.add(maven, path.Dir(class), packages([]string{class}))
 		}
 	}

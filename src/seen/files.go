@@ -3,6 +3,8 @@
 package seen
 
 import (
+	"cmp"
+	"embed"
 	"errors"
 	"fmt"
 	"io"
@@ -19,11 +21,13 @@ import (
 // Files are an app's files. All that is found in them shares one budget of bytes and names, and
 // never a limit of time: what staging finds goes into the droplet, and depends on the files alone.
 type Files struct {
-	app     fs.FS
-	left    int64 // bytes that may still be read
-	names   int   // that may still be listed
-	listed  map[string][]fs.DirEntry
+	// Folders are the app's own folder and those in it, the nearest first, then by name.
+	Folders []string
 	Skipped []Skipped
+
+	app    fs.FS
+	left   int64 // bytes that may still be read
+	listed map[string][]fs.DirEntry
 }
 
 // Skipped is a file that we did not read, and why.
@@ -33,6 +37,7 @@ type Skipped struct{ File, Why string }
 const (
 	mostInAll    = 20 << 20
 	MostOfFile   = 2 << 20
+	leastOfFile  = 4 << 10 // a small file counts as much: to open it takes time
 	mostNames    = 60_000
 	mostOfFolder = 10_000
 	deepest      = 4 // folders below the app's own
@@ -46,53 +51,59 @@ const Broken = "its content does not match its name"
 func In(dir string) (files *Files, done func()) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
-		files = New(nothing{})
+		files = New(embed.FS{}, embed.FS{})
 		files.Skip(".", "it cannot be opened")
 		return files, func() {}
 	}
-	return New(root.FS()), func() { root.Close() }
+	// A folder that an os.Root opens is listed with a stat of each entry, which takes most of the time
+	// with many files. The walk asks only for real folders, so it needs no os.Root.
+	return New(os.DirFS(dir), root.FS()), func() { root.Close() }
 }
 
-// nothing is a folder without files.
-type nothing struct{}
-
-func (nothing) Open(string) (fs.File, error) { return nil, fs.ErrNotExist }
-
-// New returns the files of an app. Give it an os.Root's file system, which follows no link out of
-// the app.
-func New(app fs.FS) *Files {
-	return &Files{app: app, left: mostInAll, names: mostNames, listed: map[string][]fs.DirEntry{}}
+// New lists an app's folders by tree, but follows no link to one, and opens its files by app, which
+// must follow no link out of the app.
+func New(tree, app fs.FS) *Files {
+	f := &Files{app: app, left: mostInAll, listed: map[string][]fs.DirEntry{}}
+	names, level := mostNames, []string{"."}
+	for depth := 0; depth <= deepest; depth++ {
+		var next []string
+		for _, dir := range level {
+			entries, err := list(tree, dir, min(mostOfFolder, names))
+			if err != nil {
+				f.Skip(dir, fmt.Sprintf("it cannot be listed, or has more than %d files, or the app more than %d", mostOfFolder, mostNames))
+			}
+			names -= len(entries)
+			f.listed[dir] = entries
+			for _, e := range entries {
+				isHidden := e.Name()[0] == '.' && e.Name() != ".profile.d" && e.Name() != ".bp-config"
+				if e.IsDir() && !isHidden && !elsewhere().MatchString(e.Name()) {
+					next = append(next, path.Join(dir, e.Name()))
+				}
+			}
+		}
+		f.Folders, level = append(f.Folders, level...), next
+	}
+	return f
 }
 
-// Skip says that a file is not read.
-func (f *Files) Skip(file, why string) { f.Skipped = append(f.Skipped, Skipped{file, why}) }
+var errTooMany = errors.New("too many files")
 
-// List returns what is in a folder, sorted by name. It returns nil if there is no such folder.
-func (f *Files) List(dir string) (entries []fs.DirEntry) {
-	if entries, ok := f.listed[dir]; ok {
-		return entries
-	}
-	defer func() { f.listed[dir] = entries }()
-	if info, err := fs.Stat(f.app, dir); err != nil || !info.IsDir() {
-		return nil // opening a pipe could wait forever
-	}
-	file, err := f.app.Open(dir)
+// list returns what is in a folder, sorted by name.
+func list(tree fs.FS, dir string, most int) ([]fs.DirEntry, error) {
+	folder, err := tree.Open(dir)
 	if err != nil {
-		return nil
+		return nil, err
 	}
-	defer file.Close()
-	folder, ok := file.(fs.ReadDirFile)
-	if !ok {
-		return nil
+	defer folder.Close()
+	entries, err := folder.(fs.ReadDirFile).ReadDir(most + 1)
+	if len(entries) > most {
+		return nil, errTooMany
 	}
-	entries, err = folder.ReadDir(min(mostOfFolder, f.names) + 1)
-	if err != nil && !errors.Is(err, io.EOF) || len(entries) > min(mostOfFolder, f.names) {
-		f.Skip(dir, fmt.Sprintf("it cannot be listed, or has more than %d files, or the app more than %d", mostOfFolder, mostNames))
-		return nil
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
 	}
-	f.names -= len(entries)
-	slices.SortFunc(entries, func(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) })
-	return entries
+	slices.SortFunc(entries, func(a, b fs.DirEntry) int { return cmp.Compare(a.Name(), b.Name()) })
+	return entries, nil
 }
 
 // elsewhere are folders that say nothing about the app that runs: other people's code, tests,
@@ -102,106 +113,93 @@ var elsewhere = lazyregexp.New(`(?i)^(?:node_modules|bower_components|vendor|sit
 	`docs?|documentation|examples?|samples?|demos?|tutorials?|public|static|assets|locales?|i18n|logs?|tmp|` +
 	`docker|k8s|kubernetes|helm|charts|terraform|ansible)$`)
 
-// Folders returns the app's folders that are no more than depth folders below its own, in the order
-// in which we look: the nearest first, then by name. Links are not followed.
-func (f *Files) Folders(depth int) []string {
-	level, all := []string{"."}, []string{"."}
-	for range depth {
-		var next []string
-		for _, dir := range level {
-			for _, e := range f.List(dir) {
-				hidden := e.Name()[0] == '.' && e.Name() != ".profile.d" && e.Name() != ".bp-config"
-				if e.IsDir() && !hidden && !elsewhere().MatchString(e.Name()) {
-					next = append(next, path.Join(dir, e.Name()))
-				}
-			}
-		}
-		all, level = append(all, next...), next
-	}
-	return all
+// Skip says that a file is not read.
+func (f *Files) Skip(file, why string) { f.Skipped = append(f.Skipped, Skipped{file, why}) }
+
+// List returns what is in one of Folders, sorted by name.
+func (f *Files) List(dir string) []fs.DirEntry { return f.listed[dir] }
+
+// Exists says whether there is such a file.
+func (f *Files) Exists(name string) bool {
+	_, err := fs.Stat(f.app, name)
+	return err == nil
 }
 
-// Has says whether a folder has an entry.
-func (f *Files) Has(dir, name string) bool {
-	return slices.ContainsFunc(f.List(dir), func(e fs.DirEntry) bool { return e.Name() == name })
-}
-
-// Open opens a regular file for a reader of parts. It returns nil if there is none. It opens nothing
-// else: reading a pipe could wait forever.
-func (f *Files) Open(name string) (fs.File, fs.FileInfo) {
+// open opens a regular file. It returns nil if there is none. It opens nothing else: reading a pipe
+// could wait forever.
+func (f *Files) open(name string) (file fs.File, size int64) {
 	info, err := fs.Stat(f.app, name)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+		return nil, 0
 	}
 	if err != nil || !info.Mode().IsRegular() {
 		f.Skip(name, "it is not a file in the app")
-		return nil, nil
+		return nil, 0
 	}
-	file, err := f.app.Open(name)
-	if err != nil {
+	if file, err = f.app.Open(name); err != nil {
 		f.Skip(name, "it cannot be opened")
-		return nil, nil
+		return nil, 0
 	}
-	return file, info
+	return file, info.Size()
 }
 
 // Text returns a file's text, with lines that end in \n. It returns false if there is no such file,
 // or if it is skipped.
 func (f *Files) Text(name string) (string, bool) {
-	file, info := f.Open(name)
+	file, size := f.open(name)
 	if file == nil {
 		return "", false
 	}
 	defer file.Close()
-	size := info.Size()
+	skip := func(why string) (string, bool) {
+		f.Skip(name, why)
+		return "", false
+	}
 	switch {
 	case size > MostOfFile:
-		f.Skip(name, fmt.Sprintf("it is larger than %d MB", MostOfFile>>20))
-		return "", false
+		return skip(fmt.Sprintf("it is larger than %d MB", MostOfFile>>20))
 	case size > f.left:
-		f.Skip(name, fmt.Sprintf("%d MB have been read already", mostInAll>>20))
-		return "", false
+		return skip(fmt.Sprintf("%d MB have been read already", mostInAll>>20))
 	}
-	text, err := io.ReadAll(io.LimitReader(file, size))
-	f.left -= int64(len(text))
-	if err != nil {
-		f.Skip(name, "it cannot be read")
+	raw, err := io.ReadAll(io.LimitReader(file, size))
+	f.left -= max(int64(len(raw)), leastOfFile)
+	text := string(raw)
+	switch {
+	case err != nil:
+		return skip("it cannot be read")
+	case strings.HasPrefix(text, "# postgres-ssl-buildpack:"): // our own launch script
 		return "", false
+	case !utf8.ValidString(text):
+		return skip(Broken)
 	}
-	if strings.HasPrefix(string(text), "# postgres-ssl-buildpack:") { // our own launch script
-		return "", false
-	}
-	if !utf8.Valid(text) {
-		f.Skip(name, Broken)
-		return "", false
-	}
-	return strings.ReplaceAll(strings.TrimPrefix(string(text), "\ufeff"), "\r\n", "\n"), true
+	return strings.ReplaceAll(strings.TrimPrefix(text, "\ufeff"), "\r\n", "\n"), true
 }
 
-// Part reads at most a number of bytes of a file, out of the budget.
-type Part struct {
+// Parts lets a reader have parts of a file: MostOfFile bytes at most, out of the budget. The readers
+// of the standard library were not made for hostile files, so one may panic.
+func (f *Files) Parts(name string, read func(at io.ReaderAt, size int64)) {
+	file, size := f.open(name)
+	if file == nil {
+		return
+	}
+	defer file.Close()
+	defer func() { _ = recover() }()
+	read(&part{file.(io.ReaderAt), MostOfFile, &f.left}, size)
+}
+
+// part reads at most a number of bytes of a file, out of the budget.
+type part struct {
 	io.ReaderAt
-	Most  int64
-	files *Files
+	most int64
+	left *int64
 }
 
-// Limit returns a reader of at most so many bytes of an opened file. It returns nil if the file
-// cannot be read in parts.
-func (f *Files) Limit(file fs.File, most int64) *Part {
-	at, ok := file.(io.ReaderAt)
-	if !ok {
-		return nil
-	}
-	return &Part{at, most, f}
-}
-
-// ReadAt implements io.ReaderAt.
-func (p *Part) ReadAt(b []byte, offset int64) (int, error) {
+func (p *part) ReadAt(b []byte, offset int64) (int, error) {
 	n := int64(len(b))
-	if n > p.Most || n > p.files.left {
+	if n > p.most || n > *p.left {
 		return 0, io.ErrUnexpectedEOF
 	}
-	p.Most -= n
-	p.files.left -= n
+	p.most -= n
+	*p.left -= n
 	return p.ReaderAt.ReadAt(b, offset)
 }

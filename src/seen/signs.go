@@ -101,12 +101,14 @@ var rows = []row{
 		Pools, nil, true, "`PGSSLMODE` is meant for the database, and the pooler's clients read it too"},
 	{"`NODE_TLS_REJECT_UNAUTHORIZED=0`", isAny,
 		lazyregexp.New(`(NODE_TLS_REJECT_UNAUTHORIZED)['"\]]*\s*[:=]\s*['"]?(0)`),
-		Decides, unverified, true, "Node verifies nothing"},
+		Decides, is(sslmode.Require), true, "Node verifies nothing"},
 	{"`global-bundle.pem`, `rds-combined-ca-bundle.pem`, …", isBundle, nil,
 		Bundles, nil, true, "the app verifies by RDS's CAs of its own, which may have expired"},
-	{"`\"n8n\":`, `\"unleash-server\":`, `\"@cap-js/postgres\":` in a package.json", isNamed("package.json"),
-		lazyregexp.New(`^\s*"(n8n|unleash-server|@cap-js/postgres)"\s*:(.*)`),
-		Decides, ofPackage, true, "n8n's default is plain text; the others verify nothing"},
+	{"`\"n8n\":` in a package.json", isNamed("package.json"), lazyregexp.New(`^\s*"(n8n)"\s*:()`),
+		Decides, is(sslmode.Disable), true, "n8n's default is plain text"},
+	{"`\"unleash-server\":`, `\"@cap-js/postgres\":` in a package.json", isNamed("package.json"),
+		lazyregexp.New(`^\s*"(unleash-server|@cap-js/postgres)"\s*:()`),
+		Decides, is(sslmode.Require), true, "it verifies nothing"},
 	{"`rds-signer`, `generate_db_auth_token`, AWS's wrapper drivers, `channel_binding=require`, `target_session_attrs=…`", isAny,
 		lazyregexp.New(`(?i)(rds-signer|generate_db_auth_token|getAuthToken|aws[-_](?:advanced|wrapper)|` +
 			`channel_?binding['"]?\s*[:=]>?\s*['"]?require|require_?auth['"]?\s*[:=]|target_?session_?attrs['"]?\s*[:=])()`),
@@ -116,7 +118,7 @@ var rows = []row{
 		Decides, ofMode, false, "the mode that is written there, or its default"},
 	{"`NonValidatingFactory`, `Trust Server Certificate=true`", isAny,
 		lazyregexp.New(`(?i)(NonValidatingFactory|Trust ?Server ?Certificate['"]?\s*[:=]\s*true)()`),
-		Decides, unverified, false, "it verifies nothing"},
+		Decides, is(sslmode.Require), false, "it verifies nothing"},
 	{"`ssl: …`, `DATABASE_SSL=…`, `pg_ssl = off`, `ssl_require=True`", isAny,
 		lazyregexp.New(`(?i)([\w.]*ssl(?:[_-]?(?:enabled?|required?|config|options?|verify))?)['"]?\]?` +
 			`\s*(?:=>|:=|[:=]|\bvalue\s*=|>)\s*([^=].*)?$`),
@@ -127,7 +129,7 @@ var rows = []row{
 		Decides, ofFlag, false, "unverified, or verified"},
 	{"`jdbc:postgresql://…?ssl`", isAny,
 		lazyregexp.New(`jdbc:postgresql:[^\s"']*[?&](ssl)()(?:[&"'\s<]|$)`),
-		Decides, verified, false, "verified, which is what pgjdbc makes of it"},
+		Decides, is(sslmode.VerifyFull), false, "verified, which is what pgjdbc makes of it"},
 	{"`process.env.PGSSLMODE`, `ENV['PGSSL']`, … in the app's code", isCode,
 		lazyregexp.New(`(?i:env|environ|getenv)[.\[('"?]+(PGSSLMODE|PGSSL)()\b`),
 		Reads, nil, true, "not only the driver reads the variable"},
@@ -182,15 +184,12 @@ func isTelling(name string) bool {
 var unread = lazyregexp.New(`(?i)example|sample|template|\.dist$|(?:^|[._-])(?:tests?|spec|dev|development|local|min|d)\.\w+$|` +
 	`^\.env\.(?:test|dev|local)|lock|compose|manifest|tsconfig|Jenkinsfile|\.gitlab|migrat`)
 
-func mayDecide(name string) bool {
-	dir, base := path.Split(name)
-	if dir == ".profile.d/" && strings.HasSuffix(base, "_postgres-ssl.sh") {
-		return false // ours, in a droplet
-	}
-	_, isText := languages[strings.ToLower(path.Ext(name))]
-	isLikely := (dir == "" || isTelling(name)) && !unread().MatchString(base)
-	if isText || strings.HasPrefix(base, ".env") {
-		return isLikely || isScript(name)
+// mayDecide says whether a file may have signs. tells says that each file of its folder may.
+func mayDecide(name string, tells bool) bool {
+	base := path.Base(name)
+	_, isText := languages[strings.ToLower(path.Ext(base))]
+	if (isText || strings.HasPrefix(base, ".env")) && (tells || isTelling(base)) && !unread().MatchString(base) {
+		return true
 	}
 	return isScript(name) || isBundle(name)
 }
@@ -199,24 +198,24 @@ func mayDecide(name string) bool {
 func (f *Files) Signs() (signs []Sign) {
 	const most = 50
 	left := 1 << 20 // bytes of lines that may be looked at closely, which costs much more than reading
-	for _, dir := range f.Folders(deepest) {
-		for _, e := range f.List(dir) {
-			name := path.Join(dir, e.Name())
-			if !e.Type().IsRegular() || !mayDecide(name) {
+	for _, dir := range f.Folders {
+		dir, tells := strings.TrimPrefix(dir+"/", "./"), dir == "." || isTelling(dir+"/")
+		for _, e := range f.List(path.Clean(dir)) {
+			name := dir + e.Name()
+			if !e.Type().IsRegular() || !mayDecide(name, tells) {
 				continue
 			}
-			text, ok := f.Text(name)
-			if !ok {
-				continue
-			}
-			p := newPage(name, text, &left)
-			if signs = append(signs, p.signs()...); left <= 0 || len(signs) >= most {
-				f.Skip(name, "enough signs have been seen; the rest is not read")
+			if left <= 0 || f.left < leastOfFile || len(signs) >= most {
+				f.Skip(name, "enough has been read; the rest is not")
 				return signs[:min(len(signs), most)]
+			}
+			if text, ok := f.Text(name); ok {
+				p := page{name: name, text: text, left: &left}
+				signs = append(signs, p.signs()...)
 			}
 		}
 	}
-	return signs
+	return signs[:min(len(signs), most)]
 }
 
 // hints are in each line that can be a sign, in small letters. They spare the others the patterns.
@@ -225,69 +224,55 @@ var hints = []string{"ssl", "unauthorized", "clear_env", "erl_aflags", "java_too
 	"require_auth", "requireauth", "session_attrs", "sessionattrs"}
 
 func hasHint(text string) bool {
+	text = strings.ToLower(text)
 	return slices.ContainsFunc(hints, func(hint string) bool { return strings.Contains(text, hint) })
 }
 
 // page is a file that is looked at closely.
 type page struct {
-	name  string
-	lines []string // without those too long to be read by people: a bundle in one line
-	left  *int     // bytes that may still be looked at
-	whole *bool    // whether the text as a whole is about Postgres
-	until time.Time
+	name, text string
+	lines      []string // of the text, without comments and without what is too long to be read by people
+	left       *int     // bytes that may still be looked at
+	whole      *bool    // whether the text as a whole is about Postgres
 }
 
-func newPage(name, text string, left *int) *page {
-	const longest = 1000
-	p := &page{name: name, left: left}
-	if isBundle(name) {
-		certs, _ := truststore.Parse([]byte(text)) // a file without any has expired long ago
-		for _, c := range certs {
-			if c.NotAfter.After(p.until) {
-				p.until = c.NotAfter
-			}
-		}
-		return p
-	}
-	if hasHint(strings.ToLower(text)) {
-		p.lines = make([]string, 0, strings.Count(text, "\n")+1)
-		for line := range strings.SplitSeq(text, "\n") {
-			if len(line) > longest {
-				line = ""
-			}
-			p.lines = append(p.lines, line)
-		}
-	}
-	return p
-}
-
-// take says whether a line may be looked at.
-func (p *page) take(line string) bool {
-	*p.left -= len(line) + 1
+// take says whether a text may be looked at.
+func (p *page) take(text string) bool {
+	*p.left -= len(text) + 1
 	return *p.left > 0
 }
 
 func (p *page) signs() (signs []Sign) {
+	const longest = 1000
 	language := languages[strings.ToLower(path.Ext(p.name))]
-	var mine []row
-	for _, r := range rows {
-		switch {
-		case !r.files(p.name):
-		case r.pattern == nil:
-			signs = append(signs, Sign{Kind: r.kind, File: p.name, Line: 1, Language: language, Until: p.until})
-		default:
-			mine = append(mine, r)
+	mine := slices.DeleteFunc(slices.Clone(rows), func(r row) bool { return !r.files(p.name) })
+	for _, r := range mine {
+		if r.pattern == nil {
+			signs = append(signs, Sign{Kind: r.kind, File: p.name, Line: 1, Language: language, Until: p.lastExpiry()})
 		}
 	}
+	if isBundle(p.name) || !hasHint(p.text) {
+		return signs
+	}
+	p.lines = strings.Split(p.text, "\n")
+	for i, line := range p.lines {
+		if len(line) > longest {
+			line = ""
+		}
+		p.lines[i] = uncommented(line)
+	}
 	for i := 0; i < len(p.lines); i++ {
-		code := uncommented(p.lines[i])
-		if !hasHint(strings.ToLower(code)) {
+		code := p.lines[i]
+		if !hasHint(code) {
 			continue
 		}
 		if !p.take(code + code + code + code) { // all patterns take longer than those for what it is about
 			break
 		}
 		for _, r := range mine {
+			if r.pattern == nil {
+				continue
+			}
 			m := r.pattern().FindStringSubmatch(code)
 			if m == nil {
 				continue
@@ -314,4 +299,15 @@ func (p *page) signs() (signs []Sign) {
 		}
 	}
 	return signs
+}
+
+// lastExpiry returns when the last certificate of a bundle expires.
+func (p *page) lastExpiry() (until time.Time) {
+	certs, _ := truststore.Parse([]byte(p.text)) // a file without any has expired long ago
+	for _, c := range certs {
+		if c.NotAfter.After(until) {
+			until = c.NotAfter
+		}
+	}
+	return until
 }

@@ -18,7 +18,7 @@ func in(files map[string]string) *Files {
 	for name, text := range files {
 		folder[name] = &fstest.MapFile{Data: []byte(text), Mode: 0o644}
 	}
-	return New(folder)
+	return New(folder, folder)
 }
 
 // lines describes each sign in one line.
@@ -164,4 +164,17 @@ func TestWhatIsAboutSomethingElseIsNoSign(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) { assert.Empty(t, lines(in(files).Signs())) })
 	}
+}
+
+func TestSmallFilesCountToo(t *testing.T) {
+	files := map[string]string{"z/config.js": "new Pool({ connection: 'postgres', ssl: false })"}
+	for i := range mostInAll / leastOfFile {
+		files[fmt.Sprintf("a%d/%04d.conf.js", i/5000, i)] = "x"
+	}
+	app := in(files)
+	assert.Empty(t, lines(app.Signs()))
+	assert.Equal(t, []Skipped{{"z/config.js", "enough has been read; the rest is not"}}, app.Skipped)
+
+	delete(files, "a0/0000.conf.js")
+	assert.Equal(t, []string{"z/config.js:1 decides disable"}, lines(in(files).Signs()), "the control")
 }

@@ -37,7 +37,7 @@ func (p *page) valueOf(i int, value string) (string, int) {
 		if isBlank := strings.TrimSpace(p.lines[end]) == ""; !isBlank && indent(p.lines[end]) <= indent(p.lines[i]) {
 			return value, end
 		}
-		value += "\n" + uncommented(p.lines[end])
+		value += "\n" + p.lines[end]
 	}
 }
 
@@ -90,15 +90,9 @@ func ofMode(key, value string) (weakest sslmode.Mode, ok bool) {
 	return weakest, ok || variable(value) != ""
 }
 
-func verified(_, _ string) (sslmode.Mode, bool) { return sslmode.VerifyFull, true }
-
-func unverified(_, _ string) (sslmode.Mode, bool) { return sslmode.Require, true }
-
-func ofPackage(key, _ string) (sslmode.Mode, bool) {
-	if key == "n8n" {
-		return sslmode.Disable, true
-	}
-	return sslmode.Require, true
+// is returns a reader of values that all mean the same.
+func is(mode sslmode.Mode) func(key, value string) (sslmode.Mode, bool) {
+	return func(string, string) (sslmode.Mode, bool) { return mode, true }
 }
 
 var (
@@ -198,8 +192,7 @@ func (p *page) isAboutADatabase(i int) bool {
 		return true
 	}
 	if p.whole == nil {
-		all := strings.Join(p.lines, "\n")
-		all = all[:min(len(all), 64<<10)]
+		all := p.text[:min(len(p.text), 64<<10)]
 		is := p.take(all) && postgres().MatchString(all) && !others().MatchString(all)
 		p.whole = &is
 	}
@@ -225,7 +218,7 @@ func (p *page) around(i int) (around, inside []string) {
 		}
 	}
 	for j := i - 1; j >= max(0, i-most) && p.take(p.lines[j]); j-- {
-		line := uncommented(p.lines[j])
+		line := p.lines[j]
 		isSection := strings.HasPrefix(line, "[") && level == 0
 		if isTop := level == 0 && !isSection; isTop || indent(line) > level {
 			continue

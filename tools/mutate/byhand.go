@@ -71,7 +71,7 @@ var byHand = []mutant{
 	{promise: "… and nothing but a number", file: "src/staging/supply.go",
 		before: "`^[0-9]+$`", after: "`^[0-9]+`", tests: by("cmd/postgres-ssl"), run: "TestScripts/usage"},
 	{promise: "no link is followed out of the app", file: "src/seen/files.go",
-		before: "return New(root.FS()), ", after: "return New(os.DirFS(dir)), ", tests: by("cmd/postgres-ssl"), run: "TestScripts/drivers"},
+		before: "return New(os.DirFS(dir), root.FS()), ", after: "return New(os.DirFS(dir), os.DirFS(dir)), ", tests: by("cmd/postgres-ssl"), run: "TestScripts/drivers"},
 	{promise: "a sign that something can switch off is not verified", file: "src/seen/values.go",
 		before: "switched = switched || !ok", after: "switched = !ok", tests: by("seen"), run: "TestASign"},
 	{promise: "… and redis's TLS is no database's", file: "src/seen/values.go",
@@ -217,7 +217,7 @@ var byHand = []mutant{
 	// What is read of an app's files.
 	{promise: "the look for drivers waits for no FIFO", file: "src/seen/files.go",
 		before: "if err != nil || !info.Mode().IsRegular() {", after: "if err != nil {", tests: by("drivers"), run: "TestWhatIsNoFileIsNotWaitedFor"},
-	{promise: "… nor falls with a program that makes debug/buildinfo panic", file: "src/drivers/programs.go",
+	{promise: "… nor falls with a program that makes debug/buildinfo panic", file: "src/seen/files.go",
 		before: "defer func() { _ = recover() }()", after: "", tests: by("drivers"), run: "TestAPanicStopsNothing"},
 	{promise: "… and reads no more than its limits", file: "src/seen/files.go",
 		before: "case size > f.left:", after: "case false:", tests: by("drivers"), run: "TestNoMoreIsRead"},
