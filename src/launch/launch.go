@@ -224,16 +224,13 @@ func (p *Plan) decideDatabase(b binding.Binding, cas []binding.Credential, fallb
 	case b.System.Known():
 		cas = nil
 	}
-	for _, ca := range cas {
-		if !ca.Missing || p.elsewhere {
-			continue
-		}
-		missing := fmt.Errorf("%s names a file that is not in this container; put the certificate itself there, in PEM", ca.Place)
-		if err := p.atLaunch(missing); err != nil {
+	isMissing := func(ca binding.Credential) bool { return ca.Missing }
+	if i := slices.IndexFunc(cas, isMissing); i >= 0 && !p.elsewhere {
+		err := fmt.Errorf("%s names a file that is not in this container; put the certificate itself there, in PEM", cas[i].Place)
+		if err := p.atLaunch(err); err != nil {
 			return db, err
 		}
 		cas = nil
-		break
 	}
 	var err error
 	if db.Mode, db.Source, err = p.mode(b, cas, fallback); err != nil {
@@ -254,6 +251,7 @@ func (p *Plan) decideDatabase(b binding.Binding, cas []binding.Credential, fallb
 
 // mode applies the rules for the mode of one database. cas are its own.
 func (p *Plan) mode(b binding.Binding, cas []binding.Credential, fallback sslmode.Mode) (sslmode.Mode, Source, error) {
+	_, _, named := moreCAs(b)
 	switch mode, source, err := p.settle(b, fallback); {
 	case err != nil:
 		return sslmode.None, Source{}, err
@@ -265,8 +263,8 @@ func (p *Plan) mode(b binding.Binding, cas []binding.Credential, fallback sslmod
 		return sslmode.VerifyFull, Source{Rule: ForKnown}, nil
 	case len(cas) > 0:
 		return sslmode.VerifyCA, Source{ForCA, cas[0].Place}, nil
-	case namedCA(b).Known():
-		return sslmode.VerifyCA, Source{ForCA, namedCA(b)}, nil
+	case named.Known():
+		return sslmode.VerifyCA, Source{ForCA, named}, nil
 	case b.AsksTLS.Known():
 		return sslmode.Require, Source{ForFlag, b.AsksTLS}, nil
 	}
@@ -291,28 +289,17 @@ func (p *Plan) settle(b binding.Binding, fallback sslmode.Mode) (sslmode.Mode, S
 		asked = append(asked, binding.Asked{Mode: sslmode.Require, Place: b.AsksTLS, By: binding.ByKey})
 	}
 	strictest = slices.MaxFunc(asked, compareModes)
-	first := asked[0]
+	first := slices.MinFunc(asked, func(a, b binding.Asked) int { return cmp.Compare(a.By, b.By) }) // a key wins over a string
 	for _, a := range asked {
-		if a.By < first.By {
-			first = a // a key wins over a string
-		}
-	}
-	for _, a := range asked {
-		weaker := a.Mode < strictest.Mode && (a.By != binding.ByString || strictest.By == binding.ByKey)
-		contradicts := weaker || first.By == binding.ByKey && a.Mode != first.Mode
 		switch {
-		case a.Mode == strictest.Mode && !contradicts:
+		case a.Mode == strictest.Mode:
 		case fallback >= strictest.Mode:
 			p.warn("%s: %s says %s, and %s says %s; POSTGRES_SSL_MODE=%s settles it, but a driver that reads the binding itself may not obey",
 				b.Title(), strictest.Place, strictest.Mode, a.Place, a.Mode, fallback)
 			return fallback, Source{Rule: Settled}, nil
-		case contradicts:
-			other := strictest
-			if a.Mode == strictest.Mode {
-				other = first
-			}
+		case a.By != binding.ByString, first.By == binding.ByKey: // strings alone may differ
 			return sslmode.None, Source{}, fmt.Errorf("%s asks for %s, but %s for %s; make them agree, or set POSTGRES_SSL_MODE=%s",
-				other.Place, other.Mode, a.Place, a.Mode, strictest.Mode)
+				strictest.Place, strictest.Mode, a.Place, a.Mode, strictest.Mode)
 		default:
 			p.warn("%s: %s asks for %s, and %s for %s; the stricter one wins", b.Title(), strictest.Place, strictest.Mode, a.Place, a.Mode)
 		}
@@ -359,9 +346,7 @@ func repairPEM(s binding.Secret) []byte {
 	return []byte(text + "\n")
 }
 
-// chooseMains finds the main database of each service. A database under well-known keys wins. Next
-// count the strictest mode, the narrowest trust and a mode in writing, in this order; then the
-// first one wins. So another string in a binding never lowers a mode and never widens trust.
+// chooseMains finds the main database of each service: the first of those that compareForMain prefers.
 func (p *Plan) chooseMains() {
 	mains := map[string]*Database{} // by service
 	for i := range p.Databases {
@@ -377,56 +362,45 @@ func (p *Plan) chooseMains() {
 	}
 }
 
-// compareForMain compares two databases of a service. One whose keys alone say that it is Postgres
-// wins only by a stricter mode or a narrower trust.
+// compareForMain compares two databases of a service by well-known keys, the strictest mode, the
+// narrowest trust and a mode in writing. So another string in a binding never lowers a mode and never
+// widens trust. One whose keys alone say that it is Postgres wins only by a mode that encrypts, or by
+// its trust.
 func compareForMain(a, b *Database) int {
-	if a.ByKeys || b.ByKeys {
-		insists := func(db *Database) sslmode.Mode { return max(db.Mode, sslmode.Prefer) }
-		return cmp.Or(compareBool(a.WellKnown && !a.ByKeys, b.WellKnown && !b.ByKeys), cmp.Compare(insists(a), insists(b)),
-			cmp.Compare(a.Trust.narrowness(), b.Trust.narrowness()))
+	isGuess := a.ByKeys || b.ByKeys
+	rank := func(db *Database) []int {
+		rank := []int{0, int(db.Mode), db.Trust.narrowness(), int(db.Writes())}
+		if db.WellKnown && !db.ByKeys {
+			rank[0] = 1
+		}
+		if isGuess {
+			rank[1], rank[3] = max(rank[1], int(sslmode.Prefer)), 0
+		}
+		return rank
 	}
-	return cmp.Or(compareBool(a.WellKnown, b.WellKnown), cmp.Compare(a.Mode, b.Mode),
-		cmp.Compare(a.Trust.narrowness(), b.Trust.narrowness()), compareBool(a.Writes() != sslmode.None, b.Writes() != sslmode.None))
-}
-
-func compareBool(a, b bool) int {
-	switch {
-	case a && !b:
-		return 1
-	case b && !a:
-		return -1
-	}
-	return 0
+	return slices.Compare(rank(a), rank(b))
 }
 
 // chooseDecider finds the database whose mode the app gets. An environment has room for one mode
 // only.
 func (p *Plan) chooseDecider(fallback sslmode.Mode) error {
-	var candidates []*Database
+	var mains []*Database
 	for i := range p.Databases {
 		if p.Databases[i].Main {
-			candidates = append(candidates, &p.Databases[i])
+			mains = append(mains, &p.Databases[i])
 		}
 	}
 	name := p.env["POSTGRES_SSL_SERVICE"]
-	chosen := narrow(candidates, func(db *Database) bool { return name != "" && db.Name == name })
-	if sure := narrow(candidates, func(db *Database) bool { return !db.ByKeys }); len(sure) > 0 && len(chosen) == 0 {
-		candidates = sure
-	}
-	tagged := narrow(candidates, func(db *Database) bool { return db.Tagged("stratos") })
-	switch {
-	case name != "" && len(chosen) == 0:
-		err := fmt.Errorf("POSTGRES_SSL_SERVICE names no bound Postgres database; bound are: %s", cmp.Or(listModes(candidates), "none"))
-		if err := p.atLaunch(err); err != nil {
-			return err
+	candidates, chosen := prefer(mains, func(db *Database) bool { return name != "" && db.Name == name })
+	if !chosen {
+		candidates, _ = prefer(mains, func(db *Database) bool { return !db.ByKeys })
+		if name != "" {
+			err := fmt.Errorf("POSTGRES_SSL_SERVICE names no bound Postgres database; bound are: %s", cmp.Or(listModes(candidates), "none"))
+			if err := p.atLaunch(err); err != nil {
+				return err
+			}
 		}
-		if len(tagged) > 0 {
-			candidates = tagged
-		}
-	case name != "":
-		candidates = chosen
-	case len(tagged) > 0:
-		candidates = tagged
+		candidates, _ = prefer(candidates, func(db *Database) bool { return db.Tagged("stratos") })
 	}
 	switch {
 	case len(candidates) == 0:
@@ -436,9 +410,8 @@ func (p *Plan) chooseDecider(fallback sslmode.Mode) error {
 	}
 	// In the tunnel, each database has its own mode. The exported mode matters to the others, if
 	// there are any.
-	if direct := narrow(candidates, func(db *Database) bool { return !db.Tunnel }); len(direct) > 0 {
-		candidates = direct
-	} else {
+	candidates, direct := prefer(candidates, func(db *Database) bool { return !db.Tunnel })
+	if !direct {
 		candidates = []*Database{slices.MaxFunc(candidates, byMode)}
 	}
 	for _, db := range candidates {
@@ -448,7 +421,7 @@ func (p *Plan) chooseDecider(fallback sslmode.Mode) error {
 		}
 	}
 	p.Decider, p.Mode = candidates[0], candidates[0].Mode
-	return p.compareOthers(fallback, len(chosen) > 0)
+	return p.compareOthers(fallback, chosen)
 }
 
 // compareOthers looks at the databases that get less than their own mode. If one writes its mode,
@@ -481,9 +454,13 @@ func (p *Plan) compareOthers(fallback sslmode.Mode, ownersChoice bool) error {
 
 func byMode(a, b *Database) int { return cmp.Compare(a.Mode, b.Mode) }
 
-// narrow returns the databases that are to be kept.
-func narrow(databases []*Database, keep func(*Database) bool) []*Database {
-	return slices.DeleteFunc(slices.Clone(databases), func(db *Database) bool { return !keep(db) })
+// prefer returns those of the databases that are wanted, or all of them if there are none, and false.
+func prefer(databases []*Database, wanted func(*Database) bool) ([]*Database, bool) {
+	kept := slices.DeleteFunc(slices.Clone(databases), func(db *Database) bool { return !wanted(db) })
+	if len(kept) == 0 {
+		return databases, false
+	}
+	return kept, true
 }
 
 func listModes(databases []*Database) string {

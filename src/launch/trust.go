@@ -68,7 +68,7 @@ func (p *Plan) trustOwners() (all Trust) {
 			host = p.env[name]
 		}
 		for _, host := range append(hosts, host) {
-			if t, known := p.trustHost(name, host, true); known {
+			if t, _, isCloud := p.trustHost(host, true); isCloud {
 				all.addSets(t)
 			}
 		}
@@ -114,20 +114,9 @@ func (p *Plan) OneSet() string {
 // a tagged service has one.
 func (p *Plan) knowsAll(hosts []string, own bool) bool {
 	return len(hosts) > 0 && !slices.ContainsFunc(hosts, func(host string) bool {
-		endpoint, ok := rds.Parse(host)
-		return !ok || !own && !p.knows(endpoint)
+		_, missing, isCloud := p.trustHost(host, false)
+		return !isCloud || missing != "" && !own
 	})
-}
-
-// knows says whether the CA of an endpoint is in this buildpack or in every system's store.
-func (p *Plan) knows(e rds.Endpoint) bool {
-	switch e.Service {
-	case rds.Azure:
-		return true
-	case rds.RDS:
-		return p.has(cmp.Or(e.Region, e.Partition))
-	}
-	return p.has(e.Partition) && p.has(truststore.AmazonTrust)
 }
 
 // has says whether a set is in this buildpack.
@@ -151,7 +140,7 @@ func (p *Plan) trust(b binding.Binding, cas []binding.Credential) (Trust, error)
 		return p.TrustStores(Trust{Why: "sslrootcert=system"}), nil
 	}
 	own := t.Why
-	if more, place := moreCAs(b); more != nil {
+	if more, place, _ := moreCAs(b); more != nil {
 		t.Own, t.Place = append(t.Own, more...), cmp.Or(t.Place, place)
 		own = strings.TrimPrefix(own+" and "+place.String(), " and ")
 	}
@@ -160,15 +149,17 @@ func (p *Plan) trust(b binding.Binding, cas []binding.Credential) (Trust, error)
 	}
 	var why []string
 	for i, host := range b.Hosts {
-		of, known := p.trustHost(b.Title(), host, own != "")
+		of, missing, isCloud := p.trustHost(host, own != "")
 		switch replica := i >= len(b.Hosts)-b.Replicas; {
-		case !known && own != "":
+		case !isCloud && own != "":
 			continue
-		case !known && replica && len(t.Sets) > 0:
+		case !isCloud && replica && len(t.Sets) > 0:
 			p.warn("%s: the replica %s is not RDS; it is verified by the CAs of the main host, and the connection may fail", b.Title(), host)
 			continue
-		case !known:
-			return p.trustEveryone(of.Why), nil
+		case !isCloud:
+			return p.trustEveryone("not an RDS endpoint"), nil
+		case missing != "" && own == "":
+			p.downgrade("%s: %s", b.Title(), missing)
 		}
 		t.addSets(of)
 		if !slices.Contains(why, of.Why) {
@@ -203,50 +194,45 @@ func (p *Plan) trustOwn(b binding.Binding, cas []binding.Credential) (Trust, err
 	return t, nil
 }
 
-// namedCA returns the place of the first of these certificates whose key says that it is a CA.
-func namedCA(b binding.Binding) binding.Place {
-	for _, ca := range b.MoreCAs {
-		if _, _, err := truststore.ParseCredential(string(ca.Value)); err == nil && ca.IsCA {
-			return ca.Place
-		}
-	}
-	return binding.Place{}
-}
-
-// moreCAs reads the certificates under keys that are not well-known. It skips what is no CA.
-func moreCAs(b binding.Binding) (certs []*x509.Certificate, place binding.Place) {
+// moreCAs reads the certificates under keys that are not well-known. It skips what is no CA. place is
+// the first one's, and named that of the first whose key says that it is a CA.
+func moreCAs(b binding.Binding) (certs []*x509.Certificate, place, named binding.Place) {
 	for _, ca := range b.MoreCAs {
 		parsed, _, err := truststore.ParseCredential(string(ca.Value))
 		if err != nil {
 			continue
 		}
 		certs, place = truststore.Union(certs, parsed...), cmp.Or(place, ca.Place)
+		if ca.IsCA {
+			named = cmp.Or(named, ca.Place)
+		}
 	}
-	return certs, place
+	return certs, place, named
 }
 
 // bindCA is what to do for AWS's CAs that are not in this buildpack. An app's owner has no ca/extra.
 const bindCA = "bind its CA (in a service tagged postgres-ssl-ca, or as sslrootcert) or take a newer version of this buildpack; " +
 	"a platform team puts the CA into ca/extra"
 
-// trustHost returns the trust in a cloud's endpoint, and false for any other host. If the database
-// has CAs of its own, they stand for those that this buildpack lacks, and for the stack's.
-func (p *Plan) trustHost(service, host string, own bool) (Trust, bool) {
+// trustHost returns the trust in a cloud's endpoint, and false for any other host. missing says which
+// CAs this buildpack lacks, and what to do. If the database has CAs of its own, they stand for those,
+// and for the stack's.
+func (p *Plan) trustHost(host string, own bool) (t Trust, missing string, isCloud bool) {
 	e, ok := rds.Parse(host)
 	of := fmt.Sprintf("%s of %s", e.Service, e.Partition)
-	t := Trust{Sets: []string{cmp.Or(e.Region, e.Partition)}, Why: fmt.Sprintf("%s in %s", e.Service, e.Region)}
+	t = Trust{Sets: []string{cmp.Or(e.Region, e.Partition)}, Why: fmt.Sprintf("%s in %s", e.Service, e.Region)}
 	switch {
 	case !ok || e.Service == rds.Azure && own:
-		return Trust{Why: "not an RDS endpoint"}, false
+		return Trust{}, "", false
 	case e.Service == rds.Azure:
-		return p.TrustStores(Trust{Why: "Azure, whose CAs are in the stack's store"}), true
+		return p.TrustStores(Trust{Why: "Azure, whose CAs are in the stack's store"}), "", true
 	case !p.has(e.Partition):
 		t = Trust{Why: of + ", whose CAs are not in this buildpack"}
+		missing = fmt.Sprintf("%s is %s; %s", host, t.Why, bindCA)
 		if !own {
-			p.downgrade("%s: %s is %s; %s", service, host, t.Why, bindCA)
 			t = p.TrustStores(t)
 		}
-		return t, true
+		return t, missing, true
 	case e.Service == rds.DSQL || e.Service == rds.Redshift:
 		t.Sets = nil
 	case e.Region == "":
@@ -256,15 +242,15 @@ func (p *Plan) trustHost(service, host string, own bool) (Trust, bool) {
 		if p.has(truststore.Extra) {
 			t.Sets = append(t.Sets, truststore.Extra) // where a platform team puts a new region's
 		}
-		if !own && e.Service == rds.RDS {
-			p.downgrade("%s: region %s is not in this buildpack, so all of %s is trusted; if the connection fails, %s",
-				service, e.Region, e.Partition, bindCA)
+		if e.Service == rds.RDS {
+			missing = fmt.Sprintf("region %s is not in this buildpack, so all of %s is trusted; if the connection fails, %s",
+				e.Region, e.Partition, bindCA)
 		}
 	}
 	if e.Service != rds.RDS {
 		t.Sets = append(t.Sets, truststore.AmazonTrust)
 	}
-	return t, true
+	return t, missing, true
 }
 
 // trustEveryone is the trust for a host that tells nothing about its CA.
