@@ -10,6 +10,7 @@ import (
 
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/cf"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/lazyregexp"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/plain"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/truststore"
 )
@@ -194,9 +195,10 @@ func unreadable(r Row, why string) Row {
 	return r
 }
 
-// cut shortens a text that anybody may have written. It makes a copy, so that the rest need not
-// stay in memory.
+// cut makes one short printable line of a text that anybody may have written. It makes a copy, so
+// that the rest need not stay in memory.
 func cut(text string, letters int) string {
+	text = plain.Line(text)
 	for i := range text {
 		if letters == 0 {
 			return text[:i] + "…"

@@ -225,7 +225,7 @@ func (d database) why(r Row, set, but string) string {
 	}
 	switch {
 	case d.owner.libpq.Wrong != nil:
-		return d.owner.libpq.Wrong.Error()
+		return cut(d.owner.libpq.Wrong.Error(), 300)
 	case set != "" && r.State == Ignored:
 		return set + ", is weaker"
 	case set != "":

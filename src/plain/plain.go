@@ -4,6 +4,7 @@ package plain
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -22,12 +23,21 @@ func Line(text string) string {
 	}, strings.ToValidUTF8(text, "?"))
 }
 
-// Count is a number and its noun: "1 CA", "3 CAs".
+// Number writes 1204 as "1,204".
+func Number(n int) string {
+	text := strconv.Itoa(n)
+	for i := len(text) - 3; i > 0; i -= 3 {
+		text = text[:i] + "," + text[i:]
+	}
+	return text
+}
+
+// Count is a number and its noun: "1 CA", "1,204 CAs".
 func Count(n int, noun string) string {
 	if n == 1 {
 		return "1 " + noun
 	}
-	return fmt.Sprintf("%d %ss", n, noun)
+	return Number(n) + " " + noun + "s"
 }
 
 // List joins texts, of which it shows so many at most.

@@ -3,13 +3,11 @@ package main
 import (
 	"bufio"
 	"cmp"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"os"
-	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -44,17 +42,10 @@ func runAudit(args []string, _ map[string]string, in io.Reader, out, errOut io.W
 	flags := flag.NewFlagSet("audit", flag.ContinueOnError)
 	asJSON := flags.Bool("json", false, "")
 	failOn := flags.String("fail-on", "", "")
-	var paths []string
-	for { // flags may also follow paths
-		if err := parse(flags, args, len(args)); err != nil {
-			return err
-		}
-		if flags.NArg() == 0 {
-			break
-		}
-		paths, args = append(paths, flags.Arg(0)), flags.Args()[1:]
-	}
+	paths, err := parse(flags, args, len(args))
 	switch {
+	case err != nil:
+		return err
 	case *failOn != "" && *failOn != "ignored" && *failOn != "none":
 		return fmt.Errorf("%w: --fail-on must be ignored or none", staging.ErrUsage)
 	case len(paths) == 0:
@@ -73,7 +64,7 @@ func runAudit(args []string, _ map[string]string, in io.Reader, out, errOut io.W
 	answers(paths, in, func(a cf.Answer) {
 		fleet.Add(a)
 		if n++; terminal && n%100 == 0 {
-			fmt.Fprintf(errOut, "\r%s answers", thousands(n))
+			fmt.Fprintf(errOut, "\r%s answers", plain.Number(n))
 		}
 	})
 	if terminal {
@@ -110,10 +101,7 @@ func writeTable(out io.Writer, r audit.Report) error {
 		if row.App == "" {
 			app = cmp.Or(row.From, row.GUID)
 		}
-		line := [5]string{app, cmp.Or(row.Database, "-"), row.Asked, row.InForce, row.Why}
-		for i := range line {
-			line[i] = cmp.Or(plain.Line(line[i]), "-")
-		}
+		line := [5]string{app, cmp.Or(row.Database, "-"), row.Asked, row.InForce, cmp.Or(row.Why, "-")}
 		table = append(table, line)
 	}
 	var widths [4]int
@@ -141,49 +129,28 @@ const widest = 60
 // summary returns the report's last lines.
 func summary(r audit.Report) string {
 	text := fmt.Sprintf("%s, %s with Postgres: %s with an ignored mode, ",
-		plural(r.Apps, "app"), thousands(r.Postgres), thousands(r.Count[audit.Ignored]))
+		plain.Count(r.Apps, "app"), plain.Number(r.Postgres), plain.Number(r.Count[audit.Ignored]))
 	if n := r.Count[audit.Driver]; n > 0 {
-		text += thousands(n) + " where the driver decides, "
+		text += plain.Number(n) + " where the driver decides, "
 	}
-	text += thousands(r.Count[audit.None]) + " without one, "
+	text += plain.Number(r.Count[audit.None]) + " without one, "
 	if n := r.Count[audit.Stops]; n > 0 {
-		text += thousands(n) + " that would stop, "
+		text += plain.Number(n) + " that would stop, "
 	}
-	text += thousands(r.Count[audit.InForce]) + " given theirs; " + thousands(r.Unread) + " could not be read\n"
+	text += plain.Number(r.Count[audit.InForce]) + " given theirs; " + plain.Number(r.Unread) + " could not be read\n"
 	if r.Count[audit.InForce] > 0 {
 		text += "An app may set TLS itself: only postgres-ssl verify, in the app, sees its sessions\n"
 	}
 	if r.NoList > 0 {
-		text += fmt.Sprintf("The buildpacks of %s are not known; add the answers of /v3/apps\n", plural(r.NoList, "app"))
-	}
-	return text
-}
-
-func plural(n int, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return thousands(n) + " " + noun + "s"
-}
-
-// thousands writes 1204 as 1,204.
-func thousands(n int) string {
-	text := strconv.Itoa(n)
-	for i := len(text) - 3; i > 0; i -= 3 {
-		text = text[:i] + "," + text[i:]
+		text += fmt.Sprintf("The buildpacks of %s are not known; add the answers of /v3/apps\n", plain.Count(r.NoList, "app"))
 	}
 	return text
 }
 
 // writeLines writes the rows for programs.
 func writeLines(out io.Writer, r audit.Report) error {
-	encoder := json.NewEncoder(out)
-	encoder.SetEscapeHTML(false)
 	for _, row := range r.Rows {
-		for _, text := range []*string{&row.Organization, &row.Space, &row.App, &row.GUID, &row.From, &row.Lifecycle, &row.Database, &row.Why} {
-			*text = plain.Line(*text)
-		}
-		if err := encoder.Encode(row); err != nil {
+		if err := writeJSON(out, row, ""); err != nil {
 			return err
 		}
 	}

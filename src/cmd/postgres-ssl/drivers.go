@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/current"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/drivers"
@@ -19,32 +20,24 @@ Names the Postgres drivers in an app's folder, by default this one, and what eac
 sslmode of the bindings.
 
   --json    the same for programs
-` + bindingsHelp + `
-Exit status: 0 done, 1 something is wrong, 2 the command was not understood.
-`
+` + bindingsHelp + exitHelp
 
 // runDrivers names the Postgres drivers in an app's folder, as staging does. With --json, it writes
 // them for programs that look at many apps.
 func runDrivers(args []string, env map[string]string, _ io.Reader, out, _ io.Writer) error {
 	flags := flag.NewFlagSet("drivers", flag.ContinueOnError)
 	asJSON := flags.Bool("json", false, "")
-	dir := "."
-	if err := parse(flags, args, len(args)); err != nil {
+	dirs, err := parse(flags, args, 1)
+	if err != nil {
 		return err
 	}
-	if flags.NArg() > 0 {
-		dir = flags.Arg(0)
-		// DIR may also precede the flags.
-		if err := parse(flags, flags.Args()[1:], 0); err != nil {
-			return err
-		}
-	}
+	dir := append(dirs, ".")[0]
 	if info, err := os.Stat(dir); err != nil {
 		return err
 	} else if !info.IsDir() {
 		return fmt.Errorf("%s is not a folder; name the app's folder", dir)
 	}
-	env, _, err := withOriginals(env)
+	env, _, err = withOriginals(env)
 	if err != nil {
 		return err
 	}
@@ -57,29 +50,18 @@ func runDrivers(args []string, env map[string]string, _ io.Reader, out, _ io.Wri
 	now.Plan.Carry(carried)
 	app := look.In(env, now.Plan)
 	if *asJSON {
-		return writeJSON(out, driversJSON(look, app))
+		return writeJSON(out, driversJSON(look, app), "  ")
 	}
 	lines := driverLines(look, app)
-	if env["POSTGRES_SSL_TUNNEL"] == "" {
-		lines = append(lines, carriedLines(carried)...)
-	}
-	for _, line := range lines {
-		if _, err := fmt.Fprintln(out, line); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// carriedLines says whether an app goes through the tunnel by itself, as far as its files show it.
-func carriedLines(c launch.Carried) []string {
 	switch {
-	case c.Why == "":
-		return nil
-	case c.Against != "":
-		return []string{plain.Line("it does not go through the tunnel by itself, since " + c.Against)}
+	case carried.Why == "" || env["POSTGRES_SSL_TUNNEL"] != "":
+	case carried.Against != "":
+		lines = append(lines, plain.Line("it does not go through the tunnel by itself, since "+carried.Against))
+	default:
+		lines = append(lines, plain.Line("under a written verify-ca or verify-full it goes through the tunnel by itself: "+carried.Why))
 	}
-	return []string{plain.Line("under a written verify-ca or verify-full it goes through the tunnel by itself: " + c.Why)}
+	_, err = fmt.Fprintln(out, strings.Join(lines, "\n"))
+	return err
 }
 
 // driverLines describes the drivers for people, with the warnings last.

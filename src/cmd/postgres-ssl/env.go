@@ -48,7 +48,7 @@ func runEnv(args []string, env map[string]string, in io.Reader, out, errOut io.W
 	explained := flags.Bool("explain", false, "")
 	services := flags.String("services", "", "")
 	pid := flags.Int("launch", 0, "")
-	if err := parse(flags, args, 0); err != nil {
+	if _, err := parse(flags, args, 0); err != nil {
 		return err
 	}
 	if *services != "" && !*explained {

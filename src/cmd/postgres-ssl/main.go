@@ -69,20 +69,21 @@ const servicesHelp = `  --services FILE   other bindings: the JSON of VCAP_SERVI
                     it names is opened.
 `
 
+// exitHelp ends the help of commands with no other exit status.
+const exitHelp = `
+Exit status: 0 done, 1 something is wrong, 2 the command was not understood.
+`
+
 const supplyHelp = `Usage: postgres-ssl supply BUILD_DIR CACHE_DIR DEPS_DIR DEPS_IDX
 
 Lays the trust store, this program and the launch script into the droplet, and logs what a launch
 would do with the bindings as they are.
-` + bindingsHelp + `
-Exit status: 0 done, 1 something is wrong, 2 the command was not understood.
-`
+` + bindingsHelp + exitHelp
 
 const finalizeHelp = `Usage: postgres-ssl finalize BUILD_DIR CACHE_DIR DEPS_DIR DEPS_IDX PROFILE_DIR
 
 Puts the launch scripts of all buildpacks into PROFILE_DIR, and their programs on PATH.
-
-Exit status: 0 done, 1 something is wrong, 2 the command was not understood.
-`
+` + exitHelp
 
 // errSaid ends a command with exit status 1. The command has already printed what is wrong.
 var errSaid = errors.New("something is wrong")
@@ -170,16 +171,22 @@ func run(args []string, in io.Reader, out, errOut io.Writer) int {
 	return 1
 }
 
-// parse reads the flags of a command line. most limits how many other arguments may follow.
-func parse(flags *flag.FlagSet, args []string, most int) error {
+// parse reads the flags of a command line, and its other arguments, of which there are so many at most.
+// They may come in any order.
+func parse(flags *flag.FlagSet, args []string, most int) (others []string, err error) {
 	flags.SetOutput(io.Discard)
-	if err := flags.Parse(args); err != nil {
-		return fmt.Errorf("%w: %w", staging.ErrUsage, err)
+	for {
+		if err := flags.Parse(args); err != nil {
+			return nil, fmt.Errorf("%w: %w", staging.ErrUsage, err)
+		}
+		if flags.NArg() == 0 {
+			return others, nil
+		}
+		if len(others) == most {
+			return nil, fmt.Errorf("%w: there are too many arguments", staging.ErrUsage)
+		}
+		others, args = append(others, flags.Arg(0)), flags.Args()[1:]
 	}
-	if flags.NArg() > most {
-		return fmt.Errorf("%w: there are too many arguments", staging.ErrUsage)
-	}
-	return nil
 }
 
 // runSupply is what bin/supply runs.

@@ -32,7 +32,7 @@ Exit status: 0 the app is gone, 1 something is wrong, 2 the command was not unde
 `
 
 func runTunnel(args []string, _ map[string]string, in io.Reader, _, _ io.Writer) error {
-	if err := parse(flag.NewFlagSet("tunnel", flag.ContinueOnError), args, 0); err != nil {
+	if _, err := parse(flag.NewFlagSet("tunnel", flag.ContinueOnError), args, 0); err != nil {
 		return err
 	}
 	return tunnel.Run(in)

@@ -42,7 +42,7 @@ func runVerify(args []string, env map[string]string, in io.Reader, out, _ io.Wri
 	services := flags.String("services", "", "")
 	asJSON := flags.Bool("json", false, "")
 	timeout := flags.Duration("timeout", 10*time.Second, "")
-	if err := parse(flags, args, 0); err != nil {
+	if _, err := parse(flags, args, 0); err != nil {
 		return err
 	}
 	if *timeout <= 0 {
@@ -74,7 +74,7 @@ func runVerify(args []string, env map[string]string, in io.Reader, out, _ io.Wri
 		}
 	}
 	if *asJSON {
-		err = writeJSON(out, report)
+		err = writeJSON(out, report, "  ")
 	} else {
 		err = report.Write(out, colourful(out, env))
 	}
@@ -84,11 +84,11 @@ func runVerify(args []string, env map[string]string, in io.Reader, out, _ io.Wri
 	return err
 }
 
-// writeJSON writes what a command has found, for programs.
-func writeJSON(out io.Writer, found any) error {
+// writeJSON writes what a command has found, for programs. Without an indent, it is one line.
+func writeJSON(out io.Writer, found any, indent string) error {
 	encoder := json.NewEncoder(out)
 	encoder.SetEscapeHTML(false)
-	encoder.SetIndent("", "  ")
+	encoder.SetIndent("", indent)
 	return encoder.Encode(found)
 }
 
