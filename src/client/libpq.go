@@ -5,9 +5,9 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
 )
 
-// libpq is inside psql, psycopg, ruby-pg, PHP and many more. asyncpg, pgx, lib/pq and Bun read the
-// same variables. PGSSLROOTCERT replaces what they trust, so its file has the CAs of every bound
-// database.
+// libpq is inside psql, psycopg, ruby-pg, PHP and many more. asyncpg, pgx and lib/pq read the same
+// variables, and Bun the mode. PGSSLROOTCERT replaces what they trust, so its file has the CAs of
+// every bound database.
 //
 // Source: libpq's manual, "Environment Variables" and "SSL Support".
 var libpq = language{name: "libpq", give: giveLibpq}

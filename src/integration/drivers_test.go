@@ -48,7 +48,7 @@ var drivers = []driver{
 	{"ruby-pg", libpqVariables, "ruby-pg/main.rb"},
 	{"PHP PDO", libpqVariables, "php-pdo/main.php"},
 	{"DBD::Pg", libpqVariables, "perl-dbd-pg/main.pl"},
-	{"Bun.sql 1.4", libpqVariables, "node/node_modules/.bin/bun node/bun.js"},
+	{"Bun.sql 1.4", "`PGSSLMODE`, `NODE_EXTRA_CA_CERTS`", "node/node_modules/.bin/bun node/bun.js"},
 	{"node-postgres 8", "`PGSSLMODE`, `NODE_EXTRA_CA_CERTS`", nodeClients},
 	{"postgres.js 3", "`PGSSL`, `NODE_EXTRA_CA_CERTS`", nodeClients},
 	{"drizzle on postgres.js", "`PGSSL`, `NODE_EXTRA_CA_CERTS`", nodeClients},
