@@ -49,7 +49,7 @@ func TestWhyAnAppNeedsTheTunnelAndWhatSpeaksAgainstIt(t *testing.T) {
 				require.NoError(t, os.MkdirAll(filepath.Dir(filepath.Join(dir, file)), 0o755))
 				require.NoError(t, os.WriteFile(filepath.Join(dir, file), []byte(text), 0o644))
 			}
-			assert.Equal(t, test.want, LookIn(dir).Carried(nil))
+			assert.Equal(t, test.want, LookIn(dir, nil).Carried())
 		})
 	}
 }

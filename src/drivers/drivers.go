@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/client"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/seen"
 )
 
@@ -35,29 +36,34 @@ type Use int
 
 // The uses.
 const (
-	Transitive Use = iota // only another package brings it
-	Unknown               // the file does not say
-	Direct                // the app itself asks for it
+	Transitive Use = iota - 1 // only another package brings it
+	Unknown                   // the file does not say
+	Direct                    // the app itself asks for it
 )
 
 // String is the use in the output for programs.
-func (u Use) String() string { return [...]string{"transitive", "unknown", "direct"}[u] }
+func (u Use) String() string { return [...]string{"transitive", "unknown", "direct"}[u+1] }
 
 // Look is what an app's own files show.
 type Look struct {
 	Found   []Found
 	Signs   []seen.Sign
 	Skipped []seen.Skipped
-	dir     string
+
+	env       map[string]string
+	named     map[string]string // the apps that a launch tells by their own variables, and the file that shows each
+	isStratos bool
 }
 
-// LookIn looks through an app's folder. It follows no link out of it.
-func LookIn(dir string) Look {
+// LookIn looks through an app's folder. It follows no link out of it. env is the app's environment,
+// with what its owner set.
+func LookIn(dir string, env map[string]string) Look {
 	files, done := seen.In(dir)
 	defer done()
-	look := Look{Found: Find(files), Signs: files.Signs(), dir: dir}
-	look.Skipped = files.Skipped
-	return look
+	return Look{
+		Found: Find(files), Signs: files.Signs(), Skipped: files.Skipped,
+		env: env, named: client.Named(files.App, env), isStratos: client.Look(files.App, files.App)["stratos"] != "",
+	}
 }
 
 // WithoutPGSSL says why the app must not be given PGSSL, postgres.js's word for the mode: its own code
@@ -89,7 +95,16 @@ func Find(files *seen.Files) []Found {
 			s.folder(dir)
 		}
 		if dir == "." || slices.Contains(strings.Split(dir, "/"), "lib") {
-			s.jars(dir)
+			var names []string
+			for _, e := range s.List(dir) {
+				names = append(names, e.Name())
+			}
+			s.add(maven, dir, jars(names))
+		}
+	}
+	for _, class := range classes {
+		if s.Exists(class.file) {
+			s.add(maven, path.Dir(class.file), jars([]string{class.file}))
 		}
 	}
 	s.programs()
@@ -152,42 +167,36 @@ func (s *scan) file(name string, r reader) bool {
 	if !ok {
 		return false
 	}
-	deps, err := r.read(r.ecosystem, text)
+	packages, err := r.read(r.ecosystem, text)
 	if err != nil {
 		s.Skip(name, seen.Broken)
 		return false
 	}
-	s.add(r.ecosystem, name, deps)
+	s.add(r.ecosystem, name, packages)
 	return true
 }
 
 // add keeps the drivers among a file's packages, sorted by name. The same driver in two files counts
 // once.
-func (s *scan) add(e Ecosystem, file string, deps []dependency) {
-	brought := map[*Driver]bool{} // by a package that the app itself asks for
-	var found []Found
-	for _, dep := range deps {
+func (s *scan) add(e Ecosystem, file string, packages []Found) {
+	asked := map[string]bool{}
+	for i, f := range packages {
 		if e == pypi {
-			dep.name, dep.version = pypiName(dep.name), strings.TrimLeft(strings.ReplaceAll(dep.version, " ", ""), "=")
+			f.Package, f.Version = pypiName(f.Package), strings.TrimLeft(strings.ReplaceAll(f.Version, " ", ""), "=")
 		}
-		if d := lookUp(e, dep.name, dep.version); d != nil {
-			found = append(found, Found{Driver: d, Package: dep.name, Version: fmt.Sprintf("%.40s", dep.version), File: file, Use: dep.use})
-		}
-		for i, d := range Table {
-			if dep.use == Direct && d.Ecosystem == e && slices.Contains(d.Through, dep.name) {
-				brought[&Table[i]] = true
-			}
-		}
+		f.Driver, f.Version, f.File = lookUp(e, f.Package, f.Version), fmt.Sprintf("%.40s", f.Version), file
+		packages[i], asked[f.Package] = f, f.Use == Direct
 	}
-	slices.SortStableFunc(found, func(a, b Found) int {
+	packages = slices.DeleteFunc(packages, func(f Found) bool { return f.Driver == nil })
+	slices.SortStableFunc(packages, func(a, b Found) int {
 		return strings.Compare(a.Package+" "+a.Version, b.Package+" "+b.Version)
 	})
-	for _, f := range found {
-		if brought[f.Driver] {
+	for _, f := range packages {
+		if slices.ContainsFunc(f.Driver.Through, func(name string) bool { return asked[name] }) {
 			f.Use = Direct
 		}
 		key := [3]string{string(e), f.Package, f.Version}
-		if i, known := s.places[key]; known {
+		if i, isKnown := s.places[key]; isKnown {
 			s.found[i].Use = max(s.found[i].Use, f.Use)
 			continue
 		}

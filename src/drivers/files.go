@@ -4,8 +4,6 @@ import (
 	"cmp"
 	"encoding/json"
 	"errors"
-	"fmt"
-	"io"
 	"maps"
 	"path"
 	"slices"
@@ -20,7 +18,7 @@ type reader struct {
 	pattern   string // of its name, with one * at most, and perhaps its folder's
 	ecosystem Ecosystem
 	otherwise bool // not where another file of its ecosystem was read, in the same folder or above
-	read      func(e Ecosystem, text string) ([]dependency, error)
+	read      func(e Ecosystem, text string) ([]Found, error)
 }
 
 // readers are in the order in which we look. A Node app has one lock file. A Python app may list its
@@ -39,10 +37,10 @@ var readers = []reader{
 	// From version 9 of pnpm on, the second half of the file only says which package needs which.
 	{"pnpm-lock.yaml", npm, true, joined(strings.NewReplacer("\n    ", " "),
 		linesOf("lockfileVersion:", `^packages:\|  '?/?((?:@[^/@\s]+/)?[^/@\s]+)[@/]([^(_':\s]+).*?( dev: true)?(?: optional: true)?$`, ""))},
-	{"deno.lock", deno, false, jsonOf("version", `^(?:(?:packages\|)?jsr\||remote\|https://)(deno\.land/x/\w+|@\w+/[\w-]+)@v?([^|/=]+)`)},
+	{"deno.lock", deno, false, joined(quoted, linesOf(`"version`, `^"(?:https://)?(deno\.land/x/\w+|@\w+/[\w-]+)@v?([^"/]+)`, ""))},
 	{"requirements*.txt", pypi, false, requirements},
 	{"requirements/*.txt", pypi, false, requirements},
-	{"Pipfile.lock", pypi, false, jsonOf("_meta", `^default\|([^|]+)\|version=(.*)`)},
+	{"Pipfile.lock", pypi, false, pipfileLock},
 	{"poetry.lock", pypi, false, joined(tables,
 		linesOf("[metadata]", packageTable+`(?:.*( category = "dev"| groups = \["(?:[^"m]|m[^"a])))?`, ""))},
 	{"uv.lock", pypi, false, joined(tables, linesOf(" version = ", packageTable,
@@ -58,21 +56,15 @@ var readers = []reader{
 	{"mix.lock", hex, false, linesOf("%{", `^%\{\|  "(\w+)": \{:(?:hex, :\w+, "([^"]*)"|git,)`, "")},
 	{"rebar.lock", hex, false, rebarLock},
 	{"manifest.toml", hex, false, linesOf("packages = [", `^packages = \[\|  \{ ?name = "(\w+)", version = "([^"]*)"`, `^(\w+) = \{`)},
-	{"*.deps.json", nuget, false, jsonOf("libraries", `^libraries\|([\w.]+)/([^|]+)`)},
+	{"*.deps.json", nuget, false, joined(quoted, linesOf(`"libraries`, `^"([\w.]+)/(\d[^"]*)`, ""))},
 	{"*.csproj", nuget, true, linesOf("<Project",
 		`^<Project.*\|\s*<PackageReference Include="(Npgsql)(?:\.EntityFrameworkCore\.PostgreSQL)?"(?: Version="([^"]*)")?`, "")},
-	{"composer.lock", composer, true, jsonOf("packages", `^packages\|\|name=([^|]+)()`)},
-	{"composer.json", composer, true, jsonOf("", `^require\|([^|=]+)()`)},
+	{"composer.lock", composer, true, linesOf("{", `^\{\|\s+"name": "([^"]+)()"`, "")},
+	{"composer.json", composer, true, linesOf("{", `^\{\|\s+"([^"]+)()": "`, "")},
 	{"schema.prisma", prisma, false, prismaSchema},
 	{"apt.yml", debian, false, linesOf("packages:\n",
 		`^packages:\|\s*- ['"]?(?:\S*/)?([a-z0-9.+-]+)(?:[=_]([^\s'"_]+))?`, `^packages:\|\s*- ['"]?(?:\S*/)?([a-z0-9.+-]+)`)},
-	{"pgbouncer.ini", debian, false, func(Ecosystem, string) ([]dependency, error) { return []dependency{{"pgbouncer", "", Direct}}, nil }},
-}
-
-// dependency is a package in a file.
-type dependency struct {
-	name, version string
-	use           Use
+	{"pgbouncer.ini", debian, false, func(Ecosystem, string) ([]Found, error) { return []Found{{Package: "pgbouncer", Use: Direct}}, nil }},
 }
 
 // errBroken replaces the parsers' own errors, which would quote the file.
@@ -85,10 +77,10 @@ var errBroken = errors.New(seen.Broken)
 //
 // The patterns see a line behind the last one that is not indented, "packages:|  - pg", and only
 // lines that mention a driver: patterns are slow.
-func linesOf(sign, pattern, direct string) func(Ecosystem, string) ([]dependency, error) {
+func linesOf(sign, pattern, direct string) func(Ecosystem, string) ([]Found, error) {
 	const most = 5000 // lines that mention a driver; no real file comes near
 	each, ours := lazyregexp.New(pattern), lazyregexp.New(cmp.Or(direct, "^$"))
-	return func(e Ecosystem, text string) (deps []dependency, err error) {
+	return func(e Ecosystem, text string) (found []Found, err error) {
 		begins := func(sign string) bool { return strings.Contains("\n"+text, "\n"+sign) }
 		if !slices.ContainsFunc(strings.Split(sign, "|"), begins) {
 			return nil, errBroken
@@ -105,7 +97,7 @@ func linesOf(sign, pattern, direct string) func(Ecosystem, string) ([]dependency
 					return nil, errBroken
 				}
 				if m := each().FindStringSubmatch(full); m != nil && (len(m) < 4 || m[3] == "") {
-					deps = append(deps, dependency{m[1], strings.TrimSuffix(m[2], "+incompatible"), Unknown})
+					found = append(found, Found{Package: m[1], Version: strings.TrimSuffix(m[2], "+incompatible")})
 				}
 				if m := ours().FindStringSubmatch(full); m != nil {
 					for _, name := range strings.FieldsFunc(m[len(m)-1], func(r rune) bool { return strings.ContainsRune(` "=,{}[]`, r) }) {
@@ -117,16 +109,16 @@ func linesOf(sign, pattern, direct string) func(Ecosystem, string) ([]dependency
 				section = strings.TrimRight(line[:min(len(line), 30)], " \n") + "|"
 			}
 		}
-		for i, d := range deps {
-			deps[i].use = used(direct != "", own[d.name])
+		for i, f := range found {
+			found[i].Use = used(direct != "", own[f.Package])
 		}
-		return deps, nil
+		return found, nil
 	}
 }
 
 // joined returns a reader of a file in which a package gets on a line of its own by replacing texts.
-func joined(texts *strings.Replacer, read func(Ecosystem, string) ([]dependency, error)) func(Ecosystem, string) ([]dependency, error) {
-	return func(e Ecosystem, text string) ([]dependency, error) { return read(e, texts.Replace("\n"+text)) }
+func joined(texts *strings.Replacer, read func(Ecosystem, string) ([]Found, error)) func(Ecosystem, string) ([]Found, error) {
+	return func(e Ecosystem, text string) ([]Found, error) { return read(e, texts.Replace("\n"+text)) }
 }
 
 // tables puts each [[package]] of a lock file of Cargo, Poetry or uv on a line. In Cargo's and uv's,
@@ -134,6 +126,9 @@ func joined(texts *strings.Replacer, read func(Ecosystem, string) ([]dependency,
 var tables = strings.NewReplacer("\n[[package]]\n", "\n[[package]] ", "\n[metadata]", "\n[metadata]", "\n", " ")
 
 const packageTable = `^\[\[package\]\] name = "([^"]*)" version = "([^"]*)"`
+
+// quoted puts each text of a JSON file on a line.
+var quoted = strings.NewReplacer(`"`, "\n\"")
 
 // mentions says whether a text has one of these names, in capitals or not.
 func mentions(text string, names []string) bool {
@@ -164,136 +159,77 @@ func used(says, isOwn bool) Use {
 	return Transitive
 }
 
-// jsonOf returns a reader of a JSON file. Its pattern sees each text with the keys that lead to it, in
-// an array "": "default|pg8000|version===1.31.2". The file has the key must, or is none of its kind.
-func jsonOf(must, pattern string) func(Ecosystem, string) ([]dependency, error) {
-	read := linesOf("", pattern, "")
-	return func(e Ecosystem, text string) ([]dependency, error) {
-		var lines strings.Builder
-		names, isOne := namesOf(e), must == ""
-		err := objects(text, func(keys []string, texts map[string]string) {
-			isOne = isOne || texts[must] != "" || len(keys) > 0 && keys[0] == must
-			for key, value := range texts {
-				line := strings.Join(append(keys, key), "|") + "=" + value
-				if len(keys) <= 3 && mentions(line, names) {
-					lines.WriteString(strings.ReplaceAll(line, "\n", " ") + "\n")
-				}
-			}
-		})
-		if err != nil || !isOne {
-			return nil, errBroken
-		}
-		return read(e, lines.String())
-	}
+// manifest is a package.json, or an entry of package-lock.json.
+type manifest struct {
+	Name, Version                      string
+	Dev, Link                          bool
+	Dependencies, OptionalDependencies map[string]string
 }
 
-// objects reads a JSON text as a stream, since as a tree it may take a hundred times its size. It calls
-// visit for each object and array that ends, with the keys that lead to it, and its own texts and numbers.
-func objects(text string, visit func(keys []string, texts map[string]string)) error {
-	s := stream{json.NewDecoder(strings.NewReader(text)), visit}
-	if _, err := s.value(nil); err != nil {
-		return errBroken
-	}
-	if _, err := s.Token(); !errors.Is(err, io.EOF) {
-		return errBroken
-	}
-	return nil
-}
-
-type stream struct {
-	*json.Decoder
-	visit func(keys []string, texts map[string]string)
-}
-
-// value reads the next value, and returns it if it is a text or a number.
-func (s stream) value(keys []string) (string, error) {
-	const longest, deepest = 300, 100 // npm's names have 214 characters at most
-	token, err := s.Token()
-	open, isOpen := token.(json.Delim)
-	switch {
-	case err != nil || len(keys) > deepest:
-		return "", errBroken
-	case !isOpen:
-		return fmt.Sprint(token), nil
-	}
-	texts := map[string]string{}
-	for s.More() {
-		key := ""
-		if open == '{' {
-			if key, err = s.value(nil); err != nil {
-				return "", err
-			}
-		}
-		key = key[:min(len(key), longest)]
-		text, err := s.value(append(keys, key))
-		if err != nil {
-			return "", err
-		}
-		if text != "" {
-			texts[key] = text
-		}
-	}
-	s.visit(keys, texts)
-	_, err = s.Token() // the closing one
-	return "", err
+// asks returns the ranges of what a package itself uses. A name may be an alias.
+func (m manifest) asks() map[string]string {
+	all := map[string]string{}
+	maps.Copy(all, m.OptionalDependencies)
+	maps.Copy(all, m.Dependencies)
+	return all
 }
 
 // packageLock reads npm's lock file, in each of its three versions. From version 2 on, the places of
 // the app and its workspaces do not contain node_modules. Version 1 does not say what the app asks
-// for, but what is inside another package is that package's own.
+// for, but what is inside another package is that package's own; deeper, nothing is read.
 //
 // Source: https://docs.npmjs.com/cli/configuring-npm/package-lock-json
-func packageLock(_ Ecosystem, text string) (deps []dependency, err error) {
-	type entry struct{ prefix, alias, name, version string }
-	version, own, says, packages := "", map[string]bool{}, false, []entry{}
-	err = objects(text, func(keys []string, texts map[string]string) {
-		last := len(keys) - 1
-		switch {
-		case last < 0:
-			version = texts["lockfileVersion"]
-		case texts["dev"] == "true" || texts["link"] == "true":
-		case last%2 == 1 && keys[0] == "dependencies" && keys[last-1] == keys[0]: // in version 1
-			use := Unknown
-			if last > 1 {
-				use = Transitive
-			}
-			name, version := unalias(keys[last], texts["version"])
-			deps = append(deps, dependency{name, version, use})
-		case keys[0] != "packages":
-		case last == 1:
-			says = says || keys[1] == ""
-			if i := strings.LastIndex(keys[1], "node_modules/"); i >= 0 {
-				alias := keys[1][i+len("node_modules/"):]
-				packages = append(packages, entry{keys[1][:i], alias, cmp.Or(texts["name"], alias), texts["version"]})
-			}
-		case last == 2 && keys[2] != "dependencies" && keys[2] != "optionalDependencies":
-		case last == 2 && !strings.Contains(keys[1], "node_modules/"):
-			for name := range texts {
-				own[name] = true
+func packageLock(_ Ecosystem, text string) (found []Found, err error) {
+	type old struct {
+		Version string
+		Dev     bool
+	}
+	var lock struct {
+		LockfileVersion int
+		Packages        map[string]manifest
+		Dependencies    map[string]struct {
+			old
+			Dependencies map[string]old
+		}
+	}
+	if json.Unmarshal([]byte(text), &lock) != nil || lock.LockfileVersion == 0 {
+		return nil, errBroken
+	}
+	add := func(name, version string, isOut bool, use Use) {
+		if name, version := unalias(name, version); !isOut {
+			found = append(found, Found{Package: name, Version: version, Use: use})
+		}
+	}
+	if lock.LockfileVersion == 1 {
+		for name, d := range lock.Dependencies {
+			add(name, d.Version, d.Dev, Unknown)
+			for name, d := range d.Dependencies {
+				add(name, d.Version, d.Dev, Transitive)
 			}
 		}
-	})
-	switch {
-	case err != nil || version == "":
-		return nil, errBroken
-	case version == "1":
-		return deps, nil
+		return found, nil
 	}
-	deps = nil
-	for _, p := range packages {
-		use := used(says, own[p.alias])
-		if strings.Contains(p.prefix, "node_modules/") {
+	own := map[string]string{}
+	for place, p := range lock.Packages {
+		if !strings.Contains(place, "node_modules/") {
+			maps.Copy(own, p.asks())
+		}
+	}
+	_, says := lock.Packages[""]
+	for place, p := range lock.Packages {
+		i := strings.LastIndex(place, "node_modules/")
+		if i < 0 {
+			continue
+		}
+		alias := place[i+len("node_modules/"):]
+		_, isOwn := own[alias]
+		use := used(says, isOwn)
+		if strings.Contains(place[:i], "node_modules/") {
 			use = Transitive
 		}
-		deps = append(deps, dependency{p.name, p.version, use})
+		add(cmp.Or(p.Name, alias), p.Version, p.Dev || p.Link, use)
 	}
-	return deps, nil
-}
-
-// manifest is a package.json.
-type manifest struct {
-	Name, Version                      string
-	Dependencies, OptionalDependencies map[string]string
+	return found, nil
 }
 
 // installed looks into node_modules for each driver, by its own name and by its alias in
@@ -309,12 +245,9 @@ func (s *scan) installed(dir string) {
 		s.Skip(place, seen.Broken)
 		return
 	}
-	asked := map[string]string{}
-	maps.Copy(asked, app.OptionalDependencies)
-	maps.Copy(asked, app.Dependencies)
-	names := slices.Collect(maps.Keys(asked))
-	var deps []dependency
-	for _, name := range append(names, namesOf(npm)...) {
+	asked := app.asks()
+	var found []Found
+	for _, name := range slices.Concat(slices.Collect(maps.Keys(asked)), namesOf(npm)) {
 		spec, isAsked := asked[name]
 		real, version := unalias(name, spec)
 		if lookUp(npm, real, version) == nil {
@@ -327,9 +260,9 @@ func (s *scan) installed(dir string) {
 		} else if !isAsked {
 			continue
 		}
-		deps = append(deps, dependency{real, version, used(true, isAsked)})
+		found = append(found, Found{Package: real, Version: version, Use: used(true, isAsked)})
 	}
-	s.add(npm, place, deps)
+	s.add(npm, place, found)
 }
 
 // unalias returns the real package and range of a dependency: "db": "npm:pg@^8" is pg.
@@ -344,6 +277,21 @@ func unalias(name, spec string) (string, string) {
 	return name, rest
 }
 
+// pipfileLock reads Pipenv's lock file without the development packages, which are not installed.
+func pipfileLock(_ Ecosystem, text string) (found []Found, err error) {
+	var lock struct {
+		Meta    any `json:"_meta"`
+		Default map[string]struct{ Version string }
+	}
+	if json.Unmarshal([]byte(text), &lock) != nil || lock.Meta == nil {
+		return nil, errBroken
+	}
+	for name, p := range lock.Default {
+		found = append(found, Found{Package: name, Version: p.Version})
+	}
+	return found, nil
+}
+
 // specifier is a package and its version or range, before its markers, hashes and comments.
 const specifier = `([A-Za-z0-9][\w.-]*)\s*(?:\[[^\]]*\])?\s*\(?([^;)@#"\\]*?)(?:\s--|[;)@#"\\]|$)`
 
@@ -355,7 +303,7 @@ var (
 
 // requirements reads pip's requirements file, also as "pip freeze" and "pip-compile" write it. Only
 // pip-compile says who asks for a package, in a comment behind or below it: "# via -r base.in".
-func requirements(e Ecosystem, text string) (deps []dependency, err error) {
+func requirements(e Ecosystem, text string) (found []Found, err error) {
 	text = requirementLines.Replace("\n" + text)
 	if strings.Contains(text, "# via") {
 		return compiledRequirements(e, text)
@@ -371,7 +319,7 @@ var pythonProject = joined(
 
 // rebarLock reads rebar3's lock file, whose terms may go over several lines. 0 marks the app's own
 // choices.
-func rebarLock(e Ecosystem, text string) ([]dependency, error) {
+func rebarLock(e Ecosystem, text string) ([]Found, error) {
 	text, _, _ = strings.Cut(strings.Join(strings.Fields(text), ""), "{pkg_hash,")
 	return rebarTerms(e, strings.ReplaceAll(text, `{<<"`, "\n"+`{<<"`))
 }
@@ -382,9 +330,9 @@ var rebarTerms = linesOf("{",
 // prismaSchema finds Prisma's own engine. With a driver adapter, node-postgres connects.
 //
 // Source: Prisma's documents, "Database drivers"
-func prismaSchema(_ Ecosystem, text string) ([]dependency, error) {
+func prismaSchema(_ Ecosystem, text string) ([]Found, error) {
 	if !strings.Contains(text, `"postgresql"`) || !strings.Contains(text, `"prisma-client-js"`) || strings.Contains(text, "driverAdapters") {
 		return nil, nil
 	}
-	return []dependency{{"prisma", "", Unknown}}, nil
+	return []Found{{Package: "prisma"}}, nil
 }

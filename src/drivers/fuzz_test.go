@@ -49,15 +49,15 @@ func FuzzAptYML(f *testing.F)       { fuzz(f, "apt.yml") }
 
 func FuzzGoProgram(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text []byte) {
-		fuzzed := modules(bytes.NewReader(text))
-		assert.Equal(t, fuzzed, modules(bytes.NewReader(text)))
+		fuzzed := modules(bytes.NewReader(text), 0)
+		assert.Equal(t, fuzzed, modules(bytes.NewReader(text), 0))
 	})
 }
 
 func FuzzJars(f *testing.F) {
 	f.Fuzz(func(t *testing.T, names string) {
-		for _, d := range packages(strings.Split(names, "\n")) {
-			assert.NotEmpty(t, d.name)
+		for _, d := range jars(strings.Split(names, "\n")) {
+			assert.NotEmpty(t, d.Package)
 		}
 	})
 }

@@ -89,12 +89,8 @@ const (
 // one for another name, and with a server without TLS. The fifth is for verify-ca, with a
 // certificate for another name. The last is for require, with a good server.
 const (
-	goodServer = iota
-	anotherCA
-	anotherName
-	noTLS
-	anotherNameCA
-	goodRequire
+	noTLS       = 3
+	goodRequire = 5
 )
 
 // measuredOn is the day of all measurements.
@@ -196,11 +192,9 @@ var Table = []Driver{
 
 // lookUp returns the driver of a package, or nil if the package is no driver.
 func lookUp(e Ecosystem, name, version string) *Driver {
-	for i := range Table {
-		d := &Table[i]
-		if d.Ecosystem == e && slices.Contains(d.Packages, name) &&
-			(d.Below == "" || isBelow(version, d.Below)) {
-			return d
+	for i, d := range Table {
+		if d.Ecosystem == e && slices.Contains(d.Packages, name) && (d.Below == "" || isBelow(version, d.Below)) {
+			return &Table[i]
 		}
 	}
 	return nil
@@ -209,20 +203,21 @@ func lookUp(e Ecosystem, name, version string) *Driver {
 // isNewer says whether a version's first number is greater than those of the versions that were
 // measured. What the table says of it is then a guess.
 func (d *Driver) isNewer(version string) bool {
-	var major, most int
-	_, _ = fmt.Sscanf(version, "%d", &major) // a range has none, and counts as 0
+	most := 0
 	for _, word := range strings.Fields(d.Version) {
-		var m int
-		_, _ = fmt.Sscanf(word, "%d", &m)
-		most = max(most, m)
+		most = max(most, numbers(word)[0])
 	}
-	return major > most && d.Version != ""
+	return most > 0 && numbers(version)[0] > most
 }
 
 // isBelow compares the first two numbers of a version. A range is no version.
 func isBelow(version, limit string) bool {
-	var v, l [2]int
-	_, err := fmt.Sscanf(version, "%d.%d", &v[0], &v[1])
-	_, _ = fmt.Sscanf(limit, "%d.%d", &l[0], &l[1])
-	return err == nil && slices.Compare(v[:], l[:]) < 0
+	v, l := numbers(version), numbers(limit)
+	return v[0]+v[1] > 0 && slices.Compare(v[:], l[:]) < 0
+}
+
+// numbers returns the first two numbers of a version. A range has none.
+func numbers(version string) (n [2]int) {
+	_, _ = fmt.Sscanf(version, "%d.%d", &n[0], &n[1])
+	return n
 }

@@ -4,39 +4,29 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
-	"os"
 	"path"
 	"slices"
 	"strings"
 
-	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/client"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/launch"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/seen"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
 )
 
-// App is what we know about the app that a driver is in.
+// App is what an app's own files show, and what its bindings ask for.
 type App struct {
+	Look
 	// Bound says whether a database is bound. If not, the strictest mode counts: staging does not
 	// run again when one is bound.
-	Bound bool
-	Mode  sslmode.Mode      // the mode that the bindings ask for
-	URI   sslmode.Mode      // the mode in the bound connection URI, or None
-	Env   map[string]string // the app's environment, with what its owner set
-
-	Tunnel bool        // all its databases are reached through the tunnel
-	Signs  []seen.Sign // what its own files say about TLS
-
-	named map[string]string // the apps that a launch tells by their own variables, and the file that shows each
+	Bound  bool
+	Mode   sslmode.Mode // the mode that the bindings ask for
+	URI    sslmode.Mode // the mode in the bound connection URI, or None
+	Tunnel bool         // all its databases are reached through the tunnel
 }
 
-// In returns what Judge needs to know about an app under a plan.
-func (l Look) In(env map[string]string, plan *launch.Plan) App {
-	app := App{Bound: len(plan.Databases) > 0, Mode: plan.Mode, Env: env, Signs: l.Signs}
-	if root, err := os.OpenRoot(l.dir); err == nil {
-		app.named = client.Named(root.FS(), env)
-		root.Close()
-	}
+// In returns the app under a plan.
+func (l Look) In(plan *launch.Plan) App {
+	app := App{Look: l, Bound: len(plan.Databases) > 0, Mode: plan.Mode}
 	_, app.Tunnel = plan.Tunnelled()
 	if plan.Decider == nil {
 		return app
@@ -65,33 +55,32 @@ func (a App) inForce() sslmode.Mode {
 	if !a.Bound && ours == sslmode.None {
 		ours = sslmode.VerifyFull
 	}
-	own, _ := launch.Owners(a.Env)
+	own, _ := launch.Owners(a.env)
 	return cmp.Or(own.InForce(ours), ours)
 }
 
 // Judge says what a driver does in this app.
-func Judge(f Found, app App) Verdict {
-	v := judge(f, app)
-	if f.Driver.isNewer(f.Version) && !app.Tunnel {
+func (a App) Judge(f Found) Verdict {
+	v := a.judge(f)
+	if f.Driver.isNewer(f.Version) && !a.Tunnel {
 		v.Says += "; measured with " + f.Driver.Version
 	}
 	if f.Use == Transitive {
-		v.Says += "; another package brings it"
-		v.Warning = ""
+		return Verdict{Says: v.Says + "; another package brings it"}
 	}
 	return v
 }
 
-func judge(f Found, app App) Verdict {
-	d, mode := f.Driver, app.inForce()
-	if app.Tunnel {
+func (a App) judge(f Found) Verdict {
+	d, mode := f.Driver, a.inForce()
+	if a.Tunnel {
 		return Verdict{Says: throughTunnel}
 	}
 	warn := func(says, format string, args ...any) Verdict {
 		return Verdict{says, f.Title() + " " + fmt.Sprintf(format, args...)}
 	}
 
-	own, _ := launch.Owners(app.Env)
+	own, _ := launch.Owners(a.env)
 	switch noVerify := own.Value == "no-verify"; { // node-postgres's word alone
 	case d.Variable != own.Variable:
 	case noVerify && d.Answer == Verifies:
@@ -99,114 +88,88 @@ func judge(f Found, app App) Verdict {
 	case noVerify, own.Wrong != nil:
 		return Verdict{Says: "not known: PGSSLMODE is wrong"} // launch warns once for all drivers
 	}
-
 	if slices.Contains(d.Unknown, mode) {
 		return warn("does not connect", "does not connect: it does not know sslmode=%s", mode)
 	}
-	for _, s := range app.Signs {
-		if name := app.toldByName(s); name != "" && concerns(s, d) && mode.Encrypts() {
+
+	// Of the signs that decide for the driver, the one that allows least counts. It has a warning of its
+	// own.
+	var weakest *seen.Sign
+	for i, s := range a.Signs {
+		switch name := a.toldByName(s); {
+		case s.Kind != seen.Decides, s.Language != "" && s.Language != language[d.Ecosystem]:
+		case name != "" && mode.Encrypts():
 			return Verdict{Says: "obeys " + name + "'s own variable"}
+		case weakest == nil, s.Mode < weakest.Mode:
+			weakest = &a.Signs[i]
 		}
 	}
-	if s := app.signOf(d); s != nil && (s.Mode < mode || !d.Answer.CanBeTold()) {
-		return Verdict{Says: "sets TLS itself (" + s.Where() + ")"} // the sign has a warning of its own
+	if weakest != nil && (weakest.Mode < mode || !d.Answer.CanBeTold()) {
+		return Verdict{Says: "sets TLS itself (" + weakest.Where() + ")"}
 	}
 
 	// Node's own switch turns verification off for everything that uses its TLS.
 	isNodes := d.Ecosystem == npm && d.Answer != Misreads
-	if isNodes && mode.Verifies() && app.Env["NODE_TLS_REJECT_UNAUTHORIZED"] == "0" {
+	if isNodes && mode.Verifies() && a.env["NODE_TLS_REJECT_UNAUTHORIZED"] == "0" {
 		return warn("verifies nothing", "verifies nothing: NODE_TLS_REJECT_UNAUTHORIZED=0 is set. Unset it")
 	}
 
 	// A mode in the URI that the app connects with beats every variable.
-	if app.URI != sslmode.None {
-		isBelieved := d.URI == Believed || d.URI == Verified && app.URI < sslmode.Prefer
+	if a.URI != sslmode.None {
+		isBelieved := d.URI == Believed || d.URI == Verified && a.URI < sslmode.Prefer
 		switch {
-		case isBelieved && app.URI < mode:
+		case isBelieved && a.URI < mode:
 			return warn("obeys, unless it uses the bound URI",
-				"obeys the bound URI if it uses that, and its sslmode=%s is weaker than %s", app.URI, mode)
-		case d.Answer.CanBeTold(), app.URI < mode && d.URI != OnlyRequire && d.URI != Verified:
-		case d.URI == Believed, d.URI == Verified, d.URI == OnlyRequire && app.URI == sslmode.Require:
+				"obeys the bound URI if it uses that, and its sslmode=%s is weaker than %s", a.URI, mode)
+		case d.Answer.CanBeTold(), a.URI < mode && d.URI != OnlyRequire && d.URI != Verified:
+		case d.URI == Believed, d.URI == Verified, d.URI == OnlyRequire && a.URI == sslmode.Require:
 			return Verdict{Says: "obeys, if it uses the bound URI"}
-		case d.URI == OnlyRequire && app.URI.Verifies():
+		case d.URI == OnlyRequire && a.URI.Verifies():
 			return warn("cannot be told", "reads no variable: it %s, and does not take the bound URI's sslmode=%s. %s",
-				d.Does, app.URI, mend(d, mode))
+				d.Does, a.URI, mend(d, mode))
 		}
 	}
 
-	switch d.Answer {
-	case Obeys:
-		return obeys(f, app, "obeys")
-	case ObeysItsURL:
-		return obeys(f, app, d.Answer.String())
-	case ChecksName:
-		if mode == sslmode.VerifyCA {
-			return obeys(f, app, "obeys, and checks the name too")
-		}
-		return obeys(f, app, "obeys")
-	case Verifies:
-		switch mode {
-		case sslmode.Prefer, sslmode.Require:
-			return obeys(f, app, "obeys, and verifies too")
-		case sslmode.VerifyCA:
-			return obeys(f, app, "obeys, and checks the name too")
-		}
-		return obeys(f, app, "obeys")
-	case Misreads:
-		if mode == sslmode.None {
-			return Verdict{Says: "obeys"}
-		}
+	says := "obeys"
+	switch {
+	case d.Answer == Misreads && mode != sslmode.None:
 		return warn("does not connect", "does not connect: it %s. %s", d.Does, mend(d, mode))
+	case d.Answer == PlainText, d.Answer == Unverified:
+		if says = "cannot be told"; d.does(mode) {
+			return Verdict{Says: says}
+		}
+		return warn(says, "reads no variable: it %s. %s", d.Does, mend(d, mode))
+	case d.Answer == ObeysItsURL:
+		says = d.Answer.String()
+	case d.Answer == Verifies && (mode == sslmode.Prefer || mode == sslmode.Require):
+		says = "obeys, and verifies too"
+	case d.Answer != Obeys && mode == sslmode.VerifyCA:
+		says = "obeys, and checks the name too"
 	}
-
-	says := "cannot be told"
-	if d.does(mode) {
+	// The owner may have set the driver's variable. A weak PGSSLMODE is the mode in force: launch warns
+	// of it, once for all drivers.
+	set, err := sslmode.Parse(a.env[d.Variable])
+	if err != nil || set >= mode {
 		return Verdict{Says: says}
 	}
-	return warn(says, "reads no variable: it %s. %s", d.Does, mend(d, mode))
+	says = fmt.Sprintf("obeys %s=%s, which the app's owner set", d.Variable, set)
+	return warn(says, "%s: it is weaker than %s", says, mode)
 }
 
 // language is what the apps that use an ecosystem's drivers are written in.
-var language = map[Ecosystem]seen.Language{npm: seen.Node, deno: seen.Node, prisma: seen.Node, pypi: seen.Python, rubygems: seen.Ruby,
-	golang: seen.Go, hex: seen.BEAM, nuget: seen.DotNet, maven: seen.Java, composer: seen.PHP}
-
-// concerns says whether a sign decides for a driver.
-func concerns(s seen.Sign, d *Driver) bool {
-	return s.Kind == seen.Decides && (s.Language == "" || s.Language == language[d.Ecosystem])
-}
+var language = map[Ecosystem]seen.Language{npm: "Node", deno: "Node", prisma: "Node", pypi: "Python", rubygems: "Ruby", golang: "Go",
+	hex: "BEAM", nuget: ".NET", maven: "Java", composer: "PHP"}
 
 // toldByName returns the app that a sign belongs to, if a launch tells that app by its own variable:
 // the sign is in the file that shows it, or beside it.
-func (a App) toldByName(s seen.Sign) string {
-	for _, name := range slices.Sorted(maps.Keys(a.named)) {
-		file := a.named[name]
+func (l Look) toldByName(s seen.Sign) string {
+	for _, name := range slices.Sorted(maps.Keys(l.named)) {
+		file := l.named[name]
 		if dir := path.Dir(file); s.File == file || dir != "." && path.Dir(s.File) == dir {
 			return name
 		}
 	}
 	return ""
-}
-
-// signOf returns the sign that decides for a driver: the one that allows least. It returns nil if the
-// app's files say nothing.
-func (a App) signOf(d *Driver) (weakest *seen.Sign) {
-	for i, s := range a.Signs {
-		if concerns(s, d) && (weakest == nil || s.Mode < weakest.Mode) {
-			weakest = &a.Signs[i]
-		}
-	}
-	return weakest
-}
-
-// obeys is the verdict on a driver that obeys its variable, which the owner may have set. A weak
-// PGSSLMODE is the mode in force. launch warns of it, once for all drivers.
-func obeys(f Found, app App, says string) Verdict {
-	mode, err := sslmode.Parse(app.Env[f.Driver.Variable])
-	if err != nil || mode >= app.inForce() {
-		return Verdict{Says: says}
-	}
-	said := fmt.Sprintf("obeys %s=%s, which the app's owner set", f.Driver.Variable, mode)
-	return Verdict{said, fmt.Sprintf("%s %s: it is weaker than %s", f.Title(), said, app.inForce())}
 }
 
 // does says whether a driver that cannot be told happens to do all that the mode asks.
@@ -230,4 +193,42 @@ func mend(d *Driver, mode sslmode.Mode) string {
 			"and set POSTGRES_SSL_MODE=%[1]s, which settles the contradiction", mode)
 	}
 	return text
+}
+
+// Carried says why the app's connections need the tunnel, as far as its files show it, and what the
+// tunnel would break. In doubt, something speaks against it.
+func (l Look) Carried() (c launch.Carried) {
+	if l.isStratos || len(l.named) > 0 { // a launch tells it by its own variable
+		return c
+	}
+	against := func(why string) { c.Against = cmp.Or(c.Against, why) }
+	for _, s := range l.Signs {
+		switch {
+		case s.Kind == seen.Direct:
+			against(s.Where() + " asks for what only a direct connection can do")
+		case s.Kind == seen.Bundles:
+			against(s.File + " has CAs of the app's own")
+		case s.Kind == seen.Pools:
+			against(s.File + " is a pooler's")
+		case s.Kind != seen.Decides || s.Mode == sslmode.None: // how is not known
+		case s.Mode.Verifies():
+			against("the app verifies by itself (" + s.Where() + ")")
+		case !c.Setting:
+			c.Why, c.Setting = s.Where()+" sets ssl itself", true
+		}
+	}
+	names := map[string]bool{}
+	for _, f := range l.Found {
+		names[f.Driver.Name] = true
+		if f.Driver.Name == "pgbouncer" {
+			against("the app brings a pooler, " + f.Title())
+		}
+	}
+	for _, f := range l.Found {
+		isWanted := f.Use == Direct || f.Use == Unknown && len(names) == 1
+		if isWanted && c.Why == "" && !f.Driver.Answer.CanBeTold() {
+			c.Why = f.Title() + " reads no variable"
+		}
+	}
+	return c
 }

@@ -29,9 +29,9 @@ func TestWhatEachDriverDoesInThisApp(t *testing.T) {
 	pgjdbc := the(t, maven, "postgresql", "42.7.7")
 
 	with := func(a App, uri sslmode.Mode, env ...string) App {
-		a.URI, a.Env = uri, map[string]string{}
+		a.URI, a.env = uri, map[string]string{}
 		for i := 0; i < len(env); i += 2 {
-			a.Env[env[i]] = env[i+1]
+			a.env[env[i]] = env[i+1]
 		}
 		return a
 	}
@@ -90,7 +90,7 @@ func TestWhatEachDriverDoesInThisApp(t *testing.T) {
 		{"pgbouncer, whatever is behind it", pgbouncer, ca, "cannot be told", "server_tls_sslmode = verify-ca"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			v := Judge(c.found, c.app)
+			v := c.app.Judge(c.found)
 			assert.Equal(t, c.says, v.Says)
 			if c.warning == "" {
 				assert.Empty(t, v.Warning)
@@ -105,24 +105,24 @@ func TestWhatEachDriverDoesInThisApp(t *testing.T) {
 func TestADriverThatReadsNoURIIsNotBlamedForOne(t *testing.T) {
 	pgbouncer, app := the(t, debian, "pgbouncer", ""), bound(sslmode.VerifyFull)
 	app.URI = sslmode.VerifyFull
-	assert.NotContains(t, Judge(pgbouncer, app).Warning, "the bound URI's")
+	assert.NotContains(t, app.Judge(pgbouncer).Warning, "the bound URI's")
 	slonik := the(t, npm, "slonik", "47.3.0")
-	assert.Contains(t, Judge(slonik, app).Warning, "the bound URI's", "the control")
+	assert.Contains(t, app.Judge(slonik).Warning, "the bound URI's", "the control")
 }
 
 func TestAMendInTheModesOwnWordContradictsNothing(t *testing.T) {
 	const settles = "which settles the contradiction"
 	slonik, pgdriver := the(t, npm, "slonik", "47.3.0"), the(t, golang, "github.com/uptrace/bun/driver/pgdriver", "1.2.18")
-	assert.Contains(t, Judge(slonik, bound(sslmode.VerifyCA)).Warning, settles, "its only word is require")
-	assert.NotContains(t, Judge(slonik, bound(sslmode.Require)).Warning, settles)
-	assert.NotContains(t, Judge(pgdriver, bound(sslmode.VerifyFull)).Warning, settles, "it takes each word")
+	assert.Contains(t, bound(sslmode.VerifyCA).Judge(slonik).Warning, settles, "its only word is require")
+	assert.NotContains(t, bound(sslmode.Require).Judge(slonik).Warning, settles)
+	assert.NotContains(t, bound(sslmode.VerifyFull).Judge(pgdriver).Warning, settles, "it takes each word")
 }
 
 func TestOnlyWhatTheAppNamesIsWarnedOf(t *testing.T) {
 	slonik := the(t, npm, "slonik", "47.3.0")
 	for use, loud := range map[Use]bool{Direct: true, Unknown: true, Transitive: false} {
 		slonik.Use = use
-		v := Judge(slonik, bound(sslmode.VerifyFull))
+		v := bound(sslmode.VerifyFull).Judge(slonik)
 		assert.Equal(t, loud, v.Warning != "", use)
 		assert.Equal(t, !loud, v.Says == "cannot be told; another package brings it", use)
 	}

@@ -24,8 +24,8 @@ type Files struct {
 	// Folders are the app's own folder and those in it, the nearest first, then by name.
 	Folders []string
 	Skipped []Skipped
+	App     fs.FS // opens files, and follows no link out of the app
 
-	app    fs.FS
 	left   int64 // bytes that may still be read
 	listed map[string][]fs.DirEntry
 }
@@ -63,7 +63,7 @@ func In(dir string) (files *Files, done func()) {
 // New lists an app's folders by tree, but follows no link to one, and opens its files by app, which
 // must follow no link out of the app.
 func New(tree, app fs.FS) *Files {
-	f := &Files{app: app, left: mostInAll, listed: map[string][]fs.DirEntry{}}
+	f := &Files{App: app, left: mostInAll, listed: map[string][]fs.DirEntry{}}
 	names, level := mostNames, []string{"."}
 	for depth := 0; depth <= deepest; depth++ {
 		var next []string
@@ -121,14 +121,14 @@ func (f *Files) List(dir string) []fs.DirEntry { return f.listed[dir] }
 
 // Exists says whether there is such a file.
 func (f *Files) Exists(name string) bool {
-	_, err := fs.Stat(f.app, name)
+	_, err := fs.Stat(f.App, name)
 	return err == nil
 }
 
 // open opens a regular file. It returns nil if there is none. It opens nothing else: reading a pipe
 // could wait forever.
 func (f *Files) open(name string) (file fs.File, size int64) {
-	info, err := fs.Stat(f.app, name)
+	info, err := fs.Stat(f.App, name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, 0
 	}
@@ -136,7 +136,7 @@ func (f *Files) open(name string) (file fs.File, size int64) {
 		f.Skip(name, "it is not a file in the app")
 		return nil, 0
 	}
-	if file, err = f.app.Open(name); err != nil {
+	if file, err = f.App.Open(name); err != nil {
 		f.Skip(name, "it cannot be opened")
 		return nil, 0
 	}

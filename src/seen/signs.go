@@ -25,9 +25,6 @@ type Sign struct {
 	Until    time.Time    // of Bundles: when its last CA expires
 }
 
-// bundle matches the names under which AWS publishes RDS's CAs.
-var bundle = lazyregexp.New(`(?i)(?:^|/)(?:rds[-_][\w-]*|[\w-]*global-bundle|[\w-]+-bundle)\.\w+$`)
-
 // Where is the place, for people.
 func (s Sign) Where() string { return fmt.Sprintf("%s:%d", s.File, s.Line) }
 
@@ -47,22 +44,17 @@ const (
 // Language is what a file is written in.
 type Language string
 
-// The languages.
-const (
-	Node   Language = "Node"
-	Python Language = "Python"
-	Ruby   Language = "Ruby"
-	PHP    Language = "PHP"
-	Java   Language = "Java"
-	Go     Language = "Go"
-	BEAM   Language = "BEAM"
-	DotNet Language = ".NET"
-)
-
 var languages = map[string]Language{
-	".js": Node, ".mjs": Node, ".cjs": Node, ".ts": Node, ".mts": Node, ".cts": Node, ".py": Python, ".rb": Ruby, ".php": PHP,
-	".properties": Java, ".xml": Java, ".java": Java, ".kt": Java, ".go": Go, ".ex": BEAM, ".exs": BEAM, ".cs": DotNet,
+	".js": "Node", ".mjs": "Node", ".cjs": "Node", ".ts": "Node", ".mts": "Node", ".cts": "Node", ".py": "Python", ".rb": "Ruby",
+	".properties": "Java", ".xml": "Java", ".java": "Java", ".kt": "Java", ".go": "Go", ".ex": "BEAM", ".exs": "BEAM",
+	".cs": ".NET", ".php": "PHP",
 	".json": "", ".yml": "", ".yaml": "", ".toml": "", ".ini": "", ".conf": "", ".cfg": "", ".env": "", ".sh": "",
+}
+
+// languageOf returns a file's language, and whether it is of a kind that is read at all.
+func languageOf(name string) (Language, bool) {
+	language, isText := languages[strings.ToLower(path.Ext(name))]
+	return language, isText
 }
 
 // row is a kind of line. Its pattern finds a key in its first group, and a value in its second.
@@ -137,13 +129,16 @@ var rows = []row{
 
 func isAny(string) bool { return true }
 
-func isBundle(name string) bool {
-	ext := path.Ext(name)
-	return (ext == ".pem" || ext == ".crt") && bundle().MatchString(name)
+func isCode(name string) bool {
+	language, _ := languageOf(name)
+	return language != ""
 }
 
-func isCode(name string) bool {
-	return slices.Contains([]Language{Node, Python, Ruby, PHP, Go, BEAM}, languages[strings.ToLower(path.Ext(name))])
+// bundle matches the names under which AWS publishes RDS's CAs.
+var bundle = lazyregexp.New(`(?i)(?:^|/)(?:rds[-_][\w-]*|[\w-]*global-bundle|[\w-]+-bundle)\.\w+$`)
+
+func isBundle(name string) bool {
+	return (strings.HasSuffix(name, ".pem") || strings.HasSuffix(name, ".crt")) && bundle().MatchString(name)
 }
 
 // isScript says whether a file may set variables after our launch script. The launcher sources
@@ -171,14 +166,8 @@ func isNamed(names ...string) func(string) bool {
 // telling are in the names of files, or of their folders, that may configure a database; in the app's
 // own folder, each file may.
 var telling = []string{"conf", "settings", "database", "db", "env", "knex", "orm", "drizzle", "prisma", "datasource", "data-source",
-	"sequelize", "postgres", "pg", "pool", "sql", "stor",
-	"persist", "connect", "credential", "boot-inf/classes", "web-inf/classes", "meta-inf",
-	"main.", "app.", "server.", "index.", "package."}
-
-func isTelling(name string) bool {
-	name = strings.ToLower(name)
-	return slices.ContainsFunc(telling, func(word string) bool { return strings.Contains(name, word) })
-}
+	"sequelize", "postgres", "pg", "pool", "sql", "stor", "persist", "connect", "credential",
+	"boot-inf/classes", "web-inf/classes", "meta-inf", "main.", "app.", "server.", "index.", "package."}
 
 // unread are names of files that do not run, or not here.
 var unread = lazyregexp.New(`(?i)example|sample|template|\.dist$|(?:^|[._-])(?:tests?|spec|dev|development|local|min|d)\.\w+$|` +
@@ -187,11 +176,15 @@ var unread = lazyregexp.New(`(?i)example|sample|template|\.dist$|(?:^|[._-])(?:t
 // mayDecide says whether a file may have signs. tells says that each file of its folder may.
 func mayDecide(name string, tells bool) bool {
 	base := path.Base(name)
-	_, isText := languages[strings.ToLower(path.Ext(base))]
-	if (isText || strings.HasPrefix(base, ".env")) && (tells || isTelling(base)) && !unread().MatchString(base) {
-		return true
-	}
-	return isScript(name) || isBundle(name)
+	_, isText := languageOf(base)
+	isLikely := (isText || strings.HasPrefix(base, ".env")) && (tells || contains(base, telling)) && !unread().MatchString(base)
+	return isLikely || isScript(name) || isBundle(name)
+}
+
+// contains says whether a text has one of these words, in capitals or not.
+func contains(text string, words []string) bool {
+	text = strings.ToLower(text)
+	return slices.ContainsFunc(words, func(word string) bool { return strings.Contains(text, word) })
 }
 
 // Signs are what an app's own files say, in the order in which we look.
@@ -199,7 +192,7 @@ func (f *Files) Signs() (signs []Sign) {
 	const most = 50
 	left := 1 << 20 // bytes of lines that may be looked at closely, which costs much more than reading
 	for _, dir := range f.Folders {
-		dir, tells := strings.TrimPrefix(dir+"/", "./"), dir == "." || isTelling(dir+"/")
+		dir, tells := strings.TrimPrefix(dir+"/", "./"), dir == "." || contains(dir+"/", telling)
 		for _, e := range f.List(path.Clean(dir)) {
 			name := dir + e.Name()
 			if !e.Type().IsRegular() || !mayDecide(name, tells) {
@@ -223,11 +216,6 @@ var hints = []string{"ssl", "unauthorized", "clear_env", "erl_aflags", "java_too
 	"certificate", "nonval", "rds-signer", "auth_token", "getauthtoken", "aws-", "aws_", "channel_binding", "channelbinding",
 	"require_auth", "requireauth", "session_attrs", "sessionattrs"}
 
-func hasHint(text string) bool {
-	text = strings.ToLower(text)
-	return slices.ContainsFunc(hints, func(hint string) bool { return strings.Contains(text, hint) })
-}
-
 // page is a file that is looked at closely.
 type page struct {
 	name, text string
@@ -244,14 +232,18 @@ func (p *page) take(text string) bool {
 
 func (p *page) signs() (signs []Sign) {
 	const longest = 1000
-	language := languages[strings.ToLower(path.Ext(p.name))]
-	mine := slices.DeleteFunc(slices.Clone(rows), func(r row) bool { return !r.files(p.name) })
-	for _, r := range mine {
-		if r.pattern == nil {
-			signs = append(signs, Sign{Kind: r.kind, File: p.name, Line: 1, Language: language, Until: p.lastExpiry()})
+	language, _ := languageOf(p.name)
+	var mine []row
+	for _, r := range rows {
+		switch {
+		case !r.files(p.name):
+		case r.pattern == nil:
+			signs = append(signs, Sign{Kind: r.kind, File: p.name, Line: 1, Language: language, Until: lastExpiry(p.text)})
+		default:
+			mine = append(mine, r)
 		}
 	}
-	if isBundle(p.name) || !hasHint(p.text) {
+	if isBundle(p.name) || !contains(p.text, hints) {
 		return signs
 	}
 	p.lines = strings.Split(p.text, "\n")
@@ -261,49 +253,42 @@ func (p *page) signs() (signs []Sign) {
 		}
 		p.lines[i] = uncommented(line)
 	}
-	for i := 0; i < len(p.lines); i++ {
+	for i, end := 0, 0; i < len(p.lines); i = end {
 		code := p.lines[i]
-		if !hasHint(code) {
+		if end = i + 1; !contains(code, hints) {
 			continue
 		}
 		if !p.take(code + code + code + code) { // all patterns take longer than those for what it is about
 			break
 		}
 		for _, r := range mine {
-			if r.pattern == nil {
-				continue
-			}
 			m := r.pattern().FindStringSubmatch(code)
 			if m == nil {
 				continue
 			}
 			s := Sign{Kind: r.kind, File: p.name, Line: i + 1, Language: language, Variable: m[1]}
-			end := i + 1
 			if r.kind == Decides {
-				var value string
-				value, end = p.valueOf(i, m[2])
+				value, behind := p.valueOf(i, m[2])
 				mode, ok := r.mode(m[1], value)
 				if !ok {
 					continue
 				}
-				s.Mode = mode
-				if !r.always {
+				if s.Mode, end = mode, behind; !r.always {
 					s.Variable = cmp.Or(variable(value), variable(m[1]+"="))
 				}
 			}
 			if !passesOn(m[1], m[2]) && (r.always || p.isAboutADatabase(i)) {
 				signs = append(signs, s)
 			}
-			i = end - 1
 			break
 		}
 	}
 	return signs
 }
 
-// lastExpiry returns when the last certificate of a bundle expires.
-func (p *page) lastExpiry() (until time.Time) {
-	certs, _ := truststore.Parse([]byte(p.text)) // a file without any has expired long ago
+// lastExpiry returns when the last certificate of a text expires. One without any has expired long ago.
+func lastExpiry(text string) (until time.Time) {
+	certs, _ := truststore.Parse([]byte(text))
 	for _, c := range certs {
 		if c.NotAfter.After(until) {
 			until = c.NotAfter

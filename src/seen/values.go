@@ -105,41 +105,42 @@ var (
 	switches   = lazyregexp.New(`\?|\|\||&&|\bif\b|\bor\b|\band\b|[!=]=`)
 )
 
+// isOff says whether a value is off, or a comparison that is off until somebody sets a variable.
+func isOff(value string) bool {
+	equals := comparison().FindStringSubmatch(value)
+	isUnset := equals != nil && equals[1] == "=" && !strings.Contains(value, "?")
+	return isUnset || off().MatchString(comparison().ReplaceAllString(value, ""))
+}
+
 // ofFlag reads the value of ssl, in code or in a file with settings: what it allows at least. Off
 // counts more than unverified, and that more than verified. What can be switched is not verified.
 func ofFlag(key, value string) (sslmode.Mode, bool) {
+	key = strings.ToLower(key)
+	isSwitched := switches().MatchString(value)
 	weakest, ok := sslmode.VerifyFull, false
 	take := func(mode sslmode.Mode) { weakest, ok = min(weakest, mode), true }
-	switched := switches().MatchString(value)
 	for _, m := range rejects().FindAllStringSubmatch(value, -1) {
-		equals := comparison().FindStringSubmatch(m[1])
-		switch {
-		case equals == nil && off().MatchString(m[1]), equals != nil && equals[1] == "=":
+		if take(sslmode.VerifyFull); isOff(m[1]) {
 			take(sslmode.Require)
-		default:
-			take(sslmode.VerifyFull)
 		}
 	}
 	value = rejects().ReplaceAllString(value, "")
-	equals := comparison().FindStringSubmatch(value)
-	value = comparison().ReplaceAllString(value, "")
-	switch key = strings.ToLower(key); {
+	says := comparison().ReplaceAllString(value, "")
+	switch {
 	case strings.HasSuffix(key, "openssl"): // a library
 		return sslmode.None, false
-	case off().MatchString(value), equals != nil && equals[1] == "=" && !strings.Contains(value, "?"):
-		if strings.HasSuffix(key, "verify") {
-			return sslmode.Require, true
-		}
+	case isOff(value) && strings.HasSuffix(key, "verify"):
+		return sslmode.Require, true
+	case isOff(value):
 		take(sslmode.Disable)
-	case halfway().MatchString(value):
+	case halfway().MatchString(says):
 		take(sslmode.Prefer)
-	case requires().MatchString(value), strings.Contains(key, "require") && on().MatchString(value):
+	case requires().MatchString(says), strings.Contains(key, "require") && on().MatchString(says):
 		take(sslmode.Require)
-	case on().MatchString(value):
+	case on().MatchString(says):
 		take(sslmode.VerifyFull)
 	}
-	switched = switched || !ok && variable(value) != ""
-	if switched && weakest == sslmode.VerifyFull {
+	if weakest == sslmode.VerifyFull && (isSwitched || !ok && variable(value) != "") {
 		return sslmode.None, true
 	}
 	return weakest, ok
@@ -174,13 +175,32 @@ func IsAboutADatabase(text string) bool {
 	return is > 0 || is == 0 && database().MatchString(text)
 }
 
-// isAboutADatabase says whether a line is about Postgres: it, or the lines around it, nearest first,
+// isAboutADatabase says whether a line is about Postgres: it, or the lines around it, nearest first, on
 // its own level and then those that it is inside of. What says Postgres counts, and what says another
-// service counts against it; a word for any database counts if there is neither.
+// service counts against it; a word for any database counts if there is neither. Of lines that are not
+// indented, only the title of a section counts: [database].
 func (p *page) isAboutADatabase(i int) bool {
-	around, inside := p.around(i)
-	if slices.ContainsFunc(inside, notHere().MatchString) {
-		return false
+	const most = 300 // lines
+	around, level, isTitle := []string{p.lines[i]}, indent(p.lines[i]), false
+	for _, line := range p.lines[i+1 : min(len(p.lines), i+most)] {
+		if isOutside := line != "" && indent(line) < level; isOutside || level == 0 || !p.take(line) {
+			break
+		}
+		if indent(line) == level {
+			around = append(around, line)
+		}
+	}
+	for j := i - 1; j >= max(0, i-most) && !isTitle && p.take(p.lines[j]); j-- {
+		line := p.lines[j]
+		isTitle = level == 0 && strings.HasPrefix(line, "[")
+		switch isTop := level == 0 && !isTitle; {
+		case isTop, indent(line) > level, strings.TrimSpace(line) == "":
+			continue
+		case indent(line) < level && notHere().MatchString(line):
+			return false
+		}
+		level = indent(line)
+		around = append(around, line)
 	}
 	for _, line := range around {
 		if is := about(line); is != 0 {
@@ -197,42 +217,4 @@ func (p *page) isAboutADatabase(i int) bool {
 		p.whole = &is
 	}
 	return *p.whole
-}
-
-// around returns a line and those around it, nearest first: on its own level, and before it on each
-// level outside. inside are the lines that it is inside of. Of lines that are not indented, only the
-// title of a section counts: [database].
-func (p *page) around(i int) (around, inside []string) {
-	const most = 300 // lines
-	level := indent(p.lines[i])
-	around = append(around, p.lines[i])
-	for _, line := range p.lines[i+1 : min(len(p.lines), i+most)] {
-		if isOutside := line != "" && indent(line) < level; isOutside || level == 0 {
-			break
-		}
-		if !p.take(line) {
-			break
-		}
-		if indent(line) == level {
-			around = append(around, line)
-		}
-	}
-	for j := i - 1; j >= max(0, i-most) && p.take(p.lines[j]); j-- {
-		line := p.lines[j]
-		isSection := strings.HasPrefix(line, "[") && level == 0
-		if isTop := level == 0 && !isSection; isTop || indent(line) > level {
-			continue
-		}
-		if strings.TrimSpace(line) == "" {
-			continue
-		}
-		if indent(line) < level {
-			inside = append(inside, line)
-		}
-		level = indent(line)
-		if around = append(around, line); isSection {
-			break
-		}
-	}
-	return around, inside
 }

@@ -71,9 +71,9 @@ func Supply(args []string, env map[string]string, helper string, log io.Writer) 
 		return err
 	}
 	defer buildDir.Close()
-	look := drivers.LookIn(stager.BuildDir())
+	look := drivers.LookIn(stager.BuildDir(), env)
 	app.Seen = client.Seen{JavaSays: plain.Line(configuresTLS(buildDir.FS(), look)), PGSSLSays: plain.Line(look.WithoutPGSSL()),
-		Carried: look.Carried(env)}
+		Carried: look.Carried()}
 	app.Plan.Carry(app.Seen.Carried)
 	if _, err := app.Plan.Redirect(env); err != nil {
 		if err := app.Plan.Forgo(err); err != nil {
@@ -93,7 +93,7 @@ func Supply(args []string, env map[string]string, helper string, log io.Writer) 
 	if err != nil {
 		return err
 	}
-	lines, warnings := look.Lines(look.In(env, app.Plan))
+	lines, warnings := look.In(app.Plan).Lines()
 	says := append([]explain.Section{extra}, plan...)
 	if handout.Gives("JAVA_TOOL_OPTIONS") {
 		says = append(says, javaNotes(buildDir.FS(), look.Signs, app.Plan.Mode, env))

@@ -45,14 +45,14 @@ func runDrivers(args []string, env map[string]string, _ io.Reader, out, _ io.Wri
 	if err != nil {
 		return err
 	}
-	look := drivers.LookIn(dir)
-	carried := look.Carried(env)
+	look := drivers.LookIn(dir, env)
+	carried := look.Carried()
 	now.Plan.Carry(carried)
-	app := look.In(env, now.Plan)
+	app := look.In(now.Plan)
 	if *asJSON {
-		return writeJSON(out, driversJSON(look, app), "  ")
+		return writeJSON(out, driversJSON(app), "  ")
 	}
-	lines := driverLines(look, app)
+	lines := driverLines(app)
 	switch {
 	case carried.Why == "" || env["POSTGRES_SSL_TUNNEL"] != "":
 	case carried.Against != "":
@@ -65,8 +65,8 @@ func runDrivers(args []string, env map[string]string, _ io.Reader, out, _ io.Wri
 }
 
 // driverLines describes the drivers for people, with the warnings last.
-func driverLines(look drivers.Look, app drivers.App) []string {
-	lines, warnings := look.Lines(app)
+func driverLines(app drivers.App) []string {
+	lines, warnings := app.Lines()
 	for _, w := range warnings {
 		lines = append(lines, "warning: "+w)
 	}
@@ -110,20 +110,20 @@ type signJSON struct {
 	Variable string    `json:"variable,omitempty"`
 }
 
-func driversJSON(look drivers.Look, app drivers.App) reportJSON {
+func driversJSON(app drivers.App) reportJSON {
 	report := reportJSON{SSLMode: app.Mode.String(), Drivers: []foundJSON{}, Signs: []signJSON{}, Skipped: []skippedJSON{}}
-	for _, f := range look.Found {
-		verdict := drivers.Judge(f, app)
+	for _, f := range app.Found {
+		verdict := app.Judge(f)
 		report.Drivers = append(report.Drivers, foundJSON{
 			Driver: f.Driver.Name, Ecosystem: f.Driver.Ecosystem, Package: f.Package,
 			Version: plain.Line(f.Version), File: plain.Line(f.File), Use: f.Use.String(),
 			Told: f.Driver.Answer.CanBeTold(), Verdict: verdict.Says, Warning: plain.Line(verdict.Warning),
 		})
 	}
-	for _, s := range look.Signs {
+	for _, s := range app.Signs {
 		report.Signs = append(report.Signs, signJSON{s.Kind, plain.Line(s.File), s.Line, s.Mode.String(), s.Variable})
 	}
-	for _, s := range look.Skipped {
+	for _, s := range app.Skipped {
 		report.Skipped = append(report.Skipped, skippedJSON{plain.Line(s.File), s.Why})
 	}
 	return report

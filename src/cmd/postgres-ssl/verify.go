@@ -94,11 +94,11 @@ func writeJSON(out io.Writer, found any, indent string) error {
 
 // appDrivers names the Postgres drivers in the app's folder, as staging does.
 func appDrivers(app current.App, folder string) []string {
-	look := drivers.LookIn(folder)
+	look := drivers.LookIn(folder, app.Env)
 	if len(look.Found)+len(look.Signs) == 0 {
 		return nil // no driver, or no droplet
 	}
-	return driverLines(look, look.In(app.Env, app.Plan))
+	return driverLines(look.In(app.Plan))
 }
 
 // gateVariable is the variable with which the app's owner asks for a check at each start.
