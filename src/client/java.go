@@ -1,9 +1,8 @@
 package client
 
 import (
+	"crypto/tls"
 	"crypto/x509"
-	"encoding/pem"
-	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -97,39 +96,14 @@ func (h *Handout) driverConfig(mode sslmode.Mode) []byte {
 		}
 	}
 	if cert, key := h.plan.ClientCertificate(); cert != nil {
-		der, err := pkcs8(key)
-		if err != nil {
-			h.fail(fmt.Errorf("%s: the client key cannot be given to Java: %w", h.plan.Decider.Title(), err))
-		}
+		pair, _ := tls.X509KeyPair(cert, key) // the plan has checked that they belong together
+		der, err := x509.MarshalPKCS8PrivateKey(pair.PrivateKey)
+		h.fail(err)
 		lines = append(lines,
 			"sslcert="+propertyValue(h.file("client", ".crt", cert, 0o644)),
 			"sslkey="+propertyValue(h.file("client", ".pk8", der, 0o600)))
 	}
 	return []byte(strings.Join(lines, "\n") + "\n")
-}
-
-// pkcs8 converts a key from PEM to unencrypted PKCS #8 in DER. No error shows the key.
-func pkcs8(key []byte) ([]byte, error) {
-	block, _ := pem.Decode(key)
-	if block == nil {
-		return nil, errors.New("it is not in PEM")
-	}
-	var parsed any
-	var err error
-	switch block.Type {
-	case "PRIVATE KEY":
-		return block.Bytes, nil
-	case "RSA PRIVATE KEY":
-		parsed, err = x509.ParsePKCS1PrivateKey(block.Bytes)
-	case "EC PRIVATE KEY":
-		parsed, err = x509.ParseECPrivateKey(block.Bytes)
-	default:
-		return nil, errors.New("it is neither PKCS #8, RSA nor EC")
-	}
-	if err != nil {
-		return nil, errors.New("it cannot be read")
-	}
-	return x509.MarshalPKCS8PrivateKey(parsed)
 }
 
 // javaOption writes an option with a path for JAVA_TOOL_OPTIONS. White space outside quotes

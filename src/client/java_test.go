@@ -1,12 +1,15 @@
 package client
 
 import (
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
 	"encoding/pem"
+	"math/big"
+	"slices"
 	"strings"
 	"testing"
 
@@ -124,21 +127,27 @@ func TestJavaTakesTheClientCertificateInItsOwnForm(t *testing.T) {
 	require.NoError(t, err)
 	wantRSA, err := x509.MarshalPKCS8PrivateKey(rsaKey)
 	require.NoError(t, err)
-	for kind, test := range map[string]struct{ der, want []byte }{
-		"PRIVATE KEY":     {wantEC, wantEC},
-		"EC PRIVATE KEY":  {sec1, wantEC},
-		"RSA PRIVATE KEY": {x509.MarshalPKCS1PrivateKey(rsaKey), wantRSA},
+	for _, test := range []struct {
+		kind      string
+		key       crypto.Signer
+		der, want []byte
+	}{
+		{"PRIVATE KEY", ec, wantEC, wantEC},
+		{"EC PRIVATE KEY", ec, sec1, wantEC},
+		{"PRIVATE KEY", rsaKey, wantRSA, wantRSA},
+		{"RSA PRIVATE KEY", rsaKey, x509.MarshalPKCS1PrivateKey(rsaKey), wantRSA},
 	} {
-		got, err := pkcs8(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: test.der}))
-		require.NoError(t, err, kind)
-		assert.Equal(t, test.want, got, kind)
-	}
-	for _, bad := range []string{"s3cr3t", "-----BEGIN DSA PRIVATE KEY-----\nczNjcjN0\n-----END DSA PRIVATE KEY-----\n",
-		"-----BEGIN RSA PRIVATE KEY-----\nczNjcjN0\n-----END RSA PRIVATE KEY-----\n"} {
-		_, err := pkcs8([]byte(bad))
-		require.Error(t, err)
-		assert.NotContains(t, err.Error(), "czNjcjN0")
-		assert.NotContains(t, err.Error(), "s3cr3t")
+		template := &x509.Certificate{SerialNumber: big.NewInt(1)}
+		cert, err := x509.CreateCertificate(rand.Reader, template, template, test.key.Public(), test.key)
+		require.NoError(t, err)
+		b := db("db", "require", oregon)
+		b.ClientCert, b.ClientKey = clientPair(t)
+		b.ClientCert.Value = binding.Secret(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert}))
+		b.ClientKey.Value = binding.Secret(pem.EncodeToMemory(&pem.Block{Type: test.kind, Bytes: test.der}))
+		files := app{brings: "java"}.given(t, b).Files
+		i := slices.IndexFunc(files, func(f File) bool { return strings.HasSuffix(f.Path, ".pk8") })
+		require.GreaterOrEqual(t, i, 0, test.kind)
+		assert.Equal(t, test.want, files[i].Content, test.kind)
 	}
 
 	for _, mode := range []string{"require", "verify-full"} {

@@ -38,7 +38,7 @@ func (m Mode) Encrypts() bool { return m >= Require }
 func (m Mode) Verifies() bool { return m >= VerifyCA }
 
 // Parse reads a mode as people write it. It accepts upper case, "_" for "-", a missing "-" and
-// surrounding blanks, nothing else. An unknown value gives an *UnknownError.
+// surrounding blanks, nothing else. The error lists the six, and suggests the likely one.
 func Parse(s string) (Mode, error) {
 	if folded := normal(s); len(folded) <= len("verify-full") {
 		for _, m := range All() {
@@ -47,7 +47,7 @@ func Parse(s string) (Mode, error) {
 			}
 		}
 	}
-	return None, &UnknownError{Value: s}
+	return None, unknownError(s)
 }
 
 // normal lowers ASCII letters, replaces "_" by "-" and trims blanks. Other letters stay as they
@@ -74,34 +74,24 @@ func Resembles(s string) bool {
 	return letters <= slip
 }
 
-// UnknownError reports a value that is no sslmode. It lists the six, and suggests the likely one.
-type UnknownError struct{ Value string }
+// unknownError is a value that is no sslmode.
+type unknownError string
 
-func (e *UnknownError) Error() string {
-	return fmt.Sprintf("sslmode %s is not one of %s; did you mean %s?",
-		e.shown(), strings.Join(names[1:], ", "), e.Nearest())
-}
-
-// shown quotes a typo. Anything else might be a secret in the wrong field, and is not shown.
-func (e *UnknownError) shown() string {
-	plain := strings.Trim(normal(e.Value), "abcdefghijklmnopqrstuvwxyz-01 ") == ""
-	if !plain || !Resembles(e.Value) {
-		return "(not shown, it does not look like a mode)"
-	}
-	return fmt.Sprintf("%q", e.Value)
-}
-
-// Nearest returns the mode that was probably meant. A value near none of them, such as true, on,
-// ssl or yes, asks for TLS: we suggest the strictest, because advice must never lower security.
-func (e *UnknownError) Nearest() Mode {
-	mode, letters := nearest(e.Value)
+func (e unknownError) Error() string {
+	value := normal(string(e))
+	shown := "(not shown, it does not look like a mode)"
+	mode, letters := nearest(value)
 	switch {
-	case normal(e.Value) == "ca":
-		return VerifyCA
-	case letters <= slip:
-		return mode
+	case value == "ca":
+		mode = VerifyCA
+	case letters > slip:
+		// A value near none of them, such as true, on, ssl or yes, asks for TLS. Advice must never lower
+		// security.
+		mode = VerifyFull
+	case strings.Trim(value, "abcdefghijklmnopqrstuvwxyz-01 ") == "":
+		shown = fmt.Sprintf("%q", string(e))
 	}
-	return VerifyFull
+	return fmt.Sprintf("sslmode %s is not one of %s; did you mean %s?", shown, strings.Join(names[1:], ", "), mode)
 }
 
 // nearest returns the mode that differs in the fewest letters, and their number. The strictest mode

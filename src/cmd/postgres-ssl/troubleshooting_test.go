@@ -162,7 +162,7 @@ func (r reader) define(n ast.Node) bool {
 // what the binding's redirector says about a credential.
 func (r reader) error(n ast.Node) (string, bool) {
 	if method, ok := n.(*ast.FuncDecl); ok && method.Name.Name == "Error" {
-		if result, ok := method.Body.List[0].(*ast.ReturnStmt); ok && r.text(result.Results[0]) != hole {
+		if result, ok := method.Body.List[len(method.Body.List)-1].(*ast.ReturnStmt); ok && r.text(result.Results[0]) != hole {
 			return r.text(result.Results[0]), true
 		}
 	}
