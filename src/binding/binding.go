@@ -9,6 +9,7 @@
 package binding
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
@@ -185,3 +186,11 @@ func (b Binding) Writes() sslmode.Mode {
 
 // Primaries returns the hosts that are not under a key for replicas.
 func (b Binding) Primaries() []string { return b.Hosts[:len(b.Hosts)-b.Replicas] }
+
+// Port returns the port of a host as the binding writes it. A replica may share the first host's.
+func (b Binding) Port(host int) string {
+	if host < len(b.Primaries()) {
+		return cmp.Or(b.Ports[host], defaultPort)
+	}
+	return cmp.Or(b.Ports[host], b.Ports[0], defaultPort)
+}

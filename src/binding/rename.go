@@ -143,11 +143,7 @@ func (d *database) named(b Binding) (all []address) {
 		}
 	}
 	for i, host := range b.Hosts {
-		port := b.Ports[i]
-		if i >= len(b.Primaries()) {
-			port = cmp.Or(port, b.Ports[0]) // a replica may share the primary's key
-		}
-		add([]address{{host, port}})
+		add([]address{{host, b.Port(i)}})
 	}
 	for _, f := range d.strings {
 		add(f.hosts)

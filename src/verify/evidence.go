@@ -15,22 +15,18 @@ import (
 type evidence struct {
 	*wire.Target
 	wire.Screen
-	byMode   map[sslmode.Mode]wire.Attempt // by the mode that was tried
-	others   []wire.Attempt                // one for each of Others
-	login    *wire.Attempt                 // nil if the probe in its mode failed
+	byMode   [sslmode.VerifyFull + 1]wire.Attempt // by its mode, which is None in those that were not tried
+	others   []wire.Attempt                       // one for each of Others
+	login    *wire.Attempt                        // nil if the probe in its mode failed
 	sessions []row
 	asked    error // why the query for the sessions failed
 	ports    []int // of this container's own connections
 }
 
-// Run verifies all databases at the same time, each within the timeout. warnings are the plan's.
+// Run verifies all databases, each within the timeout. warnings are the plan's.
 func Run(ctx context.Context, targets []wire.Target, warnings []string, timeout time.Duration) Report {
-	report := Report{OK: true, Databases: make([]Database, len(targets)), Warnings: []string{}, Drivers: []string{}}
-	var wait sync.WaitGroup
-	for i, t := range targets {
-		wait.Go(func() { report.Databases[i] = run(ctx, &t, timeout, ladder) })
-	}
-	wait.Wait()
+	report := Report{OK: true, Warnings: []string{}, Drivers: []string{}}
+	report.Databases = runAll(ctx, targets, timeout, func(*wire.Target) []sslmode.Mode { return ladder })
 	for _, db := range report.Databases {
 		report.OK = report.OK && db.OK
 	}
@@ -38,6 +34,17 @@ func Run(ctx context.Context, targets []wire.Target, warnings []string, timeout 
 		report.Warnings = append(report.Warnings, plain.Line(w))
 	}
 	return report
+}
+
+// runAll tries all databases at the same time, each in these modes and within the timeout.
+func runAll(ctx context.Context, targets []wire.Target, timeout time.Duration, modes func(*wire.Target) []sslmode.Mode) []Database {
+	found := make([]Database, len(targets))
+	var wait sync.WaitGroup
+	for i := range targets {
+		wait.Go(func() { found[i] = run(ctx, &targets[i], timeout, modes(&targets[i])) })
+	}
+	wait.Wait()
+	return found
 }
 
 // ladder lists the modes to try, weakest first.
@@ -51,22 +58,16 @@ func run(ctx context.Context, t *wire.Target, timeout time.Duration, modes []ssl
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	main, others := t.Addresses()[0], t.Addresses()[1:]
-	tries := make([]wire.Attempt, len(modes))
-	e.others = make([]wire.Attempt, len(others))
+	hosts := t.Addresses()
+	e.others = make([]wire.Attempt, len(hosts)-1)
 	var first, rest sync.WaitGroup
-	for i, mode := range modes {
-		first.Go(func() { tries[i] = t.Probe(ctx, main, mode) })
+	for _, mode := range modes {
+		first.Go(func() { e.byMode[mode] = t.Probe(ctx, hosts[0], mode) })
 	}
-	// Try the further hosts in the login's mode.
-	for i, host := range others {
+	for i, host := range hosts[1:] {
 		rest.Go(func() { e.others[i] = t.Probe(ctx, host, t.LoginMode()) })
 	}
 	first.Wait()
-	e.byMode = map[sslmode.Mode]wire.Attempt{}
-	for _, a := range tries {
-		e.byMode[a.Mode] = a
-	}
 	if e.byMode[t.LoginMode()].Problem == nil {
 		e.logIn(ctx)
 	}
@@ -78,10 +79,9 @@ func run(ctx context.Context, t *wire.Target, timeout time.Duration, modes []ssl
 func (e *evidence) logIn(ctx context.Context) {
 	conn, attempt := e.LogIn(ctx)
 	e.login = &attempt
-	if conn == nil {
-		return
+	if conn != nil {
+		defer conn.Close(ctx) // its error does not matter: we have the answers
+		e.sessions, e.asked = askSessions(ctx, conn)
+		e.ports = localPorts(os.DirFS("/proc"))
 	}
-	defer conn.Close(ctx) // its error does not matter: we have the answers
-	e.sessions, e.asked = askSessions(ctx, conn)
-	e.ports = localPorts(os.DirFS("/proc"))
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/plain"
@@ -23,14 +22,15 @@ var insecure = []string{PlainTextMode} // beside wire's own
 // Gate connects to all databases at the same time, as the app is about to do. It returns one line
 // for each, and whether the app may start.
 func Gate(ctx context.Context, targets []wire.Target, timeout time.Duration) (lines []string, open bool) {
-	lines, open = make([]string, len(targets)), true
-	stopped := make([]bool, len(targets))
-	var wait sync.WaitGroup
-	for i, t := range targets {
-		wait.Go(func() { lines[i], stopped[i] = gateLine(run(ctx, &t, timeout, gateModes(&t)), t.ByKeys) })
+	open = true
+	for i, db := range runAll(ctx, targets, timeout, gateModes) {
+		line, stop := gateLine(db)
+		if targets[i].ByKeys { // only its keys tell that it is Postgres
+			line, stop = gateSays(db), false
+		}
+		lines, open = append(lines, line), open && !stop
 	}
-	wait.Wait()
-	return lines, !slices.Contains(stopped, true)
+	return lines, open
 }
 
 // gateModes are the modes that a start tries. It tries plain text only if the mode allows that,
@@ -43,18 +43,18 @@ func gateModes(t *wire.Target) []sslmode.Mode {
 }
 
 // gateLine makes one line of a finding.
-func gateLine(db Database, byKeys bool) (line string, stop bool) {
-	if byKeys {
-		return gateSays(db), false // only its keys tell that it is Postgres
-	}
-	if i := slices.IndexFunc(db.Problems, stops); i >= 0 {
-		p := db.Problems[i]
-		return fmt.Sprintf("%s: the app does not start: %s; %s", db.Name, p.What, p.Do), true
-	}
+func gateLine(db Database) (line string, stop bool) {
+	problems, further := slices.Clone(db.Problems), "further host: "
 	for _, o := range db.OtherHosts {
-		if o.Problem != nil && stops(*o.Problem) {
-			return fmt.Sprintf("%s: the app does not start: further host: %s; %s", db.Name, o.Problem.What, o.Problem.Do), true
+		if o.Problem != nil {
+			problems = append(problems, *o.Problem)
 		}
+	}
+	if i := slices.IndexFunc(problems, stops); i >= 0 {
+		if i < len(db.Problems) {
+			further = ""
+		}
+		return fmt.Sprintf("%s: the app does not start: %s%s; %s", db.Name, further, problems[i].What, problems[i].Do), true
 	}
 	return gateSays(db), false
 }

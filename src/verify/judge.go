@@ -81,7 +81,7 @@ func printable(v reflect.Value) {
 // seen is what the handshake showed, the login's if there was one, else that of the probe in its
 // mode.
 func (e *evidence) seen() wire.Peer {
-	if e.login != nil && e.login.Chain != nil {
+	if e.login != nil && e.login.PeerCertificates != nil {
 		return e.login.Peer
 	}
 	return e.byMode[e.LoginMode()].Peer
@@ -89,54 +89,41 @@ func (e *evidence) seen() wire.Peer {
 
 // describe fills in what each mode would do, and what the handshake showed.
 func (e *evidence) describe(db *Database, now time.Time) {
-	for _, mode := range ladder {
-		a, tried := e.byMode[mode]
-		o := Outcome{Mode: mode.String(), Result: Works}
-		if mode == sslmode.Disable {
+	for _, a := range e.byMode {
+		o := Outcome{a.Mode.String(), Works, ""}
+		switch {
+		case a.Mode == sslmode.None:
+			continue
+		case a.Mode == sslmode.Disable:
 			o.Result, o.Why = e.plainText()
-		} else if a.Problem != nil {
+		case a.Problem != nil:
 			o.Result, o.Why = Fails, a.Problem.Code
 		}
-		if tried {
-			db.Modes = append(db.Modes, o)
-		}
+		db.Modes = append(db.Modes, o)
 	}
 	seen := e.seen()
-	if seen.Chain == nil {
+	if seen.PeerCertificates == nil {
 		return
 	}
-	c := seen.Chain[0]
-	db.Certificate = &Certificate{
-		Subject:     e.Shown(truststore.CommonName(c)),
-		Names:       e.Names(c),
-		Issuer:      e.Shown(truststore.IssuerName(c)),
-		NotAfter:    plain.Day(c.NotAfter),
-		DaysLeft:    daysLeft(c, now),
-		Key:         describeKey(c),
-		Fingerprint: truststore.Fingerprint(c),
-	}
-	db.Root = describeRoot(seen.Root, now)
-	db.TLS = &TLS{Version: tls.VersionName(seen.Version), Cipher: tls.CipherSuiteName(seen.Cipher)}
-	if seen.Group != 0 {
-		db.TLS.Group = seen.Group.String()
+	c := seen.PeerCertificates[0]
+	db.Certificate = &Certificate{e.issued(c, now), e.Names(c), e.Shown(truststore.IssuerName(c)), describeKey(c)}
+	db.Root = e.root(seen, now)
+	db.TLS = &TLS{Version: tls.VersionName(seen.Version), Cipher: tls.CipherSuiteName(seen.CipherSuite)}
+	if seen.CurveID != 0 {
+		db.TLS.Group = seen.CurveID.String()
 	}
 }
 
-func describeRoot(a *wire.Anchor, now time.Time) *Root {
-	if a == nil {
+func (e *evidence) issued(c *x509.Certificate, now time.Time) Issued {
+	left := math.Floor(c.NotAfter.Sub(now).Hours() / 24)
+	return Issued{e.Shown(truststore.CommonName(c)), plain.Day(c.NotAfter), int(left), truststore.Fingerprint(c)}
+}
+
+func (e *evidence) root(seen wire.Peer, now time.Time) *Root {
+	if seen.Root == nil {
 		return nil
 	}
-	return &Root{
-		Subject:     truststore.CommonName(a.Cert),
-		NotAfter:    plain.Day(a.Cert.NotAfter),
-		DaysLeft:    daysLeft(a.Cert, now),
-		Fingerprint: truststore.Fingerprint(a.Cert),
-		Origin:      a.Origin,
-	}
-}
-
-func daysLeft(c *x509.Certificate, now time.Time) int {
-	return int(math.Floor(c.NotAfter.Sub(now).Hours() / 24))
+	return &Root{e.issued(seen.Root.Cert, now), seen.Root.Origin}
 }
 
 func describeKey(c *x509.Certificate) string {
@@ -151,8 +138,7 @@ func describeKey(c *x509.Certificate) string {
 
 // connectionProblem returns what keeps the app from a connection as secure as its mode asks.
 func (e *evidence) connectionProblem() *wire.Problem {
-	tried := e.byMode[e.LoginMode()]
-	p := tried.Problem
+	p := e.byMode[e.LoginMode()].Problem
 	answer, _ := e.plainText()
 	reached := p == nil || answer != Unknown
 	remedy := fmt.Sprintf("set %s to verify-full", e.Lever)
@@ -169,21 +155,8 @@ func (e *evidence) connectionProblem() *wire.Problem {
 	case p != nil && !e.Mode.Encrypts() && answer == Accepted:
 		return &wire.Problem{Code: PlainTextMode, Do: p.Do,
 			What: fmt.Sprintf("sslmode %s falls back to plain text on this server, because TLS fails: %s", cmp.Or(e.Mode, sslmode.Prefer), p.What)}
-	case p != nil && tried.Unverified() != nil:
-		return &wire.Problem{Code: p.Code, What: p.What + e.withoutVerification(), Do: p.Do}
 	}
 	return p
-}
-
-// withoutVerification says whether the certificate is the only thing that is wrong.
-func (e *evidence) withoutVerification() string {
-	switch unverified, tried := e.byMode[sslmode.Require]; {
-	case !tried:
-		return ""
-	case unverified.Problem != nil:
-		return " (and without verification it fails, too: " + unverified.Problem.Code + ")"
-	}
-	return " (without verification the server answers, so it is the certificate alone)"
 }
 
 // weakerThanAsked reports a mode in force that is weaker than the binding's own.
@@ -202,7 +175,7 @@ func (e *evidence) weakerThanAsked() *wire.Problem {
 // strictest returns the strictest verifying mode that worked on the server, or None.
 func (e *evidence) strictest() sslmode.Mode {
 	for _, mode := range []sslmode.Mode{sslmode.VerifyFull, sslmode.VerifyCA} {
-		if a, tried := e.byMode[mode]; tried && a.Problem == nil {
+		if a := e.byMode[mode]; a.Mode == mode && a.Problem == nil {
 			return mode
 		}
 	}
@@ -241,7 +214,7 @@ func (e *evidence) refusePlainText() string {
 func (e *evidence) judgeOthers(db *Database, now time.Time) {
 	for i, a := range e.others {
 		to, p := e.Others[i], a.Problem
-		db.OtherHosts = append(db.OtherHosts, OtherHost{Host: to.Host, Port: int(to.Port), Root: describeRoot(a.Root, now), Problem: p})
+		db.OtherHosts = append(db.OtherHosts, OtherHost{Host: to.Host, Port: int(to.Port), Root: e.root(a.Peer, now), Problem: p})
 		switch {
 		case p == nil:
 		case !a.Dialed():

@@ -3,9 +3,6 @@
 //
 // wire connects. evidence.go collects what it finds, and only that file uses the network. The rest
 // are pure functions, which judge the evidence (judge.go, sessions.go) and write it down (text.go).
-//
-// The password goes over one connection only. It has TLS, and is verified as strictly as the mode
-// asks. See wire.
 package verify
 
 import "github.com/cloudfoundry-community/postgres-ssl-buildpack/src/wire"
@@ -51,26 +48,27 @@ type TLS struct {
 
 // Certificate is a server's certificate.
 type Certificate struct {
-	Subject     string   `json:"subject"`
-	Names       []string `json:"names"` // its DNS names and IP addresses
-	Issuer      string   `json:"issuer"`
-	NotAfter    string   `json:"not_after"` // a day, 2027-03-01
-	DaysLeft    int      `json:"days_left"` // until then; below 0 if it has expired
-	Key         string   `json:"key"`       // "RSA 2048", "ECDSA P-256"
-	Fingerprint string   `json:"sha256"`    // hexadecimal
+	Issued
+	Names  []string `json:"names"` // its DNS names and IP addresses
+	Issuer string   `json:"issuer"`
+	Key    string   `json:"key"` // "RSA 2048", "ECDSA P-256"
 }
 
 // Root is a root certificate, and who brought it.
 type Root struct {
-	Subject     string `json:"subject"`
-	NotAfter    string `json:"not_after"`
-	DaysLeft    int    `json:"days_left"`
-	Fingerprint string `json:"sha256"`
-	Origin      string `json:"origin"` // "region us-west-2", "credential sslrootcert", "the stack's store (FILE)", …
+	Issued
+	Origin string `json:"origin"` // "region us-west-2", "credential sslrootcert", "the stack's store (FILE)", …
 }
 
-// Outcome is what one mode would do on this server. We tried it, up to the request for the
-// password.
+// Issued is what we say of both.
+type Issued struct {
+	Subject     string `json:"subject"`
+	NotAfter    string `json:"not_after"` // a day, 2027-03-01
+	DaysLeft    int    `json:"days_left"` // until then; below 0 if it has expired
+	Fingerprint string `json:"sha256"`    // hexadecimal
+}
+
+// Outcome is what one mode would do on this server.
 type Outcome struct {
 	Mode   string `json:"mode"`
 	Result string `json:"result"` // "works" or "fails"; for disable, "accepted", "refused" or "unknown"
@@ -107,8 +105,7 @@ const (
 	Hidden     = "hidden"
 )
 
-// OtherHost is a further host of a binding: a replica, a reader endpoint. We check its answer and
-// its certificate, and do not log in.
+// OtherHost is a further host of a binding: a replica, a reader endpoint.
 type OtherHost struct {
 	Host    string        `json:"host"`
 	Port    int           `json:"port"`

@@ -9,10 +9,10 @@ import (
 	"io/fs"
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/lazyregexp"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/plain"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/wire"
@@ -86,17 +86,15 @@ func askSessions(ctx context.Context, conn *pgconn.PgConn) ([]row, error) {
 func localPorts(proc fs.FS) (ports []int) {
 	for _, name := range []string{"net/tcp", "net/tcp6"} {
 		text, _ := fs.ReadFile(proc, name) // without it, nobody is told whose a session is
-		for line := range strings.Lines(string(text)) {
-			if fields := strings.Fields(line); len(fields) > 1 {
-				_, hex, _ := strings.Cut(fields[1], ":")
-				if port, err := strconv.ParseUint(hex, 16, 16); err == nil && port != 0 {
-					ports = append(ports, int(port))
-				}
-			}
+		for _, m := range localPort().FindAllSubmatch(text, -1) {
+			port, _ := strconv.ParseUint(string(m[1]), 16, 16)
+			ports = append(ports, int(port))
 		}
 	}
 	return ports
 }
+
+var localPort = lazyregexp.New(`(?m)^ *[0-9]+: [0-9A-F]+:([0-9A-F]{4}) `)
 
 // judgeSessions lists the user's sessions, and says whether one of them is in plain text. It does not
 // judge Unix sockets, which cross no network.

@@ -80,13 +80,13 @@ func (p *page) database(db Database) {
 		p.row("", "connection", "%s, %s, %s", c.Version, c.Cipher, cmp.Or(c.Group, "RSA key exchange"))
 	}
 	if c := db.Certificate; c != nil {
-		p.row("", "certificate", "%s, %s, %s", c.Subject, c.Key, expiry(c.NotAfter, c.DaysLeft))
+		p.row("", "certificate", "%s, %s, %s", c.Subject, c.Key, c.expiry())
 		p.row("", "  names", "%s", cmp.Or(plain.List(c.Names, 10), "none"))
 		p.row("", "  issuer", "%s", c.Issuer)
 		p.row("", "  SHA-256", "%s", c.Fingerprint)
 	}
 	if r := db.Root; r != nil {
-		p.row("", "verified to", "%s, %s", r.Subject, expiry(r.NotAfter, r.DaysLeft))
+		p.row("", "verified to", "%s, %s", r.Subject, r.expiry())
 		p.row("", "  from", "%s", r.Origin)
 	}
 	label := "modes"
@@ -121,11 +121,11 @@ func (p *page) database(db Database) {
 	}
 }
 
-func expiry(day string, left int) string {
-	if left < 0 {
-		return "expired " + day
+func (c Issued) expiry() string {
+	if c.DaysLeft < 0 {
+		return "expired " + c.NotAfter
 	}
-	return fmt.Sprintf("expires %s, in %s", day, plain.Count(left, "day"))
+	return fmt.Sprintf("expires %s, in %s", c.NotAfter, plain.Count(c.DaysLeft, "day"))
 }
 
 var colourOf = map[string]string{Works: green, Refused: green, Accepted: yellow, Unknown: yellow, Fails: red}

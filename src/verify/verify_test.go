@@ -2,6 +2,7 @@ package verify
 
 import (
 	"context"
+	"crypto/tls"
 	"net"
 	"strings"
 	"testing"
@@ -33,16 +34,16 @@ func trust(origin string, cas ...*pgtest.CA) []wire.Anchor {
 }
 
 func TestServersAnswerToPlainText(t *testing.T) {
-	refuses := func(sqlstate, message string) wire.Answer {
-		return wire.Answer{Refusal: &pgconn.PgError{Code: sqlstate, Message: message}}
+	refuses := func(sqlstate, message string) wire.Attempt {
+		return wire.Attempt{Refusal: &pgconn.PgError{Code: sqlstate, Message: message}}
 	}
 	for name, test := range map[string]struct {
-		answer wire.Answer
+		answer wire.Attempt
 		result string
 	}{
-		"asks for a password":              {wire.Answer{Asks: "a SCRAM password"}, Accepted},
-		"asks for nothing":                 {wire.Answer{Admits: true}, Accepted},
-		"admits, but has no such database": {wire.Answer{Admits: true, Refusal: &pgconn.PgError{Code: "3D000"}}, Accepted},
+		"asks for a password":              {wire.Attempt{Asks: "a SCRAM password"}, Accepted},
+		"asks for nothing":                 {wire.Attempt{Admits: true}, Accepted},
+		"admits, but has no such database": {wire.Attempt{Admits: true, Refusal: &pgconn.PgError{Code: "3D000"}}, Accepted},
 		"no entry in pg_hba.conf":          {refuses("28000", `no pg_hba.conf entry for host "10.0.0.1", user "u", database "d", no encryption`), Refused},
 		"in another language":              {refuses("28000", "kein pg_hba.conf-Eintrag"), Refused},
 		"Azure":                            {refuses("28000", "SSL connection is required. Please specify SSL options and retry."), Refused},
@@ -50,10 +51,10 @@ func TestServersAnswerToPlainText(t *testing.T) {
 		"too many clients":                 {refuses("53300", "sorry, too many clients already"), Unknown},
 		"starting up":                      {refuses("57P03", "the database system is starting up"), Unknown},
 		"a SQLSTATE that is none":          {refuses("no such", "SSL required"), Refused},
-		"no answer":                        {wire.Answer{}, Unknown},
+		"no answer":                        {wire.Attempt{}, Unknown},
 	} {
 		t.Run(name, func(t *testing.T) {
-			e := evidence{byMode: map[sslmode.Mode]wire.Attempt{sslmode.Disable: {Mode: sslmode.Disable, Answer: test.answer}}}
+			e := evidence{byMode: [sslmode.VerifyFull + 1]wire.Attempt{sslmode.Disable: test.answer}}
 			result, why := e.plainText()
 			assert.Equal(t, test.result, result)
 			assert.NotContains(t, why, "no such")
@@ -97,7 +98,7 @@ func TestSessionsOfTheUser(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			target := wire.Target{Host: "h", User: "app", Database: "app", Password: password}
 			e := evidence{Target: &target, Screen: target.Screen(), sessions: test.rows, asked: test.asked,
-				byMode: map[sslmode.Mode]wire.Attempt{sslmode.Disable: {Answer: wire.Answer{PID: 7, Admits: true}}}}
+				byMode: [sslmode.VerifyFull + 1]wire.Attempt{sslmode.Disable: {PID: 7, Admits: true}}}
 			sessions, problem := e.judgeSessions()
 			assert.Len(t, sessions, test.listed)
 			if test.problem == "" {
@@ -128,9 +129,9 @@ func TestASessionFromThisContainersPortIsLikelyTheApps(t *testing.T) {
 func TestACertificateThatExpiresSoonGivesAWarning(t *testing.T) {
 	ca := pgtest.NewCA(t, "Root")
 	pair := ca.Issue(t, []string{"h"})
-	asks := wire.Attempt{Answer: wire.Answer{Asks: "a SCRAM password"}, Peer: wire.Peer{Chain: pair.Chain()}}
-	e := evidence{Target: &wire.Target{Host: "h", Mode: sslmode.VerifyFull}, byMode: map[sslmode.Mode]wire.Attempt{
-		sslmode.Disable: {Answer: wire.Answer{Refusal: &pgconn.PgError{Code: "28000"}}}, sslmode.Require: asks, sslmode.VerifyCA: asks, sslmode.VerifyFull: asks,
+	asks := wire.Attempt{Asks: "a SCRAM password", Peer: wire.Peer{ConnectionState: tls.ConnectionState{PeerCertificates: pair.Chain()}}}
+	e := evidence{Target: &wire.Target{Host: "h", Mode: sslmode.VerifyFull}, byMode: [sslmode.VerifyFull + 1]wire.Attempt{
+		sslmode.Disable: {Refusal: &pgconn.PgError{Code: "28000"}}, sslmode.Require: asks, sslmode.VerifyCA: asks, sslmode.VerifyFull: asks,
 	}}
 	for left, warnings := range map[time.Duration][]string{
 		31 * 24 * time.Hour: {},
@@ -144,8 +145,8 @@ func TestTextIsAligned(t *testing.T) {
 	report := Report{Databases: []Database{{
 		Name: "console_db", Host: "h", Port: 5432, Database: "app", User: "app", Mode: "verify-full", ModeSource: "credential sslmode",
 		TLS:         &TLS{"TLS 1.3", "TLS_AES_128_GCM_SHA256", "X25519MLKEM768"},
-		Certificate: &Certificate{"h", []string{"h", "10.0.0.1"}, "Root", "2030-01-02", 1, "RSA 2048", "ab12"},
-		Root:        &Root{"Root", "2020-01-02", -3, "cd34", "region us-west-2"},
+		Certificate: &Certificate{Issued{"h", "2030-01-02", 1, "ab12"}, []string{"h", "10.0.0.1"}, "Root", "RSA 2048"},
+		Root:        &Root{Issued{"Root", "2020-01-02", -3, "cd34"}, "region us-west-2"},
 		Modes:       []Outcome{{"disable", Refused, "SQLSTATE 28000"}, {"require", Works, ""}, {"verify-ca", Works, ""}, {"verify-full", Fails, "name-mismatch"}},
 		Sessions: []Session{
 			{"app", 7, "psql", "10.0.0.9", OverTLS, "TLSv1.3", "TLS_AES_256_GCM_SHA384", 256, false},

@@ -45,10 +45,13 @@ type bounded struct {
 	err       error
 }
 
-// Write leaves an error to the reader: with TLS 1.3, a server refuses a client certificate only
-// after the handshake. Its reason can be read even if writing fails.
+// Write sends nothing after an error: to a probe's goodbye, PostgreSQL would log a failure. An error
+// of its own it leaves to the reader: with TLS 1.3, a server refuses a client certificate only after
+// the handshake, and its reason can be read even if writing fails.
 func (b *bounded) Write(p []byte) (int, error) {
-	_, _ = b.to.Write(p)
+	if b.err == nil {
+		_, _ = b.to.Write(p)
+	}
 	return len(p), nil
 }
 

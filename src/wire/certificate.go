@@ -49,17 +49,21 @@ func (t *Target) verify(chain []*x509.Certificate, host string, mode sslmode.Mod
 	for _, c := range chain[1:] {
 		intermediates.AddCert(c)
 	}
-	verified, err := chain[0].Verify(x509.VerifyOptions{Roots: roots, Intermediates: intermediates, CurrentTime: now})
+	// OpenSSL refuses a certificate in its last second, Go does not.
+	verified, err := chain[0].Verify(x509.VerifyOptions{Roots: roots, Intermediates: intermediates, CurrentTime: now.Add(1)})
 	if err != nil {
 		return nil, v.whyUnverified(err)
 	}
+	why := ""
 	for _, path = range verified {
-		if problem = v.refusedByOthers(path); problem == nil {
+		if why = v.opensslRefuses(path); why == "" {
 			break
 		}
 	}
-	if problem != nil {
-		return nil, problem
+	if why != "" {
+		return nil, &Problem{certificateInvalid,
+			fmt.Sprintf("the certificate of %s leads to a trusted root, but libpq and all that use OpenSSL refuse it: %s", host, why),
+			"ask the database's operator to replace that certificate"}
 	}
 	// Check the host name after the chain, as libpq does: anybody can write a name into a
 	// certificate.
@@ -67,19 +71,6 @@ func (t *Target) verify(chain []*x509.Certificate, host string, mode sslmode.Mod
 		return path, v.nameMismatch()
 	}
 	return path, nil
-}
-
-// refusedByOthers returns the problem of a path that Go accepts and OpenSSL does not.
-func (v verifier) refusedByOthers(path []*x509.Certificate) *Problem {
-	if p := v.outOfDate(path); p != nil { // in its last second
-		return p
-	}
-	if why := v.opensslRefuses(path); why != "" {
-		return &Problem{certificateInvalid,
-			fmt.Sprintf("the certificate of %s leads to a trusted root, but libpq and all that use OpenSSL refuse it: %s", v.host, why),
-			"ask the database's operator to replace that certificate"}
-	}
-	return nil
 }
 
 // whyUnverified explains why a chain was refused. It decides nothing.
@@ -105,7 +96,7 @@ func (v verifier) whyUnverified(err error) *Problem {
 			"ask the database's operator for a CA whose certificate has basicConstraints CA:TRUE and keyUsage keyCertSign"}
 	}
 	why := v.Shown(strings.TrimPrefix(err.Error(), "x509: "))
-	if stricter := v.goRefuses(path); stricter != "" {
+	if stricter := v.goRefuses(path, err); stricter != "" {
 		why = stricter + "; drivers in Go and the tunnel refuse it, drivers on OpenSSL may accept it"
 	}
 	return &Problem{certificateInvalid,
@@ -145,33 +136,26 @@ func selfSigned(c *x509.Certificate) bool { return signed(c, c) }
 
 // outOfDate returns the problem of the first certificate of a path that is not valid now.
 func (v verifier) outOfDate(path []*x509.Certificate) *Problem {
+	renew, replace := "ask the database's operator to renew its certificate", "give the database a certificate of a newer root, and trust that root"
+	if endpoint, _ := rds.Parse(v.host); endpoint.Service == rds.RDS { // which signs by itself
+		renew = "restart the database, or modify its certificate authority in RDS: either renews the certificate"
+		replace = "modify the database's certificate authority in RDS to a newer one"
+	}
 	for i, c := range path {
 		name, end := v.name(c), plain.Day(c.NotAfter)
-		p := &Problem{Code: certificateExpired}
-		switch endpoint, _ := rds.Parse(v.host); {
+		switch {
 		case v.now.Before(c.NotBefore):
 			return &Problem{notYetValid, fmt.Sprintf("the certificate of %s is valid only from %s on", name, plain.Day(c.NotBefore)),
 				"check the clock of this machine, which says " + plain.Day(v.now)}
-		case v.now.Before(c.NotAfter): // OpenSSL leaves out the last second, Go does not
-			continue
+		case v.now.Before(c.NotAfter):
 		case i == 0:
-			p.What = fmt.Sprintf("the certificate of %s, issued for %s, expired on %s", v.host, name, end)
-			p.Do = "ask the database's operator to renew its certificate"
-			if endpoint.Service == rds.RDS {
-				p.Do = "restart the database, or modify its certificate authority in RDS: either renews the certificate"
-			}
+			return &Problem{certificateExpired, fmt.Sprintf("the certificate of %s, issued for %s, expired on %s", v.host, name, end), renew}
 		case truststore.IsRoot(c):
-			p.Code = rootExpired
-			p.What = fmt.Sprintf("the root certificate %s expired on %s", name, end)
-			p.Do = "give the database a certificate of a newer root, and trust that root"
-			if endpoint.Service == rds.RDS {
-				p.Do = "modify the database's certificate authority in RDS to a newer one"
-			}
+			return &Problem{rootExpired, fmt.Sprintf("the root certificate %s expired on %s", name, end), replace}
 		default:
-			p.What = fmt.Sprintf("the intermediate certificate %s expired on %s", name, end)
-			p.Do = "ask the database's operator to renew its certificate and the chain that it sends"
+			return &Problem{certificateExpired, fmt.Sprintf("the intermediate certificate %s expired on %s", name, end),
+				"ask the database's operator to renew its certificate and the chain that it sends"}
 		}
-		return p
 	}
 	return nil
 }
@@ -196,11 +180,11 @@ func (v verifier) notTrusted(path []*x509.Certificate) *Problem {
 	}
 
 	who := "its issuer is " + v.issuer(top)
-	switch {
-	case selfSigned(top) && len(path) == 1:
-		who = "it is signed by itself"
-	case selfSigned(top):
+	if selfSigned(top) {
 		who = "it leads to a root that is unknown here"
+		if len(path) == 1 {
+			who = "it is signed by itself"
+		}
 	}
 	p := &Problem{Code: unknownCA,
 		What: fmt.Sprintf("the certificate of %s comes from a CA that is not trusted: %s; the chain that was sent ends at %s, SHA-256 %s",
@@ -290,9 +274,9 @@ func (v verifier) nameMismatch() *Problem {
 
 // Names returns the DNS names and IP addresses of a certificate.
 func (s Screen) Names(c *x509.Certificate) []string {
-	names := []string{}
-	for _, name := range c.DNSNames {
-		names = append(names, s.Shown(name))
+	names := append([]string{}, c.DNSNames...)
+	for i := range names {
+		names[i] = s.Shown(names[i])
 	}
 	for _, ip := range c.IPAddresses {
 		names = append(names, ip.String())

@@ -3,15 +3,14 @@ package wire
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/binary"
 	"errors"
 	"io"
 	"net"
 	"os"
-	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -20,6 +19,146 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/binding"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
 )
+
+// A probe finds out what a mode would do, and does not know the password. It connects as the mode
+// asks, sends the startup message with the user and the database, as every libpq client does, and
+// reads the server's first answer. A request for authentication means that the server's pg_hba.conf
+// accepts this user from here, with this encryption. An error says why not. Then the probe hangs up.
+// PostgreSQL logs no failure, as for psql, which asks its user for a password first
+// (src/backend/libpq/auth.c, STATUS_EOF).
+//
+// Whoever logs in, does so only after the probe in the login's mode has found nothing wrong. The
+// login makes a new connection, and verifies again.
+//
+// Sources: PostgreSQL's manual, "Message Flow", sections "Start-up" and "SSL Session Encryption".
+
+// ApplicationName is this command's name in pg_stat_activity.
+const ApplicationName = "postgres-ssl verify"
+
+// Attempt is the result of a probe or a login.
+type Attempt struct {
+	Mode    sslmode.Mode
+	Problem *Problem // what stopped it, nil if nothing did
+	Peer
+
+	// The server's answer to the startup message.
+	Asks    string          // what it asks for, such as "a SCRAM password", or ""
+	Admits  bool            // it asks for nothing, or for nothing more
+	Refusal *pgconn.PgError // its error
+	PID     uint32          // the session's, if the server admits
+
+	stage stage // how far it got
+	err   error // what stopped it there
+}
+
+// Peer is what a TLS handshake shows about the server.
+type Peer struct {
+	tls.ConnectionState                     // also if its certificates don't verify
+	Path                []*x509.Certificate // the verified chain, from the server's certificate to Root
+	Root                *Anchor
+
+	wantsCerts bool // it asked for a client certificate
+}
+
+// Dialed says whether the server, or something else, took the connection.
+func (a Attempt) Dialed() bool { return a.stage != dialing }
+
+// Unverified returns the problem of a server's certificate that was refused, or nil.
+func (a Attempt) Unverified() (p *Problem) {
+	errors.As(a.err, &p)
+	return p
+}
+
+// stage is a step on the way to a session: what the server is asked then.
+type stage string
+
+const (
+	dialing      stage = ""
+	askingForTLS stage = "the request for TLS"
+	handshaking  stage = "in the TLS handshake"
+	startingUp   stage = "the startup message"
+)
+
+var (
+	errNoTLS       = errors.New("the server does not speak TLS")
+	errNotPostgres = errors.New("not an answer of PostgreSQL")
+	errAsked       = errors.New("the server has asked for authentication") // ends a probe
+)
+
+// methods are what a server may ask for (PostgreSQL's manual, "Message Formats").
+var methods = map[uint32]string{
+	pgproto3.AuthTypeCleartextPassword: "the password in clear",
+	pgproto3.AuthTypeMD5Password:       "an MD5 password",
+	pgproto3.AuthTypeSASL:              "a SCRAM password",
+	pgproto3.AuthTypeGSS:               "Kerberos",
+}
+
+// Probe finds out what a mode would do. Whatever the server asks for, it sends nothing more, except
+// a goodbye if the server admits it. ctx must have a deadline.
+func (t *Target) Probe(ctx context.Context, to Address, mode sslmode.Mode) Attempt {
+	a, as := Attempt{Mode: mode}, *t
+	as.Tunnel = t.Tunnel && mode == t.LoginMode() // the tunnel tries no other mode
+	conn := as.start(ctx, to, &a, "", func(method uint32) error {
+		if a.Admits = method == pgproto3.AuthTypeOk; a.Admits {
+			return nil
+		}
+		if a.Asks = methods[method]; a.Asks == "" {
+			return errNotPostgres
+		}
+		return errAsked
+	})
+	var network net.Error
+	switch {
+	case errors.Is(a.err, errAsked):
+		a.err = nil
+	case conn != nil:
+		a.PID = conn.PID()
+		conn.Close(ctx) // its error does not matter: we have the answer
+	case a.stage != startingUp, a.Refusal != nil, a.Unverified() != nil:
+	case !errors.As(a.err, &network) && !isAny(a.err, io.ErrUnexpectedEOF, ErrTooMuch):
+		a.err = errNotPostgres
+	}
+	a.Problem = t.diagnose(a, to)
+	return a
+}
+
+// LogIn connects to the first host in the login's mode, verifies, and gives the password. Call it
+// only after a probe in that mode has found nothing wrong. The connection is nil if it failed, and
+// the attempt says why. ctx must have a deadline.
+func (t *Target) LogIn(ctx context.Context) (*pgconn.PgConn, Attempt) {
+	a, to := Attempt{Mode: t.LoginMode()}, t.Addresses()[0]
+	conn := t.start(ctx, to, &a, t.Password, nil)
+	a.Admits, a.Problem = conn != nil, t.diagnose(a, to)
+	return conn, a
+}
+
+// start connects as the attempt's mode asks, and sends the startup message. asks, if not nil, hears
+// what the server asks for. The connection is nil if there is no session, and the attempt says why.
+func (t *Target) start(ctx context.Context, to Address, a *Attempt, password binding.Secret,
+	asks func(method uint32) error,
+) *pgconn.PgConn {
+	config, err := t.LoginConfig(ctx, to, func(ctx context.Context) (net.Conn, error) {
+		conn := t.open(ctx, to, to.String(), a)
+		return conn, a.err
+	}, func(kind byte, body []byte) error {
+		if kind != authentication || asks == nil {
+			return nil
+		}
+		return asks(binary.BigEndian.Uint32(body))
+	})
+	if err != nil {
+		a.err = err
+		return nil
+	}
+	config.User, config.Database, config.Password = t.User, t.Database, string(password)
+	config.RuntimeParams = map[string]string{"application_name": ApplicationName}
+	conn, err := pgconn.ConnectConfig(ctx, config)
+	errors.As(err, &a.Refusal)
+	if a.err == nil {
+		a.err = err
+	}
+	return conn
+}
 
 // Connect connects to a host of the database with TLS as its mode asks, and never without TLS. at
 // is the address to dial: the host's own, or one of its IP addresses. Either the connection or the
@@ -41,33 +180,28 @@ func (t *Target) Explain(err error, to Address, user string, password binding.Se
 	return other.diagnose(Attempt{Mode: t.LoginMode(), stage: startingUp, err: err}, to)
 }
 
-// dial connects for probes and logins. Go's dialer tries every address of a host.
-var dial = (&net.Dialer{}).DialContext
-
 // open connects with TLS as the attempt's mode asks. If it fails, it returns nil, and the attempt
 // says where and why.
 func (t *Target) open(ctx context.Context, to Address, at string, a *Attempt) net.Conn {
 	a.stage = dialing
 	if t.HostAddr != "" {
-		at = net.JoinHostPort(t.HostAddr, strconv.Itoa(int(to.Port)))
+		at = Address{t.HostAddr, to.Port}.String()
 	}
-	conn, err := dial(ctx, "tcp", at)
+	conn, err := new(net.Dialer).DialContext(ctx, "tcp", at) // it tries every address of a host
 	if a.err = err; err != nil {
 		return nil
 	}
 	deadline, _ := ctx.Deadline()
 	a.err = conn.SetDeadline(deadline)
-	if a.err == nil && a.Mode.Encrypts() {
+	if a.err == nil && a.Mode.Encrypts() && !t.Direct {
 		a.stage = askingForTLS
-		if !t.Direct {
-			a.err = askForTLS(conn)
-		}
-		if a.err == nil {
-			a.stage = handshaking
-			client := tls.Client(conn, t.tlsConfig(to.Host, a.Mode, time.Now(), &a.Peer))
-			a.err = client.HandshakeContext(ctx)
-			conn = client
-		}
+		a.err = askForTLS(conn)
+	}
+	if a.err == nil && a.Mode.Encrypts() {
+		a.stage = handshaking
+		client := tls.Client(conn, t.tlsConfig(to.Host, a))
+		a.err = client.HandshakeContext(ctx)
+		conn = client
 	}
 	if a.err != nil {
 		conn.Close() // the attempt has failed anyway
@@ -77,20 +211,20 @@ func (t *Target) open(ctx context.Context, to Address, at string, a *Attempt) ne
 	return conn
 }
 
-// tlsConfig verifies as a mode does. Go's own verification is off, because it knows only
+// tlsConfig verifies as the attempt's mode does. Go's own verification is off, because it knows only
 // verify-full, and because the diagnosis needs whatever the server shows. Instead, VerifyConnection
 // does the work. It runs in every handshake.
-func (t *Target) tlsConfig(host string, mode sslmode.Mode, now time.Time, seen *Peer) *tls.Config {
+func (t *Target) tlsConfig(host string, a *Attempt) *tls.Config {
 	return &tls.Config{
 		ServerName:         host,
 		InsecureSkipVerify: true,
 		NextProtos:         []string{"postgresql"}, // a server wants it of those who begin with TLS
 		VerifyConnection: func(state tls.ConnectionState) error {
-			seen.Chain = state.PeerCertificates[:min(len(state.PeerCertificates), longestChain)]
-			seen.Version, seen.Cipher, seen.Group = state.Version, state.CipherSuite, state.CurveID
-			path, problem := t.verify(seen.Chain, host, mode, now)
-			if path != nil {
-				seen.Path, seen.Root = path, find(t.Trust, path[len(path)-1])
+			a.ConnectionState = state
+			a.PeerCertificates = state.PeerCertificates[:min(len(state.PeerCertificates), longestChain)]
+			path, problem := t.verify(a.PeerCertificates, host, a.Mode, time.Now())
+			if a.Path = path; path != nil {
+				a.Root = find(t.Trust, path[len(path)-1])
 			}
 			if problem != nil {
 				return problem
@@ -99,7 +233,7 @@ func (t *Target) tlsConfig(host string, mode sslmode.Mode, now time.Time, seen *
 		},
 		// Like libpq, send it whatever CAs the server names.
 		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-			seen.wantsCerts = true
+			a.wantsCerts = true
 			if t.Client.Cert == nil {
 				return &tls.Certificate{}, nil
 			}
@@ -144,10 +278,16 @@ func (t *Target) LoginConfig(ctx context.Context, to Address, connect func(conte
 	deadline, _ := ctx.Deadline()
 	config = config.Copy()
 	config.Host, config.Port = to.Host, to.Port
-	config.Fallbacks = nil // no second try, and none without TLS
-	config.DialFunc = once(connect)
-	// connect resolves the host.
-	config.LookupFunc = func(_ context.Context, host string) ([]string, error) { return []string{host}, nil }
+	config.Fallbacks = nil                                                                                    // no second try, and none without TLS
+	config.LookupFunc = func(_ context.Context, host string) ([]string, error) { return []string{host}, nil } // connect resolves it
+	var once sync.Once
+	config.DialFunc = func(ctx context.Context, _, _ string) (conn net.Conn, err error) {
+		// After an error, pgconn connects again to cancel the query. A server that misbehaves gets no
+		// second connection.
+		err = errors.New("there is only one connection")
+		once.Do(func() { conn, err = connect(ctx) })
+		return conn, err
+	}
 	asked := false
 	config.BuildFrontend = func(r io.Reader, w io.Writer) *pgproto3.Frontend {
 		b := &bounded{from: r, to: w, deadline: deadline, left: mostBefore, onMessage: func(kind byte, body []byte) error {
@@ -177,18 +317,6 @@ func (t *Target) distrust(asks uint32) error {
 	}
 	return &Problem{unproven, "the server does not ask for scram-sha-256, and sslmode require does not verify who it is",
 		"bind the database with sslmode verify-full and its CA, or let the server ask for scram-sha-256"}
-}
-
-// once connects only once. After an error, pgconn connects again in the background to cancel the
-// query. We don't: a server that misbehaves gets no second connection.
-func once(connect func(context.Context) (net.Conn, error)) pgconn.DialFunc {
-	var dialed atomic.Bool
-	return func(ctx context.Context, _, _ string) (net.Conn, error) {
-		if dialed.Swap(true) {
-			return nil, errors.New("there is only one connection")
-		}
-		return connect(ctx)
-	}
 }
 
 // blankConfig returns a configuration without outside influence: only bindings and plan decide.

@@ -13,9 +13,12 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/rds"
 )
 
-// groups says where to look when packets do not arrive. On the platform, it is most often its own
-// firewall.
-const groups = "the database's firewall (on RDS: its security group) and the application security groups of the app's space"
+// What to do in several cases. If packets do not arrive, it is most often the platform's own firewall.
+const (
+	checkHost = "check the host and the port in the binding"
+	groups    = "the database's firewall (on RDS: its security group) and the application security groups of the app's space"
+	readLog   = "ask the database's operator to look into the server's log; TLS 1.2 is the least that is accepted here"
+)
 
 // diagnose says what stopped an attempt at a host. It returns nil if nothing did.
 //
@@ -38,41 +41,31 @@ func (t *Target) diagnose(a Attempt, to Address) *Problem {
 		return &Problem{noAddress, "DNS gives no address for " + to.Host,
 			"check the host name in the binding, and that it can be resolved from where the app runs"}
 	case IsTimeout(a.err) && a.stage == dialing:
-		return &Problem{timedOut, address + " does not answer in time", "check the host and the port in the binding, " + groups}
+		return &Problem{timedOut, address + " does not answer in time", checkHost + ", " + groups}
 	case IsTimeout(a.err):
-		return &Problem{timedOut, fmt.Sprintf("%s takes the connection, but does not answer %s in time", address, a.stage.request()),
+		return &Problem{timedOut, fmt.Sprintf("%s takes the connection, but does not answer %s in time", address, a.stage),
 			"check that a PostgreSQL server runs there, and is not overloaded; try postgres-ssl verify with a larger --timeout"}
 	case errors.Is(a.err, syscall.ECONNREFUSED):
-		return &Problem{notListened, "nothing listens at " + address,
-			"check the host and the port in the binding, and that the database runs; also " + groups}
+		return &Problem{notListened, "nothing listens at " + address, checkHost + ", and that the database runs; also " + groups}
 	case a.stage == dialing:
 		return &Problem{unreachable, address + " cannot be reached: " + said, "check the host in the binding, " + groups}
 	case errors.Is(a.err, errNoTLS):
 		return &Problem{noTLS, address + " does not speak TLS",
 			"turn it on in the server (ssl = on, with a certificate), or bind a database that has it"}
-	case errors.Is(a.err, ErrTooMuch), errors.Is(a.err, errIterations):
+	case isAny(a.err, ErrTooMuch, errIterations):
 		return &Problem{serverError, address + " sends or demands too much: " + said,
 			"find out what answers there: a PostgreSQL server does not behave like this"}
 	case errors.Is(a.err, errNotPostgres), errors.As(a.err, &record):
-		return &Problem{notPostgres, address + " does not answer as a PostgreSQL server does",
-			"check the host and the port in the binding: something else listens there"}
+		return &Problem{notPostgres, address + " does not answer as a PostgreSQL server does", checkHost + ": something else listens there"}
 	case errors.As(a.err, &op) && op.Op == "remote error":
 		return t.alert(op.Err.Error(), address)
 	case isAny(a.err, io.EOF, io.ErrUnexpectedEOF, syscall.ECONNRESET, syscall.EPIPE):
-		return &Problem{closed, fmt.Sprintf("%s closed the connection instead of answering %s", address, a.stage.request()),
+		return &Problem{closed, fmt.Sprintf("%s closed the connection instead of answering %s", address, a.stage),
 			"check that a PostgreSQL server runs there (a load balancer without one also does this); then look into the server's log"}
 	case a.stage == handshaking:
-		return &Problem{handshakeFailed,
-			fmt.Sprintf("the TLS handshake with %s failed: %s", address, said),
-			"ask the database's operator to look into the server's log; TLS 1.2 is the least that is accepted here"}
+		return &Problem{handshakeFailed, fmt.Sprintf("the TLS handshake with %s failed: %s", address, said), readLog}
 	}
-	return &Problem{serverError, fmt.Sprintf("the login at %s failed: %s", address, said),
-		"look into the server's log"}
-}
-
-// request names what the server was asked at this stage.
-func (s stage) request() string {
-	return [...]string{"", "the request for TLS", "in the TLS handshake", "the startup message"}[s]
+	return &Problem{serverError, fmt.Sprintf("the login at %s failed: %s", address, said), "look into the server's log"}
 }
 
 // IsTimeout says whether an error is about time that ran out.
@@ -105,14 +98,13 @@ func innermost(err error) string {
 func (t *Target) alert(text, address string) *Problem {
 	text = strings.TrimPrefix(text, "tls: ")
 	switch {
-	case text == "certificate required", strings.Contains(text, "certificate") && t.Client.Cert == nil:
+	case !strings.Contains(text, "certificate"):
+		return &Problem{handshakeFailed, fmt.Sprintf("%s broke off the TLS handshake: %s", address, text), readLog}
+	case text == "certificate required", t.Client.Cert == nil:
 		return noClientCertificate(address)
-	case strings.Contains(text, "certificate"):
-		return &Problem{clientCertificateRefused, fmt.Sprintf("%s refuses the client certificate: %s", address, text),
-			"check its issuer, its expiry, and that its common name is the user's (ssl_ca_file in the server); put a new one into the binding"}
 	}
-	return &Problem{handshakeFailed, fmt.Sprintf("%s broke off the TLS handshake: %s", address, text),
-		"ask the database's operator to look into the server's log; TLS 1.2 is the least that is accepted here"}
+	return &Problem{clientCertificateRefused, fmt.Sprintf("%s refuses the client certificate: %s", address, text),
+		"check its issuer, its expiry, and that its common name is the user's (ssl_ca_file in the server); put a new one into the binding"}
 }
 
 func noClientCertificate(address string) *Problem {
@@ -124,38 +116,37 @@ func noClientCertificate(address string) *Problem {
 // Error Codes". A code may stand for several things. Then the English message decides or, in
 // another language, what the handshake has shown.
 func (t *Target) refused(a Attempt, address string) *Problem {
-	r := a.Refusal
-	code := t.Screen().SQLState(r.Code)
-	certificateMissing := a.wantsCerts && !strings.Contains(r.Message, "role")
+	says := func(text string) bool { return strings.Contains(a.Refusal.Message, text) }
+	code := t.Screen().SQLState(a.Refusal.Code)
+	said := ": " + t.Screen().Shown(a.Refusal.Message) + code
 	_, isRDS := rds.Parse(t.Host)
-	said := ": " + t.Screen().Shown(r.Message) + code
-	switch {
-	case r.Code == "28P01":
+	switch state := a.Refusal.Code; {
+	case state == "28P01":
 		p := &Problem{passwordRefused, fmt.Sprintf(`the server refuses the password of user "%s"%s`, t.User, code),
 			"unbind and bind the service, or correct the credentials username and password"}
 		if t.Client.Cert != nil { // a certificate whose common name is not the user's gives the same error
 			p.Do += "; or the client certificate is for another user"
 		}
 		return p
-	case r.Code == "3D000":
+	case state == "3D000":
 		return &Problem{databaseMissing, fmt.Sprintf(`the server has no database "%s"%s`, t.Database, code),
 			"create it, or correct the credential dbname"}
-	case r.Code == "28000" && strings.Contains(r.Message, "pg_hba.conf"):
+	case state == "28000" && says("pg_hba.conf"):
 		return &Problem{notAllowed, "the server's pg_hba.conf does not let this user in from here with TLS" + said,
 			"add a hostssl line for the user, the database and this address"}
-	case r.Code == "28000" && (strings.Contains(r.Message, "certificate") || certificateMissing):
+	case state == "28000" && (says("certificate") || a.wantsCerts && !says("role")):
 		if t.Client.Cert == nil {
 			return noClientCertificate(address)
 		}
 		return &Problem{clientCertificateRefused, address + " refuses the client certificate" + said,
 			"check that its common name is the user's, or put another one into the binding"}
-	case strings.Contains(r.Message, "PAM authentication failed") && isRDS: // how RDS checks IAM's tokens
+	case says("PAM authentication failed") && isRDS: // how RDS checks IAM's tokens
 		return &Problem{notAllowed,
 			fmt.Sprintf(`the server wants IAM authentication of user "%s", and the password is no valid token%s`, t.User, code),
 			"bind a user without the role rds_iam, or let the app get a token for each login"}
-	case r.Code == "28000":
+	case state == "28000":
 		return &Problem{notAllowed, "the server does not let the user in" + said, "check the user in the binding, and on the server"}
-	case r.Code == "42501":
+	case state == "42501":
 		return &Problem{notAllowed, "the user may not connect to the database" + said, "grant connect on the database to the user"}
 	}
 	return &Problem{serverError, "the server refuses the connection" + said, "look into the server's log"}

@@ -6,7 +6,7 @@ import (
 	"crypto/rsa"
 	"crypto/x509"
 	"encoding/asn1"
-	"fmt"
+	"errors"
 	"math/big"
 	"slices"
 
@@ -26,13 +26,19 @@ var (
 	netscapeType        = asn1.ObjectIdentifier{2, 16, 840, 1, 113730, 1, 1}
 )
 
-func extension(c *x509.Certificate, id asn1.ObjectIdentifier) (value []byte, there bool) {
+// extension returns the value of an extension, nil if the certificate does not have it.
+func extension(c *x509.Certificate, id asn1.ObjectIdentifier) []byte {
 	for _, e := range c.Extensions {
 		if e.Id.Equal(id) {
-			return e.Value, true
+			return e.Value
 		}
 	}
-	return nil, false
+	return nil
+}
+
+// lacks says whether a certificate restricts its key's usage, and to none of these.
+func lacks(c *x509.Certificate, usages x509.KeyUsage) bool {
+	return extension(c, keyUsage) != nil && c.KeyUsage&usages == 0
 }
 
 // opensslRefuses says why OpenSSL does not accept a chain for a TLS server that Go has accepted, or
@@ -41,19 +47,18 @@ func extension(c *x509.Certificate, id asn1.ObjectIdentifier) (value []byte, the
 func (s Screen) opensslRefuses(chain []*x509.Certificate) string {
 	for i, c := range chain {
 		issuer := chain[min(i+1, len(chain)-1)]
-		name := s.name(c)
 		switch {
 		case c != issuer && truststore.IsRoot(c) && identifies(c, c):
-			return fmt.Sprintf("OpenSSL takes %s for a root: it has its issuer's name, and no authorityKeyIdentifier", name)
+			return "OpenSSL takes " + s.name(c) + " for a root: it has its issuer's name, and no authorityKeyIdentifier"
 		case i == 0 && !forServers(c):
 			return "its key usage is not that of a TLS server: it needs digitalSignature or keyEncipherment"
-		case !forServerAuth(c):
-			return "the extended key usage of " + name + " does not name serverAuth"
+		// Unlike Go, OpenSSL takes neither an empty list nor anyExtendedKeyUsage for serverAuth.
+		case extension(c, extendedKeyUsage) != nil && !slices.Contains(c.ExtKeyUsage, x509.ExtKeyUsageServerAuth):
+			return "the extended key usage of " + s.name(c) + " does not name serverAuth"
 		case tooSmall(c):
-			return fmt.Sprintf("the key of %s is too small: OpenSSL asks for RSA 2048 or P-224", name)
+			return "the key of " + s.name(c) + " is too small: OpenSSL asks for RSA 2048 or P-224"
 		case !identifies(c, issuer):
-			return fmt.Sprintf("%s names another key as its issuer's (authorityKeyIdentifier) than that of %s",
-				name, s.name(issuer))
+			return s.name(c) + " names another key as its issuer's (authorityKeyIdentifier) than that of " + s.name(issuer)
 		}
 	}
 	return ""
@@ -61,22 +66,14 @@ func (s Screen) opensslRefuses(chain []*x509.Certificate) string {
 
 // forServers looks at the key usage of a server's own certificate, and at Netscape's older word.
 func forServers(c *x509.Certificate) bool {
-	const usages = x509.KeyUsageDigitalSignature | x509.KeyUsageKeyEncipherment | x509.KeyUsageKeyAgreement
-	if _, restricted := extension(c, keyUsage); restricted && c.KeyUsage&usages == 0 {
-		return false
-	}
-	value, restricted := extension(c, netscapeType)
 	var types asn1.BitString
-	_, err := asn1.Unmarshal(value, &types)
 	const server = 1
-	return !restricted || err == nil && types.At(server) == 1
-}
-
-// forServerAuth looks at the extended key usage, which binds CAs too. Unlike Go, OpenSSL takes
-// neither an empty one nor anyExtendedKeyUsage for serverAuth.
-func forServerAuth(c *x509.Certificate) bool {
-	_, restricted := extension(c, extendedKeyUsage)
-	return !restricted || slices.Contains(c.ExtKeyUsage, x509.ExtKeyUsageServerAuth)
+	if netscape := extension(c, netscapeType); netscape != nil {
+		if _, err := asn1.Unmarshal(netscape, &types); err != nil || types.At(server) == 0 {
+			return false
+		}
+	}
+	return !lacks(c, x509.KeyUsageDigitalSignature|x509.KeyUsageKeyEncipherment|x509.KeyUsageKeyAgreement)
 }
 
 // tooSmall applies OpenSSL's security level 2, the default on the platform's stacks: 112 bits.
@@ -93,26 +90,22 @@ func tooSmall(c *x509.Certificate) bool {
 // identifies says whether what a certificate says about its issuer's key is true of the issuer. A
 // root is its own.
 func identifies(c, issuer *x509.Certificate) bool {
-	name, serial := authorityKey(c)
-	switch {
-	case c.AuthorityKeyId != nil && issuer.SubjectKeyId != nil && !bytes.Equal(c.AuthorityKeyId, issuer.SubjectKeyId):
-		return false
-	case serial != nil && serial.Cmp(issuer.SerialNumber) != 0:
+	if c.AuthorityKeyId != nil && issuer.SubjectKeyId != nil && !bytes.Equal(c.AuthorityKeyId, issuer.SubjectKeyId) {
 		return false
 	}
-	return name == nil || bytes.Equal(name, issuer.RawIssuer)
+	name, serial := authorityKey(c)
+	return (serial == nil || serial.Cmp(issuer.SerialNumber) == 0) && (name == nil || bytes.Equal(name, issuer.RawIssuer))
 }
 
 // authorityKey reads what Go does not of a certificate's authorityKeyIdentifier: the name and the
-// number of its issuer's certificate (RFC 5280, 4.2.1.1). Go has the key itself.
+// number of its issuer's certificate (RFC 5280, 4.2.1.1).
 func authorityKey(c *x509.Certificate) (issuer []byte, serial *big.Int) {
-	value, _ := extension(c, authorityIdentifier)
 	var parts struct {
 		ID     []byte        `asn1:"optional,tag:0"`
 		Issuer asn1.RawValue `asn1:"optional,tag:1"`
 		Serial *big.Int      `asn1:"optional,tag:2"`
 	}
-	if _, err := asn1.Unmarshal(value, &parts); err != nil {
+	if _, err := asn1.Unmarshal(extension(c, authorityIdentifier), &parts); err != nil {
 		return nil, nil
 	}
 	var name asn1.RawValue // a directoryName, [4] EXPLICIT
@@ -122,23 +115,16 @@ func authorityKey(c *x509.Certificate) (issuer []byte, serial *big.Int) {
 	return issuer, parts.Serial
 }
 
-// goRefuses says why Go refuses a chain that OpenSSL may accept, or returns "".
-func (s Screen) goRefuses(path []*x509.Certificate) string {
-	below := 0 // intermediates that count for OpenSSL: those that are not their own issuer by name
-	for i, c := range path {
-		name := s.name(c)
-		most := i // how many intermediates may be below it
-		if c.MaxPathLen > 0 || c.MaxPathLenZero {
-			most = c.MaxPathLen
-		}
+// goRefuses says why Go refuses a chain that OpenSSL may accept, or returns "". err is Go's own.
+func (s Screen) goRefuses(path []*x509.Certificate, err error) string {
+	var invalid x509.CertificateInvalidError
+	tooLong := errors.As(err, &invalid) && invalid.Reason == x509.TooManyIntermediates
+	for _, c := range path {
 		switch {
 		case slices.ContainsFunc(c.UnhandledCriticalExtensions, nameConstraints.Equal):
-			return name + " has name constraints of a kind that Go does not know"
-		case below <= most && i-1 > most:
-			return name + " limits how many CAs may follow, and Go counts those that only renew a key"
-		}
-		if i > 0 && !truststore.IsRoot(c) {
-			below++
+			return s.name(c) + " has name constraints of a kind that Go does not know"
+		case tooLong && c != path[len(path)-1] && truststore.IsRoot(c):
+			return s.name(invalid.Cert) + " limits how many CAs may follow, and Go counts those that only renew a key"
 		}
 	}
 	return ""
@@ -147,9 +133,7 @@ func (s Screen) goRefuses(path []*x509.Certificate) string {
 // mayNotSign returns the issuer on a path that may not sign certificates, or nil.
 func mayNotSign(path []*x509.Certificate) *x509.Certificate {
 	for _, c := range path[1:] {
-		_, restricted := extension(c, keyUsage)
-		mayNot := restricted && c.KeyUsage&x509.KeyUsageCertSign == 0
-		if mayNot || c.Version >= 3 && !c.IsCA {
+		if lacks(c, x509.KeyUsageCertSign) || c.Version >= 3 && !c.IsCA {
 			return c
 		}
 	}
@@ -164,15 +148,13 @@ func (s Screen) StrictlyRefused(chain []*x509.Certificate) string {
 		return ""
 	}
 	for i, c := range chain {
-		name := s.name(c)
-		_, restricted := extension(c, keyUsage)
 		switch {
 		case c.IsCA && len(c.SubjectKeyId) == 0:
-			return name + " has no subjectKeyIdentifier"
+			return s.name(c) + " has no subjectKeyIdentifier"
 		case i < len(chain)-1 && c.AuthorityKeyId == nil:
-			return name + " has no authorityKeyIdentifier"
-		case i > 0 && !restricted:
-			return name + " has no keyUsage"
+			return s.name(c) + " has no authorityKeyIdentifier"
+		case i > 0 && extension(c, keyUsage) == nil:
+			return s.name(c) + " has no keyUsage"
 		}
 	}
 	return ""

@@ -116,23 +116,13 @@ func (t *Target) setAddress(b binding.Binding) {
 	}
 	t.Host, t.HostAddr, t.Direct = b.Hosts[0], b.HostAddr, b.DirectTLS
 	for i, host := range b.Hosts {
-		port := uint64(5432)
-		switch text := b.Ports[i]; {
-		case text != "":
-			var err error
-			if port, err = strconv.ParseUint(text, 10, 16); err != nil || port == 0 {
-				// Don't show the value: it is no port, so it may be a secret.
-				t.fail(bindingIncomplete, "the port in the binding is not a number from 1 to 65535", "correct the credential port")
-			}
-		case i >= len(b.Primaries()): // a replica without a port has the first host's
-			port = uint64(t.Port)
+		port, err := strconv.ParseUint(b.Port(i), 10, 16)
+		if err != nil || port == 0 { // don't show the value: it is no port, so it may be a secret
+			t.fail(bindingIncomplete, "the port in the binding is not a number from 1 to 65535", "correct the credential port")
 		}
-		if i == 0 {
-			t.Port = uint16(port)
-		} else {
-			t.Others = append(t.Others, Address{host, uint16(port)})
-		}
+		t.Others = append(t.Others, Address{host, uint16(port)})
 	}
+	t.Port, t.Others = t.Others[0].Port, t.Others[1:]
 	if b.Username == "" {
 		t.fail(bindingIncomplete, "the binding names no user", "add the credential username, or a uri with a user")
 	}
@@ -265,37 +255,16 @@ func lenientParse(data []byte) []*x509.Certificate {
 	return certs
 }
 
-// setClient takes the client certificate from the files in the owner's PGSSLCERT and PGSSLKEY. If
-// these are unset, or name the launch script's files, it takes the credentials.
+// setClient takes the client certificate from the files in the owner's PGSSLCERT and PGSSLKEY, else
+// from the credentials.
 func (t *Target) setClient(app current.App, db launch.Database) {
 	plannedCert, plannedKey := app.Plan.ClientCertificate()
 	cert, key := plannedCert, plannedKey
 	if db.Tunnel {
 		cert, key = db.ClientCertificate()
 	}
-	for _, own := range []struct {
-		name    string
-		planned []byte
-		content *[]byte
-	}{{"PGSSLCERT", plannedCert, &cert}, {"PGSSLKEY", plannedKey, &key}} {
-		file := app.Env[own.name]
-		if file == "" {
-			continue
-		}
-		if app.Elsewhere {
-			t.failUnseen(clientCertificateUnusable, own.name+", "+file)
-			return
-		}
-		content, err := os.ReadFile(file)
-		if err != nil {
-			t.fail(clientCertificateUnusable, own.name+" names a file that cannot be read: "+file, "unset "+own.name+", or put the file there")
-			return
-		}
-		if !bytes.Equal(content, own.planned) {
-			*own.content = content
-		}
-	}
-	if cert == nil && key == nil {
+	cert, key = t.owners(app, "PGSSLCERT", plannedCert, cert), t.owners(app, "PGSSLKEY", plannedKey, key)
+	if t.Problem != nil || cert == nil && key == nil {
 		return
 	}
 	if _, err := tls.X509KeyPair(cert, key); err != nil { // don't show its error: it might quote a key
@@ -304,4 +273,25 @@ func (t *Target) setClient(app current.App, db launch.Database) {
 		return
 	}
 	t.Client.Cert, t.Client.Key = cert, key
+}
+
+// owners returns the content of the file that a variable names. If it names none, or the launch
+// script's, whose content is planned, owners returns ours.
+func (t *Target) owners(app current.App, variable string, planned, ours []byte) []byte {
+	file := app.Env[variable]
+	if file == "" {
+		return ours
+	}
+	if app.Elsewhere {
+		t.failUnseen(clientCertificateUnusable, variable+", "+file)
+		return nil
+	}
+	content, err := os.ReadFile(file)
+	if err != nil {
+		t.fail(clientCertificateUnusable, variable+" names a file that cannot be read: "+file, "unset "+variable+", or put the file there")
+	}
+	if bytes.Equal(content, planned) {
+		return ours
+	}
+	return content
 }

@@ -1,13 +1,14 @@
 // Package wire reaches a database as its mode asks, or says why not. `postgres-ssl verify`, the
 // check before an app starts, and the tunnel connect with it.
 //
-// target.go works out how the app connects. connect.go, probe.go and bounded.go use the network.
-// The rest are pure functions: certificate.go decides who is believed, diagnose.go says what went
-// wrong, and screen.go keeps the password out of what is said.
+// target.go works out how the app connects. connect.go and bounded.go use the network. The rest are
+// pure functions: certificate.go decides who is believed, diagnose.go says what went wrong, and
+// screen.go keeps the password out of what is said.
 package wire
 
 import (
 	"crypto/x509"
+	"encoding/json"
 	"net"
 	"slices"
 	"strconv"
@@ -47,6 +48,26 @@ type Target struct {
 	Problem  *Problem                   // found before connecting, so we don't connect
 }
 
+// Pack writes targets for Unpack in another process, without their passwords.
+func Pack(targets []Target) ([]byte, error) {
+	targets = slices.Clone(targets)
+	for i := 1; i < len(targets); i++ {
+		targets[i].Known = nil // all have the same
+	}
+	return json.Marshal(targets)
+}
+
+// Unpack reads what Pack has written.
+func Unpack(text []byte) (targets []Target, err error) {
+	if err := json.Unmarshal(text, &targets); err != nil {
+		return nil, err
+	}
+	for i := range targets {
+		targets[i].Known = targets[0].Known
+	}
+	return targets, nil
+}
+
 // LoginMode is how strictly to verify a connection before the password goes over it: as the mode in
 // force asks, and never without TLS.
 func (t *Target) LoginMode() sslmode.Mode { return max(t.Mode, sslmode.Require) }
@@ -66,6 +87,22 @@ func (a Address) String() string { return net.JoinHostPort(a.Host, strconv.Itoa(
 type Anchor struct {
 	Cert   *x509.Certificate
 	Origin string
+}
+
+// MarshalJSON writes the certificate itself.
+func (a Anchor) MarshalJSON() ([]byte, error) {
+	return json.Marshal([2][]byte{a.Cert.Raw, []byte(a.Origin)})
+}
+
+// UnmarshalJSON reads it.
+func (a *Anchor) UnmarshalJSON(text []byte) error {
+	var parts [2][]byte
+	err := json.Unmarshal(text, &parts)
+	if err == nil {
+		a.Origin = string(parts[1])
+		a.Cert, err = x509.ParseCertificate(parts[0])
+	}
+	return err
 }
 
 // find returns the anchor with a certificate, or nil.

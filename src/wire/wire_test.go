@@ -145,7 +145,7 @@ func TestServersErrors(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			target := Target{Host: "h", Port: 1, User: "app", Database: "app", Password: "app"}
-			problem := target.diagnose(Attempt{stage: startingUp, Answer: Answer{Refusal: &test.refusal}}, target.Addresses()[0])
+			problem := target.diagnose(Attempt{stage: startingUp, Refusal: &test.refusal}, target.Addresses()[0])
 			require.NotNil(t, problem)
 			assert.Equal(t, test.code, problem.Code)
 			if test.code != clientCertificateWanted {
@@ -154,13 +154,13 @@ func TestServersErrors(t *testing.T) {
 		})
 	}
 	iam := Target{Host: west, User: "app"}
-	problem := iam.diagnose(Attempt{stage: startingUp, Answer: Answer{Refusal: &pgconn.PgError{Code: "28000", Message: `PAM authentication failed for user "app"`}}}, iam.Addresses()[0])
+	problem := iam.diagnose(Attempt{stage: startingUp, Refusal: &pgconn.PgError{Code: "28000", Message: `PAM authentication failed for user "app"`}}, iam.Addresses()[0])
 	assert.Contains(t, problem.What, `wants IAM authentication of user "app"`)
 
 	// In another language, the handshake shows that the server wants a certificate: it asked, and
 	// got none.
 	target := Target{Host: "h", Port: 1}
-	foreign := Attempt{stage: startingUp, Answer: Answer{Refusal: &pgconn.PgError{Code: "28000", Message: "Verbindung erfordert ein gültiges Client-Zertifikat"}}, Peer: Peer{wantsCerts: true}}
+	foreign := Attempt{stage: startingUp, Refusal: &pgconn.PgError{Code: "28000", Message: "Verbindung erfordert ein gültiges Client-Zertifikat"}, Peer: Peer{wantsCerts: true}}
 	assert.Equal(t, clientCertificateWanted, target.diagnose(foreign, target.Addresses()[0]).Code)
 }
 

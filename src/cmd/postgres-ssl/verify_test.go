@@ -300,9 +300,11 @@ func TestVerifyTellsOneThingFromAnother(t *testing.T) {
 			if test.during != nil {
 				test.during(t)
 			}
-			require.Eventually(t, func() bool { // a session of the command before this one may be ending
-				return strings.TrimSpace(server.SQL(t, "select count(*) from pg_stat_activity where application_name = 'postgres-ssl verify'")) == "0"
-			}, time.Minute, time.Millisecond)
+			for _, server := range []*pgtest.Server{server, changing} {
+				require.Eventually(t, func() bool { // a session of the command before this one may be ending
+					return strings.TrimSpace(server.SQL(t, "select count(*) from pg_stat_activity where application_name = 'postgres-ssl verify'")) == "0"
+				}, time.Minute, time.Millisecond)
+			}
 			stdout, stderr, status := verifyCommand(t, program, services(t, map[string]credentials{"console_db": test.binding}), test.env, test.args...)
 			for _, secret := range []string{password, wrong, keyLine(cert), keyLine(stranger), keyLine(other)} {
 				assert.NotContains(t, stdout+stderr, secret)
