@@ -45,7 +45,7 @@ func (r *reader) binding(d *database, open open) (Binding, error) {
 	b.Username = d.login(usernameKeys, func(c connection) string { return c.username })
 	b.Password = Secret(d.login(passwordKeys, func(c connection) string { return c.password }))
 	b.Database = d.login(databaseKeys, func(c connection) string { return c.database })
-	b.named = d.named(b)
+	b.named = d.addresses(b)
 	b.ByKeys = len(d.strings) == 0 && b.Writes() == sslmode.None && !slices.ContainsFunc(d.objects, func(o *object) bool { return !o.byKeys })
 	return b, nil
 }

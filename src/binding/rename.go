@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"strconv"
@@ -17,14 +18,16 @@ import (
 
 // The same bindings with other hosts. A tunnel replaces each host of the wanted databases by a
 // loopback address of its own, at the host's own port. So nothing changes but the host's name and
-// the CA that an app verifies it by, wherever they are written.
+// the CA that an app verifies it by, wherever they are written. The reader is the judge: what it
+// reads afterwards must be what it read before.
 
 // Endpoint is a host and a port that the bindings name for a database. The tunnel listens for each.
 type Endpoint struct {
 	Database int // index in Bound.Databases: of several with this address, the strictest
+	Service  string
 	Host     string
 	Port     uint16
-	Local    int // which of the tunnel's addresses replaces the host
+	Local    int // which of the tunnel's addresses replaces the host in this service
 }
 
 // Redirection is what the bindings say of the wanted databases, and how to say it of a tunnel.
@@ -33,35 +36,28 @@ type Redirection struct {
 	Locals    int      // how many addresses the tunnel needs
 	Bypassing []string // what names a host of them too, and stays: variables, credentials of another port
 
-	source   string
-	document []byte
-	mounted  files
-	services map[string]*renamer // by name, those with a wanted database
-	url      string              // DATABASE_URL, if it is a copy of a uri
-	urlOf    *renamer
+	source     string
+	document   []byte
+	mounted    files
+	url, urlOf string // DATABASE_URL, if it is a copy of the uri of this service
 }
 
 // Tunnel is what a launch's tunnel is to the bindings.
 type Tunnel struct {
 	Addresses []string // of the tunnel, by Endpoint.Local
 	CA        string   // in PEM
-	CAFile    string   // the path of a file with the CA
+	Dir       string   // the folder for files that the app reads: its bindings, the CA
 }
 
-// Redirected has the bindings as an app sees them, so that it connects elsewhere.
-type Redirected struct {
-	Variables map[string]string            // VCAP_SERVICES and DATABASE_URL, if they change
-	Document  []byte                       // the file of VCAP_SERVICES_FILE_PATH; nil without it
-	Mounted   map[string]map[string][]byte // all of SERVICE_BINDING_ROOT; nil without it
-}
+func (t Tunnel) caFile() string { return filepath.Join(t.Dir, "ca.pem") }
 
 const defaultPort = "5432"
 
-// Redirect finds the hosts of the wanted databases, by their index in Read's answer. stricter says
-// which of two databases decides for an address that both name. Redirect fails if a host cannot be
-// replaced alone. The error names the service and the credential, and has no secret.
-func Redirect(env map[string]string, wanted func(database int) bool, stricter func(a, b int) bool) (*Redirection, error) {
-	r := &Redirection{services: map[string]*renamer{}}
+// Redirect finds the hosts of the wanted databases. wanted are their indexes in Read's answer, the
+// strictest first: it decides for an address that several name. Redirect fails if a host cannot be
+// replaced alone. The error names the service and the credential, and contains no secret.
+func Redirect(env map[string]string, wanted []int) (*Redirection, error) {
+	r := &Redirection{}
 	var err error
 	if r.source, r.document, err = vcapDocument(env); err != nil {
 		return nil, err
@@ -73,25 +69,17 @@ func Redirect(env map[string]string, wanted func(database int) bool, stricter fu
 	if err != nil {
 		return nil, err
 	}
-	for i, b := range found.Databases {
-		if wanted(i) {
-			if err := r.addEndpoints(i, b, stricter); err != nil {
-				return nil, err
-			}
+	for _, i := range wanted {
+		if err := r.addEndpoints(i, found.Databases[i]); err != nil {
+			return nil, err
 		}
 	}
-	r.findCopies(env, services)
-	err = r.check(found, wanted)
-	for _, name := range slices.Sorted(maps.Keys(r.services)) {
-		for _, path := range slices.Sorted(maps.Keys(r.services[name].left)) {
-			r.Bypassing = append(r.Bypassing, name+", credential "+path+",")
-		}
-	}
-	return r, err
+	r.findInVariables(env, services)
+	return r, r.check(found.Databases, wanted)
 }
 
 func (r *Redirection) read(document []byte, mounted files) ([]service, Bound, error) {
-	services, err := vcapServices(r.source, document)
+	services, _, err := vcapServices(r.source, document)
 	if err != nil {
 		return nil, Bound{}, err
 	}
@@ -101,122 +89,98 @@ func (r *Redirection) read(document []byte, mounted files) ([]service, Bound, er
 }
 
 // addEndpoints adds the addresses of a database.
-func (r *Redirection) addEndpoints(database int, b Binding, stricter func(a, b int) bool) error {
+func (r *Redirection) addEndpoints(database int, b Binding) error {
 	if len(b.Hosts) == 0 {
 		return fmt.Errorf("%s: the tunnel needs a host to replace, but the credentials name none", b.Title())
-	}
-	rename := r.services[b.Name]
-	if rename == nil {
-		rename = &renamer{local: map[string]int{}, listens: map[address]bool{}, left: map[string]bool{}}
-		r.services[b.Name] = rename
 	}
 	for _, a := range b.named {
 		port, err := strconv.ParseUint(a.port, 10, 16)
 		if err != nil || port == 0 { // don't show the value: it is no port, so it may be a secret
 			return fmt.Errorf("%s: the port in the binding is not a number from 1 to 65535", b.Title())
 		}
-		local, known := rename.local[a.host]
-		if !known {
-			local = r.Locals
-			rename.local[a.host] = local
-			r.Locals++
+		e, listens := Endpoint{database, b.Name, a.host, uint16(port), r.Locals}, false
+		for _, known := range r.Endpoints {
+			if known.Service == e.Service && known.Host == e.Host {
+				e.Local, listens = known.Local, listens || known.Port == e.Port
+			}
 		}
-		rename.listens[a] = true
-		same := func(e Endpoint) bool { return e.Local == local && e.Port == uint16(port) }
-		if i := slices.IndexFunc(r.Endpoints, same); i < 0 {
-			r.Endpoints = append(r.Endpoints, Endpoint{database, a.host, uint16(port), local})
-		} else if stricter(database, r.Endpoints[i].Database) {
-			r.Endpoints[i].Database = database
+		if !listens {
+			r.Endpoints, r.Locals = append(r.Endpoints, e), max(r.Locals, e.Local+1)
 		}
 	}
 	return nil
 }
 
-// named returns each address that the credentials name for a database, in keys and in strings.
-func (d *database) named(b Binding) (all []address) {
-	add := func(hosts []address) {
-		for _, a := range hosts {
-			a.port = cmp.Or(a.port, defaultPort)
-			if !slices.Contains(all, a) {
-				all = append(all, a)
-			}
-		}
-	}
+// addresses returns each address that the credentials name for a database, in keys and in strings.
+func (d *database) addresses(b Binding) (all []address) {
 	for i, host := range b.Hosts {
-		add([]address{{host, b.Port(i)}})
+		all = append(all, address{host, b.Port(i)})
 	}
 	for _, f := range d.strings {
-		add(f.hosts)
+		all = append(all, f.hosts...)
 	}
 	for _, o := range d.objects {
-		add(o.hosts)
+		all = append(all, o.hosts...)
+	}
+	for i := range all {
+		all[i].port = cmp.Or(all[i].port, defaultPort)
 	}
 	return all
 }
 
-// findCopies finds the service whose uri the platform copied to DATABASE_URL. It changes the scheme
-// and the escapes when it copies (the launcher's databaseuri.go). Whatever else names a host of the
-// tunnel stays, and bypasses it.
-func (r *Redirection) findCopies(env map[string]string, services []service) {
-	const name = "DATABASE_URL"
-	if c, ok := parseString(env[name]); ok && len(c.hosts) > 0 {
-		for _, s := range services {
-			uri, _ := s.credentials["uri"].(string)
-			if copied, _ := parseString(uri); r.url == "" && r.services[s.name] != nil && reflect.DeepEqual(copied, c) {
-				r.url, r.urlOf = env[name], r.services[s.name]
-			}
+// findInVariables finds the service whose uri the platform copied to DATABASE_URL. It changes the
+// scheme and the escapes when it copies (the launcher's databaseuri.go). Whatever else names a host
+// of the tunnel stays, and bypasses it.
+func (r *Redirection) findInVariables(env map[string]string, services []service) {
+	ours := []string{vcapVariable, "VCAP_SERVICES_FILE_PATH", "SERVICE_BINDING_ROOT", "VCAP_APPLICATION"}
+	renamers := r.renamers(Tunnel{Addresses: r.example().Addresses}) // a CA of the owner's is no host
+	url, _ := parseString(env["DATABASE_URL"])
+	for _, s := range services {
+		uri, _ := s.credentials["uri"].(string)
+		copied, _ := parseString(uri)
+		if r.url == "" && len(url.hosts) > 0 && renamers[s.name] != nil && reflect.DeepEqual(copied, url) {
+			r.url, r.urlOf = env["DATABASE_URL"], s.name
+			ours = append(ours, "DATABASE_URL")
 		}
 	}
-	ours := []string{"VCAP_SERVICES", "VCAP_SERVICES_FILE_PATH", "SERVICE_BINDING_ROOT", "VCAP_APPLICATION"}
-	for _, variable := range slices.Sorted(maps.Keys(env)) {
-		if slices.Contains(ours, variable) || variable == name && r.url != "" {
-			continue
-		}
-		for _, rename := range r.services {
-			rename.tunnel = Tunnel{Addresses: r.example().Addresses} // a CA of the owner's is no host
-			if rename.text(env[variable], variable, fold(variable), "") != env[variable] && !slices.Contains(r.Bypassing, variable) {
-				r.Bypassing = append(r.Bypassing, variable)
-			}
-			clear(rename.left)
+	all := slices.Collect(maps.Values(renamers))
+	for _, name := range slices.Sorted(maps.Keys(env)) {
+		changes := func(r *renamer) bool { return r.text(env[name], name, fold(name), "") != env[name] }
+		if !slices.Contains(ours, name) && slices.ContainsFunc(all, changes) {
+			r.Bypassing = append(r.Bypassing, name)
 		}
 	}
 }
 
 // example is a tunnel that no binding names.
 func (r *Redirection) example() Tunnel {
-	t := Tunnel{CA: "-----BEGIN CERTIFICATE-----\ntunnel\n-----END CERTIFICATE-----\n", CAFile: "/tunnel.invalid"}
+	t := Tunnel{CA: "-----BEGIN CERTIFICATE-----\ntunnel\n-----END CERTIFICATE-----\n", Dir: "/tunnel.invalid"}
 	for i := range r.Locals {
-		t.Addresses = append(t.Addresses, fmt.Sprintf("h%d.%s", i, standIn))
+		t.Addresses = append(t.Addresses, fmt.Sprintf("h%d.tunnel.invalid", i))
 	}
 	return t
 }
 
-// standIn is a host that no binding has.
-const standIn = "tunnel.invalid"
-
 // check reads the bindings again, as they are for the example. Apart from the hosts and the CAs,
 // they must say what they said before.
-func (r *Redirection) check(found Bound, wanted func(int) bool) error {
-	example := r.example()
-	after := r.To(example)
-	document := after.Document
-	if text, ok := after.Variables["VCAP_SERVICES"]; ok {
-		document = []byte(text)
+func (r *Redirection) check(before []Binding, wanted []int) error {
+	renamers := r.renamers(r.example())
+	_, after, err := r.read(r.rename(renamers))
+	for _, name := range slices.Sorted(maps.Keys(renamers)) {
+		for _, path := range renamers[name].left {
+			r.Bypassing = append(r.Bypassing, name+", credential "+path+",")
+		}
 	}
-	_, renamed, err := r.read(document, after.Mounted)
-	for i, before := range found.Databases {
-		if !wanted(i) {
-			continue
+	for _, i := range wanted {
+		b, rename := before[i], renamers[before[i].Name]
+		b.Hosts = slices.Clone(b.Hosts)
+		for j, host := range b.Hosts {
+			b.Hosts[j] = rename.addresses[host]
 		}
-		rename := r.services[before.Name]
-		before.Hosts = slices.Clone(before.Hosts)
-		for j, host := range before.Hosts {
-			before.Hosts[j] = example.Addresses[rename.local[host]]
-		}
-		if err != nil || len(renamed.Databases) != len(found.Databases) || !same(renamed.Databases[i], before) {
+		if err != nil || len(after.Databases) != len(before) || !same(after.Databases[i], b) {
 			return fmt.Errorf("%s: %s a host that the tunnel cannot replace alone: "+
 				"write host, port, user, password and database as credentials of their own",
-				before.Title(), cmp.Or(rename.stuck, "the credentials name"))
+				b.Title(), cmp.Or(rename.stuck, "the credentials name"))
 		}
 	}
 	return nil
@@ -230,59 +194,55 @@ func same(a, b Binding) bool {
 	return reflect.DeepEqual(a, b)
 }
 
-// To returns the bindings with each host replaced by its address of the tunnel.
-func (r *Redirection) To(t Tunnel) Redirected {
-	after := Redirected{Variables: map[string]string{}}
-	if len(bytes.TrimSpace(r.document)) > 0 {
-		text := r.renameDocument(t)
-		if strings.HasPrefix(r.source, "VCAP_SERVICES_FILE_PATH") {
-			after.Document = text
-		} else {
-			after.Variables["VCAP_SERVICES"] = string(text)
-		}
+// To returns the bindings with each host replaced by its address of the tunnel: the variables that
+// change, and the files below t.Dir by their path.
+func (r *Redirection) To(t Tunnel) (variables map[string]string, paths map[string][]byte) {
+	variables, paths = map[string]string{}, map[string][]byte{t.caFile(): []byte(t.CA)}
+	renamers := r.renamers(t)
+	document, mounted := r.rename(renamers)
+	switch path := filepath.Join(t.Dir, "vcap_services"); {
+	case document == nil:
+	case r.source != vcapVariable:
+		variables["VCAP_SERVICES_FILE_PATH"], paths[path] = path, document
+	default:
+		variables[vcapVariable] = string(document)
 	}
-	if r.mounted != nil {
-		after.Mounted = map[string]map[string][]byte{}
-	}
-	for folder, content := range r.mounted {
-		after.Mounted[folder] = maps.Clone(content)
-		rename, texts := r.services[folder], map[string]any{}
-		if rename == nil {
-			continue
-		}
+	root := filepath.Join(t.Dir, "bindings")
+	for folder, content := range mounted {
+		variables["SERVICE_BINDING_ROOT"] = root
 		for name, text := range content {
-			if !isPlatformFile(name) {
-				texts[name] = string(text)
-			}
-		}
-		rename.to(t).value(texts, "", "", "")
-		for name, text := range texts {
-			after.Mounted[folder][name] = []byte(text.(string))
+			paths[filepath.Join(root, folder, name)] = text
 		}
 	}
 	if r.url != "" {
-		after.Variables["DATABASE_URL"] = r.urlOf.to(t).text(r.url, "uri", "uri", "")
+		variables["DATABASE_URL"] = renamers[r.urlOf].text(r.url, "uri", "uri", "")
 	}
-	return after
+	return variables, paths
 }
 
-// renameDocument writes VCAP_SERVICES again. Keys may change their order, but no value changes
-// except in the credentials of the wanted services.
-func (r *Redirection) renameDocument(t Tunnel) []byte {
-	parsed, _ := decodeJSON(r.document) // it was read before
-	byLabel, _ := parsed.(map[string]any)
-	for label, list := range byLabel {
-		items, ok := list.([]any)
-		if !ok {
-			items = []any{list}
-		}
-		for _, item := range items {
-			if s, ok := asService(label, item); ok && r.services[s.name] != nil {
-				r.services[s.name].to(t).value(s.credentials, "", "", "")
-			}
+// rename writes the bindings again. Keys may change their order, but no value changes except in the
+// credentials of the wanted services.
+func (r *Redirection) rename(by map[string]*renamer) (document []byte, mounted files) {
+	services, parsed, _ := vcapServices(r.source, r.document) // it was read before
+	inFiles := mountedServices(r.mounted)
+	for _, s := range slices.Concat(services, inFiles) {
+		if by[s.name] != nil {
+			by[s.name].value(s.credentials, "", "", "")
 		}
 	}
-	return encodeJSON(parsed)
+	if parsed != nil {
+		document = encodeJSON(parsed)
+	}
+	mounted = maps.Clone(r.mounted)
+	for _, s := range inFiles {
+		content := maps.Clone(mounted[s.name])
+		for name, text := range s.credentials {
+			ending := content[name][len(bytes.TrimRight(content[name], "\r\n")):]
+			content[name] = slices.Concat([]byte(strings.TrimRight(text.(string), "\r\n")), ending)
+		}
+		mounted[s.name] = content
+	}
+	return document, mounted
 }
 
 // encodeJSON writes what decodeJSON has read. Numbers and "&" stay as they are.
@@ -296,16 +256,28 @@ func encodeJSON(value any) []byte {
 
 // renamer replaces the hosts and the CAs in the credentials of one service.
 type renamer struct {
-	local   map[string]int   // Endpoint.Local of each host
-	listens map[address]bool // the addresses that the tunnel listens for
-	left    map[string]bool  // the credentials that name a host at another port
-	stuck   string           // the first connection string whose host cannot be replaced
-	tunnel  Tunnel
+	Tunnel
+	addresses map[string]string // of the tunnel, by host
+	listens   map[address]bool  // the addresses that the tunnel listens for
+	left      []string          // the credentials that name a host at another port
+	stuck     string            // the first connection string whose host cannot be replaced
 }
 
-func (r *renamer) to(t Tunnel) *renamer {
-	r.tunnel = t
-	return r
+// renamers returns a renamer for each service, by its name.
+func (r *Redirection) renamers(t Tunnel) map[string]*renamer {
+	all := map[string]*renamer{}
+	for _, e := range r.Endpoints {
+		if all[e.Service] == nil {
+			all[e.Service] = &renamer{Tunnel: t, addresses: map[string]string{}, listens: map[address]bool{}}
+		}
+		all[e.Service].addresses[e.Host] = t.Addresses[e.Local]
+		all[e.Service].listens[address{e.Host, strconv.Itoa(int(e.Port))}] = true
+	}
+	return all
+}
+
+func (r *renamer) listensAt(a address) bool {
+	return r.listens[address{a.host, cmp.Or(a.port, defaultPort)}]
 }
 
 // value replaces in a value, in place, and returns it. path is where it is, key the folded key there,
@@ -319,30 +291,27 @@ func (r *renamer) value(value any, path, key, port string) any {
 			v[i] = r.value(v[i], path+"["+strconv.Itoa(i)+"]", key, port)
 		}
 	case map[string]any:
-		for key := range v {
-			v[key] = r.value(v[key], joinPath(path, key), fold(key), siblingPort(v, fold(key)))
+		for _, key := range slices.Sorted(maps.Keys(v)) {
+			v[key] = r.value(v[key], joinPath(path, key), fold(key), portBeside(v, fold(key)))
 		}
 	}
 	return value
 }
 
-// siblingPort returns the port that goes with a key for a host: PGPORT with PGHOST, else port. It
+// portBeside returns the port that goes with a key for a host: PGPORT with PGHOST, else port. It
 // returns "" for any other key.
-func siblingPort(object map[string]any, key string) (port string) {
-	prefix, isHost := hostPrefix(key)
-	if !isHost {
-		return ""
-	}
+func portBeside(object map[string]any, key string) (port string) {
+	prefix, isHost := cutHost(key)
 	for _, other := range slices.Sorted(maps.Keys(object)) {
-		if folded := fold(other); folded == prefix+"port" || port == "" && folded == "port" {
+		if folded := fold(other); isHost && (folded == prefix+"port" || port == "" && folded == "port") {
 			port = strings.TrimSpace(asText(object[other]))
 		}
 	}
 	return port
 }
 
-// hostPrefix returns what comes before the word for a host in a folded key: "pg" of "pghost".
-func hostPrefix(key string) (prefix string, isHost bool) {
+// cutHost returns what comes before the word for a host in a folded key: "pg" of "pghost".
+func cutHost(key string) (prefix string, isHost bool) {
 	for _, word := range append(slices.Clone(hostKeys), "endpoints") {
 		if prefix, isHost = strings.CutSuffix(key, word); isHost {
 			return prefix, true
@@ -366,70 +335,46 @@ func (r *renamer) text(text, path, key, port string) string {
 		}
 		return text
 	}
-	if found := findStrings(text); found != nil {
-		for _, at := range slices.Backward(found) {
-			text = text[:at.start] + r.connectionString(text[at.start:at.end], at.connection, path) + text[at.end:]
-		}
+	found := findStrings(text)
+	for _, at := range slices.Backward(found) {
+		text = text[:at.start] + r.connectionString(text[at.start:at.end], at.connection, path) + text[at.end:]
+	}
+	if found != nil || slices.Contains(loginKeys, key) || strings.Contains(text, "://") {
 		return text
 	}
-	if slices.Contains(usernameKeys, key) || slices.Contains(databaseKeys, key) || strings.Contains(text, "://") {
-		return text
-	}
-	_, isHost := hostPrefix(key)
+	_, isHost := cutHost(key)
 	hosts, _ := parseHosts(text, "")
 	isHost = isHost && len(hosts) > 0
-	var all []edit
-	for _, p := range r.places(text) {
-		at, isWord := address{p.host, cmp.Or(p.port, port)}, !strings.ContainsAny(p.host, ".:")
+	for _, p := range slices.Backward(places(text, r.addresses)) {
+		at := address{p.host, cmp.Or(p.port, port)}
 		switch {
-		case isWord && !isHost:
+		case !isHost && !strings.ContainsAny(p.host, ".:"): // any word
 		case p.start > 0 && strings.IndexByte("@/", text[p.start-1]) >= 0: // an e-mail address or a path
 		case isNumber(at.port) && !r.listensAt(at):
-			r.left[path] = true
+			r.left = append(r.left, path)
 		default:
-			all = append(all, edit{p.start, p.end, r.address(p.host)})
+			text = text[:p.start] + r.addresses[p.host] + text[p.end:]
 		}
 	}
-	return replaced(text, all...)
+	return text
 }
-
-func (r *renamer) address(host string) string { return r.tunnel.Addresses[r.local[host]] }
 
 // ca returns the tunnel's CA in the form of a text that is the CA of the database: PEM, base64 of it,
 // or the path of a file. It returns "" for any other text.
 func (r *renamer) ca(text, key, path string) string {
 	isCA := slices.Contains(caKeys, key)
 	switch trimmed := strings.TrimSpace(text); {
-	case strings.Contains(text, "PRIVATE KEY"), slices.Contains(clientCertKeys, key), !isCA && containsAny(path, otherMeaning):
+	case r.CA == "", strings.Contains(text, "PRIVATE KEY"), slices.Contains(clientCertKeys, key), !isCA && containsAny(path, otherMeaning):
 	case looksLikePEM(text) && !strings.Contains(text, "-----BEGIN"):
-		return base64.StdEncoding.EncodeToString([]byte(r.tunnel.CA))
+		return base64.StdEncoding.EncodeToString([]byte(r.CA))
 	case looksLikePEM(text) && !strings.Contains(trimmed, "\n"):
-		return strings.ReplaceAll(r.tunnel.CA, "\n", `\n`)
+		return strings.ReplaceAll(r.CA, "\n", `\n`)
 	case looksLikePEM(text):
-		return r.tunnel.CA
+		return r.CA
 	case isCA && (isPath(trimmed) || strings.EqualFold(trimmed, "system")):
-		return r.tunnel.CAFile
+		return r.caFile()
 	}
 	return ""
-}
-
-// edit replaces a part of a text.
-type edit struct {
-	start, end int
-	by         string
-}
-
-// replaced returns a text after edits, which are in order.
-func replaced(text string, edits ...edit) string {
-	var out strings.Builder
-	done := 0
-	for _, e := range edits {
-		if e.start >= done {
-			out.WriteString(text[done:e.start] + e.by)
-			done = e.end
-		}
-	}
-	return out.String() + text[done:]
 }
 
 // mostPlaces limits the tries for one connection string.
@@ -441,43 +386,38 @@ var rootParameter = lazyregexp.New(`(?i)(?:ssl[ _-]?root[ _-]?cert|root[ _-]?cer
 // database's name may contain the host too. So we try each place where it occurs, and let the reader
 // say what changed.
 func (r *renamer) connectionString(text string, c connection, path string) string {
-	before := c.written()
-	try := func(start, end int) (after connection, ok bool) {
-		after, _ = parseString(replaced(text, edit{start, end, standIn}))
-		but := after
-		but.hosts, but.names, but.hostaddr, but.rootCert, but.system = c.hosts, c.names, c.hostaddr, c.rootCert, c.system
-		return after, len(after.written()) == len(before) && reflect.DeepEqual(but, c)
-	}
-	places := r.places(text, before...)
-	if c.overruled || len(places) > mostPlaces {
-		places = nil
-	}
-	var edits []edit
-	for _, p := range places {
-		after, ok := try(p.start, p.end)
-		for i, name := range after.written() {
-			if a := c.hosts[i%len(c.hosts)]; ok && name == standIn && r.listensAt(a) {
-				edits = append(edits, edit{p.start, p.end, r.address(a.host)})
-				break
-			}
+	now := c.written()
+	want, to := slices.Clone(now), map[string]string{}
+	for i, name := range now {
+		if a := c.hosts[i%len(c.hosts)]; r.listensAt(a) {
+			want[i], to[name] = r.addresses[a.host], r.addresses[a.host]
 		}
 	}
-	named, _ := parseString(replaced(text, edits...))
-	for i, name := range named.written() {
-		if i < len(before) && name == before[i] && r.listensAt(c.hosts[i%len(c.hosts)]) {
-			r.stuck = cmp.Or(r.stuck, "credential "+path+" names")
-			return text
+	found := places(text, to)
+	if c.overruled || len(found) > mostPlaces {
+		found = nil
+	}
+	renamed := text
+	for _, p := range slices.Backward(found) {
+		tried := renamed[:p.start] + to[p.host] + renamed[p.end:]
+		if after, ok := c.readAgain(tried); ok && !slices.Equal(after.written(), now) {
+			renamed, now = tried, after.written()
 		}
 	}
-	if len(edits) > 0 && r.tunnel.CAFile != "" {
-		for _, at := range rootParameter().FindAllStringSubmatchIndex(text, -1) {
-			if after, ok := try(at[2], at[3]); ok && after.rootCert == standIn {
-				edits = append(edits, edit{at[2], at[3], r.tunnel.CAFile})
-			}
+	switch {
+	case !slices.Equal(now, want):
+		r.stuck = cmp.Or(r.stuck, "credential "+path+" names")
+		return text
+	case len(to) == 0 || r.CA == "" || c.rootCert == "" && !c.system:
+		return renamed
+	}
+	for _, at := range slices.Backward(rootParameter().FindAllStringSubmatchIndex(renamed, -1)) {
+		tried := renamed[:at[2]] + r.caFile() + renamed[at[3]:]
+		if after, ok := c.readAgain(tried); ok && after.rootCert == r.caFile() {
+			return tried
 		}
 	}
-	slices.SortFunc(edits, func(a, b edit) int { return a.start - b.start })
-	return replaced(text, edits...)
+	return renamed
 }
 
 // written returns the hosts that a connection string names: those whose certificate is verified, then
@@ -486,14 +426,18 @@ func (c connection) written() (all []string) {
 	for _, a := range c.hosts {
 		all = append(all, a.host)
 	}
-	if c.hostaddr != "" {
+	if c.hostaddr != "" && all != nil {
 		all = append(all, strings.Split(c.hostaddr, ",")...)
 	}
 	return all
 }
 
-func (r *renamer) listensAt(a address) bool {
-	return r.listens[address{a.host, cmp.Or(a.port, defaultPort)}]
+// readAgain reads a changed text, and says whether only hosts and the root certificate changed.
+func (c connection) readAgain(text string) (after connection, ok bool) {
+	after, _ = parseString(text)
+	but := after
+	but.hosts, but.names, but.hostaddr, but.rootCert, but.system = c.hosts, c.names, c.hostaddr, c.rootCert, c.system
+	return after, reflect.DeepEqual(but, c)
 }
 
 // place is where a text has a host as a whole name.
@@ -502,20 +446,18 @@ type place struct {
 	host, port string
 }
 
-// address matches what may be a host, with or without a port.
-var addressPattern = lazyregexp.New(`\[[\w.:-]+\](?::\d*)?|[\w.:-]+`)
+// What may be a host: in brackets, IPv6, or a name. A port may follow.
+var addressPattern = lazyregexp.New(`(\[[\w.:-]+\]|[\w.-]*:[\w.-]*:[\w.:-]*|[\w.-]+)(?::([\w.-]*))?`)
 
-// places returns where a text has the service's hosts, or one of more.
-func (r *renamer) places(text string, more ...string) (all []place) {
-	for _, at := range addressPattern().FindAllStringIndex(text, -1) {
-		found := text[at[0]:at[1]]
-		host, port := splitPort(found)
-		host = strings.TrimSuffix(strings.ToLower(host), ".")
-		if _, known := r.local[host]; (known || slices.Contains(more, host)) && strings.Trim(port, "0123456789") == "" {
-			if colon := strings.LastIndexByte(found, ':'); colon > 0 && found[colon+1:] == port && !strings.Contains(host, found[colon:]) {
-				at[1] = at[0] + colon
-			}
-			all = append(all, place{at[0], at[1], host, port})
+// places returns where a text has one of the hosts.
+func places(text string, hosts map[string]string) (all []place) {
+	for _, at := range addressPattern().FindAllStringSubmatchIndex(text, -1) {
+		p := place{start: at[2], end: at[3], host: strings.TrimSuffix(strings.ToLower(strings.Trim(text[at[2]:at[3]], "[]")), ".")}
+		if at[4] >= 0 {
+			p.port = text[at[4]:at[5]]
+		}
+		if _, known := hosts[p.host]; known && isNumber(p.port) {
+			all = append(all, p)
 		}
 	}
 	return all

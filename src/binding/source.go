@@ -28,7 +28,7 @@ func Read(env map[string]string) (Bound, error) {
 	if err != nil {
 		return Bound{}, err
 	}
-	services, err := vcapServices(source, document)
+	services, _, err := vcapServices(source, document)
 	if err != nil {
 		return Bound{}, err
 	}
@@ -47,7 +47,7 @@ func Read(env map[string]string) (Bound, error) {
 // (see the package cf). It opens no file: a path in a binding means nothing here, and the author of
 // a binding must not choose what we read on this machine. A credential with a path is Missing.
 func ReadElsewhere(env map[string]string) (Bound, error) {
-	services, err := vcapServices(vcapVariable, []byte(env[vcapVariable]))
+	services, _, err := vcapServices(vcapVariable, []byte(env[vcapVariable]))
 	if err != nil {
 		return Bound{}, err
 	}
@@ -215,16 +215,15 @@ func vcapDocument(env map[string]string) (source string, document []byte, err er
 // vcapServices reads the JSON of VCAP_SERVICES. We don't use go-cfenv here: one malformed service
 // makes it return no service at all, and its reflection took half of a launch with a thousand
 // services.
-func vcapServices(source string, document []byte) ([]service, error) {
+func vcapServices(source string, document []byte) (services []service, parsed any, err error) {
 	if len(bytes.TrimSpace(document)) == 0 {
-		return nil, nil
+		return nil, nil, nil
 	}
-	parsed, err := decodeJSON(document)
+	parsed, err = decodeJSON(document)
 	byLabel, ok := parsed.(map[string]any)
 	if err != nil || !ok && parsed != nil {
-		return nil, notServices(source, document)
+		return nil, nil, notServices(source, document)
 	}
-	var services []service
 	for _, label := range slices.Sorted(maps.Keys(byLabel)) {
 		list, ok := byLabel[label].([]any)
 		if !ok {
@@ -237,12 +236,12 @@ func vcapServices(source string, document []byte) ([]service, error) {
 			case ok:
 				services = append(services, s)
 			case item != nil && !s.says(otherWords):
-				return nil, fmt.Errorf("%s: the service %s does not have the form that the platform gives it",
+				return nil, nil, fmt.Errorf("%s: the service %s does not have the form that the platform gives it",
 					source, cmp.Or(s.name, joinPath("", label)))
 			}
 		}
 	}
-	return services, nil
+	return services, parsed, nil
 }
 
 // notServices says where a document is not an object of services. It quotes nothing of it, as the

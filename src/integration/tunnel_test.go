@@ -43,7 +43,8 @@ func everyDriverThroughTheTunnel(t *testing.T, buildpack, app string, oregon *pg
 	assert.NotContains(t, launched.variable("VCAP_SERVICES"), host)
 	assert.Equal(t, "verify-full", launched.variable("PGSSLMODE"), "as strict as it is without the tunnel")
 
-	for name, o := range connectAll(t, launched, server, drivers) {
+	all := append(slices.Clone(drivers), driver{name: "Django", command: "django/main.py"})
+	for name, o := range connectAll(t, launched, server, all) {
 		assert.True(t, o.tls, "%s does not get through the tunnel: %s", name, o.said)
 	}
 	for _, line := range logins(server.Log(t)) {
@@ -59,7 +60,7 @@ func everyDriverThroughTheTunnel(t *testing.T, buildpack, app string, oregon *pg
 	} {
 		before := server.Log(t)
 		server.Reload(t, withSCRAM(bad.serving))
-		for name, o := range connectAll(t, launched, server, drivers) {
+		for name, o := range connectAll(t, launched, server, all) {
 			assert.False(t, o.connected, "%s connects: %s", name, o.said)
 			assert.Regexp(t, bad.says, o.said, name)
 		}
@@ -102,6 +103,7 @@ func TestTunnel(t *testing.T) {
 	for name, test := range map[string]func(t *testing.T, pack, app string, oregon *pgtest.CA){
 		"takes each database by its own mode":           takesEachByItsMode,
 		"stands in wherever the platform puts bindings": standsInEverywhere,
+		"takes a list of hosts":                         takesAListOfHosts,
 		"is not what verify looks at":                   verifyLooksPastIt,
 		"ends SCRAM":                                    endsSCRAM,
 		"leaves an app its own TLS settings":            leavesOwnSettings,
@@ -179,6 +181,24 @@ func takesEachByItsMode(t *testing.T, pack, app string, oregon *pgtest.CA) {
 	for _, server := range []*pgtest.Server{strict, lax} {
 		assert.Len(t, logins(server.Log(t)), 1, "the server's log shows the login over TLS, and no other")
 		assert.Contains(t, logins(server.Log(t))[0], "SSL enabled (protocol=TLSv1.3")
+	}
+}
+
+// takesAListOfHosts lets libpq choose one of three hosts: nobody listens at the first, and the second
+// only reads.
+func takesAListOfHosts(t *testing.T, pack, app string, oregon *pgtest.CA) {
+	names := []string{"a.abc123.us-west-2.rds.amazonaws.com", "b.abc123.us-west-2.rds.amazonaws.com", "c.abc123.us-west-2.rds.amazonaws.com"}
+	reading, writing := withSCRAM(serving(t, oregon, names[1])), withSCRAM(serving(t, oregon, names[2]))
+	reading.SQL += "alter database console_db set default_transaction_read_only = on;"
+	second, third := pgtest.Start(t, reading), pgtest.Start(t, writing)
+	list := fmt.Sprintf("%s:%d,%s:%d,%s:%d", names[0], pgtest.Nobody(t), names[1], second.Port, names[2], third.Port)
+	services := vcapServices(t, map[string]credentials{"console_db": {"uri": "postgres://myuser:mypass@" + list + "/console_db?sslmode=verify-full"}})
+	launched := launch(t, pack, app, "compile", services, hosts(names...), "POSTGRES_SSL_TUNNEL=yes")
+	const client = `psql "$(jq -r '.[][0].credentials.uri' <<<"$VCAP_SERVICES")$ASKS" -XqAt -c ` + asked
+	for asks, server := range map[string]*pgtest.Server{"&target_session_attrs=any": second, "&target_session_attrs=read-write": third} {
+		before := len(logins(server.Log(t)))
+		assert.Equal(t, overTLS, launched.says(t, client, "ASKS="+asks))
+		assert.Len(t, logins(server.Log(t)), before+1, asks)
 	}
 }
 

@@ -32,21 +32,20 @@ var notRedirected = map[string]string{
 
 // environmentOf returns what an app is given.
 func environmentOf(t *testing.T, r *binding.Redirection) map[string]string {
-	tunnel := binding.Tunnel{CA: tunnelCA, CAFile: "/tunnel.pem"}
+	tunnel := binding.Tunnel{CA: tunnelCA, Dir: "/tunnel"}
 	for i := range r.Locals {
 		tunnel.Addresses = append(tunnel.Addresses, fmt.Sprintf("127.9.9.%d", i+1))
 	}
-	after := r.To(tunnel)
-	env := map[string]string{"VCAP_SERVICES": after.Variables["VCAP_SERVICES"]}
-	if after.Mounted != nil {
-		env["SERVICE_BINDING_ROOT"] = t.TempDir()
+	variables, files := r.To(tunnel)
+	env := map[string]string{"VCAP_SERVICES": variables["VCAP_SERVICES"]}
+	root := t.TempDir()
+	if variables["SERVICE_BINDING_ROOT"] != "" {
+		env["SERVICE_BINDING_ROOT"] = filepath.Join(root, variables["SERVICE_BINDING_ROOT"])
 	}
-	for folder, files := range after.Mounted {
-		folder = filepath.Join(env["SERVICE_BINDING_ROOT"], folder)
-		require.NoError(t, os.Mkdir(folder, 0o755))
-		for name, content := range files {
-			require.NoError(t, os.WriteFile(filepath.Join(folder, name), content, 0o600))
-		}
+	for path, content := range files {
+		path = filepath.Join(root, path)
+		require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o755))
+		require.NoError(t, os.WriteFile(path, content, 0o600))
 	}
 	return env
 }
@@ -87,7 +86,11 @@ func TestATunnelCarriesEveryShapeOrSaysWhyNot(t *testing.T) {
 			if err != nil || len(before.Databases) == 0 || before.ByOwner {
 				continue
 			}
-			r, err := binding.Redirect(env, func(int) bool { return true }, func(int, int) bool { return false })
+			var every []int
+			for i := range before.Databases {
+				every = append(every, i)
+			}
+			r, err := binding.Redirect(env, every)
 			if err != nil {
 				assert.NotContains(t, err.Error(), secretWord, s.Name)
 				refused[s.Name] = err.Error()

@@ -3,6 +3,7 @@ package launch
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/binding"
@@ -22,32 +23,30 @@ func (p *Plan) chooseTunnelled(byOwner bool) error {
 	if byOwner {
 		p.downgrade("%s changes nothing for DATABASE_URL, which the app's owner set: the app connects as it says", tunnelVariable)
 	}
-	names := map[string]bool{}
 	var bound []string
 	for _, db := range p.Databases {
 		if db.Main && !byOwner {
-			names[db.Name] = value == "yes"
 			bound = append(bound, db.Name)
 		}
 	}
+	wanted := bound
 	switch {
-	case value == "yes" && bound == nil && !byOwner:
-		p.downgrade("%s=yes, but no bound service has a Postgres database: the app connects without the tunnel", tunnelVariable)
 	case value != "yes":
-		for name := range strings.SplitSeq(value, ",") {
-			name = strings.TrimSpace(name)
-			if _, ok := names[name]; !ok {
+		wanted = strings.Split(value, ",")
+		for i := range wanted {
+			if wanted[i] = strings.TrimSpace(wanted[i]); !slices.Contains(bound, wanted[i]) {
 				// Don't show the value: by mistake, it may be anything, even a password.
 				return p.atLaunch(fmt.Errorf("%s names something that is not a bound Postgres database: write yes, or names of "+
 					"services, separated by commas; bound are: %s", tunnelVariable, cmp.Or(strings.Join(bound, ", "), "none")))
 			}
-			names[name] = true
 		}
+	case bound == nil && !byOwner:
+		p.downgrade("%s=yes, but no bound service has a Postgres database: the app connects without the tunnel", tunnelVariable)
 	}
 	for i := range p.Databases {
 		db := &p.Databases[i]
 		switch {
-		case !names[db.Name]:
+		case !slices.Contains(wanted, db.Name):
 		case db.ByKeys && (len(db.Hosts) == 0 || db.Ports[0] == ""):
 			p.downgrade("%s does not go through the tunnel: add its port to the binding", db.Title())
 		case db.Mode.Encrypts() && len(db.Hosts) > 0:
@@ -94,14 +93,18 @@ func (p *Plan) DescribeTunnel() string {
 // Redirect finds the places in the bindings that must name the tunnel. If one of them cannot be
 // changed, it returns an error, and the app must not start.
 func (p *Plan) Redirect(env map[string]string) (*binding.Redirection, error) {
-	if through, _ := p.Tunnelled(); !through {
+	var through []int
+	for i, db := range p.Databases {
+		if db.Tunnel {
+			through = append(through, i)
+		}
+	}
+	if through == nil {
 		return &binding.Redirection{}, nil
 	}
-	return binding.Redirect(env, func(database int) bool { return p.Databases[database].Tunnel }, p.stricter)
-}
-
-// stricter says whether one database is verified more strictly than another.
-func (p *Plan) stricter(a, b int) bool {
-	x, y := p.Databases[a], p.Databases[b]
-	return cmp.Or(cmp.Compare(x.Mode, y.Mode), cmp.Compare(x.Trust.narrowness(), y.Trust.narrowness())) > 0
+	slices.SortStableFunc(through, func(a, b int) int { // the strictest first
+		x, y := p.Databases[a], p.Databases[b]
+		return -cmp.Or(cmp.Compare(x.Mode, y.Mode), cmp.Compare(x.Trust.narrowness(), y.Trust.narrowness()))
+	})
+	return binding.Redirect(env, through)
 }

@@ -434,11 +434,25 @@ func TestServersCannotFillTheMemory(t *testing.T) {
 	}
 	assert.NoError(t, connects(hello, notice))
 	assert.ErrorContains(t, connects(notice, notice, notice), "the server sends more than 64 KB before the login")
-	assert.Eventually(t, func() bool { return kept.Load() == 0 }, patience, time.Millisecond, "and what it kept is forgotten")
+}
 
-	kept.Add(mostKept - 1) // by other connections
-	assert.ErrorContains(t, connects(hello), "the databases say too much before the login")
-	kept.Add(1 - mostKept)
-	assert.NoError(t, connects(hello), "control")
-	assert.Zero(t, kept.Load())
+// So is how many say it at the same time.
+func TestALoginWaitsForItsTurn(t *testing.T) {
+	arrived := make(chan net.Conn, 3)
+	port := proxy(t, func(conn net.Conn) {
+		arrived <- conn
+		_, _ = io.Copy(io.Discard, conn)
+	})
+	tunnel := openTunnel(t, target(port, sslmode.VerifyFull), func(r *relay) { r.logins = make(chan struct{}, 1) })
+	for range cap(arrived) {
+		_, err := io.WriteString(tunnel.dial(t), packet(196608, "user\x00app\x00\x00"))
+		require.NoError(t, err)
+	}
+	require.Eventually(t, func() bool { return tunnel.relay.connections.Load() == 3 }, patience, time.Millisecond)
+	for range cap(arrived) {
+		conn := <-arrived
+		assert.Empty(t, arrived, "the others wait")
+		conn.Close()
+	}
+	assert.Eventually(t, func() bool { return len(tunnel.relay.logins) == 0 }, patience, time.Millisecond)
 }

@@ -9,25 +9,23 @@ import (
 	"crypto/x509/pkix"
 	"encoding/hex"
 	"encoding/pem"
+	"errors"
 	"math/big"
 	"net"
 	"strings"
 	"time"
 )
 
-// identity is the certificate by which the app knows its tunnel, and its key, in PEM. It goes from
-// process to process by a pipe, and into no file.
+// identity is the certificate by which the app knows its tunnel, and its key (PKCS #8), in DER. It
+// goes from process to process by a pipe, and into no file.
 type identity struct{ Cert, Key []byte }
 
 // newIdentity makes an identity, and the CA that signed it, in PEM. names are the tunnel's addresses
 // and the databases' hosts: an app that verifies may check either. The CA's key is forgotten.
 func newIdentity(names []string, now time.Time) (made identity, ca []byte, err error) {
 	caKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return made, nil, err
-	}
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
+	key, failed := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err = errors.Join(err, failed); err != nil {
 		return made, nil, err
 	}
 	number := make([]byte, 8)
@@ -63,20 +61,18 @@ func newIdentity(names []string, now time.Time) (made identity, ca []byte, err e
 	if err != nil {
 		return made, nil, err
 	}
-	der, err := x509.CreateCertificate(rand.Reader, leaf, issuer, key.Public(), caKey)
-	if err != nil {
+	if made.Cert, err = x509.CreateCertificate(rand.Reader, leaf, issuer, key.Public(), caKey); err != nil {
 		return made, nil, err
 	}
-	pkcs8, err := x509.MarshalPKCS8PrivateKey(key)
-	inPEM := func(kind string, der []byte) []byte { return pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}) }
-	return identity{inPEM("CERTIFICATE", der), inPEM("PRIVATE KEY", pkcs8)}, inPEM("CERTIFICATE", caDER), err
+	made.Key, err = x509.MarshalPKCS8PrivateKey(key)
+	return made, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: caDER}), err
 }
 
 // config is for the app's side.
 func (i identity) config() (*tls.Config, error) {
-	pair, err := tls.X509KeyPair(i.Cert, i.Key)
+	key, err := x509.ParsePKCS8PrivateKey(i.Key)
 	return &tls.Config{
-		Certificates: []tls.Certificate{pair},
+		Certificates: []tls.Certificate{{Certificate: [][]byte{i.Cert}, PrivateKey: key}},
 		NextProtos:   []string{"postgresql"}, // libpq asks for it by ALPN since 17 ("sslnegotiation")
 	}, err
 }

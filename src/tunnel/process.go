@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -18,21 +20,14 @@ import (
 )
 
 // process is a tunnel's process. It keeps an heir: a second process with the same files, which does
-// nothing until the first one dies. Then it takes over, and keeps an heir itself.
+// nothing until the first one ends. If somebody may still connect then, it takes over, and keeps an
+// heir itself.
 type process struct {
 	settings
-	stat      *os.File
-	listeners []*os.File
-	relays    []*relay
-	heir      atomic.Pointer[json.Encoder] // for the words below
-	log       *journal
+	files  []*os.File // those that it inherits, and its heir too
+	relays []*relay
+	log    *journal
 }
-
-// What a tunnel says to its heir. If it dies, it says nothing any more.
-const (
-	quiet = "let go of the output"
-	ended = "there is nothing left to do"
-)
 
 // Run is the tunnel's process. It returns when no process is left that may connect, or at once if
 // the tunnel cannot start.
@@ -41,45 +36,37 @@ func Run(in io.Reader) error {
 	// work. SIGPIPE comes when nobody reads the log any more. At SIGABRT and SIGQUIT, Go would print
 	// what it does.
 	signal.Ignore(syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGPIPE, syscall.SIGABRT, syscall.SIGQUIT)
-	p, words := &process{stat: os.NewFile(statFD, "stat")}, json.NewDecoder(in)
-	if words.Decode(&p.settings) != nil {
+	p := &process{files: []*os.File{os.NewFile(statFD, "stat")}, log: newJournal(os.Stderr)}
+	if file, _ := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", statFD)); !strings.Contains(file, "/stat") {
 		return errors.New("tunnel is for the launch of a staged app, which starts it where POSTGRES_SSL_TUNNEL is set")
 	}
-	if p.Heir && !died(words) {
-		return nil
+	if json.NewDecoder(in).Decode(&p.settings) != nil {
+		return nil // whoever started it has ended meanwhile
 	}
-	p.log = newJournal(os.Stderr)
-	err := p.serve()
-	if err == nil {
-		err = os.Chdir("/")
-	}
-	switch {
-	case p.Heir:
-		p.log.say("", "died", "the tunnel died, and another one took over: connections are lost, new ones are taken")
-	case err != nil:
-		return json.NewEncoder(os.Stdout).Encode(answer{Error: err.Error()})
-	default:
-		if err := json.NewEncoder(os.Stdout).Encode(answer{}); err != nil {
-			return err
+	if p.Heir {
+		var ended atomic.Bool
+		go func() {
+			_, _ = io.Copy(io.Discard, in)
+			ended.Store(true)
+		}()
+		if p.until(ended.Load); p.unneeded() {
+			return nil
 		}
+		p.log.say("", "died", "the tunnel died, and another one took over: connections are lost, new ones are taken")
+	}
+	err, says := p.serve(), ready
+	if err != nil {
+		says = err.Error()
+	}
+	_, _ = io.WriteString(os.Stdout, says) // the launch may have ended
+	letGo(os.Stdout)
+	if err != nil {
+		return err
 	}
 	go p.keepHeir()
 	go p.watch()
-	p.wait()
-	return err
-}
-
-// died waits, as an heir, until the tunnel ends, and says whether it died.
-func died(words *json.Decoder) bool {
-	for word := ""; word != ended; {
-		if words.Decode(&word) != nil {
-			return true
-		}
-		if word == quiet {
-			letGo()
-		}
-	}
-	return false
+	p.until(p.unneeded)
+	return nil
 }
 
 // serve takes connections from here on.
@@ -100,11 +87,11 @@ func (p *process) serve() error {
 			return err
 		}
 		r := newRelay(&targets[i], config, p.log)
-		r.most = min(r.most, most)
-		p.listeners, p.relays = append(p.listeners, file), append(p.relays, r)
+		r.most, r.logins = min(r.most, most), make(chan struct{}, max(1, mostLogins/len(targets)))
+		p.files, p.relays = append(p.files, file), append(p.relays, r)
 		go r.listen(listener)
 	}
-	return nil
+	return os.Chdir("/")
 }
 
 // mostSessions is how many connections each database may have by the limit on open files: each needs
@@ -120,55 +107,39 @@ func mostSessions(databases int) int64 {
 
 // keepHeir starts an heir, and another one whenever it ends.
 func (p *process) keepHeir() {
-	heir := p.settings
-	heir.Heir = true
+	told := p.settings
+	told.Heir = true
 	for ; ; time.Sleep(time.Second) {
 		program, err := os.Executable()
 		if err != nil {
 			continue
 		}
-		cmd := command(program, append([]*os.File{p.stat}, p.listeners...))
-		in, err := cmd.StdinPipe()
-		if err != nil || cmd.Start() != nil {
-			continue // out of memory, perhaps: try again
+		if heir, _, err := told.start(program, p.files); err == nil { // or out of memory, perhaps: try again
+			_ = heir.Wait()
 		}
-		words := json.NewEncoder(in)
-		_ = words.Encode(heir) // if it has died, Wait says so
-		p.heir.Store(words)
-		_ = cmd.Wait()
 	}
 }
 
-// say says a word to the heir.
-func (p *process) say(word string) {
-	if heir := p.heir.Load(); heir != nil {
-		_ = heir.Encode(word) // if it has died, it needs no word
-	}
-}
-
-// wait returns when the launched process is gone, and all others that may connect: a start script
-// that the platform ends may leave its app behind, to finish its work. The output is let go of
-// first, since the platform waits for its end.
-func (p *process) wait() {
+// until returns when something has happened. It lets go of the output as soon as the launched
+// process is gone, since the platform waits for its end.
+func (p *process) until(happened func() bool) {
 	const often = 100 * time.Millisecond // and costs nothing
-	for alive(p.stat) {
-		time.Sleep(often)
-	}
-	letGo()
-	p.say(quiet)
-	for p.connected() || anyMarked(p.Mark) {
-		time.Sleep(often)
-	}
-	p.say(ended)
-}
-
-func (p *process) connected() bool {
-	for _, r := range p.relays {
-		if r.connections.Load() > 0 {
-			return true
+	for quiet := false; ; time.Sleep(often) {
+		if !quiet && !alive(p.files[0]) {
+			quiet = true
+			letGo(os.Stderr)
+		}
+		if happened() {
+			return
 		}
 	}
-	return false
+}
+
+// unneeded says whether the launched process is gone, and all others that may connect: a start
+// script that the platform ends may leave its app behind, to finish its work.
+func (p *process) unneeded() bool {
+	connected := func(r *relay) bool { return r.connections.Load() > 0 }
+	return !alive(p.files[0]) && !slices.ContainsFunc(p.relays, connected) && !anyMarked(p.Mark)
 }
 
 // alive says whether a process runs, from its /proc/PID/stat: "PID (NAME) STATE …", and further on
@@ -190,18 +161,16 @@ func alive(stat *os.File) bool {
 // was started with.
 func anyMarked(mark string) bool {
 	environments, _ := filepath.Glob("/proc/[0-9]*/environ")
-	for _, path := range environments {
-		if text, err := os.ReadFile(path); err == nil && bytes.Contains(text, []byte(mark)) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(environments, func(path string) bool {
+		text, _ := os.ReadFile(path) // it may be gone, or somebody else's
+		return bytes.Contains(text, []byte(mark))
+	})
 }
 
-// letGo replaces stderr, the app's log, by nothing.
-func letGo() {
+// letGo replaces an output by nothing.
+func letGo(output *os.File) {
 	if null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0); err == nil {
-		_ = syscall.Dup3(int(null.Fd()), int(os.Stderr.Fd()), 0)
+		_ = syscall.Dup3(int(null.Fd()), int(output.Fd()), 0)
 		null.Close()
 	}
 }

@@ -570,6 +570,16 @@ func TestATunnelThatCannotStartStopsTheLaunch(t *testing.T) {
 			assert.ErrorContains(t, err, test.says)
 		})
 	}
+	t.Run("a launch or a tunnel that ends in between is no error", func(t *testing.T) { // a short task
+		stat, err := os.Open(fmt.Sprintf("/proc/%d/stat", os.Getpid()))
+		require.NoError(t, err)
+		defer stat.Close()
+		cmd := exec.Command(os.Args[0], "tunnel")
+		cmd.ExtraFiles = []*os.File{stat}
+		out, err := cmd.CombinedOutput()
+		require.NoError(t, err)
+		assert.Empty(t, string(out))
+	})
 	t.Run("run by hand", func(t *testing.T) {
 		out, err := exec.Command(os.Args[0], "tunnel").CombinedOutput()
 		assert.Error(t, err)

@@ -39,8 +39,8 @@ const (
 	startupTime     = 60 * time.Second // PostgreSQL's default of authentication_timeout
 	dialTime        = 15 * time.Second // for each host to answer, with TLS
 	lingerTime      = 5 * time.Second  // for a client to leave after its server has left
-	mostKept        = 8 << 20
-	copyBuffer      = 8192 // as in PostgreSQL; larger ones cost memory and gain nothing
+	mostLogins      = 128              // at once, to all databases; each keeps 64 KB of its server at most
+	copyBuffer      = 8192             // as in PostgreSQL; larger ones cost memory and gain nothing
 )
 
 // relay carries the connections to one database. If that is slow, the others are not.
@@ -49,9 +49,10 @@ type relay struct {
 	tls           *tls.Config // for the app's side
 	log           *journal
 	startup, dial time.Duration
-	most          int64 // connections
+	most          int64         // connections
+	logins        chan struct{} // has room for one for each login at the same time
 	connections   atomic.Int64
-	sessions      sync.Map // session → reconnect
+	sessions      sync.Map // session → the address of its server, as the host may have several
 }
 
 // session identifies a session as a client's cancel request does.
@@ -60,20 +61,25 @@ type session struct {
 	key string
 }
 
-// reconnect connects to the server of a session: to the same address of the same host.
-type reconnect func(context.Context) (net.Conn, *wire.Problem)
-
-// refusal is what we tell a client that gets no connection.
+// refusal is what we tell a client that gets no connection, and the log.
 type refusal struct {
 	pgproto3.ErrorResponse
-	cause string // the code of a wire.Problem; "" if these are the server's own words
+	cause, line string
 }
 
 func (r *refusal) Error() string { return r.Message }
 
-func refuse(sqlstate string, p wire.Problem) *refusal {
-	return &refusal{pgproto3.ErrorResponse{Severity: "FATAL", SeverityUnlocalized: "FATAL", Code: sqlstate,
-		Message: p.What, Hint: p.Do}, p.Code}
+// refuse says what is wrong. A libpq that has several hosts goes on to the next one after
+// cannotConnectNow alone (fe-connect.c, PQconnectPoll).
+func refuse(p wire.Problem) *refusal {
+	code := connectionFailure
+	if p.NotThere() {
+		code = cannotConnectNow
+	} else if p.Insecure() {
+		code = unableToConnect
+	}
+	return &refusal{pgproto3.ErrorResponse{Severity: "FATAL", SeverityUnlocalized: "FATAL", Code: code,
+		Message: p.What, Hint: p.Do}, p.Code, p.What + "; what to do: " + p.Do}
 }
 
 // The SQLSTATEs of the tunnel's own errors (PostgreSQL's manual, "PostgreSQL Error Codes").
@@ -81,12 +87,14 @@ const (
 	unableToConnect    = "08001" // sqlclient_unable_to_establish_sqlconnection
 	connectionFailure  = "08006" // connection_failure: the connection broke
 	tooManyConnections = "53300"
+	cannotConnectNow   = "57P03"
 )
 
 var sqlstate = regexp.MustCompile(`^[0-9A-Z]{5}$`)
 
 func newRelay(target *wire.Target, config *tls.Config, log *journal) *relay {
-	return &relay{target: target, tls: config, log: log, startup: startupTime, dial: dialTime, most: mostConnections}
+	return &relay{target: target, tls: config, log: log, startup: startupTime, dial: dialTime, most: mostConnections,
+		logins: make(chan struct{}, mostLogins)}
 }
 
 // listen accepts connections until the listener is closed.
@@ -137,11 +145,20 @@ func (r *relay) serve(conn *net.TCPConn) {
 		return
 	}
 	if count > r.most {
-		r.tell(client, refuse(tooManyConnections, wire.Problem{Code: "too-many-connections",
+		why := refuse(wire.Problem{Code: "too-many-connections",
 			What: fmt.Sprintf("the tunnel has %d connections, and takes no more", r.most),
-			Do:   "let the app open fewer, or close them"}))
+			Do:   "let the app open fewer, or close them"})
+		why.Code = tooManyConnections
+		r.tell(client, why)
 		return
 	}
+	select {
+	case r.logins <- struct{}{}:
+	case <-ctx.Done():
+		return
+	}
+	yield := sync.OnceFunc(func() { <-r.logins })
+	defer yield()
 	server, err := r.logIn(ctx, startup.Parameters, func() (string, error) { return askPassword(client) })
 	if err != nil {
 		r.tell(client, err)
@@ -149,9 +166,10 @@ func (r *relay) serve(conn *net.TCPConn) {
 	}
 	defer server.Conn.Close()
 	name := session{server.PID, string(server.SecretKey)}
-	r.sessions.Store(name, server.again)
+	r.sessions.Store(name, server.at)
 	defer r.sessions.Delete(name)
 	if server.handOver(client) == nil && client.SetDeadline(time.Time{}) == nil && server.Conn.SetDeadline(time.Time{}) == nil {
+		yield()
 		r.copyBoth(client, server.Conn)
 	}
 }
@@ -168,76 +186,53 @@ func (r *relay) recovered() {
 	}
 }
 
-// tell tells a client why it gets no connection. The server's own words may hold anything. They go
-// to the client. The log gets only the SQLSTATE.
+// tell tells a client why it gets no connection.
 func (r *relay) tell(client net.Conn, err error) {
-	why, ok := err.(*refusal)
-	switch {
-	case !ok: // the client has left
-		return
-	case why.cause == "":
-		code := why.Code
-		if !sqlstate.MatchString(code) {
-			code = "" // it may be a part of the password, and of any length
-		}
-		r.log.say(r.target.Name, code, fmt.Sprintf("the server refuses the login, SQLSTATE %q", code))
-	default:
-		r.log.say(r.target.Name, why.cause, why.Message+"; what to do: "+why.Hint)
+	if why, ok := err.(*refusal); ok { // or the client has left
+		r.log.say(r.target.Name, why.cause, why.line)
+		_ = send(client, &why.ErrorResponse) // the client may have left
 	}
-	_ = send(client, &why.ErrorResponse) // the client may have left
 }
 
 // login is a session after a successful login.
 type login struct {
 	*pgconn.HijackedConn
-	said  []byte // the server's messages for the client, unchanged
-	kept  int64
-	again reconnect
-}
-
-// kept is how much all connections keep of what servers said before the login.
-var kept atomic.Int64
-
-func (l *login) release() {
-	kept.Add(-l.kept)
-	l.said, l.kept = nil, 0
+	said []byte // the server's messages for the client, unchanged
+	at   string // the server's address
 }
 
 // logIn logs in with the client's parameters. ask gets the client's password; logIn calls it if the
 // server wants a password. The error is a *refusal, or comes from ask.
 func (r *relay) logIn(ctx context.Context, parameters map[string]string, ask func() (string, error)) (*login, error) {
-	made, target, host := &login{}, r.target, r.target.Addresses()[0]
+	made, host := &login{}, r.target.Addresses()[0]
 	var config *pgconn.Config
 	var why error // why the login fails, if we know
 	connect := func(ctx context.Context) (net.Conn, error) {
 		deadline, _ := ctx.Deadline()
 		ctx, cancel := context.WithTimeout(ctx, r.dial)
 		defer cancel()
-		conn, problem := target.Connect(ctx, host, host.String())
+		conn, problem := r.target.Connect(ctx, host, host.String())
 		if problem != nil {
-			why = refuse(unableToConnect, *problem)
+			why = refuse(*problem)
 			return nil, why
 		}
-		at := conn.RemoteAddr().String() // the host may have several
-		made.again = func(ctx context.Context) (net.Conn, *wire.Problem) { return target.Connect(ctx, host, at) }
+		made.at = conn.RemoteAddr().String()
 		return conn, conn.SetDeadline(deadline)
 	}
 	asked := false
 	onMessage := func(kind byte, body []byte) error {
 		switch {
 		case kind == 'N' || kind == 'S' || kind == 'K': // notice, parameter status, cancel key
-			made.kept += int64(len(body))
-			if kept.Add(int64(len(body))) > mostKept {
-				why = refuse(unableToConnect, wire.Problem{Code: "memory", What: "the databases say too much before the login",
-					Do: "look into their logs"})
-				return why
-			}
 			made.said = binary.BigEndian.AppendUint32(append(made.said, kind), uint32(len(body)+4))
 			made.said = append(made.said, body...)
 		case kind == 'E':
 			refused := &refusal{}
 			if refused.Decode(body) == nil {
-				why = refused
+				// The server's words go to the client alone: they may contain anything, even the password.
+				if sqlstate.MatchString(refused.Code) {
+					refused.cause = refused.Code
+				}
+				refused.line, why = fmt.Sprintf("the server refuses the login, SQLSTATE %q", refused.cause), refused
 			}
 		case kind == 'R' && !asked && len(body) >= 4:
 			asked = true
@@ -248,9 +243,9 @@ func (r *relay) logIn(ctx context.Context, parameters map[string]string, ask fun
 		}
 		return nil
 	}
-	config, err := target.LoginConfig(ctx, host, connect, onMessage)
+	config, err := r.target.LoginConfig(ctx, host, connect, onMessage)
 	if err != nil {
-		return nil, refuse(unableToConnect, wire.Problem{Code: "internal", What: "the tunnel cannot log in", Do: "report this"})
+		return nil, refuse(wire.Problem{Code: "internal", What: "the tunnel cannot log in", Do: "report this"})
 	}
 	config.RuntimeParams = maps.Clone(parameters) // pgconn adds user and database again
 	config.User, config.Database, config.Password = parameters["user"], parameters["database"], ""
@@ -264,14 +259,10 @@ func (r *relay) logIn(ctx context.Context, parameters map[string]string, ask fun
 	if err == nil {
 		return made, nil
 	}
-	if made.release(); why != nil {
+	if why != nil {
 		return nil, why
 	}
-	problem := target.Explain(err, host, config.User, binding.Secret(config.Password))
-	if problem.Insecure() {
-		return nil, refuse(unableToConnect, *problem)
-	}
-	return nil, refuse(connectionFailure, *problem)
+	return nil, refuse(*r.target.Explain(err, host, config.User, binding.Secret(config.Password)))
 }
 
 // handOver tells the client that the login worked, and passes on the server's other messages of the
@@ -279,7 +270,7 @@ func (r *relay) logIn(ctx context.Context, parameters map[string]string, ask fun
 func (l *login) handOver(client net.Conn) error {
 	greeting, _ := (&pgproto3.AuthenticationOk{}).Encode(nil) // these are never too long
 	greeting, _ = (&pgproto3.ReadyForQuery{TxStatus: l.TxStatus}).Encode(append(greeting, l.said...))
-	l.release()
+	l.said = nil
 	_, err := client.Write(greeting)
 	return err
 }
@@ -318,12 +309,12 @@ func copyOne(to, from net.Conn) {
 // the server is done, because the client waits for that. It drops a request for an unknown session,
 // as PostgreSQL does.
 func (r *relay) cancel(ctx context.Context, request *pgproto3.CancelRequest) {
-	again, found := r.sessions.Load(session{request.ProcessID, string(request.SecretKey)})
+	at, found := r.sessions.Load(session{request.ProcessID, string(request.SecretKey)})
 	packet, err := request.Encode(nil)
 	if !found || err != nil {
 		return
 	}
-	conn, problem := again.(reconnect)(ctx)
+	conn, problem := r.target.Connect(ctx, r.target.Addresses()[0], at.(string))
 	if problem != nil {
 		r.log.say(r.target.Name, problem.Code, "a cancel request got lost: "+problem.What)
 		return

@@ -311,7 +311,7 @@ func TestWhoeverIsNotVerifiedIsRefusedInVerifysWords(t *testing.T) {
 		"no TLS":                 {target(plain.Port, sslmode.VerifyFull, ca), "08001", "does not speak TLS"},
 		"no TLS, require":        {target(plain.Port, sslmode.Require), "08001", "does not speak TLS"},
 		"no mode, no TLS":        {target(plain.Port, sslmode.None), "08001", "does not speak TLS"},
-		"nobody":                 {target(pgtest.Nobody(t), sslmode.VerifyFull, ca), "08001", "nothing listens at"},
+		"nobody":                 {target(pgtest.Nobody(t), sslmode.VerifyFull, ca), "57P03", "nothing listens at"},
 		"control: verify-full":   {target(good.Port, sslmode.VerifyFull, ca), "", ""},
 		"control: another name":  {target(elsewhere.Port, sslmode.VerifyCA, ca), "", ""},
 		"control: require":       {target(foreign.Port, sslmode.Require), "", ""},

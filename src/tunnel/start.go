@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net"
 	"net/netip"
@@ -35,8 +36,8 @@ type settings struct {
 	Heir     bool
 }
 
-// answer is what a tunnel says on stdout when it is ready for connections, or why it is not.
-type answer struct{ Error string }
+// ready is what a tunnel says on stdout when it takes connections. Anything else says why not.
+const ready = "ready"
 
 // The file descriptors that a tunnel inherits.
 const (
@@ -66,18 +67,16 @@ func (t Tunnel) mark() string { return strconv.Quote(t.Net.String()) }
 
 // Start starts the tunnel of a launch, and returns when it is ready for connections. program is the
 // path of this program, pid the process that becomes the app. locals says at which of the tunnel's
-// addresses it listens for each target. beside are hosts of databases that do not go through it.
-func Start(program string, pid int, targets []wire.Target, locals []int, beside []string) (*Tunnel, error) {
+// addresses it listens for each target. beside are hosts of databases that do not go through it. The
+// launch ends soon, and with it its own copies of the files.
+func Start(program string, pid int, targets []wire.Target, locals []int, beside []string) (Tunnel, error) {
 	process, err := os.Open(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
-		return nil, fmt.Errorf("cannot watch the process that the app will be: %w", err)
+		return Tunnel{}, fmt.Errorf("cannot watch the process that the app will be: %w", err)
 	}
-	files := []*os.File{process}
-	defer func() { closeAll(files) }()
 	tunnel, listeners, err := listen(targets, locals)
-	files = append(files, listeners...)
 	if err != nil {
-		return nil, err
+		return Tunnel{}, err
 	}
 	told := settings{Mark: tunnel.mark(), Beside: beside}
 	var names []string
@@ -85,55 +84,57 @@ func Start(program string, pid int, targets []wire.Target, locals []int, beside 
 		names = append(names, tunnel.Address(locals[i]).String(), t.Host)
 	}
 	if told.Identity, tunnel.CA, err = newIdentity(names, time.Now()); err != nil {
-		return nil, err
+		return Tunnel{}, err
 	}
 	if told.Targets, err = wire.Pack(targets); err != nil {
-		return nil, err
+		return Tunnel{}, err
 	}
 	if err := closeOnExec(); err != nil {
-		return nil, err
+		return Tunnel{}, err
 	}
-	cmd := command(program, files)
-	in, err := cmd.StdinPipe()
+	_, out, err := told.start(program, append([]*os.File{process}, listeners...))
 	if err != nil {
-		return nil, err
+		return Tunnel{}, err
 	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		return nil, err
+	switch said, err := io.ReadAll(out); {
+	case string(said) == ready:
+		return tunnel, nil
+	case err != nil || len(said) == 0:
+		return Tunnel{}, errors.New("the tunnel ended as soon as it was started")
+	default:
+		return Tunnel{}, errors.New(string(said))
 	}
-	if err := cmd.Start(); err != nil {
-		return nil, err
-	}
-	_ = json.NewEncoder(in).Encode(told) // if the tunnel has died, nothing answers
-	var said answer
-	if json.NewDecoder(out).Decode(&said) != nil {
-		return nil, errors.New("the tunnel ended as soon as it was started")
-	}
-	if said.Error != "" {
-		return nil, errors.New(said.Error)
-	}
-	return tunnel, nil
 }
 
-// command returns a tunnel's process, with the files that it inherits.
-func command(program string, files []*os.File) *exec.Cmd {
-	cmd := exec.Command(program, "tunnel")
+// start starts a tunnel's process with the files that it inherits, and tells it the settings. out is
+// what it says.
+func (s settings) start(program string, files []*os.File) (cmd *exec.Cmd, out io.Reader, err error) {
+	cmd = exec.Command(program, "tunnel")
 	cmd.Env = []string{"GOTRACEBACK=none"} // a panic is one line
 	cmd.Stderr = os.Stderr
 	cmd.ExtraFiles = files
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	return cmd
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, nil, err
+	}
+	if out, err = cmd.StdoutPipe(); err != nil {
+		return nil, nil, err
+	}
+	if err = cmd.Start(); err == nil {
+		_ = json.NewEncoder(in).Encode(s) // if it has ended, it says nothing
+	}
+	return cmd, out, err
 }
 
 // listen opens the listeners at random addresses. If another tunnel has these, listen tries again.
-func listen(targets []wire.Target, locals []int) (tunnel *Tunnel, files []*os.File, err error) {
+func listen(targets []wire.Target, locals []int) (tunnel Tunnel, files []*os.File, err error) {
 	for range 3 {
 		network := netip.AddrFrom4([4]byte{127, byte(1 + rand.N(254)), byte(rand.N(256)), 0})
-		tunnel = &Tunnel{Net: netip.PrefixFrom(network, 24)}
+		tunnel, files = Tunnel{Net: netip.PrefixFrom(network, 24)}, nil
 		for i, t := range targets {
 			if locals[i] >= mostAddresses {
-				return nil, files, fmt.Errorf("the bindings name more than %d hosts", mostAddresses)
+				return tunnel, nil, fmt.Errorf("the bindings name more than %d hosts", mostAddresses)
 			}
 			var file *os.File
 			if file, err = listenAt(netip.AddrPortFrom(tunnel.Address(locals[i]), t.Port)); err != nil {
@@ -144,8 +145,6 @@ func listen(targets []wire.Target, locals []int) (tunnel *Tunnel, files []*os.Fi
 		if !errors.Is(err, syscall.EADDRINUSE) {
 			break
 		}
-		closeAll(files)
-		files = nil
 	}
 	return tunnel, files, err
 }
@@ -162,12 +161,6 @@ func listenAt(at netip.AddrPort) (*os.File, error) {
 	}
 	defer listener.Close()
 	return listener.File()
-}
-
-func closeAll(files []*os.File) {
-	for _, f := range files {
-		f.Close()
-	}
 }
 
 // closeOnExec marks all open files, so that the tunnel inherits only what Start passes to it.

@@ -26,18 +26,18 @@ var errJunk = errors.New("not a client of PostgreSQL")
 
 // greet reads what a client wants: a *pgproto3.StartupMessage or a *pgproto3.CancelRequest. It
 // returns a connection with TLS if the client asked for TLS, or began with it.
-func greet(conn *net.TCPConn, config *tls.Config) (net.Conn, pgproto3.FrontendMessage, error) {
-	var client net.Conn = conn
-	for askedTLS, askedGSS := false, false; ; {
-		header, err := readHeader(client, 4)
-		if err != nil {
-			return client, nil, err
-		}
-		if header[0] == tlsHandshake && !askedTLS && !askedGSS { // sslnegotiation=direct of libpq 17
-			client, askedTLS = tls.Server(continued{conn, io.MultiReader(bytes.NewReader(header), conn)}, config), true
-			continue
-		}
-		packet, err := readBody(client, header, longestStartup)
+func greet(conn *net.TCPConn, config *tls.Config) (client net.Conn, wish pgproto3.FrontendMessage, err error) {
+	first := make([]byte, 1)
+	if _, err := io.ReadFull(conn, first); err != nil {
+		return conn, nil, err
+	}
+	client = begun{conn, io.MultiReader(bytes.NewReader(first), conn)}
+	askedTLS, askedGSS := first[0] == tlsHandshake, false // sslnegotiation=direct of libpq 17
+	if askedTLS {
+		client = tls.Server(client, config)
+	}
+	for {
+		packet, err := readPacket(client, 4, longestStartup)
 		if err != nil {
 			return client, nil, err
 		}
@@ -68,29 +68,27 @@ func greet(conn *net.TCPConn, config *tls.Config) (net.Conn, pgproto3.FrontendMe
 	}
 }
 
-// continued is a connection whose first bytes we have read already: from reads them again.
-type continued struct {
+// begun is a connection whose first byte we have read already: from reads it again.
+type begun struct {
 	*net.TCPConn
 	from io.Reader
 }
 
-func (c continued) Read(p []byte) (int, error) { return c.from.Read(p) }
+func (b begun) Read(p []byte) (int, error) { return b.from.Read(p) }
 
-// readHeader reads the header of a packet: its type, if it has one, and its length.
-func readHeader(r io.Reader, size int) ([]byte, error) {
-	header := make([]byte, size)
-	_, err := io.ReadFull(r, header)
-	return header, err
-}
-
-// readBody reads the rest of a packet and not a byte more. It returns the whole packet.
-func readBody(r io.Reader, header []byte, longest int) ([]byte, error) {
-	length := int(binary.BigEndian.Uint32(header[len(header)-4:])) - 4 // it counts itself
+// readPacket reads a packet, and not a byte more. Its header has its type, if it has one, and its
+// length.
+func readPacket(r io.Reader, header, longest int) ([]byte, error) {
+	packet := make([]byte, header)
+	if _, err := io.ReadFull(r, packet); err != nil {
+		return nil, err
+	}
+	length := int(binary.BigEndian.Uint32(packet[header-4:])) - 4 // it counts itself
 	if length < 0 || length > longest {
 		return nil, errJunk
 	}
-	packet := append(header, make([]byte, length)...)
-	_, err := io.ReadFull(r, packet[len(header):])
+	packet = append(packet, make([]byte, length)...)
+	_, err := io.ReadFull(r, packet[header:])
 	return packet, err
 }
 
@@ -139,16 +137,12 @@ func askPassword(client net.Conn) (string, error) {
 	if err := send(client, &pgproto3.AuthenticationCleartextPassword{}); err != nil {
 		return "", err
 	}
-	header, err := readHeader(client, 5)
-	if err != nil || header[0] != 'p' {
+	packet, err := readPacket(client, 5, longestPassword)
+	if err != nil || packet[0] != 'p' {
 		return "", errors.Join(err, errJunk)
 	}
-	packet, err := readBody(client, header, longestPassword)
-	if err != nil {
-		return "", err
-	}
 	var message pgproto3.PasswordMessage
-	err = message.Decode(packet[len(header):])
+	err = message.Decode(packet[5:])
 	return message.Password, err
 }
 

@@ -1,17 +1,14 @@
 package tunnel
 
 import (
-	"bufio"
 	"context"
 	"encoding/binary"
-	"encoding/hex"
 	"fmt"
 	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 )
@@ -24,22 +21,28 @@ const (
 	resolveEvery = 10 // looks
 )
 
+// server is where a database's server is.
+type server struct {
+	database string
+	at       netip.AddrPort
+}
+
 // watch says each connection that bypasses the tunnel, once for each address. A connection counts if
 // two looks in a row find it: a process of ours that ends may leave one for a moment.
 func (p *process) watch() {
-	said := map[netip.AddrPort]bool{}
-	var databases map[netip.AddrPort]string
-	var before map[string]netip.AddrPort
+	said := map[server]bool{}
+	var servers map[string]server
+	var before map[string]server
 	for look := 0; ; look++ {
 		if look%resolveEvery == 0 {
-			databases = p.addresses()
+			servers = p.servers()
 		}
-		now := strangers(databases)
-		for inode, at := range now {
-			if before[inode] == at && !said[at] {
-				said[at] = true
-				p.log.say(databases[at], at.String(), fmt.Sprintf("a connection to %s, where its server is, bypasses the tunnel; "+
-					"the app takes the host from elsewhere: let it take the host from the binding", at))
+		now := strangers(servers)
+		for inode, to := range now {
+			if before[inode] == to && !said[to] {
+				said[to] = true
+				p.log.say(to.database, to.at.String(), fmt.Sprintf("a connection to %s, where its server is, bypasses the tunnel; "+
+					"the app takes the host from elsewhere: let it take the host from the binding", to.at))
 			}
 		}
 		before = now
@@ -47,8 +50,9 @@ func (p *process) watch() {
 	}
 }
 
-// addresses returns which database is at which address, but for those that the app may connect to.
-func (p *process) addresses() map[netip.AddrPort]string {
+// servers returns the databases' servers, but for those that the app may connect to, by their address
+// as the kernel lists it.
+func (p *process) servers() map[string]server {
 	ctx, cancel := context.WithTimeout(context.Background(), dialTime)
 	defer cancel()
 	var direct []netip.Addr
@@ -56,24 +60,48 @@ func (p *process) addresses() map[netip.AddrPort]string {
 		ips, _ := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
 		direct = append(direct, ips...)
 	}
-	all := map[netip.AddrPort]string{}
+	all := map[string]server{}
 	for _, r := range p.relays {
 		ips, _ := net.DefaultResolver.LookupNetIP(ctx, "ip", r.target.Host)
 		for _, ip := range ips {
-			if !slices.Contains(direct, ip) {
-				all[netip.AddrPortFrom(ip.Unmap(), r.target.Port)] = r.target.Name
+			at := netip.AddrPortFrom(ip.Unmap(), r.target.Port)
+			if slices.Contains(direct, ip) {
+				continue
+			}
+			text, to := listed(at), server{r.target.Name, at}
+			if all[text] = to; at.Addr().Is4() {
+				all[text[24:]] = to // in the table of IPv4, its word alone
 			}
 		}
 	}
 	return all
 }
 
-// strangers returns the connections to the databases' addresses that no process of ours has.
-func strangers(databases map[netip.AddrPort]string) map[string]netip.AddrPort {
-	all := connections()
-	for inode, at := range all {
-		if databases[at] == "" {
-			delete(all, inode)
+// listed writes an address as the kernel lists it in tcp6: in words of the machine's own byte order.
+func listed(at netip.AddrPort) string {
+	ip := at.Addr().As16()
+	for word := range slices.Chunk(ip[:], 4) {
+		binary.NativeEndian.PutUint32(word, binary.BigEndian.Uint32(word))
+	}
+	return fmt.Sprintf("%X:%04X", ip, at.Port())
+}
+
+// strangers returns the container's connections to the servers that no process of ours has, by the
+// inode of their socket (proc_net_tcp in the kernel's documentation). Only those count that are
+// open, or about to be.
+func strangers(servers map[string]server) map[string]server {
+	all := map[string]server{}
+	for _, name := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
+		table, _ := os.ReadFile(name)
+		for line := range strings.Lines(string(table)) {
+			const remote, state, inode = 2, 3, 9
+			fields := strings.Fields(line)
+			if len(fields) <= inode || fields[inode] == "0" || fields[state] != "01" && fields[state] != "02" {
+				continue
+			}
+			if to, ok := servers[fields[remote]]; ok {
+				all[fields[inode]] = to
+			}
 		}
 	}
 	if len(all) > 0 {
@@ -82,45 +110,6 @@ func strangers(databases map[netip.AddrPort]string) map[string]netip.AddrPort {
 		}
 	}
 	return all
-}
-
-// connections returns where the container's connections go, by the inode of the socket (proc_net_tcp
-// in the kernel's documentation). Only those count that are open, or about to be.
-func connections() map[string]netip.AddrPort {
-	all := map[string]netip.AddrPort{}
-	for _, name := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
-		table, err := os.Open(name)
-		if err != nil {
-			continue
-		}
-		for lines := bufio.NewScanner(table); lines.Scan(); {
-			const remote, state, inode = 2, 3, 9
-			fields := strings.Fields(lines.Text())
-			if len(fields) <= inode || fields[state] != "01" && fields[state] != "02" {
-				continue
-			}
-			if at, ok := parseAddress(fields[remote]); ok && fields[inode] != "0" {
-				all[fields[inode]] = at
-			}
-		}
-		table.Close()
-	}
-	return all
-}
-
-// parseAddress reads an address as the kernel lists it, in words of the machine's own byte order.
-func parseAddress(text string) (netip.AddrPort, bool) {
-	host, port, _ := strings.Cut(text, ":")
-	ip, err := hex.DecodeString(host)
-	if err != nil || len(ip)%4 != 0 {
-		return netip.AddrPort{}, false
-	}
-	for word := range slices.Chunk(ip, 4) {
-		binary.NativeEndian.PutUint32(word, binary.BigEndian.Uint32(word))
-	}
-	at, ok := netip.AddrFromSlice(ip)
-	number, err := strconv.ParseUint(port, 16, 16)
-	return netip.AddrPortFrom(at.Unmap(), uint16(number)), ok && err == nil
 }
 
 // ours returns the inodes of the sockets of this program's processes: this tunnel, that of a

@@ -73,7 +73,7 @@ func runEnv(args []string, env map[string]string, in io.Reader, out, errOut io.W
 	if !app.Store.LaidOut() {
 		return errors.New("env is for the launch of a staged app; anywhere else, use env --explain")
 	}
-	addTunnel, err := openTunnel(app, running, *pid)
+	redirection, running, err := startTunnel(app, running, *pid)
 	if err != nil {
 		return err
 	}
@@ -82,8 +82,10 @@ func runEnv(args []string, env map[string]string, in io.Reader, out, errOut io.W
 	if err != nil {
 		return err
 	}
-	if err := addTunnel(handout); err != nil {
-		return err
+	if redirection != nil {
+		if err := redirect(handout, env, redirection, running); err != nil {
+			return err
+		}
 	}
 	if err := current.Write(handout, errOut); err != nil {
 		return err

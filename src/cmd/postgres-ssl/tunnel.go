@@ -122,108 +122,76 @@ func sum(value string) string {
 	return hex.EncodeToString(hash[:])
 }
 
-// openTunnel is startTunnel, and goes without a tunnel where nobody needs it badly.
-func openTunnel(app current.App, running *originals, pid int) (func(*client.Handout) error, error) {
-	add, err := startTunnel(app, running, pid)
-	if err != nil {
-		return func(*client.Handout) error { return nil }, app.Plan.Forgo(err)
-	}
-	return add, nil
-}
-
-// startTunnel starts the tunnel of a launch, if the plan needs one. pid is the process that becomes
-// the app. If the script is sourced again below that process, openTunnel uses the tunnel that runs
-// already. It returns a function that adds the tunnel to the app's handout.
-func startTunnel(app current.App, running *originals, pid int) (func(*client.Handout) error, error) {
+// startTunnel starts the tunnel of a launch, and returns what names it in the bindings: nil if the
+// plan needs no tunnel, or does without one. pid is the process that becomes the app. If the script
+// is sourced again below that process, running is the tunnel that it uses.
+func startTunnel(app current.App, running *originals, pid int) (*binding.Redirection, *originals, error) {
 	if wanted, _ := app.Plan.Tunnelled(); !wanted {
-		return func(*client.Handout) error { return nil }, nil
-	}
-	if pid <= 0 {
-		return nil, errors.New("POSTGRES_SSL_TUNNEL is set, but the tunnel needs a launched process: " +
-			"source the launch script, or name the process with --launch")
+		return nil, running, nil
 	}
 	r, err := app.Plan.Redirect(app.Env)
-	if err != nil {
-		return nil, err
-	}
-	wants := purpose(app.Plan, r)
 	switch {
+	case err != nil:
+	case pid <= 0:
+		err = errors.New("POSTGRES_SSL_TUNNEL is set, but the tunnel needs a launched process: " +
+			"source the launch script, or name the process with --launch")
 	case running == nil:
-		program, err := os.Executable()
-		if err != nil {
-			return nil, err
-		}
-		targets, locals, beside, err := tunnelTargets(app, r)
-		if err != nil {
-			return nil, err
-		}
-		started, err := tunnel.Start(program, pid, targets, locals, beside)
-		if err != nil {
-			return nil, fmt.Errorf("the tunnel does not start: %w", err)
-		}
-		running = &originals{Tunnel: *started, For: wants}
-	case running.For != wants:
-		return nil, errors.New("the launch has started its tunnel for other databases or modes: " +
+		running = &originals{For: purpose(app.Plan, r)}
+		running.Tunnel, err = newTunnel(app, r, pid)
+	case running.For != purpose(app.Plan, r):
+		err = errors.New("the launch has started its tunnel for other databases or modes: " +
 			"leave POSTGRES_SSL_TUNNEL and POSTGRES_SSL_MODE as they were, or restart the app")
 	}
+	if err != nil {
+		return nil, running, app.Plan.Forgo(err)
+	}
 	running.trust(app.Plan)
-	return func(h *client.Handout) error { return redirect(h, app.Env, r, running) }, nil
+	return r, running, nil
 }
 
-// tunnelTargets returns what tunnel.Start asks for. Here each endpoint is a database of its own, and
-// the client says which user logs in.
-func tunnelTargets(app current.App, r *binding.Redirection) (all []wire.Target, locals []int, beside []string, err error) {
-	plan := *app.Plan
-	plan.Databases = nil
+// newTunnel starts a tunnel. For it, each endpoint is a database of its own, and the client says
+// which user logs in.
+func newTunnel(app current.App, r *binding.Redirection, pid int) (started tunnel.Tunnel, err error) {
+	program, err := os.Executable()
+	if err != nil {
+		return started, err
+	}
+	each := *app.Plan
+	each.Databases = nil
+	var locals []int
+	var beside []string
 	for _, e := range r.Endpoints {
 		db := app.Plan.Databases[e.Database]
 		db.Hosts, db.Ports, db.Replicas, db.Username = []string{e.Host}, []string{fmt.Sprint(e.Port)}, 0, "the client's"
-		plan.Databases, locals = append(plan.Databases, db), append(locals, e.Local)
+		each.Databases, locals = append(each.Databases, db), append(locals, e.Local)
 	}
 	for _, db := range app.Plan.Databases {
 		if !db.Tunnel {
 			beside = append(beside, db.Hosts...)
 		}
 	}
-	app.Plan = &plan
-	all, err = wire.Targets(app, true)
-	return all, locals, beside, err
+	app.Plan = &each
+	all, err := wire.Targets(app, true)
+	if err != nil {
+		return started, err
+	}
+	if started, err = tunnel.Start(program, pid, all, locals, beside); err != nil {
+		err = fmt.Errorf("the tunnel does not start: %w", err)
+	}
+	return started, err
 }
 
 // redirect adds to a handout the bindings that name the tunnel.
 func redirect(h *client.Handout, env map[string]string, r *binding.Redirection, o *originals) error {
-	var files []client.File
-	private := func(path string, content []byte) {
-		files = append(files, client.File{Path: path, Content: content, Mode: 0o600})
-	}
-	names := binding.Tunnel{CA: string(o.CA), CAFile: filepath.Join(h.Dir, "tunnel-"+sum(string(o.CA))[:32]+".pem")}
+	names := binding.Tunnel{CA: string(o.CA), Dir: filepath.Join(h.Dir, "tunnel-"+sum(string(o.CA))[:32])} // each launch has its own
 	for i := range r.Locals {
 		names.Addresses = append(names.Addresses, o.Address(i).String())
 	}
-	private(names.CAFile, o.CA)
-	to := r.To(names)
-	if to.Document != nil {
-		path := filepath.Join(h.Dir, "bindings-"+sum(string(to.Document))[:32]+".json")
-		private(path, to.Document)
-		to.Variables["VCAP_SERVICES_FILE_PATH"] = path
-	}
-	if to.Mounted != nil {
-		text, err := json.Marshal(to.Mounted)
-		if err != nil {
-			return err
-		}
-		root := filepath.Join(h.Dir, "bindings-"+sum(string(text))[:32])
-		for _, folder := range slices.Sorted(maps.Keys(to.Mounted)) {
-			for _, name := range slices.Sorted(maps.Keys(to.Mounted[folder])) {
-				private(filepath.Join(root, folder, name), to.Mounted[folder][name])
-			}
-		}
-		to.Variables["SERVICE_BINDING_ROOT"] = root
-	}
+	variables, files := r.To(names)
 	o.Was, o.Is = map[string]string{}, map[string]string{}
-	for _, name := range slices.Sorted(maps.Keys(to.Variables)) {
-		o.Was[name], o.Is[name] = env[name], sum(to.Variables[name])
-		h.Variables = append(h.Variables, client.Variable{Name: name, Value: to.Variables[name]})
+	for _, name := range slices.Sorted(maps.Keys(variables)) {
+		o.Was[name], o.Is[name] = env[name], sum(variables[name])
+		h.Variables = append(h.Variables, client.Variable{Name: name, Value: variables[name]})
 	}
 	text, err := json.Marshal(o)
 	if err != nil {
@@ -234,7 +202,9 @@ func redirect(h *client.Handout, env map[string]string, r *binding.Redirection, 
 			"let the platform deliver them as files (app feature file-based-vcap-services)")
 	}
 	h.Variables = append(h.Variables, client.Variable{Name: originalsVariable, Value: string(text)})
-	h.Files = append(files, h.Files...)
+	for path, content := range files {
+		h.Files = slices.Insert(h.Files, 0, client.File{Path: path, Content: content, Mode: 0o600})
+	}
 	for _, variable := range r.Bypassing {
 		h.Warnings = append(h.Warnings, variable+" names a host of the tunnel's databases, and stays: connections made with it bypass the tunnel")
 	}
