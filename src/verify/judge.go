@@ -12,6 +12,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
+
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/plain"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/rds"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
@@ -169,7 +171,8 @@ func (e *evidence) weakerThanAsked() *wire.Problem {
 	if e.Owned {
 		remedy += ", or unset it"
 	}
-	return &wire.Problem{Code: WeakerThanAsked, What: fmt.Sprintf("%s (%s), but the binding asks for %s", force, e.Source, e.Asked), Do: remedy}
+	return &wire.Problem{Code: WeakerThanAsked, Do: remedy,
+		What: fmt.Sprintf("%s (%s), but the binding asks for %s", force, e.Source, e.Asked)}
 }
 
 // strictest returns the strictest verifying mode that worked on the server, or None.
@@ -188,12 +191,12 @@ func (e *evidence) strictest() sslmode.Mode {
 // So does an error that asks for SSL (PgBouncer, Azure). Any other error says nothing.
 func (e *evidence) plainText() (result, why string) {
 	a := e.byMode[sslmode.Disable]
-	switch r := a.Refusal; {
+	switch r := cmp.Or(a.Refusal, &pgconn.PgError{}); {
 	case a.Asks != "":
 		return Accepted, "asks for " + a.Asks
 	case a.Admits:
 		return Accepted, "asks for nothing"
-	case r != nil && (r.Code == "28000" || strings.Contains(r.Message, "SSL") || strings.Contains(r.Message, "TLS")):
+	case r.Code == "28000", strings.Contains(r.Message, "SSL"), strings.Contains(r.Message, "TLS"):
 		return Refused, strings.Trim(e.SQLState(r.Code), " ()")
 	case a.Problem != nil:
 		return Unknown, a.Problem.Code

@@ -79,8 +79,8 @@ func askSessions(ctx context.Context, conn *pgconn.PgConn) ([]row, error) {
 	return rows, nil
 }
 
-// localPorts returns the ports of this container's TCP connections. The platform leaves them as they
-// are on the way to the database, mostly.
+// localPorts returns the ports of this container's TCP connections. The platform leaves them as
+// they are on the way to the database, mostly.
 //
 // Source: Linux, Documentation/networking/proc_net_tcp.rst
 func localPorts(proc fs.FS) (ports []int) {
@@ -96,8 +96,8 @@ func localPorts(proc fs.FS) (ports []int) {
 
 var localPort = lazyregexp.New(`(?m)^ *[0-9]+: [0-9A-F]+:([0-9A-F]{4}) `)
 
-// judgeSessions lists the user's sessions, and says whether one of them is in plain text. It does not
-// judge Unix sockets, which cross no network.
+// judgeSessions lists the user's sessions, and says whether one of them is in plain text. It does
+// not judge Unix sockets, which cross no network.
 func (e *evidence) judgeSessions() ([]Session, *wire.Problem) {
 	if e.asked != nil {
 		return nil, &wire.Problem{Code: SessionsHidden, What: "the user's sessions cannot be listed" + e.whyUnasked(),

@@ -45,9 +45,9 @@ type bounded struct {
 	err       error
 }
 
-// Write sends nothing after an error: to a probe's goodbye, PostgreSQL would log a failure. An error
-// of its own it leaves to the reader: with TLS 1.3, a server refuses a client certificate only after
-// the handshake, and its reason can be read even if writing fails.
+// Write sends nothing after an error: to a probe's goodbye, PostgreSQL would log a failure. An
+// error of its own it leaves to the reader: with TLS 1.3, a server refuses a client certificate
+// only after the handshake, and its reason can be read even if writing fails.
 func (b *bounded) Write(p []byte) (int, error) {
 	if b.err == nil {
 		_, _ = b.to.Write(p)

@@ -136,7 +136,8 @@ func selfSigned(c *x509.Certificate) bool { return signed(c, c) }
 
 // outOfDate returns the problem of the first certificate of a path that is not valid now.
 func (v verifier) outOfDate(path []*x509.Certificate) *Problem {
-	renew, replace := "ask the database's operator to renew its certificate", "give the database a certificate of a newer root, and trust that root"
+	renew := "ask the database's operator to renew its certificate"
+	replace := "give the database a certificate of a newer root, and trust that root"
 	if endpoint, _ := rds.Parse(v.host); endpoint.Service == rds.RDS { // which signs by itself
 		renew = "restart the database, or modify its certificate authority in RDS: either renews the certificate"
 		replace = "modify the database's certificate authority in RDS to a newer one"
@@ -257,8 +258,9 @@ func (v verifier) nameMismatch() *Problem {
 		}
 		return &Problem{nameMismatch, fmt.Sprintf("the certificate is not issued for %s, but for %s", v.host, plain.List(names, 10)), do}
 	}
-	p := &Problem{nameMismatch, fmt.Sprintf("the certificate is not issued for %s: it has no subject alternative names, and its common name is %s",
-		v.host, v.quoted(leaf.Subject.CommonName)), "ask the database's operator for a certificate with " + v.host + " as a subject alternative name"}
+	p := &Problem{nameMismatch,
+		fmt.Sprintf("the certificate is not issued for %s: it has no subject alternative names, and its common name is %s", v.host, v.name(leaf)),
+		"ask the database's operator for a certificate with " + v.host + " as a subject alternative name"}
 	legacy := *leaf
 	if ip := net.ParseIP(leaf.Subject.CommonName); ip != nil {
 		legacy.IPAddresses = []net.IP{ip}

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"bytes"
+	"context"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -14,6 +15,7 @@ import (
 	"encoding/asn1"
 	"encoding/pem"
 	"fmt"
+	"io"
 	"math/big"
 	"net"
 	"os"
@@ -160,6 +162,15 @@ func chains(t *testing.T) map[string]judged {
 	none := func(j judged, says string) judged { j.accept, j.says = "none", says; return j }
 	differs := func(j judged, accept, says, why string) judged { j.accept, j.says, j.why = accept, says, why; return j }
 	strictly := func(j judged, strict string) judged { j.accept, j.strict = "all", strict; return j }
+	excluded := func(c *x509.Certificate) { c.ExcludedDNSDomains = []string{"example.com"} }
+	// addressed makes a chain with a constraint, and a certificate for an address that has this name.
+	addressed := func(constraint edit, name string) judged {
+		ca := issued(t, root, "Changed", nil, isCA, constraint)
+		leaf := server(ca, names(), func(c *x509.Certificate) {
+			c.IPAddresses, c.Subject = []net.IP{net.IPv4(127, 0, 0, 1)}, pkix.Name{CommonName: name}
+		})
+		return judged{leaf: leaf, sent: []*node{ca}, trust: []*node{root}}
+	}
 	at := func(j judged, when time.Time) judged { j.at = when; return j }
 	called := func(j judged, host string) judged { j.host = host; return j }
 
@@ -184,6 +195,10 @@ func chains(t *testing.T) map[string]judged {
 			marshal(t, asn1.RawValue{Class: 2, Tag: 1, IsCompound: true, Bytes: name}),
 			marshal(t, asn1.RawValue{Class: 2, Tag: 2, Bytes: serial.Bytes()})...)})
 	}
+	// authorityCertIssuer with a DNS name, which no certificate's issuer is.
+	otherNamed := marshal(t, asn1.RawValue{Class: 0, Tag: 16, IsCompound: true, Bytes: append(
+		marshal(t, asn1.RawValue{Class: 2, Tag: 1, IsCompound: true, Bytes: marshal(t, asn1.RawValue{Class: 2, Tag: 2, Bytes: []byte("x")})}),
+		marshal(t, asn1.RawValue{Class: 2, Tag: 2, Bytes: root.cert.SerialNumber.Bytes()})...)})
 	// A CA without a key identifier: CreateCertificate adds one to each template that says IsCA.
 	bare := func(c *x509.Certificate) {
 		c.IsCA, c.BasicConstraintsValid = false, false
@@ -215,6 +230,10 @@ func chains(t *testing.T) map[string]judged {
 	})
 	soon := judged{leaf: server(old), trust: []*node{old}}
 	begin, end := soon.leaf.cert.NotBefore, soon.leaf.cert.NotAfter
+
+	constrainedCA := issued(t, root, "Constrained", nil, isCA, permitted("example.com"))
+	besideDNS := judged{leaf: server(constrainedCA, func(c *x509.Certificate) { c.Subject.CommonName = "db.example.org" }),
+		sent: []*node{constrainedCA}, trust: []*node{root}}
 
 	const openssl = "openssl, psql"
 	return map[string]judged{
@@ -280,16 +299,28 @@ func chains(t *testing.T) map[string]judged {
 		"another key's authorityKeyIdentifier": none(direct(with(authorityIdentifier, false, keyID(1, 2, 3)...)), "names another key as its issuer's"),
 		"a root that names another key":        none(under(with(authorityIdentifier, false, keyID(1, 2, 3)...)), "names another key as its issuer's"),
 		"an issuer's name and number":          strictly(direct(with(authorityIdentifier, false, issuerSerial(root.cert, root.cert.SerialNumber)...)), "has no authorityKeyIdentifier"),
+		"an issuer's name of another kind":     strictly(direct(with(authorityIdentifier, false, otherNamed...)), "has no authorityKeyIdentifier"),
 		"an issuer's other number":             none(direct(with(authorityIdentifier, false, issuerSerial(root.cert, big.NewInt(1))...)), "names another key as its issuer's"),
 		"an issuer's other name":               none(direct(with(authorityIdentifier, false, issuerSerial(bareRoot.cert, root.cert.SerialNumber)...)), "names another key as its issuer's"),
 
 		// Constraints on names.
 		"a constraint that fits":     all(below(permitted("example.com"))),
 		"a constraint that does not": none(below(permitted("example.org")), "not permitted"),
-		"an excluded domain":         none(below(func(c *x509.Certificate) { c.ExcludedDNSDomains = []string{"example.com"} }), "excluded"),
+		"an excluded domain":         none(below(excluded), "excluded"),
 		"a constraint on directory names": differs(judged{leaf: server(directories, ofServers), sent: []*node{directories}, trust: []*node{root}}, openssl,
 			"name constraints of a kind that Go does not know", "Go reads constraints on DNS names, addresses, mail and URIs"),
-		"a constraint on other names": differs(below(with(nameConstraints, true, otherName...)), openssl, "name constraints of a kind that Go does not know", "as for directory names"),
+		// Without a DNS name in the certificate, OpenSSL holds the common name against the constraints.
+		"a constraint, and a common name beside DNS names":  all(besideDNS),
+		"a constraint, and a common name beside an address": none(called(addressed(permitted("example.com"), "db.example.org"), "127.0.0.1"), "common name"),
+		"… that fits":                         all(called(addressed(permitted("example.com"), "DB.Example.com"), "127.0.0.1")),
+		"… that is the domain":                all(called(addressed(permitted("example.com"), "example.com"), "127.0.0.1")),
+		"… that ends like it":                 none(called(addressed(permitted("example.com"), "badexample.com"), "127.0.0.1"), "common name"),
+		"… of one label":                      all(called(addressed(permitted("example.com"), "server"), "127.0.0.1")),
+		"… that is no host name":              all(called(addressed(permitted("example.com"), "db example.org"), "127.0.0.1")),
+		"… below a domain that begins by dot": all(called(addressed(permitted(".example.com"), "db.example.com"), "127.0.0.1")),
+		"… in an excluded domain":             none(called(addressed(excluded, "db.example.com"), "127.0.0.1"), "common name"),
+		"… outside of it":                     all(called(addressed(excluded, "db.example.org"), "127.0.0.1")),
+		"a constraint on other names":         differs(below(with(nameConstraints, true, otherName...)), openssl, "name constraints of a kind that Go does not know", "as for directory names"),
 
 		// Time.
 		"before its time":         none(at(soon, begin.Add(-time.Second)), "valid only from"),
@@ -405,9 +436,17 @@ func written(t *testing.T, c judged) chainFiles {
 
 func (f chainFiles) openssl(c judged, options ...string) bool {
 	return exec.Command("openssl", slices.Concat([]string{
-		"verify", "-purpose", "sslserver", "-verify_hostname", c.host, "-auth_level", "2", "-attime", fmt.Sprint(c.at.Unix()),
+		"verify", "-purpose", "sslserver", f.name(c), c.host, "-auth_level", "2", "-attime", fmt.Sprint(c.at.Unix()),
 		"-no-CApath", "-no-CAstore", "-CAfile", f.trust, "-untrusted", f.sent,
 	}, options, []string{f.leaf})...).Run() == nil
+}
+
+// name is OpenSSL's option for the host's name or address.
+func (f chainFiles) name(c judged) string {
+	if net.ParseIP(c.host) != nil {
+		return "-verify_ip"
+	}
+	return "-verify_hostname"
 }
 
 // psql connects to a server with this chain, which refuses everybody after the handshake. It
@@ -439,10 +478,124 @@ func (f chainFiles) psql(t *testing.T, c judged) bool {
 		backend.Send(&pgproto3.ErrorResponse{Severity: "FATAL", Code: "57P03", Message: "verified"})
 		_ = backend.Flush()
 	}()
-	psql := exec.Command("psql", fmt.Sprintf("host=%s hostaddr=127.0.0.1 port=%d user=u dbname=d sslmode=verify-full sslrootcert=%s gssencmode=disable",
-		c.host, listener.Addr().(*net.TCPAddr).Port, f.trust))
+	return psqlVerifies(t, listener, c.host, f.trust)
+}
+
+// psqlVerifies says whether psql goes so far as to hear the server's refusal.
+func psqlVerifies(t *testing.T, listener net.Listener, host, trust string) bool {
+	t.Helper()
+	psql := exec.Command("psql", fmt.Sprintf("host=%s hostaddr=127.0.0.1 port=%d user=u dbname=d sslmode=verify-full sslrootcert=%s gssencmode=disable connect_timeout=60",
+		host, listener.Addr().(*net.TCPAddr).Port, trust))
 	psql.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir()}
 	said, err := psql.CombinedOutput()
 	require.Error(t, err)
 	return strings.Contains(string(said), "verified")
+}
+
+// Go reads neither of these certificates. psql is given a server of OpenSSL's.
+func TestEachJudgeOfACertificateThatGoCannotRead(t *testing.T) {
+	root := issued(t, nil, "Root", nil, isCA)
+	for name, test := range map[string]struct {
+		curve, serial string // of the intermediate's key, of the server's certificate
+		accept        bool   // OpenSSL and psql do
+		says          string
+	}{
+		"control: P-256": {"P-256", "5", true, ""},
+		"P-192":          {"prime192v1", "5", false, "x509: unsupported elliptic curve"},
+		"a serial number below 0; RFC 5280 forbids it, and OpenSSL does not look": {"P-256", "-5", true, "x509: negative serial number"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			run := func(args ...string) {
+				cmd := exec.Command("openssl", args...)
+				cmd.Dir = dir
+				out, err := cmd.CombinedOutput()
+				require.NoError(t, err, string(out))
+			}
+			write := func(name, kind string, content []byte) {
+				require.NoError(t, os.WriteFile(filepath.Join(dir, name), pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: content}), 0o600))
+			}
+			key, err := x509.MarshalPKCS8PrivateKey(root.key)
+			require.NoError(t, err)
+			write("root.pem", "CERTIFICATE", root.cert.Raw)
+			write("root.key", "PRIVATE KEY", key)
+			for of, extensions := range map[string]string{
+				"ca":   "basicConstraints=critical,CA:TRUE\nkeyUsage=keyCertSign\nsubjectKeyIdentifier=hash\n",
+				"leaf": "subjectAltName=DNS:" + chainHost + "\nextendedKeyUsage=serverAuth\n",
+			} {
+				require.NoError(t, os.WriteFile(filepath.Join(dir, of), []byte(extensions), 0o600))
+			}
+			run("req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:"+test.curve, "-nodes", "-keyout", "ca.key", "-subj", "/CN=Middle", "-out", "ca.csr")
+			run("x509", "-req", "-in", "ca.csr", "-CA", "root.pem", "-CAkey", "root.key", "-set_serial", "7", "-extfile", "ca", "-out", "sent.pem")
+			run("req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", "leaf.key", "-subj", "/CN=server", "-out", "leaf.csr")
+			run("x509", "-req", "-in", "leaf.csr", "-CA", "sent.pem", "-CAkey", "ca.key", "-set_serial", test.serial, "-extfile", "leaf", "-out", "leaf.pem")
+
+			files := chainFiles{filepath.Join(dir, "root.pem"), filepath.Join(dir, "sent.pem"), filepath.Join(dir, "leaf.pem")}
+			chain := judged{host: chainHost, at: time.Now()}
+			assert.Equal(t, test.accept, files.openssl(chain), "openssl")
+
+			listener := files.serve(t)
+			assert.Equal(t, test.accept, psqlVerifies(t, listener, chainHost, files.trust), "psql")
+			target := Target{Host: chainHost, HostAddr: "127.0.0.1", Port: uint16(listener.Addr().(*net.TCPAddr).Port), Mode: sslmode.VerifyFull,
+				Trust: []Anchor{{root.cert, "the test"}}}
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			a := target.Probe(ctx, target.Addresses()[0], sslmode.VerifyFull)
+			if test.says == "" {
+				assert.Equal(t, "verified", a.Refusal.Message)
+				return
+			}
+			assert.Equal(t, certificateInvalid, a.Problem.Code)
+			assert.Contains(t, a.Problem.What, test.says)
+			assert.Contains(t, a.Problem.What, "drivers on OpenSSL may accept it")
+		})
+	}
+}
+
+// serve shows the chain with OpenSSL's server, and refuses everybody after the handshake.
+func (f chainFiles) serve(t *testing.T) net.Listener {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	t.Cleanup(func() { listener.Close() })
+	refusal, err := (&pgproto3.ErrorResponse{Severity: "FATAL", Code: "57P03", Message: "verified"}).Encode(nil)
+	require.NoError(t, err)
+	dir, err := os.MkdirTemp("", "s") // the path of a socket must be short
+	require.NoError(t, err)
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	socket := filepath.Join(dir, "s")
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			if _, err := pgproto3.NewBackend(conn, conn).ReceiveStartupMessage(); err != nil {
+				conn.Close()
+				continue
+			}
+			_, _ = conn.Write([]byte("S"))
+			server := exec.Command("openssl", "s_server", "-quiet", "-naccept", "1", "-unix", socket, "-unlink",
+				"-cert", f.leaf, "-key", filepath.Join(filepath.Dir(f.leaf), "leaf.key"), "-cert_chain", f.sent, "-cipher", "DEFAULT@SECLEVEL=0")
+			in, err := server.StdinPipe()
+			if err != nil || server.Start() != nil {
+				conn.Close()
+				continue
+			}
+			var tls net.Conn
+			for tls == nil && t.Context().Err() == nil {
+				tls, _ = net.Dial("unix", socket)
+			}
+			go func() {
+				_, _ = in.Write(refusal)
+				_, _ = io.Copy(tls, conn)
+				_ = server.Process.Kill()
+			}()
+			_, _ = io.Copy(conn, tls)
+			conn.Close()
+			_ = server.Wait()
+		}
+	}()
+	return listener
 }

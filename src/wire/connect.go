@@ -23,8 +23,8 @@ import (
 // A probe finds out what a mode would do, and does not know the password. It connects as the mode
 // asks, sends the startup message with the user and the database, as every libpq client does, and
 // reads the server's first answer. A request for authentication means that the server's pg_hba.conf
-// accepts this user from here, with this encryption. An error says why not. Then the probe hangs up.
-// PostgreSQL logs no failure, as for psql, which asks its user for a password first
+// accepts this user from here, with this encryption. An error says why not. Then the probe hangs
+// up. PostgreSQL logs no failure, as for psql, which asks its user for a password first
 // (src/backend/libpq/auth.c, STATUS_EOF).
 //
 // Whoever logs in, does so only after the probe in the login's mode has found nothing wrong. The
@@ -211,9 +211,9 @@ func (t *Target) open(ctx context.Context, to Address, at string, a *Attempt) ne
 	return conn
 }
 
-// tlsConfig verifies as the attempt's mode does. Go's own verification is off, because it knows only
-// verify-full, and because the diagnosis needs whatever the server shows. Instead, VerifyConnection
-// does the work. It runs in every handshake.
+// tlsConfig verifies as the attempt's mode does. Go's own verification is off, because it knows
+// only verify-full, and because the diagnosis needs whatever the server shows. Instead,
+// VerifyConnection does the work. It runs in every handshake.
 func (t *Target) tlsConfig(host string, a *Attempt) *tls.Config {
 	return &tls.Config{
 		ServerName:         host,
@@ -266,8 +266,8 @@ func askForTLS(conn net.Conn) error {
 
 // LoginConfig returns a configuration of pgconn for one login at one host. connect makes the
 // connection, TLS included. onMessage sees each message of the server before pgconn does, and its
-// error ends the login. The server's messages are bounded. ctx must have a deadline. The caller fills
-// in the user, the database and the password.
+// error ends the login. The server's messages are bounded. ctx must have a deadline. The caller
+// fills in the user, the database and the password.
 func (t *Target) LoginConfig(ctx context.Context, to Address, connect func(context.Context) (net.Conn, error),
 	onMessage func(kind byte, body []byte) error,
 ) (*pgconn.Config, error) {
@@ -278,8 +278,10 @@ func (t *Target) LoginConfig(ctx context.Context, to Address, connect func(conte
 	deadline, _ := ctx.Deadline()
 	config = config.Copy()
 	config.Host, config.Port = to.Host, to.Port
-	config.Fallbacks = nil                                                                                    // no second try, and none without TLS
-	config.LookupFunc = func(_ context.Context, host string) ([]string, error) { return []string{host}, nil } // connect resolves it
+	config.Fallbacks = nil // no second try, and none without TLS
+	config.LookupFunc = func(_ context.Context, host string) ([]string, error) {
+		return []string{host}, nil // connect resolves it
+	}
 	var once sync.Once
 	config.DialFunc = func(ctx context.Context, _, _ string) (conn net.Conn, err error) {
 		// After an error, pgconn connects again to cancel the query. A server that misbehaves gets no
@@ -307,10 +309,10 @@ func (t *Target) LoginConfig(ctx context.Context, to Address, connect func(conte
 	return config, nil
 }
 
-// distrust is the tunnel's rule for passwords. The worst mistake would be to give one to a server that
-// was not verified. If the mode does not verify, the server may ask only for SCRAM, which proves the
-// password without showing it. A server that asks for anything else gets no answer. The gate and
-// verify keep the rule too, for the databases that the tunnel would let nobody into.
+// distrust is the tunnel's rule for passwords. The worst mistake would be to give one to a server
+// that was not verified. If the mode does not verify, the server may ask only for SCRAM, which
+// proves the password without showing it. A server that asks for anything else gets no answer. The
+// gate and verify keep the rule too, for the databases that the tunnel would let nobody into.
 func (t *Target) distrust(asks uint32) error {
 	if !t.Tunnel || t.Mode.Verifies() || asks == pgproto3.AuthTypeSASL {
 		return nil

@@ -13,7 +13,8 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/rds"
 )
 
-// What to do in several cases. If packets do not arrive, it is most often the platform's own firewall.
+// What to do in several cases. If packets do not arrive, it is most often the platform's own
+// firewall.
 const (
 	checkHost = "check the host and the port in the binding"
 	groups    = "the database's firewall (on RDS: its security group) and the application security groups of the app's space"
@@ -22,8 +23,8 @@ const (
 
 // diagnose says what stopped an attempt at a host. It returns nil if nothing did.
 //
-// It never passes on a library's error as it is. pgconn's errors contain user, host and database, and
-// nobody promises what else they may contain.
+// It never passes on a library's error as it is. pgconn's errors contain user, host and database,
+// and nobody promises what else they may contain.
 func (t *Target) diagnose(a Attempt, to Address) *Problem {
 	address, said := to.String(), t.Screen().Shown(innermost(a.err))
 	var dns *net.DNSError
@@ -62,6 +63,9 @@ func (t *Target) diagnose(a Attempt, to Address) *Problem {
 	case isAny(a.err, io.EOF, io.ErrUnexpectedEOF, syscall.ECONNRESET, syscall.EPIPE):
 		return &Problem{closed, fmt.Sprintf("%s closed the connection instead of answering %s", address, a.stage),
 			"check that a PostgreSQL server runs there (a load balancer without one also does this); then look into the server's log"}
+	case strings.Contains(said, "failed to parse certificate from server"): // crypto/tls has no type for it
+		return &Problem{certificateInvalid, "Go cannot read the certificate of " + address + "; drivers in Go and the tunnel refuse it, " +
+			"drivers on OpenSSL may accept it: " + said, "ask the database's operator to replace that certificate"}
 	case a.stage == handshaking:
 		return &Problem{handshakeFailed, fmt.Sprintf("the TLS handshake with %s failed: %s", address, said), readLog}
 	}
@@ -119,6 +123,7 @@ func (t *Target) refused(a Attempt, address string) *Problem {
 	says := func(text string) bool { return strings.Contains(a.Refusal.Message, text) }
 	code := t.Screen().SQLState(a.Refusal.Code)
 	said := ": " + t.Screen().Shown(a.Refusal.Message) + code
+	certificateMissing := a.wantsCerts && !says("role")
 	_, isRDS := rds.Parse(t.Host)
 	switch state := a.Refusal.Code; {
 	case state == "28P01":
@@ -134,7 +139,7 @@ func (t *Target) refused(a Attempt, address string) *Problem {
 	case state == "28000" && says("pg_hba.conf"):
 		return &Problem{notAllowed, "the server's pg_hba.conf does not let this user in from here with TLS" + said,
 			"add a hostssl line for the user, the database and this address"}
-	case state == "28000" && (says("certificate") || a.wantsCerts && !says("role")):
+	case state == "28000" && (says("certificate") || certificateMissing):
 		if t.Client.Cert == nil {
 			return noClientCertificate(address)
 		}

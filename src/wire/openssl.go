@@ -9,7 +9,9 @@ import (
 	"errors"
 	"math/big"
 	"slices"
+	"strings"
 
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/lazyregexp"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/truststore"
 )
 
@@ -43,7 +45,7 @@ func lacks(c *x509.Certificate, usages x509.KeyUsage) bool {
 
 // opensslRefuses says why OpenSSL does not accept a chain for a TLS server that Go has accepted, or
 // returns "". The chain ends at its root. Sources: check_purpose_ssl_server and X509_check_akid in
-// OpenSSL's v3_purp.c, check_key_level in x509_vfy.c.
+// OpenSSL's v3_purp.c, check_key_level in x509_vfy.c, NAME_CONSTRAINTS_check_CN in v3_ncons.c.
 func (s Screen) opensslRefuses(chain []*x509.Certificate) string {
 	for i, c := range chain {
 		issuer := chain[min(i+1, len(chain)-1)]
@@ -55,6 +57,8 @@ func (s Screen) opensslRefuses(chain []*x509.Certificate) string {
 		// Unlike Go, OpenSSL takes neither an empty list nor anyExtendedKeyUsage for serverAuth.
 		case extension(c, extendedKeyUsage) != nil && !slices.Contains(c.ExtKeyUsage, x509.ExtKeyUsageServerAuth):
 			return "the extended key usage of " + s.name(c) + " does not name serverAuth"
+		case forbids(c, chain[0]):
+			return s.name(c) + " may not sign for the common name " + s.name(chain[0]) + ", which counts for want of a DNS name"
 		case tooSmall(c):
 			return "the key of " + s.name(c) + " is too small: OpenSSL asks for RSA 2048 or P-224"
 		case !identifies(c, issuer):
@@ -76,6 +80,21 @@ func forServers(c *x509.Certificate) bool {
 	return !lacks(c, x509.KeyUsageDigitalSignature|x509.KeyUsageKeyEncipherment|x509.KeyUsageKeyAgreement)
 }
 
+// forbids says whether a CA's name constraints exclude a server's common name. It counts if there is
+// no DNS name beside it, and it could be one.
+func forbids(ca, server *x509.Certificate) bool {
+	name := strings.ToLower(server.Subject.CommonName)
+	within := func(domain string) bool {
+		domain = strings.ToLower(domain)
+		return domain == "" || name == domain || strings.HasSuffix(name, "."+strings.TrimPrefix(domain, "."))
+	}
+	permitted := len(ca.PermittedDNSDomains) == 0 || slices.ContainsFunc(ca.PermittedDNSDomains, within)
+	counts := len(server.DNSNames) == 0 && hostName().MatchString(name)
+	return counts && (!permitted || slices.ContainsFunc(ca.ExcludedDNSDomains, within))
+}
+
+var hostName = lazyregexp.New(`^\w([\w-]*\w)?(\.\w([\w-]*\w)?)+$`)
+
 // tooSmall applies OpenSSL's security level 2, the default on the platform's stacks: 112 bits.
 func tooSmall(c *x509.Certificate) bool {
 	switch key := c.PublicKey.(type) {
@@ -90,11 +109,14 @@ func tooSmall(c *x509.Certificate) bool {
 // identifies says whether what a certificate says about its issuer's key is true of the issuer. A
 // root is its own.
 func identifies(c, issuer *x509.Certificate) bool {
-	if c.AuthorityKeyId != nil && issuer.SubjectKeyId != nil && !bytes.Equal(c.AuthorityKeyId, issuer.SubjectKeyId) {
+	name, serial := authorityKey(c)
+	switch {
+	case c.AuthorityKeyId != nil && issuer.SubjectKeyId != nil && !bytes.Equal(c.AuthorityKeyId, issuer.SubjectKeyId),
+		serial != nil && serial.Cmp(issuer.SerialNumber) != 0,
+		name != nil && !bytes.Equal(name, issuer.RawIssuer):
 		return false
 	}
-	name, serial := authorityKey(c)
-	return (serial == nil || serial.Cmp(issuer.SerialNumber) == 0) && (name == nil || bytes.Equal(name, issuer.RawIssuer))
+	return true
 }
 
 // authorityKey reads what Go does not of a certificate's authorityKeyIdentifier: the name and the

@@ -83,9 +83,9 @@ func fold(text string) string {
 	}, text)
 }
 
-// encodings returns the folded forms in which a text may contain a password. Forms that fold into the
-// same text are listed once: hexadecimal stands for percent-encoding and quoted-printable too. A
-// server may store the md5 hash, and there it is as good as the password.
+// encodings returns the folded forms in which a text may contain a password. Forms that fold into
+// the same text are listed once: hexadecimal stands for percent-encoding and quoted-printable too.
+// A server may store the md5 hash, and there it is as good as the password.
 func encodings(password, user string) []string {
 	each := func(format string) string {
 		var b strings.Builder
