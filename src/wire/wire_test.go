@@ -492,6 +492,13 @@ func TestAPasswordThatIsAWordHidesNothingElse(t *testing.T) {
 	assert.Equal(t, "anything", target.Screen().Shown("anything"))
 }
 
+// Nothing tells the pieces from other text.
+func TestAPasswordInPiecesIsNotFound(t *testing.T) {
+	target := Target{Password: "the-clients-own"}
+	assert.Equal(t, "the-cli and then ents-own", target.Screen().Shown("the-cli and then ents-own"))
+	assert.Equal(t, "(not shown: it contains the password)", target.Screen().Shown("the-cli. ents-own"), "control: with blanks and points between them it is")
+}
+
 func TestALongTextIsCut(t *testing.T) {
 	shown := new(Target).Screen().Shown(strings.Repeat("é", 10_000))
 	assert.Equal(t, longestShown+1, len([]rune(shown)))

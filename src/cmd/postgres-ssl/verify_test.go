@@ -339,6 +339,27 @@ func normalised(text string) string {
 	return text
 }
 
+// The run on the page is that of a case above. The page cuts long lines.
+func TestThePageShowsARealRun(t *testing.T) {
+	page, err := os.ReadFile("../../../docs/verify.md")
+	require.NoError(t, err)
+	_, run, found := strings.Cut(string(page), "```\nconsole_db: FAILED\n")
+	require.True(t, found)
+	run, _, _ = strings.Cut(run, "```")
+	real, err := os.ReadFile(filepath.Join("testdata", "verify", "plain-text-session.txt"))
+	require.NoError(t, err)
+	shown := strings.Split(normalised("console_db: FAILED\n"+run)+"exit status 1\n", "\n")
+	lines := strings.Split(string(real), "\n")
+	require.Len(t, shown, len(lines))
+	for i, line := range lines {
+		if start, cut := strings.CutSuffix(shown[i], "…"); cut {
+			require.True(t, strings.HasPrefix(line, start), shown[i])
+			shown[i] = line
+		}
+	}
+	assert.Equal(t, lines, shown)
+}
+
 // hold keeps a session open until the test ends.
 func hold(t *testing.T, settings string) {
 	t.Helper()
