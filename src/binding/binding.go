@@ -49,8 +49,8 @@ type Binding struct {
 	DirectTLS bool   // libpq begins with TLS, without asking for it
 	Replicas  int    // how many of Hosts, counted from the end, are replicas
 
-	ByKeys bool     // nothing but its keys tells that it is Postgres, and it writes no mode
-	Notes  []string // what people should know of it, each one line, without secrets
+	Guessed bool     // nothing but its keys tells that it is Postgres, or something speaks against it
+	Notes   []string // what people should know of it, each one line, without secrets
 
 	Asked   []Asked // the modes that it writes, in any place
 	AsksTLS Place   // where it asks for TLS without a mode
@@ -183,6 +183,9 @@ func (b Binding) Writes() sslmode.Mode {
 	}
 	return strictest
 }
+
+// ByKeys says whether nothing but its keys tells that it is Postgres, and no mode either.
+func (b Binding) ByKeys() bool { return b.Guessed && b.Writes() == sslmode.None }
 
 // Primaries returns the hosts that are not under a key for replicas.
 func (b Binding) Primaries() []string { return b.Hosts[:len(b.Hosts)-b.Replicas] }

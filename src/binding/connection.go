@@ -20,7 +20,7 @@ type connection struct {
 	username string
 	password string
 	modes    []parameter // one for each key; the last of equal keys counts, as in libpq
-	asksTLS  string      // the parameter that asks for TLS without a mode: ssl=true, useSSL=1
+	asksTLS  parameter   // what asks for TLS without a mode: ssl=true, useSSL=1
 	system   bool        // sslrootcert=system
 	rootCert string      // any other sslrootcert: a path, or PEM
 
@@ -169,11 +169,11 @@ func (c *connection) add(pairs []parameter) {
 		case key == "ssl" || key == "tls":
 			if isModeWord(value) {
 				c.setMode(p)
-			} else if c.asksTLS = ""; value == "" || isYes(value) { // empty means yes in pgjdbc (SslMode.of)
-				c.asksTLS = p.key
+			} else if c.asksTLS = (parameter{}); value == "" || isYes(value) { // empty means yes in pgjdbc (SslMode.of)
+				c.asksTLS = p
 			}
 		case slices.Contains(askKeys, key) && isYes(value):
-			c.asksTLS = p.key
+			c.asksTLS = p
 		case key == "sslnegotiation":
 			c.direct = value == "direct"
 		case fields[key] != nil:
@@ -244,7 +244,8 @@ func asksForMode(text string) bool {
 
 // isYes says whether a value means yes to drivers and brokers.
 func isYes(raw any) bool {
-	return raw == true || isOneOf(asText(raw), "true", "1", "yes", "on", "required", "enabled")
+	text := asText(raw)
+	return raw == true || isNoVerify(text) || isOneOf(text, "true", "1", "yes", "on", "required", "enabled")
 }
 
 // isNo says whether a value means no to drivers and brokers.
@@ -265,9 +266,6 @@ func isModeWord(text string) bool {
 	return err == nil || sslmode.Resembles(text)
 }
 
-// noVerify is node-postgres's word for TLS with any certificate: lib/connection-parameters.js.
-const noVerify = "no-verify"
-
 // parseMode reads a mode as people write it in a binding.
 func parseMode(text string) (sslmode.Mode, error) {
 	if isNoVerify(text) {
@@ -276,6 +274,9 @@ func parseMode(text string) (sslmode.Mode, error) {
 	return sslmode.Parse(text)
 }
 
+// isNoVerify says whether a text is node-postgres's word for TLS with any certificate.
+//
+// Source: node-postgres, lib/connection-parameters.js.
 func isNoVerify(text string) bool {
-	return strings.EqualFold(strings.ReplaceAll(strings.TrimSpace(text), "_", "-"), noVerify)
+	return isOneOf(strings.ReplaceAll(text, "_", "-"), "no-verify")
 }

@@ -22,7 +22,7 @@ func shown(c connection, ok bool) string {
 			said = append(said, p.key+p.value)
 		}
 	}
-	for word, is := range map[string]bool{"tls": c.asksTLS != "", "system": c.system, "unclear": c.unclear} {
+	for word, is := range map[string]bool{"tls": c.asksTLS.key != "", "system": c.system, "unclear": c.unclear} {
 		if is {
 			said = append(said, word)
 		}

@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/lazyregexp"
-	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
 )
 
 // binding fills in what belongs to a database, first from its own objects, then from those around
@@ -46,7 +45,7 @@ func (r *reader) binding(d *database, open open) (Binding, error) {
 	b.Password = Secret(d.login(passwordKeys, func(c connection) string { return c.password }))
 	b.Database = d.login(databaseKeys, func(c connection) string { return c.database })
 	b.named = d.addresses(b)
-	b.ByKeys = len(d.strings) == 0 && b.Writes() == sslmode.None && !slices.ContainsFunc(d.objects, func(o *object) bool { return !o.byKeys })
+	b.Guessed = len(d.strings) == 0 && !slices.ContainsFunc(d.objects, func(o *object) bool { return !o.guessed })
 	return b, nil
 }
 

@@ -189,8 +189,8 @@ func (r *reader) classify() {
 		o.about = r.aboutOf(o)
 		found = found || o.about == postgres
 	}
-	if root := r.objects[0]; !found && r.says(postgresWords) && !r.foreign && root.about == unknown {
-		root.about = postgres
+	if !found && !r.foreign && r.says(postgresWords) {
+		r.objects[0].about = max(r.objects[0].about, postgres)
 	}
 }
 
@@ -203,9 +203,11 @@ func (r *reader) aboutOf(o *object) about {
 	case doubt == doubtful && !r.outweighs(o):
 		return doubtful
 	case doubt == doubtful, r.isPostgres(o):
+		sure := r.says(postgresWords) && !r.foreign
+		o.guessed = doubt == doubtful || o.family != "" && !sure
 		return postgres
 	}
-	if o.byKeys = r.isPostgresByKeys(o); o.byKeys {
+	if o.guessed = r.isPostgresByKeys(o); o.guessed {
 		return postgres
 	}
 	return unknown
@@ -232,7 +234,10 @@ func (o *object) noteMode(a asking) {
 func (v value) isOwnWord() bool {
 	text, _ := v.raw.(string)
 	mode, err := sslmode.Parse(text)
-	return v.isMode() && err == nil && (mode == sslmode.VerifyFull || mode != sslmode.Disable && text == mode.String())
+	if err != nil || !v.isMode() || mode == sslmode.Disable {
+		return false
+	}
+	return mode == sslmode.VerifyFull || text == mode.String()
 }
 
 // doubt says whether something tells that an object's keys are about another kind of database: its
@@ -251,10 +256,13 @@ func (r *reader) doubt(o *object) about {
 	return unknown
 }
 
-// outweighs says whether an object's mode says more than a tag, or than a port that the label or a
-// tag speaks against.
+// outweighs says whether the label or a tag says more than an object's port, or its mode more than a
+// tag.
 func (r *reader) outweighs(o *object) bool {
-	return o.asks == ownMode && len(o.hosts) > 0 && (r.says(postgresWords) || o.port() != "3306")
+	if len(o.hosts) == 0 || o.isHost() {
+		return false
+	}
+	return r.says(postgresWords) || o.asks == ownMode && o.port() != "3306"
 }
 
 // isPostgres says whether an object's keys are about Postgres.
@@ -283,7 +291,7 @@ func (r *reader) isPostgresByKeys(o *object) bool {
 	if r.foreign || slices.Contains(foreignPorts, port) {
 		return false
 	}
-	if _, ok := o.first([]string{"sslrootcert"}); ok || strings.HasPrefix(o.family, "p") {
+	if _, ok := o.first([]string{"sslrootcert"}); ok || containsAny(o.family, []string{"pg", "postgres"}) {
 		return true
 	}
 	if _, ok := rds.Parse(o.hosts[0].host); ok {
@@ -322,7 +330,7 @@ func (r *reader) gather() {
 func (r *reader) gatherObject(o *object, same map[string]*database) {
 	var main *database
 	if (len(o.hosts) > 0 || len(o.strings) == 0) && !o.isHost() {
-		known := o.parent == nil && o.family == "" && r.doubt(o) == unknown
+		known := o.parent == nil && o.family == "" && !o.guessed
 		main = r.add(&database{hosts: slices.Clone(o.hosts), objects: []*object{o}, byKeys: true, wellKnown: known}, same)
 		main.path, main.isMain = cmp.Or(main.path, o.path), true
 	}

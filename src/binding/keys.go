@@ -2,6 +2,7 @@ package binding
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -11,7 +12,7 @@ var (
 	modeKeys     = []string{"sslmode", "tlsmode"}
 	askKeys      = strings.Fields("requiressl sslrequired usessl usetls requiretls tlsrequired sslenabled tlsenabled ssl tls")
 	uriKeys      = []string{"uri", "url", "jdbcurl", "jdbcuri"}
-	hostKeys     = []string{"hostname", "host", "endpoint", "address", "hosts"}
+	hostKeys     = []string{"hostname", "host", "endpoint", "address", "hosts", "server"}
 	portKeys     = []string{"port"}
 	databaseKeys = []string{"dbname", "database", "databasename", "name"}
 	usernameKeys = []string{"username", "user"}
@@ -25,8 +26,8 @@ var (
 	// inTLSKeys are keys in an object "ssl" or "tls", as node-postgres's ssl has them.
 	inTLSKeys = []string{"enabled", "required", "rejectunauthorized"}
 
-	// families start keys of one database, such as PGHOST and PGUSER. The first ones also say that
-	// it is Postgres.
+	// families start keys of one database, such as PGHOST and PGUSER, or follow an app's own prefix:
+	// MB_DB_HOST. The first ones also say that it is Postgres.
 	families   = []string{"postgresql", "postgres", "pg", "database", "db"}
 	familyKeys = map[string]string{"db": "database", "name": "dbname"} // POSTGRES_DB, DB_NAME
 
@@ -49,15 +50,20 @@ var (
 	foreignPorts = strings.Fields("3306 33060 1433 1521 50000 6379 27017 5672 9092 25 465 587 389 636 22 80 443")
 )
 
-// meanings has the keys that we read.
-var meanings = func() map[string]bool {
-	all := map[string]bool{}
-	for _, key := range slices.Concat(modeKeys, askKeys, uriKeys, hostKeys, portKeys, databaseKeys, usernameKeys, passwordKeys,
-		caKeys, clientCertKeys, clientKeyKeys, kindKeys, inTLSKeys, []string{"mode", "level", "encryption"}) {
-		all[key] = true
+// inFamilies has the keys that we read, also behind a family's name.
+var inFamilies = setOf(modeKeys, askKeys, hostKeys, portKeys, databaseKeys, usernameKeys, passwordKeys, caKeys, clientCertKeys,
+	clientKeyKeys, inTLSKeys, []string{"mode", "level", "encryption"})
+
+// meanings has all keys that we read.
+var meanings = setOf(slices.Collect(maps.Keys(inFamilies)), uriKeys, kindKeys)
+
+func setOf(lists ...[]string) map[string]bool {
+	set := map[string]bool{}
+	for _, key := range slices.Concat(lists...) {
+		set[key] = true
 	}
-	return all
-}()
+	return set
+}
 
 // hasMeaning says whether we use the value under this folded key itself.
 func hasMeaning(key string) bool {
@@ -67,14 +73,17 @@ func hasMeaning(key string) bool {
 // inFamily returns the family of a folded key, and what the key means there: pg and host of
 // pghost. It returns the key itself if it has no family.
 func inFamily(key string) (family, meaning string) {
-	if meanings[key] {
+	switch {
+	case key == "server": // SQL Server's word too
+		return key, key
+	case meanings[key]:
 		return "", key
 	}
 	for _, family := range families {
-		if rest, ok := strings.CutPrefix(key, family); ok {
-			if rest = cmp.Or(familyKeys[rest], rest); meanings[rest] && !slices.Contains(kindKeys, rest) && !slices.Contains(uriKeys, rest) {
-				return family, rest
-			}
+		prefix, rest, ok := strings.Cut(key, family)
+		rest = cmp.Or(familyKeys[rest], rest)
+		if ok && inFamilies[rest] && !containsAny(prefix, otherWords) {
+			return prefix + family, rest
 		}
 	}
 	return "", key

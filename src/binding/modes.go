@@ -30,7 +30,7 @@ func (r *reader) setModes(b *Binding, d *database) error {
 			}
 		}
 		for _, child := range o.children {
-			if child.family != "" && len(b.Asked) == n { // PGSSLMODE beside a host that is not PGHOST
+			if child.beside && len(b.Asked) == n { // PGSSLMODE beside a host that is not PGHOST
 				if err := r.addKeys(b, child); err != nil {
 					return err
 				}
@@ -54,12 +54,13 @@ func (r *reader) addModes(b *Binding, f connString) error {
 			return err
 		}
 		if p.alias && mode.Encrypts() {
-			f.asksTLS = p.key
+			f.asksTLS = p
 		}
 		written = written || !p.alias
 	}
-	if f.asksTLS != "" {
-		place := f.place(f.asksTLS, f.asksTLS)
+	if f.asksTLS.key != "" {
+		place := f.place(f.asksTLS.key, f.asksTLS.key)
+		b.noteNoVerify(f.asksTLS.value, place)
 		b.AsksTLS = cmp.Or(b.AsksTLS, place)
 		if !written {
 			b.SSLFlag = cmp.Or(b.SSLFlag, place)
@@ -128,6 +129,7 @@ func (r *reader) addKey(b *Binding, v value) error {
 		return err
 	case v.asksForTLS():
 		b.AsksTLS = cmp.Or(b.AsksTLS, place)
+		b.noteNoVerify(written, place)
 		if v.key == "rejectunauthorized" && !isYes(v.raw) {
 			b.Notes = append(b.Notes, place.String()+" asks for TLS that verifies nothing; for verified TLS, write sslmode verify-full")
 		}
@@ -142,9 +144,7 @@ func (b *Binding) ask(written string, a Asked) (sslmode.Mode, error) {
 	if a.Mode, err = parseMode(written); err != nil {
 		return a.Mode, fmt.Errorf("%s: %w", a.Place, err)
 	}
-	if isNoVerify(written) {
-		b.Notes = append(b.Notes, a.Place.String()+" is no-verify, node-postgres's word for require: it verifies nothing")
-	}
+	b.noteNoVerify(written, a.Place)
 	known := func(old Asked) bool {
 		return old == a || len(b.Asked) > mostHosts && old.Mode == a.Mode && old.By == a.By && old.Alias == a.Alias
 	}
@@ -152,6 +152,12 @@ func (b *Binding) ask(written string, a Asked) (sslmode.Mode, error) {
 		b.Asked = append(b.Asked, a)
 	}
 	return a.Mode, nil
+}
+
+func (b *Binding) noteNoVerify(written string, place Place) {
+	if isNoVerify(written) {
+		b.Notes = append(b.Notes, place.String()+" is no-verify, node-postgres's word for require: it verifies nothing")
+	}
 }
 
 func kindOf(raw any) string {

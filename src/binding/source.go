@@ -148,7 +148,7 @@ func (s service) ca(open open) (Credential, error) {
 func (f *Bound) addDatabaseURL(text string, open open) error {
 	const name = "DATABASE_URL"
 	c, ok := parseString(text)
-	if sure := slices.ContainsFunc(f.Databases, func(b Binding) bool { return !b.ByKeys }); sure && ok {
+	if sure := slices.ContainsFunc(f.Databases, func(b Binding) bool { return !b.Guessed }); sure && ok {
 		return f.addModes(name, c)
 	}
 	databases, err := service{name: name, credentials: map[string]any{"uri": text}}.read(open)
@@ -161,7 +161,7 @@ func (f *Bound) addDatabaseURL(text string, open open) error {
 		}
 		f.ByOwner = true
 	}
-	f.Databases = slices.DeleteFunc(f.Databases, func(b Binding) bool { return b.ByKeys && b.names(c.hosts) })
+	f.Databases = slices.DeleteFunc(f.Databases, func(b Binding) bool { return b.ByKeys() && b.names(c.hosts) })
 	f.Databases = append(f.Databases, databases...)
 	return nil
 }

@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode"
+
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
 )
 
 // object is an object in the credentials, at any depth.
@@ -25,13 +27,14 @@ type object struct {
 	hosts    []address // under its own keys
 	hasLogin bool      // it names a user or a database
 	family   string    // of the keys that name its host: PGHOST
+	beside   bool      // it has only the keys of a family, which are in its parent
 
 	strings     []connString // that are about it
 	queries     []connString // in it, without a URI around them
 	hasOtherURI bool         // it has a URI of another kind of database
 	asks        asking
 	about       about
-	byKeys      bool      // its keys alone tell that it is about Postgres, and they need not
+	guessed     bool      // it may be about something else than Postgres
 	nested      []*object // the cache of levels
 }
 
@@ -137,26 +140,22 @@ func (w *walker) value(v value, depth int) {
 // one another: "host": …, "PGHOST": …. A family without one belongs to the host beside it.
 func (o *object) families(keys []string) map[string]*object {
 	of := map[string]*object{}
-	hosts := 0
+	var children []*object
 	for _, key := range keys {
 		family, meaning := inFamily(fold(key))
-		if !slices.Contains(hostKeys, meaning) {
+		if !slices.Contains(hostKeys, meaning) || of[family] != nil {
 			continue
 		}
-		if _, known := of[family]; !known {
-			of[family] = &object{path: joinPath(o.path, key), parent: o, raw: o.raw}
-			hosts++
+		of[family] = &object{path: joinPath(o.path, key), parent: o, raw: o.raw, beside: true}
+		if family != "" {
+			children = append(children, of[family])
 		}
 	}
-	delete(of, "")
-	if hosts < 2 {
+	if len(of) < 2 {
 		return nil
 	}
-	for _, family := range families {
-		if child, ok := of[family]; ok {
-			o.children = append(o.children, child)
-		}
-	}
+	delete(of, "")
+	o.children = children
 	return of
 }
 
@@ -241,8 +240,8 @@ func (v value) isEmpty() bool {
 }
 
 // isMode says whether the value should be a mode: under sslmode, under "mode" in an object "ssl" or
-// "tls", or under "ssl" or "tls" itself if it looks like a mode; if it is one, also as "level" there
-// and as "encryption".
+// "tls", or under "ssl" or "tls" itself if it looks like a mode. As "encryption" and as "level" there,
+// only one that verifies is a mode, since that of a storage may say anything.
 func (v value) isMode() bool {
 	text, _ := v.raw.(string)
 	switch v.key {
@@ -250,11 +249,20 @@ func (v value) isMode() bool {
 		return v.in.isTLS()
 	case "ssl", "tls":
 		return isModeWord(text)
-	case "level", "encryption": // of a storage, it may say anything
-		_, err := parseMode(text)
-		return err == nil && (v.key == "encryption" || v.in.isTLS())
+	case "level", "encryption":
+		return v.level().Verifies()
 	}
 	return slices.Contains(modeKeys, v.key)
+}
+
+// level returns the mode under "encryption", or under "level" in an object "ssl" or "tls".
+func (v value) level() sslmode.Mode {
+	if v.key != "encryption" && (v.key != "level" || !v.in.isTLS()) {
+		return sslmode.None
+	}
+	text, _ := v.raw.(string)
+	mode, _ := parseMode(text)
+	return mode
 }
 
 // asksForTLS says whether the value asks for TLS without a mode. Node's word for any certificate,
@@ -263,12 +271,10 @@ func (v value) asksForTLS() bool {
 	switch {
 	case slices.Contains(askKeys, v.key):
 		return isYes(v.raw)
-	case !v.in.isTLS():
-		return false
-	case v.key == "rejectunauthorized" && isNo(v.raw):
+	case v.key == "rejectunauthorized" && v.in.isTLS() && isNo(v.raw), v.level() == sslmode.Require:
 		return true
 	}
-	return slices.Contains(inTLSKeys, v.key) && isYes(v.raw)
+	return slices.Contains(inTLSKeys, v.key) && v.in.isTLS() && isYes(v.raw)
 }
 
 // isTLS says whether the object is the value of a key "ssl" or "tls".
@@ -284,7 +290,12 @@ func single(raw any) any {
 
 // isBesideHost says whether the object, or one around it, is about a database or names a host.
 func (o *object) isBesideHost() bool {
-	return o != nil && (o.about != unknown || len(o.hosts) > 0 || o.parent.isBesideHost())
+	for ; o != nil; o = o.parent {
+		if o.about != unknown || len(o.hosts) > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // nearest returns the nearest object, from o outwards, that is about a database of any kind.

@@ -35,11 +35,13 @@ func (r *reader) checkAllHeard(bindings []Binding) error {
 		if r.modeRead[t.path] || t.isSecret() || t.in.isForeign() {
 			continue
 		}
-		// One that is no stricter than what the service writes elsewhere is only an example.
 		strictest, asks := modeIn(t.text)
+		if strictest != sslmode.None {
+			asks = strictest > written // else it is only an example
+		}
 		scheme, _, isURL := strings.Cut(t.text, "://")
 		foreign := isURL && len(scheme) < 64 && isForeignScheme(scheme)
-		if unread := strictest > written || strictest == sslmode.None && asks; unread && !foreign {
+		if asks && !foreign {
 			return r.unheard(t.path, unreadable)
 		}
 		if mode, err := sslmode.Parse(t.text); err == nil && mode.Verifies() && t.in.isBesideHost() {

@@ -10,8 +10,7 @@ import (
 )
 
 // postgresSchemes are libpq's schemes, and those of other tools. A "+driver" may follow.
-var postgresSchemes = []string{"postgres", "postgresql", "postgis", "pgsql", "psql", "pg", "pgx", "ecto", "timescaledb", "cockroachdb", "cockroach",
-	"redshift"}
+var postgresSchemes = strings.Fields("postgres postgresql postgis pgsql psql pg pgx ecto timescaledb cockroachdb cockroach redshift")
 
 // parseURL reads [jdbc:|r2dbc:[…:]]postgresql://… and other schemes of Postgres. We don't use
 // net/url for the whole: it rejects passwords that are not escaped, and quotes them in its errors.
@@ -29,7 +28,8 @@ func parseURL(text string) (connection, bool) {
 		scheme, rest = short, "/"+strings.ReplaceAll(strings.TrimPrefix(text[len(short):], "/"), "@", "%40")
 	}
 	api, name := splitScheme(scheme)
-	if !isPostgresScheme(scheme) && (isForeignScheme(scheme) || !isScheme(scheme) || !asksForMode(rest)) {
+	isURL := isScheme(scheme) && !isForeignScheme(scheme)
+	if !isPostgresScheme(scheme) && !(isURL && asksForMode(rest)) {
 		return connection{}, false
 	}
 	before, query := cutQuery(rest)
@@ -213,7 +213,8 @@ func parseParameters(text string) (connection, bool) {
 		return c, false
 	}
 	text = strings.TrimLeft(unwrap(text), "?&")
-	pairs := strings.FieldsFunc(strings.ReplaceAll(text, "&amp;", "&"), func(r rune) bool { return r == '&' || r == ';' || unicode.IsSpace(r) })
+	text = strings.ReplaceAll(text, "&amp;", "&")
+	pairs := strings.FieldsFunc(text, func(r rune) bool { return r == '&' || r == ';' || unicode.IsSpace(r) })
 	for _, pair := range pairs {
 		if key, _, found := strings.Cut(pair, "="); !found || !isParameterName(key) || key == "" {
 			return connection{}, false

@@ -44,8 +44,9 @@ func areOfPostgres(pairs []parameter) bool {
 	named := func(keys ...string) bool {
 		return slices.ContainsFunc(keys, func(key string) bool { _, ok := has[key]; return ok })
 	}
-	if named("driver") && !containsAny(has["driver"], postgresWords) || has["port"] == "3306" || has["port"] == "1433" ||
-		named("encrypt", "initialcatalog", "integratedsecurity", "allowpublickeyretrieval", "defaultcommandtimeout") {
+	switch {
+	case named("driver") && !containsAny(has["driver"], postgresWords), has["port"] == "3306", has["port"] == "1433",
+		named("encrypt", "initialcatalog", "integratedsecurity", "allowpublickeyretrieval", "defaultcommandtimeout"):
 		return false
 	}
 	return named("host", "hostaddr", "server", "hostname", "service") && named("dbname", "database", "user", "username", "userid", "uid", "sslmode") ||

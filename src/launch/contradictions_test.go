@@ -377,16 +377,16 @@ func TestAnAliasAloneLowersNothingAndTheLogSaysWhatLibpqGets(t *testing.T) {
 
 func TestADatabaseKnownByItsKeysAloneStopsNothingAndSaysWhatItWouldGet(t *testing.T) {
 	guess, sure := db("guess", "", oregon), db("sure", "disable", elsewhere)
-	guess.ByKeys = true
+	guess.Guessed = true
 	plan := decide(t, nil, guess, sure)
 	assert.Equal(t, "sure", plan.Decider.Name)
 	assert.Contains(t, strings.Join(plan.Downgrades, "\n"), "guess would get verify-full by the default for")
 
-	guess.ByKeys = false
+	guess.Guessed = false
 	_, err := Decide(nil, binding.Bound{Databases: []binding.Binding{guess, sure}}, store(t))
 	assert.ErrorContains(t, err, "the bound databases ask for different things", "the control")
 
-	guess.ByKeys = true
+	guess.Guessed = true
 	guess.CA = binding.Credential{Place: binding.Place{Path: "ca"}, Value: "none"}
 	plan = decide(t, nil, guess, sure)
 	assert.Len(t, plan.Databases, 1)
@@ -460,11 +460,11 @@ func TestAFamilyOfKeysBesideAStringLowersNothing(t *testing.T) {
 
 func TestADatabaseKnownByItsKeysAloneWidensNoTrust(t *testing.T) {
 	guess, sure := db("guess", "", elsewhere), db("sure", "verify-full", oregon)
-	guess.ByKeys = true
+	guess.Guessed = true
 	assert.Equal(t, []string{"us-west-2"}, decide(t, nil, guess, sure).TrustAll().Sets)
 	assert.False(t, decide(t, nil, guess, sure).TrustAll().Everyone)
 	assert.True(t, decide(t, map[string]string{"POSTGRES_SSL_MODE": "verify-full"}, guess).TrustAll().Everyone, "alone, it is what is trusted")
-	guess.ByKeys = false
+	guess.Guessed = false
 	assert.True(t, decide(t, map[string]string{"POSTGRES_SSL_MODE": "verify-full"}, guess, sure).TrustAll().Everyone, "the control")
 }
 
@@ -480,7 +480,7 @@ func TestADoubtfulOrGuessedDatabaseDecidesForNoSureOne(t *testing.T) {
 	assert.Equal(t, sslmode.VerifyFull, plan.Mode)
 
 	guess, inner, other := db("db", "", oregon), db("db", "verify-ca", oregon), db("other", "", elsewhere)
-	guess.ByKeys, inner.WellKnown = true, false
+	guess.Guessed, inner.WellKnown = true, false
 	_, err = Decide(nil, binding.Bound{Databases: []binding.Binding{guess, inner, other}}, store(t))
 	assert.ErrorContains(t, err, "the bound databases ask for different things: db (verify-full), other (no mode)")
 }

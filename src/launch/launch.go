@@ -146,7 +146,7 @@ func makePlan(p *Plan, found binding.Bound) (*Plan, error) {
 	for _, b := range found.Databases {
 		db, err := p.decideDatabase(b, found.CAs, fallback)
 		switch {
-		case err != nil && b.ByKeys:
+		case err != nil && b.ByKeys():
 			p.downgrade("%s: %s; without it, nothing is done for this database, since only its keys say that it is Postgres", b.Title(), err)
 			continue
 		case err != nil:
@@ -255,6 +255,9 @@ func (p *Plan) mode(b binding.Binding, cas []binding.Credential, fallback sslmod
 	switch mode, source, err := p.settle(b, fallback); {
 	case err != nil:
 		return sslmode.None, Source{}, err
+	case mode != sslmode.None && b.Guessed && mode < fallback:
+		p.warn("%s: %s says %s, but it may be no Postgres; POSTGRES_SSL_MODE=%s counts", b.Title(), source.Place, mode, fallback)
+		return fallback, Source{Rule: Default}, nil
 	case mode != sslmode.None:
 		return mode, source, nil
 	case fallback != sslmode.None:
@@ -357,8 +360,8 @@ func (p *Plan) chooseMains() {
 	}
 	for _, main := range mains {
 		main.Main, main.Path = true, ""
-		surer := func(db Database) bool { return db.Name == main.Name && !db.ByKeys }
-		main.ByKeys = main.ByKeys && !slices.ContainsFunc(p.Databases, surer)
+		surer := func(db Database) bool { return db.Name == main.Name && !db.Guessed }
+		main.Guessed = main.Guessed && !slices.ContainsFunc(p.Databases, surer)
 	}
 }
 
@@ -367,10 +370,10 @@ func (p *Plan) chooseMains() {
 // widens trust. One whose keys alone say that it is Postgres wins only by a mode that encrypts, or by
 // its trust.
 func compareForMain(a, b *Database) int {
-	isGuess := a.ByKeys || b.ByKeys
+	isGuess := a.ByKeys() || b.ByKeys()
 	rank := func(db *Database) []int {
 		rank := []int{0, int(db.Mode), db.Trust.narrowness(), int(db.Writes())}
-		if db.WellKnown && !db.ByKeys {
+		if db.WellKnown && !db.ByKeys() {
 			rank[0] = 1
 		}
 		if isGuess {
@@ -393,7 +396,8 @@ func (p *Plan) chooseDecider(fallback sslmode.Mode) error {
 	name := p.env["POSTGRES_SSL_SERVICE"]
 	candidates, chosen := prefer(mains, func(db *Database) bool { return name != "" && db.Name == name })
 	if !chosen {
-		candidates, _ = prefer(mains, func(db *Database) bool { return !db.ByKeys })
+		candidates, _ = prefer(mains, func(db *Database) bool { return !db.Guessed })
+		candidates, _ = prefer(candidates, func(db *Database) bool { return !db.ByKeys() })
 		if name != "" {
 			err := fmt.Errorf("POSTGRES_SSL_SERVICE names no bound Postgres database; bound are: %s", cmp.Or(listModes(candidates), "none"))
 			if err := p.atLaunch(err); err != nil {
@@ -405,7 +409,7 @@ func (p *Plan) chooseDecider(fallback sslmode.Mode) error {
 	switch {
 	case len(candidates) == 0:
 		return nil
-	case candidates[0].ByKeys: // then all are, and none of them stops a start
+	case candidates[0].ByKeys(): // then all are, and none of them stops a start
 		candidates = []*Database{slices.MinFunc(candidates, byMode)}
 	}
 	// In the tunnel, each database has its own mode. The exported mode matters to the others, if

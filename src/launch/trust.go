@@ -33,9 +33,9 @@ func (p *Plan) TrustAll() Trust {
 	if len(p.Databases) == 0 && p.Mode != sslmode.None {
 		return p.trustEveryone("no database was found")
 	}
-	sure := p.Decider != nil && !p.Decider.ByKeys
+	sure := p.Decider != nil && !p.Decider.ByKeys()
 	for _, db := range p.Databases {
-		if !db.Main || db.ByKeys && sure {
+		if !db.Main || db.ByKeys() && sure {
 			continue // it must not widen the trust of its service, or of a database that is surely one
 		}
 		all.addSets(db.Trust)

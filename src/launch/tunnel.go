@@ -47,11 +47,11 @@ func (p *Plan) chooseTunnelled(byOwner bool) error {
 		db := &p.Databases[i]
 		switch {
 		case !slices.Contains(wanted, db.Name):
-		case db.ByKeys && (len(db.Hosts) == 0 || db.Ports[0] == ""):
+		case db.ByKeys() && (len(db.Hosts) == 0 || db.Ports[0] == ""):
 			p.downgrade("%s does not go through the tunnel: add its port to the binding", db.Title())
 		case db.Mode.Encrypts() && len(db.Hosts) > 0:
 			db.Tunnel = true
-		case !db.Main, db.ByKeys:
+		case !db.Main, db.ByKeys():
 			p.downgrade("%s does not go through the tunnel: it needs a host, and an sslmode of require or stricter", db.Title())
 		default:
 			err := fmt.Errorf("%s: %s needs a host and an sslmode of require or stricter: add them to the binding, or set POSTGRES_SSL_MODE",

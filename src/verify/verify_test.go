@@ -277,7 +277,7 @@ func TestAFurtherConnectionStringWithoutAServerIsAWarning(t *testing.T) {
 func TestTheGateStopsNothingForADatabaseKnownByItsKeysAlone(t *testing.T) {
 	b := binding.Binding{Name: "db", Hosts: []string{"h.example.com"}, Ports: []string{"5432"}, Database: "d"}
 	for _, byKeys := range []bool{true, false} {
-		b.ByKeys = byKeys
+		b.Guessed = byKeys
 		plan, err := launch.Decide(nil, binding.Bound{Databases: []binding.Binding{b}}, truststore.Store{})
 		require.NoError(t, err)
 		targets, err := wire.Targets(current.App{Plan: plan}, false)

@@ -30,7 +30,7 @@ func Targets(app current.App, launching bool) ([]Target, error) {
 	for _, db := range app.Plan.Databases {
 		t := Target{
 			Name:        db.Title(),
-			ByKeys:      db.ByKeys,
+			ByKeys:      db.ByKeys(),
 			Further:     !db.Main,
 			Database:    db.Database,
 			User:        db.Username,
