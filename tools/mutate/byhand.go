@@ -214,7 +214,7 @@ var byHand = []mutant{
 	{promise: "an invalid binding stops the app", file: "src/launch/launch.go",
 		before: `return nil, fmt.Errorf("%s: %w", b.Title(), err)`, after: "continue", tests: by("launch")},
 	{promise: "the well-known keys decide for a service", file: "src/launch/launch.go",
-		before: "if db.WellKnown && !db.ByKeys {", after: "if false {", tests: by("launch")},
+		before: "if db.WellKnown && !db.ByKeys() {", after: "if false {", tests: by("launch")},
 	{promise: "a replica elsewhere does not lower the mode", file: "src/launch/launch.go",
 		before: "case p.knowsAll(b.Primaries(), ", after: "case p.knowsAll(b.Hosts, ", tests: by("launch")},
 
