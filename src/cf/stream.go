@@ -27,7 +27,7 @@ const (
 // Answers reads the answers in a stream, with name for people: one on each line, over many lines,
 // or with nothing between them. It returns how many there are.
 func Answers(name string, in io.Reader, each func(Answer)) (n int) {
-	s := newStream(in)
+	s := stream{in: bufio.NewReaderSize(in, 64<<10), line: 1, begins: true}
 	for unread := 0; ; n++ {
 		err := s.next()
 		ended := err != nil && !errors.Is(err, errLarge)
@@ -59,10 +59,6 @@ type stream struct {
 	line, first int    // the current line, and the one where the answer begins
 	begins      bool   // the next byte is at the start of a line
 	text        []byte // the answer; valid until the next one
-}
-
-func newStream(in io.Reader) *stream {
-	return &stream{in: bufio.NewReaderSize(in, 64<<10), line: 1, begins: true}
 }
 
 var errLarge = fmt.Errorf("it is larger than %d MB", largest>>20)

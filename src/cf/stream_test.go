@@ -1,6 +1,7 @@
 package cf
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
 	"io"
@@ -18,7 +19,7 @@ import (
 // found lists the answers in a stream, each with its line and its text.
 func found(in io.Reader) []string {
 	var all []string
-	s := newStream(in)
+	s := stream{in: bufio.NewReader(in), line: 1, begins: true}
 	for {
 		err := s.next()
 		place := "f"

@@ -1,8 +1,6 @@
 package staging
 
 import (
-	"fmt"
-
 	"github.com/cloudfoundry/libbuildpack"
 
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/explain"
@@ -24,6 +22,3 @@ func report(log *libbuildpack.Logger, sections ...explain.Section) {
 		}
 	}
 }
-
-// Fail logs the error that stops the staging.
-func Fail(log *libbuildpack.Logger, err error) { log.Error("%s", plain.Line(fmt.Sprint(err))) }

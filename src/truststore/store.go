@@ -30,29 +30,24 @@ func (s Sets) Names() []string { return slices.Sorted(maps.Keys(s)) }
 // Read reads a buildpack's ca folder: a PEM file per partition, amazon-trust.pem, and extra/*.pem.
 // It also groups a partition's certificates by the region in their common name.
 func Read(caDir string) (Sets, error) {
-	files, err := filepath.Glob(filepath.Join(caDir, "*.pem"))
-	if err != nil {
-		return nil, err
-	}
-	extra, err := filepath.Glob(filepath.Join(caDir, Extra, "*.pem"))
-	if err != nil {
-		return nil, err
-	}
+	ca := os.DirFS(caDir)
+	files, _ := fs.Glob(ca, "*.pem") // Glob fails only for a malformed pattern
 	if len(files) == 0 {
 		return nil, fmt.Errorf("%s has no certificates; is the buildpack complete?", caDir)
 	}
+	extra, _ := fs.Glob(ca, Extra+"/*.pem")
 	sets := Sets{}
 	for _, file := range append(files, extra...) {
-		data, err := os.ReadFile(file)
-		if err != nil {
-			return nil, err
+		data, err := fs.ReadFile(ca, file)
+		var certs []*x509.Certificate
+		if err == nil {
+			certs, err = Parse(data)
 		}
-		certs, err := Parse(data)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", file, err)
+			return nil, fmt.Errorf("%s: %w", filepath.Join(caDir, file), err)
 		}
-		name := strings.TrimSuffix(filepath.Base(file), ".pem")
-		if filepath.Dir(file) != filepath.Clean(caDir) {
+		name := strings.TrimSuffix(file, ".pem")
+		if strings.Contains(file, "/") {
 			name = Extra
 		}
 		for _, c := range certs {

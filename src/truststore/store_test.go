@@ -76,7 +76,7 @@ func TestWhatCannotBeReadOrWrittenIsAnErrorThatNamesIt(t *testing.T) {
 	_, err = Read(dir)
 	assert.ErrorContains(t, err, broken)
 	_, err = Read("[")
-	assert.Error(t, err, "no pattern can be made of it")
+	assert.Error(t, err, "no such folder")
 
 	sets := Sets{"aws": {newCertificate(t, "One", nil)}}
 	assert.ErrorContains(t, Write(filepath.Join(certFile(t, dir, "file", ""), "trust"), sets), "not a directory")

@@ -2,6 +2,7 @@ package truststore
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/pem"
 	"errors"
 	"io/fs"
@@ -14,31 +15,23 @@ import (
 const stackBundle = "/etc/ssl/certs/ca-certificates.crt"
 
 // SystemFiles lists the files of the stack's store and then the platform's. Some may not exist.
-func SystemFiles(env map[string]string) ([]string, error) {
-	files := []string{stackBundle}
-	if file := env["SSL_CERT_FILE"]; file != "" {
-		files[0] = file
-	}
+func SystemFiles(env map[string]string) []string {
+	files := []string{cmp.Or(env["SSL_CERT_FILE"], stackBundle)}
 	if dir := env["CF_SYSTEM_CERT_PATH"]; dir != "" {
-		platform, err := filepath.Glob(filepath.Join(dir, "*.crt"))
-		if err != nil {
-			return nil, err
+		names, _ := fs.Glob(os.DirFS(dir), "*.crt") // Glob fails only for a malformed pattern
+		for _, name := range names {
+			files = append(files, filepath.Join(dir, name))
 		}
-		files = append(files, platform...)
 	}
-	return files, nil
+	return files
 }
 
 // System returns, in PEM, the CAs of the stack's and the platform's stores, as they are on this
 // root file system now. It keeps only the certificates: Erlang and the java-buildpack's provider
 // reject a file with any other block.
 func System(env map[string]string) ([]byte, error) {
-	files, err := SystemFiles(env)
-	if err != nil {
-		return nil, err
-	}
 	var certs []byte
-	for _, file := range files {
+	for _, file := range SystemFiles(env) {
 		data, err := os.ReadFile(file)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue

@@ -20,7 +20,8 @@ func certFile(t testing.TB, dir, name, text string) string {
 }
 
 func TestTheSystemsStoresAreTheStacksAndThePlatforms(t *testing.T) {
-	dir := t.TempDir()
+	dir := filepath.Join(t.TempDir(), "[a") // a malformed pattern
+	require.NoError(t, os.Mkdir(dir, 0o755))
 	a, b := certFile(t, dir, "a.crt", ""), certFile(t, dir, "b.crt", "")
 	certFile(t, dir, "a.key", "")
 	for name, test := range map[string]struct {
@@ -33,9 +34,7 @@ func TestTheSystemsStoresAreTheStacksAndThePlatforms(t *testing.T) {
 		"a folder of the platform's gone": {map[string]string{"CF_SYSTEM_CERT_PATH": dir + "/none"}, []string{"/etc/ssl/certs/ca-certificates.crt"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			files, err := SystemFiles(test.env)
-			require.NoError(t, err)
-			assert.Equal(t, test.files, files)
+			assert.Equal(t, test.files, SystemFiles(test.env))
 		})
 	}
 }
@@ -75,6 +74,4 @@ func TestAStoreThatIsNotThereIsLeftOutAndOneThatCannotBeReadIsAnError(t *testing
 
 	_, err = System(map[string]string{"SSL_CERT_FILE": dir})
 	assert.ErrorContains(t, err, dir)
-	_, err = System(map[string]string{"CF_SYSTEM_CERT_PATH": "["})
-	assert.Error(t, err, "no pattern can be made of it")
 }

@@ -208,6 +208,6 @@ func inLog(log io.Writer, err error) error {
 	if err == nil || errors.Is(err, staging.ErrUsage) {
 		return err
 	}
-	staging.Fail(libbuildpack.NewLogger(log), err)
+	libbuildpack.NewLogger(log).Error("%s", plain.Line(err.Error()))
 	return errSaid
 }
