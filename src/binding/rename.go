@@ -135,13 +135,14 @@ func (r *Redirection) findInVariables(env map[string]string, services []service)
 	ours := []string{vcapVariable, "VCAP_SERVICES_FILE_PATH", "SERVICE_BINDING_ROOT", "VCAP_APPLICATION"}
 	renamers := r.renamers(Tunnel{Addresses: r.example().Addresses}) // a CA of the owner's is no host
 	url, _ := parseString(env["DATABASE_URL"])
-	for _, s := range services {
+	isCopied := func(s service) bool {
 		uri, _ := s.credentials["uri"].(string)
 		copied, _ := parseString(uri)
-		if r.url == "" && len(url.hosts) > 0 && renamers[s.name] != nil && reflect.DeepEqual(copied, url) {
-			r.url, r.urlOf = env["DATABASE_URL"], s.name
-			ours = append(ours, "DATABASE_URL")
-		}
+		return renamers[s.name] != nil && reflect.DeepEqual(copied, url)
+	}
+	if i := slices.IndexFunc(services, isCopied); i >= 0 && len(url.hosts) > 0 {
+		r.url, r.urlOf = env["DATABASE_URL"], services[i].name
+		ours = append(ours, "DATABASE_URL")
 	}
 	all := slices.Collect(maps.Values(renamers))
 	for _, name := range slices.Sorted(maps.Keys(env)) {
@@ -303,8 +304,12 @@ func (r *renamer) value(value any, path, key, port string) any {
 func portBeside(object map[string]any, key string) (port string) {
 	prefix, isHost := cutHost(key)
 	for _, other := range slices.Sorted(maps.Keys(object)) {
-		if folded := fold(other); isHost && (folded == prefix+"port" || port == "" && folded == "port") {
-			port = strings.TrimSpace(asText(object[other]))
+		text := strings.TrimSpace(asText(object[other]))
+		switch folded := fold(other); {
+		case isHost && folded == prefix+"port":
+			return text
+		case isHost && folded == "port":
+			port = cmp.Or(port, text)
 		}
 	}
 	return port
@@ -408,7 +413,7 @@ func (r *renamer) connectionString(text string, c connection, path string) strin
 	case !slices.Equal(now, want):
 		r.stuck = cmp.Or(r.stuck, "credential "+path+" names")
 		return text
-	case len(to) == 0 || r.CA == "" || c.rootCert == "" && !c.system:
+	case len(to) == 0, r.CA == "", c.rootCert == "" && !c.system:
 		return renamed
 	}
 	for _, at := range slices.Backward(rootParameter().FindAllStringSubmatchIndex(renamed, -1)) {
