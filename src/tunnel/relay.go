@@ -21,8 +21,8 @@ import (
 	"io"
 	"maps"
 	"net"
-	"regexp"
 	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -89,8 +89,6 @@ const (
 	tooManyConnections = "53300"
 	cannotConnectNow   = "57P03"
 )
-
-var sqlstate = regexp.MustCompile(`^[0-9A-Z]{5}$`)
 
 func newRelay(target *wire.Target, config *tls.Config, log *journal) *relay {
 	return &relay{target: target, tls: config, log: log, startup: startupTime, dial: dialTime, most: mostConnections,
@@ -159,7 +157,7 @@ func (r *relay) serve(conn *net.TCPConn) {
 	}
 	yield := sync.OnceFunc(func() { <-r.logins })
 	defer yield()
-	server, err := r.logIn(ctx, startup.Parameters, func() (string, error) { return askPassword(client) })
+	server, err := r.logIn(ctx, client, startup.Parameters)
 	if err != nil {
 		r.tell(client, err)
 		return
@@ -201,9 +199,9 @@ type login struct {
 	at   string // the server's address
 }
 
-// logIn logs in with the client's parameters. ask gets the client's password; logIn calls it if the
-// server wants a password. The error is a *refusal, or comes from ask.
-func (r *relay) logIn(ctx context.Context, parameters map[string]string, ask func() (string, error)) (*login, error) {
+// logIn logs in with the client's parameters. If the server wants a password, logIn asks the client.
+// The error is a *refusal, or the client's end.
+func (r *relay) logIn(ctx context.Context, client net.Conn, parameters map[string]string) (*login, error) {
 	made, host := &login{}, r.target.Addresses()[0]
 	var config *pgconn.Config
 	var why error // why the login fails, if we know
@@ -229,7 +227,7 @@ func (r *relay) logIn(ctx context.Context, parameters map[string]string, ask fun
 			refused := &refusal{}
 			if refused.Decode(body) == nil {
 				// The server's words go to the client alone: they may contain anything, even the password.
-				if sqlstate.MatchString(refused.Code) {
+				if len(refused.Code) == 5 && strings.Trim(refused.Code, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ") == "" {
 					refused.cause = refused.Code
 				}
 				refused.line, why = fmt.Sprintf("the server refuses the login, SQLSTATE %q", refused.cause), refused
@@ -237,7 +235,7 @@ func (r *relay) logIn(ctx context.Context, parameters map[string]string, ask fun
 		case kind == 'R' && !asked && len(body) >= 4:
 			asked = true
 			if binary.BigEndian.Uint32(body) != pgproto3.AuthTypeOk {
-				config.Password, why = ask()
+				config.Password, why = askPassword(client)
 			}
 			return why
 		}
@@ -259,10 +257,10 @@ func (r *relay) logIn(ctx context.Context, parameters map[string]string, ask fun
 	if err == nil {
 		return made, nil
 	}
-	if why != nil {
-		return nil, why
+	if why == nil {
+		why = refuse(*r.target.Explain(err, host, config.User, binding.Secret(config.Password)))
 	}
-	return nil, refuse(*r.target.Explain(err, host, config.User, binding.Secret(config.Password)))
+	return nil, why
 }
 
 // handOver tells the client that the login worked, and passes on the server's other messages of the

@@ -1,6 +1,7 @@
 package tunnel
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -76,34 +77,32 @@ func Start(program string, pid int, targets []wire.Target, locals []int, beside 
 	}
 	tunnel, listeners, err := listen(targets, locals)
 	if err != nil {
-		return Tunnel{}, err
+		return tunnel, err
 	}
 	told := settings{Mark: tunnel.mark(), Beside: beside}
 	var names []string
 	for i, t := range targets {
 		names = append(names, tunnel.Address(locals[i]).String(), t.Host)
 	}
-	if told.Identity, tunnel.CA, err = newIdentity(names, time.Now()); err != nil {
-		return Tunnel{}, err
+	told.Identity, tunnel.CA, err = newIdentity(names, time.Now())
+	if err == nil {
+		told.Targets, err = wire.Pack(targets)
 	}
-	if told.Targets, err = wire.Pack(targets); err != nil {
-		return Tunnel{}, err
+	if err == nil {
+		err = closeOnExec()
 	}
-	if err := closeOnExec(); err != nil {
-		return Tunnel{}, err
+	if err != nil {
+		return tunnel, err
 	}
 	_, out, err := told.start(program, append([]*os.File{process}, listeners...))
 	if err != nil {
-		return Tunnel{}, err
+		return tunnel, err
 	}
-	switch said, err := io.ReadAll(out); {
-	case string(said) == ready:
-		return tunnel, nil
-	case err != nil || len(said) == 0:
-		return Tunnel{}, errors.New("the tunnel ended as soon as it was started")
-	default:
-		return Tunnel{}, errors.New(string(said))
+	said, err := io.ReadAll(out)
+	if err == nil && string(said) != ready {
+		err = errors.New(cmp.Or(string(said), "the tunnel ended as soon as it was started"))
 	}
+	return tunnel, err
 }
 
 // start starts a tunnel's process with the files that it inherits, and tells it the settings. out is
