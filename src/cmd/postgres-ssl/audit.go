@@ -139,7 +139,8 @@ func summary(r audit.Report) string {
 	}
 	text += plain.Number(r.Count[audit.InForce]) + " given theirs; " + plain.Number(r.Unread) + " could not be read\n"
 	if r.Count[audit.InForce] > 0 {
-		text += "An app may set TLS itself: only postgres-ssl verify, in the app, sees its sessions\n"
+		text += "An app may set TLS itself: only postgres-ssl verify, in the app, sees its sessions\n" +
+			"With this buildpack, such an app goes through the tunnel, if staging sees it and its written mode verifies\n"
 	}
 	if r.NoList > 0 {
 		text += fmt.Sprintf("The buildpacks of %s are not known; add the answers of /v3/apps\n", plain.Count(r.NoList, "app"))

@@ -87,6 +87,7 @@ acme/prod/api      api-db      verify-full  verify-full  this buildpack
 -/-/unlucky        -           unknown      unknown      could not be read: it is HTML, as a router or a proxy answers; ask again
 4 apps, 4 with Postgres: 2 with an ignored mode, 1 without one, 1 given theirs; 4 could not be read
 An app may set TLS itself: only postgres-ssl verify, in the app, sees its sessions
+With this buildpack, such an app goes through the tunnel, if staging sees it and its written mode verifies
 `, stdout)
 	assert.Equal(t, 10, strings.Count(said, "\n"), "each page and each app is asked for once:\n%s", said)
 	assert.Equal(t, 10, strings.Count(said, "(0077)"), "and only the owner may read what they say")
