@@ -43,13 +43,15 @@ func TestWhatGoesThroughTheTunnelByItself(t *testing.T) {
 		"the mode is inferred":          {nil, inferred, bySetting, false, []string{stays + "its mode is not written, but the default for a host whose CA is known" + yes}},
 		"require": {nil, db("a", "require", oregon), bySetting, false,
 			[]string{"a may get less than require: config/database.js:12 sets ssl itself; it does not go through the tunnel by itself, since sslmode require does not verify" + yes}},
-		"no mode that encrypts":             {nil, db("a", "prefer", oregon), bySetting, false, nil},
-		"the owner's weaker one":            {map[string]string{"PGSSLMODE": "require"}, db("a", "verify-full", oregon), bySetting, false, []string{stays + "PGSSLMODE is set to less" + yes}},
-		"the owner's CA":                    {map[string]string{"PGSSLROOTCERT": "/app/ca.pem"}, db("a", "verify-full", oregon), bySetting, false, []string{stays + "PGSSLROOTCERT is the app's own" + yes}},
-		"Node's":                            {map[string]string{"NODE_EXTRA_CA_CERTS": "ca.pem"}, db("a", "verify-full", oregon), bySetting, false, []string{stays + "NODE_EXTRA_CA_CERTS is the app's own" + yes}},
-		"that of an earlier script of ours": {map[string]string{"PGSSLROOTCERT": "/home/vcap/.postgres-ssl/root-1.pem"}, db("a", "verify-full", oregon), bySetting, true, []string{goes}},
-		"a binding for direct connections":  {nil, direct, bySetting, false, []string{stays + "the credentials ask for channel_binding=require" + yes}},
-		"the app's files":                   {nil, db("a", "verify-full", oregon), against, false, []string{stays + "global-bundle.pem has CAs of the app's own" + yes}},
+		"the owner refuses what would not be": {through("no"), db("a", "require", oregon), bySetting, false, nil},
+		"no host":                             {nil, db("a", "verify-full"), bySetting, false, nil},
+		"no mode that encrypts":               {nil, db("a", "prefer", oregon), bySetting, false, nil},
+		"the owner's weaker one":              {map[string]string{"PGSSLMODE": "require"}, db("a", "verify-full", oregon), bySetting, false, []string{stays + "PGSSLMODE is set to less" + yes}},
+		"the owner's CA":                      {map[string]string{"PGSSLROOTCERT": "/app/ca.pem"}, db("a", "verify-full", oregon), bySetting, false, []string{stays + "PGSSLROOTCERT is the app's own" + yes}},
+		"Node's":                              {map[string]string{"NODE_EXTRA_CA_CERTS": "ca.pem"}, db("a", "verify-full", oregon), bySetting, false, []string{stays + "NODE_EXTRA_CA_CERTS is the app's own" + yes}},
+		"that of an earlier script of ours":   {map[string]string{"PGSSLROOTCERT": "/home/vcap/.postgres-ssl/root-1.pem"}, db("a", "verify-full", oregon), bySetting, true, []string{goes}},
+		"a binding for direct connections":    {nil, direct, bySetting, false, []string{stays + "the credentials ask for channel_binding=require" + yes}},
+		"the app's files":                     {nil, db("a", "verify-full", oregon), against, false, []string{stays + "global-bundle.pem has CAs of the app's own" + yes}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			plan := decide(t, test.env, test.bound)

@@ -96,6 +96,22 @@ func TestWhatAgreesIsNoContradiction(t *testing.T) {
 	}
 }
 
+func TestOfTwoThatAgreeTheKeyIsNamed(t *testing.T) {
+	plan := decide(t, nil, says(uri("verify-full"), key("verify-full")))
+	assert.Equal(t, key("verify-full").Place.String(), plan.Databases[0].Source.String())
+}
+
+func TestFromOutsideAnErrorIsSureUnlessCredentialsAreUnresolved(t *testing.T) {
+	env := map[string]string{"POSTGRES_SSL_SERVICE": "later"}
+	found := binding.Bound{Databases: []binding.Binding{db("a", "verify-full", oregon)}}
+	_, sure := Elsewhere(env, found, store(t))
+	require.ErrorContains(t, sure, "POSTGRES_SSL_SERVICE names no bound Postgres database")
+	found.Unresolved = []binding.Reference{{Service: "later", Postgres: true}}
+	plan, err := Elsewhere(env, found, store(t))
+	require.NoError(t, err)
+	assert.Contains(t, plan.Warnings, sure.Error()+", as far as can be seen from here")
+}
+
 func TestAModeIsInferredFromTheStrongestSign(t *testing.T) {
 	own := db("db", "", elsewhere)
 	own.CA = binding.Credential{Place: binding.Place{Path: "ca"}, Value: caPEM(t)}
@@ -359,6 +375,7 @@ func TestAnAliasAloneLowersNothingAndTheLogSaysWhatLibpqGets(t *testing.T) {
 		"the owner's default":  {map[string]string{"POSTGRES_SSL_MODE": "verify-ca"}, elsewhere, libpqs("prefer", "requiressl"), "verify-ca", "means prefer to a driver on libpq"},
 		"another host":         {nil, elsewhere, libpqs("require", "ssl"), "require", ""},
 		"another host, weaker": {nil, elsewhere, libpqs("prefer", "requiressl"), "", ""},
+		"in the tunnel":        {through("yes"), oregon, libpqs("require", "ssl"), "verify-full", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := db("db", "", test.host)

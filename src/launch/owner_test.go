@@ -82,6 +82,20 @@ func TestAWeakConnectionStringOfTheOwnersIsNamed(t *testing.T) {
 	}
 }
 
+func TestTheWeakestConnectionStringOfTheOwnersIsKept(t *testing.T) {
+	url := func(mode string) string { return "postgres://u:p@" + oregon + "/d?sslmode=" + mode }
+	for want, env := range map[string]map[string]string{
+		"A=prefer": {"A": url("prefer"), "B": url("require")},
+		"B=prefer": {"A": url("require"), "B": url("prefer")},
+		"A=allow":  {"A": url("allow"), "B": url("allow")},
+		"=":        {"A": url("verify-full")},
+	} {
+		connect := decide(t, env, db("db", "verify-full", oregon)).Databases[0].Connect
+		assert.Equal(t, want, connect.Variable+"="+connect.Value)
+		assert.Equal(t, connect.Value, connect.Mode.String())
+	}
+}
+
 func TestDATABASEURLIsReadWithTheBindingsAndNotOnceMore(t *testing.T) {
 	const url = "postgres://u:p@" + oregon + "/d?sslmode=require"
 	assert.Empty(t, decide(t, map[string]string{"DATABASE_URL": url}, db("db", "verify-full", oregon)).Downgrades)

@@ -89,6 +89,23 @@ func TestTheStoresBringAPlatformTeamsCAs(t *testing.T) {
 	assert.Equal(t, []string{"us-west-2"}, decide(t, nil, db("db", "verify-full", oregon)).TrustStores(all).Sets, "the control: without ca/extra")
 }
 
+func TestTheOwnersHostsAreTrustedWhereNothingIsBound(t *testing.T) {
+	for name, test := range map[string]struct {
+		env   map[string]string
+		bound []binding.Binding
+		want  []string
+	}{
+		"a mode for drivers":     {map[string]string{"PGSSLMODE": "verify-full", "DB_HOST": oregon}, nil, []string{"us-west-2"}},
+		"a mode for Stratos":     {map[string]string{"DB_SSL_MODE": "verify-ca", "DB_HOST": oregon + ":5432"}, nil, []string{"us-west-2"}},
+		"in a string":            {map[string]string{"PGSSLMODE": "verify-full", "URL": "postgres://u:p@" + oregon + "/d"}, nil, []string{"us-west-2"}},
+		"nothing verifies":       {map[string]string{"PGSSLMODE": "require", "DB_HOST": oregon}, nil, nil},
+		"something is bound":     {map[string]string{"PGSSLMODE": "verify-full", "DB_HOST": frankfurt}, []binding.Binding{db("db", "", oregon)}, []string{"us-west-2"}},
+		"the host is no cloud's": {map[string]string{"PGSSLMODE": "verify-full", "DB_HOST": elsewhere}, nil, nil},
+	} {
+		assert.Equal(t, test.want, decide(t, test.env, test.bound...).TrustAll().Sets, name)
+	}
+}
+
 func TestAModeThatAnotherDatabaseOwesToTheOwnersDefaultRaisesNoOthers(t *testing.T) {
 	tagged, other := db("console_db", "require", elsewhere), says(key("require"), uri("disable"))
 	tagged.Tags = []string{"stratos"}

@@ -48,6 +48,7 @@ var parts = []part{
 	{dir: "src/wire"},
 	{dir: "src/verify"},
 	{dir: "src/cf"},
+	{dir: "src/audit"},
 	{dir: "src/drivers", files: []string{"verdict.go"}, run: "TestWhatEachDriver|TestOnlyWhatTheAppNames|TestTheTable|TestADriverThatReads|TestAMend"},
 }
 
