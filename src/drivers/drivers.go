@@ -133,9 +133,12 @@ func (s *scan) matching(dir, pattern string) (names []string) {
 	}
 	begin, end, isPattern := strings.Cut(last, "*")
 	for _, e := range s.List(dir) {
-		name := e.Name()
-		if name == last || isPattern && strings.HasPrefix(name, begin) && strings.HasSuffix(name, end) {
-			names = append(names, path.Join(dir, name))
+		isOne := e.Name() == last
+		if isPattern { // path.Match takes twenty times as long
+			isOne = strings.HasPrefix(e.Name(), begin) && strings.HasSuffix(e.Name(), end)
+		}
+		if isOne {
+			names = append(names, path.Join(dir, e.Name()))
 		}
 	}
 	return names

@@ -193,7 +193,8 @@ var Table = []Driver{
 // lookUp returns the driver of a package, or nil if the package is no driver.
 func lookUp(e Ecosystem, name, version string) *Driver {
 	for i, d := range Table {
-		if d.Ecosystem == e && slices.Contains(d.Packages, name) && (d.Below == "" || isBelow(version, d.Below)) {
+		isOf := d.Below == "" || isBelow(version, d.Below)
+		if isOf && d.Ecosystem == e && slices.Contains(d.Packages, name) {
 			return &Table[i]
 		}
 	}

@@ -177,8 +177,11 @@ var unread = lazyregexp.New(`(?i)example|sample|template|\.dist$|(?:^|[._-])(?:t
 func mayDecide(name string, tells bool) bool {
 	base := path.Base(name)
 	_, isText := languageOf(base)
-	isLikely := (isText || strings.HasPrefix(base, ".env")) && (tells || contains(base, telling)) && !unread().MatchString(base)
-	return isLikely || isScript(name) || isBundle(name)
+	if isText || strings.HasPrefix(base, ".env") {
+		tells = tells || contains(base, telling)
+		return tells && !unread().MatchString(base) || isScript(name)
+	}
+	return isScript(name) || isBundle(name)
 }
 
 // contains says whether a text has one of these words, in capitals or not.

@@ -140,7 +140,8 @@ func ofFlag(key, value string) (sslmode.Mode, bool) {
 	case on().MatchString(says):
 		take(sslmode.VerifyFull)
 	}
-	if weakest == sslmode.VerifyFull && (isSwitched || !ok && variable(value) != "") {
+	isSwitched = isSwitched || !ok && variable(value) != ""
+	if isSwitched && weakest == sslmode.VerifyFull {
 		return sslmode.None, true
 	}
 	return weakest, ok
@@ -183,7 +184,8 @@ func (p *page) isAboutADatabase(i int) bool {
 	const most = 300 // lines
 	around, level, isTitle := []string{p.lines[i]}, indent(p.lines[i]), false
 	for _, line := range p.lines[i+1 : min(len(p.lines), i+most)] {
-		if isOutside := line != "" && indent(line) < level; isOutside || level == 0 || !p.take(line) {
+		isInside := line == "" || indent(line) >= level
+		if !isInside || level == 0 || !p.take(line) {
 			break
 		}
 		if indent(line) == level {

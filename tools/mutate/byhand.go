@@ -73,7 +73,7 @@ var byHand = []mutant{
 	{promise: "no link is followed out of the app", file: "src/seen/files.go",
 		before: "return New(os.DirFS(dir), root.FS()), ", after: "return New(os.DirFS(dir), os.DirFS(dir)), ", tests: by("cmd/postgres-ssl"), run: "TestScripts/drivers"},
 	{promise: "a sign that something can switch off is not verified", file: "src/seen/values.go",
-		before: "(isSwitched || !ok", after: "(!ok", tests: by("seen"), run: "TestASign"},
+		before: "isSwitched = isSwitched || !ok", after: "isSwitched = !ok", tests: by("seen"), run: "TestASign"},
 	{promise: "… and redis's TLS is no database's", file: "src/seen/values.go",
 		before: "return -1", after: "return 0", tests: by("seen"), run: "TestWhatIsAbout"},
 	{promise: "… and tests and documents do not run", file: "src/seen/files.go",
