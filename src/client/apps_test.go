@@ -1,10 +1,11 @@
 package client
 
 import (
-	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/fstest"
 
@@ -96,8 +97,15 @@ func TestTemplatesThatReadNoVariableAreNotToldByOne(t *testing.T) {
 			assert.Empty(t, found[a.name], file[0])
 		}
 	}
-	pipe := fstest.MapFS{"config/database.php": {Mode: fs.ModeNamedPipe}}
-	assert.Empty(t, Look(pipe, fstest.MapFS{})["Laravel"], "nobody waits for it")
+	dir := t.TempDir()
+	require.NoError(t, os.Mkdir(filepath.Join(dir, "config"), 0o755))
+	for _, name := range []string{"config/database.php", "package.json", "a"} {
+		require.NoError(t, syscall.Mkfifo(filepath.Join(dir, name), 0o644))
+	}
+	root, err := os.OpenRoot(dir)
+	require.NoError(t, err)
+	defer root.Close()
+	assert.Empty(t, Look(root.FS(), fstest.MapFS{})["Laravel"], "nobody waits for a pipe")
 }
 
 func TestAnOwnersWeakerVariableStaysAndIsNamed(t *testing.T) {

@@ -187,12 +187,18 @@ type remembering struct {
 // ReadDir implements fs.ReadDirFS.
 func (r remembering) ReadDir(name string) ([]fs.DirEntry, error) {
 	entries, ok := r.read[name]
-	if !ok {
-		entries, _ = fs.ReadDir(r.FS, name) // a folder that cannot be read shows no language
-		r.read[name] = entries
+	if ok {
+		return entries, nil
 	}
+	if info, err := fs.Stat(r.FS, name); err == nil && info.IsDir() { // to open a pipe waits for ever
+		entries, _ = fs.ReadDir(r.FS, name) // a folder that cannot be read shows no language
+	}
+	r.read[name] = entries
 	return entries, nil
 }
+
+// Stat implements fs.StatFS: without it, fs.Stat opens the file.
+func (r remembering) Stat(name string) (fs.FileInfo, error) { return fs.Stat(r.FS, name) }
 
 // give exports a variable, unless the app's owner set it. A variable that already has our value
 // is ours: the script has run before, or the owner wants the same.

@@ -3,6 +3,7 @@
 package drivers
 
 import (
+	"cmp"
 	"fmt"
 	"path"
 	"slices"
@@ -192,7 +193,7 @@ func (s *scan) add(e Ecosystem, file string, packages []Found) {
 	}
 	packages = slices.DeleteFunc(packages, func(f Found) bool { return f.Driver == nil })
 	slices.SortStableFunc(packages, func(a, b Found) int {
-		return strings.Compare(a.Package+" "+a.Version, b.Package+" "+b.Version)
+		return cmp.Or(cmp.Compare(a.Package, b.Package), cmp.Compare(a.Version, b.Version))
 	})
 	for _, f := range packages {
 		if slices.ContainsFunc(f.Driver.Through, func(name string) bool { return asked[name] }) {

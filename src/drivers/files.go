@@ -78,7 +78,7 @@ var errBroken = errors.New(seen.Broken)
 // The patterns see a line behind the last one that is not indented, "packages:|  - pg", and only
 // lines that mention a driver: patterns are slow.
 func linesOf(sign, pattern, direct string) func(Ecosystem, string) ([]Found, error) {
-	const most = 5000 // lines that mention a driver; no real file comes near
+	const most = 512 << 10 // bytes of lines that mention a driver; no real file comes near
 	each, ours := lazyregexp.New(pattern), lazyregexp.New(cmp.Or(direct, "^$"))
 	return func(e Ecosystem, text string) (found []Found, err error) {
 		begins := func(sign string) bool { return strings.Contains("\n"+text, "\n"+sign) }
@@ -93,7 +93,7 @@ func linesOf(sign, pattern, direct string) func(Ecosystem, string) ([]Found, err
 				if isIndented {
 					full = section + full
 				}
-				if left--; left < 0 {
+				if left -= len(full) + 100; left < 0 {
 					return nil, errBroken
 				}
 				if m := each().FindStringSubmatch(full); m != nil && (len(m) < 4 || m[3] == "") {
@@ -159,6 +159,11 @@ func used(says, isOwn bool) Use {
 	return Transitive
 }
 
+// decode reads JSON, but none with more members than 2 MB of a tool's own have.
+func decode(text string, into any) bool {
+	return strings.Count(text, `":`) < 60_000 && json.Unmarshal([]byte(text), into) == nil
+}
+
 // manifest is a package.json, or an entry of package-lock.json.
 type manifest struct {
 	Name, Version                      string
@@ -192,7 +197,7 @@ func packageLock(_ Ecosystem, text string) (found []Found, err error) {
 			Dependencies map[string]old
 		}
 	}
-	if json.Unmarshal([]byte(text), &lock) != nil || lock.LockfileVersion == 0 {
+	if !decode(text, &lock) || lock.LockfileVersion == 0 {
 		return nil, errBroken
 	}
 	add := func(name, version string, isOut bool, use Use) {
@@ -241,7 +246,7 @@ func (s *scan) installed(dir string) {
 		return
 	}
 	var app manifest
-	if json.Unmarshal([]byte(text), &app) != nil {
+	if !decode(text, &app) {
 		s.Skip(place, seen.Broken)
 		return
 	}
@@ -255,7 +260,7 @@ func (s *scan) installed(dir string) {
 		}
 		var m manifest
 		text, ok := s.Text(path.Join(modules, name, "package.json"))
-		if ok && json.Unmarshal([]byte(text), &m) == nil && m.Name == real {
+		if ok && decode(text, &m) && m.Name == real {
 			version = m.Version
 		} else if !isAsked {
 			continue
@@ -283,7 +288,7 @@ func pipfileLock(_ Ecosystem, text string) (found []Found, err error) {
 		Meta    any `json:"_meta"`
 		Default map[string]struct{ Version string }
 	}
-	if json.Unmarshal([]byte(text), &lock) != nil || lock.Meta == nil {
+	if !decode(text, &lock) || lock.Meta == nil {
 		return nil, errBroken
 	}
 	for name, p := range lock.Default {

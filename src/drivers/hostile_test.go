@@ -54,3 +54,21 @@ func TestHostileFilesCostNoMoreThanTheirSize(t *testing.T) {
 		})
 	}
 }
+
+// TestAFileWithMoreThanAnyToolWritesIsSkipped has the limits that keep the time short.
+func TestAFileWithMoreThanAnyToolWritesIsSkipped(t *testing.T) {
+	lock := func(n int) string {
+		return `{"lockfileVersion": 3, "packages": {"node_modules/slonik": {"version": "47.3.0"}` + strings.Repeat(`,"x":{}`, n) + `}}`
+	}
+	mod := func(n int) string {
+		return "module x\nrequire github.com/lib/pq v1.10.9\n" + strings.Repeat("// github.com/lib/pq\n", n)
+	}
+	for file, text := range map[string]func(int) string{"package-lock.json": lock, "go.mod": mod} {
+		found, skipped := find(app(map[string]string{file: text(4_000)}))
+		assert.Len(t, found, 1, file)
+		assert.Empty(t, skipped, file)
+		found, skipped = find(app(map[string]string{file: text(60_000)}))
+		assert.Empty(t, found, file)
+		assert.Equal(t, skips(file, seen.Broken), skipped)
+	}
+}

@@ -251,7 +251,7 @@ func (p *page) signs() (signs []Sign) {
 	}
 	p.lines = strings.Split(p.text, "\n")
 	for i, line := range p.lines {
-		if len(line) > longest {
+		if len(line) > longest || !p.take("") {
 			line = ""
 		}
 		p.lines[i] = uncommented(line)
