@@ -38,7 +38,8 @@ func TestTheLineOfAStart(t *testing.T) {
 		"db: the app does not start: plain; mend":                                 {Problems: []wire.Problem{{Code: PlainTextMode, What: "plain", Do: "mend"}}},
 		"db: the app does not start: further host: wrong CA; mend it": {TLS: secure, Mode: "require",
 			OtherHosts: []OtherHost{{Host: "a"}, {Host: "b", Problem: away}, {Host: "c", Problem: insecure}}, Problems: []wire.Problem{{Code: OtherHostFails, What: "further host: wrong CA"}}},
-		"db: TLS 1.3, as verify-ca asks": {TLS: secure, Mode: "verify-ca", OtherHosts: []OtherHost{{Host: "a"}, {Host: "b", Problem: away}}},
+		"db: the app does not start: further host: no TLS; mend it": {OtherHosts: []OtherHost{{Host: "b", Problem: &wire.Problem{Code: "no-tls", What: "no TLS", Do: "mend it"}}}},
+		"db: TLS 1.3, as verify-ca asks":                            {TLS: secure, Mode: "verify-ca", OtherHosts: []OtherHost{{Host: "a"}, {Host: "b", Problem: away}}},
 	} {
 		db.Name = "db"
 		said, stop := gateLine(db)

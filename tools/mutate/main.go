@@ -45,7 +45,7 @@ var parts = []part{
 	{dir: "src/truststore"},
 	{dir: "src/client"},
 	{dir: "src/explain", also: "src/cmd/postgres-ssl"}, // there, its lines are shown whole
-	{dir: "src/wire"},
+	{dir: "src/wire", also: "src/verify"},              // there, its connections are tried
 	{dir: "src/verify"},
 	{dir: "src/cf"},
 	{dir: "src/audit"},
