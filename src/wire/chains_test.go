@@ -586,6 +586,7 @@ func (f chainFiles) serve(t *testing.T) net.Listener {
 			}
 			var tls net.Conn
 			for tls == nil && t.Context().Err() == nil {
+				time.Sleep(time.Millisecond) // until the server listens
 				tls, _ = net.Dial("unix", socket)
 			}
 			go func() {
