@@ -221,7 +221,7 @@ func (a *app) end() {
 	check(a.cmd.Wait())
 }
 
-// memory is the resident memory of the app's tunnel, in bytes.
+// memory is the resident memory of the app's tunnel and its heir, in bytes.
 func (a *app) memory() int64 {
 	time.Sleep(time.Second) // for what is in flight to end
 	links, err := filepath.Glob("/proc/[0-9]*/exe")
@@ -235,8 +235,9 @@ func (a *app) memory() int64 {
 			continue
 		}
 		_, text, _ := strings.Cut(string(status), "VmRSS:")
-		kilobytes, err = strconv.ParseInt(strings.Fields(text)[0], 10, 64)
+		n, err := strconv.ParseInt(strings.Fields(text)[0], 10, 64)
 		check(err)
+		kilobytes += n
 	}
 	if kilobytes == 0 {
 		check(fmt.Errorf("the app has no tunnel"))
