@@ -54,7 +54,7 @@ const privateFolder = ".postgres-ssl"
 // Handout is what an app is given.
 type Handout struct {
 	Variables []Variable // sorted by name, PATH last
-	Files     []File     // below Dir; the optional ones come last
+	Files     []File     // below Dir; links come last
 	Dir       string     // private to the app's user
 	Warnings  []string   // each one line
 
@@ -81,21 +81,20 @@ func (v Variable) String() string {
 	return v.Name + "=" + v.Value
 }
 
-// File has to be in place before the variables are exported.
+// File has to be in place before the variables are exported. A link is at a place that belongs to the
+// app: an existing file stays, and if we cannot write there, the app still starts.
 type File struct {
 	Path    string
 	Content []byte // for a link, its target
 	Mode    fs.FileMode
-	// Optional marks a link at a place that belongs to the app. An existing file stays. If we cannot
-	// write there, the app still starts.
-	Optional bool
 }
 
 // For returns what an app is given under a plan.
 func For(plan *launch.Plan, app App) (*Handout, error) {
 	h := &Handout{Dir: filepath.Join(app.Home, privateFolder), plan: plan, app: app, files: map[bool]string{}}
 	for _, l := range languages {
-		if l.in(app) {
+		isNeeded := len(l.places) == 0 || app.Brings[l.name] != ""
+		if isNeeded && !(l.launchOnly && app.Staging) {
 			l.give(h)
 		}
 	}
@@ -114,12 +113,6 @@ func For(plan *launch.Plan, app App) (*Handout, error) {
 // PathMark is the end of our folder in PATH. It tells the second launch script that the first has
 // run: other buildpacks' scripts put the folder there without it.
 const PathMark = "/."
-
-// in says whether an app needs the language.
-func (l language) in(app App) bool {
-	needed := len(l.places) == 0 || app.Brings[l.name] != ""
-	return needed && !(l.launchOnly && app.Staging)
-}
 
 // fail makes For fail, if there is an error.
 func (h *Handout) fail(err error) { h.err = cmp.Or(h.err, err) }

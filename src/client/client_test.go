@@ -249,7 +249,7 @@ func TestARootCertificateIsHandedOutOnlyWhereItChangesNoMode(t *testing.T) {
 			assert.Equal(t, path(test.node), h.exported()["NODE_EXTRA_CA_CERTS"])
 			assert.Empty(t, h.Files, "a file of the droplet has just these CAs")
 			links := app{env: test.env, brings: "java"}.given(t, db("db", test.mode, oregon)).Files
-			links = slices.DeleteFunc(links, func(f File) bool { return !f.Optional })
+			links = slices.DeleteFunc(links, func(f File) bool { return f.Mode.IsRegular() })
 			if test.libpq {
 				want := File{"/home/vcap/.postgresql/root.crt", []byte(oregonBundle), fs.ModeSymlink, true}
 				assert.Equal(t, []File{want}, links, "pgjdbc's own default")

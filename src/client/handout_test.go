@@ -51,7 +51,7 @@ func TestWhatTheAppCanGoWithoutIsWrittenLast(t *testing.T) {
 	files := app{brings: "java"}.given(t, b).Files
 	require.Greater(t, len(files), 4)
 	for i, f := range files {
-		assert.Equal(t, i == len(files)-1, f.Optional, f.Path)
+		assert.Equal(t, i == len(files)-1, !f.Mode.IsRegular(), f.Path)
 	}
 }
 
@@ -140,7 +140,7 @@ func TestOnlyTheKeysAreForTheAppsUserAlone(t *testing.T) {
 		if private {
 			keys++
 		}
-		if !f.Optional { // a link, which has no mode of its own
+		if f.Mode.IsRegular() { // a link, which has no mode of its own
 			assert.Equal(t, private, f.Mode == 0o600, "%s: %s", f.Path, f.Mode)
 		}
 	}

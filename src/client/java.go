@@ -76,7 +76,7 @@ func giveJava(h *Handout) {
 func (h *Handout) linkRoot() {
 	if root := h.roots(false); root != "" && h.verifies() {
 		path := filepath.Join(h.app.Home, ".postgresql", "root.crt")
-		h.Files = append(h.Files, File{Path: path, Content: []byte(root), Mode: fs.ModeSymlink, Optional: true})
+		h.Files = append(h.Files, File{Path: path, Content: []byte(root), Mode: fs.ModeSymlink})
 	}
 }
 

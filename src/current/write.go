@@ -19,14 +19,14 @@ import (
 // fails, and the app does not start. It leaves the files that it has written, because a sidecar may
 // use them already.
 func Write(h *client.Handout, errOut io.Writer) error {
-	if slices.ContainsFunc(h.Files, func(f client.File) bool { return !f.Optional }) {
+	if slices.ContainsFunc(h.Files, func(f client.File) bool { return f.Mode.IsRegular() }) {
 		if err := privateFolder(h.Dir); err != nil {
 			return err
 		}
 	}
 	for _, f := range h.Files {
 		err := writeFile(h.Dir, f)
-		if err != nil && f.Optional {
+		if err != nil && !f.Mode.IsRegular() {
 			fmt.Fprintf(errOut, "postgres-ssl: continues without this file: %s\n", plain.Line(err.Error()))
 		} else if err != nil {
 			return err

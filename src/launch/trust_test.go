@@ -1,6 +1,7 @@
 package launch
 
 import (
+	"crypto/x509"
 	"slices"
 	"testing"
 
@@ -87,6 +88,13 @@ func TestTheStoresBringAPlatformTeamsCAs(t *testing.T) {
 	assert.Equal(t, with, plan.TrustStores(with), "once")
 	assert.Equal(t, []string{"us-west-2"}, all.Sets, "the trust itself stays as it was")
 	assert.Equal(t, []string{"us-west-2"}, decide(t, nil, db("db", "verify-full", oregon)).TrustStores(all).Sets, "the control: without ca/extra")
+}
+
+func TestTrustIsEmptyOnlyWhereNobodyIsTrusted(t *testing.T) {
+	assert.True(t, Trust{Why: "x"}.Empty())
+	for _, trust := range []Trust{{Sets: []string{"aws"}}, {Own: make([]*x509.Certificate, 1)}, {Everyone: true}} {
+		assert.False(t, trust.Empty(), trust)
+	}
 }
 
 func TestTheOwnersHostsAreTrustedWhereNothingIsBound(t *testing.T) {

@@ -24,6 +24,13 @@ func TestATextStaysOnItsLineAndReadsInItsDirection(t *testing.T) {
 
 func TestANumberAndItsNounAgree(t *testing.T) {
 	assert.Equal(t, "0 CAs, 1 CA, 2 CAs", Count(0, "CA")+", "+Count(1, "CA")+", "+Count(2, "CA"))
+	assert.Equal(t, "1,000,000 CAs, 12,345 CAs, 999 CAs", Count(1000000, "CA")+", "+Count(12345, "CA")+", "+Count(999, "CA"))
+}
+
+func TestAListSaysHowManyItLeavesOut(t *testing.T) {
+	texts := []string{"a", "b", "c"}
+	assert.Equal(t, []string{"3 more", "a, 2 more", "a, b, c"}, []string{List(texts, 0), List(texts, 1), List(texts, 3)})
+	assert.Equal(t, []string{"a", "b", "c"}, texts)
 }
 
 func TestADayIsThatOfUTC(t *testing.T) {
