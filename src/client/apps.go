@@ -75,12 +75,12 @@ func OwnModes(env map[string]string) (own []launch.Owner) {
 	for _, a := range apps {
 		for _, s := range a.gives {
 			value := env[s.name]
-			mode, err := sslmode.Parse(value)
+			mode, _ := sslmode.Parse(value) // None, if it is none
 			isFlag := s.values == on || s.values == yes
 			switch {
 			case isFlag && (value == "false" || value == "off"):
 				own = append(own, launch.Owner{Variable: s.name, Value: value, Mode: sslmode.Disable})
-			case s.values == words && err == nil && mode.String() == value:
+			case s.values == words && value != "" && mode.String() == value:
 				own = append(own, launch.Owner{Variable: s.name, Value: value, Mode: mode})
 			}
 		}

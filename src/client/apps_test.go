@@ -54,6 +54,29 @@ func TestAnAppWithANameOfItsOwnIsToldByIt(t *testing.T) {
 	}
 }
 
+func TestTheOwnersModesForSuchAppsAreRead(t *testing.T) {
+	for want, environment := range map[string]map[string]string{
+		"":                           env("PGSSLMODE", "require", "MY_DB_SSLMODE", "require", "GF_DATABASE_SSL_MODE", ""),
+		"DB_SSLMODE prefer":          env("DB_SSLMODE", "prefer"),
+		"GF_DATABASE_SSL_MODE allow": env("GF_DATABASE_SSL_MODE", "allow", "CONCOURSE_POSTGRES_SSLMODE", "REQUIRE", "DB_SSLMODE", "off"),
+		"KONG_PG_SSL disable":        env("KONG_PG_SSL", "off", "KONG_PG_SSL_REQUIRED", "on", "KONG_PG_SSL_VERIFY", "off"),
+		"DATABASE_SSL disable":       env("DATABASE_SSL", "false", "DB_POSTGRESDB_SSL_ENABLED", "true"),
+	} {
+		var own []string
+		for _, o := range OwnModes(environment) {
+			own = append(own, o.Variable+" "+o.Mode.String())
+			assert.Equal(t, environment[o.Variable], o.Value)
+		}
+		assert.Equal(t, want, strings.Join(slices.Compact(own), ", ")) // two apps read DATABASE_SSL
+	}
+}
+
+func TestAnAppWhoseOwnerSetItsVariableIsNotTold(t *testing.T) {
+	tree := fstest.MapFS{"kong.conf": {}}
+	assert.Contains(t, Named(tree, nil), "Kong")
+	assert.NotContains(t, Named(tree, env("KONG_PG_SSL", "off")), "Kong")
+}
+
 // docs/apps.md has a row for each app, with each of its variables.
 func TestTheDocumentHasEachApp(t *testing.T) {
 	text, err := os.ReadFile("../../docs/apps.md")
@@ -116,6 +139,8 @@ func TestAnOwnersWeakerVariableStaysAndIsNamed(t *testing.T) {
 		assert.Equal(t, weaker, strings.Contains(text, "GF_DATABASE_SSL_MODE is set by the app's owner, and stays: Grafana connects with it, and that is less than verify-full"), value)
 		assert.NotContains(t, text, "s3cr3t")
 	}
+	h := app{looks: "Grafana", env: env("GF_DATABASE_SSL_MODE", "prefer")}.given(t, db("db", "require", oregon))
+	assert.Len(t, h.Warnings, 1)
 }
 
 // PGSSL is for postgres.js. Code that reads it otherwise verifies less with it.

@@ -251,7 +251,7 @@ func TestARootCertificateIsHandedOutOnlyWhereItChangesNoMode(t *testing.T) {
 			links := app{env: test.env, brings: "java"}.given(t, db("db", test.mode, oregon)).Files
 			links = slices.DeleteFunc(links, func(f File) bool { return f.Mode.IsRegular() })
 			if test.libpq {
-				want := File{"/home/vcap/.postgresql/root.crt", []byte(oregonBundle), fs.ModeSymlink, true}
+				want := File{"/home/vcap/.postgresql/root.crt", []byte(oregonBundle), fs.ModeSymlink}
 				assert.Equal(t, []File{want}, links, "pgjdbc's own default")
 			} else {
 				assert.Empty(t, links)
