@@ -40,7 +40,7 @@ func (r *reader) binding(d *database, open open) (Binding, error) {
 		}
 	}
 	b.CA.load(open)
-	b.MoreCAs = r.moreCAs(d)
+	b.MoreCAs = d.moreCAs()
 	b.Username = d.login(usernameKeys, func(c connection) string { return c.username })
 	b.Password = Secret(d.login(passwordKeys, func(c connection) string { return c.password }))
 	b.Database = d.login(databaseKeys, func(c connection) string { return c.database })
@@ -126,16 +126,18 @@ func isPath(text string) bool {
 
 // moreCAs returns the certificates that are in a database's objects, or nested in them, but not
 // under a well-known key.
-func (r *reader) moreCAs(d *database) []Credential {
-	var cas []Credential
-	for _, t := range r.pems {
-		nearest := t.in.nearest()
-		read := slices.Contains(clientCertKeys, t.key) || t.in == nearest && slices.Contains(caKeys, t.key)
-		if read || !slices.Contains(d.objects, nearest) {
+func (d *database) moreCAs() (cas []Credential) {
+	for i, o := range d.objects {
+		if slices.Contains(d.objects[:i], o) {
 			continue
 		}
-		if speaksOfServerCA(strings.TrimPrefix(t.path, nearest.path)) {
-			cas = append(cas, Credential{Place: Place{Path: t.path}, Value: Secret(t.text), IsCA: t.saysCA(nearest)})
+		for _, in := range o.levels() {
+			for _, t := range in.pems {
+				read := slices.Contains(clientCertKeys, t.key) || in == o && slices.Contains(caKeys, t.key)
+				if !read && speaksOfServerCA(strings.TrimPrefix(t.path, o.path)) {
+					cas = append(cas, Credential{Place: Place{Path: t.path}, Value: Secret(t.text), IsCA: t.saysCA(o)})
+				}
+			}
 		}
 	}
 	return cas

@@ -63,7 +63,6 @@ type reader struct {
 	service
 	objects   []*object // the outermost first
 	texts     []text
-	pems      []text // those of texts that are certificates
 	strings   []connString
 	foreign   bool   // a well-known key has a URI of something else
 	direct    string // Binding.Direct
@@ -119,11 +118,14 @@ func (s service) read(file open) ([]Binding, error) {
 // readTexts finds the connection strings and the certificates among the texts.
 func (r *reader) readTexts() {
 	for _, t := range r.texts {
+		if len(r.strings) > mostStrings {
+			return
+		}
 		if t.isSecret() {
 			continue
 		}
 		if looksLikePEM(t.text) {
-			r.pems = append(r.pems, t)
+			t.in.pems = append(t.in.pems, t)
 		}
 		found := findStrings(t.text)
 		for i, at := range found {

@@ -28,7 +28,7 @@ var (
 
 	// families start keys of one database, such as PGHOST and PGUSER, or follow an app's own prefix:
 	// MB_DB_HOST. The first ones also say that it is Postgres.
-	families   = []string{"postgresql", "postgres", "pg", "database", "db"}
+	families   = []string{"postgresql", "postgresdb", "postgres", "pg", "database", "db"}
 	familyKeys = map[string]string{"db": "database", "name": "dbname"} // POSTGRES_DB, DB_NAME
 
 	// kindKeys tell what an object is about: "type": "postgresql", "scheme": "postgres".
@@ -91,6 +91,9 @@ func inFamily(key string) (family, meaning string) {
 
 // fold makes one key of sslmode, ssl_mode, sslMode, "SSL Mode" and ssl.mode.
 func fold(key string) string {
+	if !strings.ContainsAny(key, "_- .ABCDEFGHIJKLMNOPQRSTUVWXYZ") {
+		return key
+	}
 	folded := make([]byte, 0, len(key))
 	for i := range len(key) {
 		switch c := key[i]; {

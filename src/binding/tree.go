@@ -31,6 +31,7 @@ type object struct {
 
 	strings     []connString // that are about it
 	queries     []connString // in it, without a URI around them
+	pems        []text       // in it: certificates
 	hasOtherURI bool         // it has a URI of another kind of database
 	asks        asking
 	about       about
@@ -50,10 +51,11 @@ const (
 
 // value is the value under a key of an object.
 type value struct {
-	in   *object
-	path string // for errors: "tenants[0].sslmode"
-	key  string // folded
-	raw  any    // string, json.Number, bool, nil, []any or map[string]any; the item of a list of one
+	in     *object
+	path   string // for errors: "tenants[0].sslmode"
+	family string // of the key: pg of PGHOST
+	key    string // folded, without the family
+	raw    any    // string, json.Number, bool, nil, []any or map[string]any; the item of a list of one
 }
 
 // text is a text anywhere in the credentials, also as an item of a list.
@@ -93,12 +95,16 @@ type walker struct {
 func (w *walker) object(parent *object, key, path string, raw map[string]any, depth int) *object {
 	o := &object{path: path, key: key, parent: parent, raw: raw}
 	w.objects = append(w.objects, o)
-	keys := slices.Sorted(maps.Keys(raw))
-	of := o.families(keys)
+	var values []value
+	for _, key := range slices.Sorted(maps.Keys(raw)) {
+		v := value{path: joinPath(path, key), raw: raw[key]}
+		v.family, v.key = inFamily(fold(key))
+		values = append(values, v)
+	}
+	of := o.families(values)
 	w.objects = append(w.objects, o.children...)
-	for _, key := range keys {
-		family, meaning := inFamily(fold(key))
-		v := value{in: cmp.Or(of[family], o), path: joinPath(path, key), key: meaning, raw: raw[key]}
+	for _, v := range values {
+		v.in = cmp.Or(of[v.family], o)
 		if s, ok := v.raw.(string); ok && !slices.Contains(secretKeys, v.key) {
 			if nested, ok := asJSON(s); ok {
 				v.raw = nested
@@ -109,8 +115,8 @@ func (w *walker) object(parent *object, key, path string, raw map[string]any, de
 			v.raw = single(v.raw)
 			v.in.values = append(v.in.values, v)
 		}
-		if slices.Contains(hostKeys, meaning) {
-			v.in.family = cmp.Or(v.in.family, family)
+		if v.isHost() {
+			v.in.family = cmp.Or(v.in.family, v.family)
 		}
 	}
 	for _, o := range append(slices.Collect(maps.Values(of)), o) {
@@ -131,24 +137,32 @@ func (w *walker) value(v value, depth int) {
 		v.in.children = append(v.in.children, w.object(v.in, v.key, v.path, raw, depth+1))
 	case []any:
 		for i, item := range raw {
-			w.value(value{v.in, v.path + "[" + strconv.Itoa(i) + "]", v.key, item}, depth+1)
+			w.value(value{in: v.in, path: v.path + "[" + strconv.Itoa(i) + "]", key: v.key, raw: item}, depth+1)
 		}
 	}
 }
 
 // families makes an object of each family of keys with a host, if there are several hosts beside
 // one another: "host": …, "PGHOST": …. A family without one belongs to the host beside it.
-func (o *object) families(keys []string) map[string]*object {
+func (o *object) families(values []value) map[string]*object {
+	hosts := 0
+	for _, v := range values {
+		if v.isHost() {
+			hosts++
+		}
+	}
+	if hosts < 2 {
+		return nil
+	}
 	of := map[string]*object{}
 	var children []*object
-	for _, key := range keys {
-		family, meaning := inFamily(fold(key))
-		if !slices.Contains(hostKeys, meaning) || of[family] != nil {
+	for _, v := range values {
+		if !v.isHost() || of[v.family] != nil {
 			continue
 		}
-		of[family] = &object{path: joinPath(o.path, key), parent: o, raw: o.raw, beside: true}
-		if family != "" {
-			children = append(children, of[family])
+		of[v.family] = &object{path: v.path, parent: o, raw: o.raw, beside: true}
+		if v.family != "" {
+			children = append(children, of[v.family])
 		}
 	}
 	if len(of) < 2 {
@@ -158,6 +172,8 @@ func (o *object) families(keys []string) map[string]*object {
 	o.children = children
 	return of
 }
+
+func (v value) isHost() bool { return slices.Contains(hostKeys, v.key) }
 
 // joinPath adds a key to a path. A key comes from the binding too. If it does not look like a key,
 // it may be anything, so it is not shown.

@@ -46,11 +46,13 @@ func areOfPostgres(pairs []parameter) bool {
 	}
 	switch {
 	case named("driver") && !containsAny(has["driver"], postgresWords), has["port"] == "3306", has["port"] == "1433",
+		strings.EqualFold(has["protocol"], "tcpip"), // Db2's
 		named("encrypt", "initialcatalog", "integratedsecurity", "allowpublickeyretrieval", "defaultcommandtimeout"):
 		return false
 	}
-	return named("host", "hostaddr", "server", "hostname", "service") && named("dbname", "database", "user", "username", "userid", "uid", "sslmode") ||
-		named("dbname") && named("user", "sslmode", "password")
+	where := named("host", "hostaddr", "server", "hostname", "service")
+	what := named("dbname", "database", "user", "username", "userid", "uid", "sslmode")
+	return where && what || named("dbname") && named("user", "sslmode", "password")
 }
 
 // splitSemicolons splits as .NET and ODBC do. A value in quotes or braces may contain a semicolon.
