@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"net/netip"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -33,20 +34,28 @@ type Endpoint struct {
 // Redirection is what the bindings say of the wanted databases, and how to say it of a tunnel.
 type Redirection struct {
 	Endpoints []Endpoint
-	Locals    int      // how many addresses the tunnel needs
 	Bypassing []string // what names a host of them too, and stays: variables, credentials of another port
 
+	locals     int // how many addresses the tunnel needs
 	source     string
 	document   []byte
 	mounted    files
 	url, urlOf string // DATABASE_URL, if it is a copy of the uri of this service
 }
 
-// Tunnel is what a launch's tunnel is to the bindings.
+// Tunnel is what a launch knows about the tunnel that it has started.
 type Tunnel struct {
-	Addresses []string // of the tunnel, by Endpoint.Local
-	CA        string   // in PEM
-	Dir       string   // the folder for files that the app reads: its bindings, the CA
+	CA  string       // in PEM: it signed the tunnel's certificate
+	Net netip.Prefix // of its addresses
+	Dir string       `json:"-"` // the folder for files that the app reads: its bindings, the CA
+}
+
+// Address returns one of a tunnel's addresses. All of 127.0.0.0/8 is local on Linux (RFC 1122,
+// 3.2.1.3).
+func (t Tunnel) Address(local int) netip.Addr {
+	at := t.Net.Addr().As4()
+	at[3] = byte(local + 1)
+	return netip.AddrFrom4(at)
 }
 
 func (t Tunnel) caFile() string { return filepath.Join(t.Dir, "ca.pem") }
@@ -98,14 +107,14 @@ func (r *Redirection) addEndpoints(database int, b Binding) error {
 		if err != nil || port == 0 { // don't show the value: it is no port, so it may be a secret
 			return fmt.Errorf("%s: the port in the binding is not a number from 1 to 65535", b.Title())
 		}
-		e, listens := Endpoint{database, b.Name, a.host, uint16(port), r.Locals}, false
+		e, listens := Endpoint{database, b.Name, a.host, uint16(port), r.locals}, false
 		for _, known := range r.Endpoints {
 			if known.Service == e.Service && known.Host == e.Host {
 				e.Local, listens = known.Local, listens || known.Port == e.Port
 			}
 		}
 		if !listens {
-			r.Endpoints, r.Locals = append(r.Endpoints, e), max(r.Locals, e.Local+1)
+			r.Endpoints, r.locals = append(r.Endpoints, e), max(r.locals, e.Local+1)
 		}
 	}
 	return nil
@@ -133,7 +142,7 @@ func (d *database) addresses(b Binding) (all []address) {
 // of the tunnel stays, and bypasses it.
 func (r *Redirection) findInVariables(env map[string]string, services []service) {
 	ours := []string{vcapVariable, "VCAP_SERVICES_FILE_PATH", "SERVICE_BINDING_ROOT", "VCAP_APPLICATION"}
-	renamers := r.renamers(Tunnel{Addresses: r.example().Addresses}) // a CA of the owner's is no host
+	renamers := r.renamers(Tunnel{Net: example.Net}) // a CA of the owner's is no host
 	url, _ := parseString(env["DATABASE_URL"])
 	isCopied := func(s service) bool {
 		uri, _ := s.credentials["uri"].(string)
@@ -153,19 +162,14 @@ func (r *Redirection) findInVariables(env map[string]string, services []service)
 	}
 }
 
-// example is a tunnel that no binding names.
-func (r *Redirection) example() Tunnel {
-	t := Tunnel{CA: "-----BEGIN CERTIFICATE-----\ntunnel\n-----END CERTIFICATE-----\n", Dir: "/tunnel.invalid"}
-	for i := range r.Locals {
-		t.Addresses = append(t.Addresses, fmt.Sprintf("h%d.tunnel.invalid", i))
-	}
-	return t
-}
+// example is a tunnel that no binding names: "this network" is nobody's address (RFC 1122, 3.2.1.3).
+var example = Tunnel{"-----BEGIN CERTIFICATE-----\ntunnel\n-----END CERTIFICATE-----\n",
+	netip.PrefixFrom(netip.AddrFrom4([4]byte{0, 9, 9, 0}), 24), "/tunnel.invalid"}
 
 // check reads the bindings again, as they are for the example. Apart from the hosts and the CAs,
 // they must say what they said before.
 func (r *Redirection) check(before []Binding, wanted []int) error {
-	renamers := r.renamers(r.example())
+	renamers := r.renamers(example)
 	_, after, err := r.read(r.rename(renamers))
 	for _, name := range slices.Sorted(maps.Keys(renamers)) {
 		for _, path := range renamers[name].left {
@@ -271,7 +275,7 @@ func (r *Redirection) renamers(t Tunnel) map[string]*renamer {
 		if all[e.Service] == nil {
 			all[e.Service] = &renamer{Tunnel: t, addresses: map[string]string{}, listens: map[address]bool{}}
 		}
-		all[e.Service].addresses[e.Host] = t.Addresses[e.Local]
+		all[e.Service].addresses[e.Host] = t.Address(e.Local).String()
 		all[e.Service].listens[address{e.Host, strconv.Itoa(int(e.Port))}] = true
 	}
 	return all

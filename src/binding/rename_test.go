@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -50,17 +51,11 @@ func canonical(t testing.TB, document string) string {
 	return string(encodeJSON(value))
 }
 
-func aTunnel(r *Redirection) Tunnel {
-	tunnel := Tunnel{CA: "CA", Dir: "/T"}
-	for i := range r.Locals {
-		tunnel.Addresses = append(tunnel.Addresses, fmt.Sprintf("127.9.9.%d", i+1))
-	}
-	return tunnel
-}
+var aTunnel = Tunnel{CA: "CA", Net: netip.MustParsePrefix("127.9.9.0/24"), Dir: "/T"}
 
 // given returns the variables that change.
 func given(r *Redirection) map[string]string {
-	variables, _ := r.To(aTunnel(r))
+	variables, _ := r.To(aTunnel)
 	return variables
 }
 
@@ -296,7 +291,7 @@ func TestTheCAOfARenamedDatabaseIsTheTunnels(t *testing.T) {
 	t.Run("on one line, as some brokers write it", func(t *testing.T) {
 		r, err := redirect(map[string]string{"VCAP_SERVICES": inService(`{"uri":"postgres://u:p@h/d","ca":"-----BEGIN CERTIFICATE-----\\nMIIB\\n-----END CERTIFICATE-----"}`)}, every)
 		require.NoError(t, err)
-		tunnel := aTunnel(r)
+		tunnel := aTunnel
 		tunnel.CA = "a\nb\n"
 		variables, _ := r.To(tunnel)
 		assert.Contains(t, variables["VCAP_SERVICES"], `"ca":"a\\nb\\n"`)
@@ -536,7 +531,7 @@ func TestTheFileOfVCAPServicesIsRedirected(t *testing.T) {
 	require.NoError(t, os.WriteFile(path, []byte(document), 0o600))
 	r, err := redirect(map[string]string{"VCAP_SERVICES_FILE_PATH": path, "VCAP_SERVICES": "not read"}, every)
 	require.NoError(t, err)
-	variables, files := r.To(aTunnel(r))
+	variables, files := r.To(aTunnel)
 	assert.Equal(t, map[string]string{"VCAP_SERVICES_FILE_PATH": "/T/vcap_services"}, variables)
 	assert.Equal(t, canonical(t, strings.Replace(document, "@h/", "@127.9.9.1/", 1)), string(files["/T/vcap_services"]))
 	assert.Len(t, files, 2, "and the CA")
@@ -562,7 +557,7 @@ func TestMountedBindingsAreRedirectedFileByFile(t *testing.T) {
 	}
 	r, err := redirect(map[string]string{"SERVICE_BINDING_ROOT": root}, every)
 	require.NoError(t, err)
-	variables, given := r.To(aTunnel(r))
+	variables, given := r.To(aTunnel)
 	assert.Equal(t, map[string]string{"SERVICE_BINDING_ROOT": "/T/bindings"}, variables)
 	assert.Equal(t, "CA", string(given["/T/ca.pem"]))
 	delete(given, "/T/ca.pem")

@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"maps"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -32,10 +33,7 @@ var notRedirected = map[string]string{
 
 // environmentOf returns what an app is given.
 func environmentOf(t *testing.T, r *binding.Redirection) map[string]string {
-	tunnel := binding.Tunnel{CA: tunnelCA, Dir: "/tunnel"}
-	for i := range r.Locals {
-		tunnel.Addresses = append(tunnel.Addresses, fmt.Sprintf("127.9.9.%d", i+1))
-	}
+	tunnel := binding.Tunnel{CA: tunnelCA, Net: netip.MustParsePrefix("127.9.9.0/24"), Dir: "/tunnel"}
 	variables, files := r.To(tunnel)
 	env := map[string]string{"VCAP_SERVICES": variables["VCAP_SERVICES"]}
 	root := t.TempDir()

@@ -38,7 +38,7 @@ func TestPsqlConnectsHoweverItIsSet(t *testing.T) {
 	tunnel := openTunnel(t, target(server.Port, sslmode.VerifyFull, ca))
 	folder := t.TempDir()
 	root, foreign := filepath.Join(folder, "root.crt"), filepath.Join(folder, "foreign.crt")
-	require.NoError(t, os.WriteFile(root, tunnel.ca, 0o600))
+	require.NoError(t, os.WriteFile(root, []byte(tunnel.ca), 0o600))
 	require.NoError(t, os.WriteFile(foreign, other.PEM, 0o600))
 	for name, test := range map[string]struct{ settings, refusal string }{
 		"without TLS":                {"sslmode=disable", ""},

@@ -22,11 +22,11 @@ type identity struct{ Cert, Key []byte }
 
 // newIdentity makes an identity, and the CA that signed it, in PEM. names are the tunnel's addresses
 // and the databases' hosts: an app that verifies may check either. The CA's key is forgotten.
-func newIdentity(names []string, now time.Time) (made identity, ca []byte, err error) {
+func newIdentity(names []string, now time.Time) (made identity, ca string, err error) {
 	caKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	key, failed := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err = errors.Join(err, failed); err != nil {
-		return made, nil, err
+		return made, "", err
 	}
 	number := make([]byte, 8)
 	_, _ = rand.Read(number) // never fails (crypto/rand, Read)
@@ -59,13 +59,13 @@ func newIdentity(names []string, now time.Time) (made identity, ca []byte, err e
 	}
 	caDER, err := x509.CreateCertificate(rand.Reader, issuer, issuer, caKey.Public(), caKey)
 	if err != nil {
-		return made, nil, err
+		return made, "", err
 	}
 	if made.Cert, err = x509.CreateCertificate(rand.Reader, leaf, issuer, key.Public(), caKey); err != nil {
-		return made, nil, err
+		return made, "", err
 	}
 	made.Key, err = x509.MarshalPKCS8PrivateKey(key)
-	return made, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: caDER}), err
+	return made, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: caDER})), err
 }
 
 // config is for the app's side.

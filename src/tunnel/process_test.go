@@ -25,6 +25,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/binding"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/truststore"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/wire"
@@ -100,9 +101,10 @@ func launchForTest() error {
 		return err
 	}
 	database := wire.Target{Name: "db", Host: "localhost", Port: uint16(port), Mode: sslmode.VerifyFull, Trust: []wire.Anchor{{Cert: certs[0]}}}
-	started, err := Start(os.Args[0], pid, []wire.Target{database}, []int{0}, strings.Fields(os.Getenv("BESIDE")))
+	endpoints := []binding.Endpoint{{Host: database.Host, Port: database.Port}}
+	started, err := Start(os.Args[0], pid, endpoints, []wire.Target{database}, strings.Fields(os.Getenv("BESIDE")))
 	if err == nil {
-		fmt.Println(netip.AddrPortFrom(started.Address(0), database.Port), started.mark())
+		fmt.Println(netip.AddrPortFrom(started.Address(0), database.Port), mark(started))
 	}
 	return err
 }
@@ -127,6 +129,9 @@ type app struct {
 	errPipe        *os.File
 	cmd            *exec.Cmd
 }
+
+// soon is how long a tunnel may stay when nobody needs it: 2 s on an idle machine.
+const soon = 10 * time.Second
 
 // untilItsInputEnds is an app.
 const untilItsInputEnds = "exec cat"
@@ -245,9 +250,9 @@ func TestTheTunnelGoesWithItsAppAndWithNoOther(t *testing.T) {
 	require.NoError(t, err)
 	log, err := io.ReadAll(web.stderr)
 	require.NoError(t, err)
-	assert.Less(t, time.Since(exited), time.Second, "until the end of the app's output")
+	assert.Less(t, time.Since(exited), soon, "until the end of the app's output")
 	assert.Empty(t, string(log))
-	assert.Eventually(t, web.gone, 2*time.Second, time.Millisecond)
+	assert.Eventually(t, web.gone, soon, time.Millisecond)
 
 	_, err = connect(t, sidecar.settings())
 	assert.NoError(t, err, "the other launch's tunnel stays")
@@ -363,7 +368,7 @@ func TestATunnelThatDiesIsReplaced(t *testing.T) {
 			log, err := io.ReadAll(a.stderr)
 			require.NoError(t, err)
 			assert.Equal(t, test.says+test.says, string(log))
-			assert.Eventually(t, a.gone, 2*time.Second, time.Millisecond)
+			assert.Eventually(t, a.gone, soon, time.Millisecond)
 		})
 	}
 	t.Run("so is an heir", func(t *testing.T) {
@@ -421,7 +426,7 @@ func TestATunnelOutlivesAStartScriptButNotItsApp(t *testing.T) {
 			require.NoError(t, a.cmd.Process.Signal(test.signal))
 			_, _ = a.cmd.Process.Wait()
 			if !test.works {
-				assert.Eventually(t, a.gone, 2*time.Second, time.Millisecond)
+				assert.Eventually(t, a.gone, soon, time.Millisecond)
 				return
 			}
 			lets := func(p *os.Process) func() bool {
@@ -430,8 +435,8 @@ func TestATunnelOutlivesAStartScriptButNotItsApp(t *testing.T) {
 					return to == os.DevNull
 				}
 			}
-			assert.Eventually(t, lets(tunnel), 2*time.Second, time.Millisecond, "the platform waits for the end of the output")
-			assert.Eventually(t, lets(heir), 2*time.Second, time.Millisecond)
+			assert.Eventually(t, lets(tunnel), soon, time.Millisecond, "the platform waits for the end of the output")
+			assert.Eventually(t, lets(heir), soon, time.Millisecond)
 			conn, err := connect(t, a.settings())
 			require.NoError(t, err)
 			assert.Equal(t, "t TLSv1.3", ask(t, conn, whoAmI))
@@ -440,7 +445,7 @@ func TestATunnelOutlivesAStartScriptButNotItsApp(t *testing.T) {
 			require.NoError(t, err, "the heir works too")
 			require.NoError(t, conn.Close(t.Context()))
 			require.NoError(t, a.in.Close())
-			assert.Eventually(t, a.gone, 2*time.Second, time.Millisecond)
+			assert.Eventually(t, a.gone, soon, time.Millisecond)
 			log, err := io.ReadAll(a.stderr)
 			require.NoError(t, err)
 			assert.NotContains(t, string(log), "took over", "no output is left")
@@ -566,7 +571,7 @@ func TestATunnelThatCannotStartStopsTheLaunch(t *testing.T) {
 			fmt.Sprintf("a process of this container listens at port %d of all addresses, and the tunnel needs it: ", taken)},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := Start(test.program, test.pid, []wire.Target{{Name: "db", Host: "db.example.com", Port: test.port}}, []int{test.local}, nil)
+			_, err := Start(test.program, test.pid, []binding.Endpoint{{Host: "db.example.com", Port: test.port, Local: test.local}}, nil, nil)
 			assert.ErrorContains(t, err, test.says)
 		})
 	}

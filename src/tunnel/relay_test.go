@@ -48,7 +48,7 @@ func (b *buffer) String() string {
 // open is a tunnel in this process.
 type open struct {
 	relay *relay
-	ca    []byte
+	ca    string
 	port  int
 	log   *buffer
 }
@@ -143,7 +143,7 @@ const whoAmI = "select ssl, version from pg_stat_ssl where pid = pg_backend_pid(
 func (o *open) sees(host string) func(*pgconn.Config) {
 	return func(config *pgconn.Config) {
 		pool := x509.NewCertPool()
-		pool.AppendCertsFromPEM(o.ca)
+		pool.AppendCertsFromPEM([]byte(o.ca))
 		config.TLSConfig = &tls.Config{RootCAs: pool, ServerName: host}
 		config.Fallbacks = nil
 	}

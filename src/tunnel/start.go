@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/binding"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/wire"
 )
 
@@ -46,43 +47,29 @@ const (
 	listenFD = 4 // the first listener
 )
 
-// Tunnel is what a launch knows about the tunnel that it has started.
-type Tunnel struct {
-	CA  []byte       // in PEM: it signed the tunnel's certificate
-	Net netip.Prefix // of its addresses
-}
-
-// Address returns one of a tunnel's addresses. All of 127.0.0.0/8 is local on Linux (RFC 1122,
-// 3.2.1.3).
-func (t Tunnel) Address(i int) netip.Addr {
-	at := t.Net.Addr().As4()
-	at[3] = byte(i + 1)
-	return netip.AddrFrom4(at)
-}
-
 // mostAddresses are the addresses of a tunnel.
 const mostAddresses = 254
 
-// mark is a part of what the launch exports: of Tunnel.Net in JSON.
-func (t Tunnel) mark() string { return strconv.Quote(t.Net.String()) }
+// mark is a part of what the launch exports: of binding.Tunnel.Net in JSON.
+func mark(t binding.Tunnel) string { return strconv.Quote(t.Net.String()) }
 
 // Start starts the tunnel of a launch, and returns when it is ready for connections. program is the
-// path of this program, pid the process that becomes the app. locals says at which of the tunnel's
-// addresses it listens for each target. beside are hosts of databases that do not go through it. The
-// launch ends soon, and with it its own copies of the files.
-func Start(program string, pid int, targets []wire.Target, locals []int, beside []string) (Tunnel, error) {
+// path of this program, pid the process that becomes the app, and targets has one for each endpoint.
+// beside are hosts of databases that do not go through it. The launch ends soon, and with it its own
+// copies of the files.
+func Start(program string, pid int, endpoints []binding.Endpoint, targets []wire.Target, beside []string) (tunnel binding.Tunnel, err error) {
 	process, err := os.Open(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
-		return Tunnel{}, fmt.Errorf("cannot watch the process that the app will be: %w", err)
+		return tunnel, fmt.Errorf("cannot watch the process that the app will be: %w", err)
 	}
-	tunnel, listeners, err := listen(targets, locals)
+	tunnel, listeners, err := listen(endpoints)
 	if err != nil {
 		return tunnel, err
 	}
-	told := settings{Mark: tunnel.mark(), Beside: beside}
+	told := settings{Mark: mark(tunnel), Beside: beside}
 	var names []string
-	for i, t := range targets {
-		names = append(names, tunnel.Address(locals[i]).String(), t.Host)
+	for _, e := range endpoints {
+		names = append(names, tunnel.Address(e.Local).String(), e.Host)
 	}
 	told.Identity, tunnel.CA, err = newIdentity(names, time.Now())
 	if err == nil {
@@ -127,16 +114,16 @@ func (s settings) start(program string, files []*os.File) (cmd *exec.Cmd, out io
 }
 
 // listen opens the listeners at random addresses. If another tunnel has these, listen tries again.
-func listen(targets []wire.Target, locals []int) (tunnel Tunnel, files []*os.File, err error) {
+func listen(endpoints []binding.Endpoint) (tunnel binding.Tunnel, files []*os.File, err error) {
 	for range 3 {
 		network := netip.AddrFrom4([4]byte{127, byte(1 + rand.N(254)), byte(rand.N(256)), 0})
-		tunnel, files = Tunnel{Net: netip.PrefixFrom(network, 24)}, nil
-		for i, t := range targets {
-			if locals[i] >= mostAddresses {
+		tunnel.Net, files = netip.PrefixFrom(network, 24), nil
+		for _, e := range endpoints {
+			if e.Local >= mostAddresses {
 				return tunnel, nil, fmt.Errorf("the bindings name more than %d hosts", mostAddresses)
 			}
 			var file *os.File
-			if file, err = listenAt(netip.AddrPortFrom(tunnel.Address(locals[i]), t.Port)); err != nil {
+			if file, err = listenAt(netip.AddrPortFrom(tunnel.Address(e.Local), e.Port)); err != nil {
 				break
 			}
 			files = append(files, file)

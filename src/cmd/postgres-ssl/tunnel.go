@@ -48,7 +48,7 @@ const longestVariable = 128 << 10
 
 // originals is the content of that variable, as JSON: the tunnel, and what the platform had set.
 type originals struct {
-	tunnel.Tunnel
+	binding.Tunnel
 	For string            // what the tunnel was started for, see purpose
 	Was map[string]string // variables as the platform gave them
 	Is  map[string]string // the SHA-256 of their new values
@@ -67,7 +67,7 @@ func withOriginals(env map[string]string) (map[string]string, *originals, error)
 	}
 	var o originals
 	err := json.Unmarshal([]byte(text), &o)
-	if _, _, invalid := truststore.ParseCredential(string(o.CA)); err != nil || invalid != nil { // they may quote it
+	if _, _, invalid := truststore.ParseCredential(o.CA); err != nil || invalid != nil { // they may quote it
 		return nil, nil, errors.New(originalsVariable + " has something that no launch put there: unset it")
 	}
 	for name, is := range o.Is {
@@ -113,7 +113,7 @@ func purpose(plan *launch.Plan, r *binding.Redirection) string {
 // trust makes a plan's app trust the running tunnel, if there is one.
 func (o *originals) trust(plan *launch.Plan) {
 	if o != nil {
-		plan.TunnelCA, _, _ = truststore.ParseCredential(string(o.CA)) // withOriginals has checked it
+		plan.TunnelCA, _, _ = truststore.ParseCredential(o.CA) // withOriginals has checked it
 	}
 }
 
@@ -151,19 +151,18 @@ func startTunnel(app current.App, running *originals, pid int) (*binding.Redirec
 
 // newTunnel starts a tunnel. For it, each endpoint is a database of its own, and the client says
 // which user logs in.
-func newTunnel(app current.App, r *binding.Redirection, pid int) (started tunnel.Tunnel, err error) {
+func newTunnel(app current.App, r *binding.Redirection, pid int) (started binding.Tunnel, err error) {
 	program, err := os.Executable()
 	if err != nil {
 		return started, err
 	}
 	each := *app.Plan
 	each.Databases = nil
-	var locals []int
 	var beside []string
 	for _, e := range r.Endpoints {
 		db := app.Plan.Databases[e.Database]
 		db.Hosts, db.Ports, db.Replicas, db.Username = []string{e.Host}, []string{fmt.Sprint(e.Port)}, 0, "the client's"
-		each.Databases, locals = append(each.Databases, db), append(locals, e.Local)
+		each.Databases = append(each.Databases, db)
 	}
 	for _, db := range app.Plan.Databases {
 		if !db.Tunnel {
@@ -175,7 +174,7 @@ func newTunnel(app current.App, r *binding.Redirection, pid int) (started tunnel
 	if err != nil {
 		return started, err
 	}
-	if started, err = tunnel.Start(program, pid, all, locals, beside); err != nil {
+	if started, err = tunnel.Start(program, pid, r.Endpoints, all, beside); err != nil {
 		err = fmt.Errorf("the tunnel does not start: %w", err)
 	}
 	return started, err
@@ -183,11 +182,8 @@ func newTunnel(app current.App, r *binding.Redirection, pid int) (started tunnel
 
 // redirect adds to a handout the bindings that name the tunnel.
 func redirect(h *client.Handout, env map[string]string, r *binding.Redirection, o *originals) error {
-	names := binding.Tunnel{CA: string(o.CA), Dir: filepath.Join(h.Dir, "tunnel-"+sum(string(o.CA))[:32])} // each launch has its own
-	for i := range r.Locals {
-		names.Addresses = append(names.Addresses, o.Address(i).String())
-	}
-	variables, files := r.To(names)
+	o.Dir = filepath.Join(h.Dir, "tunnel-"+sum(o.CA)[:32]) // each launch has its own
+	variables, files := r.To(o.Tunnel)
 	o.Was, o.Is = map[string]string{}, map[string]string{}
 	for _, name := range slices.Sorted(maps.Keys(variables)) {
 		o.Was[name], o.Is[name] = env[name], sum(variables[name])
