@@ -44,6 +44,7 @@ func TestWhatTheTriesShowIsJudged(t *testing.T) {
 		mode, asked sslmode.Mode
 		tries       tries
 		login       *wire.Attempt
+		others      []wire.Attempt
 		edit        func(*wire.Target)
 		problems    []wire.Problem
 		warnings    []string
@@ -93,15 +94,16 @@ func TestWhatTheTriesShowIsJudged(t *testing.T) {
 		"a CA that Python refuses": {mode: verifyFull, tries: on(good, tries{verifyFull: bare}),
 			warnings: []string{`"Root" has no keyUsage; Python 3.13 and later refuse that where a driver uses the default context: ` +
 				"make the CA's certificates again, with subjectKeyIdentifier, authorityKeyIdentifier and keyUsage"}},
+		"further hosts, one of them away": {mode: verifyFull, tries: good, others: []wire.Attempt{{}, fails("refused")}, warnings: []string{"further host: it fails"}},
 		"a problem without a connection": {mode: verifyFull, asked: verifyFull, edit: func(t *wire.Target) { t.Problem = &wire.Problem{Code: "mode-unknown"} },
 			problems: []wire.Problem{{Code: "mode-unknown"}}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			target := wire.Target{Host: "h", User: "app", Mode: test.mode, Asked: test.asked, Source: "a rule", Lever: "PGSSLMODE"}
+			target := wire.Target{Host: "h", User: "app", Mode: test.mode, Asked: test.asked, Source: "a rule", Lever: "PGSSLMODE", Others: []wire.Address{{Host: "a", Port: 1}, {Host: "b", Port: 2}}}
 			if test.edit != nil {
 				test.edit(&target)
 			}
-			e := evidence{Target: &target, Screen: target.Screen(), login: test.login}
+			e := evidence{Target: &target, Screen: target.Screen(), login: test.login, others: test.others}
 			for mode, a := range test.tries {
 				a.Mode = mode
 				e.byMode[mode] = a
@@ -111,6 +113,7 @@ func TestWhatTheTriesShowIsJudged(t *testing.T) {
 			assert.Equal(t, append([]string{}, test.warnings...), db.Warnings)
 			assert.Equal(t, len(test.problems) == 0, db.OK)
 			assert.Len(t, db.Modes, len(test.tries))
+			assert.Len(t, db.OtherHosts, len(test.others))
 		})
 	}
 }

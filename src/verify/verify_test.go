@@ -134,7 +134,7 @@ func TestACertificateThatExpiresSoonGivesAWarning(t *testing.T) {
 		sslmode.Disable: {Refusal: &pgconn.PgError{Code: "28000"}}, sslmode.Require: asks, sslmode.VerifyCA: asks, sslmode.VerifyFull: asks,
 	}}
 	for left, warnings := range map[time.Duration][]string{
-		31 * 24 * time.Hour: {},
+		30 * 24 * time.Hour: {},
 		29 * 24 * time.Hour: {"the server's certificate expires on " + plain.Day(pair.Cert.NotAfter)},
 	} {
 		assert.Equal(t, warnings, e.judge(pair.Cert.NotAfter.Add(-left)).Warnings)

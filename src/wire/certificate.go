@@ -28,9 +28,9 @@ type verifier struct {
 // verify decides whether a server's chain is good enough for a mode. No other function does. It
 // returns the verified path, from the server's certificate to the root, or the problem.
 //
-// The certificate has to be good enough for Go and for OpenSSL, so also for libpq. A path has to
-// end at a root: Go and Java also accept a trusted intermediate as its end. docs/verify.md says
-// which drivers refuse what verifies here.
+// The one path that OpenSSL tries has to be good enough for it, so also for libpq, and for Go. It
+// has to end at a root: Go and Java also accept a trusted intermediate as its end. docs/verify.md
+// says which drivers refuse what verifies here.
 func (t *Target) verify(chain []*x509.Certificate, host string, mode sslmode.Mode, now time.Time) (
 	path []*x509.Certificate, problem *Problem,
 ) {
@@ -38,29 +38,19 @@ func (t *Target) verify(chain []*x509.Certificate, host string, mode sslmode.Mod
 		return nil, nil
 	}
 	v := verifier{t, t.Screen(), chain, host, now}
-	roots, intermediates := x509.NewCertPool(), x509.NewCertPool()
-	for _, a := range t.Trust {
-		if truststore.IsRoot(a.Cert) {
-			roots.AddCert(a.Cert)
-		} else {
-			intermediates.AddCert(a.Cert)
-		}
-	}
-	for _, c := range chain[1:] {
+	path = v.path(t.Trust)
+	top, roots, intermediates := path[len(path)-1], x509.NewCertPool(), x509.NewCertPool()
+	for _, c := range path[1:] {
 		intermediates.AddCert(c)
 	}
+	if truststore.IsRoot(top) && find(t.Trust, top) != nil {
+		roots.AddCert(top)
+	}
 	// OpenSSL refuses a certificate in its last second, Go does not.
-	verified, err := chain[0].Verify(x509.VerifyOptions{Roots: roots, Intermediates: intermediates, CurrentTime: now.Add(1)})
-	if err != nil {
-		return nil, v.whyUnverified(err)
+	if _, err := chain[0].Verify(x509.VerifyOptions{Roots: roots, Intermediates: intermediates, CurrentTime: now.Add(1)}); err != nil {
+		return nil, v.whyUnverified(path, err)
 	}
-	why := ""
-	for _, path = range verified {
-		if why = v.opensslRefuses(path); why == "" {
-			break
-		}
-	}
-	if why != "" {
+	if why := v.opensslRefuses(path); why != "" {
 		return nil, &Problem{certificateInvalid,
 			fmt.Sprintf("the certificate of %s leads to a trusted root, but libpq and all that use OpenSSL refuse it: %s", host, why),
 			"ask the database's operator to replace that certificate"}
@@ -74,8 +64,7 @@ func (t *Target) verify(chain []*x509.Certificate, host string, mode sslmode.Mod
 }
 
 // whyUnverified explains why a chain was refused. It decides nothing.
-func (v verifier) whyUnverified(err error) *Problem {
-	path := v.path(v.Trust)
+func (v verifier) whyUnverified(path []*x509.Certificate, err error) *Problem {
 	top := path[len(path)-1]
 	anchor := find(v.Trust, top)
 	if anchor == nil {
@@ -104,8 +93,9 @@ func (v verifier) whyUnverified(err error) *Problem {
 		"ask the database's operator to replace its certificate"}
 }
 
-// path returns the certificates from the server's up to the last issuer that it finds by signature,
-// whatever their dates. It looks first among these anchors, then among those that the server sent.
+// path returns the certificates from the server's up to the last issuer that it finds by signature.
+// As OpenSSL does (build_chain in x509_vfy.c), it looks first among these anchors, then among those
+// that the server sent, and takes the first that is valid now, else the first.
 func (v verifier) path(anchors []Anchor) []*x509.Certificate {
 	var candidates []*x509.Certificate
 	for _, a := range anchors {
@@ -115,11 +105,12 @@ func (v verifier) path(anchors []Anchor) []*x509.Certificate {
 	path := v.chain[:1:1]
 	const longest = 10
 	for top := path[0]; !selfSigned(top) && len(path) < longest; path = append(path, top) {
-		i := slices.IndexFunc(candidates, func(c *x509.Certificate) bool { return signed(top, c) })
-		if i < 0 {
+		issuers := slices.DeleteFunc(slices.Clone(candidates), func(c *x509.Certificate) bool { return !signed(top, c) })
+		if len(issuers) == 0 {
 			break
 		}
-		top = candidates[i]
+		valid := slices.IndexFunc(issuers, func(c *x509.Certificate) bool { return !v.now.Before(c.NotBefore) && v.now.Before(c.NotAfter) })
+		top = issuers[max(valid, 0)]
 	}
 	return path
 }

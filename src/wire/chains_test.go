@@ -50,6 +50,7 @@ func issued(t *testing.T, issuer *node, name string, key crypto.Signer, edits ..
 	t.Helper()
 	serial, err := rand.Int(rand.Reader, big.NewInt(1<<62))
 	require.NoError(t, err)
+	serial.SetBit(serial, 62, 1) // so that no byte is missing, and none has a sign
 	template := &x509.Certificate{
 		SerialNumber: serial, Subject: pkix.Name{CommonName: name},
 		NotBefore: time.Now().AddDate(-1, 0, 0).Truncate(time.Second), NotAfter: time.Now().AddDate(1, 0, 0).Truncate(time.Second),
@@ -142,6 +143,7 @@ func chains(t *testing.T) map[string]judged {
 	}
 	_, edKey, err := ed25519.GenerateKey(rand.Reader)
 	require.NoError(t, err)
+	anyUsage := x509.ExtKeyUsageAny
 	root := issued(t, nil, "Root", nil, isCA)
 	middle := issued(t, root, "Middle", nil, isCA)
 	server := func(issuer *node, edits ...edit) *node {
@@ -174,7 +176,6 @@ func chains(t *testing.T) map[string]judged {
 	at := func(j judged, when time.Time) judged { j.at = when; return j }
 	called := func(j judged, host string) judged { j.host = host; return j }
 
-	anyUsage := x509.ExtKeyUsageAny
 	directory := marshal(t, pkix.Name{CommonName: "x"}.ToRDNSequence())
 	constrained := func(general []byte) []byte { // nameConstraints with one permitted subtree
 		subtree := marshal(t, asn1.RawValue{Class: 0, Tag: 16, IsCompound: true, Bytes: general})
@@ -224,6 +225,9 @@ func chains(t *testing.T) map[string]judged {
 	pss := issued(t, rsaRoot, "server", nil, isServer, func(c *x509.Certificate) { c.SignatureAlgorithm = x509.SHA256WithRSAPSS })
 	p224Root := issued(t, nil, "P-224", curve(elliptic.P224()), isCA)
 	edRoot := issued(t, nil, "Ed", edKey, isCA)
+	twin := curve(elliptic.P256())
+	goodTwin, badTwin := issued(t, root, "Twin", twin, isCA), issued(t, root, "Twin", twin, isCA, extUsage(anyUsage))
+	lateTwin, clientTwin := issued(t, root, "Twin", twin, isCA, expired), issued(t, root, "Twin", twin, isCA, extUsage(x509.ExtKeyUsageClientAuth))
 	nonCA := issued(t, root, "no CA", nil, isServer)
 	old := issued(t, nil, "Old", nil, isCA, func(c *x509.Certificate) {
 		c.NotBefore, c.NotAfter = c.NotBefore.AddDate(-9, 0, 0), c.NotAfter.AddDate(9, 0, 0)
@@ -291,6 +295,12 @@ func chains(t *testing.T) map[string]judged {
 		"a CA that renews a key":                           all(judged{leaf: server(named), sent: []*node{named, long}, trust: []*node{root}}),
 		"a CA that renews a key without naming it":         none(judged{leaf: server(unnamed), sent: []*node{unnamed, long}, trust: []*node{root}}, `OpenSSL takes "Long" for a root`),
 		"a server with its issuer's name":                  none(judged{leaf: likeItsIssuer, trust: []*node{root}}, `OpenSSL takes "Root" for a root`),
+		"one key, two CAs, one out of date":                all(judged{leaf: server(goodTwin), sent: []*node{lateTwin, goodTwin}, trust: []*node{root}}),
+		"one key, two CAs, one for clients":                none(judged{leaf: server(goodTwin), sent: []*node{clientTwin, goodTwin}, trust: []*node{root}}, "incompatible key usage"),
+		"one key, two CAs, the trusted first":              all(judged{leaf: server(goodTwin), sent: []*node{badTwin}, trust: []*node{root, goodTwin}}),
+		"one key, two CAs, both out of date":               none(judged{leaf: server(goodTwin), sent: []*node{lateTwin, lateTwin}, trust: []*node{root}}, "expired on"),
+		"one key, two CAs, the good one first":             all(judged{leaf: server(goodTwin), sent: []*node{goodTwin, badTwin}, trust: []*node{root}}),
+		"one key, two CAs, the bad one first":              none(judged{leaf: server(goodTwin), sent: []*node{badTwin, goodTwin}, trust: []*node{root}}, `extended key usage of "Twin"`),
 		"an unknown critical extension":                    none(direct(with(asn1.ObjectIdentifier{1, 2, 3, 4}, true, 5, 0)), "unhandled critical extension"),
 		"a list of what is revoked, which nobody asks for": all(direct(func(c *x509.Certificate) { c.CRLDistributionPoints = []string{"http://127.0.0.1:1/crl"} })),
 		"an unknown extension":                             all(direct(with(asn1.ObjectIdentifier{1, 2, 3, 4}, false, 5, 0))),

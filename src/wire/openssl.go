@@ -80,8 +80,8 @@ func forServers(c *x509.Certificate) bool {
 	return !lacks(c, x509.KeyUsageDigitalSignature|x509.KeyUsageKeyEncipherment|x509.KeyUsageKeyAgreement)
 }
 
-// forbids says whether a CA's name constraints exclude a server's common name. It counts if there is
-// no DNS name beside it, and it could be one.
+// forbids says whether a CA's name constraints exclude a server's common name. It counts if there
+// is no DNS name beside it, and it could be one.
 func forbids(ca, server *x509.Certificate) bool {
 	name := strings.ToLower(server.Subject.CommonName)
 	within := func(domain string) bool {
