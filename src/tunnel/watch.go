@@ -34,6 +34,7 @@ func (p *process) watch() {
 	var servers map[string]server
 	var before map[string]server
 	for look := 0; ; look++ {
+		time.Sleep(lookEvery) // first, since a launch is not to wait for it
 		if look%resolveEvery == 0 {
 			servers = p.servers()
 		}
@@ -46,7 +47,6 @@ func (p *process) watch() {
 			}
 		}
 		before = now
-		time.Sleep(lookEvery)
 	}
 }
 
