@@ -246,6 +246,10 @@ var renamedCredentials = []renamed{
 		`"path":"/certs/db.example.com/ca","longer":"my-db.example.com db.example.com.eu","command":"psql -h DB.example.com. -p 5432"}`,
 		`{"command":"psql -h 127.9.9.1 -p 5432","docs":"https://db.example.com/","longer":"my-db.example.com db.example.com.eu","mail":"dba@db.example.com",` +
 			`"note":"it is at 127.9.9.1, port 5432","path":"/certs/db.example.com/ca","uri":"postgres://u:p@127.9.9.1/d"}`},
+	{"another port beside a host, and beside something else", `{"uri":"postgres://u:p@db.example.com/d","web":{"web_host":"db.example.com","port":8080,"note":"db.example.com"}}`,
+		`{"uri":"postgres://u:p@127.9.9.1/d","web":{"note":"127.9.9.1","port":8080,"web_host":"db.example.com"}}`},
+	{"a key for hosts with another text", `{"uri":"postgres://u:p@orders/d","postal_address":"orders, Main Street 1","web_address":"orders"}`,
+		`{"postal_address":"orders, Main Street 1","uri":"postgres://u:p@127.9.9.1/d","web_address":"127.9.9.1"}`},
 	{"a word is a host only where a host is", `{"host":"postgres","user":"postgres","type":"postgres","plan":"postgres","db_host":"postgres","sslmode":"require"}`,
 		`{"db_host":"127.9.9.1","host":"127.9.9.1","plan":"postgres","sslmode":"require","type":"postgres","user":"postgres"}`},
 }
