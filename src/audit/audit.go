@@ -6,6 +6,7 @@ package audit
 import (
 	"cmp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/cf"
@@ -77,21 +78,24 @@ const (
 // Fleet is what the answers so far say. If two are about the same app, the later one counts.
 type Fleet struct {
 	store  truststore.Store
-	apps   []app
-	known  map[string]int     // index in apps, by GUID
-	listed map[string]*listed // by GUID, from answers that name buildpacks
+	apps   map[string]*app // by GUID
 	unread []Row
 }
 
-// New returns a fleet without apps. The store is this buildpack's.
-func New(store truststore.Store) *Fleet {
-	return &Fleet{store: store, known: map[string]int{}, listed: map[string]*listed{}}
+// app is what the answers say about an app: the list of apps its buildpacks, another its databases.
+type app struct {
+	Row
+	isRead    bool // there is an answer about its environment
+	databases []database
 }
+
+// New returns a fleet without apps. The store is this buildpack's.
+func New(store truststore.Store) *Fleet { return &Fleet{store: store, apps: map[string]*app{}} }
 
 // Add adds an answer. It keeps only what the rows need.
 func (f *Fleet) Add(a cf.Answer) {
 	if a.Err != nil {
-		row := Row{GUID: guid().FindString(a.From), From: cut(a.From, 300)}
+		row := Row{GUID: guid().FindString(a.From), From: cut(a.From, 300), Buildpack: unknown, Lifecycle: unknown}
 		f.unread = append(f.unread, unreadable(row, cut(a.Err.Error(), 300)))
 	}
 	for _, app := range a.Apps {
@@ -99,61 +103,48 @@ func (f *Fleet) Add(a cf.Answer) {
 	}
 }
 
-// listed is an app in such an answer.
-type listed struct {
-	Row
-	read bool // there is an answer about its environment
-}
-
-// app is what an answer says about an app and its databases.
-type app struct {
-	Row
-	databases []database
-}
-
 // add reads what an answer says about an app.
 func (f *Fleet) add(from string, said cf.App) {
-	next := app{Row: Row{GUID: cut(said.GUID, 255), From: cut(from, 300),
-		Organization: cut(said.Organization, 255), Space: cut(said.Space, 255), App: cut(said.Name, 255)}}
+	key := cmp.Or(cut(said.GUID, 255), " "+strconv.Itoa(len(f.apps))) // one without is an app of its own
+	a := f.apps[key]
+	if a == nil {
+		a = &app{Row: Row{GUID: cut(said.GUID, 255), Buildpack: unknown, Lifecycle: unknown}}
+		f.apps[key] = a
+	}
 	switch {
 	case said.Lifecycle != "":
-		next.Buildpack, next.Lifecycle, next.From = no, cut(said.Lifecycle, 20), ""
+		a.App, a.Buildpack, a.Lifecycle = cmp.Or(a.App, cut(said.Name, 255)), no, cut(said.Lifecycle, 20)
 		if said.Lifecycle == "buildpack" && slices.ContainsFunc(said.Buildpacks, this().MatchString) {
-			next.Buildpack = yes
+			a.Buildpack = yes
 		}
-		f.listed[next.GUID] = &listed{Row: next.Row}
 		return
 	case said.Hidden != nil:
-		next.databases = []database{{unread: said.Hidden.Error()}}
+		a.databases = []database{{unread: said.Hidden.Error()}}
 	default:
-		next.databases = decide(said.Env, f.store)
+		a.databases = decide(said.Env, f.store)
 	}
-	i, again := f.known[next.GUID]
-	if !again {
-		i, f.apps = len(f.apps), append(f.apps, app{})
-	}
-	if f.apps[i] = next; next.GUID != "" {
-		f.known[next.GUID] = i
-	}
-}
-
-// list adds what the list of apps says about a row's app.
-func (f *Fleet) list(r Row) Row {
-	l := f.listed[r.GUID]
-	if l == nil {
-		r.Buildpack, r.Lifecycle = unknown, unknown
-		return r
-	}
-	l.read = true
-	r.App, r.Buildpack, r.Lifecycle = cmp.Or(r.App, l.App), l.Buildpack, l.Lifecycle
-	return r
+	a.isRead, a.From, a.App = true, cut(from, 300), cmp.Or(cut(said.Name, 255), a.App)
+	a.Organization, a.Space = cut(said.Organization, 255), cut(said.Space, 255)
 }
 
 // Report makes the rows.
 func (f *Fleet) Report() Report {
-	r := Report{Apps: len(f.apps)}
+	var r Report
+	isSaid := map[string]bool{} // by GUID
+	for _, row := range f.unread {
+		if a := f.apps[row.GUID]; a != nil {
+			row.App, row.Buildpack, row.Lifecycle = a.App, a.Buildpack, a.Lifecycle
+			isSaid[row.GUID] = true
+		}
+		r.Rows = append(r.Rows, row)
+	}
 	for _, a := range f.apps {
-		a.Row = f.list(a.Row)
+		switch {
+		case a.isRead:
+			r.Apps++
+		case !isSaid[a.GUID]:
+			r.Rows = append(r.Rows, unreadable(a.Row, "it is in the list of apps, but there is no answer about its environment"))
+		}
 		worst := Unreadable
 		for _, db := range a.databases {
 			row := db.row(a.Row)
@@ -168,18 +159,11 @@ func (f *Fleet) Report() Report {
 			}
 		}
 	}
-	for _, row := range f.unread {
-		r.Rows = append(r.Rows, f.list(row))
-	}
-	for _, l := range f.listed {
-		if !l.read {
-			r.Rows = append(r.Rows, unreadable(l.Row, "it is in the list of apps, but there is no answer about its environment"))
-		}
-	}
 	slices.SortFunc(r.Rows, func(a, b Row) int {
 		return cmp.Or(cmp.Compare(a.State, b.State), cmp.Compare(a.inForce, b.inForce),
 			strings.Compare(a.Organization, b.Organization), strings.Compare(a.Space, b.Space), strings.Compare(a.App, b.App),
-			strings.Compare(a.Database, b.Database), strings.Compare(a.GUID, b.GUID), strings.Compare(a.From, b.From))
+			strings.Compare(a.Database, b.Database), strings.Compare(a.GUID, b.GUID), strings.Compare(a.From, b.From),
+			strings.Compare(a.Why, b.Why))
 	})
 	for _, row := range r.Rows {
 		if row.State == Unreadable {

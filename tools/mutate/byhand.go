@@ -276,7 +276,7 @@ var byHand = []mutant{
 	{promise: "… what is in CredHub is not forgotten", file: "src/audit/judge.go",
 		before: "range found.Unresolved {", after: "range found.Unresolved[:0] {", tests: by("audit")},
 	{promise: "… nor an app of the list", file: "src/audit/audit.go",
-		before: "if !l.read {", after: "if false {", tests: by("audit")},
+		before: "case !isSaid[a.GUID]:", after: "case false:", tests: by("audit")},
 	{promise: "… a redacted answer is not no Postgres", file: "src/cf/cf.go",
 		before: "!ok || redacted {", after: "!ok || redacted && !ok {", tests: by("cf")},
 	{promise: "… nor is one whose bindings are in files", file: "src/cf/cf.go",
