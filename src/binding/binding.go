@@ -2,10 +2,9 @@
 // the platform delivers them in.
 //
 // source.go gets the bindings from the environment. tree.go goes through the credentials, keys.go
-// knows their keys, and connection.go, uri.go and words.go read connection strings. group.go finds
-// which of them are about one database, modes.go finds its modes, and credentials.go the rest.
-// unheard.go refuses what nobody has read.
-// rename.go makes the bindings name the tunnel.
+// knows their keys, hosts.go reads hosts, and connection.go, uri.go and words.go connection strings.
+// group.go finds which of them are about one database, modes.go finds its modes, and credentials.go
+// the rest. unheard.go refuses what nobody has read. rename.go makes the bindings name the tunnel.
 package binding
 
 import (
@@ -111,16 +110,16 @@ func (p Place) String() string {
 	switch {
 	case !p.Known():
 		return ""
-	case p.Kind == Query && p.Of != "":
-		return p.Of + " in the query of " + p.Whole()
-	case p.Kind == Query, p.Kind == Variable:
-		return "query of " + p.Whole()
-	case p.Kind == Word:
-		return p.Of + " in " + p.Whole()
+	case p.Kind == Key:
+		return p.Whole()
 	case p.Kind == Aside:
 		return p.Whole() + " (" + p.Of + ")"
+	case p.Kind == Word:
+		return p.Of + " in " + p.Whole()
+	case p.Of != "":
+		return p.Of + " in the query of " + p.Whole()
 	}
-	return p.Whole()
+	return "query of " + p.Whole()
 }
 
 // Whole names the credential or the variable that the place is in.

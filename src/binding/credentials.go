@@ -61,12 +61,11 @@ var directParameter = lazyregexp.New(`(?i)\b(channel_?binding)=require|\b(requir
 // findDirect returns a parameter of the service that only a direct connection to the server can keep.
 func (r *reader) findDirect() string {
 	for _, t := range r.texts {
-		text := strings.ToLower(t.key + "=" + t.text)
-		mentioned := strings.Contains(text, "channel") || strings.Contains(text, "auth=") || strings.Contains(text, "target")
-		if !mentioned || t.isSecret() { // a launch must not wait for a pattern that it does not need
-			continue
+		text := t.key + "=" + t.text
+		if t.isSecret() || !containsAny(text, []string{"channel", "auth=", "target"}) {
+			continue // a launch must not wait for a pattern that it does not need
 		}
-		if m := directParameter().FindStringSubmatch(t.key + "=" + t.text); m != nil {
+		if m := directParameter().FindStringSubmatch(text); m != nil {
 			return cmp.Or(m[1:]...)
 		}
 	}
@@ -92,22 +91,11 @@ func (d *database) credential(keys []string) Credential {
 	for _, o := range d.objects {
 		for ; o != nil; o = o.parent {
 			if v, ok := o.first(keys); ok && o.about < doubtful {
-				return Credential{Place: Place{Path: v.path}, Value: Secret(lines(v.raw))}
+				return Credential{Place: Place{Path: v.path}, Value: Secret(joinTexts(v.raw, "\n"))}
 			}
 		}
 	}
 	return Credential{}
-}
-
-// lines is like asText, but puts each text of a list on a line of its own. Certificates may come as
-// a list.
-func lines(raw any) string {
-	list, _ := raw.([]any)
-	var texts []string
-	for _, item := range list {
-		texts = append(texts, asText(item))
-	}
-	return cmp.Or(strings.Join(texts, "\n"), asText(raw))
 }
 
 // load replaces the path of a file by the file's content. It tells a path from base64 of PEM, which

@@ -197,12 +197,15 @@ func (r *reader) classify() {
 }
 
 func (r *reader) aboutOf(o *object) about {
+	// The label or a tag says more than a port, and a mode in Postgres's own word more than a tag.
+	hasOwnMode := o.asks == ownMode && o.port() != "3306"
+	outweighed := o.namesHosts() && (r.says(postgresWords) || hasOwnMode)
 	switch doubt := r.doubt(o); {
 	case len(o.strings) > 0:
 		return postgres
 	case o.hasOtherURI, doubt == other:
 		return other
-	case doubt == doubtful && !r.outweighs(o):
+	case doubt == doubtful && !outweighed:
 		return doubtful
 	case doubt == doubtful, r.isPostgres(o):
 		sure := r.says(postgresWords) && !r.foreign
@@ -258,19 +261,10 @@ func (r *reader) doubt(o *object) about {
 	return unknown
 }
 
-// outweighs says whether the label or a tag says more than an object's port, or its mode more than a
-// tag.
-func (r *reader) outweighs(o *object) bool {
-	if len(o.hosts) == 0 || o.isHost() {
-		return false
-	}
-	return r.says(postgresWords) || o.asks == ownMode && o.port() != "3306"
-}
-
 // isPostgres says whether an object's keys are about Postgres.
 func (r *reader) isPostgres(o *object) bool {
 	switch {
-	case len(o.hosts) == 0 || o.isHost():
+	case !o.namesHosts():
 		return false
 	case o.says(postgresWords), o.asks > 0, o.hasLogin && r.objects[0].asks > 0:
 		return true
@@ -283,7 +277,7 @@ func (r *reader) isPostgres(o *object) bool {
 // isPostgresByKeys says whether an object's keys alone tell that it is about Postgres: a host, a
 // user or a database, and one sign.
 func (r *reader) isPostgresByKeys(o *object) bool {
-	if len(o.hosts) == 0 || o.isHost() || !o.hasLogin {
+	if !o.namesHosts() || !o.hasLogin {
 		return false
 	}
 	port := o.hosts[0].port

@@ -106,6 +106,9 @@ func hostList(hosts []address) string {
 // "port": …}].
 func (o *object) isHost() bool { return slices.Contains(hostKeys, o.key) }
 
+// namesHosts says whether the object names hosts, and is more than one of them.
+func (o *object) namesHosts() bool { return len(o.hosts) > 0 && !o.isHost() }
+
 // readHosts returns the hosts under the object's own keys. One port is for all that have none.
 func (o *object) readHosts() (hosts []address) {
 	for _, key := range hostKeys {

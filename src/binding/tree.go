@@ -212,7 +212,10 @@ func decodeJSON(data []byte) (any, error) {
 }
 
 // asText returns a text or a number as text. It joins the texts of a list with commas.
-func asText(raw any) string {
+func asText(raw any) string { return joinTexts(raw, ",") }
+
+// joinTexts is asText with another separator. Certificates may come as a list.
+func joinTexts(raw any, separator string) string {
 	switch v := raw.(type) {
 	case string:
 		return v
@@ -221,11 +224,11 @@ func asText(raw any) string {
 	case []any:
 		var texts []string
 		for _, item := range v {
-			if t := asText(item); t != "" {
+			if t := joinTexts(item, separator); t != "" {
 				texts = append(texts, t)
 			}
 		}
-		return strings.Join(texts, ",")
+		return strings.Join(texts, separator)
 	}
 	return ""
 }
