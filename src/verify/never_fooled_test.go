@@ -159,6 +159,25 @@ func TestThisServerIsBelievedWhenItBehaves(t *testing.T) {
 	assert.Equal(t, "another", db.Sessions[1].Application)
 }
 
+// Some drivers ask for more than their mode says. The certificate does not name this address.
+func TestWhoRefusesAServerThatTheModeAcceptsIsSaid(t *testing.T) {
+	target := host(t, func(v visit) {
+		if asked(v) {
+			_ = v.send(append(head(), tail()...)...)
+		}
+	})
+	target.Host = "127.0.0.1"
+	for mode, who := range map[sslmode.Mode]string{
+		sslmode.VerifyCA: "lib/pq (and so Stratos), node-postgres and Erlang check the name with verify-ca, too, and refuse this server: ",
+		sslmode.Require:  "node-postgres and Erlang verify in every mode, and refuse this server: ",
+	} {
+		target.Mode = mode
+		db, _ := verified(t, target)
+		assert.Empty(t, db.Problems)
+		assert.Contains(t, strings.Join(db.Warnings, "\n"), who+"the certificate is not issued for 127.0.0.1, but for localhost")
+	}
+}
+
 func TestWhatAServerSendsIsBounded(t *testing.T) {
 	long := strings.Repeat("x", 50<<20)
 	for name, test := range map[string]struct {

@@ -106,6 +106,9 @@ func TestVerifyChain(t *testing.T) {
 			if test.problem == "" {
 				require.Nil(t, problem)
 				assert.Equal(t, test.mode.Verifies(), path != nil)
+				for i, c := range path {
+					assert.Equal(t, i == len(path)-1, truststore.IsRoot(c), "it ends at the root")
+				}
 				return
 			}
 			require.NotNil(t, problem)
@@ -115,6 +118,32 @@ func TestVerifyChain(t *testing.T) {
 			assert.NotContains(t, problem.What+problem.Do, "\n")
 		})
 	}
+}
+
+// RDS renews what it signs; elsewhere somebody has to.
+func TestWhoRenewsACertificate(t *testing.T) {
+	root, old := pgtest.NewCA(t, "Root"), pgtest.NewCA(t, "Old Root", pgtest.Expired)
+	for host, says := range map[string][2]string{
+		west:             {"either renews the certificate", "in RDS to a newer one"},
+		"db.example.com": {"ask the database's operator to renew its certificate", "a certificate of a newer root"},
+	} {
+		target := Target{Trust: trust("x", root, old)}
+		for i, chain := range [][]*x509.Certificate{root.Issue(t, []string{host}, pgtest.Expired).Chain(), old.Issue(t, []string{host}).Chain()} {
+			_, problem := target.verify(chain, host, sslmode.VerifyFull, time.Now())
+			require.NotNil(t, problem)
+			assert.Contains(t, problem.Do, says[i])
+		}
+	}
+}
+
+// Without an end at a root, the search for issuers ends by itself.
+func TestTwoCAsThatSignEachOtherLeadNowhere(t *testing.T) {
+	one, other := issued(t, nil, "One", nil, isCA), issued(t, nil, "Other", nil, isCA)
+	byOther, byOne := issued(t, other, "One", one.key, isCA), issued(t, one, "Other", other.key, isCA)
+	chain := certs([]*node{issued(t, byOther, "server", nil, isServer), byOther, byOne})
+	_, problem := new(Target).verify(chain, chainHost, sslmode.VerifyFull, time.Now())
+	require.NotNil(t, problem)
+	assert.Equal(t, unknownCA, problem.Code)
 }
 
 // namesIssuer names the issuer of an issuer, as OpenSSL's `authorityKeyIdentifier = keyid, issuer`
