@@ -223,8 +223,11 @@ func (r reader) text(e ast.Expr) string {
 	case *ast.BinaryExpr:
 		return r.text(e.X) + r.text(e.Y)
 	case *ast.CallExpr:
-		if calls(e, "fmt", "Sprintf") {
+		switch {
+		case calls(e, "fmt", "Sprintf"):
 			return r.text(e.Args[0])
+		case calls(e, "cmp", "Or"):
+			return r.text(e.Args[len(e.Args)-1])
 		}
 	case *ast.Ident:
 		if text, ok := r.texts[e.Name]; ok {
