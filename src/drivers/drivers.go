@@ -51,9 +51,8 @@ type Look struct {
 	Signs   []seen.Sign
 	Skipped []seen.Skipped
 
-	env       map[string]string
-	named     map[string]string // the apps that a launch tells by their own variables, and the file that shows each
-	isStratos bool
+	env   map[string]string
+	named map[string]string // the apps that a launch tells by their own variables, and the file that shows each
 }
 
 // LookIn looks through an app's folder. It follows no link out of it. env is the app's environment,
@@ -61,9 +60,13 @@ type Look struct {
 func LookIn(dir string, env map[string]string) Look {
 	files, done := seen.In(dir)
 	defer done()
+	named := client.Named(files.App, env)
+	if file := client.Look(files.App, files.App)["stratos"]; file != "" {
+		named["Stratos"] = file
+	}
 	return Look{
 		Found: Find(files), Signs: files.Signs(), Skipped: files.Skipped,
-		env: env, named: client.Named(files.App, env), isStratos: client.Look(files.App, files.App)["stratos"] != "",
+		env: env, named: named,
 	}
 }
 
@@ -109,6 +112,10 @@ func Find(files *seen.Files) []Found {
 		}
 	}
 	s.programs()
+	isAdapter := func(f Found) bool { return f.Package == prismaAdapter }
+	if slices.ContainsFunc(s.found, isAdapter) { // then node-postgres connects, and not Prisma's engine
+		s.found = slices.DeleteFunc(s.found, func(f Found) bool { return f.Driver.Ecosystem == prisma })
+	}
 	return s.found
 }
 

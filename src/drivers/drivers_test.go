@@ -221,6 +221,8 @@ func TestLayoutsThatPeoplePush(t *testing.T) {
 		"a lock file is enough": {map[string]string{"pyproject.toml": "dependencies = [\"pg8000\"]\n", "uv.lock": "version = 1\n"}, []string{}},
 		"Prisma": {map[string]string{"prisma/schema.prisma": "generator client {\n  provider = \"prisma-client-js\"\n}\ndatasource db {\n  provider = \"postgresql\"\n  url = env(\"DATABASE_URL\")\n}\n"},
 			[]string{"Prisma's engine, prisma/schema.prisma, unknown"}},
+		"Prisma with an adapter that is asked for": {map[string]string{"package.json": `{"dependencies": {"@prisma/adapter-pg": "^6.16.0"}}`,
+			"prisma/schema.prisma": "  provider = \"prisma-client-js\"\n  provider = \"postgresql\"\n"}, []string{"@prisma/adapter-pg ^6.16.0, package.json, direct"}},
 		"Prisma with an adapter, and with MySQL": {map[string]string{"prisma/schema.prisma": "  provider = \"prisma-client-js\"\n  previewFeatures = [\"driverAdapters\"]\n  provider = \"postgresql\"\n", "db/schema.prisma": "  provider = \"prisma-client-js\"\n  provider = \"mysql\"\n"}, []string{}},
 		"other people's code":                    {map[string]string{"node_modules/x/package.json": `{"dependencies": {"pg": "8"}}`, "vendor/x/go.mod": mod, "docs/go.mod": mod, "a/b/c/go.mod": mod}, []string{}},
 	} {

@@ -102,6 +102,9 @@ const (
 	opportunistic = "verifies nothing, and connects in plain text to a server without TLS"
 )
 
+// prismaAdapter lets Prisma connect by node-postgres.
+const prismaAdapter = "@prisma/adapter-pg"
+
 // likeLibpq is a driver that obeys libpq's variables as libpq does.
 func likeLibpq(name string, e Ecosystem, packages []string, version string, clients ...string) Driver {
 	return Driver{Name: name, Ecosystem: e, Packages: packages, Answer: Obeys, Variable: "PGSSLMODE", URI: Believed,
@@ -111,7 +114,7 @@ func likeLibpq(name string, e Ecosystem, packages []string, version string, clie
 // Table is what we know about each driver. The staging log, postgres-ssl drivers and
 // docs/drivers.md show it.
 var Table = []Driver{
-	{Name: "node-postgres", Ecosystem: npm, Packages: []string{"pg"}, Answer: Verifies, Variable: "PGSSLMODE", URI: Verified,
+	{Name: "node-postgres", Ecosystem: npm, Packages: []string{"pg", prismaAdapter}, Answer: Verifies, Variable: "PGSSLMODE", URI: Verified,
 		Version: "8", Outcomes: "TxxxxT", Clients: []string{"node-postgres 8"}},
 	{Name: "pg-native", Ecosystem: npm, Packages: []string{"pg-native"}, Answer: Misreads, Variable: "PGSSLMODE", URI: Verified,
 		Does: "gets sslmode=true from node-postgres, whatever PGSSLMODE says, and libpq refuses that",

@@ -106,14 +106,14 @@ var rows = []row{
 			`channel_?binding['"]?\s*[:=]>?\s*['"]?require|require_?auth['"]?\s*[:=]|target_?session_?attrs['"]?\s*[:=])()`),
 		Direct, nil, true, "the tunnel cannot carry it, so the app does not go through it by itself"},
 	{"`sslmode: …`, `'sslmode' => …`, `?sslmode=…`, `ssl_mode = …`, `SSL Mode=…`", isAny,
-		lazyregexp.New(`(?i)([\w.]*ssl[ _-]?mode)['"]?\]?\s*(?:=>|:=|[:=]|,)\s*([^=\s].*)`),
+		lazyregexp.New(`(?i)([\w.]*ssl[ _-]?mode)['"]?\]?\s*(?:=>|:=|[:=(]|,)\s*([^=\s].*)`),
 		Decides, ofMode, false, "the mode that is written there, or its default"},
-	{"`NonValidatingFactory`, `Trust Server Certificate=true`", isAny,
-		lazyregexp.New(`(?i)(NonValidatingFactory|Trust ?Server ?Certificate['"]?\s*[:=]\s*true)()`),
+	{"`NonValidatingFactory`, `Trust Server Certificate=true`, `CERT_NONE`, `verify_none`, `InsecureSkipVerify: true`, `trust-all=true`",
+		isAny, lazyregexp.New(`(?i)(` + verifiesNothing + `)()`),
 		Decides, is(sslmode.Require), false, "it verifies nothing"},
 	{"`ssl: …`, `DATABASE_SSL=…`, `pg_ssl = off`, `ssl_require=True`", isAny,
 		lazyregexp.New(`(?i)([\w.]*ssl(?:[_-]?(?:enabled?|required?|config|options?|verify))?)['"]?\]?` +
-			`\s*(?:=>|:=|[:=]|\bvalue\s*=|>)\s*([^=].*)?$`),
+			`\s*(?:=>|:=|[:=]|['"],|\bvalue\s*=|>)\s*([^=].*)?$`),
 		Decides, ofFlag, false, "off where something can switch it off; unverified with `rejectUnauthorized: false`; " +
 			"verified where nothing can switch it off"},
 	{"`rejectUnauthorized: …`", isAny,
@@ -167,7 +167,7 @@ func isNamed(names ...string) func(string) bool {
 // own folder, each file may.
 var telling = []string{"conf", "settings", "database", "db", "env", "knex", "orm", "drizzle", "prisma", "datasource", "data-source",
 	"sequelize", "postgres", "pg", "pool", "sql", "stor", "persist", "connect", "credential",
-	"boot-inf/classes", "web-inf/classes", "meta-inf", "main.", "app.", "server.", "index.", "package."}
+	"boot-inf/classes", "web-inf/classes", "meta-inf", "main.", "app.", "application.", "server.", "index.", "package."}
 
 // unread are names of files that do not run, or not here.
 var unread = lazyregexp.New(`(?i)example|sample|template|\.dist$|(?:^|[._-])(?:tests?|spec|dev|development|local|min|d)\.\w+$|` +
@@ -216,7 +216,7 @@ func (f *Files) Signs() (signs []Sign) {
 
 // hints are in each line that can be a sign, in small letters. They spare the others the patterns.
 var hints = []string{"ssl", "unauthorized", "clear_env", "erl_aflags", "java_tool", "node_extra", `"n8n"`, "cap-js", "unleash",
-	"certificate", "nonval", "rds-signer", "auth_token", "getauthtoken", "aws-", "aws_", "channel_binding", "channelbinding",
+	"certificate", "nonval", "_none", "insecureskip", "trust-all", "rds-signer", "auth_token", "getauthtoken", "aws-", "aws_", "channel_binding", "channelbinding",
 	"require_auth", "requireauth", "session_attrs", "sessionattrs"}
 
 // page is a file that is looked at closely.

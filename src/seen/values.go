@@ -13,7 +13,7 @@ import (
 // only behind a blank: https://… and #{…} are none.
 func uncommented(line string) string {
 	trimmed := strings.TrimSpace(line)
-	for _, mark := range []string{"#", ";", "//", "/*", "*", "--", "<!--", "%", `"""`, "'''"} {
+	for _, mark := range []string{"#", ";", "//", "/*", "*", "--", "<!--", `"""`, "'''"} {
 		if strings.HasPrefix(trimmed, mark) && !strings.HasPrefix(trimmed, "--use-system-ca") {
 			return ""
 		}
@@ -34,7 +34,9 @@ func (p *page) valueOf(i int, value string) (string, int) {
 		if end == min(len(p.lines), i+most) || !p.take(p.lines[end]) {
 			return value, end
 		}
-		if isBlank := strings.TrimSpace(p.lines[end]) == ""; !isBlank && indent(p.lines[end]) <= indent(p.lines[i]) {
+		line := strings.TrimSpace(p.lines[end])
+		isMore := line == "" || strings.HasPrefix(line, "ssl_opts:") // Elixir's, beside its ssl
+		if !isMore && indent(p.lines[end]) <= indent(p.lines[i]) {
 			return value, end
 		}
 		value += "\n" + p.lines[end]
@@ -42,13 +44,14 @@ func (p *page) valueOf(i int, value string) (string, int) {
 }
 
 // variables finds one that a value is read from: process.env.X, env.bool('X'), ENV['X'], ENV.fetch("X"),
-// getenv('X'), os.environ["X"], ${X}, config("X"), or X=… of a file with variables.
-var variables = lazyregexp.New(`(?:(?i:env|environ|getenv|config)(?:\.\w+)?(?:\.|[(\[]+\s*['"])|` +
+// getenv('X'), os.environ["X"], ${X}, %env(X)%, config("X"), or X=… of a file with variables.
+var variables = lazyregexp.New(`(?:(?i:env|environ|getenv|config)(?:\.\w+)?(?:\.|[(\[]+\s*['"]?(?:\w+:)*)|` +
 	`\$\{)([A-Z][A-Z0-9_]{2,})|^(?:export )?([A-Z][A-Z0-9_]*SSL[A-Z0-9_]*)=$`)
 
 func variable(text string) string {
 	for _, m := range variables().FindAllStringSubmatch(text, -1) {
-		if name := m[1] + m[2]; name != "NODE_ENV" {
+		name := m[1] + m[2]
+		if isCA := strings.Contains(name, "CERT") || strings.HasSuffix(name, "_CA"); !isCA && name != "NODE_ENV" {
 			return name
 		}
 	}
@@ -66,10 +69,14 @@ func passesOn(key, value string) bool {
 	return strings.Contains(value, "$"+key) || strings.Contains(value, "${"+key)
 }
 
+// interpolated begins a value that is put together at run time: "sslmode=%s", "sslmode=" + mode,
+// f"sslmode={mode}", "sslmode=#{mode}".
+var interpolated = lazyregexp.New(`^(?:%[sv]|\$?\{\w|#\{|\$\w|["'\x60]\s*[+.])`)
+
 // choices begins a list of the values that are allowed, which says nothing about the one in force.
 var choices = lazyregexp.New(`(?i)\b(?:choices|cast|oneof|enum)\b`)
 
-// ofMode returns the weakest mode that a value names. Without one, it may be read from a variable.
+// ofMode returns the weakest mode that a value names. Without one, it may come from a variable.
 func ofMode(key, value string) (weakest sslmode.Mode, ok bool) {
 	if key == "POSTGRES_SSL_MODE" || strings.HasPrefix(value, "%q") { // ours, which no app reads; an error's text
 		return sslmode.None, false
@@ -87,7 +94,7 @@ func ofMode(key, value string) (weakest sslmode.Mode, ok bool) {
 			weakest, ok = mode, true
 		}
 	}
-	return weakest, ok || variable(value) != ""
+	return weakest, ok || variable(value) != "" || interpolated().MatchString(value)
 }
 
 // is returns a reader of values that all mean the same.
@@ -95,14 +102,19 @@ func is(mode sslmode.Mode) func(key, value string) (sslmode.Mode, bool) {
 	return func(string, string) (sslmode.Mode, bool) { return mode, true }
 }
 
+// verifiesNothing is what libraries of several languages call it.
+const verifiesNothing = `NonValidatingFactory|Trust ?Server ?Certificate['"]?\s*[:=]\s*true|\bCERT_NONE\b|\bverify_none\b|` +
+	`InsecureSkipVerify\s*[:=]\s*true|\btrust-all\s*[:=]\s*true`
+
 var (
 	rejects    = lazyregexp.New(`(?i)rejectUnauthorized['"]?\s*[:=]\s*([^,}\n]*(?:\([^)]*\))?[^,}\n]*)`)
 	comparison = lazyregexp.New(`([!=])==?\s*['"]?\w*['"]?`)
 	off        = lazyregexp.New(`(?i)\b(?:false|disabled?)\b|^\s*['"]?(?:off|no|0)['"]?\W*$|!1\b|&&`)
 	halfway    = lazyregexp.New(`(?i)\b(?:allow|prefer)\b`)
-	on         = lazyregexp.New(`(?i)\b(?:true|verify[-_]?full|verify[-_]?ca|ca)\b|^\s*['"]?(?:on|yes|1)['"]?\W*$|!0\b`)
+	on         = lazyregexp.New(`(?i)\b(?:true|verify[-_]?full|verify[-_]?ca|verify_peer|ca)\b|^\s*['"]?(?:on|yes|1)['"]?\W*$|!0\b`)
 	requires   = lazyregexp.New(`(?i)^\s*['"]?require\b`)
-	switches   = lazyregexp.New(`\?|\|\||&&|\bif\b|\bor\b|\band\b|[!=]=`)
+	switches   = lazyregexp.New(`\?|\|\||&&|\b(?:if|or|and|not)\b|[!=]=|![A-Za-z_(!]`)
+	unverified = lazyregexp.New(`(?i)` + verifiesNothing)
 )
 
 // isOff says whether a value is off, or a comparison that is off until somebody sets a variable.
@@ -124,10 +136,13 @@ func ofFlag(key, value string) (sslmode.Mode, bool) {
 			take(sslmode.Require)
 		}
 	}
+	if unverified().MatchString(value) {
+		take(sslmode.Require)
+	}
 	value = rejects().ReplaceAllString(value, "")
 	says := comparison().ReplaceAllString(value, "")
 	switch {
-	case strings.HasSuffix(key, "openssl"): // a library
+	case strings.HasSuffix(key, "openssl"), strings.Contains(key, "disable"): // a library, the opposite
 		return sslmode.None, false
 	case isOff(value) && strings.HasSuffix(key, "verify"):
 		return sslmode.Require, true
@@ -154,8 +169,8 @@ var (
 	others = lazyregexp.New(`(?i)redis|kafka|rabbit|amqp|mail|smtp|ldap|mongo|my_?sql|maria|mssql|sqlserver|sqlite|oracle|elastic|` +
 		`opensearch|cassandra|memcache|` +
 		`mqtt|nats|solr|consul|vault|eureka|zookeeper|https?\b|\bserver['"]?\s*[:=]|server\.|createServer|` +
-		`tomcat|axios|fetch|transport|minio|cookie|force_ssl|redirect|keystore|\bs?ftp|influx|neo4j|couch|clickhouse|proxy|socket`)
-	notHere = lazyregexp.New(`(?i)^\W*(?:test|development|dev|local)\b['"]?\s*(?::|=>|=)`)
+		`tomcat|axios|(?:^|[^.\w])fetch\(|transport|minio|cookie|force_ssl|redirect|keystore|\bs?ftp|influx|neo4j|couch|clickhouse|proxy|socket`)
+	notHere = lazyregexp.New(`(?i)^\W*(?:test|development|dev|local)\b(?:['"]?\s*(?::|=>|=)|\.)`) // also Quarkus's %dev.x=
 )
 
 // about says what a line is about: 1 is Postgres, -1 another service, and 0 neither of them.
@@ -182,6 +197,9 @@ func IsAboutADatabase(text string) bool {
 // indented, only the title of a section counts: [database].
 func (p *page) isAboutADatabase(i int) bool {
 	const most = 300 // lines
+	if notHere().MatchString(p.lines[i]) {
+		return false
+	}
 	around, level, isTitle := []string{p.lines[i]}, indent(p.lines[i]), false
 	for _, line := range p.lines[i+1 : min(len(p.lines), i+most)] {
 		isInside := line == "" || indent(line) >= level

@@ -49,7 +49,9 @@ var parts = []part{
 	{dir: "src/verify"},
 	{dir: "src/cf"},
 	{dir: "src/audit"},
-	{dir: "src/drivers", files: []string{"verdict.go"}, run: "TestWhatEachDriver|TestOnlyWhatTheAppNames|TestTheTable|TestADriverThatReads|TestAMend"},
+	{dir: "src/seen"},
+	{dir: "src/drivers", files: []string{"verdict.go"},
+		run: "TestWhatEachDriver|TestOnlyWhatTheAppNames|TestTheTable|TestADriverThatReads|TestAMend|TestWhyAnAppNeeds"},
 }
 
 // core lists the packages whose coverage is printed as one number.
