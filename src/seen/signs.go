@@ -167,7 +167,7 @@ func isNamed(names ...string) func(string) bool {
 // own folder, each file may.
 var telling = []string{"conf", "settings", "database", "db", "env", "knex", "orm", "drizzle", "prisma", "datasource", "data-source",
 	"sequelize", "postgres", "pg", "pool", "sql", "stor", "persist", "connect", "credential",
-	"boot-inf/classes", "web-inf/classes", "meta-inf", "main.", "app.", "application.", "server.", "index.", "package."}
+	"boot-inf/classes", "web-inf/classes", "meta-inf", "main/resources/", "main.", "app.", "server.", "index.", "package."}
 
 // unread are names of files that do not run, or not here.
 var unread = lazyregexp.New(`(?i)example|sample|template|\.dist$|(?:^|[._-])(?:tests?|spec|dev|development|local|min|d)\.\w+$|` +
