@@ -1,5 +1,5 @@
-// Package drivers finds the Postgres drivers in an app's files, and says which of them do as a launch
-// tells them.
+// Package drivers finds the Postgres drivers in an app's files, and says which of them do as a
+// launch tells them.
 package drivers
 
 import (
@@ -70,8 +70,9 @@ func LookIn(dir string, env map[string]string) Look {
 	}
 }
 
-// WithoutPGSSL says why the app must not be given PGSSL, postgres.js's word for the mode: its own code
-// reads it, or it has other drivers of Node and not this one. It returns "" where nobody can tell.
+// WithoutPGSSL says why the app must not be given PGSSL, postgres.js's word for the mode: its own
+// code reads it, or it has other drivers of Node and not this one. It returns "" where nobody can
+// tell.
 func (l Look) WithoutPGSSL() string {
 	for _, s := range l.Signs {
 		if s.Variable == "PGSSL" {
@@ -187,8 +188,8 @@ func (s *scan) file(name string, r reader) bool {
 	return true
 }
 
-// add keeps the drivers among a file's packages, sorted by name. The same driver in two files counts
-// once.
+// add keeps the drivers among a file's packages, sorted by name. The same driver in two files
+// counts once.
 func (s *scan) add(e Ecosystem, file string, packages []Found) {
 	asked := map[string]bool{}
 	for i, f := range packages {

@@ -21,11 +21,11 @@ type reader struct {
 	read      func(e Ecosystem, text string) ([]Found, error)
 }
 
-// readers are in the order in which we look. A Node app has one lock file. A Python app may list its
-// packages in several files, and we cannot know which of them the buildpack uses.
+// readers are in the order in which we look. A Node app has one lock file. A Python app may list
+// its packages in several files, and we cannot know which of them the buildpack uses.
 //
-// No reader takes more than linear time, and none has a limit of time: what staging finds depends on
-// the files alone.
+// No reader takes more than linear time, and none has a limit of time: what staging finds depends
+// on the files alone.
 //
 // Sources: classic.yarnpkg.com/en/docs/yarn-lock and yarnpkg/berry; pypa/pipfile; PEP 508.
 var readers = []reader{
@@ -71,9 +71,10 @@ var readers = []reader{
 var errBroken = errors.New(seen.Broken)
 
 // linesOf returns a reader of a file with one package on each line. A line that matches pattern has
-// its name, its version, and in a third group a word that it is there for development only. One that
-// matches direct has names of those that the app itself asks for; without it, the file does not say
-// so. sign begins such a file or one of its lines. It may be one of several, with | between them.
+// its name, its version, and in a third group a word that it is there for development only. One
+// that matches direct has names of those that the app itself asks for; without it, the file does
+// not say so. sign begins such a file or one of its lines. It may be one of several, with | between
+// them.
 //
 // The patterns see a line behind the last one that is not indented, "packages:|  - pg", and only
 // lines that mention a driver: patterns are slow.
@@ -116,13 +117,14 @@ func linesOf(sign, pattern, direct string) func(Ecosystem, string) ([]Found, err
 	}
 }
 
-// joined returns a reader of a file in which a package gets on a line of its own by replacing texts.
+// joined returns a reader of a file in which a package gets on a line of its own by replacing
+// texts.
 func joined(texts *strings.Replacer, read func(Ecosystem, string) ([]Found, error)) func(Ecosystem, string) ([]Found, error) {
 	return func(e Ecosystem, text string) ([]Found, error) { return read(e, texts.Replace("\n"+text)) }
 }
 
-// tables puts each [[package]] of a lock file of Cargo, Poetry or uv on a line. In Cargo's and uv's,
-// the app and its workspaces are packages too.
+// tables puts each [[package]] of a lock file of Cargo, Poetry or uv on a line. In Cargo's and
+// uv's, the app and its workspaces are packages too.
 var tables = strings.NewReplacer("\n[[package]]\n", "\n[[package]] ", "\n[metadata]", "\n[metadata]", "\n", " ")
 
 const packageTable = `^\[\[package\]\] name = "([^"]*)" version = "([^"]*)"`
@@ -179,9 +181,9 @@ func (m manifest) asks() map[string]string {
 	return all
 }
 
-// packageLock reads npm's lock file, in each of its three versions. From version 2 on, the places of
-// the app and its workspaces do not contain node_modules. Version 1 does not say what the app asks
-// for, but what is inside another package is that package's own; deeper, nothing is read.
+// packageLock reads npm's lock file, in each of its three versions. From version 2 on, the places
+// of the app and its workspaces do not contain node_modules. Version 1 does not say what the app
+// asks for, but what is inside another package is that package's own; deeper, nothing is read.
 //
 // Source: https://docs.npmjs.com/cli/configuring-npm/package-lock-json
 func packageLock(_ Ecosystem, text string) (found []Found, err error) {

@@ -10,8 +10,8 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// fuzz gives any text to the reader of a file, and to Find, as a file of an app. Both must end without
-// a panic, and find only drivers, with versions of limited length.
+// fuzz gives any text to the reader of a file, and to Find, as a file of an app. Both must end
+// without a panic, and find only drivers, with versions of limited length.
 func fuzz(f *testing.F, name string) {
 	f.Fuzz(func(t *testing.T, text []byte) {
 		folder := fstest.MapFS{name: {Data: text, Mode: 0o755}}

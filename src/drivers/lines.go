@@ -64,8 +64,9 @@ func (a App) Lines() (lines, warnings []string) {
 	return lines, warnings
 }
 
-// means describes a sign in this app, and says whether it is less than the mode in force. A sign whose
-// mode is not known, and one that undoes what a launch gives, is less where the mode asks for TLS.
+// means describes a sign in this app, and says whether it is less than the mode in force. A sign
+// whose mode is not known, and one that undoes what a launch gives, is less where the mode asks for
+// TLS.
 func (a App) means(s seen.Sign) (says string, isLess bool) {
 	asks := a.inForce().Encrypts()
 	switch s.Kind {

@@ -63,8 +63,8 @@ func entries(at io.ReaderAt, size int64) []Found {
 	return jars(names)
 }
 
-// classes are those by which a driver is known, where the platform has unpacked a jar, or one jar has
-// swallowed others.
+// classes are those by which a driver is known, where the platform has unpacked a jar, or one jar
+// has swallowed others.
 var classes = []struct{ file, driver string }{
 	{"org/postgresql/Driver.class", "postgresql"},
 	{"io/r2dbc/postgresql/PostgresqlConnectionFactory.class", "r2dbc-postgresql"},

@@ -48,8 +48,8 @@ type Verdict struct {
 	Warning string // one line, or ""
 }
 
-// inForce is the mode that the app is given: the owner's, else the bindings'. Of a wrong one, nobody
-// knows what a driver makes, so the verdict is about the bindings' mode.
+// inForce is the mode that the app is given: the owner's, else the bindings'. Of a wrong one,
+// nobody knows what a driver makes, so the verdict is about the bindings' mode.
 func (a App) inForce() sslmode.Mode {
 	ours := a.Mode
 	if !a.Bound && ours == sslmode.None {
@@ -92,8 +92,8 @@ func (a App) judge(f Found) Verdict {
 		return warn("does not connect", "does not connect: it does not know sslmode=%s", mode)
 	}
 
-	// Of the signs that decide for the driver, the one that allows least counts. It has a warning of its
-	// own.
+	// Of the signs that decide for the driver, the one that allows least counts. It has a warning
+	// of its own.
 	var weakest *seen.Sign
 	for i, s := range a.Signs {
 		switch name := a.toldByName(s); {
@@ -146,8 +146,8 @@ func (a App) judge(f Found) Verdict {
 	case d.Answer != Obeys && mode == sslmode.VerifyCA:
 		says = "obeys, and checks the name too"
 	}
-	// The owner may have set the driver's variable. A weak PGSSLMODE is the mode in force: launch warns
-	// of it, once for all drivers.
+	// The owner may have set the driver's variable. A weak PGSSLMODE is the mode in force: launch
+	// warns of it, once for all drivers.
 	set, err := sslmode.Parse(a.env[d.Variable])
 	if err != nil || set >= mode {
 		return Verdict{Says: says}
@@ -160,8 +160,8 @@ func (a App) judge(f Found) Verdict {
 var language = map[Ecosystem]seen.Language{npm: "Node", deno: "Node", prisma: "Node", pypi: "Python", rubygems: "Ruby", golang: "Go",
 	hex: "BEAM", nuget: ".NET", maven: "Java", composer: "PHP"}
 
-// toldByName returns the app that a sign belongs to, if a launch tells that app by its own variable:
-// the sign is in the file that shows it, or in its folder.
+// toldByName returns the app that a sign belongs to, if a launch tells that app by its own
+// variable: the sign is in the file that shows it, or in its folder.
 func (l Look) toldByName(s seen.Sign) string {
 	for _, name := range slices.Sorted(maps.Keys(l.named)) {
 		file := l.named[name]

@@ -19,7 +19,8 @@ const (
 	end      = "<!-- end of the table -->\n"
 )
 
-// TestTheDocumentShowsTheTable makes sure that docs/apps.md and the staging log know the same signs.
+// TestTheDocumentShowsTheTable makes sure that docs/apps.md and the staging log know the same
+// signs.
 func TestTheDocumentShowsTheTable(t *testing.T) {
 	text, err := os.ReadFile(document)
 	require.NoError(t, err)

@@ -55,8 +55,8 @@ func In(dir string) (files *Files, done func()) {
 		files.Skip(".", "it cannot be opened")
 		return files, func() {}
 	}
-	// A folder that an os.Root opens is listed with a stat of each entry, which takes most of the time
-	// with many files. The walk asks only for real folders, so it needs no os.Root.
+	// A folder that an os.Root opens is listed with a stat of each entry, which takes most of the
+	// time with many files. The walk asks only for real folders, so it needs no os.Root.
 	return New(os.DirFS(dir), root.FS()), func() { root.Close() }
 }
 
@@ -175,8 +175,8 @@ func (f *Files) Text(name string) (string, bool) {
 	return strings.ReplaceAll(strings.TrimPrefix(text, "\ufeff"), "\r\n", "\n"), true
 }
 
-// Parts lets a reader have parts of a file: MostOfFile bytes at most, out of the budget. The readers
-// of the standard library were not made for hostile files, so one may panic.
+// Parts lets a reader have parts of a file: MostOfFile bytes at most, out of the budget. The
+// readers of the standard library were not made for hostile files, so one may panic.
 func (f *Files) Parts(name string, read func(at io.ReaderAt, size int64)) {
 	file, size := f.open(name)
 	if file == nil {

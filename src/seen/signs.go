@@ -163,8 +163,8 @@ func isNamed(names ...string) func(string) bool {
 	return func(name string) bool { return slices.Contains(names, name) || slices.Contains(names, path.Base(name)) }
 }
 
-// telling are in the names of files, or of their folders, that may configure a database; in the app's
-// own folder, each file may.
+// telling are in the names of files, or of their folders, that may configure a database; in the
+// app's own folder, each file may.
 var telling = []string{"conf", "settings", "database", "db", "env", "knex", "orm", "drizzle", "prisma", "datasource", "data-source",
 	"sequelize", "postgres", "pg", "pool", "sql", "stor", "persist", "connect", "credential",
 	"boot-inf/classes", "web-inf/classes", "meta-inf", "main/resources/", "main.", "app.", "server.", "index.", "package."}
@@ -216,8 +216,8 @@ func (f *Files) Signs() (signs []Sign) {
 
 // hints are in each line that can be a sign, in small letters. They spare the others the patterns.
 var hints = []string{"ssl", "unauthorized", "clear_env", "erl_aflags", "java_tool", "node_extra", `"n8n"`, "cap-js", "unleash",
-	"certificate", "nonval", "_none", "insecureskip", "trust-all", "rds-signer", "auth_token", "getauthtoken", "aws-", "aws_", "channel_binding", "channelbinding",
-	"require_auth", "requireauth", "session_attrs", "sessionattrs"}
+	"certificate", "nonval", "_none", "insecureskip", "trust-all", "rds-signer", "auth_token", "getauthtoken", "aws-", "aws_",
+	"channel_binding", "channelbinding", "require_auth", "requireauth", "session_attrs", "sessionattrs"}
 
 // page is a file that is looked at closely.
 type page struct {
@@ -289,7 +289,8 @@ func (p *page) signs() (signs []Sign) {
 	return signs
 }
 
-// lastExpiry returns when the last certificate of a text expires. One without any has expired long ago.
+// lastExpiry returns when the last certificate of a text expires. One without any has expired long
+// ago.
 func lastExpiry(text string) (until time.Time) {
 	certs, _ := truststore.Parse([]byte(text))
 	for _, c := range certs {

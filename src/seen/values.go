@@ -26,8 +26,8 @@ func uncommented(line string) string {
 
 func indent(line string) int { return len(line) - len(strings.TrimLeft(line, " \t")) }
 
-// valueOf returns the value that begins in a line, with the lines below that are indented deeper, and
-// the number of the first line behind it.
+// valueOf returns the value that begins in a line, with the lines below that are indented deeper,
+// and the number of the first line behind it.
 func (p *page) valueOf(i int, value string) (string, int) {
 	const most = 25
 	for end := i + 1; ; end++ {
@@ -43,8 +43,9 @@ func (p *page) valueOf(i int, value string) (string, int) {
 	}
 }
 
-// variables finds one that a value is read from: process.env.X, env.bool('X'), ENV['X'], ENV.fetch("X"),
-// getenv('X'), os.environ["X"], ${X}, %env(X)%, config("X"), or X=… of a file with variables.
+// variables finds one that a value is read from: process.env.X, env.bool('X'), ENV['X'],
+// ENV.fetch("X"), getenv('X'), os.environ["X"], ${X}, %env(X)%, config("X"), or X=… of a file with
+// variables.
 var variables = lazyregexp.New(`(?:(?i:env|environ|getenv|config)(?:\.\w+)?(?:\.|[(\[]+\s*['"]?(?:\w+:)*)|` +
 	`\$\{)([A-Z][A-Z0-9_]{2,})|^(?:export )?([A-Z][A-Z0-9_]*SSL[A-Z0-9_]*)=$`)
 
@@ -184,17 +185,17 @@ func about(line string) int {
 	return 0
 }
 
-// IsAboutADatabase says whether a text, such as a variable with its value, is about Postgres, or about
-// a database and no other service.
+// IsAboutADatabase says whether a text, such as a variable with its value, is about Postgres, or
+// about a database and no other service.
 func IsAboutADatabase(text string) bool {
 	is := about(text)
 	return is > 0 || is == 0 && database().MatchString(text)
 }
 
-// isAboutADatabase says whether a line is about Postgres: it, or the lines around it, nearest first, on
-// its own level and then those that it is inside of. What says Postgres counts, and what says another
-// service counts against it; a word for any database counts if there is neither. Of lines that are not
-// indented, only the title of a section counts: [database].
+// isAboutADatabase says whether a line is about Postgres: it, or the lines around it, nearest
+// first, on its own level and then those that it is inside of. What says Postgres counts, and what
+// says another service counts against it; a word for any database counts if there is neither. Of
+// lines that are not indented, only the title of a section counts: [database].
 func (p *page) isAboutADatabase(i int) bool {
 	const most = 300 // lines
 	if notHere().MatchString(p.lines[i]) {
