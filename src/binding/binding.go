@@ -2,9 +2,10 @@
 // the platform delivers them in.
 //
 // source.go gets the bindings from the environment. tree.go goes through the credentials, keys.go
-// knows their keys, hosts.go reads hosts, and connection.go, uri.go and words.go connection strings.
-// group.go finds which of them are about one database, modes.go finds its modes, and credentials.go
-// the rest. unheard.go refuses what nobody has read. rename.go makes the bindings name the tunnel.
+// knows their keys, hosts.go reads hosts, and connection.go, uri.go and words.go connection
+// strings. group.go finds which of them are about one database, modes.go finds its modes, and
+// credentials.go the rest. unheard.go refuses what nobody has read. rename.go makes the bindings
+// name the tunnel.
 package binding
 
 import (

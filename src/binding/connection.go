@@ -108,8 +108,8 @@ func parseString(text string) (connection, bool) {
 	return parseWords(text)
 }
 
-// InString returns the hosts in a connection string of Postgres, and the weakest mode that it writes.
-// The mode is None for any other text, and for a string that writes none. no-verify is
+// InString returns the hosts in a connection string of Postgres, and the weakest mode that it
+// writes. The mode is None for any other text, and for a string that writes none. no-verify is
 // node-postgres's word for require.
 func InString(text string) (hosts []string, weakest sslmode.Mode) {
 	c, ok := parseString(text)

@@ -58,7 +58,8 @@ func (f connString) fill(c *Credential, parameter, value string) {
 
 var directParameter = lazyregexp.New(`(?i)\b(channel_?binding)=require|\b(require_?auth)=|\b(target_?(?:session_?attrs|server_?type))=[^a]`)
 
-// findDirect returns a parameter of the service that only a direct connection to the server can keep.
+// findDirect returns a parameter of the service that only a direct connection to the server can
+// keep.
 func (r *reader) findDirect() string {
 	for _, t := range r.texts {
 		text := t.key + "=" + t.text

@@ -382,8 +382,8 @@ func (d *database) takes(f connString) bool {
 	return d.byKeys && slices.ContainsFunc(f.hosts, func(a address) bool { return indexHost(d.hosts, a) >= 0 })
 }
 
-// belongsBeside says whether a string belongs to the database beside it, where one of the two names no
-// host. Under an unknown key, a string may be an example, or its host may be unreadable. Then it
+// belongsBeside says whether a string belongs to the database beside it, where one of the two names
+// no host. Under an unknown key, a string may be an example, or its host may be unreadable. Then it
 // must not lower what the database gets.
 func (f connString) belongsBeside() bool { return slices.Contains(uriKeys, f.key) || !f.asksForLess() }
 

@@ -12,9 +12,9 @@ import (
 type address struct{ host, port string }
 
 // parseHosts reads one or more hosts, each with or without a port ("h1:5432,h2", "[::1]:5432"), and
-// a list of ports. An empty host and a path mean the local socket in libpq, and are left out. If one
-// of them cannot be a host, it returns none, and false: it may be a part of a password, which must
-// not reach a log.
+// a list of ports. An empty host and a path mean the local socket in libpq, and are left out. If
+// one of them cannot be a host, it returns none, and false: it may be a part of a password, which
+// must not reach a log.
 func parseHosts(text, ports string) (hosts []address, ok bool) {
 	port := splitPorts(ports, strings.Count(text, ",")+1)
 	i := -1

@@ -26,8 +26,8 @@ var (
 	// inTLSKeys are keys in an object "ssl" or "tls", as node-postgres's ssl has them.
 	inTLSKeys = []string{"enabled", "required", "rejectunauthorized"}
 
-	// families start keys of one database, such as PGHOST and PGUSER, or follow an app's own prefix:
-	// MB_DB_HOST. The first ones also say that it is Postgres.
+	// families start keys of one database, such as PGHOST and PGUSER, or follow an app's own
+	// prefix: MB_DB_HOST. The first ones also say that it is Postgres.
 	families   = []string{"postgresql", "postgresdb", "postgres", "pg", "database", "db"}
 	familyKeys = map[string]string{"db": "database", "name": "dbname"} // POSTGRES_DB, DB_NAME
 

@@ -137,8 +137,8 @@ func (r *reader) addKey(b *Binding, v value) error {
 	return nil
 }
 
-// ask adds a mode as it is written, once for each place. After a hundred, one of each kind is enough
-// to find a contradiction.
+// ask adds a mode as it is written, once for each place. After a hundred, one of each kind is
+// enough to find a contradiction.
 func (b *Binding) ask(written string, a Asked) (sslmode.Mode, error) {
 	var err error
 	if a.Mode, err = parseMode(written); err != nil {

@@ -355,8 +355,8 @@ func mountedFiles(env map[string]string) (files, error) {
 	return mounted, nil
 }
 
-// eachEntry follows the symbolic links in a folder. They and hidden entries such as "..data" serve to
-// update the mount, so hidden ones are neither bindings nor keys.
+// eachEntry follows the symbolic links in a folder. They and hidden entries such as "..data" serve
+// to update the mount, so hidden ones are neither bindings nor keys.
 func eachEntry(dir string, do func(path string, isFolder bool) error) error {
 	entries, err := os.ReadDir(dir)
 	for _, e := range entries {

@@ -237,3 +237,13 @@ func TestAClientCertificateInAURIIsReadIfItIsPEM(t *testing.T) {
 	b = one(t, vcap(t, m{"uri": "postgres://h/d?sslcert=/app/client.crt&sslkey=/app/client.key"}))
 	assert.False(t, b.ClientCert.Known() || b.ClientKey.Known(), "the driver that reads the string opens these")
 }
+
+func TestABindingThatCannotBeReadIsNotLeftOut(t *testing.T) {
+	root := t.TempDir()
+	found, err := Read(map[string]string{"SERVICE_BINDING_ROOT": filepath.Join(root, "none")})
+	require.NoError(t, err, "the control: without the folder, nothing is bound")
+	assert.Empty(t, found.Others)
+	require.NoError(t, os.Symlink(filepath.Join(root, "none"), filepath.Join(root, "orders")))
+	_, err = Read(map[string]string{"SERVICE_BINDING_ROOT": root})
+	assert.ErrorContains(t, err, "SERVICE_BINDING_ROOT: ")
+}

@@ -259,8 +259,8 @@ func (v value) isEmpty() bool {
 }
 
 // isMode says whether the value should be a mode: under sslmode, under "mode" in an object "ssl" or
-// "tls", or under "ssl" or "tls" itself if it looks like a mode. As "encryption" and as "level" there,
-// only one that verifies is a mode, since that of a storage may say anything.
+// "tls", or under "ssl" or "tls" itself if it looks like a mode. As "encryption" and as "level"
+// there, only one that verifies is a mode, since that of a storage may say anything.
 func (v value) isMode() bool {
 	text, _ := v.raw.(string)
 	switch v.key {

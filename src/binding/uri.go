@@ -20,7 +20,8 @@ var postgresSchemes = strings.Fields("postgres postgresql postgis pgsql psql pg 
 func parseURL(text string) (connection, bool) {
 	scheme, rest, slashes := strings.Cut(text, "://")
 	if !slashes || len(scheme) > 64 {
-		// pgjdbc's short forms, jdbc:postgresql:database and jdbc:postgresql:database?…, name no host.
+		// pgjdbc's short forms, jdbc:postgresql:database and jdbc:postgresql:database?…, name no
+		// host.
 		const short = "jdbc:postgresql:"
 		if !strings.HasPrefix(strings.ToLower(text), short) {
 			return connection{}, false
@@ -87,8 +88,8 @@ func isScheme(text string) bool {
 const mostTries = 32
 
 // cutQuery cuts what follows "scheme://" in a URI of libpq at the "?" that starts the query:
-// [user[:password]@][host[:port][,…]][/database][?query]. The password may contain @ / # % ? without
-// escapes.
+// [user[:password]@][host[:port][,…]][/database][?query]. The password may contain @ / # % ?
+// without escapes.
 func cutQuery(rest string) (before, query string) {
 	for i, tries := 0, 0; i < len(rest) && tries < mostTries; i++ {
 		if rest[i] != '?' {

@@ -29,7 +29,8 @@ func parseWords(text string) (connection, bool) {
 	return c, true
 }
 
-// hasSemicolon says whether a value contains a semicolon. In libpq's keywords, only the password may.
+// hasSemicolon says whether a value contains a semicolon. In libpq's keywords, only the password
+// may.
 func hasSemicolon(p parameter) bool {
 	return strings.Contains(p.value, ";") && !slices.Contains(passwordKeys, fold(p.key))
 }
