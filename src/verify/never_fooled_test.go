@@ -198,6 +198,10 @@ func TestWhatAServerSendsIsBounded(t *testing.T) {
 			n, _ := v.conn.Write(block)
 			return int64(n)
 		}, "not-postgres", "does not answer as a PostgreSQL server does"},
+		"a message that is none": {func(v visit) int64 {
+			n, _ := v.conn.Write([]byte{'S', 0, 0, 0, 5, 'x'})
+			return int64(n)
+		}, "not-postgres", "does not answer as a PostgreSQL server does"},
 		"notices before the login": {func(v visit) int64 {
 			return flood(v, &pgproto3.NoticeResponse{Severity: "NOTICE", Code: "00000", Message: strings.Repeat("on ", 500)})
 		}, "server-error", "the server sends more than 64 KB before the login, or 10 MB after it"},

@@ -272,6 +272,10 @@ func TestWhereTheTunnelGivesNoPasswordNeitherDoesTheGate(t *testing.T) {
 				target.Tunnel = test.tunnel
 				said := run(target)
 				assert.Equal(t, test.hears, strings.Contains(th.hears(), password), command)
+				if command == "verify" {
+					assert.Equal(t, !test.hears, strings.Contains(said, "require      fails: unproven"))
+					assert.Contains(t, said, "verify-ca    works", "the tunnel's rule is for the mode in force")
+				}
 				assert.Equal(t, !test.hears, strings.Contains(said, "the server does not ask for scram-sha-256, and sslmode require does not verify who it is"), command)
 			}
 		})
