@@ -421,6 +421,43 @@ func TestATargetIsReachedWhereAndAsItsDriverReachesIt(t *testing.T) {
 	}
 }
 
+func TestAServerThatAsksForAClientCertificateIsShownIt(t *testing.T) {
+	ca := pgtest.NewCA(t, "Root")
+	pair, client := ca.Issue(t, []string{"db.example.com"}), ca.Issue(t, []string{"app"})
+	cert, err := tls.X509KeyPair(pair.CertPEM, pair.KeyPEM)
+	require.NoError(t, err)
+	listener, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{
+		Certificates: []tls.Certificate{cert}, NextProtos: []string{"postgresql"}, ClientAuth: tls.RequireAnyClientCert})
+	require.NoError(t, err)
+	defer listener.Close()
+	shown := make(chan string, 1)
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			backend := pgproto3.NewBackend(conn, conn)
+			if _, err := backend.ReceiveStartupMessage(); err == nil {
+				shown <- conn.(*tls.Conn).ConnectionState().PeerCertificates[0].Subject.CommonName
+				backend.Send(&pgproto3.AuthenticationCleartextPassword{})
+				_ = backend.Flush()
+			}
+			conn.Close()
+		}
+	}()
+	target := Target{Host: "db.example.com", HostAddr: "127.0.0.1", Port: uint16(listener.Addr().(*net.TCPAddr).Port), Direct: true, Mode: sslmode.Require}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	without := target.Probe(ctx, target.Addresses()[0], sslmode.Require)
+	require.NotNil(t, without.Problem)
+	assert.Equal(t, clientCertificateWanted, without.Problem.Code)
+	target.Client.Cert, target.Client.Key = client.CertPEM, client.KeyPEM
+	with := target.Probe(ctx, target.Addresses()[0], sslmode.Require)
+	assert.Nil(t, with.Problem)
+	assert.Equal(t, "app", <-shown)
+}
+
 func TestExplainHidesThePasswordOfThatLogin(t *testing.T) {
 	target := Target{Host: "h", Port: 5432, Mode: sslmode.VerifyFull, User: "u", Password: "the-bindings-own"}
 	said := errors.New("the server said: THE clients/own")
