@@ -78,7 +78,7 @@ var interpolated = lazyregexp.New(`^(?:%[sv]|\$?\{\w|#\{|\$\w|["'\x60]\s*[+.])`)
 var choices = lazyregexp.New(`(?i)\b(?:choices|cast|oneof|enum)\b`)
 
 // ofMode returns the weakest mode that a value names. Without one, it may come from a variable.
-func ofMode(key, value string) (weakest sslmode.Mode, ok bool) {
+func ofMode(key, value string) (sslmode.Mode, bool) {
 	if key == "POSTGRES_SSL_MODE" || strings.HasPrefix(value, "%q") { // ours, which no app reads; an error's text
 		return sslmode.None, false
 	}
@@ -86,16 +86,20 @@ func ofMode(key, value string) (weakest sslmode.Mode, ok bool) {
 		value = value[:at[0]]
 	}
 	value, _, _ = strings.Cut(value, "&") // the rest of a query
+	var modes []sslmode.Mode
 	for _, word := range modeWords().FindAllString(value, -1) {
 		mode, err := sslmode.Parse(word)
 		if strings.EqualFold(word, "no-verify") {
 			mode, err = sslmode.Require, nil
 		}
-		if err == nil && (!ok || mode < weakest) {
-			weakest, ok = mode, true
+		if err == nil {
+			modes = append(modes, mode)
 		}
 	}
-	return weakest, ok || variable(value) != "" || interpolated().MatchString(value)
+	if modes != nil {
+		return slices.Min(modes), true
+	}
+	return sslmode.None, variable(value) != "" || interpolated().MatchString(value)
 }
 
 // is returns a reader of values that all mean the same.
@@ -225,7 +229,7 @@ func (p *page) isAboutADatabase(i int) bool {
 	}
 	for _, line := range around {
 		if is := about(line); is != 0 {
-			return is > 0
+			return is == 1
 		}
 	}
 	base := path.Base(path.Dir(p.name)) + "/" + path.Base(p.name)
