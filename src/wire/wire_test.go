@@ -421,6 +421,27 @@ func TestATargetIsReachedWhereAndAsItsDriverReachesIt(t *testing.T) {
 	}
 }
 
+func TestWhatAServerAnswersToTheRequestForTLS(t *testing.T) {
+	for answer, code := range map[string]string{"N": noTLS, "E": noTLS, "H": notPostgres, "": closed} {
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		require.NoError(t, err)
+		go func() {
+			if conn, err := listener.Accept(); err == nil {
+				_, _ = pgproto3.NewBackend(conn, conn).ReceiveStartupMessage()
+				_, _ = conn.Write([]byte(answer))
+				conn.Close()
+			}
+		}()
+		target := Target{Host: "127.0.0.1", Port: uint16(listener.Addr().(*net.TCPAddr).Port), Mode: sslmode.Require}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		a := target.Probe(ctx, target.Addresses()[0], sslmode.Require)
+		cancel()
+		listener.Close()
+		require.NotNil(t, a.Problem, answer)
+		assert.Equal(t, code, a.Problem.Code, answer)
+	}
+}
+
 func TestAServerThatAsksForAClientCertificateIsShownIt(t *testing.T) {
 	ca := pgtest.NewCA(t, "Root")
 	pair, client := ca.Issue(t, []string{"db.example.com"}), ca.Issue(t, []string{"app"})
