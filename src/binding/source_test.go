@@ -6,6 +6,8 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -246,4 +248,17 @@ func TestABindingThatCannotBeReadIsNotLeftOut(t *testing.T) {
 	require.NoError(t, os.Symlink(filepath.Join(root, "none"), filepath.Join(root, "orders")))
 	_, err = Read(map[string]string{"SERVICE_BINDING_ROOT": root})
 	assert.ErrorContains(t, err, "SERVICE_BINDING_ROOT: ")
+}
+
+func TestAHundredHostsInOneTextAreTheMost(t *testing.T) {
+	hosts := func(n int) map[string]string {
+		names := make([]string, n)
+		for i := range names {
+			names[i] = "h" + strconv.Itoa(i)
+		}
+		return vcap(t, m{"uri": "postgres://" + strings.Join(names, ",") + "/d"})
+	}
+	assert.Len(t, one(t, hosts(100)).Hosts, 100)
+	_, err := Read(hosts(101))
+	assert.ErrorContains(t, err, "the credentials name more than 100 hosts")
 }
