@@ -462,7 +462,7 @@ var addressPattern = lazyregexp.New(`(\[[\w.:-]+\]|[\w.-]*:[\w.-]*:[\w.:-]*|[\w.
 func places(text string, hosts map[string]string) (all []place) {
 	for _, at := range addressPattern().FindAllStringSubmatchIndex(text, -1) {
 		p := place{start: at[2], end: at[3], host: strings.TrimSuffix(strings.ToLower(strings.Trim(text[at[2]:at[3]], "[]")), ".")}
-		if at[4] >= 0 {
+		if at[4] != -1 {
 			p.port = text[at[4]:at[5]]
 		}
 		if _, known := hosts[p.host]; known && isNumber(p.port) {

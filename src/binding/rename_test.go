@@ -265,6 +265,8 @@ var renamedCAs = []renamed{
 	{"the path of a file", `{"uri":"postgres://u:p@h/d","sslrootcert":"/app/ca.pem"}`, `{"sslrootcert":"/T/ca.pem","uri":"postgres://u:p@127.9.9.1/d"}`},
 	{"the system's", `{"uri":"postgres://u:p@h/d","sslrootcert":"system"}`, `{"sslrootcert":"/T/ca.pem","uri":"postgres://u:p@127.9.9.1/d"}`},
 	{"in a URI", `{"uri":"postgres://u:p@h/d?sslrootcert=%2Fapp%2Fca.pem&sslmode=verify-ca"}`, `{"uri":"postgres://u:p@127.9.9.1/d?sslrootcert=/T/ca.pem&sslmode=verify-ca"}`},
+	{"in a URI, before another one", `{"uri":"postgres://u:p@h/d?sslrootcert=/app/ca.pem&options=-c sslrootcert=/x"}`, `{"uri":"postgres://u:p@127.9.9.1/d?sslrootcert=/T/ca.pem&options=-c sslrootcert=/x"}`},
+	{"in a URI, behind another one", `{"uri":"postgres://u:p@h/d?options=-c sslrootcert=/x&sslrootcert=/app/ca.pem"}`, `{"uri":"postgres://u:p@127.9.9.1/d?options=-c sslrootcert=/x&sslrootcert=/T/ca.pem"}`},
 	{"in a URI, the system's", `{"uri":"postgres://u:p@h/d?sslmode=verify-full&sslrootcert=system"}`, `{"uri":"postgres://u:p@127.9.9.1/d?sslmode=verify-full&sslrootcert=/T/ca.pem"}`},
 	{"in words", `{"dsn":"host=h user=u dbname=d sslrootcert='/my ca.pem' password=sslrootcert=x"}`, `{"dsn":"host=127.9.9.1 user=u dbname=d sslrootcert=/T/ca.pem password=sslrootcert=x"}`},
 	{"ADO.NET", `{"dsn":"Host=h;Database=d;Username=u;Root Certificate=/ca.pem;"}`, `{"dsn":"Host=127.9.9.1;Database=d;Username=u;Root Certificate=/T/ca.pem;"}`},
