@@ -58,8 +58,9 @@ var inFamilies = setOf(modeKeys, askKeys, hostKeys, portKeys, databaseKeys, user
 var meanings = setOf(slices.Collect(maps.Keys(inFamilies)), uriKeys, kindKeys)
 
 func setOf(lists ...[]string) map[string]bool {
-	set := map[string]bool{}
-	for _, key := range slices.Concat(lists...) {
+	keys := slices.Concat(lists...)
+	set := make(map[string]bool, len(keys))
+	for _, key := range keys {
 		set[key] = true
 	}
 	return set

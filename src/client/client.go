@@ -11,6 +11,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"io/fs"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -183,15 +184,23 @@ func (r remembering) ReadDir(name string) ([]fs.DirEntry, error) {
 	if ok {
 		return entries, nil
 	}
-	if info, err := fs.Stat(r.FS, name); err == nil && info.IsDir() { // to open a pipe waits for ever
+	if info, err := r.Stat(name); err == nil && info.IsDir() { // to open a pipe waits for ever
 		entries, _ = fs.ReadDir(r.FS, name) // a folder that cannot be read shows no language
 	}
 	r.read[name] = entries
 	return entries, nil
 }
 
-// Stat implements fs.StatFS: without it, fs.Stat opens the file.
-func (r remembering) Stat(name string) (fs.FileInfo, error) { return fs.Stat(r.FS, name) }
+// Stat implements fs.StatFS. Most names are not there: their folder says so without another call.
+func (r remembering) Stat(name string) (fs.FileInfo, error) {
+	if name != "." {
+		isIt := func(e fs.DirEntry) bool { return e.Name() == path.Base(name) }
+		if siblings, _ := r.ReadDir(path.Dir(name)); !slices.ContainsFunc(siblings, isIt) {
+			return nil, fs.ErrNotExist
+		}
+	}
+	return fs.Stat(r.FS, name)
+}
 
 // give exports a variable, unless the app's owner set it. A variable that already has our value
 // is ours: the script has run before, or the owner wants the same.

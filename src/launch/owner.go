@@ -79,7 +79,8 @@ func (p *Plan) Refuses(o Owner) error {
 // RDS endpoint counts. DATABASE_URL is read with the bindings.
 func (p *Plan) warnOfStrings() {
 	for _, name := range slices.Sorted(maps.Keys(p.env)) {
-		if name == "DATABASE_URL" || !strings.Contains(strings.ToLower(p.env[name]), "ssl") {
+		ofPlatform := name == "DATABASE_URL" || name == "VCAP_SERVICES"
+		if ofPlatform || !strings.Contains(strings.ToLower(p.env[name]), "ssl") {
 			continue
 		}
 		hosts, mode := binding.InString(p.env[name])
