@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/atomicfile"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/client"
 )
 
@@ -74,33 +76,47 @@ esac || {
 `+scriptWork+"}\n", idx, `"${postgres_ssl%/*}/../../deps"`)
 }
 
-// writeAppScript puts the script into the app's .profile.d. It is our only file outside deps/IDX. Its
-// name begins with zeros, so that it runs before the app's scripts, which may use the database. An
-// older script of ours is replaced. If the app has anything else with that name, we choose another.
-func writeAppScript(app *os.Root, script string) error {
-	const dir = ".profile.d"
-	if err := app.Mkdir(dir, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+// writeAppScript puts the script into BUILD_DIR/.profile.d. It is our only file outside deps/IDX.
+// Its name begins with zeros, so that it runs before the app's scripts, which may use the database.
+// If the app has a file with that name, we keep it and choose another.
+func writeAppScript(buildDir, script string) error {
+	dir := filepath.Join(buildDir, ".profile.d")
+	if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	// The app may have planted a link.
-	if info, err := app.Lstat(dir); err != nil {
+	// The app may have planted a link that leads out of BUILD_DIR.
+	if info, err := os.Lstat(dir); err != nil {
 		return err
 	} else if !info.IsDir() {
 		return fmt.Errorf("%s is not a folder; the launch script cannot be put there: rename it in the app", dir)
 	}
 	for n := 0; ; n++ {
-		name := dir + "/" + strings.Repeat("0", 3+n) + "_" + scriptName
-		info, err := app.Lstat(name)
-		isFree := errors.Is(err, fs.ErrNotExist)
-		var old []byte
-		if err == nil && info.Mode().IsRegular() {
-			old, err = app.ReadFile(name)
-		}
-		switch {
-		case isFree, strings.HasPrefix(string(old), scriptMarker+"\n"):
-			return app.WriteFile(name, []byte(script), 0o755)
-		case err != nil:
+		name := strings.Repeat("0", 3+n) + "_" + scriptName
+		err := replaceOwn(filepath.Join(dir, name), script)
+		if !errors.Is(err, fs.ErrExist) {
 			return err
 		}
 	}
+}
+
+// replaceOwn writes the script to path, if it is free or has an older script of ours. Otherwise
+// it returns fs.ErrExist.
+func replaceOwn(path, script string) error {
+	info, err := os.Lstat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		return err
+	case !info.Mode().IsRegular():
+		return fs.ErrExist
+	default:
+		old, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		if !strings.HasPrefix(string(old), scriptMarker+"\n") {
+			return fs.ErrExist
+		}
+	}
+	return atomicfile.Write(path, []byte(script), 0o755)
 }

@@ -108,7 +108,7 @@ func Supply(args []string, env map[string]string, helper string, log io.Writer) 
 	if last {
 		report(stager.Logger(), ofLast)
 	}
-	if err := install(stager, buildDir, sets, helper, app.Seen, build); err != nil {
+	if err := install(stager, sets, helper, app.Seen, build); err != nil {
 		return err
 	}
 	stager.StagingComplete()
@@ -117,16 +117,14 @@ func Supply(args []string, env map[string]string, helper string, log io.Writer) 
 
 // install writes the scripts first and the program last. The scripts refuse to start the app
 // without the program, so an app that was staged halfway does not start.
-func install(stager *libbuildpack.Stager, app *os.Root, sets truststore.Sets, helper string, seen client.Seen,
-	build []client.Variable,
-) error {
+func install(stager *libbuildpack.Stager, sets truststore.Sets, helper string, seen client.Seen, build []client.Variable) error {
 	if err := os.MkdirAll(stager.DepDir(), 0o755); err != nil {
 		return err
 	}
 	if err := stager.ClearDepDir(); err != nil {
 		return err
 	}
-	if err := writeAppScript(app, appScript(stager.DepsIdx())); err != nil {
+	if err := writeAppScript(stager.BuildDir(), appScript(stager.DepsIdx())); err != nil {
 		return err
 	}
 	if err := stager.WriteProfileD(scriptName, depsScript(stager.DepsIdx())); err != nil {

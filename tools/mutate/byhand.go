@@ -57,14 +57,14 @@ var byHand = []mutant{
 	{promise: "a planted link is not followed at staging", file: "src/staging/script.go",
 		before: "} else if !info.IsDir() {", after: "} else if !info.IsDir() && false {", tests: by("cmd/postgres-ssl"), run: "TestScripts/the_apps_own_files"},
 	{promise: "the app's own file is kept", file: "src/staging/script.go",
-		before: `strings.HasPrefix(string(old), scriptMarker+"\n")`, after: `len(old) > 0`,
+		before: `!strings.HasPrefix(string(old), scriptMarker+"\n")`, after: `len(old) == 0`,
 		tests: by("cmd/postgres-ssl"), run: "TestScripts/the_apps_own_files"},
 	{promise: "our script comes before the app's own", file: "src/staging/script.go",
 		before: `strings.Repeat("0", 3+n)`, after: `strings.Repeat("z", 3+n)`, tests: by("cmd/postgres-ssl"), run: "TestScripts/stage_and_launch"},
 
 	// Staging.
 	{promise: "both scripts, or Stratos connects in plain text", file: "src/staging/supply.go",
-		before: "err := writeAppScript(app, appScript(stager.DepsIdx()))", after: "err := error(nil)",
+		before: "err := writeAppScript(stager.BuildDir(), appScript(stager.DepsIdx()))", after: "err := error(nil)",
 		tests: by("cmd/postgres-ssl"), run: "TestScripts/stage_and_launch"},
 	{promise: "DEPS_IDX is a number", file: "src/staging/supply.go",
 		before: " || !depsIndex().MatchString(args[3])", after: "", tests: by("cmd/postgres-ssl"), run: "TestScripts/usage"},
