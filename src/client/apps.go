@@ -56,15 +56,18 @@ var apps = []named{
 		`ENV(?:\[|\.fetch\()\s*['"]DB_SSLMODE['"]`, []setting{{"DB_SSLMODE", words}}},
 }
 
-// Named returns the apps of this kind in a folder that a launch tells, each with the file that shows
-// it. One whose owner set a variable of its own is left out.
-func Named(app fs.FS, env map[string]string) map[string]string {
-	found := map[string]string{}
+// Named returns the apps in a folder that a launch tells by a variable of their own, each with the file
+// that shows it. But for Stratos, one whose owner set that variable is left out.
+func Named(folder fs.FS, env map[string]string) map[string]string {
+	found, app := map[string]string{}, remember(folder)
 	lookForNamed(app, found)
 	for _, a := range apps {
 		if slices.ContainsFunc(a.gives, func(s setting) bool { return env[s.name] != "" }) {
 			delete(found, a.name)
 		}
+	}
+	if file := stratosApp.shownBy(map[string]fs.FS{"app": app}); file != "" {
+		found["Stratos"] = file
 	}
 	return found
 }

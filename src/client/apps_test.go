@@ -129,6 +129,11 @@ func TestTemplatesThatReadNoVariableAreNotToldByOne(t *testing.T) {
 	require.NoError(t, err)
 	defer root.Close()
 	assert.Empty(t, Look(root.FS(), fstest.MapFS{})["Laravel"], "nobody waits for a pipe")
+	assert.Empty(t, Named(root.FS(), nil))
+	require.NoError(t, os.RemoveAll(filepath.Join(dir, "config")))
+	require.NoError(t, syscall.Mkfifo(filepath.Join(dir, "config"), 0o644))
+	assert.Empty(t, Look(root.FS(), fstest.MapFS{}), "nor for one in the place of a folder")
+	assert.Empty(t, Named(root.FS(), nil))
 }
 
 func TestAnOwnersWeakerVariableStaysAndIsNamed(t *testing.T) {

@@ -141,21 +141,27 @@ type Seen struct {
 
 // Look finds an app's languages, and what their files say, in its own folder and in the buildpacks'.
 func Look(app, deps fs.FS) map[string]string {
-	found := map[string]string{}
-	trees := map[string]fs.FS{"app": remembering{app, map[string][]fs.DirEntry{}}, "deps": remembering{deps, map[string][]fs.DirEntry{}}}
+	found, trees := map[string]string{}, map[string]fs.FS{"app": remember(app), "deps": remember(deps)}
 	for _, l := range languages {
-		for _, place := range l.places {
-			tree, pattern, _ := strings.Cut(place, "/")
-			if matches, _ := fs.Glob(trees[tree], pattern); len(matches) > 0 {
-				found[l.name] = matches[0]
-				break
-			}
+		if place := l.shownBy(trees); place != "" {
+			found[l.name] = place
 		}
 		if l.look != nil {
 			l.look(trees["app"], found)
 		}
 	}
 	return found
+}
+
+// shownBy returns what shows the language, "" if nothing does.
+func (l language) shownBy(trees map[string]fs.FS) string {
+	for _, place := range l.places {
+		tree, pattern, _ := strings.Cut(place, "/")
+		if matches, _ := fs.Glob(trees[tree], pattern); len(matches) > 0 {
+			return matches[0]
+		}
+	}
+	return ""
 }
 
 // mostText limits how much of an app's file is read.
@@ -177,6 +183,8 @@ type remembering struct {
 	fs.FS
 	read map[string][]fs.DirEntry
 }
+
+func remember(tree fs.FS) remembering { return remembering{tree, map[string][]fs.DirEntry{}} }
 
 // ReadDir implements fs.ReadDirFS.
 func (r remembering) ReadDir(name string) ([]fs.DirEntry, error) {

@@ -60,13 +60,9 @@ type Look struct {
 func LookIn(dir string, env map[string]string) Look {
 	files, done := seen.In(dir)
 	defer done()
-	named := client.Named(files.App, env)
-	if file := client.Look(files.App, files.App)["stratos"]; file != "" {
-		named["Stratos"] = file
-	}
 	return Look{
 		Found: Find(files), Signs: files.Signs(), Skipped: files.Skipped,
-		env: env, named: named,
+		env: env, named: client.Named(files.App, env),
 	}
 }
 
