@@ -156,9 +156,10 @@ func (c *container) says(t *testing.T, client string, variables ...string) strin
 }
 
 // takesEachByItsMode binds databases that disagree, and one that does not go through the tunnel.
-func takesEachByItsMode(t *testing.T, pack, app string, oregon *pgtest.CA) {
+func takesEachByItsMode(t *testing.T, _, app string, oregon *pgtest.CA) {
 	const strictHost, laxHost, besideHost = "strict.abc123.us-west-2.rds.amazonaws.com", "lax.example.com", "beside.abc123.us-west-2.rds.amazonaws.com"
-	stranger := pgtest.NewCA(t, oregon.Cert.Subject.CommonName)
+	stranger, southern := pgtest.NewCA(t, oregon.Cert.Subject.CommonName), pgtest.NewCA(t, "Amazon RDS af-south-1 Root CA RSA2048 G1")
+	pack := buildpack(t, oregon, southern)
 	strict := pgtest.Start(t, withSCRAM(serving(t, oregon, strictHost)))
 	lax := pgtest.Start(t, withSCRAM(serving(t, stranger, laxHost)))
 	beside := pgtest.Start(t, withSCRAM(serving(t, oregon, besideHost)))
@@ -176,6 +177,8 @@ func takesEachByItsMode(t *testing.T, pack, app string, oregon *pgtest.CA) {
 
 	strict.Reload(t, withSCRAM(serving(t, stranger, strictHost)))
 	assert.Regexp(t, tunnelUntrusted, launched.says(t, unaware, launched.bound(t, "strict")), "lax may show this certificate, strict may not")
+	strict.Reload(t, withSCRAM(serving(t, southern, strictHost)))
+	assert.Contains(t, launched.says(t, unaware, launched.bound(t, "strict")), "that CA belongs to the bundle of region af-south-1, trusted are: RDS in us-west-2")
 	lax.Reload(t, withSCRAM(pgtest.Config{}))
 	assert.Regexp(t, tunnelWithoutTLS, launched.says(t, unaware, launched.bound(t, "lax")))
 	for _, server := range []*pgtest.Server{strict, lax} {

@@ -15,8 +15,6 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
-
-	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/wire"
 )
 
 // process is a tunnel's process. It keeps an heir: a second process with the same files, which does
@@ -71,23 +69,19 @@ func Run(in io.Reader) error {
 
 // serve takes connections from here on.
 func (p *process) serve() error {
-	targets, err := wire.Unpack(p.Targets)
-	if err != nil {
-		return err
-	}
 	config, err := p.Identity.config()
 	if err != nil {
 		return err
 	}
-	most := mostSessions(len(targets))
-	for i := range targets {
+	most := mostSessions(len(p.Targets))
+	for i := range p.Targets {
 		file := os.NewFile(uintptr(listenFD+i), "listener")
 		listener, err := net.FileListener(file)
 		if err != nil {
 			return err
 		}
-		r := newRelay(&targets[i], config, p.log)
-		r.most, r.logins = min(r.most, most), make(chan struct{}, max(1, mostLogins/len(targets)))
+		r := newRelay(&p.Targets[i], config, p.log)
+		r.most, r.logins = min(r.most, most), make(chan struct{}, max(1, mostLogins/len(p.Targets)))
 		p.files, p.relays = append(p.files, file), append(p.relays, r)
 		go r.listen(listener)
 	}

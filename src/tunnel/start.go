@@ -31,7 +31,7 @@ import (
 
 // settings is what a launch tells its tunnel, and a tunnel its heir, on stdin.
 type settings struct {
-	Targets  []byte // of wire.Pack
+	Targets  []wire.Target
 	Identity identity
 	Beside   []string // hosts of databases that the app connects to without the tunnel
 	Mark     string   // the environment of each process that knows the tunnel's addresses contains it
@@ -66,15 +66,12 @@ func Start(program string, pid int, endpoints []binding.Endpoint, targets []wire
 	if err != nil {
 		return tunnel, err
 	}
-	told := settings{Mark: mark(tunnel), Beside: beside}
+	told := settings{Targets: targets, Mark: mark(tunnel), Beside: beside}
 	var names []string
 	for _, e := range endpoints {
 		names = append(names, tunnel.Address(e.Local).String(), e.Host)
 	}
 	told.Identity, tunnel.CA, err = newIdentity(names, time.Now())
-	if err == nil {
-		told.Targets, err = wire.Pack(targets)
-	}
 	if err == nil {
 		err = closeOnExec()
 	}

@@ -158,7 +158,7 @@ func (v verifier) notTrusted(path []*x509.Certificate) *Problem {
 	top := path[len(path)-1]
 	// Try every CA in this buildpack. The path may lead to a trusted one after all, or to one that is
 	// trusted only for other hosts.
-	all := v.path(slices.Concat(v.Trust, v.Known))
+	all := v.path(slices.Concat(v.Trust, v.knownCAs()))
 	end := all[len(all)-1]
 	home := v.bundle(end)
 	missing := slices.IndexFunc(all, func(c *x509.Certificate) bool {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/binding"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/current"
@@ -26,6 +27,7 @@ func Targets(app current.App, launching bool) ([]Target, error) {
 	if err != nil {
 		return nil, err
 	}
+	ours := sync.OnceValues(func() ([]byte, error) { return app.Roots(false) })
 	var targets []Target
 	for _, db := range app.Plan.Databases {
 		t := Target{
@@ -38,7 +40,7 @@ func Targets(app current.App, launching bool) ([]Target, error) {
 			Asked:       db.Mode,
 			AskedSource: db.Source.String(),
 			Tunnel:      db.Tunnel,
-			Known:       known,
+			known:       known,
 			TrustWhy:    db.Trust.Why,
 			TrustPlace:  "the binding, as the credential sslrootcert",
 		}
@@ -47,7 +49,7 @@ func Targets(app current.App, launching bool) ([]Target, error) {
 		}
 		t.setAddress(db.Binding)
 		t.setMode(app, db, launching)
-		if err := t.setTrust(app, db); err != nil {
+		if err := t.setTrust(app, db, ours); err != nil {
 			return nil, err
 		}
 		t.setClient(app, db)
@@ -98,10 +100,30 @@ func from(origin string, certs []*x509.Certificate) []Anchor {
 	return all
 }
 
+// knownCAs returns every CA in this buildpack, trusted here or not. They are for a diagnosis only, so a
+// target that comes from another process reads them when it needs them: a launch has no time to pass
+// them on.
+func (t *Target) knownCAs() []Anchor {
+	if t.known == nil {
+		return ownCAs()
+	}
+	return t.known
+}
+
+// ownCAs are those of this program. Without its trust store, a diagnosis says less.
+var ownCAs = sync.OnceValue(func() []Anchor {
+	store, err := current.TrustStore()
+	if err != nil {
+		return nil
+	}
+	all, _ := anchors(store)
+	return all
+})
+
 // bundle names the most precise set of this buildpack that has a certificate, a region before its
 // partition, "" if there is none.
 func (t *Target) bundle(cert *x509.Certificate) (name string) {
-	for _, a := range t.Known {
+	for _, a := range t.knownCAs() {
 		if a.Cert.Equal(cert) {
 			name = max(name, a.Origin) // "region …" is more than "partition …"
 		}
@@ -167,8 +189,8 @@ func (t *Target) setMode(app current.App, db launch.Database, launching bool) {
 }
 
 // setTrust finds the trusted CAs: those in the owner's PGSSLROOTCERT, which replaces all others,
-// else those that the plan has for this database.
-func (t *Target) setTrust(app current.App, db launch.Database) error {
+// else those that the plan has for this database. ours reads what a launch puts into that file.
+func (t *Target) setTrust(app current.App, db launch.Database, ours func() ([]byte, error)) error {
 	switch file := app.Env["PGSSLROOTCERT"]; {
 	case file == "system": // the stack's store, and only with verify-full (libpq's manual, "sslrootcert")
 		t.TrustWhy = "PGSSLROOTCERT=system"
@@ -184,11 +206,11 @@ func (t *Target) setTrust(app current.App, db launch.Database) error {
 		t.failUnseen(rootUnreadable, "PGSSLROOTCERT, "+file)
 		return nil
 	case file != "":
-		ours, err := app.Roots(false)
+		planned, err := ours()
 		if err != nil {
 			return err
 		}
-		if content, err := os.ReadFile(file); err != nil || !bytes.Equal(content, ours) {
+		if content, err := os.ReadFile(file); err != nil || !bytes.Equal(content, planned) {
 			t.trustFile(file, content, err)
 			return nil
 		}

@@ -17,7 +17,7 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
 )
 
-// Target is a database with everything that decides how to connect to it.
+// Target is a database with everything that decides how to connect to it. A tunnel gets it as JSON.
 type Target struct {
 	Name     string
 	ByKeys   bool // nothing but its keys tells that it is Postgres
@@ -27,7 +27,7 @@ type Target struct {
 	Others   []Address // its further hosts
 	Database string
 	User     string
-	Password binding.Secret
+	Password binding.Secret `json:"-"` // a tunnel's clients have their own
 
 	Mode        sslmode.Mode // the mode in force in the app, or None
 	Source      string       // the rule that Mode comes from
@@ -40,32 +40,12 @@ type Target struct {
 	Trust      []Anchor // the trusted CAs
 	TrustWhy   string   // the rule that Trust comes from
 	TrustPlace string   // where to put a CA so that it is trusted
-	Known      []Anchor // every CA in this buildpack, trusted here or not, for diagnosis only
+	known      []Anchor // see knownCAs
 
 	Client   struct{ Cert, Key []byte } // in PEM, for a server that asks; nil if there are none
 	Direct   bool                       // begin with TLS, without asking for it
 	HostAddr string                     // where to connect instead of to Host, whose name is verified all the same
 	Problem  *Problem                   // found before connecting, so we don't connect
-}
-
-// Pack writes targets for Unpack in another process, without their passwords.
-func Pack(targets []Target) ([]byte, error) {
-	targets = slices.Clone(targets)
-	for i := 1; i < len(targets); i++ {
-		targets[i].Known = nil // all have the same
-	}
-	return json.Marshal(targets)
-}
-
-// Unpack reads what Pack has written.
-func Unpack(text []byte) (targets []Target, err error) {
-	if err := json.Unmarshal(text, &targets); err != nil {
-		return nil, err
-	}
-	for i := range targets {
-		targets[i].Known = targets[0].Known
-	}
-	return targets, nil
 }
 
 // LoginMode is how strictly to verify a connection before the password goes over it: as the mode in
