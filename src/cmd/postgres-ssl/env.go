@@ -36,7 +36,8 @@ What the app's owner can set:
                             is encrypted and verified
     POSTGRES_SSL_STAGING    "no": what later buildpacks run at staging is left alone
     POSTGRES_SSL_TUNNEL     "yes", or names of services, separated by commas: the app reaches their
-                            databases through a tunnel, for drivers that read no variable
+                            databases through a tunnel, for drivers that read no variable;
+                            "no": no tunnel, not even one that a start would take by itself
 
 Exit status: 0 done, 1 something is wrong, and an app would not start, 2 the command was not
 understood.
