@@ -411,8 +411,10 @@ func (m mutant) test(tree string) ending {
 	return lived
 }
 
+// goTest runs tests anew: some packages test the program that a script builds, and the cache of go test
+// does not see what that is made of.
 func goTest(tree, dir, run string) (ending, []byte) {
-	cmd := exec.Command("go", "test", "-vet=off", "-failfast", "-timeout", patience.String(), "-run", run, dir)
+	cmd := exec.Command("go", "test", "-count=1", "-vet=off", "-failfast", "-timeout", patience.String(), "-run", run, dir)
 	cmd.Dir = tree
 	out, err := cmd.CombinedOutput()
 	switch {
