@@ -110,4 +110,9 @@ fi
 go run ./tools/repack "$work/buildpack/$zip" "$time"
 mv "$work/buildpack/$zip" .
 unzip -l "$zip"
-echo "-----> $zip: $(wc -c <"$zip" | tr -d ' ') bytes"
+commit='no git clone'
+if [[ -e .git ]]; then
+  commit=$(git describe --always --dirty='-changed' --exclude='*')
+fi
+sum=$(sha256sum "$zip")
+echo "-----> $zip: $(wc -c <"$zip" | tr -d ' ') bytes, SHA-256 ${sum%% *}, $(go env GOVERSION), $commit"

@@ -107,6 +107,8 @@ func pack(t *testing.T, tree string, flags ...string) (string, map[string]string
 	require.Equal(t, 0, r.status, r.err+r.out)
 	lines := strings.Split(strings.TrimSpace(r.out), "\n")
 	name, _, _ := strings.Cut(strings.TrimPrefix(lines[len(lines)-1], "-----> "), ":")
+	sum := sha256.Sum256([]byte(read(t, filepath.Join(tree, name))))
+	assert.Regexp(t, `bytes, SHA-256 `+hex.EncodeToString(sum[:])+`, go1\.[0-9.]+, [0-9a-f]+(-changed)?$`, lines[len(lines)-1])
 	archive, err := zip.OpenReader(filepath.Join(tree, name))
 	require.NoError(t, err)
 	defer archive.Close()

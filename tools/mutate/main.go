@@ -107,7 +107,7 @@ func mutate(work string, chosen []part, byHandToo bool) error {
 		efficacy := 100 * float64(count[killed]) / float64(max(1, count[killed]+count[lived]))
 		rows = append(rows, fmt.Sprintf("%-15s %6d %6d %10d %9.1f%% %8s", name, count[killed], count[lived],
 			count[timedOut], efficacy, time.Since(start).Round(time.Second)))
-		if efficacy < least {
+		if len(mutants) > 0 && efficacy < least { // a line of a table may have nothing to change
 			low = append(low, name)
 		}
 		return nil

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -42,7 +43,7 @@ func loops(t *testing.T) []string {
 		script, _, _ := strings.Cut(part, "```")
 		all = append(all, script)
 	}
-	require.Len(t, all, 5)
+	require.Len(t, all, 7)
 	return all
 }
 
@@ -97,23 +98,47 @@ With this buildpack, such an app goes through the tunnel, if staging sees it and
 	assert.Equal(t, 3, status)
 	assert.Contains(t, stdout, "apps-1.json    -         unknown     unknown  could not be read: the login has expired; run cf login\n0 apps")
 
-	// The other half: verify as a task, in the apps that have the buildpack.
+	// Give it to the apps that need it, but not to one that it would stop.
 	asJSON := strings.Replace(scripts[0], `audit "$dir"`, `audit --json "$dir" >rows.jsonl`, 1)
 	_, _, status = bash(asJSON)
 	assert.Equal(t, 3, status)
-	stdout, said, status = bash(scripts[1])
+	give := func() (stdout, said string) {
+		stdout, said, status := bash(scripts[2], "space=prod")
+		assert.Equal(t, 0, status)
+		return stdout, said
+	}
+	stdout, said = give()
+	assert.Equal(t, "Restaging app console...\nRestaging app shop...\n", stdout)
+	assert.Contains(t, said, `{"buildpacks":["postgres_ssl_buildpack","stratos"]}`)
+	assert.Contains(t, said, `{"buildpacks":["postgres_ssl_buildpack","nodejs_buildpack"]}`)
+	assert.Equal(t, 2, strings.Count(said, "PATCH"), "neither the app that has it nor the docker app")
+	rows, err := os.ReadFile(filepath.Join(dir, "rows.jsonl"))
+	require.NoError(t, err)
+	stops := regexp.MustCompile(`("database":"shop-db".*"would_get":)"[a-z-]+"`).ReplaceAll(rows, []byte(`$1"stops"`))
+	require.NotEqual(t, string(rows), string(stops))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "rows.jsonl"), stops, 0o600))
+	stdout, _, _ = bash(scripts[1])
+	assert.Contains(t, stdout, "acme\tprod\tshop\t")
+	assert.Equal(t, 1, strings.Count(stdout, "\n"))
+	stdout, said = give()
+	assert.Equal(t, "Restaging app console...\n", stdout)
+	assert.Equal(t, 1, strings.Count(said, "PATCH"))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "rows.jsonl"), rows, 0o600))
+
+	// Verify as a task, in the apps that have the buildpack.
+	stdout, said, status = bash(scripts[3])
 	assert.Equal(t, 0, status)
 	assert.Regexp(t, `^verify-[0-9]+\n$`, stdout)
 	assert.Regexp(t, `^curl -X POST /v3/apps/33333333-0000-0000-0000-000000000000/tasks -d \{"name": "verify-[0-9]+"`, said)
 	assert.Equal(t, 1, strings.Count(said, "/tasks"))
-	stdout, _, status = bash(scripts[2], "task="+strings.TrimSpace(stdout))
+	stdout, _, status = bash(scripts[4], "task="+strings.TrimSpace(stdout))
 	assert.Equal(t, 0, status)
 	assert.Equal(t, "FAILED\t22222222-0000-0000-0000-000000000000\nSUCCEEDED\t33333333-0000-0000-0000-000000000000\n", stdout)
-	stdout, _, status = bash(scripts[3], "task=verify-7", "CF_TASK=verify-7", "app=shop")
+	stdout, _, status = bash(scripts[5], "task=verify-7", "CF_TASK=verify-7", "app=shop")
 	assert.Equal(t, 0, status)
 	assert.Contains(t, stdout, `"code": "unknown-ca"`)
 
-	stdout, _, status = bash(scripts[4])
+	stdout, _, status = bash(scripts[6])
 	assert.Equal(t, 0, status)
 	assert.Equal(t, "image\tgrafana-db\tverify-full\trequire\n", stdout)
 }
