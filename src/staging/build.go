@@ -54,6 +54,9 @@ func buildEnvironment(stager *libbuildpack.Stager, app current.App, last bool) (
 		return nil, nil
 	}
 	says.Add("those of the buildpacks behind this one connect as the launch does, or fail: %s", strings.Join(names, ", "))
+	if why := app.Seen.Carried.Why; why != "" {
+		says.Add("but %s, and there is no tunnel at staging: such code may get less there, even plain text", why)
+	}
 	if last {
 		says.Add("the last buildpack does not read these: its own scripts connect as they like")
 	}

@@ -24,7 +24,7 @@ Stages the app in APP_DIR with this buildpack, as the platform's builder does, a
 launcher does. Prints the staging log and then the variables that the app would see, or runs COMMAND
 with them. Does not change APP_DIR.
 
-  APP_DIR           the app's folder, as for cf push
+  APP_DIR           the app's folder, as for cf push; of a jar, what is in it
   --services FILE   the app's VCAP_SERVICES: {"LABEL": [{"name": ..., "credentials": {...}}]}
                     By default, those of the environment: VCAP_SERVICES, VCAP_SERVICES_FILE_PATH or
                     SERVICE_BINDING_ROOT. If none is set, fixtures/services/cups-seed.json.
@@ -43,6 +43,7 @@ Exit status: COMMAND's, or 0 without one; that of the script that refused to sta
 staging fails; 2 for wrong usage.
 
   scripts/stage.sh --services vcap_services.json ../console
+  scripts/stage.sh --services vcap_services.json ../console -- postgres-ssl verify
   scripts/stage.sh fixtures/stratos -- ./portal-proxy
   DB_SSL_MODE=require scripts/stage.sh fixtures/stratos -- 'echo $DB_SSL_MODE'
 `
@@ -118,7 +119,7 @@ func stage(ctx context.Context, root string, o options, env environ, place strin
 		return err
 	}
 	if info, err := os.Stat(app); err != nil || !info.IsDir() {
-		return fmt.Errorf("stage.sh: APP_DIR %s is not a folder", o.app)
+		return fmt.Errorf("stage.sh: APP_DIR %s is not a folder; unpack a jar or a zip first, as cf push does", o.app)
 	}
 	bindings, err := env.bind(root, o.services)
 	if err != nil {

@@ -365,8 +365,8 @@ func TestUsage(t *testing.T) {
 		assert.Equal(t, result{2, "", "stage.sh: " + message + "\n\n" + usage}, r)
 	}
 	for message, args := range map[string][]string{
-		"APP_DIR nowhere is not a folder":                                   {"nowhere"},
-		"cannot read the bindings: open nowhere: no such file or directory": {"--services", "nowhere", app},
+		"APP_DIR nowhere is not a folder; unpack a jar or a zip first, as cf push does": {"nowhere"},
+		"cannot read the bindings: open nowhere: no such file or directory":             {"--services", "nowhere", app},
 	} {
 		r := stageApp(t, "", nil, args...)
 		assert.Equal(t, result{1, "", "stage.sh: " + message + "\n"}, r)
