@@ -1,6 +1,7 @@
 package binding
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
@@ -10,27 +11,18 @@ import (
 // connection is what a connection string says. We read it as libpq and the drivers do, but accept
 // more: brokers and people make mistakes.
 type connection struct {
-	libpq    bool // it is in one of libpq's own forms
-	hosts    []address
-	names    string // the hosts before the query, as a list
-	ports    string // their ports, which stay if the query names other hosts
-	hostaddr string // if set, libpq connects here instead
-	direct   bool   // sslnegotiation=direct: TLS at once, of libpq 17
-	database string
-	username string
-	password string
-	modes    []parameter // one for each key; the last of equal keys counts, as in libpq
-	asksTLS  parameter   // what asks for TLS without a mode: ssl=true, useSSL=1
-	system   bool        // sslrootcert=system
-	rootCert string      // any other sslrootcert: a path, or PEM
-
-	clientCert, clientKey string // sslcert and sslkey: paths, or PEM
-
-	inQuery bool         // the modes are in a query, as in a URI, not among keywords
-	unclear bool         // its host cannot be a host
-	unread  sslmode.Mode // the strictest mode that it writes where nobody reads it
-
-	overruled bool // the query names another host than the URI; drivers differ on which they use
+	libpq     bool // it is in one of libpq's own forms
+	inQuery   bool // its parameters are in a query, as in a URI, not keywords
+	hosts     []address
+	unclear   bool              // its host cannot be a host
+	overruled bool              // the query names another host than the URI; drivers differ on which they use
+	names     string            // the hosts before the query, as a list
+	ports     string            // their ports, which stay if the query names other hosts
+	hostaddr  string            // if set, libpq connects here instead
+	rootCert  string            // sslrootcert: a path, PEM or "system"
+	modes     []parameter       // one for each key; the last of equal keys counts, as in libpq
+	asksTLS   parameter         // what asks for TLS without a mode: ssl=true, useSSL=1
+	says      map[string]string // user, password, dbname and what else it says, by the folded key
 }
 
 // parameter is a key of a connection string, as written, and its value.
@@ -141,76 +133,75 @@ func unwrap(text string) string {
 	}
 }
 
+// sameKeys are other names of a parameter.
+var sameKeys = map[string]string{"server": "host", "hostname": "host", "database": "dbname", "username": "user", "userid": "user",
+	"uid": "user", "pass": "password", "passwd": "password", "pwd": "password", "rootcertificate": "sslrootcert"}
+
 // add adds what the parameters say about TLS and where to connect. As in libpq, the last of equal
 // keys counts, and a host replaces the one before the query.
 func (c *connection) add(pairs []parameter) {
-	hosts, ports := "", c.ports
-	fields := map[string]*string{
-		"host": &hosts, "server": &hosts, "hostname": &hosts, "hostaddr": &c.hostaddr, "port": &ports,
-		"dbname": &c.database, "database": &c.database,
-		"user": &c.username, "username": &c.username, "userid": &c.username, "uid": &c.username,
-		"sslcert": &c.clientCert, "sslkey": &c.clientKey, "sslrootcert": &c.rootCert, "rootcertificate": &c.rootCert,
-	}
+	where := map[string]string{"host": "", "hostaddr": "", "port": c.ports, "sslrootcert": ""}
 	for _, p := range pairs {
 		key, value := fold(p.key), strings.TrimSpace(p.value)
-		alias := sslmode.None
-		if c.libpq {
-			alias = aliasOf(p, c.inQuery)
-		}
+		alias, isTLS := c.aliasOf(p), key == "ssl" || key == "tls"
 		switch {
-		case slices.Contains(passwordKeys, key):
-			c.password = p.value
-			continue
 		case alias != sslmode.None:
 			c.setMode(parameter{p.key, alias.String(), true})
-		case isModeKey(key):
+			continue
+		case isModeKey(key), isTLS && isModeWord(value):
 			c.setMode(p)
 			continue
-		case key == "ssl" || key == "tls":
-			if isModeWord(value) {
-				c.setMode(p)
-			} else if c.asksTLS = (parameter{}); value == "" || isYes(value) { // empty means yes in pgjdbc (SslMode.of)
-				c.asksTLS = p
-			}
-		case slices.Contains(askKeys, key) && isYes(value):
+		case slices.Contains(askKeys, key) && isYes(value), isTLS && value == "": // as in pgjdbc (SslMode.of)
 			c.asksTLS = p
-		case key == "sslnegotiation":
-			c.direct = value == "direct"
-		case fields[key] != nil:
-			*fields[key] = value
+		case isTLS:
+			c.asksTLS = parameter{}
 		}
-		mode, _ := modeIn(p.key + "=" + p.value)
-		c.unread = max(c.unread, mode)
+		key = cmp.Or(sameKeys[key], key)
+		if _, ok := where[key]; ok {
+			where[key] = value
+		} else if c.says[key] = value; key == "password" {
+			c.says[key] = p.value
+		}
 	}
-	if strings.EqualFold(c.rootCert, "system") {
-		c.system, c.rootCert = true, ""
+	if !looksLikePEM(c.says["sslcert"]) { // a path is for the driver that reads the string
+		delete(c.says, "sslcert")
+		delete(c.says, "sslkey")
 	}
-	if hosts == "" && len(c.hosts) == 0 {
-		hosts = c.hostaddr
+	c.hostaddr, c.rootCert = where["hostaddr"], where["sslrootcert"]
+	if where["host"] == "" && len(c.hosts) == 0 {
+		where["host"] = c.hostaddr
 	}
-	if named, ok := parseHosts(hosts, ports); len(named) > 0 {
+	if named, ok := parseHosts(where["host"], where["port"]); len(named) > 0 {
 		c.overruled = len(c.hosts) > 0
 		c.hosts, c.unclear = named, false
 	} else {
-		c.hosts, _ = parseHosts(c.names, ports)
+		c.hosts, _ = parseHosts(c.names, where["port"])
 		c.unclear = c.unclear || !ok && len(c.hosts) == 0
 	}
 }
 
-// aliasOf returns the mode that a parameter stands for, None if it is no other name of sslmode.
-// "ssl" is one in a URI only, and only with this value.
+// get returns a parameter, by the name that libpq gives it.
+func (c connection) get(parameter string) string {
+	if parameter == "sslrootcert" {
+		return c.rootCert
+	}
+	return c.says[parameter]
+}
+
+// aliasOf returns the mode that a parameter of libpq stands for, None if it is no other name of
+// sslmode. "ssl" is one in a URI only, and only with this value.
 //
 // Source: libpq's fe-connect.c, conninfo_uri_parse_params and conninfo_storeval.
-func aliasOf(p parameter, inURI bool) sslmode.Mode {
+func (c *connection) aliasOf(p parameter) sslmode.Mode {
 	switch {
-	case inURI && p == parameter{key: "ssl", value: "true"}:
-		return sslmode.Require
-	case p.key != "requiressl":
+	case !c.libpq:
 		return sslmode.None
-	case strings.HasPrefix(p.value, "1"):
+	case c.inQuery && p.key == "ssl" && p.value == "true", p.key == "requiressl" && strings.HasPrefix(p.value, "1"):
 		return sslmode.Require
+	case p.key == "requiressl":
+		return sslmode.Prefer
 	}
-	return sslmode.Prefer
+	return sslmode.None
 }
 
 // setMode keeps the last of equal keys. A sslmode overrules an alias before it. An alias behind a
@@ -223,16 +214,20 @@ func (c *connection) setMode(p parameter) {
 	c.modes = append(c.modes, p)
 }
 
+// read returns the modes that the string writes, without aliases and what is no mode.
+func (c connection) read() (modes []sslmode.Mode) {
+	for _, p := range c.modes {
+		if mode, err := parseMode(p.value); err == nil && !p.alias {
+			modes = append(modes, mode)
+		}
+	}
+	return modes
+}
+
 // asksForLess says whether the string could lower the mode of the database beside it, or widen its
 // trust.
 func (c connection) asksForLess() bool {
-	if c.unclear || c.system || c.rootCert != "" {
-		return true
-	}
-	return slices.ContainsFunc(c.modes, func(p parameter) bool {
-		mode, err := parseMode(p.value)
-		return err == nil && mode != sslmode.VerifyFull && !p.alias
-	})
+	return c.unclear || c.rootCert != "" || slices.ContainsFunc(c.read(), func(m sslmode.Mode) bool { return m != sslmode.VerifyFull })
 }
 
 // asksForMode says whether a text contains "sslmode=" in any spelling, even if we cannot read the

@@ -17,12 +17,12 @@ func shown(c connection, ok bool) string {
 	for _, a := range c.hosts {
 		said = append(said, strings.TrimSuffix(a.host+":"+a.port, ":"))
 	}
-	for _, p := range append([]parameter{{key: "/", value: c.database}, {key: "user=", value: c.username}, {key: "password=", value: c.password}}, modeWords(c)...) {
+	for _, p := range append([]parameter{{key: "/", value: c.says["dbname"]}, {key: "user=", value: c.says["user"]}, {key: "password=", value: c.says["password"]}}, modeWords(c)...) {
 		if p.value != "" {
 			said = append(said, p.key+p.value)
 		}
 	}
-	for word, is := range map[string]bool{"tls": c.asksTLS.key != "", "system": c.system, "unclear": c.unclear} {
+	for word, is := range map[string]bool{"tls": c.asksTLS.key != "", "system": isSystem(c.rootCert), "unclear": c.unclear} {
 		if is {
 			said = append(said, word)
 		}
@@ -33,6 +33,9 @@ func shown(c connection, ok bool) string {
 func modeWords(c connection) (words []parameter) {
 	for _, p := range c.modes {
 		words = append(words, parameter{key: p.key + "=", value: p.value})
+	}
+	if isSystem(c.rootCert) {
+		return words
 	}
 	return append(words, parameter{key: "root=", value: c.rootCert})
 }

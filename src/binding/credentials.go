@@ -8,52 +8,37 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/lazyregexp"
 )
 
-// binding fills in what belongs to a database, first from its own objects, then from those around
-// them.
+// binding fills in what belongs to a database.
 func (r *reader) binding(d *database, open open) (Binding, error) {
 	b := Binding{Name: r.name, Path: d.path, WellKnown: d.wellKnown, Tags: r.tags, Direct: r.direct}
 	hosts := addHosts(slices.Clone(d.hosts), d.replicas)
 	b.Replicas = len(hosts) - len(d.hosts)
 	for i, a := range hosts {
 		if i < len(d.hosts) && hosts[0].port == "" {
-			a.port = cmp.Or(a.port, string(d.credential(portKeys).Value)) // of an object around, for all of them
+			a.port = cmp.Or(a.port, string(d.credential(portKeys, "").Value)) // of an object around, for all of them
 		}
 		b.Hosts, b.Ports = append(b.Hosts, a.host), append(b.Ports, a.port)
 	}
 	if err := r.setModes(&b, d); err != nil {
 		return b, err
 	}
-	b.CA = d.credential(caKeys)
-	if strings.EqualFold(strings.TrimSpace(string(b.CA.Value)), "system") {
-		b.System, b.CA = b.CA.Place, Credential{}
-	}
-	b.ClientCert, b.ClientKey = d.credential(clientCertKeys), d.credential(clientKeyKeys)
-	for _, f := range d.strings {
-		f.fill(&b.CA, "sslrootcert", f.rootCert)
-		b.DirectTLS = b.DirectTLS || f.direct
-		if len(hosts) == 1 && hosts[0].host != f.hostaddr {
-			b.HostAddr = cmp.Or(b.HostAddr, f.hostaddr)
-		}
-		if looksLikePEM(f.clientCert) { // a path is for the driver that reads the string
-			f.fill(&b.ClientCert, "sslcert", f.clientCert)
-			f.fill(&b.ClientKey, "sslkey", f.clientKey)
-		}
+	if b.CA = d.credential(caKeys, "sslrootcert"); isSystem(string(b.CA.Value)) {
+		b.System, b.CA = Place{Path: b.CA.Path}, Credential{}
 	}
 	b.CA.load(open)
 	b.MoreCAs = d.moreCAs()
-	b.Username = d.login(usernameKeys, func(c connection) string { return c.username })
-	b.Password = Secret(d.login(passwordKeys, func(c connection) string { return c.password }))
-	b.Database = d.login(databaseKeys, func(c connection) string { return c.database })
+	b.ClientCert, b.ClientKey = d.credential(clientCertKeys, "sslcert"), d.credential(clientKeyKeys, "sslkey")
+	b.Username, b.Password = string(d.credential(usernameKeys, "user").Value), d.credential(passwordKeys, "password").Value
+	b.Database = string(d.credential(databaseKeys, "dbname").Value)
+	for _, f := range d.strings {
+		b.DirectTLS = b.DirectTLS || f.says["sslnegotiation"] == "direct"
+		if len(hosts) == 1 && hosts[0].host != f.hostaddr {
+			b.HostAddr = cmp.Or(b.HostAddr, f.hostaddr)
+		}
+	}
 	b.named = d.addresses(b)
 	b.Guessed = len(d.strings) == 0 && !slices.ContainsFunc(d.objects, func(o *object) bool { return !o.guessed })
 	return b, nil
-}
-
-// fill takes a credential from a connection string, if no key has it.
-func (f connString) fill(c *Credential, parameter, value string) {
-	if !c.Known() && value != "" {
-		*c = Credential{Place: Place{Path: f.path, Kind: Aside, Of: parameter}, Value: Secret(value)}
-	}
 }
 
 var directParameter = lazyregexp.New(`(?i)\b(channel_?binding)=require|\b(require_?auth)=|\b(target_?(?:session_?attrs|server_?type))=[^a]`)
@@ -73,22 +58,19 @@ func (r *reader) findDirect() string {
 	return ""
 }
 
-// login returns the user, the password or the database. A key of its own wins over a string, unless
-// the string is about a different host than the keys.
-func (d *database) login(keys []string, in func(connection) string) string {
-	byKey, byString := string(d.credential(keys).Value), ""
+// credential returns what the first of the keys says that is present, in the database's objects or
+// in those around them, or else a parameter of its strings. Strings about another host than the
+// keys come first for the login.
+func (d *database) credential(keys []string, parameter string) Credential {
+	byString := Credential{}
 	for _, f := range d.strings {
-		byString = cmp.Or(byString, in(f.connection))
+		if value := f.get(parameter); value != "" && !byString.Known() {
+			byString = Credential{Place: Place{Path: f.path, Kind: Aside, Of: parameter}, Value: Secret(value)}
+		}
 	}
-	if d.isMain {
-		return cmp.Or(byKey, byString)
+	if byString.Known() && !d.isMain && !strings.HasPrefix(parameter, "ssl") {
+		return byString
 	}
-	return cmp.Or(byString, byKey)
-}
-
-// credential returns the value of the first key that is present, in the database's objects or in
-// those around them.
-func (d *database) credential(keys []string) Credential {
 	for _, o := range d.objects {
 		for ; o != nil; o = o.parent {
 			if v, ok := o.first(keys); ok && o.about < doubtful {
@@ -96,8 +78,10 @@ func (d *database) credential(keys []string) Credential {
 			}
 		}
 	}
-	return Credential{}
+	return byString
 }
+
+func isSystem(text string) bool { return strings.EqualFold(strings.TrimSpace(text), "system") }
 
 // load replaces the path of a file by the file's content. It tells a path from base64 of PEM, which
 // has no dot and does not begin with a slash.

@@ -90,7 +90,7 @@ func asWe(c connection) string {
 	if n := len(c.modes); n > 0 {
 		mode = c.modes[n-1].value // in libpq, the last one counts
 	}
-	return fmt.Sprintf("%q %q %q %q %q", named, strings.TrimSpace(c.database), strings.TrimSpace(c.username), c.password, mode)
+	return fmt.Sprintf("%q %q %q %q %q", named, strings.TrimSpace(c.says["dbname"]), strings.TrimSpace(c.says["user"]), c.says["password"], mode)
 }
 
 // writer makes connection strings as libpq's manual describes them.

@@ -66,7 +66,7 @@ func (r *reader) addModes(b *Binding, f connString) error {
 			b.SSLFlag = cmp.Or(b.SSLFlag, place)
 		}
 	}
-	if f.system {
+	if isSystem(f.rootCert) {
 		b.System = cmp.Or(b.System, Place{Path: f.path})
 	}
 	return nil

@@ -417,7 +417,7 @@ func (r *renamer) connectionString(text string, c connection, path string) strin
 	case !slices.Equal(now, want):
 		r.stuck = cmp.Or(r.stuck, "credential "+path+" names")
 		return text
-	case len(to) == 0, r.CA == "", c.rootCert == "" && !c.system:
+	case len(to) == 0, r.CA == "", c.rootCert == "":
 		return renamed
 	}
 	for _, at := range slices.Backward(rootParameter().FindAllStringSubmatchIndex(renamed, -1)) {
@@ -445,7 +445,7 @@ func (c connection) written() (all []string) {
 func (c connection) readAgain(text string) (after connection, ok bool) {
 	after, _ = parseString(text)
 	but := after
-	but.hosts, but.names, but.hostaddr, but.rootCert, but.system = c.hosts, c.names, c.hostaddr, c.rootCert, c.system
+	but.hosts, but.names, but.hostaddr, but.rootCert = c.hosts, c.names, c.hostaddr, c.rootCert
 	return after, reflect.DeepEqual(but, c)
 }
 

@@ -624,7 +624,7 @@ func onlyHostsDiffer(path string, before, after any) string {
 func onlyNamesDiffer(path, before, after string) string {
 	if c, ok := parseString(before); ok {
 		changed, _ := parseString(after)
-		changed.hosts, changed.names, changed.ports, changed.hostaddr, changed.rootCert, changed.system = c.hosts, c.names, c.ports, c.hostaddr, c.rootCert, c.system
+		changed.hosts, changed.names, changed.ports, changed.hostaddr, changed.rootCert = c.hosts, c.names, c.ports, c.hostaddr, c.rootCert
 		if fmt.Sprintf("%#v", changed) != fmt.Sprintf("%#v", c) {
 			return path + ": another string"
 		}

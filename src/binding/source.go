@@ -131,7 +131,7 @@ func (s service) ca(open open) (Credential, error) {
 	if err != nil {
 		return Credential{}, err
 	}
-	ca := (&database{objects: objects[:1]}).credential(caKeys)
+	ca := (&database{objects: objects[:1]}).credential(caKeys, "")
 	if !ca.Known() {
 		return Credential{}, errors.New("is tagged " + caTag + ", but contains no CA: add it as the credential ca, in PEM")
 	}
@@ -149,7 +149,7 @@ func (f *Bound) addDatabaseURL(text string, open open) error {
 	const name = "DATABASE_URL"
 	c, ok := parseString(text)
 	if sure := slices.ContainsFunc(f.Databases, func(b Binding) bool { return !b.Guessed }); sure && ok {
-		return f.addModes(name, c)
+		return f.addModes(name, text, c)
 	}
 	databases, err := service{name: name, credentials: map[string]any{"uri": text}}.read(open)
 	if err != nil {
@@ -167,7 +167,7 @@ func (f *Bound) addDatabaseURL(text string, open open) error {
 }
 
 // addModes adds the modes that a variable writes to the databases that it names.
-func (f *Bound) addModes(name string, c connection) error {
+func (f *Bound) addModes(name, text string, c connection) error {
 	ours, written := len(c.hosts) == 0, sslmode.None
 	for i := range f.Databases {
 		b := &f.Databases[i]
@@ -185,7 +185,7 @@ func (f *Bound) addModes(name string, c connection) error {
 			}
 		}
 	}
-	if ours && c.unread > written {
+	if ours && c.unread(text) > written {
 		return errors.New(name + " contains an sslmode that cannot be read; write it behind a question mark: ?sslmode=…")
 	}
 	return nil

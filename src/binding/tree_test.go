@@ -138,8 +138,6 @@ func TestAModeThatWasNotReadIsNoticed(t *testing.T) {
 	} {
 		c, ok := parseString(text)
 		require.True(t, ok, text)
-		f := connString{connection: c}
-		f.text.text = text
-		assert.Equal(t, more, f.mentionsUnreadMode(), text)
+		assert.Equal(t, more, c.unread(text) != sslmode.None, text)
 	}
 }

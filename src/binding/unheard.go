@@ -27,7 +27,7 @@ func (r *reader) checkAllHeard(bindings []Binding) error {
 	}
 	const unreadable = "contains an sslmode that cannot be read"
 	for _, f := range r.strings {
-		if f.unread > written || f.mentionsUnreadMode() {
+		if unread := f.unread(f.text.text); unread > written || unread.Verifies() {
 			return r.unheard(f.path, unreadable)
 		}
 	}
@@ -80,18 +80,23 @@ func (o *object) isForeign() bool {
 	return nearest != nil && nearest.about != postgres
 }
 
-// mentionsUnreadMode says whether the string mentions a mode that verifies and that we have not
-// read: escaped twice, or misspelt.
-func (f connString) mentionsUnreadMode() bool {
-	strictest := sslmode.None
-	for _, p := range f.modes {
-		if mode, err := parseMode(p.value); err == nil {
-			strictest = max(strictest, mode)
+// unread returns the strictest mode that a string writes outside its password, if nobody reads it:
+// in another place than a parameter, or before one that overrules it. It finds verify-ca and
+// verify-full anywhere: escaped twice, or behind a misspelt key.
+func (c connection) unread(text string) sslmode.Mode {
+	if password := c.says["password"]; len(password) >= len("verifyca") { // a shorter one says no mode
+		text = strings.ReplaceAll(text, password, "")
+	}
+	strictest, _ := modeIn(text)
+	for _, mode := range []sslmode.Mode{sslmode.VerifyCA, sslmode.VerifyFull} {
+		if strings.Contains(fold(text), fold(mode.String())) {
+			strictest = mode
 		}
 	}
-	rest := fold(strings.ReplaceAll(f.text.text, f.password, ""))
-	return strictest < sslmode.VerifyFull && strings.Contains(rest, "verifyfull") ||
-		strictest < sslmode.VerifyCA && strings.Contains(rest, "verifyca")
+	if slices.Max(append(c.read(), sslmode.None)) >= strictest {
+		return sslmode.None
+	}
+	return strictest
 }
 
 // modeEscapes undoes the escapes that a "=" gets in a query, once or twice.

@@ -160,10 +160,8 @@ func parseAuthority(s string) (connection, bool) {
 		userinfo, rest = s[:i], s[i+1:]
 	}
 	username, password, _ := strings.Cut(userinfo, ":")
-	c.username, c.password = unescape(username), unescape(password)
 	hosts, database, _ := strings.Cut(rest, "/")
-	c.database = unescape(database)
-	c.unread, _ = modeIn(unescape(rest))
+	c.says = map[string]string{"user": unescape(username), "password": unescape(password), "dbname": unescape(database)}
 	var names, ports []string
 	for item := range strings.SplitSeq(unescape(hosts), ",") {
 		name, port := splitPort(strings.TrimSpace(item))
@@ -209,9 +207,9 @@ func (c *connection) addQuery(query string) {
 // parseParameters reads a query that stands alone, as in "options":
 // "sslmode=verify-full&connect_timeout=5". It returns false for any other text.
 func parseParameters(text string) (connection, bool) {
-	var c connection
+	c := connection{says: map[string]string{}}
 	if !asksForMode(text) {
-		return c, false
+		return connection{}, false
 	}
 	text = strings.TrimLeft(unwrap(text), "?&")
 	text = strings.ReplaceAll(text, "&amp;", "&")

@@ -18,7 +18,7 @@ func parseWords(text string) (connection, bool) {
 		return connection{}, false // see areOfPostgres
 	}
 	pairs, ok := splitWords(text)
-	c := connection{libpq: ok && areOfPostgres(pairs) && !slices.ContainsFunc(pairs, hasSemicolon)}
+	c := connection{libpq: ok && areOfPostgres(pairs) && !slices.ContainsFunc(pairs, hasSemicolon), says: map[string]string{}}
 	if !c.libpq && strings.Contains(text, ";") {
 		pairs, ok = splitSemicolons(text)
 	}
