@@ -282,8 +282,8 @@ func TestErrorsNameVariableAndPositionAndShowNoContent(t *testing.T) {
 	}{
 		"broken":             {map[string]string{"VCAP_SERVICES": `{"a": s3cr3t}`}, "VCAP_SERVICES is not valid JSON: broken at byte 7"},
 		"cut off":            {map[string]string{"VCAP_SERVICES": `{"a": "s3cr3t`}, "VCAP_SERVICES is not valid JSON: broken at byte 13"},
-		"a list":             {map[string]string{"VCAP_SERVICES": `["s3cr3t"]`}, "VCAP_SERVICES is JSON, but not an object of services: unexpected array at byte 1"},
-		"a number":           {map[string]string{"VCAP_SERVICES": `12345678`}, "VCAP_SERVICES is JSON, but not an object of services: unexpected number at byte 8"},
+		"a list":             {map[string]string{"VCAP_SERVICES": `["s3cr3t"]`}, "VCAP_SERVICES is JSON, but not an object of services"},
+		"a number":           {map[string]string{"VCAP_SERVICES": `12345678`}, "VCAP_SERVICES is JSON, but not an object of services"},
 		"a number too large": {map[string]string{"VCAP_SERVICES": `{"a": 12345678e999}`}, "VCAP_SERVICES: the service a does not have the form that the platform gives it"},
 		"services of no use": {map[string]string{"VCAP_SERVICES": `{"a": ["s3cr3t"]}`}, "VCAP_SERVICES: the service a does not have the form that the platform gives it"},
 		"credentials a text": {map[string]string{"VCAP_SERVICES": `{"a": [{"credentials": "s3cr3t"}]}`}, "VCAP_SERVICES: the service a does not have the form that the platform gives it"},
@@ -372,15 +372,14 @@ func FuzzAPasswordNeverBecomesAHost(f *testing.F) {
 	})
 }
 
-func TestAModeThatIsNotATextIsAnErrorThatNamesKeyAndKind(t *testing.T) {
+func TestAModeThatIsNotATextIsAnErrorThatNamesTheKey(t *testing.T) {
 	for what, mode := range map[string]any{
 		"true": true, "a number": 1, "an object": map[string]any{"a": "verify-full"},
 		"a list": []any{"verify-full", "require"},
 	} {
 		t.Run(what, func(t *testing.T) {
 			_, err := Read(vcap(t, map[string]any{"uri": "postgres://h/d", "ssl_mode": mode}))
-			assert.EqualError(t, err, "db: credential ssl_mode is "+what+
-				"; write one of disable, allow, prefer, require, verify-ca, verify-full")
+			assert.EqualError(t, err, "db: credential ssl_mode is not a text; write one of disable, allow, prefer, require, verify-ca, verify-full")
 		})
 	}
 	b := one(t, vcap(t, map[string]any{"uri": "postgres://h/d", "ssl_mode": []any{"require"}}))

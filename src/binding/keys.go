@@ -5,6 +5,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/lazyregexp"
 )
 
 // The keys that brokers and people use for each thing, folded, in order of priority.
@@ -90,22 +92,21 @@ func inFamily(key string) (family, meaning string) {
 	return "", key
 }
 
-// fold makes one key of sslmode, ssl_mode, sslMode, "SSL Mode" and ssl.mode.
+// fold makes one key of sslmode, ssl_mode, sslMode, "SSL Mode" and ssl.mode. Letters of other
+// alphabets stay.
 func fold(key string) string {
 	if !strings.ContainsAny(key, "_- .ABCDEFGHIJKLMNOPQRSTUVWXYZ") {
 		return key
 	}
-	folded := make([]byte, 0, len(key))
-	for i := range len(key) {
-		switch c := key[i]; {
-		case strings.IndexByte("_- .", c) >= 0:
-		case 'A' <= c && c <= 'Z':
-			folded = append(folded, c+'a'-'A')
-		default:
-			folded = append(folded, c)
+	return strings.Map(func(r rune) rune {
+		switch {
+		case strings.ContainsRune("_- .", r):
+			return -1
+		case 'A' <= r && r <= 'Z':
+			return r + 'a' - 'A'
 		}
-	}
-	return string(folded)
+		return r
+	}, key)
 }
 
 // isModeKey says whether a folded key is for a mode, also in a family: pgsslmode.
@@ -151,20 +152,14 @@ func isCAWord(word string) bool {
 	return strings.Contains(word, "root") || slices.Contains([]string{"ca", "cas", "cabundle", "cachain", "capem"}, word)
 }
 
+var wordPattern = lazyregexp.New("[A-Z]*[a-z]+|[A-Z]+")
+
 // words splits a path at everything that is no letter, and before capitals: "tls.caBundle[0]"
 // becomes tls, ca, bundle.
 func words(path string) []string {
-	var spaced strings.Builder
-	lower := false
-	for _, r := range path {
-		if 'A' <= r && r <= 'Z' && lower {
-			spaced.WriteByte(' ')
-		}
-		lower = 'a' <= r && r <= 'z'
-		if !lower && (r < 'A' || r > 'Z') {
-			r = ' '
-		}
-		spaced.WriteRune(r)
+	all := wordPattern().FindAllString(path, -1)
+	for i := range all {
+		all[i] = strings.ToLower(all[i])
 	}
-	return strings.Fields(strings.ToLower(spaced.String()))
+	return all
 }

@@ -122,7 +122,7 @@ func (r *reader) addKey(b *Binding, v value) error {
 	switch {
 	case v.isEmpty():
 	case v.isMode() && !isText:
-		return fmt.Errorf("%s is %s; write one of disable, allow, prefer, require, verify-ca, verify-full", place, kindOf(v.raw))
+		return fmt.Errorf("%s is not a text; write one of disable, allow, prefer, require, verify-ca, verify-full", place)
 	case v.isMode():
 		r.modeRead[v.path], r.modeRead[v.path+"[0]"] = true, true
 		_, err := b.ask(written, Asked{Place: place, By: ByKey})
@@ -158,16 +158,4 @@ func (b *Binding) noteNoVerify(written string, place Place) {
 	if isNoVerify(written) {
 		b.Notes = append(b.Notes, place.String()+" is no-verify, node-postgres's word for require: it verifies nothing")
 	}
-}
-
-func kindOf(raw any) string {
-	switch v := raw.(type) {
-	case bool:
-		return fmt.Sprint(v)
-	case []any:
-		return "a list"
-	case map[string]any:
-		return "an object"
-	}
-	return "a number"
 }

@@ -93,7 +93,7 @@ func readAll(services []service, databaseURL string, open open) (Bound, error) {
 	var all Bound
 	for _, s := range services {
 		if err := all.addService(s, open); err != nil {
-			return Bound{}, fmt.Errorf("%s: %w", s.name, err)
+			return Bound{}, inside(s.name, err)
 		}
 	}
 	return all, all.addDatabaseURL(databaseURL, open)
@@ -140,34 +140,26 @@ func (s service) ca(open open) (Credential, error) {
 	return ca, nil
 }
 
-// addDatabaseURL uses DATABASE_URL as the database if there is no other. Otherwise it is one more
+// addDatabaseURL uses DATABASE_URL as the database if no other is sure. Otherwise it is one more
 // place that may write a mode. The platform copies the uri of a bound service into it, which adds
 // nothing new.
 //
 // Source: the launcher's databaseuri.go.
 func (f *Bound) addDatabaseURL(text string, open open) error {
-	const name = "DATABASE_URL"
+	place := Place{Path: "DATABASE_URL", Kind: Variable}
 	c, ok := parseString(text)
-	if sure := slices.ContainsFunc(f.Databases, func(b Binding) bool { return !b.Guessed }); sure && ok {
-		return f.addModes(name, text, c)
-	}
-	databases, err := service{name: name, credentials: map[string]any{"uri": text}}.read(open)
-	if err != nil {
-		return fmt.Errorf("%s: %w", name, err)
-	}
-	for _, b := range databases {
-		for i := range b.Asked {
-			b.Asked[i].Place = Place{Path: name, Kind: Variable}
+	if sure := slices.ContainsFunc(f.Databases, func(b Binding) bool { return !b.Guessed }); !sure || !ok {
+		databases, err := service{name: place.Path, credentials: map[string]any{"uri": text}}.read(open)
+		for _, b := range databases {
+			for i := range b.Asked {
+				b.Asked[i].Place = place
+			}
 		}
-		f.ByOwner = true
+		f.ByOwner = len(databases) > 0
+		f.Databases = slices.DeleteFunc(f.Databases, func(b Binding) bool { return b.ByKeys() && b.names(c.hosts) })
+		f.Databases = append(f.Databases, databases...)
+		return inside(place.Path, err)
 	}
-	f.Databases = slices.DeleteFunc(f.Databases, func(b Binding) bool { return b.ByKeys() && b.names(c.hosts) })
-	f.Databases = append(f.Databases, databases...)
-	return nil
-}
-
-// addModes adds the modes that a variable writes to the databases that it names.
-func (f *Bound) addModes(name, text string, c connection) error {
 	ours, written := len(c.hosts) == 0, sslmode.None
 	for i := range f.Databases {
 		b := &f.Databases[i]
@@ -178,17 +170,25 @@ func (f *Bound) addModes(name, text string, c connection) error {
 		for _, p := range c.modes {
 			mode, err := parseMode(p.value)
 			if err != nil {
-				return fmt.Errorf("%s: %w", name, err)
+				return inside(place.Path, err)
 			}
 			if !slices.ContainsFunc(b.Asked, func(a Asked) bool { return a.By != ByKey && a.Mode == mode }) {
-				b.Asked = append(b.Asked, Asked{mode, Place{Path: name, Kind: Variable}, ByURI, p.alias})
+				b.Asked = append(b.Asked, Asked{mode, place, ByURI, p.alias})
 			}
 		}
 	}
 	if ours && c.unread(text) > written {
-		return errors.New(name + " contains an sslmode that cannot be read; write it behind a question mark: ?sslmode=…")
+		return errors.New("DATABASE_URL contains an sslmode that cannot be read; write it behind a question mark: ?sslmode=…")
 	}
 	return nil
+}
+
+// inside says where an error is.
+func inside(what string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", what, err)
 }
 
 // names says whether the binding has one of the hosts.
@@ -219,10 +219,14 @@ func vcapServices(source string, document []byte) (services []service, parsed an
 	if len(bytes.TrimSpace(document)) == 0 {
 		return nil, nil, nil
 	}
-	parsed, err = decodeJSON(document)
+	if parsed, err = decodeJSON(document); err != nil {
+		broken := &json.SyntaxError{}
+		_ = errors.As(json.Unmarshal(document, new(any)), &broken) // it quotes the document, so say only where
+		return nil, nil, fmt.Errorf("%s is not valid JSON: broken at byte %d", source, broken.Offset)
+	}
 	byLabel, ok := parsed.(map[string]any)
-	if err != nil || !ok && parsed != nil {
-		return nil, nil, notServices(source, document)
+	if !ok && parsed != nil {
+		return nil, nil, errors.New(source + " is JSON, but not an object of services")
 	}
 	for _, label := range slices.Sorted(maps.Keys(byLabel)) {
 		list, ok := byLabel[label].([]any)
@@ -242,22 +246,6 @@ func vcapServices(source string, document []byte) (services []service, parsed an
 		}
 	}
 	return services, parsed, nil
-}
-
-// notServices says where a document is not an object of services. It quotes nothing of it, as the
-// errors of encoding/json do.
-func notServices(source string, document []byte) error {
-	var form map[string]json.RawMessage
-	var other *json.UnmarshalTypeError
-	var broken *json.SyntaxError
-	switch err := json.Unmarshal(document, &form); {
-	case errors.As(err, &other):
-		kind, _, _ := strings.Cut(other.Value, " ") // "number 12" quotes it
-		return fmt.Errorf("%s is JSON, but not an object of services: unexpected %s at byte %d", source, kind, other.Offset)
-	case !errors.As(err, &broken):
-		broken = &json.SyntaxError{}
-	}
-	return fmt.Errorf("%s is not valid JSON: broken at byte %d", source, broken.Offset)
 }
 
 // asService reads a service. It returns false if its credentials are not an object.

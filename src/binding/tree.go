@@ -145,31 +145,21 @@ func (w *walker) value(v value, depth int) {
 // families makes an object of each family of keys with a host, if there are several hosts beside
 // one another: "host": …, "PGHOST": …. A family without one belongs to the host beside it.
 func (o *object) families(values []value) map[string]*object {
-	hosts := 0
-	for _, v := range values {
-		if v.isHost() {
-			hosts++
-		}
-	}
-	if hosts < 2 {
-		return nil
-	}
 	of := map[string]*object{}
-	var children []*object
 	for _, v := range values {
 		if !v.isHost() || of[v.family] != nil {
 			continue
 		}
 		of[v.family] = &object{path: v.path, parent: o, raw: o.raw, beside: true}
 		if v.family != "" {
-			children = append(children, of[v.family])
+			o.children = append(o.children, of[v.family])
 		}
 	}
 	if len(of) < 2 {
+		o.children = nil
 		return nil
 	}
 	delete(of, "")
-	o.children = children
 	return of
 }
 
