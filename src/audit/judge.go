@@ -265,7 +265,7 @@ func word(mode sslmode.Mode) string { return cmp.Or(mode.String(), "none") }
 
 // stringOf names the connection string that a place is in.
 func stringOf(place binding.Place) string {
-	if place.Kind == binding.Variable {
+	if place.Variable {
 		return place.Whole()
 	}
 	return "the " + cut(place.Whole(), 200)

@@ -140,7 +140,7 @@ func TestTheRootCertificateOfAStringIsTheCAIfNoKeyHoldsOne(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "root.crt")
 	require.NoError(t, os.WriteFile(file, []byte(somePEM), 0o600))
 	uri := "postgres://h/d?sslrootcert=" + file
-	assert.Equal(t, Credential{Place: Place{Path: "uri", Kind: Aside, Of: "sslrootcert"}, Value: somePEM}, one(t, vcap(t, m{"uri": uri})).CA)
+	assert.Equal(t, Credential{Place: Place{Path: "uri", Of: "sslrootcert"}, Value: somePEM}, one(t, vcap(t, m{"uri": uri})).CA)
 	assert.Equal(t, "ca", one(t, vcap(t, m{"uri": uri, "ca": somePEM})).CA.Path, "a key says it more plainly")
 	assert.Empty(t, one(t, vcap(t, m{"uri": "postgres://h/d"})).CA)
 }

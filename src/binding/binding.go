@@ -88,45 +88,28 @@ const (
 
 // Place is where a binding says something. The zero Place is nowhere.
 type Place struct {
-	Service string // that has the credential, "" for the database's own
-	Path    string // of the credential: "connection.postgres.query_options.sslmode"
-	Kind    Kind
-	Of      string // the parameter that says it, in a connection string
+	Service  string // that has the credential, "" for the database's own
+	Path     string // of the credential: "connection.postgres.query_options.sslmode"
+	Of       string // the parameter that says it, in a connection string
+	Variable bool   // it is in an environment variable, which Path names
 }
 
-// Kind says what a place is.
-type Kind int
-
-const (
-	Key      Kind = iota // a credential
-	Query                // the query of a URI; Of is empty if only one parameter says it
-	Word                 // a keyword in a connection string
-	Aside                // a parameter that says it beside the modes
-	Variable             // the query of an environment variable, which Path names
-)
-
-// String names the place for people: "credential sslmode", "query of credential uri". It is "" for
+// String names the place for people: "credential sslmode", "sslmode in credential uri". It is "" for
 // the zero Place.
 func (p Place) String() string {
 	switch {
 	case !p.Known():
 		return ""
-	case p.Kind == Key:
-		return p.Whole()
-	case p.Kind == Aside:
-		return p.Whole() + " (" + p.Of + ")"
-	case p.Kind == Word:
-		return p.Of + " in " + p.Whole()
 	case p.Of != "":
-		return p.Of + " in the query of " + p.Whole()
+		return p.Of + " in " + p.Whole()
 	}
-	return "query of " + p.Whole()
+	return p.Whole()
 }
 
 // Whole names the credential or the variable that the place is in.
 func (p Place) Whole() string {
 	switch {
-	case p.Kind == Variable:
+	case p.Variable:
 		return p.Path
 	case p.Service != "":
 		return p.Service + ", credential " + p.Path

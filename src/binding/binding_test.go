@@ -42,7 +42,7 @@ func one(t testing.TB, env map[string]string) Binding {
 // pgjdbc reads ssl as verify-full, but only if no sslmode is set. So we tell the two apart.
 func TestAConnectionStringThatSaysSSLAndNoModeIsNoted(t *testing.T) {
 	for query, want := range map[string]string{
-		"?user=u&ssl=true&sslfactory=x": "ssl in the query of credential jdbcUrl", "?ssl": "ssl in the query of credential jdbcUrl", "?ssl=": "ssl in the query of credential jdbcUrl",
+		"?user=u&ssl=true&sslfactory=x": "ssl in credential jdbcUrl", "?ssl": "ssl in credential jdbcUrl", "?ssl=": "ssl in credential jdbcUrl",
 		"?ssl=true&sslmode=require": "", "?ssl=false": "", "": "",
 	} {
 		credentials := map[string]any{"host": "h.example.com", "ssl": true, "jdbcUrl": "jdbc:postgresql://h.example.com/d" + query}
@@ -61,15 +61,15 @@ func TestRealBindingsAreUnderstood(t *testing.T) {
 			Hosts: []string{"something.xyx.us-west-2.rds.amazon.com"}}},
 		"cups-rds.json": {{Name: "console_db", Modes: "verify-full by credential sslmode",
 			Hosts: []string{"console.c9akciq32.us-west-2.rds.amazonaws.com"}}},
-		"cups-uri-query.json": {{Name: "console_db", Modes: "verify-ca by query of credential uri",
+		"cups-uri-query.json": {{Name: "console_db", Modes: "verify-ca by sslmode in credential uri",
 			Hosts: []string{"console.c9akciq32.us-gov-west-1.rds.amazonaws.com"}}},
-		"cups-nested.json":   {{Name: "db", Modes: "verify-full by query of credential database.uri", Hosts: []string{"db.example.com"}}},
+		"cups-nested.json":   {{Name: "db", Modes: "verify-full by sslmode in credential database.uri", Hosts: []string{"db.example.com"}}},
 		"cups-conninfo.json": {{Name: "db", Modes: "verify-full by sslmode in credential dsn", Hosts: []string{"db.example.com"}}},
 		"cloud-gov-aws-rds.json": {{Name: "orders-db",
 			Hosts: []string{"cg-aws-broker-prod1.c9akciq32.us-gov-west-1.rds.amazonaws.com", "cg-aws-broker-prod1-replica.c9akciq32.us-gov-east-1.rds.amazonaws.com"}}},
 		"csb-aws-postgresql.json": {{Name: "orders-db",
 			Hosts: []string{"csb-postgresql-4a1ec6b2.c9akciq32.eu-central-1.rds.amazonaws.com"}}},
-		"csb-azure-flex.json":      {{Name: "db", Modes: "require by query of credential jdbcUrl", Hosts: []string{"csb-1.postgres.database.azure.com"}}},
+		"csb-azure-flex.json":      {{Name: "db", Modes: "require by sslmode in credential jdbcUrl", Hosts: []string{"csb-1.postgres.database.azure.com"}}},
 		"csb-google-postgres.json": {{Name: "orders-db", Hosts: []string{"10.0.3.9"}, CA: "sslrootcert", Cert: "sslcert", Key: "sslkey"}},
 		"a9s.json": {{Name: "db", CA: "cacrt",
 			Hosts: []string{"d67-psql-master-alias.node.dc1.consul", "d67-pg-0.node.dc1.consul", "d67-pg-1.node.dc1.consul"}}},
@@ -78,16 +78,16 @@ func TestRealBindingsAreUnderstood(t *testing.T) {
 			Hosts: []string{"postgres-1.cqryblsdrbcs.us-east-1.rds.amazonaws.com"}}},
 		"ibm-cloud-databases.json": {{Name: "db", Hosts: []string{"h.databases.appdomain.cloud"},
 			Modes: "verify-full by sslmode in credential connection.cli.arguments[0][0], verify-full by sslmode in credential connection.cli.composed[0], " +
-				"verify-full by query of credential connection.postgres.composed[0], verify-full by credential connection.postgres.query_options.sslmode"}},
+				"verify-full by sslmode in credential connection.postgres.composed[0], verify-full by credential connection.postgres.query_options.sslmode"}},
 		"cups-pg-keys.json":           {{Name: "ledger", Modes: "verify-ca by credential PGSSLMODE", Hosts: []string{"10.20.30.40"}}},
 		"ca-service-on-database.json": {{Name: "main-db", Modes: "verify-full by credential sslmode", CA: "ca", Hosts: []string{"db.example.org"}}},
 		"replica-list.json": {
-			{Name: "read-db", Modes: "verify-full by query of credential SQL_FOLLOWERS[0]", Hosts: []string{"r1.example.org"}},
-			{Name: "read-db", Modes: "verify-full by query of credential SQL_FOLLOWERS[1]", Hosts: []string{"r2.example.org"}},
+			{Name: "read-db", Modes: "verify-full by sslmode in credential SQL_FOLLOWERS[0]", Hosts: []string{"r1.example.org"}},
+			{Name: "read-db", Modes: "verify-full by sslmode in credential SQL_FOLLOWERS[1]", Hosts: []string{"r2.example.org"}},
 		},
 		"cups-flags-and-mode.json": {{Name: "reports", Modes: "prefer by credential sslmode", Hosts: []string{"db.example.org"}}},
 		"cups-uri-alias.json": {{Name: "audit", Hosts: []string{"db.example.org"},
-			Modes: "require by ssl in the query of credential uri, verify-full by credential sslmode"}},
+			Modes: "require by ssl in credential uri, verify-full by credential sslmode"}},
 		"cups-keys-only.json":    {{Name: "orders-db", Hosts: []string{"orders.c9akciq32.eu-central-1.rds.amazonaws.com"}}},
 		"no-database.json":       nil,
 		"cups-credhub.json":      nil,
@@ -197,7 +197,7 @@ func TestAPasswordThatIsNotEscapedHidesNeitherHostNorMode(t *testing.T) {
 		t.Run(password, func(t *testing.T) {
 			b := one(t, vcap(t, map[string]any{"uri": "postgres://user:" + password + "@db.example.com:5432/orders?sslmode=verify-ca"}))
 			assert.Equal(t, []string{"db.example.com"}, b.Hosts)
-			assert.Equal(t, "verify-ca by query of credential uri", modes(b))
+			assert.Equal(t, "verify-ca by sslmode in credential uri", modes(b))
 			assert.Equal(t, password, string(b.Password))
 
 			b = one(t, vcap(t, map[string]any{"uri": "postgres://user:" + password + "@db.example.com:5432/orders"}))
@@ -214,11 +214,11 @@ func TestWhereTheModeIsReadFrom(t *testing.T) {
 		"sslmode":                    {map[string]any{"sslmode": "require"}, "require", "credential sslmode"},
 		"ssl_mode":                   {map[string]any{"ssl_mode": "require"}, "require", "credential ssl_mode"},
 		"sslMode":                    {map[string]any{"sslMode": "require"}, "require", "credential sslMode"},
-		"query of uri":               {map[string]any{"uri": "postgres://h/d?a=b&sslmode=verify%2Dca&c=d"}, "verify-ca", "query of credential uri"},
-		"query of jdbcUrl":           {map[string]any{"jdbcUrl": "jdbc:postgresql://h/d?sslmode=verify-ca"}, "verify-ca", "query of credential jdbcUrl"},
-		"the last of several":        {map[string]any{"uri": "postgres://h/d?sslmode=disable&sslmode=require"}, "require", "query of credential uri"},
-		"beside a host that is none": {map[string]any{"uri": "postgres://u:p@h h/d?sslmode=require"}, "require", "query of credential uri"},
-		"an empty one is none":       {map[string]any{"sslmode": "", "uri": "postgres://h/d?sslmode=require"}, "require", "query of credential uri"},
+		"query of uri":               {map[string]any{"uri": "postgres://h/d?a=b&sslmode=verify%2Dca&c=d"}, "verify-ca", "sslmode in credential uri"},
+		"query of jdbcUrl":           {map[string]any{"jdbcUrl": "jdbc:postgresql://h/d?sslmode=verify-ca"}, "verify-ca", "sslmode in credential jdbcUrl"},
+		"the last of several":        {map[string]any{"uri": "postgres://h/d?sslmode=disable&sslmode=require"}, "require", "sslmode in credential uri"},
+		"beside a host that is none": {map[string]any{"uri": "postgres://u:p@h h/d?sslmode=require"}, "require", "sslmode in credential uri"},
+		"an empty one is none":       {map[string]any{"sslmode": "", "uri": "postgres://h/d?sslmode=require"}, "require", "sslmode in credential uri"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := one(t, vcap(t, test.credentials, "postgresql"))

@@ -57,7 +57,7 @@ func TestWhatAConnectionStringSays(t *testing.T) {
 			"postgres://u:p@x/y?odd=z@h/d":        "h /d user=u password=p@x/y?odd=z",
 			"postgres://u:p@x/y?options@h/d":      "h /d user=u password=p@x/y?options",
 			"postgres://u:p@h/d?options=z@x/y":    "h /d user=u password=p",
-			"postgres://h/d?{}=1?sslmode=require": "h /d?{}=1 sslmode=require",
+			"postgres://h/d?{}=1?sslmode=require": "h /d", // and refused, as its mode is not read
 			"postgres://u:p@h/d?user=a@b":         "h /d user=a@b password=p",
 		},
 		"where, in its query": {

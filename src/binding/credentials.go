@@ -65,7 +65,7 @@ func (d *database) credential(keys []string, parameter string) Credential {
 	byString := Credential{}
 	for _, f := range d.strings {
 		if value := f.get(parameter); value != "" && !byString.Known() {
-			byString = Credential{Place: Place{Path: f.path, Kind: Aside, Of: parameter}, Value: Secret(value)}
+			byString = Credential{Place: Place{Path: f.path, Of: parameter}, Value: Secret(value)}
 		}
 	}
 	if byString.Known() && !d.isMain && !strings.HasPrefix(parameter, "ssl") {

@@ -45,11 +45,7 @@ func (r *reader) addModes(b *Binding, f connString) error {
 	r.modeRead[f.path] = true
 	written := false
 	for _, p := range f.modes {
-		of := ""
-		if len(f.modes) > 1 || p.alias {
-			of = p.key
-		}
-		mode, err := b.ask(p.value, Asked{Place: f.place(of, p.key), By: f.by, Alias: p.alias})
+		mode, err := b.ask(p.value, Asked{Place: Place{Path: f.path, Of: p.key}, By: f.by, Alias: p.alias})
 		if err != nil {
 			return err
 		}
@@ -59,7 +55,7 @@ func (r *reader) addModes(b *Binding, f connString) error {
 		written = written || !p.alias
 	}
 	if f.asksTLS.key != "" {
-		place := f.place(f.asksTLS.key, f.asksTLS.key)
+		place := Place{Path: f.path, Of: f.asksTLS.key}
 		b.noteNoVerify(f.asksTLS.value, place)
 		b.AsksTLS = cmp.Or(b.AsksTLS, place)
 		if !written {
@@ -70,14 +66,6 @@ func (r *reader) addModes(b *Binding, f connString) error {
 		b.System = cmp.Or(b.System, Place{Path: f.path})
 	}
 	return nil
-}
-
-// place returns the place of a parameter: of in a query, key among keywords.
-func (f connString) place(of, key string) Place {
-	if f.inQuery {
-		return Place{Path: f.path, Kind: Query, Of: of}
-	}
-	return Place{Path: f.path, Kind: Word, Of: key}
 }
 
 // addKeys adds the modes under the keys of an object and of what is nested in it. It skips nested

@@ -20,7 +20,7 @@ func TestAModeInAStringAboutAnotherHostIsForThatHostOnly(t *testing.T) {
 	}
 	assert.Equal(t, map[string]string{
 		"h": "require by credential sslmode",
-		"a": "verify-full by query of credential dsn_a",
+		"a": "verify-full by sslmode in credential dsn_a",
 		"b": "require by credential sslmode", // it has no mode, so the keys around it count
 	}, asked)
 }
@@ -160,14 +160,11 @@ func TestAWordOfAnotherServiceIsNoMode(t *testing.T) {
 
 func TestAPlaceReadsAsPeopleSayIt(t *testing.T) {
 	for want, place := range map[string]Place{
-		"":                                   {},
-		"credential ssl.mode":                {Path: "ssl.mode"},
-		"company-ca, credential ca":          {Service: "company-ca", Path: "ca"},
-		"query of credential uri":            {Path: "uri", Kind: Query},
-		"ssl in the query of credential uri": {Path: "uri", Kind: Query, Of: "ssl"},
-		"SSL Mode in credential dsn":         {Path: "dsn", Kind: Word, Of: "SSL Mode"},
-		"credential uri (sslrootcert)":       {Path: "uri", Kind: Aside, Of: "sslrootcert"},
-		"query of DATABASE_URL":              {Path: "DATABASE_URL", Kind: Variable},
+		"":                           {},
+		"credential ssl.mode":        {Path: "ssl.mode"},
+		"company-ca, credential ca":  {Service: "company-ca", Path: "ca"},
+		"SSL Mode in credential dsn": {Path: "dsn", Of: "SSL Mode"},
+		"sslmode in DATABASE_URL":    {Path: "DATABASE_URL", Of: "sslmode", Variable: true},
 	} {
 		assert.Equal(t, want, place.String())
 	}

@@ -146,7 +146,7 @@ func (s service) ca(open open) (Credential, error) {
 //
 // Source: the launcher's databaseuri.go.
 func (f *Bound) addDatabaseURL(text string, open open) error {
-	place := Place{Path: "DATABASE_URL", Kind: Variable}
+	place := Place{Path: "DATABASE_URL", Of: "sslmode", Variable: true}
 	c, ok := parseString(text)
 	if sure := slices.ContainsFunc(f.Databases, func(b Binding) bool { return !b.Guessed }); !sure || !ok {
 		databases, err := service{name: place.Path, credentials: map[string]any{"uri": text}}.read(open)

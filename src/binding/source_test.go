@@ -103,10 +103,10 @@ func TestDATABASE_URLIsOneMorePlaceForAMode(t *testing.T) {
 		uri  string
 		want string
 	}{
-		"another mode":        {"postgres://h/d?sslmode=require", "postgres://h/d?sslmode=verify-full", "verify-full by query of credential uri, require by query of DATABASE_URL"},
-		"the same":            {"postgres://h/d?sslmode=require", "postgres://h/d?sslmode=require", "require by query of credential uri"},
-		"the only one":        {"postgres://h/d?sslmode=require", "postgres://h/d", "require by query of DATABASE_URL"},
-		"one of several":      {"postgres://a,h/d?sslmode=require", "postgres://h/d", "require by query of DATABASE_URL"},
+		"another mode":        {"postgres://h/d?sslmode=require", "postgres://h/d?sslmode=verify-full", "verify-full by sslmode in credential uri, require by sslmode in DATABASE_URL"},
+		"the same":            {"postgres://h/d?sslmode=require", "postgres://h/d?sslmode=require", "require by sslmode in credential uri"},
+		"the only one":        {"postgres://h/d?sslmode=require", "postgres://h/d", "require by sslmode in DATABASE_URL"},
+		"one of several":      {"postgres://a,h/d?sslmode=require", "postgres://h/d", "require by sslmode in DATABASE_URL"},
 		"of another database": {"postgres://other/d?sslmode=require", "postgres://h/d", ""},
 		"of no Postgres":      {"mysql://h/d?sslmode=require", "postgres://h/d", ""},
 	} {
@@ -118,14 +118,14 @@ func TestDATABASE_URLIsOneMorePlaceForAMode(t *testing.T) {
 	}
 	b, err := with("postgres://h/d?sslmode=require", m{"uri": "postgres://h/d", "sslmode": "require"})
 	require.NoError(t, err)
-	assert.Equal(t, "require by credential sslmode, require by query of DATABASE_URL", modes(b), "a key does not say it for the URL")
+	assert.Equal(t, "require by credential sslmode, require by sslmode in DATABASE_URL", modes(b), "a key does not say it for the URL")
 	assert.Equal(t, ByURI, b.Asked[1].By)
 	_, err = with("postgres://h/d?sslmode=on", m{"uri": "postgres://h/d"})
 	assert.ErrorContains(t, err, "DATABASE_URL: sslmode")
 
 	alone := one(t, map[string]string{"DATABASE_URL": "postgres://h/d?sslmode=require"})
 	assert.Equal(t, "DATABASE_URL", alone.Title())
-	assert.Equal(t, "require by query of DATABASE_URL", modes(alone))
+	assert.Equal(t, "require by sslmode in DATABASE_URL", modes(alone))
 	_, err = Read(map[string]string{"DATABASE_URL": "postgres://h/d?sslmode=on"})
 	assert.Error(t, err)
 }
@@ -223,7 +223,7 @@ func TestWhatPeopleShouldKnowOfABinding(t *testing.T) {
 		credentials m
 		note        string
 	}{
-		{m{"uri": "postgres://h/d?sslmode=no-verify"}, "query of credential uri is no-verify, node-postgres's word for require: it verifies nothing"},
+		{m{"uri": "postgres://h/d?sslmode=no-verify"}, "sslmode in credential uri is no-verify, node-postgres's word for require: it verifies nothing"},
 		{m{"uri": "postgres://h/d", "sslmode": "no-verify"}, "credential sslmode is no-verify, node-postgres's word for require: it verifies nothing"},
 		{m{"uri": "postgres://h/d", "ssl": m{"rejectUnauthorized": false}}, "credential ssl.rejectUnauthorized asks for TLS that verifies nothing; for verified TLS, write sslmode verify-full"},
 	} {
@@ -235,7 +235,7 @@ func TestWhatPeopleShouldKnowOfABinding(t *testing.T) {
 func TestAClientCertificateInAURIIsReadIfItIsPEM(t *testing.T) {
 	const key = "-----BEGIN PRIVATE KEY-----\nx\n-----END PRIVATE KEY-----\n"
 	b := one(t, vcap(t, m{"uri": "postgres://h/d?sslcert=" + url.QueryEscape(somePEM) + "&sslkey=" + url.QueryEscape(key)}))
-	assert.Equal(t, []string{somePEM, key, "credential uri (sslcert)"}, []string{string(b.ClientCert.Value) + "\n", string(b.ClientKey.Value) + "\n", b.ClientCert.String()})
+	assert.Equal(t, []string{somePEM, key, "sslcert in credential uri"}, []string{string(b.ClientCert.Value) + "\n", string(b.ClientKey.Value) + "\n", b.ClientCert.String()})
 	b = one(t, vcap(t, m{"uri": "postgres://h/d?sslcert=/app/client.crt&sslkey=/app/client.key"}))
 	assert.False(t, b.ClientCert.Known() || b.ClientKey.Known(), "the driver that reads the string opens these")
 }

@@ -297,16 +297,6 @@ func single(raw any) any {
 	return raw
 }
 
-// isBesideHost says whether the object, or one around it, is about a database or names a host.
-func (o *object) isBesideHost() bool {
-	for ; o != nil; o = o.parent {
-		if o.about != unknown || len(o.hosts) > 0 {
-			return true
-		}
-	}
-	return false
-}
-
 // nearest returns the nearest object, from o outwards, that is about a database of any kind.
 func (o *object) nearest() *object {
 	for ; o != nil; o = o.parent {

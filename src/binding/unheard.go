@@ -44,7 +44,7 @@ func (r *reader) checkAllHeard(bindings []Binding) error {
 		if asks && !foreign {
 			return r.unheard(t.path, unreadable)
 		}
-		if mode, err := sslmode.Parse(t.text); err == nil && mode.Verifies() && t.in.isBesideHost() {
+		if mode, err := sslmode.Parse(t.text); err == nil && mode.Verifies() && (len(r.databases) > 0 || r.namesHost()) {
 			return r.unheard(t.path, "says "+mode.String())
 		}
 	}
@@ -53,11 +53,16 @@ func (r *reader) checkAllHeard(bindings []Binding) error {
 
 // unheard returns the error for a place with a mode that we have not read.
 func (r *reader) unheard(path, what string) error {
-	if len(r.strings) > 0 || slices.ContainsFunc(r.objects, func(o *object) bool { return len(o.hosts) > 0 }) {
+	if r.namesHost() {
 		return fmt.Errorf("credential %s %s, but it is not clear for which Postgres database; write it beside the host or the uri, "+
 			"as sslmode", path, what)
 	}
 	return fmt.Errorf("credential %s %s, but no host was recognised; name it with the credential hostname, host or uri", path, what)
+}
+
+// namesHost says whether the service may name a host.
+func (r *reader) namesHost() bool {
+	return len(r.strings) > 0 || slices.ContainsFunc(r.objects, func(o *object) bool { return len(o.hosts) > 0 })
 }
 
 // isUnheard says whether a key seems to be for a mode that we have not read. Of a misspelled key,

@@ -89,9 +89,11 @@ const mostTries = 32
 
 // cutQuery cuts what follows "scheme://" in a URI of libpq at the "?" that starts the query:
 // [user[:password]@][host[:port][,…]][/database][?query]. The password may contain @ / # % ?
-// without escapes.
+// without escapes. So a "?" before the last "@" starts the query only if a parameter that drivers
+// know follows.
 func cutQuery(rest string) (before, query string) {
-	for i, tries := 0, 0; i < len(rest) && tries < mostTries; i++ {
+	at := strings.LastIndexByte(rest, '@') + 1
+	for i, tries := 0, 0; i < at && tries < mostTries; i++ {
 		if rest[i] != '?' {
 			continue
 		}
@@ -99,37 +101,25 @@ func cutQuery(rest string) (before, query string) {
 			return rest[:i], rest[i+1:]
 		}
 	}
-	// No "?" can start the query. A typo elsewhere must not make us lose the mode.
-	hosts := strings.LastIndexByte(rest, '@') + 1
-	if before, query, ok := strings.Cut(rest[hosts:], "?"); ok {
-		return rest[:hosts] + before, query
+	if before, query, ok := strings.Cut(rest[at:], "?"); ok {
+		return rest[:at] + before, query
 	}
 	last := strings.LastIndexByte(rest, '?')
 	if _, ok := parseAuthority(rest); ok || last < 0 {
 		return rest, ""
 	}
-	return rest[:last], rest[last+1:]
+	return rest[:last], rest[last+1:] // a typo elsewhere must not make us lose the mode
 }
 
-// startsQuery says whether a "?" between these two texts starts the query. The text before it must
-// be an authority. If an "@" follows, the "?" may be a part of the password. Then each parameter
-// before the "@" must be one that drivers know.
+// startsQuery says whether an authority ends before a "?", and each parameter between it and the "@"
+// is one that drivers know.
 func startsQuery(before, query string) bool {
-	if _, ok := parseAuthority(before); !ok {
+	if _, ok := parseAuthority(before); !ok || !strings.ContainsAny(before, "@/") {
 		return false
 	}
-	query = strings.TrimLeft(query, "?&")
-	untilAt, _, at := strings.Cut(query, "@")
-	if !at {
-		first, _, _ := strings.Cut(query, "&")
-		key, _, _ := strings.Cut(first, "=")
-		return isParameterName(key)
-	}
-	if !strings.ContainsAny(before, "@/") {
-		return false
-	}
+	untilAt, _, _ := strings.Cut(query, "@")
 	for pair := range strings.SplitSeq(strings.ReplaceAll(untilAt, "&amp;", "&"), "&") {
-		key, _, ok := strings.Cut(strings.TrimLeft(pair, "?"), "=")
+		key, _, ok := strings.Cut(strings.TrimLeft(pair, "?&"), "=")
 		if !ok || !slices.Contains(knownParameters, fold(unescape(key))) {
 			return false
 		}

@@ -36,13 +36,13 @@ func key(mode string) binding.Asked {
 	return asked(mode, binding.Place{Path: "sslmode"}, binding.ByKey)
 }
 func uri(mode string) binding.Asked {
-	return asked(mode, binding.Place{Path: "uri", Kind: binding.Query}, binding.ByURI)
+	return asked(mode, binding.Place{Path: "uri", Of: "sslmode"}, binding.ByURI)
 }
 func jdbc(mode string) binding.Asked {
-	return asked(mode, binding.Place{Path: "jdbcUrl", Kind: binding.Query}, binding.ByString)
+	return asked(mode, binding.Place{Path: "jdbcUrl", Of: "sslmode"}, binding.ByString)
 }
 func dsn(mode string) binding.Asked {
-	return asked(mode, binding.Place{Path: "dsn", Kind: binding.Word, Of: "sslmode"}, binding.ByString)
+	return asked(mode, binding.Place{Path: "dsn", Of: "sslmode"}, binding.ByString)
 }
 
 func TestABindingThatContradictsItselfStopsTheAppAndNamesBothPlaces(t *testing.T) {
@@ -50,12 +50,12 @@ func TestABindingThatContradictsItselfStopsTheAppAndNamesBothPlaces(t *testing.T
 		binding binding.Binding
 		wrong   string
 	}{
-		"a key and a weaker uri":    {says(key("verify-full"), uri("disable")), "db: credential sslmode asks for verify-full, but query of credential uri for disable; make them agree, or set POSTGRES_SSL_MODE=verify-full"},
-		"a key and a stricter uri":  {says(key("require"), uri("verify-full")), "db: query of credential uri asks for verify-full, but credential sslmode for require; make them agree, or set POSTGRES_SSL_MODE=verify-full"},
-		"a key and another string":  {says(key("verify-full"), jdbc("require")), "credential sslmode asks for verify-full, but query of credential jdbcUrl for require"},
+		"a key and a weaker uri":    {says(key("verify-full"), uri("disable")), "db: credential sslmode asks for verify-full, but sslmode in credential uri for disable; make them agree, or set POSTGRES_SSL_MODE=verify-full"},
+		"a key and a stricter uri":  {says(key("require"), uri("verify-full")), "db: sslmode in credential uri asks for verify-full, but credential sslmode for require; make them agree, or set POSTGRES_SSL_MODE=verify-full"},
+		"a key and another string":  {says(key("verify-full"), jdbc("require")), "credential sslmode asks for verify-full, but sslmode in credential jdbcUrl for require"},
 		"two keys":                  {says(key("verify-full"), asked("require", binding.Place{Path: "sslMode"}, binding.ByKey)), "credential sslmode asks for verify-full, but credential sslMode for require"},
-		"a uri that is too weak":    {says(uri("require"), jdbc("verify-full")), "query of credential jdbcUrl asks for verify-full, but query of credential uri for require"},
-		"DATABASE_URL, set by hand": {says(uri("verify-full"), asked("disable", binding.Place{Path: "DATABASE_URL", Kind: binding.Variable}, binding.ByURI)), "query of credential uri asks for verify-full, but query of DATABASE_URL for disable"},
+		"a uri that is too weak":    {says(uri("require"), jdbc("verify-full")), "sslmode in credential jdbcUrl asks for verify-full, but sslmode in credential uri for require"},
+		"DATABASE_URL, set by hand": {says(uri("verify-full"), asked("disable", binding.Place{Path: "DATABASE_URL", Of: "sslmode", Variable: true}, binding.ByURI)), "sslmode in credential uri asks for verify-full, but sslmode in DATABASE_URL for disable"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			found := binding.Bound{Databases: []binding.Binding{test.binding}}
@@ -79,7 +79,7 @@ func TestABindingThatContradictsItselfStopsTheAppAndNamesBothPlaces(t *testing.T
 func TestOfTwoOtherStringsTheStricterWinsWithAWarning(t *testing.T) {
 	plan := decide(t, nil, says(jdbc("require"), dsn("verify-full")))
 	assert.Equal(t, sslmode.VerifyFull, plan.Mode)
-	assert.Equal(t, []string{"db: sslmode in credential dsn asks for verify-full, and query of credential jdbcUrl for require; the stricter one wins"}, plan.Warnings)
+	assert.Equal(t, []string{"db: sslmode in credential dsn asks for verify-full, and sslmode in credential jdbcUrl for require; the stricter one wins"}, plan.Warnings)
 }
 
 func TestWhatAgreesIsNoContradiction(t *testing.T) {
@@ -133,7 +133,7 @@ func TestAModeIsInferredFromTheStrongestSign(t *testing.T) {
 		"a CA of its own, before asking":     {both, "verify-ca", "the default for a CA of its own, credential ca"},
 		"asking for TLS":                     {asks, "require", "credential require_ssl, which asks for TLS"},
 		"a CA under another key asks for no": {more, "", ""},
-		"sslrootcert=system":                 {system, "verify-full", "credential sslrootcert (sslrootcert=system)"},
+		"sslrootcert=system":                 {system, "verify-full", "sslrootcert=system in credential sslrootcert"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			plan := decide(t, nil, test.binding)
@@ -157,7 +157,7 @@ func TestSSLRootCertSystemTrustsTheStoresAndNothingWeaker(t *testing.T) {
 	assert.Empty(t, trust.Sets, "none of ours")
 	b.Asked = []binding.Asked{key("require")}
 	_, err := Decide(nil, binding.Bound{Databases: []binding.Binding{b}}, store(t))
-	assert.ErrorContains(t, err, "credential sslrootcert (sslrootcert=system) asks for verify-full, but credential sslmode for require")
+	assert.ErrorContains(t, err, "sslrootcert=system in credential sslrootcert asks for verify-full, but credential sslmode for require")
 }
 
 func TestOneDatabaseDoesNotSilentlyWeakenAnother(t *testing.T) {
@@ -187,7 +187,7 @@ func TestFurtherDatabasesOfAServiceChangeNothingUnlessTheyWriteMore(t *testing.T
 		b := db("db", "", hosts...)
 		b.WellKnown, b.Path = false, "other"
 		if mode != "" {
-			b.Asked = []binding.Asked{asked(mode, binding.Place{Path: "other", Kind: binding.Query}, binding.ByString)}
+			b.Asked = []binding.Asked{asked(mode, binding.Place{Path: "other", Of: "sslmode"}, binding.ByString)}
 		}
 		return b
 	}
@@ -335,7 +335,7 @@ func TestTheOwnersModeIsExportedWithNoDatabaseAtAll(t *testing.T) {
 
 // libpqs is another name of sslmode in a connection string.
 func libpqs(mode, name string) binding.Asked {
-	a := asked(mode, binding.Place{Path: "uri", Kind: binding.Query, Of: name}, binding.ByURI)
+	a := asked(mode, binding.Place{Path: "uri", Of: name}, binding.ByURI)
 	a.Alias = true
 	return a
 }
@@ -345,10 +345,10 @@ func TestAnAliasContradictsAModeLikeAnyOther(t *testing.T) {
 		binding binding.Binding
 		wrong   string
 	}{
-		"a weaker one behind a sslmode":   {says(uri("verify-full"), libpqs("prefer", "requiressl")), "query of credential uri asks for verify-full, but requiressl in the query of credential uri for prefer"},
-		"a weaker one beside a key":       {says(key("verify-full"), libpqs("require", "ssl")), "credential sslmode asks for verify-full, but ssl in the query of credential uri for require"},
-		"a stricter one beside a key":     {says(key("prefer"), libpqs("require", "ssl")), "ssl in the query of credential uri asks for require, but credential sslmode for prefer"},
-		"a stricter one behind a sslmode": {says(uri("disable"), libpqs("require", "ssl")), "ssl in the query of credential uri asks for require, but query of credential uri for disable"},
+		"a weaker one behind a sslmode":   {says(uri("verify-full"), libpqs("prefer", "requiressl")), "sslmode in credential uri asks for verify-full, but requiressl in credential uri for prefer"},
+		"a weaker one beside a key":       {says(key("verify-full"), libpqs("require", "ssl")), "credential sslmode asks for verify-full, but ssl in credential uri for require"},
+		"a stricter one beside a key":     {says(key("prefer"), libpqs("require", "ssl")), "ssl in credential uri asks for require, but credential sslmode for prefer"},
+		"a stricter one behind a sslmode": {says(uri("disable"), libpqs("require", "ssl")), "ssl in credential uri asks for require, but sslmode in credential uri for disable"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			found := binding.Bound{Databases: []binding.Binding{test.binding}}
@@ -371,7 +371,7 @@ func TestAnAliasAloneLowersNothingAndTheLogSaysWhatLibpqGets(t *testing.T) {
 		mode  string
 		line  string
 	}{
-		"RDS":                  {nil, oregon, libpqs("require", "ssl"), "verify-full", "db: ssl in the query of credential uri means require to a driver on libpq that is given this string; others get verify-full, from the default for a host whose CA is known"},
+		"RDS":                  {nil, oregon, libpqs("require", "ssl"), "verify-full", "db: ssl in credential uri means require to a driver on libpq that is given this string; others get verify-full, from the default for a host whose CA is known"},
 		"the owner's default":  {map[string]string{"POSTGRES_SSL_MODE": "verify-ca"}, elsewhere, libpqs("prefer", "requiressl"), "verify-ca", "means prefer to a driver on libpq"},
 		"another host":         {nil, elsewhere, libpqs("require", "ssl"), "require", ""},
 		"another host, weaker": {nil, elsewhere, libpqs("prefer", "requiressl"), "", ""},

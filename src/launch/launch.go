@@ -281,7 +281,7 @@ func (p *Plan) settle(b binding.Binding, fallback sslmode.Mode) (sslmode.Mode, S
 	asked := slices.Clone(b.Asked)
 	if b.System.Known() {
 		// libpq's manual, "sslrootcert": system works with verify-full only.
-		place := binding.Place{Path: b.System.Path, Kind: binding.Aside, Of: "sslrootcert=system"}
+		place := binding.Place{Path: b.System.Path, Of: "sslrootcert=system"}
 		asked = append(asked, binding.Asked{Mode: sslmode.VerifyFull, Place: place, By: binding.ByKey})
 	} else if b.Writes() == sslmode.None {
 		return sslmode.None, Source{}, nil // an alias alone lowers nothing

@@ -14,7 +14,7 @@ func TestOfTwoWithTheSameModeTheNarrowerTrustMakesTheMainOne(t *testing.T) {
 	further := func(path, host string) binding.Binding {
 		b := db("db", "", host)
 		b.WellKnown, b.Path = false, path
-		b.Asked = []binding.Asked{asked("verify-full", binding.Place{Path: path, Kind: binding.Query}, binding.ByString)}
+		b.Asked = []binding.Asked{asked("verify-full", binding.Place{Path: path, Of: "sslmode"}, binding.ByString)}
 		return b
 	}
 	own, rds, anyone := further("own", "own.example.com"), further("rds", oregon), further("anyone", elsewhere)

@@ -149,7 +149,7 @@ func TestInTheTunnelEachDatabaseHasItsOwnMode(t *testing.T) {
 	})
 	t.Run("a contradiction within one binding is still one", func(t *testing.T) {
 		torn := db("torn", "verify-full", oregon)
-		torn.Asked = append(torn.Asked, asked("disable", binding.Place{Path: "uri", Kind: binding.Query}, binding.ByURI))
+		torn.Asked = append(torn.Asked, asked("disable", binding.Place{Path: "uri", Of: "sslmode"}, binding.ByURI))
 		_, err := Decide(through("yes"), binding.Bound{Databases: []binding.Binding{torn}}, store(t))
 		require.ErrorContains(t, err, "asks for verify-full")
 	})

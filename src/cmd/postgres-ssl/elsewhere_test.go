@@ -67,7 +67,7 @@ func TestWithServicesNoFileIsOpenedThatTheDocumentNames(t *testing.T) {
 		verified  string // what verify says
 	}{
 		"a CA":          {services(t, map[string]credentials{"db": plain.with(credentials{"sslrootcert": root})}), nil, "credential sslrootcert, a file of the app's container", "credential sslrootcert, is " + here},
-		"a CA in a URI": {services(t, map[string]credentials{"db": {"uri": "postgres://u:p@127.0.0.1:1/d?sslmode=verify-full&sslrootcert=" + root}}), nil, "credential uri (sslrootcert), a file of the app's container", "credential uri (sslrootcert), is " + here},
+		"a CA in a URI": {services(t, map[string]credentials{"db": {"uri": "postgres://u:p@127.0.0.1:1/d?sslmode=verify-full&sslrootcert=" + root}}), nil, "sslrootcert in credential uri, a file of the app's container", "sslrootcert in credential uri, is " + here},
 		"a CA and no mode": {services(t, map[string]credentials{"db": {"uri": "postgres://u:p@127.0.0.1:1/d", "ca": root}}), nil,
 			"verify-ca, from the default for a CA of its own, credential ca", "credential ca, is " + here},
 		"a tagged CA":          {tagged, nil, "company, credential ca, a file of the app's container", "company, credential ca, is " + here},
@@ -128,7 +128,7 @@ func TestVerifyWithServicesDoesNotPassOverCredHub(t *testing.T) {
 		assert.Contains(t, string(out), "hub: its credentials are in CredHub; only postgres-ssl in the app sees them")
 		if explains := strings.HasPrefix(args, "env"); explains {
 			assert.NoError(t, err)
-			assert.Contains(t, string(out), "require, from query of credential uri", "the others are explained")
+			assert.Contains(t, string(out), "require, from sslmode in credential uri", "the others are explained")
 		} else {
 			assert.Equal(t, 2, cmd.ProcessState.ExitCode(), string(out))
 		}
