@@ -4,19 +4,19 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/launch"
-	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/lazyregexp"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
 )
 
-// named is an app that reads its mode from a variable of its own, with a default that allows less.
-// docs/apps.md has what was measured.
+// named is an app, or a way to start one, that a file of its own shows. Most read their mode from a
+// variable of their own, with a default that allows less: docs/apps.md has what was measured.
 type named struct {
 	name  string
-	files []string // patterns of fs.Glob below the app's folder: one of them shows it
+	files []string // below the app's folder: one of them shows it
 	says  string   // a pattern that its text matches, "" if its name is enough
 	gives []setting
 }
@@ -34,18 +34,20 @@ var (
 	yes   = [3]string{"true", "true", "true"} // Node then verifies in each of them, as node-postgres does
 )
 
-// apps are those of which this is known. Stratos, the first of its kind, is in stratos.go.
+// apps are those of which this is known. What Stratos is given is in stratos.go.
 //
-// Sources: Grafana, pkg/services/sqlstore (its lib/pq needs no more than SSL_CERT_DIR); Strapi's
-// templates, config/database; n8n, config/src/configs/database.config.ts; Heimdall2,
-// apps/backend/config; Concourse, flag/postgres_config.go; Kong, kong.conf.default; Laravel,
-// config/database.php since 11; Mastodon, config/database.yml.
+// Sources: Stratos, deploy/cloud-foundry/build.sh, and stratos-buildpack, bin/release; Grafana,
+// pkg/services/sqlstore (its lib/pq needs no more than SSL_CERT_DIR); Strapi's templates,
+// config/database; n8n, config/src/configs/database.config.ts; Heimdall2, apps/backend/config;
+// Concourse, flag/postgres_config.go; Kong, kong.conf.default; Laravel, config/database.php since
+// 11; Mastodon, config/database.yml.
 var apps = []named{
+	{"Stratos", []string{"src/jetstream/main.go", "jetstream", "portal-proxy"}, "", nil},
 	{"Grafana", []string{"conf/defaults.ini"}, `(?i)grafana`, []setting{{"GF_DATABASE_SSL_MODE", words}}},
-	{"Strapi", []string{"config/database.[jt]s", "dist/config/database.js"},
+	{"Strapi", []string{"config/database.js", "config/database.ts", "dist/config/database.js"},
 		`env\.bool\(\s*['"]DATABASE_SSL['"]`, []setting{{"DATABASE_SSL", yes}}},
 	{"n8n", []string{"package.json"}, `"n8n"\s*:`, []setting{{"DB_POSTGRESDB_SSL_ENABLED", yes}}},
-	{"Heimdall2", []string{"apps/backend/config/app?config.ts", "apps/backend/dist/config/app?config.js"},
+	{"Heimdall2", []string{"apps/backend/config/app-config.ts", "apps/backend/config/app_config.ts", "apps/backend/dist/config/app_config.js"},
 		`DATABASE_SSL`, []setting{{"DATABASE_SSL", yes}}},
 	{"Concourse", []string{"bin/concourse", "concourse/bin/concourse"}, "",
 		[]setting{{"CONCOURSE_POSTGRES_SSLMODE", words}, {"CONCOURSE_POSTGRES_CA_CERT", [3]string{"", "FILE", "FILE"}}}},
@@ -56,20 +58,44 @@ var apps = []named{
 		`ENV(?:\[|\.fetch\()\s*['"]DB_SSLMODE['"]`, []setting{{"DB_SSLMODE", words}}},
 }
 
-// Named returns the apps in a folder that a launch tells by a variable of their own, each with the file
-// that shows it. But for Stratos, one whose owner set that variable is left out.
-func Named(folder fs.FS, env map[string]string) map[string]string {
-	found, app := map[string]string{}, remember(folder)
-	lookForNamed(app, found)
-	for _, a := range apps {
-		if slices.ContainsFunc(a.gives, func(s setting) bool { return env[s.name] != "" }) {
-			delete(found, a.name)
+// Shown returns what an app's own files show, each with its file.
+func Shown(app fs.FS) map[string]string {
+	found := map[string]string{}
+	for _, a := range slices.Concat(apps, nodes) {
+		isShown := func(name string) bool { return a.isShownBy(app, name) }
+		if i := slices.IndexFunc(a.files, isShown); i >= 0 {
+			found[a.name] = a.files[i]
 		}
 	}
-	if file := stratosApp.shownBy(map[string]fs.FS{"app": app}); file != "" {
-		found["Stratos"] = file
-	}
 	return found
+}
+
+func (a named) isShownBy(app fs.FS, name string) bool {
+	const longest = 1 << 20
+	info, err := fs.Stat(app, name)
+	switch {
+	case err != nil, !info.Mode().IsRegular(): // to open a pipe waits for ever
+		return false
+	case a.says == "":
+		return true
+	case info.Size() > longest:
+		return false
+	}
+	text, _ := fs.ReadFile(app, name) // a file that cannot be read says nothing
+	return regexp.MustCompile(a.says).Match(text)
+}
+
+// Told returns those of the apps that were shown which a launch tells by their own variable. But for
+// Stratos, one whose owner set it is left out.
+func Told(shown, env map[string]string) map[string]string {
+	told := map[string]string{}
+	for _, a := range apps {
+		isOwners := slices.ContainsFunc(a.gives, func(s setting) bool { return env[s.name] != "" })
+		if file := shown[a.name]; file != "" && !isOwners {
+			told[a.name] = file
+		}
+	}
+	return told
 }
 
 // OwnModes returns the modes that the owner set in variables of such apps, whichever app it is. Of a
@@ -91,23 +117,6 @@ func OwnModes(env map[string]string) (own []launch.Owner) {
 	return own
 }
 
-var namedApps = language{name: "apps", give: giveNamed, look: lookForNamed}
-
-// lookForNamed finds the file that shows each app.
-func lookForNamed(app fs.FS, found map[string]string) {
-	for _, a := range apps {
-		for _, pattern := range a.files {
-			names, _ := fs.Glob(app, pattern)
-			i := slices.IndexFunc(names, func(name string) bool {
-				return a.says == "" || lazyregexp.New(a.says)().MatchString(textOf(app, name))
-			})
-			if i >= 0 && found[a.name] == "" {
-				found[a.name] = names[i]
-			}
-		}
-	}
-}
-
 // giveNamed gives each app that was found its own variables, from require up. The owner's own stay.
 func giveNamed(h *Handout) {
 	mode := h.modeWithoutVariable()
@@ -115,7 +124,7 @@ func giveNamed(h *Handout) {
 		return
 	}
 	for _, a := range apps {
-		file := h.app.Brings[a.name]
+		file := h.app.Shows[a.name]
 		if file == "" {
 			continue
 		}
@@ -128,21 +137,12 @@ func giveNamed(h *Handout) {
 				continue
 			}
 			h.give(s.name, value, fmt.Sprintf("for %s, by %s", a.name, file))
-			if own := h.app.Env[s.name]; own != "" && s.allowsLess(own, mode) {
+			own := h.app.Env[s.name]
+			isOwn := func(value string) bool { return strings.EqualFold(value, own) }
+			if own != "" && !filepath.IsAbs(own) && !slices.ContainsFunc(s.values[mode-sslmode.Require:], isOwn) {
 				h.Warnings = append(h.Warnings, fmt.Sprintf("%s is set by the app's owner, and stays: %s connects with it, and that is less than %s",
 					s.name, a.name, mode))
 			}
 		}
 	}
-}
-
-// allowsLess says whether an owner's value allows less than a mode. One that is none of ours does.
-func (s setting) allowsLess(own string, mode sslmode.Mode) bool {
-	i := -1
-	for j, value := range s.values {
-		if strings.EqualFold(value, own) {
-			i = j
-		}
-	}
-	return i < int(mode-sslmode.Require) && !filepath.IsAbs(own)
 }

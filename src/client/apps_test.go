@@ -15,6 +15,7 @@ import (
 
 // shown has, for each app, a file that shows it, as small as it may be.
 var shown = map[string][2]string{
+	"Stratos":                            {"src/jetstream/main.go", "package main"},
 	"Grafana":                            {"conf/defaults.ini", "[analytics]\n# sends usage to stats.grafana.org\n"},
 	"Strapi":                             {"config/database.ts", "ssl: env.bool('DATABASE_SSL', false) && {"},
 	"n8n":                                {"package.json", `{"dependencies": {"n8n": "1.90.0"}}`},
@@ -25,13 +26,13 @@ var shown = map[string][2]string{
 	"Rails with DB_SSLMODE, as Mastodon": {"config/database.yml", "sslmode: <%= ENV['DB_SSLMODE'] || 'prefer' %>"},
 }
 
-// showing is what Look finds in an app's folder with these files.
+// showing is what Shown finds in an app's folder with these files.
 func showing(files ...[2]string) map[string]string {
 	tree := fstest.MapFS{}
 	for _, f := range files {
 		tree[f[0]] = &fstest.MapFile{Data: []byte(f[1])}
 	}
-	return Look(tree, fstest.MapFS{})
+	return Shown(tree)
 }
 
 func TestAnAppWithANameOfItsOwnIsToldByIt(t *testing.T) {
@@ -72,9 +73,11 @@ func TestTheOwnersModesForSuchAppsAreRead(t *testing.T) {
 }
 
 func TestAnAppWhoseOwnerSetItsVariableIsNotTold(t *testing.T) {
-	tree := fstest.MapFS{"kong.conf": {}}
-	assert.Contains(t, Named(tree, nil), "Kong")
-	assert.NotContains(t, Named(tree, env("KONG_PG_SSL", "off")), "Kong")
+	found := showing([2]string{"kong.conf", ""}, shown["Stratos"], [2]string{"Procfile", "web: node --use-system-ca ."})
+	require.Len(t, found, 3)
+	assert.Equal(t, map[string]string{"Kong": "kong.conf", "Stratos": "src/jetstream/main.go"}, Told(found, nil))
+	assert.NotContains(t, Told(found, env("KONG_PG_SSL", "off")), "Kong")
+	assert.Contains(t, Told(found, env("DB_SSL_MODE", "disable")), "Stratos", "a launch says more of that")
 }
 
 // docs/apps.md has a row for each app, with each of its variables.
@@ -95,7 +98,7 @@ func TestTheDocumentHasEachApp(t *testing.T) {
 func TestNoAppGetsAnotherAppsVariable(t *testing.T) {
 	for _, one := range apps {
 		h := app{looks: one.name}.given(t, db("db", "verify-full", oregon)).exported()
-		assert.NotContains(t, h, "DB_SSL_MODE", "it is Stratos's")
+		assert.Equal(t, one.name == "Stratos", h["DB_SSL_MODE"] != "", "it is Stratos's")
 		for _, other := range apps {
 			for _, s := range other.gives {
 				if !slices.ContainsFunc(one.gives, func(own setting) bool { return own.name == s.name }) {
@@ -125,15 +128,14 @@ func TestTemplatesThatReadNoVariableAreNotToldByOne(t *testing.T) {
 	for _, name := range []string{"config/database.php", "package.json", "a"} {
 		require.NoError(t, syscall.Mkfifo(filepath.Join(dir, name), 0o644))
 	}
-	root, err := os.OpenRoot(dir)
-	require.NoError(t, err)
-	defer root.Close()
-	assert.Empty(t, Look(root.FS(), fstest.MapFS{})["Laravel"], "nobody waits for a pipe")
-	assert.Empty(t, Named(root.FS(), nil))
+	assert.Empty(t, Shown(os.DirFS(dir)), "nobody waits for a pipe")
 	require.NoError(t, os.RemoveAll(filepath.Join(dir, "config")))
-	require.NoError(t, syscall.Mkfifo(filepath.Join(dir, "config"), 0o644))
-	assert.Empty(t, Look(root.FS(), fstest.MapFS{}), "nor for one in the place of a folder")
-	assert.Empty(t, Named(root.FS(), nil))
+	for _, name := range []string{"config", ".java-buildpack", "_build"} {
+		require.NoError(t, syscall.Mkfifo(filepath.Join(dir, name), 0o644))
+	}
+	assert.Empty(t, Shown(os.DirFS(dir)), "nor for one in the place of a folder")
+	assert.Equal(t, map[string]bool{"Stratos": false, "apps": false, "erlang": false, "golang": false, "java": false, "libpq": false, "node": false},
+		Look(os.DirFS(dir), os.DirFS(dir)))
 }
 
 func TestAnOwnersWeakerVariableStaysAndIsNamed(t *testing.T) {

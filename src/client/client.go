@@ -21,28 +21,35 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/truststore"
 )
 
-// language is what each file of this package defines.
+// language is one that an app may be written in, or a driver that several share.
 type language struct {
 	name string
-	// places are patterns of fs.Glob below app/ and deps/. A droplet that has one of them needs the
-	// language. Without places, every droplet needs it.
+	// places are patterns of path.Match, folder by folder, below app/ and deps/. A droplet that has
+	// one of them needs the language. Without places, every droplet needs it.
 	places     []string
-	look       func(app fs.FS, found map[string]string) // what else its files say; may be nil
-	launchOnly bool                                     // it is given nothing at staging
+	launchOnly bool // it is given nothing at staging
 	give       func(*Handout)
 }
 
-var languages = []language{stratosApp, stratos, namedApps, erlang, golang, java, libpq, node}
+var languages = []language{
+	{"Stratos", nil, false, giveStratos},
+	{"apps", nil, false, giveNamed},
+	{"erlang", erlangPlaces, true, giveErlang},
+	{"golang", nil, true, giveGolang},
+	{"java", javaPlaces, true, giveJava},
+	{"libpq", nil, false, giveLibpq},
+	{"node", nil, false, giveNode},
+}
 
 // App is what the languages need to know about an app, besides the plan.
 type App struct {
 	Home    string // where the platform unpacks the droplet: /home/vcap
 	Env     map[string]string
 	Store   truststore.Store
-	Brings  map[string]string // what Look found, and what shows it
-	Seen                      // at staging
-	Command string            // the command line of the process that becomes the app, or ""
-	Staging bool              // it is for what later buildpacks run at staging, not for the app
+	Brings  map[string]bool // the languages that Look found
+	Seen                    // at staging
+	Command string          // the command line of the process that becomes the app, or ""
+	Staging bool            // it is for what later buildpacks run at staging, not for the app
 
 	// Roots reads the CAs of all bound databases in PEM and, if everyone is set, the stores'. That
 	// takes time, so For asks only for what it needs.
@@ -94,7 +101,7 @@ type File struct {
 func For(plan *launch.Plan, app App) (*Handout, error) {
 	h := &Handout{Dir: filepath.Join(app.Home, privateFolder), plan: plan, app: app, files: map[bool]string{}}
 	for _, l := range languages {
-		isNeeded := len(l.places) == 0 || app.Brings[l.name] != ""
+		isNeeded := l.places == nil || app.Brings[l.name]
 		if isNeeded && !(l.launchOnly && app.Staging) {
 			l.give(h)
 		}
@@ -134,80 +141,46 @@ func (h *Handout) Gives(name string) bool {
 
 // Seen is what staging has seen in the app's own files.
 type Seen struct {
-	JavaSays  string // the file that configures pgjdbc's TLS
-	PGSSLSays string // why PGSSL is not given
-	Carried   launch.Carried
+	JavaSays  string            `json:",omitempty"` // the file that configures pgjdbc's TLS
+	PGSSLSays string            `json:",omitempty"` // why PGSSL is not given
+	Carried   launch.Carried    `json:",omitzero"`
+	Shows     map[string]string `json:",omitempty"` // the result of Shown
 }
 
-// Look finds an app's languages, and what their files say, in its own folder and in the buildpacks'.
-func Look(app, deps fs.FS) map[string]string {
-	found, trees := map[string]string{}, map[string]fs.FS{"app": remember(app), "deps": remember(deps)}
+// Look says which languages a droplet brings, in the app's own folder and in the buildpacks'. It
+// waits for no pipe: only folders are opened.
+func Look(app, deps fs.FS) map[string]bool {
+	brings := map[string]bool{}
+	trees := map[string]fs.FS{"app": app, "deps": deps}
+	read := map[string][]fs.DirEntry{} // each folder once: the patterns share most of them, and a launch must be fast
+	var has func(tree, dir, pattern string) bool
+	has = func(tree, dir, pattern string) bool {
+		name, rest, more := strings.Cut(pattern, "/")
+		if !strings.Contains(name, "*") {
+			if dir = path.Join(dir, name); more {
+				return has(tree, dir, rest)
+			}
+			_, err := fs.Stat(trees[tree], dir)
+			return err == nil
+		}
+		entries, isRead := read[tree+dir]
+		if !isRead {
+			entries, _ = fs.ReadDir(trees[tree], dir) // one that cannot be read shows no language
+			read[tree+dir] = entries
+		}
+		return slices.ContainsFunc(entries, func(e fs.DirEntry) bool {
+			isOne, _ := path.Match(name, e.Name())
+			return isOne && (!more || has(tree, path.Join(dir, e.Name()), rest))
+		})
+	}
 	for _, l := range languages {
-		if place := l.shownBy(trees); place != "" {
-			found[l.name] = place
+		isIn := func(place string) bool {
+			tree, pattern, _ := strings.Cut(place, "/")
+			return has(tree, ".", pattern)
 		}
-		if l.look != nil {
-			l.look(trees["app"], found)
-		}
+		brings[l.name] = slices.ContainsFunc(l.places, isIn)
 	}
-	return found
-}
-
-// shownBy returns what shows the language, "" if nothing does.
-func (l language) shownBy(trees map[string]fs.FS) string {
-	for _, place := range l.places {
-		tree, pattern, _ := strings.Cut(place, "/")
-		if matches, _ := fs.Glob(trees[tree], pattern); len(matches) > 0 {
-			return matches[0]
-		}
-	}
-	return ""
-}
-
-// mostText limits how much of an app's file is read.
-const mostText = 1 << 20
-
-// textOf returns the text of a regular file, "" if there is none or it is too long.
-func textOf(app fs.FS, name string) string {
-	info, err := fs.Stat(app, name)
-	if err != nil || !info.Mode().IsRegular() || info.Size() > mostText {
-		return ""
-	}
-	text, _ := fs.ReadFile(app, name) // a file that cannot be read says nothing
-	return string(text)
-}
-
-// remembering reads each folder only once: the patterns share most of them, and a launch must be
-// fast.
-type remembering struct {
-	fs.FS
-	read map[string][]fs.DirEntry
-}
-
-func remember(tree fs.FS) remembering { return remembering{tree, map[string][]fs.DirEntry{}} }
-
-// ReadDir implements fs.ReadDirFS.
-func (r remembering) ReadDir(name string) ([]fs.DirEntry, error) {
-	entries, ok := r.read[name]
-	if ok {
-		return entries, nil
-	}
-	if info, err := r.Stat(name); err == nil && info.IsDir() { // to open a pipe waits for ever
-		entries, _ = fs.ReadDir(r.FS, name) // a folder that cannot be read shows no language
-	}
-	r.read[name] = entries
-	return entries, nil
-}
-
-// Stat implements fs.StatFS. Most names are not there: their folder says so without another call.
-func (r remembering) Stat(name string) (fs.FileInfo, error) {
-	if name != "." {
-		isIt := func(e fs.DirEntry) bool { return e.Name() == path.Base(name) }
-		if siblings, _ := r.ReadDir(path.Dir(name)); !slices.ContainsFunc(siblings, isIt) {
-			return nil, fs.ErrNotExist
-		}
-	}
-	return fs.Stat(r.FS, name)
+	return brings
 }
 
 // give exports a variable, unless the app's owner set it. A variable that already has our value

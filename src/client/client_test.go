@@ -49,7 +49,7 @@ func db(name, mode string, hosts ...string) binding.Binding {
 type app struct {
 	env     map[string]string
 	brings  string
-	looks   string // one more thing that Look found
+	looks   string // what Shown found
 	says    string
 	pgssl   string
 	command string
@@ -63,14 +63,12 @@ func (a app) try(t testing.TB, bindings ...binding.Binding) (*Handout, error) {
 	store := truststore.NewStore("/home/vcap/deps/0/trust", sets)
 	plan, err := launch.Decide(a.env, binding.Bound{Databases: bindings}, store)
 	require.NoError(t, err)
-	brings := map[string]string{}
+	brings := map[string]bool{}
 	for _, language := range strings.Fields(a.brings) {
-		brings[language] = "file"
+		brings[language] = true
 	}
-	if a.looks != "" {
-		brings[a.looks] = "file"
-	}
-	given := App{Home: "/home/vcap", Env: a.env, Store: store, Brings: brings, Seen: Seen{JavaSays: a.says, PGSSLSays: a.pgssl}, Command: a.command, Staging: a.staging}
+	seen := Seen{JavaSays: a.says, PGSSLSays: a.pgssl, Shows: map[string]string{a.looks: "file"}}
+	given := App{Home: "/home/vcap", Env: a.env, Store: store, Brings: brings, Seen: seen, Command: a.command, Staging: a.staging}
 	if a.staging {
 		given.Home = "/tmp"
 	}
@@ -327,13 +325,13 @@ func TestTheFilesOfAnAppShowNodesSwitchAndItsBuildScripts(t *testing.T) {
 		"npm's own":      {"package.json", `{"scripts":{"postinstall":"prisma generate"}}`, false, true},
 		"neither":        {"package.json", `{"scripts": {"start": "node server.js", "build": "tsc"}}`, false, false},
 		"another file":   {"readme.md", "node --use-system-ca", false, false},
-		"a long file":    {"package.json", long(mostText + 1), false, false},
-		"not too long":   {"package.json", long(mostText), true, true},
+		"a long file":    {"package.json", long(1<<20 + 1), false, false},
+		"not too long":   {"package.json", long(1 << 20), true, true},
 	} {
-		found := Look(fstest.MapFS{test.file: {Data: []byte(test.text)}}, fstest.MapFS{})
+		found := Shown(fstest.MapFS{test.file: {Data: []byte(test.text)}})
 		assert.Equal(t, [2]bool{test.systemCAs, test.builds}, [2]bool{found[nodeSystemCAs] != "", found[nodeBuilds] != ""}, name)
 	}
-	assert.Empty(t, Look(fstest.MapFS{"package.json": {Mode: fs.ModeNamedPipe}}, fstest.MapFS{})[nodeBuilds])
+	assert.Empty(t, Shown(fstest.MapFS{"package.json": {Mode: fs.ModeNamedPipe}}))
 }
 
 func TestBuildScriptsAtStagingAreGivenTheModeAndFilesOutsideTheDroplet(t *testing.T) {
@@ -363,16 +361,16 @@ func TestBuildScriptsAtStagingAreGivenTheModeAndFilesOutsideTheDroplet(t *testin
 
 func TestAWrongModeOfTheOwnersStopsTheAppsThatReadIt(t *testing.T) {
 	for _, test := range []struct {
-		name, value, brings, mode, stops string
+		name, value, looks, mode, stops string
 	}{
 		{"PGSSLMODE", "VERIFY_FULL", "", "verify-full", `PGSSLMODE, set by the app's owner, is spelled "VERIFY_FULL"; spell it verify-full, or unset it`},
 		{"PGSSLMODE", "VERIFY_FULL", "", "prefer", ""},
 		{"DB_SSL_MODE", "REQUIRED", "", "verify-full", ""},
-		{"DB_SSL_MODE", "Verify-Full", "stratos", "require", `DB_SSL_MODE, set by the app's owner, is spelled "Verify-Full"; spell it verify-full, or unset it`},
-		{"DB_SSL_MODE", "Verify-Full", "stratos", "prefer", ""},
-		{"DB_SSL_MODE", "verify-full", "stratos", "require", ""},
+		{"DB_SSL_MODE", "Verify-Full", "Stratos", "require", `DB_SSL_MODE, set by the app's owner, is spelled "Verify-Full"; spell it verify-full, or unset it`},
+		{"DB_SSL_MODE", "Verify-Full", "Stratos", "prefer", ""},
+		{"DB_SSL_MODE", "verify-full", "Stratos", "require", ""},
 	} {
-		h, err := app{env: env(test.name, test.value), brings: test.brings}.try(t, db("db", test.mode, oregon))
+		h, err := app{env: env(test.name, test.value), looks: test.looks}.try(t, db("db", test.mode, oregon))
 		if test.stops != "" {
 			assert.EqualError(t, err, test.stops)
 			continue
@@ -388,10 +386,10 @@ func TestStratosIsToldThatItDoesNotReadBindingsInFiles(t *testing.T) {
 		bound []binding.Binding
 		want  int
 	}{
-		"in a file":          {app{env: env("VCAP_SERVICES_FILE_PATH", "/f"), brings: "stratos"}, []binding.Binding{db("db", "", oregon)}, 1},
-		"in folders":         {app{env: env("SERVICE_BINDING_ROOT", "/f"), brings: "stratos"}, []binding.Binding{db("db", "", oregon)}, 1},
-		"in the environment": {app{brings: "stratos"}, []binding.Binding{db("db", "", oregon)}, 0},
-		"nothing is bound":   {app{env: env("SERVICE_BINDING_ROOT", "/f"), brings: "stratos"}, nil, 0},
+		"in a file":          {app{env: env("VCAP_SERVICES_FILE_PATH", "/f"), looks: "Stratos"}, []binding.Binding{db("db", "", oregon)}, 1},
+		"in folders":         {app{env: env("SERVICE_BINDING_ROOT", "/f"), looks: "Stratos"}, []binding.Binding{db("db", "", oregon)}, 1},
+		"in the environment": {app{looks: "Stratos"}, []binding.Binding{db("db", "", oregon)}, 0},
+		"nothing is bound":   {app{env: env("SERVICE_BINDING_ROOT", "/f"), looks: "Stratos"}, nil, 0},
 		"another app":        {app{env: env("SERVICE_BINDING_ROOT", "/f")}, []binding.Binding{db("db", "", oregon)}, 0},
 	} {
 		warnings := test.app.given(t, test.bound...).Warnings
@@ -460,7 +458,6 @@ func TestADropletShowsWhichLanguagesItBrings(t *testing.T) {
 		"deps/1/jre/bin/java": "java", "deps/1/jre/jre-21/bin/java": "java", "app/.java-buildpack/open_jdk_jre/bin/java": "java",
 		"deps/0/apt/usr/lib/jvm/java-17-openjdk-amd64/bin/java": "java", "app/.jdk/bin/java": "java", "app/jre/bin/java": "java",
 		"app/BOOT-INF/lib/a.jar": "java", "app/WEB-INF/web.xml": "java", "app/META-INF/MANIFEST.MF": "java", "app/shop.jar": "java",
-		"app/src/jetstream/main.go": "stratos", "app/jetstream": "stratos", "app/portal-proxy": "stratos",
 		"app/package.json": "", "app/lib/x.jar": "", "app/java/Main.java": "", "deps/0/bin/node": "", "app/Manifest.toml": "",
 	} {
 		tree := fstest.MapFS{place: {}, "app/readme": {}, "deps/readme": {}}
@@ -471,7 +468,7 @@ func TestADropletShowsWhichLanguagesItBrings(t *testing.T) {
 		}
 		found := Look(below("app"), below("deps"))
 		for _, l := range languages {
-			assert.Equal(t, l.name == language, found[l.name] != "", "%s: %s", place, l.name)
+			assert.Equal(t, l.name == language, found[l.name], "%s: %s", place, l.name)
 		}
 	}
 }

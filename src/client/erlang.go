@@ -11,14 +11,14 @@ import (
 //
 // PATH cannot tell whether there is an Erlang: the launch scripts of later buildpacks run after
 // ours.
-var erlang = language{name: "erlang", give: giveErlang, launchOnly: true, places: []string{
+var erlangPlaces = []string{
 	// supply buildpacks, apt-buildpack
 	"deps/*/bin/erl", "deps/*/erlang/bin/erl", "deps/*/apt/usr/lib/erlang/bin/erl",
 	// the Elixir and the Erlang buildpacks
 	"app/.platform_tools/erlang/bin/erl", "app/otp/bin/erl",
 	// a release
 	"app/erts-*/bin/erlexec", "app/*/erts-*/bin/erlexec", "app/_build/*/rel/*/erts-*/bin/erlexec",
-}}
+}
 
 func giveErlang(h *Handout) {
 	if h.modeWithoutVariable() < sslmode.Require {

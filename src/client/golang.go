@@ -17,8 +17,6 @@ import (
 // that only where a list does harm, and then the file has the stack's CAs too.
 //
 // Source: Go, crypto/x509/root_unix.go, loadSystemRoots; OpenSSL, X509_LOOKUP_hash_dir(3).
-var golang = language{name: "golang", give: giveGolang, launchOnly: true}
-
 func giveGolang(h *Handout) {
 	libpq, stratos := launch.Owners(h.app.Env)
 	if len(h.plan.Databases) == 0 && h.plan.Mode == sslmode.None && libpq.Value+stratos.Value == "" {

@@ -29,7 +29,7 @@ import (
 //
 // Source: pgjdbc, Driver.loadDefaultProperties; HotSpot, arguments.cpp, parse_options_buffer;
 // java-buildpack, docs/framework-container_security_provider.md.
-var java = language{name: "java", give: giveJava, launchOnly: true, places: []string{
+var javaPlaces = []string{
 	// java-buildpack 5, java-buildpack 4, apt-buildpack, apps that bring their own
 	"deps/*/jre/bin/java", "deps/*/jre/*/bin/java",
 	"app/.java-buildpack/*/bin/java",
@@ -37,7 +37,7 @@ var java = language{name: "java", give: giveJava, launchOnly: true, places: []st
 	"app/.jdk/bin/java", "app/jre/bin/java",
 	// the app's own files
 	"app/BOOT-INF", "app/WEB-INF", "app/META-INF/MANIFEST.MF", "app/*.jar",
-}}
+}
 
 func giveJava(h *Handout) {
 	mode := h.modeWithoutVariable()

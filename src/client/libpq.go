@@ -10,8 +10,6 @@ import (
 // every bound database.
 //
 // Source: libpq's manual, "Environment Variables" and "SSL Support".
-var libpq = language{name: "libpq", give: giveLibpq}
-
 func giveLibpq(h *Handout) {
 	own, _ := launch.Owners(h.app.Env)
 	h.fail(h.plan.Refuses(own))

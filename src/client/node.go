@@ -1,8 +1,6 @@
 package client
 
 import (
-	"io/fs"
-	"slices"
 	"strings"
 
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
@@ -18,8 +16,6 @@ import (
 //
 // Source: Node, doc/api/cli.md; node-postgres, lib/connection-parameters.js; postgres.js,
 // src/index.js, parseOptions, and src/connection.js, secure.
-var node = language{name: "node", give: giveNode, look: lookForNode}
-
 func giveNode(h *Handout) {
 	mode := h.modeWithoutVariable()
 	if mode >= sslmode.Require {
@@ -31,35 +27,25 @@ func giveNode(h *Handout) {
 	}
 	// At staging, the file hides one that a buildpack behind us gives npm, for the platform's CAs.
 	// So there it has these too, and only an app whose own JavaScript runs there gets it.
-	if !h.app.Staging || h.app.Brings[nodeBuilds] != "" {
+	if !h.app.Staging || h.app.Shows[nodeBuilds] != "" {
 		h.giveRoots("NODE_EXTRA_CA_CERTS", h.roots(h.app.Staging), "for node-postgres and postgres.js")
 	}
 }
 
-// What an app's files say of Node, in App.Brings.
 const (
 	nodeSystemCAs = "Node with the system's CAs"
 	nodeBuilds    = "Node's build scripts"
 )
 
-// buildScripts are the scripts of package.json that nodejs-buildpack and npm run at staging.
+// nodes are what an app's files say of Node. Its build scripts are those that nodejs-buildpack and
+// npm run at staging.
 //
 // Source: nodejs-buildpack, src/nodejs/supply/supply.go; npm, "scripts", "Life Cycle Operation
 // Order", npm ci.
-var buildScripts = []string{`"heroku-prebuild"`, `"heroku-postbuild"`, `"preinstall"`, `"install"`, `"postinstall"`,
-	`"prepublish"`, `"preprepare"`, `"prepare"`, `"postprepare"`}
-
-func lookForNode(app fs.FS, found map[string]string) {
-	scripts := textOf(app, "package.json")
-	switch {
-	case asksForSystemCAs(scripts):
-		found[nodeSystemCAs] = "package.json"
-	case asksForSystemCAs(textOf(app, "Procfile")):
-		found[nodeSystemCAs] = "Procfile"
-	}
-	if slices.ContainsFunc(buildScripts, func(name string) bool { return strings.Contains(scripts, name) }) {
-		found[nodeBuilds] = "package.json"
-	}
+var nodes = []named{
+	{nodeSystemCAs, []string{"package.json", "Procfile"}, `--use[-_]system[-_]ca`, nil},
+	{nodeBuilds, []string{"package.json"},
+		`"(?:heroku-(?:pre|post)build|(?:pre|post)?install|prepublish|preprepare|prepare|postprepare)"`, nil},
 }
 
 // oneFile says whether the app is given the databases' CAs in SSL_CERT_FILE, and not in a list of
@@ -68,10 +54,7 @@ func lookForNode(app fs.FS, found map[string]string) {
 //
 // Source: Node, src/crypto/crypto_context.cc, GetSystemStoreCACertificates.
 func (h *Handout) oneFile() bool {
-	switched := h.app.Env["NODE_USE_SYSTEM_CA"] == "1" || IsOurs(h.app.Env["SSL_CERT_FILE"])
-	return switched || h.app.Brings[nodeSystemCAs] != "" || asksForSystemCAs(h.app.Env["NODE_OPTIONS"]+" "+h.app.Command)
-}
-
-func asksForSystemCAs(text string) bool {
-	return strings.Contains(text, "--use-system-ca") || strings.Contains(text, "--use_system_ca")
+	options := strings.ReplaceAll(h.app.Env["NODE_OPTIONS"]+" "+h.app.Command, "_", "-")
+	isSwitched := h.app.Env["NODE_USE_SYSTEM_CA"] == "1" || h.app.Shows[nodeSystemCAs] != ""
+	return isSwitched || strings.Contains(options, "--use-system-ca") || IsOurs(h.app.Env["SSL_CERT_FILE"])
 }

@@ -14,30 +14,21 @@ import (
 // without the variable, it would connect in plain text even to a server that offers TLS.
 //
 // Any app may have a variable DB_SSL_MODE, with words that are not ours (MySQL's REQUIRED). A wrong
-// one stops only an app that is Stratos: its source, or what its buildpack makes of it.
+// one stops only an app that is Stratos.
 //
-// Source: Stratos, src/jetstream/datastore, the SSLMode constants and their validation;
-// deploy/cloud-foundry/build.sh; stratos-buildpack, bin/release.
-var (
-	stratosApp = language{name: "stratos", give: giveStratosApp, places: []string{
-		"app/src/jetstream/main.go", "app/jetstream", "app/portal-proxy",
-	}}
-	stratos = language{name: "DB_SSL_MODE", give: giveStratos}
-)
-
-func giveStratosApp(h *Handout) {
-	_, own := launch.Owners(h.app.Env)
-	h.fail(h.plan.Refuses(own))
-	for _, name := range []string{"VCAP_SERVICES_FILE_PATH", "SERVICE_BINDING_ROOT"} {
-		if h.app.Env[name] != "" && len(h.plan.Databases) > 0 {
-			h.Warnings = append(h.Warnings, "Stratos does not read bindings in files ("+name+"), and uses SQLite: "+
-				"turn off the app's feature file-based-vcap-services or service-binding-k8s, and restart")
+// Source: Stratos, src/jetstream/datastore, the SSLMode constants and their validation.
+func giveStratos(h *Handout) {
+	if h.app.Shows["Stratos"] != "" {
+		_, own := launch.Owners(h.app.Env)
+		h.fail(h.plan.Refuses(own))
+		for _, name := range []string{"VCAP_SERVICES_FILE_PATH", "SERVICE_BINDING_ROOT"} {
+			if h.app.Env[name] != "" && len(h.plan.Databases) > 0 {
+				h.Warnings = append(h.Warnings, "Stratos does not read bindings in files ("+name+"), and uses SQLite: "+
+					"turn off the app's feature file-based-vcap-services or service-binding-k8s, and restart")
+			}
 		}
 	}
-}
-
-func giveStratos(h *Handout) {
-	isAnother := slices.ContainsFunc(apps, func(a named) bool { return h.app.Brings[a.name] != "" })
+	isAnother := slices.ContainsFunc(apps, func(a named) bool { return a.gives != nil && h.app.Shows[a.name] != "" })
 	if h.app.Env["DB_SSL_MODE"] != "" || h.plan.Mode != sslmode.None && !isAnother {
 		h.give("DB_SSL_MODE", h.plan.Mode.String(), h.plan.ModeSource())
 	}

@@ -51,8 +51,10 @@ type Look struct {
 	Signs   []seen.Sign
 	Skipped []seen.Skipped
 
-	env   map[string]string
-	named map[string]string // the apps that a launch tells by their own variables, and the file that shows each
+	Shows map[string]string // what else the files show, for a launch
+
+	env  map[string]string
+	told map[string]string // the apps that a launch tells by their own variables, and the file that shows each
 }
 
 // LookIn looks through an app's folder. It follows no link out of it. env is the app's environment,
@@ -60,10 +62,9 @@ type Look struct {
 func LookIn(dir string, env map[string]string) Look {
 	files, done := seen.In(dir)
 	defer done()
-	return Look{
-		Found: Find(files), Signs: files.Signs(), Skipped: files.Skipped,
-		env: env, named: client.Named(files.App, env),
-	}
+	look := Look{Found: Find(files), Signs: files.Signs(), Shows: client.Shown(files.App), env: env}
+	look.Skipped, look.told = files.Skipped, client.Told(look.Shows, env)
+	return look
 }
 
 // WithoutPGSSL says why the app must not be given PGSSL, postgres.js's word for the mode: its own

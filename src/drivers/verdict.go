@@ -163,8 +163,8 @@ var language = map[Ecosystem]seen.Language{npm: "Node", deno: "Node", prisma: "N
 // toldByName returns the app that a sign belongs to, if a launch tells that app by its own
 // variable: the sign is in the file that shows it, or in its folder.
 func (l Look) toldByName(s seen.Sign) string {
-	for _, name := range slices.Sorted(maps.Keys(l.named)) {
-		file := l.named[name]
+	for _, name := range slices.Sorted(maps.Keys(l.told)) {
+		file := l.told[name]
 		if dir := path.Dir(file); s.File == file || dir != "." && strings.HasPrefix(s.File, dir+"/") {
 			return name
 		}
@@ -198,7 +198,7 @@ func mend(d *Driver, mode sslmode.Mode) string {
 // Carried says why the app's connections need the tunnel, as far as its files show it, and what the
 // tunnel would break. In doubt, something speaks against it.
 func (l Look) Carried() (c launch.Carried) {
-	if len(l.named) > 0 { // a launch tells it by its own variable
+	if len(l.told) > 0 { // a launch tells it by its own variable
 		return c
 	}
 	against := func(why string) { c.Against = cmp.Or(c.Against, why) }

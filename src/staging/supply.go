@@ -73,7 +73,7 @@ func Supply(args []string, env map[string]string, helper string, log io.Writer) 
 	defer buildDir.Close()
 	look := drivers.LookIn(stager.BuildDir(), env)
 	app.Seen = client.Seen{JavaSays: plain.Line(configuresTLS(buildDir.FS(), look)), PGSSLSays: plain.Line(look.WithoutPGSSL()),
-		Carried: look.Carried()}
+		Carried: look.Carried(), Shows: look.Shows}
 	app.Plan.Carry(app.Seen.Carried)
 	if _, err := app.Plan.Redirect(env); err != nil {
 		if err := app.Plan.Forgo(err); err != nil {
@@ -133,11 +133,11 @@ func install(stager *libbuildpack.Stager, sets truststore.Sets, helper string, s
 	if err := truststore.Write(filepath.Join(stager.DepDir(), "trust"), sets); err != nil {
 		return err
 	}
-	if seen != (client.Seen{}) {
-		text, err := json.Marshal(seen)
-		if err != nil {
-			return err
-		}
+	text, err := json.Marshal(seen)
+	if err != nil {
+		return err
+	}
+	if string(text) != "{}" {
 		if err := os.WriteFile(filepath.Join(stager.DepDir(), current.SeenFile), text, 0o644); err != nil {
 			return err
 		}
