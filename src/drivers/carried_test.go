@@ -40,6 +40,17 @@ func TestWhyAnAppNeedsTheTunnelAndWhatSpeaksAgainstIt(t *testing.T) {
 			launch.Carried{}},
 		"control: another app with the same line": {map[string]string{"src/store/config.go": "package datastore\n// postgres\nvar c = Config{SSLMode: \"disable\"}\n"},
 			launch.Carried{Why: "src/store/config.go:3 sets ssl itself", Setting: true}},
+		"Gitea, by its source": {map[string]string{"go.mod": "module code.gitea.io/gitea\n\nrequire github.com/lib/pq v1.10.9\n"},
+			launch.Carried{Why: "go.mod:1 sets ssl itself", Setting: true}},
+		"Gitea, by its settings": {map[string]string{"custom/conf/app.ini": "[database]\nDB_TYPE = postgres\n"},
+			launch.Carried{Why: "custom/conf/app.ini:2 sets ssl itself", Setting: true}},
+		"Gitea that verifies": {map[string]string{"go.mod": "module code.gitea.io/gitea\n", "custom/conf/app.ini": "[database]\nDB_TYPE = postgres\nSSL_MODE = verify-full\n"},
+			launch.Carried{Against: "the app verifies by itself (custom/conf/app.ini:3)"}},
+		"Gitea with MySQL": {map[string]string{"custom/conf/app.ini": "[database]\nDB_TYPE = mysql\n"}, launch.Carried{}},
+		"Mattermost, in a folder": {map[string]string{"server/go.mod": "module github.com/mattermost/mattermost/server/v8\n"},
+			launch.Carried{Why: "server/go.mod:1 sets ssl itself", Setting: true}},
+		"Concourse, which a launch tells": {map[string]string{"go.mod": "module github.com/concourse/concourse\n", "bin/concourse": ""}, launch.Carried{}},
+		"what only uses Gitea's modules":  {map[string]string{"go.mod": "module example.com/x\n\nrequire code.gitea.io/gitea v1.22.0\n"}, launch.Carried{}},
 		"a pooler": {map[string]string{"package.json": pg, "config/database.js": off, "pgbouncer.ini": "[databases]\n"},
 			launch.Carried{Why: why, Setting: true, Against: "pgbouncer.ini is a pooler's"}},
 	} {
@@ -52,4 +63,15 @@ func TestWhyAnAppNeedsTheTunnelAndWhatSpeaksAgainstIt(t *testing.T) {
 			assert.Equal(t, test.want, LookIn(dir, nil).Carried())
 		})
 	}
+}
+
+// The owner's word in an app's own variable counts, and not the app's default.
+func TestAnAppsDefaultCountsWhereItsVariableIsNotSet(t *testing.T) {
+	dir := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "go.mod"), []byte("module github.com/mattermost/mattermost-server/v6\n"), 0o644))
+	lines, warnings := LookIn(dir, nil).In(&launch.Plan{}).Lines()
+	assert.Contains(t, lines, "go.mod:1  sets ssl itself by MM_SQLSETTINGS_DATASOURCE: plain text; our variables lose there")
+	assert.Len(t, warnings, 2)
+	look := LookIn(dir, map[string]string{"MM_SQLSETTINGS_DATASOURCE": "postgres://h/d?sslmode=verify-full"})
+	assert.Empty(t, look.Signs)
 }

@@ -17,6 +17,8 @@ const (
 	document = "../../docs/drivers.md"
 	begin    = "<!-- From src/drivers/table.go, by: go test ./src/drivers -update -->\n"
 	end      = "<!-- end of the table -->\n"
+
+	measuredOn = "2026-11-23" // the day of all measurements
 )
 
 // TestTheDocumentShowsTheTable makes sure that docs/drivers.md and the staging log say the same.

@@ -64,6 +64,17 @@ func LookIn(dir string, env map[string]string) Look {
 	defer done()
 	look := Look{Found: Find(files), Signs: files.Signs(), Shows: client.Shown(files.App), env: env}
 	look.Skipped, look.told = files.Skipped, client.Told(look.Shows, env)
+
+	// What an app does by default counts where nothing else decides.
+	isDecided := len(look.told) > 0 || slices.ContainsFunc(look.Signs, func(s seen.Sign) bool { return s.Kind == seen.Decides })
+	look.Signs = slices.DeleteFunc(look.Signs, func(s seen.Sign) bool {
+		return s.Kind == seen.Defaults && (isDecided || env[s.Variable] != "")
+	})
+	for i := range look.Signs {
+		if look.Signs[i].Kind == seen.Defaults {
+			look.Signs[i].Kind = seen.Decides
+		}
+	}
 	return look
 }
 
@@ -91,7 +102,7 @@ func (l Look) WithoutPGSSL() string {
 // Find looks for drivers in an app's files: in its own folder and two folders down, and for jars in
 // whatever is below lib.
 func Find(files *seen.Files) []Found {
-	s := &scan{Files: files, places: map[[3]string]int{}, done: map[string]bool{}}
+	s := &scan{Files: files, versions: map[string]int{}, done: map[string]bool{}}
 	for _, dir := range files.Folders {
 		if strings.Count(dir, "/") < 2 {
 			s.folder(dir)
@@ -104,9 +115,11 @@ func Find(files *seen.Files) []Found {
 			s.add(maven, dir, jars(names))
 		}
 	}
-	for _, class := range classes {
-		if s.Exists(class.file) {
-			s.add(maven, path.Dir(class.file), jars([]string{class.file}))
+	for _, d := range Table { // where the platform has unpacked a jar that has swallowed others
+		for _, name := range d.Packages {
+			if path.Ext(name) == ".class" && s.Exists(name) {
+				s.add(maven, path.Dir(name), []Found{{Package: name}})
+			}
 		}
 	}
 	s.programs()
@@ -119,9 +132,10 @@ func Find(files *seen.Files) []Found {
 
 // folder reads what lists packages in a folder.
 func (s *scan) folder(dir string) {
-	for _, r := range readers {
-		for _, name := range s.matching(dir, r.pattern) {
-			if isLater := r.otherwise && s.isDone(r.ecosystem, dir); !isLater && s.file(name, r) {
+	for _, r := range readers() {
+		for _, e := range s.List(dir) {
+			isOne := r.fits(path.Base(dir)+"/", e.Name()) && !(r.otherwise && s.isDone(r.ecosystem, dir))
+			if isOne && s.file(path.Join(dir, e.Name()), r) {
 				s.done[string(r.ecosystem)+" "+dir] = true
 			}
 		}
@@ -131,31 +145,12 @@ func (s *scan) folder(dir string) {
 	}
 }
 
-// matching returns the files of a folder that match a pattern. The pattern may name the folder too.
-func (s *scan) matching(dir, pattern string) (names []string) {
-	folder, last := path.Split(pattern)
-	if folder != "" && path.Base(dir)+"/" != folder {
-		return nil
-	}
-	begin, end, isPattern := strings.Cut(last, "*")
-	for _, e := range s.List(dir) {
-		isOne := e.Name() == last
-		if isPattern { // path.Match takes twenty times as long
-			isOne = strings.HasPrefix(e.Name(), begin) && strings.HasSuffix(e.Name(), end)
-		}
-		if isOne {
-			names = append(names, path.Join(dir, e.Name()))
-		}
-	}
-	return names
-}
-
 // scan is one look through an app's files.
 type scan struct {
 	*seen.Files
-	found  []Found
-	places map[[3]string]int // in found: ecosystem, package and version
-	done   map[string]bool   // ecosystem and folder of which a file has been read
+	found    []Found
+	versions map[string]int  // of a package
+	done     map[string]bool // ecosystem and folder of which a file has been read
 }
 
 // isDone says whether a file of this ecosystem has been read in this folder, or in one around it.
@@ -176,40 +171,47 @@ func (s *scan) file(name string, r reader) bool {
 	if !ok {
 		return false
 	}
-	packages, err := r.read(r.ecosystem, text)
-	if err != nil {
+	packages, ok := r.read(r.ecosystem, text)
+	if !ok {
 		s.Skip(name, seen.Broken)
-		return false
+	}
+	if r.ecosystem == golang {
+		_, module, _ := strings.Cut("\n"+text, "\nmodule ")
+		module, _, _ = strings.Cut(module, "\n")
+		s.Module(name, strings.Trim(module, ` "`))
 	}
 	s.add(r.ecosystem, name, packages)
-	return true
+	return ok
 }
 
 // add keeps the drivers among a file's packages, sorted by name. The same driver in two files
 // counts once.
 func (s *scan) add(e Ecosystem, file string, packages []Found) {
-	asked := map[string]bool{}
+	const most = 10 // versions of a package; a lock file may have anything
 	for i, f := range packages {
 		if e == pypi {
 			f.Package, f.Version = pypiName(f.Package), strings.TrimLeft(strings.ReplaceAll(f.Version, " ", ""), "=")
 		}
 		f.Driver, f.Version, f.File = lookUp(e, f.Package, f.Version), fmt.Sprintf("%.40s", f.Version), file
-		packages[i], asked[f.Package] = f, f.Use == Direct
+		packages[i] = f
 	}
 	packages = slices.DeleteFunc(packages, func(f Found) bool { return f.Driver == nil })
 	slices.SortStableFunc(packages, func(a, b Found) int {
 		return cmp.Or(cmp.Compare(a.Package, b.Package), cmp.Compare(a.Version, b.Version))
 	})
 	for _, f := range packages {
-		if slices.ContainsFunc(f.Driver.Through, func(name string) bool { return asked[name] }) {
-			f.Use = Direct
+		isSame := func(g Found) bool { return g.Driver == f.Driver && g.Package == f.Package && g.Version == f.Version }
+		if s.versions[f.Package] > most {
+			continue
 		}
-		key := [3]string{string(e), f.Package, f.Version}
-		if i, isKnown := s.places[key]; isKnown {
+		if i := slices.IndexFunc(s.found, isSame); i >= 0 {
 			s.found[i].Use = max(s.found[i].Use, f.Use)
 			continue
 		}
-		s.places[key] = len(s.found)
+		if s.versions[f.Package]++; s.versions[f.Package] > most {
+			s.Skip(file, fmt.Sprintf("it has more than %d versions of %s; the others are not shown", most, f.Package))
+			continue
+		}
 		s.found = append(s.found, f)
 	}
 }

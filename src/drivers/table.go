@@ -13,7 +13,6 @@ type Driver struct {
 	Name      string
 	Ecosystem Ecosystem
 	Packages  []string // its names in the ecosystem's files
-	Through   []string // packages that bring it: an app that asks for one of them wants the driver
 	Below     string   // only versions below this one; the row without it has the other versions
 
 	Answer   Answer
@@ -25,10 +24,17 @@ type Driver struct {
 	Unknown  []sslmode.Mode // modes that it does not know, and refuses
 
 	Version  string   // the version that was measured
-	Outcomes string   // see the outcomes below; "" if we only read its source
+	Outcomes Outcomes // "" if we only read its source
 	Clients  []string // its names in src/integration, which measures it in each run
 	Tried    string   // the version with which Mend was tested, with T x x x; "" if we did not test it
 }
+
+// Outcomes are six letters. T: it logs in over TLS. P: it logs in, in plain text. x: it refuses.
+//
+// The first four are for verify-full: with a good server, with a certificate of another CA, with
+// one for another name, and with a server without TLS. The fifth is for verify-ca, with a
+// certificate for another name. The last is for require, with a good server.
+type Outcomes = string
 
 // Ecosystem is where a package's name comes from.
 type Ecosystem string
@@ -82,19 +88,6 @@ const (
 	Verified                     // it verifies in every mode from require up
 	OnlyRequire                  // it verifies with require, and refuses the stricter modes
 )
-
-// The outcomes, six letters. T: it logs in over TLS. P: it logs in, in plain text. x: it refuses.
-//
-// The first four are for verify-full: with a good server, with a certificate of another CA, with
-// one for another name, and with a server without TLS. The fifth is for verify-ca, with a
-// certificate for another name. The last is for require, with a good server.
-const (
-	noTLS       = 3
-	goodRequire = 5
-)
-
-// measuredOn is the day of all measurements.
-const measuredOn = "2026-11-23"
 
 // What several drivers do that cannot be told.
 const (
@@ -155,9 +148,8 @@ var Table = []Driver{
 		Does: "verifies nothing", Mend: "Put ?sslmode=MODE into its DSN",
 		Version: "1.2", Outcomes: "TTTxTT", Clients: []string{"pgdriver 1.2"}, Tried: "1.2"},
 
-	{Name: "tokio-postgres", Ecosystem: crates, Packages: []string{"tokio-postgres", "postgres"},
-		Through: []string{"deadpool-postgres", "bb8-postgres"},
-		Answer:  PlainText, URI: OnlyRequire, Does: "connects in plain text with NoTls",
+	{Name: "tokio-postgres", Ecosystem: crates, Packages: []string{"tokio-postgres", "postgres", "deadpool-postgres", "bb8-postgres"},
+		Answer: PlainText, URI: OnlyRequire, Does: "connects in plain text with NoTls",
 		Mend:     "Give it a TLS connector that verifies in place of NoTls, and put ?sslmode=require into its URI",
 		MendMode: "require", Version: "0.7", Outcomes: "PPPPPP"},
 
@@ -170,16 +162,17 @@ var Table = []Driver{
 	{Name: "epgsql", Ecosystem: hex, Packages: []string{"epgsql"}, Answer: PlainText, Does: inPlainText,
 		Mend: "Set ssl => required and ssl_opts that verify; ssl => true alone verifies nothing", Version: "4.8", Outcomes: "PPPPPP"},
 
-	{Name: "Npgsql", Ecosystem: nuget, Packages: []string{"Npgsql"}, Through: []string{"Npgsql.EntityFrameworkCore.PostgreSQL"},
+	{Name: "Npgsql", Ecosystem: nuget, Packages: []string{"Npgsql"},
 		Answer: Unverified, Does: opportunistic, Mend: "Write SSL Mode=VerifyFull into its connection string; it finds the CA by PGSSLROOTCERT"},
 
-	{Name: "pgjdbc", Ecosystem: maven, Packages: []string{"postgresql", "org.postgresql.postgresql"},
+	{Name: "pgjdbc", Ecosystem: maven, Packages: []string{"postgresql", "org.postgresql.postgresql", "org/postgresql/Driver.class"},
 		Answer: ObeysItsURL, Variable: "JAVA_TOOL_OPTIONS",
 		Version: "42.2 to 42.7", Outcomes: "TxxxTT",
 		Clients: []string{"pgjdbc, plain URL", "pgjdbc in HikariCP", "pgjdbc in Tomcat's pool", "pgjdbc in a parent-last loader, as Tomcat's"}},
-	{Name: "R2DBC", Ecosystem: maven, Packages: []string{"r2dbc-postgresql"}, Answer: PlainText, Does: inPlainText,
+	{Name: "R2DBC", Ecosystem: maven, Packages: []string{"r2dbc-postgresql", "io/r2dbc/postgresql/PostgresqlConnectionFactory.class"},
+		Answer: PlainText, Does: inPlainText,
 		Mend: "Ask for sslMode=MODE in its options"},
-	{Name: "Vert.x", Ecosystem: maven, Packages: []string{"vertx-pg-client"}, Answer: PlainText,
+	{Name: "Vert.x", Ecosystem: maven, Packages: []string{"vertx-pg-client", "io/vertx/pgclient/PgConnectOptions.class"}, Answer: PlainText,
 		Does: "connects in plain text, unless it is configured by fromEnv()", Mend: "Ask for MODE in its options"},
 
 	{Name: "psqlodbc", Ecosystem: debian, Packages: []string{"odbc-postgresql"}, Answer: PlainText, Does: inPlainText,

@@ -172,15 +172,10 @@ func (l Look) toldByName(s seen.Sign) string {
 	return ""
 }
 
-// does says whether a driver that cannot be told happens to do all that the mode asks.
+// does says whether a driver that cannot be told happens to do all that the mode asks: in require,
+// to refuse a server without TLS.
 func (d *Driver) does(mode sslmode.Mode) bool {
-	switch {
-	case !mode.Encrypts():
-		return true
-	case mode == sslmode.Require && d.Outcomes != "":
-		return d.Outcomes[goodRequire] == 'T' && d.Outcomes[noTLS] != 'P'
-	}
-	return false
+	return !mode.Encrypts() || mode == sslmode.Require && d.Outcomes == "TTTxTT"
 }
 
 // mend says what to change in the app. Some drivers need a weaker mode in their URI than the one in

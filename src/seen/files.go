@@ -26,8 +26,9 @@ type Files struct {
 	Skipped []Skipped
 	App     fs.FS // opens files, and follows no link out of the app
 
-	left   int64 // bytes that may still be read
-	listed map[string][]fs.DirEntry
+	left     int64 // bytes that may still be read
+	listed   map[string][]fs.DirEntry
+	defaults []Sign // of Module
 }
 
 // Skipped is a file that we did not read, and why.

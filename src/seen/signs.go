@@ -20,7 +20,7 @@ type Sign struct {
 	File     string
 	Line     int
 	Language Language     // "" if it concerns every driver
-	Mode     sslmode.Mode // of Decides: the least that it allows, None if that is not known
+	Mode     sslmode.Mode // of Decides and Defaults: the least that it allows, None if that is not known
 	Variable string       // that it reads, or sets
 	Until    time.Time    // of Bundles: when its last CA expires
 }
@@ -33,12 +33,13 @@ type Kind string
 
 // The kinds.
 const (
-	Decides Kind = "decides" // the app sets TLS itself: none of our variables counts there
-	Reads   Kind = "reads"   // the app's own code reads one of our variables
-	Undoes  Kind = "undoes"  // our variables, or one of them, do not get to the app
-	Pools   Kind = "pools"   // a pooler in the container, whose clients read our variables too
-	Bundles Kind = "bundles" // a file with RDS's CAs of the app's own
-	Direct  Kind = "direct"  // it asks for what only a direct connection to the server can do
+	Decides  Kind = "decides"  // the app sets TLS itself: none of our variables counts there
+	Defaults Kind = "defaults" // it does so by its own default, unless anything else decides
+	Reads    Kind = "reads"    // the app's own code reads one of our variables
+	Undoes   Kind = "undoes"   // our variables, or one of them, do not get to the app
+	Pools    Kind = "pools"    // a pooler in the container, whose clients read our variables too
+	Bundles  Kind = "bundles"  // a file with RDS's CAs of the app's own
+	Direct   Kind = "direct"   // it asks for what only a direct connection to the server can do
 )
 
 // Language is what a file is written in.
@@ -64,7 +65,7 @@ type row struct {
 	files   func(name string) bool
 	pattern func() *regexp.Regexp
 	kind    Kind
-	mode    func(key, value string) (sslmode.Mode, bool) // of Decides; it returns false for no sign
+	mode    func(key, value string) (sslmode.Mode, bool) // of Decides and Defaults; it returns false for no sign
 	always  bool                                         // also where nothing speaks of a database
 	means   string                                       // for docs/apps.md
 }
@@ -87,6 +88,9 @@ var rows = []row{
 	{"`clear_env = yes` for php-fpm", isFPM,
 		lazyregexp.New(`^\s*(clear_env)\s*=\s*(yes|on|true|1)\b`),
 		Undoes, nil, true, "no variable gets to PHP"},
+	{"`DB_TYPE = postgres` in Gitea's `app.ini`", isNamed("app.ini"),
+		lazyregexp.New(`(?i)^\s*DB_TYPE\s*=\s*postgres()()`),
+		Defaults, is(sslmode.Disable), true, "plain text, if no `SSL_MODE` says otherwise"},
 	{"`conf/sonar.properties`", isNamed("conf/sonar.properties"), nil,
 		Undoes, nil, true, "SonarQube drops `JAVA_TOOL_OPTIONS` for the processes that it starts"},
 	{"`pgbouncer.ini`, `pgcat.toml`, `odyssey.conf`", isNamed("pgbouncer.ini", "pgcat.toml", "odyssey.conf"), nil,
@@ -190,9 +194,32 @@ func contains(text string, words []string) bool {
 	return slices.ContainsFunc(words, func(word string) bool { return strings.Contains(text, word) })
 }
 
-// Signs are what an app's own files say, in the order in which we look.
-func (f *Files) Signs() (signs []Sign) {
+// defaults are the modules of apps that connect in plain text unless somebody sets a mode: in a file,
+// or in a variable. One that is set counts, whatever is in it: a launch names what it says.
+//
+// Sources: Gitea, modules/setting/database.go, which Forgejo has too; Mattermost,
+// public/model/config.go; Concourse, flag/postgres_config.go; Grafana, conf/defaults.ini.
+var defaults = []struct{ module, variable string }{
+	{"code.gitea.io/gitea", ""}, {"forgejo.org", ""},
+	{"github.com/mattermost/mattermost/server", "MM_SQLSETTINGS_DATASOURCE"},
+	{"github.com/mattermost/mattermost-server", "MM_SQLSETTINGS_DATASOURCE"},
+	{"github.com/concourse/concourse", "CONCOURSE_POSTGRES_SSLMODE"},
+	{"github.com/grafana/grafana", "GF_DATABASE_SSL_MODE"},
+}
+
+// Module says which Go module a file is the go.mod or a program of.
+func (f *Files) Module(file, module string) {
+	for _, d := range defaults {
+		if module == d.module || strings.HasPrefix(module, d.module+"/v") {
+			f.defaults = append(f.defaults, Sign{Kind: Defaults, File: file, Line: 1, Language: "Go", Mode: sslmode.Disable, Variable: d.variable})
+		}
+	}
+}
+
+// Signs are what an app's own files say, in the order in which we look. Those of modules come first.
+func (f *Files) Signs() []Sign {
 	const most = 50
+	signs := f.defaults
 	left := 1 << 20 // bytes of lines that may be looked at closely, which costs much more than reading
 	for _, dir := range f.Folders {
 		dir, tells := strings.TrimPrefix(dir+"/", "./"), dir == "." || contains(dir+"/", telling)
@@ -215,7 +242,7 @@ func (f *Files) Signs() (signs []Sign) {
 }
 
 // hints are in each line that can be a sign, in small letters. They spare the others the patterns.
-var hints = []string{"ssl", "unauthorized", "clear_env", "erl_aflags", "java_tool", "node_extra", `"n8n"`, "cap-js", "unleash",
+var hints = []string{"ssl", "db_type", "unauthorized", "clear_env", "erl_aflags", "java_tool", "node_extra", `"n8n"`, "cap-js", "unleash",
 	"certificate", "nonval", "_none", "insecureskip", "trust-all", "rds-signer", "auth_token", "getauthtoken", "aws-", "aws_",
 	"channel_binding", "channelbinding", "require_auth", "requireauth", "session_attrs", "sessionattrs"}
 
@@ -270,7 +297,7 @@ func (p *page) signs() (signs []Sign) {
 				continue
 			}
 			s := Sign{Kind: r.kind, File: p.name, Line: i + 1, Language: language, Variable: m[1]}
-			if r.kind == Decides {
+			if r.mode != nil {
 				value, behind := p.valueOf(i, m[2])
 				mode, ok := r.mode(m[1], value)
 				if !ok {

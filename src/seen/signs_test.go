@@ -100,7 +100,7 @@ const options = {
 			[]string{"shop/settings/production.py:5 decides verify-full"}},
 		"a list of choices": {"settings.py", "OPTIONS = {\n    'sslmode': config('DB_SSLMODE', default='require',\n        cast=Choices(['disable', 'require'])),\n}\n", []string{"settings.py:2 decides require DB_SSLMODE"}},
 		"Grafana":           {"conf/defaults.ini", "[server]\nprotocol = http\n[database]\ntype = sqlite3\n# disable, require or verify-full\nssl_mode = disable\n", []string{"conf/defaults.ini:6 decides disable"}},
-		"Gitea":             {"custom/conf/app.ini", "[mailer]\nENABLED = true\n[database]\nDB_TYPE = postgres\nSSL_MODE = disable\n", []string{"custom/conf/app.ini:5 decides disable"}},
+		"Gitea":             {"custom/conf/app.ini", "[mailer]\nENABLED = true\n[database]\nDB_TYPE = postgres\nSSL_MODE = disable\n", []string{"custom/conf/app.ini:4 defaults disable", "custom/conf/app.ini:5 decides disable"}},
 		"Kong":              {"kong.conf", "pg_host = db.example.com\npg_ssl = off\npg_ssl_verify = off\n", []string{"kong.conf:2 decides disable", "kong.conf:3 decides require"}},
 		"Odoo":              {"odoo.conf", "[options]\ndb_sslmode = prefer\n", []string{"odoo.conf:2 decides prefer"}},
 		"Mattermost":        {"config/config.json", "{\n  \"SqlSettings\": {\n    \"DriverName\": \"postgres\",\n    \"DataSource\": \"postgres://u:p@h/d?sslmode=disable&connect_timeout=10\"\n  }\n}\n", []string{"config/config.json:4 decides disable"}},
