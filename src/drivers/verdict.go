@@ -158,7 +158,8 @@ func (a App) judge(f Found) Verdict {
 
 // language is what the apps that use an ecosystem's drivers are written in.
 var language = map[Ecosystem]seen.Language{npm: "Node", deno: "Node", prisma: "Node", pypi: "Python", rubygems: "Ruby", golang: "Go",
-	hex: "BEAM", nuget: ".NET", maven: "Java", composer: "PHP"}
+	crates: "Rust",
+	hex:    "BEAM", nuget: ".NET", maven: "Java", composer: "PHP"}
 
 // toldByName returns the app that a sign belongs to, if a launch tells that app by its own
 // variable: the sign is in the file that shows it, or in its folder.

@@ -48,7 +48,7 @@ type Language string
 var languages = map[string]Language{
 	".js": "Node", ".mjs": "Node", ".cjs": "Node", ".ts": "Node", ".mts": "Node", ".cts": "Node", ".py": "Python", ".rb": "Ruby",
 	".properties": "Java", ".xml": "Java", ".java": "Java", ".kt": "Java", ".go": "Go", ".ex": "BEAM", ".exs": "BEAM",
-	".cs": ".NET", ".php": "PHP",
+	".cs": ".NET", ".php": "PHP", ".rs": "Rust",
 	".json": "", ".yml": "", ".yaml": "", ".toml": "", ".ini": "", ".conf": "", ".cfg": "", ".env": "", ".sh": "",
 }
 
@@ -110,13 +110,13 @@ var rows = []row{
 			`channel_?binding['"]?\s*[:=]>?\s*['"]?require|require_?auth['"]?\s*[:=]|target_?session_?attrs['"]?\s*[:=])()`),
 		Direct, nil, true, "the tunnel cannot carry it, so the app does not go through it by itself"},
 	{"`sslmode: …`, `'sslmode' => …`, `?sslmode=…`, `ssl_mode = …`, `SSL Mode=…`", isAny,
-		lazyregexp.New(`(?i)([\w.]*ssl[ _-]?mode)['"]?\]?\s*(?:=>|:=|[:=(]|,)\s*([^=\s].*)`),
+		lazyregexp.New(`(?i)([\w.]*ssl[ _-]?mode)(?:['"]?\]?\s*(?:=>|:=|[:=(])|['"]\s*,)\s*([^=\s].*)`),
 		Decides, ofMode, false, "the mode that is written there, or its default"},
 	{"`NonValidatingFactory`, `Trust Server Certificate=true`, `CERT_NONE`, `verify_none`, `InsecureSkipVerify: true`, `trust-all=true`",
 		isAny, lazyregexp.New(`(?i)(` + verifiesNothing + `)()`),
 		Decides, is(sslmode.Require), false, "it verifies nothing"},
 	{"`ssl: …`, `DATABASE_SSL=…`, `pg_ssl = off`, `ssl_require=True`", isAny,
-		lazyregexp.New(`(?i)([\w.]*ssl(?:[_-]?(?:enabled?|required?|config|options?|verify))?)['"]?\]?` +
+		lazyregexp.New(`(?i)([\w.]*ssl(?:[_-]?(?:enabled?|required?|config|options?|context|verify))?)['"]?\]?` +
 			`\s*(?:=>|:=|[:=]|['"],|\bvalue\s*=|>)\s*([^=].*)?$`),
 		Decides, ofFlag, false, "off where something can switch it off; unverified with `rejectUnauthorized: false`; " +
 			"verified where nothing can switch it off"},
@@ -288,6 +288,7 @@ func (p *page) signs() (signs []Sign) {
 		if end = i + 1; !contains(code, hints) {
 			continue
 		}
+		code = harmless().ReplaceAllString(code, "")
 		if !p.take(code + code + code + code) { // all patterns take longer than those for what it is about
 			break
 		}

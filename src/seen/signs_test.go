@@ -138,7 +138,19 @@ const options = {
 		"Rails's fetch is no request":     {"config/database.yml", "production:\n  sslmode: <%= ENV.fetch('DB_SSLMODE') { 'prefer' } %>\n", []string{"config/database.yml:2 decides prefer DB_SSLMODE"}},
 		"each environment on its line":    {"src/db/config.js", "const options = {\n  development: { dialectOptions: { ssl: false } },\n  production: { dialectOptions: { ssl: { rejectUnauthorized: false } } },\n};\n", []string{"src/db/config.js:3 decides require"}},
 		"a CA's variable decides nothing": {"ormconfig.ts", "export default {\n  type: 'postgres',\n  ssl: isProduction ? { rejectUnauthorized: true, ca: process.env.CA_CERT } : false\n};\n", []string{"ormconfig.ts:3 decides disable"}},
-		"Elixir, TLS":                     {"config/runtime.exs", "config :shop, Shop.Repo,\n  ssl: true,\n  url: database_url\n", []string{"config/runtime.exs:2 decides verify-full"}},
+		"ssl from another file": {"src/db.ts", "export const pool = new Pool({\n  connectionString: process.env.DATABASE_URL,\n  ssl: sslConfig,\n});\nnew Client({ user: 'u', ssl: config.db.ssl })\nconst ssl = sslFor(process.env.NODE_ENV);\n",
+			[]string{"src/db.ts:3 decides none", "src/db.ts:5 decides none", "src/db.ts:6 decides none"}},
+		"ssl that is not set": {"src/db.ts", "new Pool({\n  connectionString: process.env.DATABASE_URL,\n  ssl: undefined,\n});\n", []string{}},
+		"what only asks": {"app/database.py", "if \"sslmode=require\" in url:\n    pass\nif 'sslmode' not in url: url += '?sslmode=disable'\nurl = url.replace('sslmode=require', 'ssl=require')\n",
+			[]string{"app/database.py:3 decides disable"}},
+		"what only asks, in JavaScript": {"src/db.js", "if (url.includes('sslmode=disable') || /sslmode=disable/.test(url)) {\n  pg();\n}\n", []string{}},
+		"what only asks, in Go":         {"db/open.go", "\tif strings.Contains(dsn, \"sslmode=disable\") {\n\t\tlog.Println(\"postgres: sslmode=disable\")\n", []string{}},
+		"what is only said":             {"src/db.js", "console.log(process.env.PGSSLMODE, process.env.VCAP_SERVICES)\nthrow new Error('pg: set ssl: true')\n", []string{}},
+		"sqlx": {"src/db.rs", "let options = PgConnectOptions::new()\n    .host(host)\n    .ssl_mode(PgSslMode::Require);\nlet other = PgSslMode::Prefer;\nuse sqlx::postgres::{PgSslMode, PgPool};\n",
+			[]string{"src/db.rs:3 decides require", "src/db.rs:4 decides prefer"}},
+		"Python's context":             {"app/db.py", "pg8000.connect(host, ssl_context=ssl.create_default_context())\n", []string{"app/db.py:1 decides verify-full"}},
+		"Python's context, unverified": {"app/db.py", "pg8000.connect(host, ssl_context=ssl._create_unverified_context())\n", []string{"app/db.py:1 decides require"}},
+		"Elixir, TLS":                  {"config/runtime.exs", "config :shop, Shop.Repo,\n  ssl: true,\n  url: database_url\n", []string{"config/runtime.exs:2 decides verify-full"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			assert.Equal(t, c.want, lines(in(map[string]string{c.file: c.text}).Signs()))

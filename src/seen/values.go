@@ -24,6 +24,12 @@ func uncommented(line string) string {
 	return line
 }
 
+// harmless is what a line only asks or says: if "sslmode=require" in url, url.includes('ssl=true'),
+// console.log(…), an error.
+var harmless = lazyregexp.New(`(?i)\w*(?:contains|includes|index_?of|match|starts_?with|replace)\w*\([^()]*ssl[^()]*\)|` +
+	`['"][^'"]*ssl[^'"]*['"]\s+(?:not\s+)?in\s|/[^/]*ssl[^/]*/\w*\.test\(.*|` +
+	`\b(?:console|log(?:ger|ging)?)\.\w+\(.*|\b(?:print\w*|panic|\w*Error\w*)\(.*|\b(?:raise|throw)\s.*`)
+
 func indent(line string) int { return len(line) - len(strings.TrimLeft(line, " \t")) }
 
 // valueOf returns the value that begins in a line, with the lines below that are indented deeper,
@@ -79,7 +85,7 @@ var choices = lazyregexp.New(`(?i)\b(?:choices|cast|oneof|enum)\b`)
 
 // ofMode returns the weakest mode that a value names. Without one, it may come from a variable.
 func ofMode(key, value string) (sslmode.Mode, bool) {
-	if key == "POSTGRES_SSL_MODE" || strings.HasPrefix(value, "%q") { // ours, which no app reads; an error's text
+	if key == "POSTGRES_SSL_MODE" { // ours, which no app reads
 		return sslmode.None, false
 	}
 	if at := choices().FindStringIndex(value); at != nil {
@@ -109,17 +115,19 @@ func is(mode sslmode.Mode) func(key, value string) (sslmode.Mode, bool) {
 
 // verifiesNothing is what libraries of several languages call it.
 const verifiesNothing = `NonValidatingFactory|Trust ?Server ?Certificate['"]?\s*[:=]\s*true|\bCERT_NONE\b|\bverify_none\b|` +
-	`InsecureSkipVerify\s*[:=]\s*true|\btrust-all\s*[:=]\s*true`
+	`InsecureSkipVerify\s*[:=]\s*true|_create_unverified_context|\btrust-all\s*[:=]\s*true`
 
 var (
 	rejects    = lazyregexp.New(`(?i)rejectUnauthorized['"]?\s*[:=]\s*([^,}\n]*(?:\([^)]*\))?[^,}\n]*)`)
 	comparison = lazyregexp.New(`([!=])==?\s*['"]?\w*['"]?`)
 	off        = lazyregexp.New(`(?i)\b(?:false|disabled?)\b|^\s*['"]?(?:off|no|0)['"]?\W*$|!1\b|&&`)
 	halfway    = lazyregexp.New(`(?i)\b(?:allow|prefer)\b`)
-	on         = lazyregexp.New(`(?i)\b(?:true|verify[-_]?full|verify[-_]?ca|verify_peer|ca)\b|^\s*['"]?(?:on|yes|1)['"]?\W*$|!0\b`)
+	on         = lazyregexp.New(`(?i)\b(?:true|verify[-_]?full|verify[-_]?ca|verify_peer|ca|create_default_context)\b|^\s*['"]?(?:on|yes|1)['"]?\W*$|!0\b`)
 	requires   = lazyregexp.New(`(?i)^\s*['"]?require\b`)
 	switches   = lazyregexp.New(`\?|\|\||&&|\b(?:if|or|and|not)\b|[!=]=|![A-Za-z_(!]`)
 	unverified = lazyregexp.New(`(?i)` + verifiesNothing)
+	reference  = lazyregexp.New(`^\s*(?:await\s+)?(?:[a-z_$][\w$.]*|[A-Z][A-Z0-9_]+)(?:\(.*\))?[\s,;)}]*(?:$|\n)`)
+	typeName   = lazyregexp.New(`(?i)^\s*(?:bool|boolean|str|string|any|object|undefined|null|none|nil|number|unknown|optional)\b`)
 )
 
 // isOff says whether a value is off, or a comparison that is off until somebody sets a variable.
@@ -160,7 +168,8 @@ func ofFlag(key, value string) (sslmode.Mode, bool) {
 	case on().MatchString(says):
 		take(sslmode.VerifyFull)
 	}
-	isSwitched = isSwitched || !ok && variable(value) != ""
+	isElsewhere := reference().MatchString(value) && !typeName().MatchString(value) || variable(value) != ""
+	isSwitched = isSwitched || !ok && isElsewhere
 	if isSwitched && weakest == sslmode.VerifyFull {
 		return sslmode.None, true
 	}
