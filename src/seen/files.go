@@ -31,8 +31,11 @@ type Files struct {
 	defaults []Sign // of Module
 }
 
-// Skipped is a file that we did not read, and why.
-type Skipped struct{ File, Why string }
+// Skipped is a file or a folder that we did not read, and why.
+type Skipped struct {
+	File, Why string
+	More      bool // other files are not read either: those in it, or those behind it
+}
 
 // How much we read at most. No app may slow the staging down.
 const (
@@ -71,7 +74,8 @@ func New(tree, app fs.FS) *Files {
 		for _, dir := range level {
 			entries, err := list(tree, dir, min(mostOfFolder, names))
 			if err != nil {
-				f.Skip(dir, fmt.Sprintf("it cannot be listed, or has more than %d files, or the app more than %d", mostOfFolder, mostNames))
+				why := fmt.Sprintf("it cannot be listed, or has more than %d files, or the app more than %d", mostOfFolder, mostNames)
+				f.Skipped = append(f.Skipped, Skipped{dir, why, true})
 			}
 			names -= len(entries)
 			f.listed[dir] = entries
@@ -115,7 +119,7 @@ var elsewhere = lazyregexp.New(`(?i)^(?:node_modules|bower_components|vendor|sit
 	`docker|k8s|kubernetes|helm|charts|terraform|ansible)$`)
 
 // Skip says that a file is not read.
-func (f *Files) Skip(file, why string) { f.Skipped = append(f.Skipped, Skipped{file, why}) }
+func (f *Files) Skip(file, why string) { f.Skipped = append(f.Skipped, Skipped{file, why, false}) }
 
 // List returns what is in one of Folders, sorted by name.
 func (f *Files) List(dir string) []fs.DirEntry { return f.listed[dir] }

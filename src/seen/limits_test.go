@@ -51,7 +51,7 @@ func TestHowMuchIsRead(t *testing.T) {
 	}
 	text, _ := f.Text("bom")
 	assert.Equal(t, "a\nb", text)
-	assert.ElementsMatch(t, []Skipped{{"more", "it is larger than 2 MB"}, {"pipe", "it is not a file in the app"}, {"binary", Broken}}, f.Skipped)
+	assert.ElementsMatch(t, []Skipped{{File: "more", Why: "it is larger than 2 MB"}, {File: "pipe", Why: "it is not a file in the app"}, {File: "binary", Why: Broken}}, f.Skipped)
 	assert.True(t, f.Exists("a"))
 	assert.False(t, f.Exists("b"))
 
@@ -101,7 +101,7 @@ func TestAFolderIsListedUpToItsLimit(t *testing.T) {
 func TestAFolderThatIsNotThere(t *testing.T) {
 	f, done := In(filepath.Join(t.TempDir(), "nowhere"))
 	done()
-	assert.Equal(t, []Skipped{{".", "it cannot be opened"}}, f.Skipped)
+	assert.Equal(t, []Skipped{{File: ".", Why: "it cannot be opened"}}, f.Skipped)
 
 	dir := t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "x.js"), []byte(pool), 0o644))
@@ -114,7 +114,7 @@ func TestNoMoreSignsThanPeopleRead(t *testing.T) {
 	line := "pool({ connection: 'postgres', ssl: false })\n"
 	app := in(map[string]string{"db.js": strings.Repeat(line, 60), "pool.js": line})
 	assert.Len(t, app.Signs(), 50)
-	assert.Equal(t, []Skipped{{"pool.js", "enough has been read; the rest is not"}}, app.Skipped)
+	assert.Equal(t, []Skipped{{"pool.js", "enough has been read; the rest is not", true}}, app.Skipped)
 	app = in(map[string]string{"db.js": strings.Repeat(line, 50), "pool.js": line})
 	assert.Len(t, app.Signs(), 50)
 	assert.Len(t, app.Skipped, 1)

@@ -229,7 +229,7 @@ func (f *Files) Signs() []Sign {
 				continue
 			}
 			if left <= 0 || f.left < leastOfFile || len(signs) >= most {
-				f.Skip(name, "enough has been read; the rest is not")
+				f.Skipped = append(f.Skipped, Skipped{name, "enough has been read; the rest is not", true})
 				return signs[:min(len(signs), most)]
 			}
 			if text, ok := f.Text(name); ok {

@@ -206,7 +206,7 @@ func TestSmallFilesCountToo(t *testing.T) {
 	}
 	app := in(files)
 	assert.Empty(t, lines(app.Signs()))
-	assert.Equal(t, []Skipped{{"z/config.js", "enough has been read; the rest is not"}}, app.Skipped)
+	assert.Equal(t, []Skipped{{"z/config.js", "enough has been read; the rest is not", true}}, app.Skipped)
 
 	delete(files, "a0/0000.conf.js")
 	assert.Equal(t, []string{"z/config.js:1 decides disable"}, lines(in(files).Signs()), "the control")

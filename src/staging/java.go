@@ -30,7 +30,7 @@ func configuresTLS(app fs.FS, look drivers.Look) string {
 		}
 	}
 	for _, s := range look.Skipped {
-		if isJavas(s.File) {
+		if s.More || isJavas(s.File) {
 			return s.File + " (not read: " + s.Why + ")"
 		}
 	}

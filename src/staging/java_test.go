@@ -1,6 +1,7 @@
 package staging
 
 import (
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -54,6 +55,17 @@ func TestTheAppsFilesThatConfigureTheTLSOfPgjdbcAreFound(t *testing.T) {
 func TestAFileThatIsNotReadCountsAsConfiguringIt(t *testing.T) {
 	assert.Equal(t, "config/big.xml (not read: it is larger than 2 MB)", configures(tree("config/big.xml", strings.Repeat("x", seen.MostOfFile+1))))
 	assert.Empty(t, configures(tree("config/big.xml", "x")), "the control")
+
+	many := tree()
+	for i := range 10_001 {
+		many[fmt.Sprintf("lib/%d", i)] = &fstest.MapFile{}
+	}
+	assert.Regexp(t, `^lib \(not read: it cannot be listed`, configures(many), "what is in a folder may be Java's")
+	app := tree()
+	for i := range 51 {
+		app[fmt.Sprintf("config/%d.js", i)] = &fstest.MapFile{Data: []byte("module.exports = { dialect: 'postgres', ssl: false }")}
+	}
+	assert.Regexp(t, `^config/9\.js \(not read: enough has been read`, configures(app), "and what comes behind it")
 }
 
 func TestNoLinkIsFollowedOutOfTheAppAndNoPipeIsWaitedFor(t *testing.T) {
