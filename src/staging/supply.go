@@ -76,14 +76,10 @@ func Supply(args []string, env map[string]string, helper string, log io.Writer) 
 	app.Seen = client.Seen{JavaSays: plain.Line(configuresTLS(buildDir.FS(), look)), PGSSLSays: plain.Line(look.WithoutPGSSL()),
 		Carried: look.Carried(), Shows: look.Shows}
 	app.Plan.Carry(app.Seen.Carried)
-	const stops = "; as it is, the app would not start"
 	if err := tunnelStops(app.Plan, env); err != nil {
 		if err := app.Plan.Forgo(err); err != nil {
-			app.Plan.Warnings = append(app.Plan.Warnings, err.Error()+stops)
+			app.Plan.Warnings = append(app.Plan.Warnings, err.Error()+"; as it is, the app would not start")
 		}
-	}
-	if _, err := WantsGate(env); err != nil {
-		app.Plan.Warnings = append(app.Plan.Warnings, err.Error()+stops)
 	}
 	// A later buildpack may add a language, and the launch may run on another version of the stack.
 	handout, err := app.HandOut(client.App{Home: current.Home}, stager.BuildDir(), stager.DepsDir())
@@ -132,18 +128,6 @@ func tunnelStops(plan *launch.Plan, env map[string]string) error {
 		}
 	}
 	return nil
-}
-
-// GateVariable is the variable with which the app's owner asks for a check at each start.
-const GateVariable = "POSTGRES_SSL_VERIFY"
-
-// WantsGate says whether the owner asks for that check.
-func WantsGate(env map[string]string) (bool, error) {
-	switch env[GateVariable] {
-	case "", "start":
-		return env[GateVariable] != "", nil
-	}
-	return false, errors.New(GateVariable + " has only one valid value, start: set it to that, or unset it")
 }
 
 // install writes the scripts first and the program last. The scripts refuse to start the app

@@ -98,8 +98,8 @@ func runEnv(args []string, env map[string]string, in io.Reader, out, errOut io.W
 		return err
 	}
 	lines := exportLines(handout.Variables)
-	if env[staging.GateVariable] != "" {
-		lines += "unset " + staging.GateVariable + "\n" // once per start: the script may be sourced again
+	if env[gateVariable] != "" {
+		lines += "unset " + gateVariable + "\n" // once per start: the script may be sourced again
 	}
 	_, err = io.WriteString(out, lines)
 	return err

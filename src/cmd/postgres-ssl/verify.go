@@ -101,6 +101,9 @@ func appDrivers(app current.App, folder string) []string {
 	return driverLines(look.In(app.Plan))
 }
 
+// gateVariable is the variable with which the app's owner asks for a check at each start.
+const gateVariable = "POSTGRES_SSL_VERIFY"
+
 // gateTimeout is how long a start waits for a database that does not answer.
 const gateTimeout = 10 * time.Second
 
@@ -109,8 +112,15 @@ const gateTimeout = 10 * time.Second
 // the app must not start, it prints why, a line for each database. shell is the command line of the
 // process that becomes the app, as in /proc: people need the tools that explain a bad server.
 func gate(app current.App, shell []byte, errOut io.Writer) error {
-	if wanted, err := staging.WantsGate(app.Env); !wanted || err != nil || isTool(shell) {
-		return err
+	switch app.Env[gateVariable] {
+	case "":
+		return nil
+	case "start":
+	default:
+		return errors.New(gateVariable + " has only one valid value, start: set it to that, or unset it")
+	}
+	if isTool(shell) {
+		return nil
 	}
 	if len(app.Plan.Databases) == 0 {
 		fmt.Fprintln(errOut, "postgres-ssl: no Postgres database is bound; there is nothing to verify")
