@@ -12,20 +12,22 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"syscall"
 	"time"
 )
 
-// process is a tunnel's process. It keeps an heir: a second process with the same files, which does
-// nothing until the first one ends. If somebody may still connect then, it takes over, and keeps an
-// heir itself.
+// process is a tunnel's process. It keeps an heir: a second process with the same files, which waits
+// until the first one ends. If somebody may still connect then, it takes over, and keeps an heir
+// itself.
 type process struct {
 	settings
 	files  []*os.File // those that it inherits, and its heir too
 	relays []*relay
 	log    *journal
 }
+
+// often is how often a tunnel looks whether it is needed. It costs nothing.
+const often = 100 * time.Millisecond
 
 // Run is the tunnel's process. It returns when no process is left that may connect, or at once if
 // the tunnel cannot start.
@@ -38,18 +40,17 @@ func Run(in io.Reader) error {
 	if file, _ := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", statFD)); !strings.Contains(file, "/stat") {
 		return errors.New("tunnel is for the launch of a staged app, which starts it where POSTGRES_SSL_TUNNEL is set")
 	}
-	if json.NewDecoder(in).Decode(&p.settings) != nil {
-		return nil // whoever started it has ended meanwhile
+	go func() { // the platform waits for the end of the output
+		for alive(p.files[0]) {
+			time.Sleep(often)
+		}
+		letGo(os.Stderr)
+	}()
+	told, _ := io.ReadAll(in) // which ends when the launch has told everything, or the tunnel before this one is gone
+	if json.Unmarshal(told, &p.settings) != nil || p.unneeded() {
+		return nil
 	}
 	if p.Heir {
-		var ended atomic.Bool
-		go func() {
-			_, _ = io.Copy(io.Discard, in)
-			ended.Store(true)
-		}()
-		if p.until(ended.Load); p.unneeded() {
-			return nil
-		}
 		p.log.say("", "died", "the tunnel died, and another one took over: connections are lost, new ones are taken")
 	}
 	err, says := p.serve(), ready
@@ -63,7 +64,9 @@ func Run(in io.Reader) error {
 	}
 	go p.keepHeir()
 	go p.watch()
-	p.until(p.unneeded)
+	for !p.unneeded() {
+		time.Sleep(often)
+	}
 	return nil
 }
 
@@ -104,27 +107,8 @@ func (p *process) keepHeir() {
 	told := p.settings
 	told.Heir = true
 	for ; ; time.Sleep(time.Second) {
-		program, err := os.Executable()
-		if err != nil {
-			continue
-		}
-		if heir, _, err := told.start(program, p.files); err == nil { // or out of memory, perhaps: try again
+		if heir, _, err := told.start(p.files); err == nil { // or out of memory, perhaps: try again
 			_ = heir.Wait()
-		}
-	}
-}
-
-// until returns when something has happened. It lets go of the output as soon as the launched
-// process is gone, since the platform waits for its end.
-func (p *process) until(happened func() bool) {
-	const often = 100 * time.Millisecond // and costs nothing
-	for quiet := false; ; time.Sleep(often) {
-		if !quiet && !alive(p.files[0]) {
-			quiet = true
-			letGo(os.Stderr)
-		}
-		if happened() {
-			return
 		}
 	}
 }

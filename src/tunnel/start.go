@@ -31,6 +31,7 @@ import (
 
 // settings is what a launch tells its tunnel, and a tunnel its heir, on stdin.
 type settings struct {
+	Program  string // the path of this program
 	Targets  []wire.Target
 	Identity identity
 	Beside   []string // hosts of databases that the app connects to without the tunnel
@@ -66,19 +67,16 @@ func Start(program string, pid int, endpoints []binding.Endpoint, targets []wire
 	if err != nil {
 		return tunnel, err
 	}
-	told := settings{Targets: targets, Mark: mark(tunnel), Beside: beside}
+	told := settings{Program: program, Targets: targets, Mark: mark(tunnel), Beside: beside}
 	var names []string
 	for _, e := range endpoints {
 		names = append(names, tunnel.Address(e.Local).String(), e.Host)
 	}
 	told.Identity, tunnel.CA, err = newIdentity(names, time.Now())
-	if err == nil {
-		err = closeOnExec()
-	}
-	if err != nil {
+	if err = errors.Join(err, closeOnExec()); err != nil {
 		return tunnel, err
 	}
-	_, out, err := told.start(program, append([]*os.File{process}, listeners...))
+	_, out, err := told.start(append([]*os.File{process}, listeners...))
 	if err != nil {
 		return tunnel, err
 	}
@@ -90,9 +88,9 @@ func Start(program string, pid int, endpoints []binding.Endpoint, targets []wire
 }
 
 // start starts a tunnel's process with the files that it inherits, and tells it the settings. out is
-// what it says.
-func (s settings) start(program string, files []*os.File) (cmd *exec.Cmd, out io.Reader, err error) {
-	cmd = exec.Command(program, "tunnel")
+// what it says. For an heir, the settings have no end while this process lives.
+func (s settings) start(files []*os.File) (cmd *exec.Cmd, out io.Reader, err error) {
+	cmd = exec.Command(s.Program, "tunnel")
 	cmd.Env = []string{"GOTRACEBACK=none"} // a panic is one line
 	cmd.Stderr = os.Stderr
 	cmd.ExtraFiles = files
@@ -106,6 +104,9 @@ func (s settings) start(program string, files []*os.File) (cmd *exec.Cmd, out io
 	}
 	if err = cmd.Start(); err == nil {
 		_ = json.NewEncoder(in).Encode(s) // if it has ended, it says nothing
+	}
+	if !s.Heir {
+		in.Close()
 	}
 	return cmd, out, err
 }

@@ -21,29 +21,21 @@ const (
 	resolveEvery = 10 // looks
 )
 
-// server is where a database's server is.
-type server struct {
-	database string
-	at       netip.AddrPort
-}
-
 // watch says each connection that bypasses the tunnel, once for each address. A connection counts if
 // two looks in a row find it: a process of ours that ends may leave one for a moment.
 func (p *process) watch() {
-	said := map[server]bool{}
-	var servers map[string]server
-	var before map[string]server
+	said := map[string]bool{}
+	var servers, before map[string]string
 	for look := 0; ; look++ {
 		time.Sleep(lookEvery) // first, since a launch is not to wait for it
 		if look%resolveEvery == 0 {
 			servers = p.servers()
 		}
 		now := strangers(servers)
-		for inode, to := range now {
-			if before[inode] == to && !said[to] {
-				said[to] = true
-				p.log.say(to.database, to.at.String(), fmt.Sprintf("a connection to %s, where its server is, bypasses the tunnel; "+
-					"the app takes the host from elsewhere: let it take the host from the binding", to.at))
+		for inode, line := range now {
+			if before[inode] == line && !said[line] {
+				said[line] = true
+				p.log.say("", line, line)
 			}
 		}
 		before = now
@@ -51,36 +43,38 @@ func (p *process) watch() {
 }
 
 // servers returns the databases' servers, but for those that the app may connect to, by their address
-// as the kernel lists it.
-func (p *process) servers() map[string]server {
+// as the kernel lists it, and what to say of a connection to each.
+func (p *process) servers() map[string]string {
 	ctx, cancel := context.WithTimeout(context.Background(), dialTime)
 	defer cancel()
+	resolve := func(host string) []netip.Addr {
+		ips, _ := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+		return ips
+	}
 	var direct []netip.Addr
 	for _, host := range p.Beside {
-		ips, _ := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
-		direct = append(direct, ips...)
+		direct = append(direct, resolve(host)...)
 	}
-	all := map[string]server{}
+	all := map[string]string{}
 	for _, r := range p.relays {
-		ips, _ := net.DefaultResolver.LookupNetIP(ctx, "ip", r.target.Host)
-		for _, ip := range ips {
-			at := netip.AddrPortFrom(ip.Unmap(), r.target.Port)
+		for _, ip := range resolve(r.target.Host) {
 			if slices.Contains(direct, ip) {
 				continue
 			}
-			text, to := listed(at), server{r.target.Name, at}
-			if all[text] = to; at.Addr().Is4() {
-				all[text[24:]] = to // in the table of IPv4, its word alone
-			}
+			at := netip.AddrPortFrom(ip.Unmap(), r.target.Port)
+			line := fmt.Sprintf("%s: a connection to %s, where its server is, bypasses the tunnel; "+
+				"the app takes the host from elsewhere: let it take the host from the binding", r.target.Name, at)
+			all[listed(at)] = line
+			all[listed(netip.AddrPortFrom(netip.AddrFrom16(ip.As16()), at.Port()))] = line // from a socket of IPv6
 		}
 	}
 	return all
 }
 
-// listed writes an address as the kernel lists it in tcp6: in words of the machine's own byte order.
+// listed writes an address as the kernel lists it: in words of the machine's own byte order.
 func listed(at netip.AddrPort) string {
-	ip := at.Addr().As16()
-	for word := range slices.Chunk(ip[:], 4) {
+	ip := at.Addr().AsSlice()
+	for word := range slices.Chunk(ip, 4) {
 		binary.NativeEndian.PutUint32(word, binary.BigEndian.Uint32(word))
 	}
 	return fmt.Sprintf("%X:%04X", ip, at.Port())
@@ -89,25 +83,22 @@ func listed(at netip.AddrPort) string {
 // strangers returns the container's connections to the servers that no process of ours has, by the
 // inode of their socket (proc_net_tcp in the kernel's documentation). Only those count that are
 // open, or about to be.
-func strangers(servers map[string]server) map[string]server {
-	all := map[string]server{}
-	for _, name := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
-		table, _ := os.ReadFile(name)
-		for line := range strings.Lines(string(table)) {
-			const remote, state, inode = 2, 3, 9
-			fields := strings.Fields(line)
-			if len(fields) <= inode || fields[inode] == "0" || fields[state] != "01" && fields[state] != "02" {
-				continue
-			}
-			if to, ok := servers[fields[remote]]; ok {
-				all[fields[inode]] = to
-			}
+func strangers(servers map[string]string) map[string]string {
+	all := map[string]string{}
+	v4, _ := os.ReadFile("/proc/net/tcp")
+	v6, _ := os.ReadFile("/proc/net/tcp6")
+	for line := range strings.Lines(string(v4) + string(v6)) {
+		const remote, state, inode = 2, 3, 9
+		fields := strings.Fields(line)
+		if len(fields) <= inode || fields[inode] == "0" || fields[state] != "01" && fields[state] != "02" {
+			continue
+		}
+		if to := servers[fields[remote]]; to != "" {
+			all[fields[inode]] = to
 		}
 	}
-	if len(all) > 0 {
-		for _, inode := range ours() {
-			delete(all, inode)
-		}
+	for _, inode := range ours() {
+		delete(all, inode)
 	}
 	return all
 }
