@@ -36,7 +36,7 @@ type Redirection struct {
 	Endpoints []Endpoint
 	Bypassing []string // what names a host of them too, and stays: variables, credentials of another port
 
-	locals     int // how many addresses the tunnel needs
+	locals     map[[2]string]int // Endpoint.Local, by service and host
 	source     string
 	document   []byte
 	mounted    files
@@ -66,7 +66,7 @@ const defaultPort = "5432"
 // strictest first: it decides for an address that several name. Redirect fails if a host cannot be
 // replaced alone. The error names the service and the credential, and contains no secret.
 func Redirect(env map[string]string, wanted []int) (*Redirection, error) {
-	r := &Redirection{}
+	r := &Redirection{locals: map[[2]string]int{}}
 	var err error
 	if r.source, r.document, err = vcapDocument(env); err != nil {
 		return nil, err
@@ -74,7 +74,11 @@ func Redirect(env map[string]string, wanted []int) (*Redirection, error) {
 	if r.mounted, err = mountedFiles(env); err != nil {
 		return nil, err
 	}
-	services, found, err := r.read(r.document, r.mounted)
+	services, _, err := r.services()
+	if err != nil {
+		return nil, err
+	}
+	found, err := readAll(services, "", openNothing)
 	if err != nil {
 		return nil, err
 	}
@@ -87,14 +91,21 @@ func Redirect(env map[string]string, wanted []int) (*Redirection, error) {
 	return r, r.check(found.Databases, wanted)
 }
 
-func (r *Redirection) read(document []byte, mounted files) ([]service, Bound, error) {
-	services, _, err := vcapServices(r.source, document)
-	if err != nil {
-		return nil, Bound{}, err
+// services reads the bindings anew. Those of the document come first, and are a part of it.
+func (r *Redirection) services() (all []service, document any, err error) {
+	all, document, err = vcapServices(r.source, r.document)
+	return append(all, mountedServices(r.mounted)...), document, err
+}
+
+// renamed returns the same with other hosts.
+func (r *Redirection) renamed(by map[string]*renamer) (all []service, document any) {
+	all, document, _ = r.services() // it was read before
+	for _, s := range all {
+		if by[s.name] != nil {
+			by[s.name].value(s.credentials, "", "", "")
+		}
 	}
-	services = append(services, mountedServices(mounted)...)
-	found, err := readAll(services, "", openNothing)
-	return services, found, err
+	return all, document
 }
 
 // addEndpoints adds the addresses of a database.
@@ -103,18 +114,18 @@ func (r *Redirection) addEndpoints(database int, b Binding) error {
 		return fmt.Errorf("%s: the tunnel needs a host to replace, but the credentials name none", b.Title())
 	}
 	for _, a := range b.named {
-		port, err := strconv.ParseUint(a.port, 10, 16)
+		port, err := strconv.ParseUint(cmp.Or(a.port, defaultPort), 10, 16)
 		if err != nil || port == 0 { // don't show the value: it is no port, so it may be a secret
 			return fmt.Errorf("%s: the port in the binding is not a number from 1 to 65535", b.Title())
 		}
-		e, listens := Endpoint{database, b.Name, a.host, uint16(port), r.locals}, false
-		for _, known := range r.Endpoints {
-			if known.Service == e.Service && known.Host == e.Host {
-				e.Local, listens = known.Local, listens || known.Port == e.Port
-			}
+		name := [2]string{b.Name, a.host}
+		if _, known := r.locals[name]; !known {
+			r.locals[name] = len(r.locals)
 		}
-		if !listens {
-			r.Endpoints, r.locals = append(r.Endpoints, e), max(r.locals, e.Local+1)
+		e := Endpoint{database, b.Name, a.host, uint16(port), r.locals[name]}
+		listens := func(known Endpoint) bool { return known.Local == e.Local && known.Port == e.Port }
+		if !slices.ContainsFunc(r.Endpoints, listens) {
+			r.Endpoints = append(r.Endpoints, e)
 		}
 	}
 	return nil
@@ -131,9 +142,6 @@ func (d *database) addresses(b Binding) (all []address) {
 	for _, o := range d.objects {
 		all = append(all, o.hosts...)
 	}
-	for i := range all {
-		all[i].port = cmp.Or(all[i].port, defaultPort)
-	}
 	return all
 }
 
@@ -144,20 +152,19 @@ func (r *Redirection) findInVariables(env map[string]string, services []service)
 	ours := []string{vcapVariable, "VCAP_SERVICES_FILE_PATH", "SERVICE_BINDING_ROOT", "VCAP_APPLICATION"}
 	renamers := r.renamers(Tunnel{Net: example.Net}) // a CA of the owner's is no host
 	url, _ := parseString(env["DATABASE_URL"])
-	isCopied := func(s service) bool {
+	for _, s := range services {
 		uri, _ := s.credentials["uri"].(string)
 		copied, _ := parseString(uri)
-		return renamers[s.name] != nil && reflect.DeepEqual(copied, url)
+		if r.url == "" && len(url.hosts) > 0 && renamers[s.name] != nil && reflect.DeepEqual(copied, url) {
+			r.url, r.urlOf = env["DATABASE_URL"], s.name
+			ours = append(ours, "DATABASE_URL")
+		}
 	}
-	if i := slices.IndexFunc(services, isCopied); i >= 0 && len(url.hosts) > 0 {
-		r.url, r.urlOf = env["DATABASE_URL"], services[i].name
-		ours = append(ours, "DATABASE_URL")
-	}
-	all := slices.Collect(maps.Values(renamers))
 	for _, name := range slices.Sorted(maps.Keys(env)) {
-		changes := func(r *renamer) bool { return r.text(env[name], name, fold(name), "") != env[name] }
-		if !slices.Contains(ours, name) && slices.ContainsFunc(all, changes) {
-			r.Bypassing = append(r.Bypassing, name)
+		for _, rename := range renamers {
+			if !slices.Contains(ours, name) && rename.text(env[name], name, fold(name), "") != env[name] {
+				r.Bypassing, ours = append(r.Bypassing, name), append(ours, name)
+			}
 		}
 	}
 }
@@ -170,7 +177,8 @@ var example = Tunnel{"-----BEGIN CERTIFICATE-----\ntunnel\n-----END CERTIFICATE-
 // they must say what they said before.
 func (r *Redirection) check(before []Binding, wanted []int) error {
 	renamers := r.renamers(example)
-	_, after, err := r.read(r.rename(renamers))
+	services, _ := r.renamed(renamers)
+	after, err := readAll(services, "", openNothing)
 	for _, name := range slices.Sorted(maps.Keys(renamers)) {
 		for _, path := range renamers[name].left {
 			r.Bypassing = append(r.Bypassing, name+", credential "+path+",")
@@ -200,54 +208,34 @@ func same(a, b Binding) bool {
 }
 
 // To returns the bindings with each host replaced by its address of the tunnel: the variables that
-// change, and the files below t.Dir by their path.
+// change, and the files below t.Dir by their path. Keys may change their order, but no value changes
+// except in the credentials of the wanted services.
 func (r *Redirection) To(t Tunnel) (variables map[string]string, paths map[string][]byte) {
 	variables, paths = map[string]string{}, map[string][]byte{t.caFile(): []byte(t.CA)}
 	renamers := r.renamers(t)
-	document, mounted := r.rename(renamers)
+	services, document := r.renamed(renamers)
 	switch path := filepath.Join(t.Dir, "vcap_services"); {
 	case document == nil:
 	case r.source != vcapVariable:
-		variables["VCAP_SERVICES_FILE_PATH"], paths[path] = path, document
+		variables["VCAP_SERVICES_FILE_PATH"], paths[path] = path, encodeJSON(document)
 	default:
-		variables[vcapVariable] = string(document)
+		variables[vcapVariable] = string(encodeJSON(document))
 	}
 	root := filepath.Join(t.Dir, "bindings")
-	for folder, content := range mounted {
+	for _, s := range services[len(services)-len(r.mounted):] {
 		variables["SERVICE_BINDING_ROOT"] = root
-		for name, text := range content {
-			paths[filepath.Join(root, folder, name)] = text
+		for name, content := range r.mounted[s.name] {
+			if text, ok := s.credentials[name].(string); ok {
+				ending := content[len(bytes.TrimRight(content, "\r\n")):]
+				content = slices.Concat([]byte(strings.TrimRight(text, "\r\n")), ending)
+			}
+			paths[filepath.Join(root, s.name, name)] = content
 		}
 	}
 	if r.url != "" {
 		variables["DATABASE_URL"] = renamers[r.urlOf].text(r.url, "uri", "uri", "")
 	}
 	return variables, paths
-}
-
-// rename writes the bindings again. Keys may change their order, but no value changes except in the
-// credentials of the wanted services.
-func (r *Redirection) rename(by map[string]*renamer) (document []byte, mounted files) {
-	services, parsed, _ := vcapServices(r.source, r.document) // it was read before
-	inFiles := mountedServices(r.mounted)
-	for _, s := range slices.Concat(services, inFiles) {
-		if by[s.name] != nil {
-			by[s.name].value(s.credentials, "", "", "")
-		}
-	}
-	if parsed != nil {
-		document = encodeJSON(parsed)
-	}
-	mounted = maps.Clone(r.mounted)
-	for _, s := range inFiles {
-		content := maps.Clone(mounted[s.name])
-		for name, text := range s.credentials {
-			ending := content[name][len(bytes.TrimRight(content[name], "\r\n")):]
-			content[name] = slices.Concat([]byte(strings.TrimRight(text.(string), "\r\n")), ending)
-		}
-		mounted[s.name] = content
-	}
-	return document, mounted
 }
 
 // encodeJSON writes what decodeJSON has read. Numbers and "&" stay as they are.
@@ -286,7 +274,7 @@ func (r *renamer) listensAt(a address) bool {
 }
 
 // value replaces in a value, in place, and returns it. path is where it is, key the folded key there,
-// and port what goes with it if it is a host.
+// and port what goes with it if it is a host: PGPORT with PGHOST, else port.
 func (r *renamer) value(value any, path, key, port string) any {
 	switch v := value.(type) {
 	case string:
@@ -296,48 +284,34 @@ func (r *renamer) value(value any, path, key, port string) any {
 			v[i] = r.value(v[i], path+"["+strconv.Itoa(i)+"]", key, port)
 		}
 	case map[string]any:
+		ports := map[string]string{}
 		for _, key := range slices.Sorted(maps.Keys(v)) {
-			v[key] = r.value(v[key], joinPath(path, key), fold(key), portBeside(v, fold(key)))
+			if prefix, ok := strings.CutSuffix(fold(key), "port"); ok {
+				ports[prefix] = strings.TrimSpace(asText(v[key]))
+			}
+		}
+		for _, key := range slices.Sorted(maps.Keys(v)) {
+			port := ""
+			if m := hostKey().FindStringSubmatch(fold(key)); m != nil {
+				port = cmp.Or(ports[m[1]], ports[""])
+			}
+			v[key] = r.value(v[key], joinPath(path, key), fold(key), port)
 		}
 	}
 	return value
 }
 
-// portBeside returns the port that goes with a key for a host: PGPORT with PGHOST, else port. It
-// returns "" for any other key.
-func portBeside(object map[string]any, key string) (port string) {
-	prefix, isHost := cutHost(key)
-	for _, other := range slices.Sorted(maps.Keys(object)) {
-		text := strings.TrimSpace(asText(object[other]))
-		switch folded := fold(other); {
-		case isHost && folded == prefix+"port":
-			return text
-		case isHost && folded == "port":
-			port = cmp.Or(port, text)
-		}
-	}
-	return port
-}
-
-// cutHost returns what comes before the word for a host in a folded key: "pg" of "pghost".
-func cutHost(key string) (prefix string, isHost bool) {
-	for _, word := range append(slices.Clone(hostKeys), "endpoints") {
-		if prefix, isHost = strings.CutSuffix(key, word); isHost {
-			return prefix, true
-		}
-	}
-	return "", false
-}
+// hostKey is a folded key that ends with a word for hosts.
+var hostKey = lazyregexp.New("(.*)(?:" + strings.Join(hostKeys, "|") + ")s?$")
 
 func (r *renamer) text(text, path, key, port string) string {
-	inList := strings.HasSuffix(path, "]")
-	if slices.Contains(secretKeys, key) && !inList {
+	if slices.Contains(secretKeys, key) {
 		return text
 	}
 	if ca := r.ca(text, key, path); ca != "" {
 		return ca
 	}
-	if nested, ok := asJSON(text); ok && !inList {
+	if nested, ok := asJSON(text); ok {
 		before := encodeJSON(nested)
 		if after := encodeJSON(r.value(nested, path, key, "")); !bytes.Equal(before, after) {
 			return string(after)
@@ -351,9 +325,8 @@ func (r *renamer) text(text, path, key, port string) string {
 	if found != nil || slices.Contains(loginKeys, key) || strings.Contains(text, "://") {
 		return text
 	}
-	_, isHost := cutHost(key)
 	hosts, _ := parseHosts(text, "")
-	isHost = isHost && len(hosts) > 0
+	isHost := len(hosts) > 0 && hostKey().MatchString(key)
 	for _, p := range slices.Backward(places(text, r.addresses)) {
 		at := address{p.host, cmp.Or(p.port, port)}
 		switch {
@@ -362,7 +335,7 @@ func (r *renamer) text(text, path, key, port string) string {
 		case isNumber(at.port) && !r.listensAt(at):
 			r.left = append(r.left, path)
 		default:
-			text = text[:p.start] + r.addresses[p.host] + text[p.end:]
+			text = text[:p.start] + p.to + text[p.end:]
 		}
 	}
 	return text
@@ -392,45 +365,51 @@ const mostPlaces = 300
 var rootParameter = lazyregexp.New(`(?i)(?:ssl[ _-]?root[ _-]?cert|root[ _-]?certificate)\s*=\s*('[^']*'|"[^"]*"|[^&;\s'"]*)`)
 
 // connectionString replaces hosts and a root certificate in a connection string. The password or the
-// database's name may contain the host too. So we try each place where it occurs, and let the reader
-// say what changed.
+// database's name may contain the host too. So we try each place where one of them may be, and let
+// the reader say what changed.
 func (r *renamer) connectionString(text string, c connection, path string) string {
-	now := c.written()
-	want, to := slices.Clone(now), map[string]string{}
-	for i, name := range now {
+	now, to := c.written(), map[string]string{}
+	want, root := slices.Clone(now), len(now)-1
+	for i, name := range now[:root] {
 		if a := c.hosts[i%len(c.hosts)]; r.listensAt(a) {
 			want[i], to[name] = r.addresses[a.host], r.addresses[a.host]
 		}
 	}
-	found := places(text, to)
-	if c.overruled || len(found) > mostPlaces {
-		found = nil
+	tries := places(text, to)
+	if len(to) > 0 && r.CA != "" && now[root] != "" {
+		want[root] = r.caFile()
+		for _, at := range rootParameter().FindAllStringSubmatchIndex(text, -1) {
+			tries = append(tries, place{start: at[2], end: at[3], to: want[root]})
+		}
+		slices.SortFunc(tries, func(a, b place) int { return a.start - b.start })
+	}
+	if c.overruled || len(tries) > mostPlaces {
+		tries = nil
+	}
+	missing := func(is []string) (n int) {
+		for i := range want {
+			if i >= len(is) || is[i] != want[i] {
+				n++
+			}
+		}
+		return n
 	}
 	renamed := text
-	for _, p := range slices.Backward(found) {
-		tried := renamed[:p.start] + to[p.host] + renamed[p.end:]
-		if after, ok := c.readAgain(tried); ok && !slices.Equal(after.written(), now) {
+	for _, p := range slices.Backward(tries) {
+		tried := renamed[:p.start] + p.to + renamed[p.end:]
+		if after, ok := c.readAgain(tried); ok && missing(after.written()) < missing(now) {
 			renamed, now = tried, after.written()
 		}
 	}
-	switch {
-	case !slices.Equal(now, want):
+	if missing(now) > 0 {
 		r.stuck = cmp.Or(r.stuck, "credential "+path+" names")
 		return text
-	case len(to) == 0, r.CA == "", c.rootCert == "":
-		return renamed
-	}
-	for _, at := range slices.Backward(rootParameter().FindAllStringSubmatchIndex(renamed, -1)) {
-		tried := renamed[:at[2]] + r.caFile() + renamed[at[3]:]
-		if after, ok := c.readAgain(tried); ok && after.rootCert == r.caFile() {
-			return tried
-		}
 	}
 	return renamed
 }
 
 // written returns the hosts that a connection string names: those whose certificate is verified, then
-// those that libpq connects to, if it has both.
+// those that libpq connects to, if it has both. Its root certificate is last, "" if it has none.
 func (c connection) written() (all []string) {
 	for _, a := range c.hosts {
 		all = append(all, a.host)
@@ -438,7 +417,7 @@ func (c connection) written() (all []string) {
 	if c.hostaddr != "" && all != nil {
 		all = append(all, strings.Split(c.hostaddr, ",")...)
 	}
-	return all
+	return append(all, c.rootCert)
 }
 
 // readAgain reads a changed text, and says whether only hosts and the root certificate changed.
@@ -453,6 +432,7 @@ func (c connection) readAgain(text string) (after connection, ok bool) {
 type place struct {
 	start, end int // with its brackets and its final dot
 	host, port string
+	to         string // what replaces it
 }
 
 // What may be a host: in brackets, IPv6, or a name. A port may follow.
@@ -465,7 +445,7 @@ func places(text string, hosts map[string]string) (all []place) {
 		if at[4] != -1 {
 			p.port = text[at[4]:at[5]]
 		}
-		if _, known := hosts[p.host]; known && isNumber(p.port) {
+		if p.to = hosts[p.host]; p.to != "" && isNumber(p.port) {
 			all = append(all, p)
 		}
 	}
