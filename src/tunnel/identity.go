@@ -7,7 +7,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
-	"encoding/hex"
 	"encoding/pem"
 	"errors"
 	"math/big"
@@ -23,24 +22,22 @@ type identity struct{ Cert, Key []byte }
 // newIdentity makes an identity, and the CA that signed it, in PEM. names are the tunnel's addresses
 // and the databases' hosts: an app that verifies may check either. The CA's key is forgotten.
 func newIdentity(names []string, now time.Time) (made identity, ca string, err error) {
-	caKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	key, failed := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err = errors.Join(err, failed); err != nil {
+	caKey, failed := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err = errors.Join(failed, err); err != nil {
 		return made, "", err
 	}
-	number := make([]byte, 8)
-	_, _ = rand.Read(number) // never fails (crypto/rand, Read)
 	issuer := &x509.Certificate{
-		SerialNumber: new(big.Int).SetBytes(number),
+		SerialNumber: big.NewInt(1),
 		// A name of its own: the CAs of two launches in one container may end up in one list.
-		Subject:   pkix.Name{CommonName: "postgres-ssl tunnel " + hex.EncodeToString(number)},
+		Subject:   pkix.Name{CommonName: "postgres-ssl tunnel " + rand.Text()},
 		NotBefore: now.Add(-time.Hour),
 		NotAfter:  now.AddDate(10, 0, 0), // no container lives that long
 		IsCA:      true, BasicConstraintsValid: true, MaxPathLenZero: true,
 		KeyUsage: x509.KeyUsageCertSign,
 	}
 	leaf := &x509.Certificate{
-		SerialNumber: big.NewInt(1),
+		SerialNumber: big.NewInt(2),
 		Subject:      pkix.Name{CommonName: "localhost"},
 		NotBefore:    issuer.NotBefore,
 		NotAfter:     issuer.NotAfter,
@@ -57,14 +54,12 @@ func newIdentity(names []string, now time.Time) (made identity, ca string, err e
 			leaf.DNSNames = append(leaf.DNSNames, name)
 		}
 	}
-	caDER, err := x509.CreateCertificate(rand.Reader, issuer, issuer, caKey.Public(), caKey)
-	if err != nil {
-		return made, "", err
+	caDER, failed := x509.CreateCertificate(rand.Reader, issuer, issuer, caKey.Public(), caKey)
+	made.Cert, err = x509.CreateCertificate(rand.Reader, leaf, issuer, key.Public(), caKey)
+	err = errors.Join(failed, err)
+	if err == nil {
+		made.Key, err = x509.MarshalPKCS8PrivateKey(key)
 	}
-	if made.Cert, err = x509.CreateCertificate(rand.Reader, leaf, issuer, key.Public(), caKey); err != nil {
-		return made, "", err
-	}
-	made.Key, err = x509.MarshalPKCS8PrivateKey(key)
 	return made, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: caDER})), err
 }
 

@@ -31,12 +31,11 @@ func newJournal(out io.Writer) *journal {
 func (j *journal) say(database, cause, line string) {
 	j.mutex.Lock()
 	defer j.mutex.Unlock()
-	const most = 1000 // a server could invent causes
-	if len(j.said) >= most {
-		clear(j.said)
-	}
 	cause = database + " " + cause
 	if now := time.Now(); now.Sub(j.said[cause]) >= time.Minute {
+		if len(j.said) >= 1000 { // a server could invent causes
+			clear(j.said)
+		}
 		j.said[cause] = now
 		select {
 		case j.lines <- strings.TrimPrefix(database+": "+line, ": "):

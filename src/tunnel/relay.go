@@ -1,10 +1,10 @@
 // Package tunnel lets drivers that read no variable connect as the mode asks. They connect to a
 // loopback address. This package connects to the database, with the TLS and the checks of package
-// verify.
+// wire.
 //
 // startup.go reads how a client begins. relay.go logs in to the server with the client's own
 // password, and then copies both ways. start.go is what a launch does, process.go the process that
-// runs beside the app.
+// runs beside the app, and watch.go looks for connections that bypass it.
 //
 // The tunnel cannot just pass on what server and client say about the password. SCRAM's channel
 // binding would be for the wrong connection, and a client without TLS signs that it wants none. So
@@ -69,26 +69,18 @@ type refusal struct {
 
 func (r *refusal) Error() string { return r.Message }
 
-// refuse says what is wrong. A libpq that has several hosts goes on to the next one after
-// cannotConnectNow alone (fe-connect.c, PQconnectPoll).
+// refuse says what is wrong, with a SQLSTATE of PostgreSQL's manual, "PostgreSQL Error Codes". A libpq
+// that has several hosts goes on to the next one after 57P03 alone (fe-connect.c, PQconnectPoll).
 func refuse(p wire.Problem) *refusal {
-	code := connectionFailure
+	code := "08006" // connection_failure: the connection broke
 	if p.NotThere() {
-		code = cannotConnectNow
+		code = "57P03" // cannot_connect_now
 	} else if p.Insecure() {
-		code = unableToConnect
+		code = "08001" // sqlclient_unable_to_establish_sqlconnection
 	}
 	return &refusal{pgproto3.ErrorResponse{Severity: "FATAL", SeverityUnlocalized: "FATAL", Code: code,
 		Message: p.What, Hint: p.Do}, p.Code, p.What + "; what to do: " + p.Do}
 }
-
-// The SQLSTATEs of the tunnel's own errors (PostgreSQL's manual, "PostgreSQL Error Codes").
-const (
-	unableToConnect    = "08001" // sqlclient_unable_to_establish_sqlconnection
-	connectionFailure  = "08006" // connection_failure: the connection broke
-	tooManyConnections = "53300"
-	cannotConnectNow   = "57P03"
-)
 
 func newRelay(target *wire.Target, config *tls.Config, log *journal) *relay {
 	return &relay{target: target, tls: config, log: log, startup: startupTime, dial: dialTime, most: mostConnections,
@@ -134,11 +126,11 @@ func (r *relay) serve(conn *net.TCPConn) {
 		}
 		return
 	}
-	startup, ok := wish.(*pgproto3.StartupMessage)
-	if !ok {
-		r.cancel(ctx, wish.(*pgproto3.CancelRequest))
+	if request, ok := wish.(*pgproto3.CancelRequest); ok {
+		r.cancel(ctx, request)
 		return
 	}
+	startup := wish.(*pgproto3.StartupMessage)
 	if send(client, negotiate(startup)...) != nil {
 		return
 	}
@@ -146,17 +138,10 @@ func (r *relay) serve(conn *net.TCPConn) {
 		why := refuse(wire.Problem{Code: "too-many-connections",
 			What: fmt.Sprintf("the tunnel has %d connections, and takes no more", r.most),
 			Do:   "let the app open fewer, or close them"})
-		why.Code = tooManyConnections
+		why.Code = "53300" // too_many_connections
 		r.tell(client, why)
 		return
 	}
-	select {
-	case r.logins <- struct{}{}:
-	case <-ctx.Done():
-		return
-	}
-	yield := sync.OnceFunc(func() { <-r.logins })
-	defer yield()
 	server, err := r.logIn(ctx, client, startup.Parameters)
 	if err != nil {
 		r.tell(client, err)
@@ -166,8 +151,9 @@ func (r *relay) serve(conn *net.TCPConn) {
 	name := session{server.PID, string(server.SecretKey)}
 	r.sessions.Store(name, server.at)
 	defer r.sessions.Delete(name)
-	if server.handOver(client) == nil && client.SetDeadline(time.Time{}) == nil && server.Conn.SetDeadline(time.Time{}) == nil {
-		yield()
+	_, err = client.Write(server.greeting)
+	server.greeting = nil
+	if err == nil && client.SetDeadline(time.Time{}) == nil && server.Conn.SetDeadline(time.Time{}) == nil {
 		r.copyBoth(client, server.Conn)
 	}
 }
@@ -195,14 +181,21 @@ func (r *relay) tell(client net.Conn, err error) {
 // login is a session after a successful login.
 type login struct {
 	*pgconn.HijackedConn
-	said []byte // the server's messages for the client, unchanged
-	at   string // the server's address
+	greeting []byte // for the client: that the login worked, and what the server says besides, unchanged
+	at       string // the server's address
 }
 
-// logIn logs in with the client's parameters. If the server wants a password, logIn asks the client.
-// The error is a *refusal, or the client's end.
+// logIn logs in with the client's parameters, when it is its turn. If the server wants a password,
+// logIn asks the client. The error is a *refusal, or the client's end.
 func (r *relay) logIn(ctx context.Context, client net.Conn, parameters map[string]string) (*login, error) {
+	select {
+	case r.logins <- struct{}{}:
+		defer func() { <-r.logins }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 	made, host := &login{}, r.target.Addresses()[0]
+	made.greeting, _ = (&pgproto3.AuthenticationOk{}).Encode(nil) // it is never too long
 	var config *pgconn.Config
 	var why error // why the login fails, if we know
 	connect := func(ctx context.Context) (net.Conn, error) {
@@ -221,8 +214,8 @@ func (r *relay) logIn(ctx context.Context, client net.Conn, parameters map[strin
 	onMessage := func(kind byte, body []byte) error {
 		switch {
 		case kind == 'N' || kind == 'S' || kind == 'K': // notice, parameter status, cancel key
-			made.said = binary.BigEndian.AppendUint32(append(made.said, kind), uint32(len(body)+4))
-			made.said = append(made.said, body...)
+			made.greeting = binary.BigEndian.AppendUint32(append(made.greeting, kind), uint32(len(body)+4))
+			made.greeting = append(made.greeting, body...)
 		case kind == 'E':
 			refused := &refusal{}
 			if refused.Decode(body) == nil {
@@ -232,7 +225,7 @@ func (r *relay) logIn(ctx context.Context, client net.Conn, parameters map[strin
 				}
 				refused.line, why = fmt.Sprintf("the server refuses the login, SQLSTATE %q", refused.cause), refused
 			}
-		case kind == 'R' && !asked && len(body) >= 4:
+		case kind == 'R' && !asked:
 			asked = true
 			if binary.BigEndian.Uint32(body) != pgproto3.AuthTypeOk {
 				config.Password, why = askPassword(client)
@@ -255,22 +248,12 @@ func (r *relay) logIn(ctx context.Context, client net.Conn, parameters map[strin
 		made.HijackedConn, err = conn.Hijack()
 	}
 	if err == nil {
-		return made, nil
+		made.greeting, err = (&pgproto3.ReadyForQuery{TxStatus: made.TxStatus}).Encode(made.greeting)
 	}
-	if why == nil {
+	if err != nil && why == nil {
 		why = refuse(*r.target.Explain(err, host, config.User, binding.Secret(config.Password)))
 	}
-	return nil, why
-}
-
-// handOver tells the client that the login worked, and passes on the server's other messages of the
-// start-up.
-func (l *login) handOver(client net.Conn) error {
-	greeting, _ := (&pgproto3.AuthenticationOk{}).Encode(nil) // these are never too long
-	greeting, _ = (&pgproto3.ReadyForQuery{TxStatus: l.TxStatus}).Encode(append(greeting, l.said...))
-	l.said = nil
-	_, err := client.Write(greeting)
-	return err
+	return made, why
 }
 
 // copyBoth copies in both directions until both sides have closed. When one side stops sending,

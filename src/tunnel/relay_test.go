@@ -264,7 +264,7 @@ func TestEveryPasswordThatTheServerAsksFor(t *testing.T) {
 	certain := clients.Issue(t, []string{"certain"})
 	verified, required := target(server.Port, sslmode.VerifyFull, ca), target(server.Port, sslmode.Require)
 	for _, target := range []*wire.Target{verified, required} {
-		target.Client.Cert, target.Client.Key = certain.CertPEM, certain.KeyPEM
+		target.Client = &wire.ClientCertificate{Cert: certain.CertPEM, Key: certain.KeyPEM}
 	}
 	for user, refusal := range map[string]string{
 		"app":     "",

@@ -36,17 +36,12 @@ func greet(conn *net.TCPConn, config *tls.Config) (client net.Conn, wish pgproto
 	if askedTLS {
 		client = tls.Server(client, config)
 	}
-	for {
-		packet, err := readPacket(client, 4, longestStartup)
-		if err != nil {
-			return client, nil, err
+	for err == nil {
+		var packet []byte
+		if packet, err = readPacket(client, 4, longestStartup); err == nil {
+			wish, err = decodeStartup(packet)
 		}
-		message, err := decodeStartup(packet)
-		if err != nil {
-			return client, nil, errJunk
-		}
-		reply := "S"
-		switch message.(type) {
+		switch wish.(type) {
 		case *pgproto3.SSLRequest:
 			if askedTLS {
 				return client, nil, errJunk
@@ -54,18 +49,18 @@ func greet(conn *net.TCPConn, config *tls.Config) (client net.Conn, wish pgproto
 			// We have read the packet and not a byte more. If somebody has put plain text right
 			// behind it, that text ends up in the handshake, and breaks it (CVE-2021-23214).
 			client, askedTLS = tls.Server(conn, config), true
+			_, err = io.WriteString(conn, "S")
 		case *pgproto3.GSSEncRequest:
 			if askedGSS || askedTLS {
 				return client, nil, errJunk
 			}
-			reply, askedGSS = "N", true
+			askedGSS = true
+			_, err = io.WriteString(conn, "N")
 		default:
-			return client, message, nil
-		}
-		if _, err := io.WriteString(conn, reply); err != nil {
-			return client, nil, err
+			return client, wish, err
 		}
 	}
+	return client, nil, err
 }
 
 // begun is a connection whose first byte we have read already: from reads it again.
@@ -100,17 +95,19 @@ func decodeStartup(packet []byte) (pgproto3.FrontendMessage, error) {
 	}
 	version := binary.BigEndian.Uint32(packet[4:])
 	if version>>16 == 3 {
-		packet = bytes.Clone(packet)
 		binary.BigEndian.PutUint32(packet[4:], pgproto3.ProtocolVersion30)
 	}
 	message, err := pgproto3.NewBackend(bytes.NewReader(packet), nil).ReceiveStartupMessage()
-	if startup, ok := message.(*pgproto3.StartupMessage); ok && err == nil {
+	if startup, ok := message.(*pgproto3.StartupMessage); ok {
 		startup.ProtocolVersion = version
 		if _, unnamed := startup.Parameters[""]; unnamed {
 			err = errJunk // an empty name ends the list, but something follows it
 		}
 	}
-	return message, err
+	if err != nil {
+		return nil, errJunk
+	}
+	return message, nil
 }
 
 // negotiate removes the parameters that ask for protocol extensions from a startup message. The

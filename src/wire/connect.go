@@ -234,11 +234,10 @@ func (t *Target) tlsConfig(host string, a *Attempt) *tls.Config {
 		// Like libpq, send it whatever CAs the server names.
 		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
 			a.wantsCerts = true
-			if t.Client.Cert == nil {
+			if t.Client == nil {
 				return &tls.Certificate{}, nil
 			}
-			pair, err := tls.X509KeyPair(t.Client.Cert, t.Client.Key)
-			return &pair, err
+			return t.Client.load()
 		},
 	}
 }

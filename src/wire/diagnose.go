@@ -104,7 +104,7 @@ func (t *Target) alert(text, address string) *Problem {
 	switch {
 	case !strings.Contains(text, "certificate"):
 		return &Problem{handshakeFailed, fmt.Sprintf("%s broke off the TLS handshake: %s", address, text), readLog}
-	case text == "certificate required", t.Client.Cert == nil:
+	case text == "certificate required", t.Client == nil:
 		return noClientCertificate(address)
 	}
 	return &Problem{clientCertificateRefused, fmt.Sprintf("%s refuses the client certificate: %s", address, text),
@@ -129,7 +129,7 @@ func (t *Target) refused(a Attempt, address string) *Problem {
 	case state == "28P01":
 		p := &Problem{passwordRefused, fmt.Sprintf(`the server refuses the password of user "%s"%s`, t.User, code),
 			"unbind and bind the service, or correct the credentials username and password"}
-		if t.Client.Cert != nil { // a certificate whose common name is not the user's gives the same error
+		if t.Client != nil { // a certificate whose common name is not the user's gives the same error
 			p.Do += "; or the client certificate is for another user"
 		}
 		return p
@@ -140,7 +140,7 @@ func (t *Target) refused(a Attempt, address string) *Problem {
 		return &Problem{notAllowed, "the server's pg_hba.conf does not let this user in from here with TLS" + said,
 			"add a hostssl line for the user, the database and this address"}
 	case state == "28000" && (says("certificate") || certificateMissing):
-		if t.Client.Cert == nil {
+		if t.Client == nil {
 			return noClientCertificate(address)
 		}
 		return &Problem{clientCertificateRefused, address + " refuses the client certificate" + said,

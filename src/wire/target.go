@@ -23,10 +23,7 @@ import (
 // its problem. launching says that the app's environment is a launch's, before it exports anything:
 // its modes are the owner's. An error means that a trust store cannot be read.
 func Targets(app current.App, launching bool) ([]Target, error) {
-	known, err := anchors(app.Store)
-	if err != nil {
-		return nil, err
-	}
+	known := sync.OnceValue(func() []Anchor { return knownIn(app.Store) })
 	ours := sync.OnceValues(func() ([]byte, error) { return app.Roots(false) })
 	var targets []Target
 	for _, db := range app.Plan.Databases {
@@ -70,10 +67,10 @@ func (t *Target) failUnseen(code, what string) {
 	t.fail(code, what+", is a file of the app's container, which cannot be seen from here", "run postgres-ssl verify in the app")
 }
 
-// anchors returns all CAs of the trust store.
-func anchors(store truststore.Store) ([]Anchor, error) {
+// anchors returns the CAs of these sets of the trust store.
+func anchors(store truststore.Store, sets ...string) ([]Anchor, error) {
 	var all []Anchor
-	for _, set := range store.Names {
+	for _, set := range sets {
 		certs, err := store.Certificates(set)
 		if err != nil {
 			return nil, err
@@ -100,25 +97,27 @@ func from(origin string, certs []*x509.Certificate) []Anchor {
 	return all
 }
 
-// knownCAs returns every CA in this buildpack, trusted here or not. They are for a diagnosis only, so a
-// target that comes from another process reads them when it needs them: a launch has no time to pass
-// them on.
+// knownCAs returns every CA in this buildpack, trusted here or not. They are for a diagnosis only. A
+// launch has no time to read them, nor to pass them on, so each process reads them when it needs
+// them.
 func (t *Target) knownCAs() []Anchor {
-	if t.known == nil {
+	if t.known == nil { // the target comes from another process
 		return ownCAs()
 	}
-	return t.known
+	return t.known()
 }
 
-// ownCAs are those of this program. Without its trust store, a diagnosis says less.
+// ownCAs are those of this program.
 var ownCAs = sync.OnceValue(func() []Anchor {
-	store, err := current.TrustStore()
-	if err != nil {
-		return nil
-	}
-	all, _ := anchors(store)
-	return all
+	store, _ := current.TrustStore()
+	return knownIn(store)
 })
+
+// knownIn returns all CAs of a trust store. If one cannot be read, a diagnosis says less.
+func knownIn(store truststore.Store) []Anchor {
+	all, _ := anchors(store, store.Names...)
+	return all
+}
 
 // bundle names the most precise set of this buildpack that has a certificate, a region before its
 // partition, "" if there is none.
@@ -219,13 +218,16 @@ func (t *Target) setTrust(app current.App, db launch.Database, ours func() ([]by
 		t.failUnseen(rootUnreadable, db.Trust.Place.String())
 		return nil
 	}
-	sets, err := app.Store.Certificates(db.Trust.Sets...)
+	sets, err := anchors(app.Store, db.Trust.Sets...)
 	if err != nil {
 		return err
 	}
 	t.Trust = from(db.Trust.Place.String(), db.Trust.Own)
-	for _, c := range sets {
-		t.Trust = append(t.Trust, Anchor{c, t.bundle(c)})
+	for _, a := range sets {
+		if strings.HasPrefix(a.Origin, "partition ") {
+			a.Origin = t.bundle(a.Cert)
+		}
+		t.Trust = append(t.Trust, a)
 	}
 	if db.Trust.Everyone {
 		return t.trustStores(app)
@@ -293,7 +295,7 @@ func (t *Target) setClient(app current.App, db launch.Database) {
 			"set PGSSLCERT and PGSSLKEY to a certificate and its key in PEM, without a passphrase")
 		return
 	}
-	t.Client.Cert, t.Client.Key = cert, key
+	t.Client = &ClientCertificate{Cert: cert, Key: key}
 }
 
 // owners returns the content of the file that a variable names. If it names none, or the launch

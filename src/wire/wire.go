@@ -7,11 +7,13 @@
 package wire
 
 import (
+	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
 	"net"
 	"slices"
 	"strconv"
+	"sync"
 
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/binding"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
@@ -37,15 +39,30 @@ type Target struct {
 	Asked       sslmode.Mode // what the binding asks for; an app has one set of variables for all
 	AskedSource string       // the rule that Asked comes from
 
-	Trust      []Anchor // the trusted CAs
-	TrustWhy   string   // the rule that Trust comes from
-	TrustPlace string   // where to put a CA so that it is trusted
-	known      []Anchor // see knownCAs
+	Trust      []Anchor        // the trusted CAs
+	TrustWhy   string          // the rule that Trust comes from
+	TrustPlace string          // where to put a CA so that it is trusted
+	known      func() []Anchor // see knownCAs
 
-	Client   struct{ Cert, Key []byte } // in PEM, for a server that asks; nil if there are none
-	Direct   bool                       // begin with TLS, without asking for it
-	HostAddr string                     // where to connect instead of to Host, whose name is verified all the same
-	Problem  *Problem                   // found before connecting, so we don't connect
+	Client   *ClientCertificate // for a server that asks; nil if there is none
+	Direct   bool               // begin with TLS, without asking for it
+	HostAddr string             // where to connect instead of to Host, whose name is verified all the same
+	Problem  *Problem           // found before connecting, so we don't connect
+}
+
+// ClientCertificate is a certificate and its key, in PEM.
+type ClientCertificate struct {
+	Cert, Key []byte
+
+	once sync.Once
+	pair tls.Certificate
+	err  error
+}
+
+// load parses it at the first handshake that needs it.
+func (c *ClientCertificate) load() (*tls.Certificate, error) {
+	c.once.Do(func() { c.pair, c.err = tls.X509KeyPair(c.Cert, c.Key) })
+	return &c.pair, c.err
 }
 
 // LoginMode is how strictly to verify a connection before the password goes over it: as the mode in

@@ -102,7 +102,7 @@ func TestVerifyChain(t *testing.T) {
 			if test.host == "" {
 				test.host = west
 			}
-			target := Target{Trust: test.trust, known: test.known, TrustWhy: "the rule", TrustPlace: "the binding"}
+			target := Target{Trust: test.trust, known: func() []Anchor { return test.known }, TrustWhy: "the rule", TrustPlace: "the binding"}
 			path, problem := target.verify(test.chain, test.host, test.mode, time.Now())
 			if test.problem == "" {
 				require.Nil(t, problem)
@@ -336,6 +336,9 @@ func TestBehindATunnelEachDatabaseHasItsOwnMode(t *testing.T) {
 			}{{test.strict, test.strictCert}, {test.weak, test.weakCert}} {
 				require.Nil(t, targets[i].Problem)
 				assert.Equal(t, expected.mode, targets[i].Mode, targets[i].Name)
+				if targets[i].Client == nil {
+					targets[i].Client = &ClientCertificate{}
+				}
 				assert.Equal(t, expected.cert, targets[i].Client.Cert, targets[i].Name)
 			}
 		})
@@ -432,7 +435,7 @@ func TestAServerThatAsksForAClientCertificateIsShownIt(t *testing.T) {
 	without := target.Probe(ctx, target.Addresses()[0], sslmode.Require)
 	require.NotNil(t, without.Problem)
 	assert.Equal(t, clientCertificateWanted, without.Problem.Code)
-	target.Client.Cert, target.Client.Key = client.CertPEM, client.KeyPEM
+	target.Client = &ClientCertificate{Cert: client.CertPEM, Key: client.KeyPEM}
 	with := target.Probe(ctx, target.Addresses()[0], sslmode.Require)
 	assert.Nil(t, with.Problem)
 	assert.Equal(t, "app", <-shown)
@@ -600,7 +603,7 @@ func TestATargetThatIsPassedOnIsTheSame(t *testing.T) {
 			TrustWhy: "why", TrustPlace: "place", Password: "mypass"},
 		{Name: "b", Problem: &Problem{noTLS, "what", "do"}},
 	}
-	all[0].Client.Cert, all[0].Client.Key = client.CertPEM, client.KeyPEM
+	all[0].Client = &ClientCertificate{Cert: client.CertPEM, Key: client.KeyPEM}
 	read := passedOn(t, all)
 	all[0].Password = ""
 	assert.Equal(t, all, read)

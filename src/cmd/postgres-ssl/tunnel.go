@@ -9,10 +9,10 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/binding"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/client"
@@ -49,7 +49,7 @@ const longestVariable = 128 << 10
 // originals is the content of that variable, as JSON: the tunnel, and what the platform had set.
 type originals struct {
 	binding.Tunnel
-	For string            // what the tunnel was started for, see purpose
+	For string            // what the tunnel was started for: a hash of databases, addresses and modes
 	Was map[string]string // variables as the platform gave them
 	Is  map[string]string // the SHA-256 of their new values
 }
@@ -71,43 +71,19 @@ func withOriginals(env map[string]string) (map[string]string, *originals, error)
 		return nil, nil, errors.New(originalsVariable + " has something that no launch put there: unset it")
 	}
 	for name, is := range o.Is {
-		switch {
-		case sum(env[name]) == is:
+		switch now := env[name]; {
+		case sum(now) == is:
 		case name == "DATABASE_URL": // a script of the app has changed it, and it is the app's now
 			delete(o.Was, name)
+		case strings.Contains(now, strings.TrimSuffix(o.Net.Addr().String(), "0")):
+			return nil, nil, errors.New(name + " was edited after the launch, and names its tunnel: " +
+				"edit it before the launch script runs, or only where the app reads it")
 		default:
-			return env, nil, o.checkRenewed(env)
+			return env, nil, nil
 		}
 	}
 	maps.Copy(env, o.Was)
 	return env, &o, nil
-}
-
-// checkRenewed fails if bindings that differ from those of the launch still name its tunnel. Some
-// script has edited them, and nobody can tell any more which database is behind a port.
-func (o *originals) checkRenewed(env map[string]string) error {
-	found, err := binding.Read(env)
-	if err != nil {
-		return err
-	}
-	for _, db := range found.Databases {
-		for _, host := range db.Hosts {
-			if at, err := netip.ParseAddr(host); err == nil && o.Net.Contains(at) {
-				return fmt.Errorf("%s: the bindings were edited after the launch, and name its tunnel: "+
-					"edit them before the launch script runs, or only where the app reads them", db.Title())
-			}
-		}
-	}
-	return nil
-}
-
-// purpose tells tunnels apart by what they were started for: databases, addresses and modes.
-func purpose(plan *launch.Plan, r *binding.Redirection) string {
-	text := fmt.Sprint(r.Endpoints)
-	for _, e := range r.Endpoints {
-		text += fmt.Sprintf(" %q %s", plan.Databases[e.Database].Title(), plan.Databases[e.Database].Mode)
-	}
-	return sum(text)
 }
 
 // trust makes a plan's app trust the running tunnel, if there is one.
@@ -130,15 +106,20 @@ func startTunnel(app current.App, running *originals, pid int) (*binding.Redirec
 		return nil, running, nil
 	}
 	r, err := app.Plan.Redirect(app.Env)
+	if err != nil {
+		return nil, running, app.Plan.Forgo(err)
+	}
+	wanted := sum(fmt.Sprint(app.Plan.DescribeTunnel(), r.Endpoints))
 	switch {
-	case err != nil:
 	case pid <= 0:
 		err = errors.New("POSTGRES_SSL_TUNNEL is set, but the tunnel needs a launched process: " +
 			"source the launch script, or name the process with --launch")
 	case running == nil:
-		running = &originals{For: purpose(app.Plan, r)}
-		running.Tunnel, err = newTunnel(app, r, pid)
-	case running.For != purpose(app.Plan, r):
+		running = &originals{For: wanted}
+		if running.Tunnel, err = newTunnel(app, r, pid); err != nil {
+			err = fmt.Errorf("the tunnel does not start: %w", err)
+		}
+	case running.For != wanted:
 		err = errors.New("the launch has started its tunnel for other databases or modes: " +
 			"leave POSTGRES_SSL_TUNNEL and POSTGRES_SSL_MODE as they were, or restart the app")
 	}
@@ -156,28 +137,25 @@ func newTunnel(app current.App, r *binding.Redirection, pid int) (started bindin
 	if err != nil {
 		return started, err
 	}
-	each := *app.Plan
-	each.Databases = nil
-	var beside []string
+	all := app.Plan.Databases
+	plan := *app.Plan
+	app.Plan, plan.Databases = &plan, nil
 	for _, e := range r.Endpoints {
-		db := app.Plan.Databases[e.Database]
+		db := all[e.Database]
 		db.Hosts, db.Ports, db.Replicas, db.Username = []string{e.Host}, []string{fmt.Sprint(e.Port)}, 0, "the client's"
-		each.Databases = append(each.Databases, db)
+		plan.Databases = append(plan.Databases, db)
 	}
-	for _, db := range app.Plan.Databases {
+	var beside []string
+	for _, db := range all {
 		if !db.Tunnel {
 			beside = append(beside, db.Hosts...)
 		}
 	}
-	app.Plan = &each
-	all, err := wire.Targets(app, true)
+	targets, err := wire.Targets(app, true)
 	if err != nil {
 		return started, err
 	}
-	if started, err = tunnel.Start(program, pid, r.Endpoints, all, beside); err != nil {
-		err = fmt.Errorf("the tunnel does not start: %w", err)
-	}
-	return started, err
+	return tunnel.Start(program, pid, r.Endpoints, targets, beside)
 }
 
 // redirect adds to a handout the bindings that name the tunnel.
