@@ -353,7 +353,7 @@ func (r *renamer) ca(text, key, path string) string {
 		return strings.ReplaceAll(r.CA, "\n", `\n`)
 	case looksLikePEM(text):
 		return r.CA
-	case isCA && (isPath(trimmed) || strings.EqualFold(trimmed, "system")):
+	case isCA && (isPath(trimmed) || isSystem(trimmed)):
 		return r.caFile()
 	}
 	return ""
