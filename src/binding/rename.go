@@ -332,7 +332,7 @@ func (r *renamer) text(text, path, key, port string) string {
 		switch {
 		case !isHost && !strings.ContainsAny(p.host, ".:"): // any word
 		case p.start > 0 && strings.IndexByte("@/", text[p.start-1]) >= 0: // an e-mail address or a path
-		case isNumber(at.port) && !r.listensAt(at):
+		case at.port != "" && isNumber(at.port) && !r.listensAt(at):
 			r.left = append(r.left, path)
 		default:
 			text = text[:p.start] + p.to + text[p.end:]

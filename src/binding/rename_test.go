@@ -242,6 +242,8 @@ var renamedCredentials = []renamed{
 		`{"pgbouncer-host":"127.9.9.2","pgbouncer-port":"5431","pgbouncer-uri":"postgres://u:p@127.9.9.2:5431/d","uri":"postgres://u:p@127.9.9.1:5432/d"}`},
 	{"an unknown key for something else on the host", `{"uri":"postgres://u:p@db.example.com/d","METRICS_HOST":"db.example.com","METRICS_PORT":9187,"other":"db.example.com:9187"}`,
 		`{"METRICS_HOST":"db.example.com","METRICS_PORT":9187,"other":"db.example.com:9187","uri":"postgres://u:p@127.9.9.1/d"}`},
+	{"a host alone, beside another port than PostgreSQL's", `{"uri":"postgres://u:p@db.example.com:6432/d","DB_HOST":"db.example.com"}`,
+		`{"DB_HOST":"127.9.9.1","uri":"postgres://u:p@127.9.9.1:6432/d"}`},
 	{"a host within other words", `{"uri":"postgres://u:p@db.example.com/d","note":"it is at db.example.com, port 5432","mail":"dba@db.example.com","docs":"https://db.example.com/",` +
 		`"path":"/certs/db.example.com/ca","longer":"my-db.example.com db.example.com.eu","command":"psql -h DB.example.com. -p 5432"}`,
 		`{"command":"psql -h 127.9.9.1 -p 5432","docs":"https://db.example.com/","longer":"my-db.example.com db.example.com.eu","mail":"dba@db.example.com",` +
@@ -529,6 +531,9 @@ func TestWhatNamesTheHostAndStaysIsNamed(t *testing.T) {
 		"DB_CA": anyCA, "DOCS": "https://db.example.com", "METRICS": "db.example.com:9187", "VCAP_APPLICATION": `{"uris":["db.example.com"]}`, "CONFIG": `{"db":{"host":"db.example.com"}}`}, every)
 	require.NoError(t, err)
 	assert.Equal(t, []string{"CONFIG", "DSN", "PGHOST"}, r.Bypassing)
+	r, err = redirect(map[string]string{"VCAP_SERVICES": inService(`{"uri":"postgres://u:p@db.corp.internal:6432/d"}`), "DB_HOST": "db.corp.internal", "METRICS": "db.corp.internal:9187"}, every)
+	require.NoError(t, err)
+	assert.Equal(t, []string{"DB_HOST"}, r.Bypassing, "a host alone goes with any port")
 }
 
 func TestTheFileOfVCAPServicesIsRedirected(t *testing.T) {

@@ -40,7 +40,7 @@ func (a App) Lines() (lines, warnings []string) {
 		}
 	}
 	if isUnreached && !a.Tunnel {
-		warnings = append(warnings, "POSTGRES_SSL_TUNNEL=yes encrypts and verifies for whatever does not obey, with no change to the app")
+		warnings = append(warnings, "POSTGRES_SSL_TUNNEL=yes lets whatever does not obey connect as its sslmode asks, with no change to the app")
 	}
 	for _, s := range a.Skipped[:min(len(a.Skipped), mostShown)] {
 		lines = append(lines, s.File+" is skipped: "+s.Why)

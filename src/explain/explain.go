@@ -124,7 +124,7 @@ func given(app current.App, handout *client.Handout) Section {
 	if why := app.Seen.PGSSLSays; why != "" && app.Plan.Mode.Encrypts() && !handout.Gives("PGSSL") {
 		s.Add("PGSSL is not given, since %s", why)
 	}
-	if tunnel := app.Plan.DescribeTunnel(); tunnel != "" {
+	if tunnel, _ := app.Plan.DescribeTunnel(); tunnel != "" {
 		s.Add("%s", tunnel)
 	}
 	if len(app.Plan.Databases) > 0 && !handout.Gives("PGSSLMODE") && !handout.Gives("DB_SSL_MODE") {

@@ -181,9 +181,9 @@ func TestCarried(t *testing.T) {
 		log, err := launched[a.name].end()
 		require.NoError(t, err)
 		if a.says == "" {
-			assert.NotContains(t, log, "goes through the tunnel, if", a.name)
+			assert.NotContains(t, log, "the tunnel carries", a.name)
 		} else {
-			assert.Contains(t, log, "postgres-ssl: console_db goes through the tunnel, if the app takes the host from its binding: "+a.says+" (POSTGRES_SSL_TUNNEL=no to refuse)", a.name)
+			assert.Contains(t, log, "postgres-ssl: the tunnel carries console_db (verify-full), if the app takes the host from its binding: "+a.says+" (POSTGRES_SSL_TUNNEL=no to refuse)", a.name)
 		}
 		assert.NotContains(t, log, "mypass", a.name)
 	}

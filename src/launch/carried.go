@@ -3,7 +3,6 @@ package launch
 import (
 	"cmp"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
@@ -36,7 +35,6 @@ func (p *Plan) Carry(c Carried) {
 			p.downgrade("%s may get less than %s: %s, and %s=%s refuses the tunnel", db.Title(), db.Mode, c.Why, tunnelVariable, refused)
 		case against == "":
 			db.Tunnel = true
-			p.downgrade("%s", p.carries(db))
 		case db.Main && value == "":
 			p.downgrade("%s may get less than %s: %s; it does not go through the tunnel by itself, since %s; %s=yes lets it",
 				db.Title(), db.Mode, c.Why, against, tunnelVariable)
@@ -47,15 +45,12 @@ func (p *Plan) Carry(c Carried) {
 // refused is the owner's word against a tunnel that nobody asked for.
 const refused = "no"
 
-// carries says of a database that it goes through the tunnel by itself.
-func (p *Plan) carries(db *Database) string {
-	return fmt.Sprintf("%s goes through the tunnel, if the app takes the host from its binding: %s (%s=%s to refuse)",
-		db.Title(), p.carried.Why, tunnelVariable, refused)
-}
-
 // against says why a database does not go through the tunnel by itself, "" if nothing speaks against
 // it.
 func (p *Plan) against(db *Database) string {
+	if !db.Mode.Verifies() {
+		return "sslmode " + db.Mode.String() + " does not verify"
+	}
 	libpq, stratos := Owners(p.env)
 	for _, own := range []Owner{libpq, stratos} {
 		if own.Value != "" && !own.Mode.Verifies() {
@@ -64,8 +59,6 @@ func (p *Plan) against(db *Database) string {
 	}
 	isWritten := db.Writes() != sslmode.None || db.Source.IsOwners() || cmp.Or(libpq.Value, stratos.Value) != ""
 	switch {
-	case !db.Mode.Verifies():
-		return "sslmode " + db.Mode.String() + " does not verify"
 	case !isWritten:
 		return "its mode is not written, but " + db.Source.String()
 	case p.carried.Against != "":
@@ -91,11 +84,8 @@ func (p *Plan) Forgo(err error) error {
 		return fmt.Errorf("%w; %s, so the app needs the tunnel (POSTGRES_SSL_TUNNEL=no to refuse it)", err, p.carried.Why)
 	}
 	for i := range p.Databases {
-		db := &p.Databases[i]
-		isTaken := func(line string) bool { return line == p.carries(db) }
-		p.Warnings, p.Downgrades = slices.DeleteFunc(p.Warnings, isTaken), slices.DeleteFunc(p.Downgrades, isTaken)
-		db.Tunnel = false
+		p.Databases[i].Tunnel = false
 	}
-	p.downgrade("the app goes on without the tunnel, and may get less than asked, since %s: %s", p.carried.Why, err)
+	p.downgrade("the app starts without the tunnel, and connects as it does by itself, maybe in plain text, since %s; what is wrong: %s", p.carried.Why, err)
 	return nil
 }

@@ -75,19 +75,23 @@ func (p *Plan) Tunnelled() (any, all bool) {
 	return any, all
 }
 
-// DescribeTunnel says in one line what goes through the tunnel, "" if nothing does.
-func (p *Plan) DescribeTunnel() string {
+// DescribeTunnel says in one line what goes through the tunnel, "" if nothing does. Each start repeats
+// it if nobody asked for the tunnel.
+func (p *Plan) DescribeTunnel() (line string, byItself bool) {
 	var through []string
 	for _, db := range p.Databases {
 		if db.Tunnel {
 			through = append(through, fmt.Sprintf("%s (%s)", db.Title(), db.Mode))
 		}
 	}
-	if through == nil {
-		return ""
+	line = "the tunnel carries " + strings.Join(through, ", ")
+	switch {
+	case through == nil:
+		return "", false
+	case p.carried.Why != "":
+		return fmt.Sprintf("%s, if the app takes the host from its binding: %s (%s=%s to refuse)", line, p.carried.Why, tunnelVariable, refused), true
 	}
-	return "the tunnel carries " + strings.Join(through, ", ") +
-		": the bindings name addresses of 127.0.0.0/8 that each start chooses, and the app is told to trust the tunnel's own CA too"
+	return line + ": the bindings name addresses of 127.0.0.0/8 that each start chooses, and the app is told to trust the tunnel's own CA too", false
 }
 
 // Redirect finds the places in the bindings that must name the tunnel. If one of them cannot be

@@ -91,7 +91,11 @@ func runEnv(args []string, env map[string]string, in io.Reader, out, errOut io.W
 	if err := current.Write(handout, errOut); err != nil {
 		return err
 	}
-	for _, w := range slices.Concat(app.Plan.Downgrades, handout.Warnings) {
+	says := slices.Concat(app.Plan.Downgrades, handout.Warnings)
+	if tunnel, byItself := app.Plan.DescribeTunnel(); byItself {
+		says = append(says, tunnel)
+	}
+	for _, w := range says {
 		fmt.Fprintf(errOut, "postgres-ssl: %s\n", plain.Line(w))
 	}
 	if err := gate(app, command, errOut); err != nil {

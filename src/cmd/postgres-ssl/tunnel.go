@@ -109,7 +109,8 @@ func startTunnel(app current.App, running *originals, pid int) (*binding.Redirec
 	if err != nil {
 		return nil, running, app.Plan.Forgo(err)
 	}
-	wanted := sum(fmt.Sprint(app.Plan.DescribeTunnel(), r.Endpoints))
+	through, _ := app.Plan.DescribeTunnel()
+	wanted := sum(fmt.Sprint(through, r.Endpoints))
 	switch {
 	case pid <= 0:
 		err = errors.New("POSTGRES_SSL_TUNNEL is set, but the tunnel needs a launched process: " +
