@@ -8,9 +8,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
-
-	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/lazyregexp"
 )
 
 // App is what an answer says about an app. An answer tells either the environment or the lifecycle.
@@ -29,13 +26,9 @@ type App struct {
 
 // answer has the fields that tell the platform's answers apart.
 type answer struct {
-	// An error of version 3 or 2 of the API.
 	Errors []struct {
-		Code  int
-		Title string
+		Code int
 	} `json:"errors"`
-	Code  int    `json:"code"`
-	Title string `json:"error_code"`
 
 	// /v3/apps/GUID, or a page of /v3/apps.
 	listed
@@ -45,7 +38,6 @@ type answer struct {
 	System      json.RawMessage `json:"system_env_json"`
 	Group       variables       `json:"running_env_json"` // by the platform team
 	Own         variables       `json:"environment_variables"`
-	V2          variables       `json:"environment_json"` // the same in version 2 of the API
 	Application struct {
 		VCAP App `json:"VCAP_APPLICATION"`
 	} `json:"application_env_json"`
@@ -54,18 +46,14 @@ type answer struct {
 type variables map[string]json.RawMessage
 
 type listed struct {
-	GUID      string
-	Name      string
-	Lifecycle *struct {
+	GUID, Name string
+	Lifecycle  *struct {
 		Type string
 		Data struct{ Buildpacks []string }
 	}
 }
 
 var (
-	// ErrEmpty means that cf printed nothing.
-	ErrEmpty = errors.New("the answer is empty")
-
 	errNoAnswer = errors.New("it is not an answer to /v3/apps/GUID/env, /v3/apps/GUID or /v3/apps")
 	errNeither  = errors.New("it is neither the JSON of VCAP_SERVICES, " +
 		"nor an answer of `cf curl /v3/apps/GUID/env`, nor the text of `cf env APP`")
@@ -77,55 +65,54 @@ var (
 // Source: the platform's docs on "Get environment for an app".
 const roles = "an admin, a read-only admin or a developer of the space"
 
-// Read reads an answer of the platform to /v3/apps/GUID/env, to /v3/apps/GUID, or a page of
-// /v3/apps.
-func Read(document []byte) ([]App, error) {
-	text := trim(document)
+// read reads the first answer in a text: to /v3/apps/GUID/env, to /v3/apps/GUID, or a page of
+// /v3/apps. rest is what follows it, nothing if it is broken.
+func read(text []byte) (apps []App, rest []byte, err error) {
+	text = trim(text)
 	switch {
-	case len(text) == 0:
-		return nil, ErrEmpty
 	case bytes.HasPrefix(text, []byte("\xff\xfe")), bytes.HasPrefix(text, []byte("\xfe\xff")):
-		return nil, errors.New("it is in UTF-16; write it as UTF-8")
-	case text[0] == '<':
-		return nil, errors.New("it is HTML, as a router or a proxy answers; ask again")
-	case text[0] != '{':
-		return nil, errors.New("it is not JSON")
+		return nil, nil, errors.New("it is in UTF-16; write it as UTF-8")
+	case bytes.HasPrefix(text, []byte("<")):
+		return nil, nil, errors.New("it is HTML, as a router or a proxy answers; ask again")
+	case !bytes.HasPrefix(text, []byte("{")):
+		return nil, nil, errors.New("it is not JSON")
 	}
 	var a answer
-	err := json.Unmarshal(text, &a)
-	var syntax *json.SyntaxError
+	decoder := json.NewDecoder(bytes.NewReader(text))
+	err = decoder.Decode(&a)
+	if err != nil && !errors.As(err, new(*json.UnmarshalTypeError)) {
+		return nil, nil, errors.New("it is not valid JSON, or it is cut off")
+	}
+	text, rest = text[:decoder.InputOffset()], trim(text[decoder.InputOffset():])
 	switch {
-	case errors.As(err, &syntax):
-		return nil, fmt.Errorf("it is not valid JSON: broken at byte %d", syntax.Offset)
 	case err != nil && a.System != nil:
-		return nil, errors.New("it is an app's environment, but not in the form that the platform gives it")
+		return nil, rest, errors.New("it is an app's environment, but not in the form that the platform gives it")
 	case err != nil:
-		return nil, errNoAnswer
+		return nil, rest, errNoAnswer
 	case len(a.Errors) > 0 && a.Errors[0].Code != 0:
-		return nil, refusal(a.Errors[0].Code, a.Errors[0].Title)
-	case a.Title != "":
-		return nil, refusal(a.Code, a.Title)
+		code := a.Errors[0].Code
+		return nil, rest, errors.New(cmp.Or(refusals[code], fmt.Sprintf("the platform answers with error %d", code)))
 	case a.System != nil:
 		app := a.Application.VCAP
 		app.Env, app.Hidden = a.environment(text)
-		return []App{app}, nil
+		return []App{app}, rest, nil
 	case a.Lifecycle != nil:
 		a.Resources = []listed{a.listed}
 	case a.Resources == nil:
-		return nil, errNoAnswer
+		return nil, rest, errNoAnswer
 	}
-	apps := make([]App, len(a.Resources))
+	apps = make([]App, len(a.Resources))
 	for i, l := range a.Resources {
 		if l.Lifecycle == nil || l.Lifecycle.Type == "" {
-			return nil, errNoAnswer
+			return nil, rest, errNoAnswer
 		}
 		apps[i] = App{GUID: l.GUID, Name: l.Name, Lifecycle: l.Lifecycle.Type, Buildpacks: l.Lifecycle.Data.Buildpacks}
 	}
-	return apps, nil
+	return apps, rest, nil
 }
 
-// trim removes white space and UTF-8's byte order mark.
-func trim(text []byte) []byte { return bytes.TrimSpace(bytes.TrimPrefix(text, []byte("\ufeff"))) }
+// trim removes white space and UTF-8's byte order mark in front.
+func trim(text []byte) []byte { return bytes.TrimLeft(text, " \t\r\n\ufeff") }
 
 // environment joins an app's variables. Later ones win.
 //
@@ -135,7 +122,7 @@ func (a answer) environment(text []byte) (map[string]string, error) {
 	var system variables
 	_ = json.Unmarshal(a.System, &system) // anything else has no bindings to show
 	env := map[string]string{}
-	for _, some := range []variables{a.Group, a.V2, a.Own, system} {
+	for _, some := range []variables{a.Group, a.Own, system} {
 		for name, value := range some {
 			var text string
 			if json.Unmarshal(value, &text) != nil {
@@ -173,8 +160,10 @@ func Environment(document []byte) (map[string]string, error) {
 	if !bytes.HasPrefix(text, []byte("{")) {
 		return fromText(text)
 	}
-	apps, err := Read(text)
+	apps, rest, err := read(text)
 	switch {
+	case len(rest) > 0:
+		return nil, errNeither
 	case errors.Is(err, errNoAnswer):
 		var named variables
 		_ = json.Unmarshal(text, &named)
@@ -217,21 +206,14 @@ func fromText(text []byte) (map[string]string, error) {
 	return env, nil
 }
 
-// refusal says in plain words what an error of the platform means.
-func refusal(code int, name string) error {
-	text := strings.TrimSuffix(fmt.Sprintf("the platform answers with error %d, %s", code, title().FindString(name)), ", ")
-	return errors.New(cmp.Or(refusals[code], text))
-}
-
-var title = lazyregexp.New(`^[A-Za-z-]{1,60}$`)
-
+// refusals say in plain words what errors of the platform mean.
+//
 // Source: the platform's errors/v2.yml.
 var refusals = map[int]string{
 	1000:   "the login has expired; run cf login",
 	10002:  "the login has expired; run cf login",
 	10003:  "the platform refuses to show it to this user; it takes " + roles,
 	10010:  "there is no such app, or this user may not see it",
-	100004: "there is no such app, or this user may not see it",
 	10013:  "the platform was asked too often; wait, and ask for less at a time",
 	330002: "the platform team has switched this off, by the feature flag env_var_visibility or space_developer_env_var_visibility",
 }

@@ -1,13 +1,10 @@
 package cf
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"io"
 	"runtime"
-	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -16,53 +13,48 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// found lists the answers in a stream, each with its line and its text.
+// found lists the answers in a stream, each with its place and what is wrong with it. An answer with
+// the error 1 is a good one here.
 func found(in io.Reader) []string {
 	var all []string
-	s := stream{in: bufio.NewReader(in), line: 1, begins: true}
-	for {
-		err := s.next()
-		place := "f"
-		if s.first > 1 {
-			place += ", line " + strconv.Itoa(s.first)
-		}
-		switch {
-		case errors.Is(err, io.EOF) && len(s.text) == 0:
-			return all
-		case err != nil && !errors.Is(err, io.EOF):
-			all = append(all, place+": error: "+err.Error())
-		default:
-			all = append(all, place+": "+string(s.text))
-		}
-		if err != nil && !errors.Is(err, errLarge) {
-			return all
-		}
-	}
+	Answers("f", in, func(a Answer) {
+		all = append(all, a.From+": "+strings.TrimPrefix(a.Err.Error(), "the platform answers with error "))
+	})
+	return all
 }
 
 func TestAnswersAreFoundInAnyStream(t *testing.T) {
+	const (
+		one, two, three = `{"errors":[{"code":1}]}`, `{"errors":[{"code":2}]}`, `{"errors":[{"code":3}]}`
+		broken          = "it is not valid JSON, or it is cut off"
+	)
 	for name, test := range map[string]struct {
 		stream string
 		want   []string
 	}{
 		"nothing":                          {"", nil},
 		"white space":                      {" \r\n\t\n", nil},
-		"one a line":                       {"{\"a\":1}\n{\"b\":2}\n", []string{`f: {"a":1}`, `f, line 2: {"b":2}`}},
-		"no line end at the end":           {`{"a":1}`, []string{`f: {"a":1}`}},
-		"Windows":                          {"{\"a\":1}\r\n\r\n{\"b\":2}\r\n", []string{`f: {"a":1}`, `f, line 3: {"b":2}`}},
-		"a byte order mark":                {"\ufeff{\"a\":1}\n", []string{`f: {"a":1}`}},
-		"over many lines, as cf prints it": {"{\n  \"a\": {\n    \"b\": \"}\"\n  }\n}\n{\n}\n", []string{"f: {\n  \"a\": {\n    \"b\": \"}\"\n  }\n}", "f, line 6: {\n}"}},
-		"nothing between them":             {`{"a":{}}{"b":{}} {"c":1}`, []string{`f: {"a":{}}`, `f: {"b":{}}`, `f: {"c":1}`}},
-		"braces and quotes in texts":       {`{"a":"\"}{","b":"\\"}{}`, []string{`f: {"a":"\"}{","b":"\\"}`, `f: {}`}},
-		"half an answer takes no other":    {"{\"a\":{\"b\":\n{\"c\":1}\n", []string{"f: {\"a\":{\"b\":\n", `f, line 2: {"c":1}`}},
-		"… nor in a text":                  {"{\"a\":\"b\n{\"c\":1}\n", []string{"f: {\"a\":\"b\n", `f, line 2: {"c":1}`}},
-		"… nor after a backslash":          {"{\"a\":\"b\\\n{\"c\":1}\n", []string{"f: {\"a\":\"b\\\n", `f, line 2: {"c":1}`}},
-		"… nor at the end":                 {"{\"c\":1}\n{\"a\"", []string{`f: {"c":1}`, `f, line 2: {"a"`}},
-		"HTML is one, however many lines":  {"<html>\n <p>{}</p>\n</html>\n{\"c\":1}\n", []string{"f: <html>\n <p>{}</p>\n</html>\n", `f, line 4: {"c":1}`}},
-		"something behind an answer":       {"{\"c\":1} FAILED\n{\"d\":1}", []string{`f: {"c":1}`, "f: FAILED\n", `f, line 2: {"d":1}`}},
-		"braces that nobody opened":        {"}}}\n{\"d\":1}", []string{"f: }}}\n", `f, line 2: {"d":1}`}},
-		"a list":                           {"[{\"c\":1}]\n{\"d\":1}", []string{"f: [{\"c\":1}]\n", `f, line 2: {"d":1}`}},
-		"NUL and what is not UTF-8":        {"{\"a\":\"\x00\xff\"}\n\x00\n{\"d\":1}", []string{"f: {\"a\":\"\x00\xff\"}", "f, line 2: \x00\n", `f, line 3: {"d":1}`}},
+		"one a line":                       {one + "\n" + two + "\n", []string{"f: 1", "f, line 2: 2"}},
+		"no line end at the end":           {one, []string{"f: 1"}},
+		"Windows":                          {one + "\r\n\r\n" + two + "\r\n", []string{"f: 1", "f, line 3: 2"}},
+		"a byte order mark":                {"\ufeff" + one + "\n", []string{"f: 1"}},
+		"empty lines before it":            {"\n \n" + one, []string{"f, line 3: 1"}},
+		"over many lines, as cf prints it": {"{\n  \"errors\": [\n    {\n      \"code\": 1\n    }\n  ]\n}\n" + two, []string{"f: 1", "f, line 8: 2"}},
+		"nothing between them":             {one + two + " " + three, []string{"f: 1", "f: 2", "f: 3"}},
+		"braces and quotes in texts":       {`{"a":"\"}{","b":"\\","errors":[{"code":1}]}` + two, []string{"f: 1", "f: 2"}},
+		"half an answer takes no other":    {"{\"a\":{\"b\":\n" + one + "\n", []string{"f: " + broken, "f, line 2: 1"}},
+		"… nor in a text":                  {"{\"a\":\"b\n" + one + "\n", []string{"f: " + broken, "f, line 2: 1"}},
+		"… nor after a backslash":          {"{\"a\":\"b\\\n" + one + "\n", []string{"f: " + broken, "f, line 2: 1"}},
+		"… nor at the end":                 {one + "\n{\"a\"", []string{"f: 1", "f, line 2: " + broken}},
+		"HTML is one, however many lines": {"<html>\n <p>{}</p>\n</html>\n" + one + "\n",
+			[]string{"f: it is HTML, as a router or a proxy answers; ask again", "f, line 4: 1"}},
+		"… and takes no answer before it": {one + "\n<html>\n</html>\n" + two,
+			[]string{"f: 1", "f, line 2: it is HTML, as a router or a proxy answers; ask again", "f, line 4: 2"}},
+		"something behind an answer":   {one + " FAILED\n" + two, []string{"f: 1", "f: it is not JSON", "f, line 2: 2"}},
+		"braces that nobody opened":    {"}}}\n" + one, []string{"f: it is not JSON", "f, line 2: 1"}},
+		"a list":                       {"[" + two + "]\n" + one, []string{"f: it is not JSON", "f, line 2: 1"}},
+		"NUL and what is not UTF-8":    {"\x00\n" + `{"a":"` + "\xff" + `","errors":[{"code":1}]}`, []string{"f: it is not JSON", "f, line 2: 1"}},
+		"a word, and more on its line": {"502 Bad Gateway\n" + one, []string{"f: it is not JSON", "f, line 2: 1"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			assert.Equal(t, test.want, found(strings.NewReader(test.stream)))
@@ -70,17 +62,17 @@ func TestAnswersAreFoundInAnyStream(t *testing.T) {
 		})
 	}
 	t.Run("one that is too large", func(t *testing.T) {
-		most := `{"a":"` + strings.Repeat("x", largest-len(`{"a":""}`)) + `"}`
-		assert.Equal(t, []string{"f: " + most}, found(strings.NewReader(most)), "the control")
-		huge := `{"a":"x` + strings.TrimPrefix(most, `{"a":"`) + "\n" + `{"d":1}`
-		assert.Equal(t, []string{"f: error: it is larger than 32 MB", `f, line 2: {"d":1}`}, found(strings.NewReader(huge)))
-		endless := io.MultiReader(strings.NewReader(strings.Repeat("{", largest+1)), strings.NewReader("\n{}"))
-		assert.Equal(t, []string{"f: error: it is larger than 32 MB", `f, line 2: {}`}, found(endless))
+		filled := func(n int) string {
+			return `{"errors":[{"code":1}],"a":"` + strings.Repeat("x", n-len(`{"errors":[{"code":1}],"a":""}`)) + `"}`
+		}
+		assert.Equal(t, []string{"f: 2", "f, line 2: 1"}, found(strings.NewReader(two+"\n"+filled(largest-1))), "the control")
+		assert.Equal(t, []string{"f: 2", "f, line 2: it is larger than 32 MB; the rest was not tried"},
+			found(strings.NewReader(two+"\n"+filled(largest+1)+"\n"+three)))
 	})
 	t.Run("one that breaks off", func(t *testing.T) {
-		broken := io.MultiReader(strings.NewReader("{}\n{"), iotest.ErrReader(errors.New("the disk is gone")))
-		assert.Equal(t, []string{"f: {}", "f, line 2: error: the disk is gone"}, found(broken))
-		assert.Equal(t, []string{"f: error: the disk is gone"}, found(iotest.ErrReader(errors.New("the disk is gone"))))
+		gone := iotest.ErrReader(errors.New("the disk is gone"))
+		assert.Equal(t, []string{"f: 1", "f, line 2: " + broken, "f, line 2: the disk is gone"}, found(io.MultiReader(strings.NewReader(one+"\n{"), gone)))
+		assert.Equal(t, []string{"f: the disk is gone"}, found(gone))
 	})
 }
 
@@ -91,9 +83,6 @@ func TestAStreamIsReadAnswerByAnswer(t *testing.T) {
 	assert.Equal(t, 4, Answers("f", strings.NewReader("<html>\n"+app+" {} "+app+"\n"), note))
 	assert.Equal(t, []string{"f: 0 it is HTML, as a router or a proxy answers; ask again", "f, line 2: 1 <nil>",
 		"f, line 2: 0 it is not an answer to /v3/apps/GUID/env, /v3/apps/GUID or /v3/apps", "f, line 2: 1 <nil>"}, all)
-	all = nil
-	assert.Equal(t, 2, Answers("f", io.MultiReader(strings.NewReader(app+"\n{"), iotest.ErrReader(errors.New("the disk is gone"))), note))
-	assert.Equal(t, []string{"f: 1 <nil>", "f, line 2: 0 the disk is gone"}, all)
 }
 
 // Whoever reads the answers has to learn that one is missing.
@@ -133,21 +122,13 @@ func FuzzABrokenAnswerTakesNoOtherWithIt(f *testing.F) {
 	}
 	const good = `{"system_env_json":{"VCAP_SERVICES":{}},"a":"\"}{\\"}`
 	f.Fuzz(func(t *testing.T, before, after []byte) {
+		list := func(in io.Reader) (all []string) {
+			Answers("f", in, func(a Answer) { all = append(all, fmt.Sprintf("%s: %d %v", a.From, len(a.Apps), a.Err)) })
+			return all
+		}
 		stream := string(before) + "\n" + good + "\n" + string(after)
-		all := found(strings.NewReader(stream))
-		position := strings.Count(string(before), "\n") + 2
-		name := "f, line " + strconv.Itoa(position)
-		assert.Contains(t, all, name+": "+good)
-		assert.Equal(t, all, found(iotest.HalfReader(strings.NewReader(stream))))
-		var joined strings.Builder
-		for _, line := range all {
-			_, text, _ := strings.Cut(line, ": ")
-			joined.WriteString(text)
-		}
-		bare := func(text string) string {
-			said := []byte(text)
-			return string(slices.DeleteFunc(said, func(c byte) bool { return strings.IndexByte(blanks, c) >= 0 }))
-		}
-		assert.Equal(t, bare(stream), bare(joined.String()), "nothing but white space is passed over")
+		all := list(strings.NewReader(stream))
+		assert.Contains(t, all, fmt.Sprintf("f, line %d: 1 <nil>", strings.Count(string(before), "\n")+2))
+		assert.Equal(t, all, list(iotest.HalfReader(strings.NewReader(stream))))
 	})
 }

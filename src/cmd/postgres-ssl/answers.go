@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"errors"
 	"io"
 	"io/fs"
@@ -20,22 +19,19 @@ func answers(paths []string, in io.Reader, each func(cf.Answer)) {
 			cf.Answers("standard input", in, each)
 			continue
 		}
-		root := path
-		if real, err := filepath.EvalSymlinks(path); err == nil {
-			root = real
+		folder, root := os.DirFS(path), "."
+		if info, err := os.Stat(path); err == nil && !info.IsDir() {
+			folder, root = os.DirFS(filepath.Dir(path)), filepath.Base(path)
 		}
-		_ = filepath.WalkDir(root, func(at string, entry fs.DirEntry, err error) error {
-			name := cmp.Or(strings.Trim(strings.TrimPrefix(at, root), "/"), path)
-			hidden := at != root && err == nil && strings.HasPrefix(entry.Name(), ".")
-			switch {
-			case err != nil:
-			case hidden && entry.IsDir():
-				return fs.SkipDir
-			case !hidden && !entry.IsDir():
-				err = file(at, name, at == root, each)
+		_ = fs.WalkDir(folder, root, func(at string, entry fs.DirEntry, err error) error {
+			name := at
+			if at == root {
+				name = path
+			} else if strings.Contains("/"+at, "/.") {
+				return nil // hidden
 			}
-			if path := (*fs.PathError)(nil); errors.As(err, &path) {
-				err = path.Err // the row has the path already
+			if err == nil && !entry.IsDir() {
+				err = file(folder, at, name, at == root, each)
 			}
 			if err != nil {
 				each(cf.Answer{From: name, Err: err})
@@ -47,19 +43,19 @@ func answers(paths []string, in io.Reader, each func(cf.Answer)) {
 
 // file reads the answers in a file. One that nobody named has to be a regular file, because a pipe
 // would block us. An empty file is an answer too: cf printed nothing.
-func file(path, name string, isNamed bool, each func(cf.Answer)) error {
-	if info, err := os.Stat(path); err != nil {
+func file(folder fs.FS, at, name string, isNamed bool, each func(cf.Answer)) error {
+	if info, err := fs.Stat(folder, at); err != nil {
 		return err
 	} else if !isNamed && !info.Mode().IsRegular() {
 		return errors.New("it is not a regular file")
 	}
-	f, err := os.Open(path)
+	f, err := folder.Open(at)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
 	if cf.Answers(name, f, each) == 0 {
-		return cf.ErrEmpty
+		return errors.New("the answer is empty")
 	}
 	return nil
 }
