@@ -22,8 +22,9 @@ type database struct {
 	inString binding.Place // a connection string that asks for at least asked
 	strings  sslmode.Mode  // the weakest mode that a connection string asks for
 
-	owner   owner
-	connect launch.Owner // what connects with a string of the owner's gets no more than this
+	libpq, stratos launch.Owner   // what the owner set
+	own            []launch.Owner // what only one app each reads
+	connect        launch.Owner   // what connects with a string of the owner's gets no more than this
 
 	gets       sslmode.Mode // the mode with this buildpack
 	tunnel     bool         // through the tunnel, where no variable counts
@@ -35,10 +36,11 @@ type database struct {
 
 // decide reads an app's environment and decides as its launch would.
 func decide(env map[string]string, store truststore.Store) []database {
-	owner := ownerOf(env)
+	app := database{own: client.OwnModes(env)}
+	app.libpq, app.stratos = launch.Owners(env)
 	found, err := binding.ReadElsewhere(env)
 	if err != nil {
-		return []database{{owner: owner, refused: cut(err.Error(), 300)}}
+		return []database{app.stops(err, nil)}
 	}
 	var databases []database
 	for _, reference := range found.Unresolved {
@@ -50,16 +52,17 @@ func decide(env map[string]string, store truststore.Store) []database {
 	}
 	plan, err := launch.Elsewhere(env, found, store)
 	if err == nil {
-		err = plan.Refuses(owner.libpq)
+		err = plan.Refuses(app.libpq)
 	}
 	if err != nil {
-		return append(databases, refused(err, found.Databases, owner))
+		return append(databases, app.stops(err, found.Databases))
 	}
 	for _, db := range plan.Databases {
 		if !db.Main {
 			continue // other connection strings of a service decide nothing
 		}
-		d := database{name: cut(db.Title(), 255), owner: owner, from: db.Source, connect: db.Connect, gets: plan.Mode, openCA: db.Trust.Unseen}
+		d := app
+		d.name, d.from, d.connect, d.gets, d.openCA = cut(db.Title(), 255), db.Source, db.Connect, plan.Mode, db.Trust.Unseen
 		if db.Writes() != sslmode.None || db.System.Known() || env["POSTGRES_SSL_MODE"] != "" {
 			d.asked = db.Mode
 		}
@@ -89,70 +92,50 @@ func (d *database) hear(asked []binding.Asked) {
 	}
 }
 
-// refused returns the one row of an app that would stop, whatever it has bound.
-func refused(err error, bound []binding.Binding, owner owner) database {
-	d := database{owner: owner, refused: err.Error()}
+// stops returns the one row of an app that would stop, whatever it has bound.
+func (d database) stops(err error, bound []binding.Binding) database {
 	var names []string
 	for _, b := range bound {
-		if len(names) == 0 || names[len(names)-1] != b.Name { // they are sorted
-			names = append(names, b.Name)
-		}
+		names = append(names, b.Name)
 		d.asked = max(d.asked, b.Writes())
 		d.hear(b.Asked)
 	}
-	d.name, d.refused = cut(strings.Join(names, ", "), 255), cut(d.refused, 300)
+	d.name, d.refused = cut(strings.Join(slices.Compact(names), ", "), 255), cut(err.Error(), 300) // they are sorted
 	return d
 }
 
-// owner is what the owner's variables say to drivers that read them.
-type owner struct {
-	libpq, stratos launch.Owner
-	own            launch.Owner // the weakest that only one app reads
-	notStratos     string       // why the app is not Stratos, if so; stratos is then empty
+// told is a mode that reaches the app, and what sets it: "" for this buildpack.
+type told struct {
+	mode sslmode.Mode
+	by   string
 }
 
-// ownerOf reads the owner's variables. We cannot see which app it is. With a wrong DB_SSL_MODE it
-// is not Stratos, which would not run.
-func ownerOf(env map[string]string) (o owner) {
-	o.libpq, o.stratos = launch.Owners(env)
-	if wrong := o.stratos.Wrong; wrong != nil {
-		o.stratos, o.notStratos = launch.Owner{}, wrong.Error()
+// inForce returns the weakest mode that reaches the app, since we don't know what its driver reads.
+// This buildpack puts d.gets in PGSSLMODE and DB_SSL_MODE, where the owner did not set them. The mode of
+// a connection string wins over a variable's; this buildpack refuses a binding's that is weaker.
+func (d database) inForce(ours bool) told {
+	var all []told
+	add := func(mode sslmode.Mode, by string) {
+		if mode != sslmode.None {
+			all = append(all, told{mode, by})
+		}
 	}
-	if own := client.OwnModes(env); len(own) > 0 {
-		o.own = slices.MinFunc(own, compareModes)
+	if ours && (d.tunnel || d.libpq.Mode == sslmode.None || d.stratos.Mode == sslmode.None) {
+		add(d.gets, "")
 	}
-	return o
-}
-
-func compareModes(a, b launch.Owner) int { return cmp.Compare(a.Mode, b.Mode) }
-
-// weakest returns the mode that the app is given. If it comes from the owner's variables, set names
-// them. This buildpack puts gets in PGSSLMODE and DB_SSL_MODE, where the owner did not set them. We
-// don't know which variable a driver reads, so the weakest one counts.
-func (o owner) weakest(gets sslmode.Mode) (mode sslmode.Mode, set, but string) {
-	told := []launch.Owner{{Mode: gets}, o.libpq, o.stratos, o.own}
-	if o.libpq.Value != "" && o.stratos.Value != "" {
-		told = told[1:]
+	for _, own := range append([]launch.Owner{d.libpq, d.stratos}, d.own...) {
+		if !ours || !d.tunnel {
+			add(own.Mode, own.Variable+"="+own.Value+", set by the owner")
+		}
 	}
-	told = slices.DeleteFunc(told, func(t launch.Owner) bool { return t.Mode == sslmode.None })
-	if len(told) == 0 {
-		return sslmode.None, "", ""
+	if len(all) == 0 {
+		return told{}
 	}
-	weakest := slices.MinFunc(told, compareModes)
-	switch {
-	case weakest.Value == "":
-		return gets, "", ""
-	case weakest == o.libpq && o.libpq.Mode == o.stratos.Mode:
-		return weakest.Mode, "DB_SSL_MODE and PGSSLMODE, set by the owner", ""
-	case len(told) > 1:
-	case weakest == o.libpq:
-		but = "; Stratos does not read it"
-	case weakest == o.stratos:
-		but = "; Stratos alone reads it"
-	default:
-		but = "; only the app that it is for reads it"
+	if !ours {
+		add(d.strings, d.strings.String()+" in a connection string, which counts more than a variable")
 	}
-	return weakest.Mode, weakest.Variable + "=" + weakest.Value + ", set by the owner", but
+	add(d.connect.Mode, "a connection string with "+d.connect.Value+" in "+cut(d.connect.Variable, 100)+", set by the owner")
+	return slices.MinFunc(all, func(a, b told) int { return cmp.Compare(a.mode, b.mode) })
 }
 
 // row returns the row of a database. r says which app it is, and which buildpacks that has.
@@ -169,24 +152,9 @@ func (d database) row(r Row) Row {
 	if d.openCA && d.asked == sslmode.None {
 		r.WouldGet = "unknown"
 	}
-	var set, but string
-	switch {
-	case ours && d.tunnel:
-		r.inForce = d.gets
-	case ours:
-		r.inForce, set, but = d.owner.weakest(d.gets)
-	default:
-		r.inForce, set, but = d.owner.weakest(sslmode.None)
-	}
-	// A connection string's own mode wins over a variable. This buildpack refuses one that is
-	// weaker.
-	if !ours && d.strings != sslmode.None && d.strings < r.inForce {
-		r.inForce, set, but = d.strings, d.strings.String()+" in a connection string, which counts more than a variable", ""
-	}
-	if c := d.connect; c.Value != "" && c.Mode < r.inForce {
-		r.inForce, set, but = c.Mode, "a connection string with "+c.Value+" in "+cut(c.Variable, 100)+", set by the owner", ""
-	}
-	known := d.owner.libpq.Wrong == nil && !(ours && d.refused != "")
+	is := d.inForce(ours)
+	r.inForce = is.mode
+	known := d.libpq.Wrong == nil && !(ours && d.refused != "")
 	if known {
 		r.InForce = word(r.inForce)
 	}
@@ -209,27 +177,27 @@ func (d database) row(r Row) Row {
 	default:
 		r.State = Ignored
 	}
-	r.Why = d.why(r, set, but)
-	if d.owner.notStratos != "" {
-		r.Why += "; Stratos would not start: " + cut(d.owner.notStratos, 200)
+	r.Why = d.why(r, is.by)
+	if d.stratos.Wrong != nil {
+		r.Why += "; Stratos would not start: " + cut(d.stratos.Wrong.Error(), 200)
 	}
 	return r
 }
 
 // why gives the reason for a row in a few words.
-func (d database) why(r Row, set, but string) string {
+func (d database) why(r Row, set string) string {
 	ours := r.Buildpack == yes
 	box := " out of the box"
 	if r.Lifecycle == unknown {
 		box += ", unless it is a docker app"
 	}
 	switch {
-	case d.owner.libpq.Wrong != nil:
-		return cut(d.owner.libpq.Wrong.Error(), 300)
+	case d.libpq.Wrong != nil:
+		return cut(d.libpq.Wrong.Error(), 300)
 	case set != "" && r.State == Ignored:
 		return set + ", is weaker"
 	case set != "":
-		return set + but
+		return set
 	case ours && d.downgraded != "":
 		return "this buildpack, but " + d.downgraded
 	case d.asked != sslmode.None && !d.asked.Encrypts():

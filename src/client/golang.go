@@ -2,6 +2,7 @@ package client
 
 import (
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/launch"
@@ -31,7 +32,7 @@ func giveGolang(h *Handout) {
 		dirs = "/etc/ssl/certs"
 	}
 	dirs = appendPath(dirs, h.app.Env["CF_SYSTEM_CERT_PATH"])
-	if h.app.Store.Has(truststore.Extra) {
+	if slices.Contains(h.app.Store.Names, truststore.Extra) {
 		dirs = appendPath(dirs, h.app.Store.Folder(truststore.Extra))
 	}
 	trust := h.plan.TrustAll()

@@ -53,7 +53,7 @@ func Open(env map[string]string, rules Rules) (App, error) {
 		return App{}, err
 	}
 	app, err := Read(env, store, rules)
-	if err != nil || !store.LaidOut() {
+	if err != nil || !store.LaidOut {
 		return app, err
 	}
 	text, err := os.ReadFile(filepath.Join(filepath.Dir(store.Dir), SeenFile))
@@ -142,7 +142,7 @@ func (a App) StoresEnv() map[string]string {
 
 // HandOutHere returns what the app is given in this container. command is for client.App.
 func (a App) HandOutHere(command string) (*client.Handout, error) {
-	if !a.Store.LaidOut() { // no droplet
+	if !a.Store.LaidOut { // no droplet
 		return a.HandOut(client.App{Home: Home, Command: command}, "", "")
 	}
 	deps := filepath.Dir(filepath.Dir(a.Store.Dir))

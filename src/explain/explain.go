@@ -33,6 +33,22 @@ func (s *Section) Warn(format string, args ...any) {
 	s.Warnings = append(s.Warnings, fmt.Sprintf(format, args...))
 }
 
+// Say hands over the sections that have something to say, made printable, to those who print a
+// title, a line and a warning.
+func Say(sections []Section, title, line, warning func(format string, args ...any)) {
+	for _, s := range sections {
+		if len(s.Lines)+len(s.Warnings) > 0 {
+			title("%s", s.Title)
+		}
+		for _, l := range s.Lines {
+			line("%s", plain.Line(l))
+		}
+		for _, w := range s.Warnings {
+			warning("%s", plain.Line(w))
+		}
+	}
+}
+
 // Plan explains a plan and what the app is given under it, with all warnings at the end. An error
 // means that the trust store cannot be read.
 func Plan(app current.App, handout *client.Handout, now time.Time) ([]Section, error) {

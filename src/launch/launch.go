@@ -6,7 +6,6 @@ import (
 	"cmp"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/pem"
 	"fmt"
 	"slices"
 	"strings"
@@ -62,7 +61,6 @@ type Rule string
 // The rules, in the order in which they count.
 const (
 	Written  Rule = "%s"
-	Settled  Rule = "POSTGRES_SSL_MODE, which settles a contradiction"
 	Default  Rule = "POSTGRES_SSL_MODE"
 	ForKnown Rule = "the default for a host whose CA is known"
 	ForCA    Rule = "the default for a CA of its own, %s"
@@ -75,7 +73,7 @@ func (s Source) String() string {
 }
 
 // IsOwners says whether the mode is the owner's POSTGRES_SSL_MODE.
-func (s Source) IsOwners() bool { return s.Rule == Settled || s.Rule == Default }
+func (s Source) IsOwners() bool { return s.Rule == Default }
 
 // Trust says which CAs may vouch for a database.
 type Trust struct {
@@ -299,7 +297,7 @@ func (p *Plan) settle(b binding.Binding, fallback sslmode.Mode) (sslmode.Mode, S
 		case fallback >= strictest.Mode:
 			p.warn("%s: %s says %s, and %s says %s; POSTGRES_SSL_MODE=%s settles it, but a driver that reads the binding itself may not obey",
 				b.Title(), strictest.Place, strictest.Mode, a.Place, a.Mode, fallback)
-			return fallback, Source{Rule: Settled}, nil
+			return fallback, Source{Rule: Default}, nil
 		case a.By != binding.ByString, first.By == binding.ByKey: // strings alone may differ
 			return sslmode.None, Source{}, fmt.Errorf("%s asks for %s, but %s for %s; make them agree, or set POSTGRES_SSL_MODE=%s",
 				strictest.Place, strictest.Mode, a.Place, a.Mode, strictest.Mode)
@@ -328,25 +326,13 @@ func (p *Plan) clientCertificate(b binding.Binding) (cert, key []byte, err error
 	case !b.ClientCert.Known():
 		return nil, nil, fmt.Errorf("%s is a client key, but its certificate is missing: add sslcert", b.ClientKey.Place)
 	}
-	cert, key = repairPEM(b.ClientCert.Value), repairPEM(b.ClientKey.Value)
-	if block, _ := pem.Decode(cert); block == nil || block.Type != "CERTIFICATE" {
-		return nil, nil, fmt.Errorf("%s is not a certificate in PEM", b.ClientCert.Place)
-	}
-	if block, _ := pem.Decode(key); block == nil || !strings.HasSuffix(block.Type, "PRIVATE KEY") {
-		return nil, nil, fmt.Errorf("%s is not a private key in PEM", b.ClientKey.Place)
-	}
+	cert, key = truststore.RepairPEM(string(b.ClientCert.Value)), truststore.RepairPEM(string(b.ClientKey.Value))
 	// Don't pass on the error of crypto/tls. Nothing guarantees that it never quotes a key.
 	if _, err := tls.X509KeyPair(cert, key); err != nil {
-		return nil, nil, fmt.Errorf("credentials %s and %s do not belong together, or the key has a passphrase",
-			b.ClientCert.Path, b.ClientKey.Path)
+		return nil, nil, fmt.Errorf("credentials %s and %s are no client certificate and its key in PEM, "+
+			"or the key has a passphrase", b.ClientCert.Path, b.ClientKey.Path)
 	}
 	return cert, key, nil
-}
-
-// repairPEM replaces line ends written as the two characters `\n`, and adds a final line end.
-func repairPEM(s binding.Secret) []byte {
-	text := strings.TrimSpace(strings.NewReplacer(`\r\n`, "\n", `\n`, "\n", "\r\n", "\n").Replace(string(s)))
-	return []byte(text + "\n")
 }
 
 // chooseMains finds the main database of each service: the first of those that compareForMain prefers.
@@ -441,7 +427,7 @@ func (p *Plan) compareOthers(fallback sslmode.Mode, ownersChoice bool) error {
 		switch {
 		case written && fallback >= db.Mode:
 			// The owner's default is as strict as the strictest mode, so all may use it.
-			p.Mode, p.Decider.Mode, p.Decider.Source = fallback, fallback, Source{Rule: Settled}
+			p.Mode, p.Decider.Mode, p.Decider.Source = fallback, fallback, Source{Rule: Default}
 		case written && sameService:
 			return fmt.Errorf("%s asks for %s, but %s for %s, and both must use one mode; make them agree, or set POSTGRES_SSL_MODE=%s",
 				p.Decider.Title(), modeName(p.Mode), db.Title(), db.Mode, db.Mode)

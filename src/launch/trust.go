@@ -130,7 +130,7 @@ func isAWS(host string) bool {
 // trust finds which CAs to trust: the database's own, or else those that its hosts call for. cas
 // are those of the binding, or else of the services tagged postgres-ssl-ca, which add to AWS's.
 func (p *Plan) trust(b binding.Binding, cas []binding.Credential) (Trust, error) {
-	t, err := p.trustOwn(b, cas)
+	t, err := trustOwn(cas)
 	switch {
 	case err != nil || t.Unseen || b.CA.Known():
 		return t, err
@@ -174,19 +174,16 @@ func (p *Plan) trust(b binding.Binding, cas []binding.Credential) (Trust, error)
 }
 
 // trustOwn is the trust in the CAs of the binding, or of the services tagged postgres-ssl-ca.
-func (p *Plan) trustOwn(b binding.Binding, cas []binding.Credential) (Trust, error) {
+func trustOwn(cas []binding.Credential) (Trust, error) {
 	var t Trust
 	var why []string
 	for _, ca := range cas {
 		if ca.Missing {
 			return Trust{Place: ca.Place, Unseen: true, Why: ca.Place.String() + ", a file of the app's container"}, nil
 		}
-		certs, repaired, err := truststore.ParseCredential(string(ca.Value))
+		certs, err := truststore.ParseCredential(string(ca.Value))
 		if err != nil {
 			return Trust{}, fmt.Errorf("%s: %w", ca.Place, err)
-		}
-		if repaired {
-			p.warn(`%s: %s contains the two characters \n where line ends should be; we repaired them; fix the binding`, b.Title(), ca.Place)
 		}
 		t.Own, t.Place, why = append(t.Own, certs...), cmp.Or(t.Place, ca.Place), append(why, ca.Place.String())
 	}
@@ -198,7 +195,7 @@ func (p *Plan) trustOwn(b binding.Binding, cas []binding.Credential) (Trust, err
 // the first one's, and named that of the first whose key says that it is a CA.
 func moreCAs(b binding.Binding) (certs []*x509.Certificate, place, named binding.Place) {
 	for _, ca := range b.MoreCAs {
-		parsed, _, err := truststore.ParseCredential(string(ca.Value))
+		parsed, err := truststore.ParseCredential(string(ca.Value))
 		if err != nil {
 			continue
 		}

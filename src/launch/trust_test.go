@@ -18,7 +18,7 @@ func withExtra(t testing.TB) truststore.Store {
 	t.Helper()
 	sets, err := truststore.Read("../../ca")
 	require.NoError(t, err)
-	company, _, err := truststore.ParseCredential(string(caPEM(t)))
+	company, err := truststore.ParseCredential(string(caPEM(t)))
 	require.NoError(t, err)
 	sets[truststore.Extra] = company
 	return truststore.NewStore("/home/vcap/deps/0/trust", sets)

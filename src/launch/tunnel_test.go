@@ -166,7 +166,7 @@ func TestInTheTunnelEachDatabaseHasItsOwnMode(t *testing.T) {
 func TestAnAppThatTrustsTheDatabasesTrustsTheTunnel(t *testing.T) {
 	plan := decide(t, through("yes"), db("a", "verify-full", oregon))
 	require.NotEmpty(t, plan.OneSet(), "control: a file with the region's CAs exists")
-	tunnel, _, err := truststore.ParseCredential(string(caPEM(t)))
+	tunnel, err := truststore.ParseCredential(string(caPEM(t)))
 	require.NoError(t, err)
 	plan.TunnelCA = tunnel
 	assert.Empty(t, plan.OneSet())

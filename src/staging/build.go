@@ -22,15 +22,14 @@ const stagingVariable = "POSTGRES_SSL_STAGING"
 // their files. Without them, such code connects in plain text.
 //
 // The files are outside the droplet, at a path that is the same in each staging, under names that are
-// the hashes of their content: no two droplets may differ by a path, and none may contain a key. last
-// says that the last buildpack has only bin/compile, which reads no variables of ours.
-func buildEnvironment(stager *libbuildpack.Stager, app current.App, last bool) ([]client.Variable, error) {
+// the hashes of their content: no two droplets may differ by a path, and none may contain a key.
+func buildEnvironment(stager *libbuildpack.Stager, app current.App) ([]client.Variable, error) {
 	says := explain.Section{Title: "At staging, for build scripts"}
 	switch app.Env[stagingVariable] {
 	case "":
 	case "no":
 		says.Add(stagingVariable + "=no: they connect as they like")
-		report(stager.Logger(), says)
+		report(stager, says)
 		return nil, nil
 	default:
 		return nil, errors.New(stagingVariable + " has only one valid value, no: set it to that, or unset it")
@@ -57,10 +56,8 @@ func buildEnvironment(stager *libbuildpack.Stager, app current.App, last bool) (
 	if why := app.Seen.Carried.Why; why != "" {
 		says.Add("but %s, and there is no tunnel at staging: such code may get less there, even plain text", why)
 	}
-	if last {
-		says.Add("the last buildpack does not read these: its own scripts connect as they like")
-	}
+	says.Add("a last buildpack with only bin/compile does not read these: its own scripts connect as they like")
 	says.Add(stagingVariable + "=no leaves them alone, if staging cannot reach the database")
-	report(stager.Logger(), says)
+	report(stager, says)
 	return given, current.Write(handout, io.Discard)
 }

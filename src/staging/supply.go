@@ -30,6 +30,11 @@ var ErrUsage = errors.New("the command was not understood")
 // check it because it becomes part of a shell script.
 var depsIndex = lazyregexp.New(`^[0-9]+$`)
 
+// ofLast explains the builder's warning about a last buildpack with only bin/compile, such as Stratos's.
+// The warning comes right after our log, and sounds as if nothing would work.
+var ofLast = explain.Section{Title: "If the platform warns that the last buildpack is not compatible with multi-buildpack apps",
+	Lines: []string{"this buildpack works all the same: its launch script is in the app's .profile.d too"}}
+
 // newStager reads the arguments of bin/supply, BUILD_DIR CACHE_DIR DEPS_DIR DEPS_IDX, or of
 // bin/finalize, which has PROFILE_DIR too.
 func newStager(args []string, wanted int, log io.Writer) (*libbuildpack.Stager, *libbuildpack.Manifest, error) {
@@ -100,15 +105,12 @@ func Supply(args []string, env map[string]string, helper string, log io.Writer) 
 		says = append(says, javaNotes(buildDir.FS(), look.Signs, app.Plan.Mode, env))
 	}
 	says = append(says, explain.Section{Title: "Postgres drivers in this app", Lines: lines, Warnings: warnings})
-	report(stager.Logger(), says...)
-	last := lastCompiles(manifest.RootDir())
-	build, err := buildEnvironment(stager, app, last)
+	report(stager, says...)
+	build, err := buildEnvironment(stager, app)
 	if err != nil {
 		return err
 	}
-	if last {
-		report(stager.Logger(), ofLast)
-	}
+	report(stager, ofLast)
 	if err := install(stager, sets, helper, app.Seen, build); err != nil {
 		return err
 	}
@@ -128,6 +130,12 @@ func tunnelStops(plan *launch.Plan, env map[string]string) error {
 		}
 	}
 	return nil
+}
+
+// report logs sections.
+func report(stager *libbuildpack.Stager, sections ...explain.Section) {
+	log := stager.Logger()
+	explain.Say(sections, log.BeginStep, log.Info, log.Warning)
 }
 
 // install writes the scripts first and the program last. The scripts refuse to start the app

@@ -67,23 +67,22 @@ func isAnchor(cert *x509.Certificate) bool {
 }
 
 // ParseCredential reads the CA certificates of a service credential: PEM as for Parse, or base64 of
-// it. A pinned self-signed certificate counts as a CA. Hand-copied JSON often has line ends as
-// the two characters `\n`. These are repaired, and repaired is true.
-func ParseCredential(value string) (certs []*x509.Certificate, repaired bool, err error) {
-	text := value
-	if !strings.Contains(text, "-----BEGIN") {
-		decoded, err := base64.StdEncoding.DecodeString(strings.Join(strings.Fields(text), ""))
+// it. A pinned self-signed certificate counts as a CA.
+func ParseCredential(value string) ([]*x509.Certificate, error) {
+	if !strings.Contains(value, "-----BEGIN") {
+		decoded, err := base64.StdEncoding.DecodeString(strings.Join(strings.Fields(value), ""))
 		if err != nil {
-			return nil, false, errors.New("is neither PEM nor base64 of PEM")
+			return nil, errors.New("is neither PEM nor base64 of PEM")
 		}
-		text = string(decoded)
+		value = string(decoded)
 	}
-	if strings.Contains(text, `\n`) {
-		repaired = true
-		text = strings.NewReplacer(`\r\n`, "\n", `\n`, "\n").Replace(text)
-	}
-	certs, err = parse([]byte(text), isAnchor)
-	return certs, repaired, err
+	return parse(RepairPEM(value), isAnchor)
+}
+
+// RepairPEM replaces line ends written as the two characters `\n`, which hand-copied JSON often has,
+// and adds a final line end.
+func RepairPEM(text string) []byte {
+	return []byte(strings.TrimSpace(strings.NewReplacer(`\r\n`, "\n", `\n`, "\n", "\r\n", "\n").Replace(text)) + "\n")
 }
 
 // IsRoot says whether the certificate is self-issued. Every client accepts a root as the end of a

@@ -69,49 +69,45 @@ const (
 	tagUniversalString = 28
 )
 
+// widths are the bytes of a character in each string type of OpenSSL's ASN1_MASK_CANON but
+// UTF8String. One byte is read as Latin-1.
+var widths = map[int]int{asn1.TagPrintableString: 1, asn1.TagT61String: 1, asn1.TagIA5String: 1, tagVisibleString: 1,
+	asn1.TagBMPString: 2, tagUniversalString: 4}
+
 // canonicalValue converts a character string as asn1_string_canon does, and leaves any other value
-// as it is. OpenSSL's ASN1_MASK_CANON lists the string types.
+// as it is.
 func canonicalValue(v asn1.RawValue) (asn1.RawValue, error) {
-	if v.Class != asn1.ClassUniversal || v.IsCompound {
+	width := widths[v.Tag]
+	switch {
+	case v.Class != asn1.ClassUniversal || v.IsCompound:
 		return v, nil
-	}
-	width := 1 // bytes a character; one is read as Latin-1
-	switch v.Tag {
-	case asn1.TagUTF8String:
-		if !utf8.Valid(v.Bytes) {
-			return v, errName
-		}
+	case v.Tag == asn1.TagUTF8String && utf8.Valid(v.Bytes):
 		return fold(string(v.Bytes)), nil
-	case asn1.TagPrintableString, asn1.TagT61String, asn1.TagIA5String, tagVisibleString:
-	case asn1.TagBMPString:
-		width = 2
-	case tagUniversalString:
-		width = 4
-	default:
-		return v, nil
-	}
-	if len(v.Bytes)%width != 0 {
+	case v.Tag == asn1.TagUTF8String, width > 0 && len(v.Bytes)%width != 0:
 		return v, errName
+	case width == 0:
+		return v, nil
 	}
 	var text []rune
 	for character := range slices.Chunk(v.Bytes, width) {
-		text = append(text, 0)
+		var r rune
 		for _, b := range character {
-			text[len(text)-1] = text[len(text)-1]<<8 | rune(b)
+			r = r<<8 | rune(b)
 		}
+		text = append(text, r)
 	}
 	return fold(string(text)), nil
 }
 
 // fold trims and collapses white space and lowers ASCII letters. Other characters stay as they are.
 func fold(text string) asn1.RawValue {
-	blank := func(r rune) bool { return r == ' ' || '\t' <= r && r <= '\r' }
 	lower := func(r rune) rune {
 		if 'A' <= r && r <= 'Z' {
 			return r + 'a' - 'A'
 		}
 		return r
 	}
+	blank := func(r rune) bool { return strings.ContainsRune(" \t\n\v\f\r", r) }
 	text = strings.Map(lower, strings.Join(strings.FieldsFunc(text, blank), " "))
 	return asn1.RawValue{Tag: asn1.TagUTF8String, Bytes: []byte(text)}
 }

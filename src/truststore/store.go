@@ -122,39 +122,34 @@ func Index(certs []*x509.Certificate) ([]Entry, error) {
 
 // Store is a droplet's trust store: its folder, and the names of its sets.
 type Store struct {
-	Dir   string
-	Names []string // sorted
+	Dir     string
+	Names   []string // sorted
+	LaidOut bool     // it is in Dir, and not just in memory
 
-	sets Sets // the content of Dir, if it is in memory
+	read func(name string) ([]byte, error) // a set in PEM
 }
 
 // NewStore returns the store that Write would make of the sets, without writing it.
-func NewStore(dir string, sets Sets) Store { return Store{Dir: dir, Names: sets.Names(), sets: sets} }
+func NewStore(dir string, sets Sets) Store {
+	return Store{Dir: dir, Names: sets.Names(), read: func(name string) ([]byte, error) { return EncodePEM(sets[name]), nil }}
+}
 
 // Open lists the trust store that Write laid out in dir. It reads no certificate: that would slow
 // down the launch.
 func Open(dir string) (Store, error) {
+	store := Store{Dir: dir, LaidOut: true}
+	store.read = func(name string) ([]byte, error) { return os.ReadFile(store.Bundle(name)) }
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) || err == nil && len(entries) == 0 {
-		return Store{}, fmt.Errorf("%s has no trust store; restage the app", dir)
+		return store, fmt.Errorf("%s has no trust store; restage the app", dir)
 	}
-	if err != nil {
-		return Store{}, err
-	}
-	store := Store{Dir: dir}
 	for _, e := range entries {
 		if e.IsDir() {
 			store.Names = append(store.Names, e.Name())
 		}
 	}
-	return store, nil
+	return store, err
 }
-
-// LaidOut says whether the store is in Dir, and not just in memory.
-func (s Store) LaidOut() bool { return s.sets == nil }
-
-// Has says whether a set is in this buildpack.
-func (s Store) Has(name string) bool { return slices.Contains(s.Names, name) }
 
 // Folder returns the path of a set's folder, for SSL_CERT_DIR.
 func (s Store) Folder(name string) string { return filepath.Join(s.Dir, name) }
@@ -167,12 +162,9 @@ func (s Store) Bundle(name string) string { return filepath.Join(s.Dir, name+".p
 func (s Store) PEM(names ...string) ([]byte, error) {
 	var all []byte
 	for _, name := range names {
-		text := EncodePEM(s.sets[name])
-		if s.LaidOut() {
-			var err error
-			if text, err = os.ReadFile(s.Bundle(name)); err != nil {
-				return nil, err
-			}
+		text, err := s.read(name)
+		if err != nil {
+			return nil, err
 		}
 		all = append(all, text...)
 	}
@@ -181,19 +173,13 @@ func (s Store) PEM(names ...string) ([]byte, error) {
 
 // Certificates returns the certificates of sets.
 func (s Store) Certificates(names ...string) ([]*x509.Certificate, error) {
-	var all []*x509.Certificate
-	for _, name := range names {
-		certs := s.sets[name]
-		if s.LaidOut() {
-			text, err := s.PEM(name)
-			if err != nil {
-				return nil, err
-			}
-			if certs, err = Parse(text); err != nil {
-				return nil, fmt.Errorf("%s: %w", s.Bundle(name), err)
-			}
-		}
-		all = append(all, certs...)
+	text, err := s.PEM(names...)
+	if err != nil || len(text) == 0 {
+		return nil, err
 	}
-	return all, nil
+	certs, err := Parse(text)
+	if err != nil {
+		err = fmt.Errorf("%s: %w", s.Dir, err)
+	}
+	return certs, err
 }

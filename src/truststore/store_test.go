@@ -18,16 +18,14 @@ func TestAStoreIsTheSameInMemoryAndInADroplet(t *testing.T) {
 		AmazonTrust: {newCertificate(t, "Three", nil)},
 	}
 	inMemory := NewStore(dir, sets)
-	assert.False(t, inMemory.LaidOut())
+	assert.False(t, inMemory.LaidOut)
 	require.NoError(t, Write(dir, sets))
 	inDroplet, err := Open(dir)
 	require.NoError(t, err)
-	assert.True(t, inDroplet.LaidOut())
+	assert.True(t, inDroplet.LaidOut)
 
 	for _, store := range []Store{inMemory, inDroplet} {
 		assert.Equal(t, []string{AmazonTrust, "aws"}, store.Names)
-		assert.True(t, store.Has("aws"))
-		assert.False(t, store.Has("aws-cn"))
 		for name, want := range sets {
 			text, err := store.PEM(name)
 			require.NoError(t, err)
@@ -46,7 +44,7 @@ func TestAStoreIsTheSameInMemoryAndInADroplet(t *testing.T) {
 
 	require.NoError(t, os.WriteFile(inDroplet.Bundle("aws"), []byte("damaged"), 0o600))
 	_, err = inDroplet.Certificates("aws")
-	assert.EqualError(t, err, inDroplet.Bundle("aws")+": has no PEM certificate")
+	assert.EqualError(t, err, inDroplet.Dir+": has no PEM certificate")
 	require.NoError(t, os.Remove(inDroplet.Bundle("aws")))
 	_, err = inDroplet.Certificates(AmazonTrust, "aws")
 	assert.ErrorContains(t, err, inDroplet.Bundle("aws"))

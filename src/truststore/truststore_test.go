@@ -284,26 +284,24 @@ func TestEveryFormOfCredentialIsRead(t *testing.T) {
 	a, b := newCertificate(t, "A", nil), newCertificate(t, "B", nil)
 	pemA, pemB := string(EncodePEM([]*x509.Certificate{a})), string(EncodePEM([]*x509.Certificate{b}))
 	for name, test := range map[string]struct {
-		value    string
-		count    int
-		repaired bool
+		value string
+		count int
 	}{
-		"PEM":                      {pemA, 1, false},
-		"without the last newline": {strings.TrimSpace(pemA), 1, false},
-		"several":                  {pemA + pemB, 2, false},
-		"text around them":         {"issued by us\n" + pemA + "and\n" + pemB + "that is all", 2, false},
-		"Windows line ends":        {strings.ReplaceAll(pemA, "\n", "\r\n"), 1, false},
-		"base64 of PEM":            {base64.StdEncoding.EncodeToString([]byte(pemA + pemB)), 2, false},
-		"base64 in lines":          {strings.Join(split(base64.StdEncoding.EncodeToString([]byte(pemA)), 76), "\n"), 1, false},
-		`\n as two characters`:     {strings.ReplaceAll(pemA, "\n", `\n`), 1, true},
-		`\r\n as four characters`:  {strings.ReplaceAll(pemA, "\n", `\r\n`), 1, true},
-		"version 1, self-signed":   {version1PEM, 1, false},
+		"PEM":                      {pemA, 1},
+		"without the last newline": {strings.TrimSpace(pemA), 1},
+		"several":                  {pemA + pemB, 2},
+		"text around them":         {"issued by us\n" + pemA + "and\n" + pemB + "that is all", 2},
+		"Windows line ends":        {strings.ReplaceAll(pemA, "\n", "\r\n"), 1},
+		"base64 of PEM":            {base64.StdEncoding.EncodeToString([]byte(pemA + pemB)), 2},
+		"base64 in lines":          {strings.Join(split(base64.StdEncoding.EncodeToString([]byte(pemA)), 76), "\n"), 1},
+		`\n as two characters`:     {strings.ReplaceAll(pemA, "\n", `\n`), 1},
+		`\r\n as four characters`:  {strings.ReplaceAll(pemA, "\n", `\r\n`), 1},
+		"version 1, self-signed":   {version1PEM, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
-			certs, repaired, err := ParseCredential(test.value)
+			certs, err := ParseCredential(test.value)
 			require.NoError(t, err)
 			assert.Len(t, certs, test.count)
-			assert.Equal(t, test.repaired, repaired)
 		})
 	}
 }
@@ -337,7 +335,7 @@ func TestAnythingButACAIsRefusedAndNotShown(t *testing.T) {
 		"nothing":            {"", "has no PEM certificate"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, _, err := ParseCredential(test.value)
+			_, err := ParseCredential(test.value)
 			require.Error(t, err)
 			if name != "damaged in between" { // six more letters may still be base64
 				assert.ErrorContains(t, err, test.wrong)
@@ -350,7 +348,7 @@ func TestAnythingButACAIsRefusedAndNotShown(t *testing.T) {
 
 func TestAPinnedSelfSignedCertificateIsAnAnchorInCredentialsOnly(t *testing.T) {
 	pinned := EncodePEM([]*x509.Certificate{newCertificate(t, "db.example.com", func(c *x509.Certificate) { c.IsCA = false })})
-	certs, _, err := ParseCredential(string(pinned))
+	certs, err := ParseCredential(string(pinned))
 	require.NoError(t, err)
 	assert.Len(t, certs, 1)
 	_, err = Parse(pinned)
@@ -365,7 +363,7 @@ func FuzzCredentialsAreCAsOrAnError(f *testing.F) {
 	f.Add(version1PEM)
 	f.Add("-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----")
 	f.Fuzz(func(t *testing.T, value string) {
-		certs, _, err := ParseCredential(value)
+		certs, err := ParseCredential(value)
 		if err != nil {
 			assert.Empty(t, certs)
 			return

@@ -96,7 +96,7 @@ func launchForTest() error {
 	if err != nil {
 		return err
 	}
-	certs, _, err := truststore.ParseCredential(os.Getenv("CA"))
+	certs, err := truststore.ParseCredential(os.Getenv("CA"))
 	if err != nil {
 		return err
 	}

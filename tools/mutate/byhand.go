@@ -269,7 +269,7 @@ var byHand = []mutant{
 	{promise: "… a docker app is promised nothing", file: "src/audit/judge.go",
 		before: "if noBuildpack {\n\t\td.gets", after: "if false {\n\t\td.gets", tests: by("audit")},
 	{promise: "… an app's own weaker variable counts", file: "src/audit/judge.go",
-		before: "o.libpq, o.stratos, o.own}", after: "o.libpq, o.stratos}", tests: by("audit")},
+		before: "d.libpq, d.stratos}, d.own...)", after: "d.libpq, d.stratos})", tests: by("audit")},
 	{promise: "… what is in CredHub is not forgotten", file: "src/audit/judge.go",
 		before: "range found.Unresolved {", after: "range found.Unresolved[:0] {", tests: by("audit")},
 	{promise: "… nor an app of the list", file: "src/audit/audit.go",

@@ -7,7 +7,9 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 	"unicode/utf8"
 
@@ -34,9 +36,6 @@ Exit status: 0 done, 1 an app has what --fail-on names, 2 the command was not un
 is no answer, 3 something could not be read, and no app has what --fail-on names.
 `
 
-// errUnread ends the command with exit status 3. The report already says what could not be read.
-var errUnread = errors.New("something could not be read")
-
 // runAudit reads the platform's answers about many apps, and prints a row for each bound database.
 func runAudit(args []string, _ map[string]string, in io.Reader, out, errOut io.Writer) error {
 	flags := flag.NewFlagSet("audit", flag.ContinueOnError)
@@ -53,12 +52,12 @@ func runAudit(args []string, _ map[string]string, in io.Reader, out, errOut io.W
 	}
 	for _, path := range paths {
 		if _, err := os.Stat(path); err != nil && path != "-" {
-			return undecided{err}
+			return err
 		}
 	}
 	store, err := current.TrustStore()
 	if err != nil {
-		return undecided{err}
+		return err
 	}
 	fleet, n, terminal := audit.New(store), 0, isTerminal(errOut)
 	answers(paths, in, func(a cf.Answer) {
@@ -72,37 +71,42 @@ func runAudit(args []string, _ map[string]string, in io.Reader, out, errOut io.W
 	}
 	report := fleet.Report()
 	if n == 0 {
-		return undecided{fmt.Errorf("there is no answer of cf curl in %s", strings.Join(paths, ", "))}
+		return fmt.Errorf("there is no answer of cf curl in %s", strings.Join(paths, ", "))
 	}
-	write := writeTable
+	buffer := bufio.NewWriter(out) // Flush returns the first error
 	if *asJSON {
-		write = writeLines
+		for _, row := range report.Rows {
+			_ = writeJSON(buffer, row, "")
+		}
+	} else {
+		writeTable(buffer, report)
 	}
-	buffer := bufio.NewWriter(out)
-	if err := cmp.Or(write(buffer, report), buffer.Flush()); err != nil {
-		return undecided{err}
+	if err := buffer.Flush(); err != nil {
+		return err
 	}
 	c := report.Count
 	ignored := c[audit.Ignored] + c[audit.Driver] + c[audit.Stops]
 	switch {
 	case *failOn != "" && ignored > 0, *failOn == "none" && c[audit.None] > 0:
-		return errSaid
+		return said(1)
 	case report.Unread > 0:
-		return errUnread
+		return said(3)
 	}
 	return nil
 }
 
+// widest limits a column, so that one long name does not push the rest out of the window.
+const widest = 60
+
 // writeTable writes the report for people.
-func writeTable(out io.Writer, r audit.Report) error {
+func writeTable(out io.Writer, r audit.Report) {
 	table := [][5]string{{"org/space/app", "database", "mode asked", "given", "why"}}
 	for _, row := range r.Rows {
 		app := strings.Join([]string{cmp.Or(row.Organization, "-"), cmp.Or(row.Space, "-"), cmp.Or(row.App, "-")}, "/")
 		if row.App == "" {
 			app = cmp.Or(row.From, row.GUID)
 		}
-		line := [5]string{app, cmp.Or(row.Database, "-"), row.Asked, row.InForce, cmp.Or(row.Why, "-")}
-		table = append(table, line)
+		table = append(table, [5]string{app, cmp.Or(row.Database, "-"), row.Asked, row.InForce, cmp.Or(row.Why, "-")})
 	}
 	var widths [4]int
 	for _, line := range table {
@@ -110,50 +114,70 @@ func writeTable(out io.Writer, r audit.Report) error {
 			widths[i] = max(widths[i], min(utf8.RuneCountInString(line[i]), widest))
 		}
 	}
-	if len(r.Rows) == 0 {
-		table = nil
-	}
 	for _, line := range table {
 		for i, width := range widths {
 			fmt.Fprintf(out, "%-*s  ", width, line[i])
 		}
 		fmt.Fprintln(out, line[4])
 	}
-	_, err := fmt.Fprint(out, summary(r))
-	return err
-}
-
-// widest limits a column, so that one long name does not push the rest out of the window.
-const widest = 60
-
-// summary returns the report's last lines.
-func summary(r audit.Report) string {
-	text := fmt.Sprintf("%s, %s with Postgres: %s with an ignored mode, ",
-		plain.Count(r.Apps, "app"), plain.Number(r.Postgres), plain.Number(r.Count[audit.Ignored]))
-	if n := r.Count[audit.Driver]; n > 0 {
-		text += plain.Number(n) + " where the driver decides, "
-	}
-	text += plain.Number(r.Count[audit.None]) + " without one, "
-	if n := r.Count[audit.Stops]; n > 0 {
-		text += plain.Number(n) + " that would stop, "
-	}
-	text += plain.Number(r.Count[audit.InForce]) + " given theirs; " + plain.Number(r.Unread) + " could not be read\n"
+	n := func(state audit.State) string { return plain.Number(r.Count[state]) }
+	fmt.Fprintf(out, "%s, %s with Postgres: %s with an ignored mode, %s where the driver decides, %s without one, "+
+		"%s that would stop, %s given theirs; %s could not be read\n", plain.Count(r.Apps, "app"), plain.Number(r.Postgres),
+		n(audit.Ignored), n(audit.Driver), n(audit.None), n(audit.Stops), n(audit.InForce), plain.Number(r.Unread))
 	if r.Count[audit.InForce] > 0 {
-		text += "An app may set TLS itself: only postgres-ssl verify, in the app, sees its sessions\n" +
-			"With this buildpack, such an app goes through the tunnel, if staging sees it and its written mode verifies\n"
+		fmt.Fprintln(out, "An app may set TLS itself: only postgres-ssl verify, in the app, sees its sessions")
+		fmt.Fprintln(out, "With this buildpack, such an app goes through the tunnel, if staging sees it and its written mode verifies")
 	}
 	if r.NoList > 0 {
-		text += fmt.Sprintf("The buildpacks of %s are not known; add the answers of /v3/apps\n", plain.Count(r.NoList, "app"))
+		fmt.Fprintf(out, "The buildpacks of %s are not known; add the answers of /v3/apps\n", plain.Count(r.NoList, "app"))
 	}
-	return text
 }
 
-// writeLines writes the rows for programs.
-func writeLines(out io.Writer, r audit.Report) error {
-	for _, row := range r.Rows {
-		if err := writeJSON(out, row, ""); err != nil {
-			return err
+// answers reads everything that the paths name, one answer at a time. Below a folder, it follows no
+// links to folders, because they may form a loop.
+func answers(paths []string, in io.Reader, each func(cf.Answer)) {
+	for _, path := range paths {
+		if path == "-" {
+			cf.Answers("standard input", in, each)
+			continue
 		}
+		folder, root := os.DirFS(path), "."
+		if info, err := os.Stat(path); err == nil && !info.IsDir() {
+			folder, root = os.DirFS(filepath.Dir(path)), filepath.Base(path)
+		}
+		_ = fs.WalkDir(folder, root, func(at string, entry fs.DirEntry, err error) error {
+			name := at
+			if at == root {
+				name = path
+			} else if strings.Contains("/"+at, "/.") {
+				return nil // hidden
+			}
+			if err == nil && !entry.IsDir() {
+				err = file(folder, at, name, at == root, each)
+			}
+			if err != nil {
+				each(cf.Answer{From: name, Err: err})
+			}
+			return nil
+		})
+	}
+}
+
+// file reads the answers in a file. One that nobody named has to be a regular file, because a pipe
+// would block us. An empty file is an answer too: cf printed nothing.
+func file(folder fs.FS, at, name string, isNamed bool, each func(cf.Answer)) error {
+	if info, err := fs.Stat(folder, at); err != nil {
+		return err
+	} else if !isNamed && !info.Mode().IsRegular() {
+		return errors.New("it is not a regular file")
+	}
+	f, err := folder.Open(at)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if cf.Answers(name, f, each) == 0 {
+		return errors.New("the answer is empty")
 	}
 	return nil
 }

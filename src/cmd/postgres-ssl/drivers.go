@@ -11,7 +11,6 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/drivers"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/launch"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/plain"
-	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/seen"
 )
 
 const driversHelp = `Usage: postgres-ssl drivers [DIR] [--json]
@@ -76,55 +75,23 @@ func driverLines(app drivers.App) []string {
 	return lines
 }
 
-// foundJSON is a driver as programs get it.
-type foundJSON struct {
-	Driver    string            `json:"driver"`
-	Ecosystem drivers.Ecosystem `json:"ecosystem"`
-	Package   string            `json:"package"`
-	Version   string            `json:"version"`
-	File      string            `json:"file"`
-	Use       string            `json:"use"` // "direct", "transitive" or "unknown"
-	Told      bool              `json:"can_be_told"`
-	Verdict   string            `json:"verdict"`
-	Warning   string            `json:"warning,omitempty"`
-}
-
-type skippedJSON struct {
-	File string `json:"file"`
-	Why  string `json:"why"`
-}
-
-type reportJSON struct {
-	SSLMode string        `json:"sslmode"` // that the bindings ask for
-	Drivers []foundJSON   `json:"drivers"`
-	Signs   []signJSON    `json:"signs"` // what the app's own files say about TLS
-	Skipped []skippedJSON `json:"skipped"`
-}
-
-// signJSON is a line of the app's own files as programs get it.
-type signJSON struct {
-	Kind     seen.Kind `json:"kind"` // "decides", "reads", "undoes", "pools", "bundles"
-	File     string    `json:"file"`
-	Line     int       `json:"line"`
-	SSLMode  string    `json:"sslmode,omitempty"` // of "decides": the least that it allows, if that is known
-	Variable string    `json:"variable,omitempty"`
-}
-
-func driversJSON(app drivers.App) reportJSON {
-	report := reportJSON{SSLMode: app.Mode.String(), Drivers: []foundJSON{}, Signs: []signJSON{}, Skipped: []skippedJSON{}}
+// driversJSON describes the drivers for programs.
+func driversJSON(app drivers.App) any {
+	type object map[string]any
+	found, signs, skipped := []object{}, []object{}, []object{}
 	for _, f := range app.Found {
 		verdict := app.Judge(f)
-		report.Drivers = append(report.Drivers, foundJSON{
-			Driver: f.Driver.Name, Ecosystem: f.Driver.Ecosystem, Package: f.Package,
-			Version: plain.Line(f.Version), File: plain.Line(f.File), Use: f.Use.String(),
-			Told: f.Driver.Answer.CanBeTold(), Verdict: verdict.Says, Warning: plain.Line(verdict.Warning),
+		found = append(found, object{
+			"driver": f.Driver.Name, "ecosystem": f.Driver.Ecosystem, "package": f.Package, "version": plain.Line(f.Version),
+			"file": plain.Line(f.File), "use": f.Use.String(), // "direct", "transitive" or "unknown"
+			"can_be_told": f.Driver.Answer.CanBeTold(), "verdict": verdict.Says, "warning": plain.Line(verdict.Warning),
 		})
 	}
-	for _, s := range app.Signs {
-		report.Signs = append(report.Signs, signJSON{s.Kind, plain.Line(s.File), s.Line, s.Mode.String(), s.Variable})
+	for _, s := range app.Signs { // of "decides", sslmode is the least that the line allows, if that is known
+		signs = append(signs, object{"kind": s.Kind, "file": plain.Line(s.File), "line": s.Line, "sslmode": s.Mode.String(), "variable": s.Variable})
 	}
 	for _, s := range app.Skipped {
-		report.Skipped = append(report.Skipped, skippedJSON{plain.Line(s.File), s.Why})
+		skipped = append(skipped, object{"file": plain.Line(s.File), "why": s.Why})
 	}
-	return report
+	return object{"sslmode": app.Mode.String(), "drivers": found, "signs": signs, "skipped": skipped}
 }

@@ -69,9 +69,13 @@ func runEnv(args []string, env map[string]string, in io.Reader, out, errOut io.W
 		if err != nil {
 			return err
 		}
-		return explainPlan(app, handout, out)
+		sections, err := explain.Plan(app, handout, time.Now())
+		if err == nil {
+			explain.Say(sections, printer(out, ""), printer(out, "  "), printer(out, "warning: "))
+		}
+		return err
 	}
-	if !app.Store.LaidOut() {
+	if !app.Store.LaidOut {
 		return errors.New("env is for the launch of a staged app; anywhere else, use env --explain")
 	}
 	redirection, running, err := startTunnel(app, running, *pid)
@@ -158,22 +162,7 @@ func shellQuote(value string) string {
 	return "'" + strings.ReplaceAll(value, "'", `'\''`) + "'"
 }
 
-// explainPlan tells people what a launch would export and why.
-func explainPlan(app current.App, handout *client.Handout, out io.Writer) error {
-	sections, err := explain.Plan(app, handout, time.Now())
-	if err != nil {
-		return err
-	}
-	var b strings.Builder
-	for _, section := range sections {
-		fmt.Fprintln(&b, section.Title)
-		for _, line := range section.Lines {
-			fmt.Fprintln(&b, " ", plain.Line(line))
-		}
-		for _, w := range section.Warnings {
-			fmt.Fprintln(&b, "warning:", plain.Line(w))
-		}
-	}
-	_, err = io.WriteString(out, b.String())
-	return err
+// printer prints lines that begin with a prefix.
+func printer(out io.Writer, prefix string) func(format string, args ...any) {
+	return func(format string, args ...any) { fmt.Fprintf(out, prefix+format+"\n", args...) }
 }

@@ -22,23 +22,24 @@ import (
 // version is set by the build.
 var version = "unknown"
 
-// A command is a subcommand of the program. help is all that --help prints.
+// A command is a subcommand of the program.
 type command struct {
-	name string
-	does string // its line in the overview, "" if the command is not for people
-	help string
-	run  func(args []string, env map[string]string, in io.Reader, out, errOut io.Writer) error
+	name  string
+	does  string // its line in the overview, "" if the command is not for people
+	help  string // all that --help prints
+	fails int    // the exit status of an error
+	run   func(args []string, env map[string]string, in io.Reader, out, errOut io.Writer) error
 }
 
 // commands are the subcommands in the order of the overview.
 var commands = []command{
-	{"env", "print the export lines of a launch, or explain them", envHelp, runEnv},
-	{"verify", "connect to the bound databases as the app does, and say what is wrong", verifyHelp, runVerify},
-	{"drivers", "name the Postgres drivers in an app's folder, and whether they obey", driversHelp, runDrivers},
-	{"audit", "say which of many apps ask for a mode that they are not given", auditHelp, runAudit},
-	{"supply", "stage an app: for the platform, called by bin/supply", supplyHelp, runSupply},
-	{"finalize", "the same, if this is the last buildpack: called by bin/finalize", finalizeHelp, runFinalize},
-	{"tunnel", "", tunnelHelp, runTunnel},
+	{"env", "print the export lines of a launch, or explain them", envHelp, 1, runEnv},
+	{"verify", "connect to the bound databases as the app does, and say what is wrong", verifyHelp, 2, runVerify},
+	{"drivers", "name the Postgres drivers in an app's folder, and whether they obey", driversHelp, 1, runDrivers},
+	{"audit", "say which of many apps ask for a mode that they are not given", auditHelp, 2, runAudit},
+	{"supply", "stage an app: for the platform, called by bin/supply", supplyHelp, 1, runSupply},
+	{"finalize", "the same, if this is the last buildpack: called by bin/finalize", finalizeHelp, 1, runFinalize},
+	{"tunnel", "", tunnelHelp, 1, runTunnel},
 }
 
 // overview is the help of the whole program.
@@ -85,11 +86,10 @@ const finalizeHelp = `Usage: postgres-ssl finalize BUILD_DIR CACHE_DIR DEPS_DIR 
 Puts the launch scripts of all buildpacks into PROFILE_DIR, and their programs on PATH.
 ` + exitHelp
 
-// errSaid ends a command with exit status 1. The command has already printed what is wrong.
-var errSaid = errors.New("something is wrong")
+// said is the exit status of a command that has already printed what is wrong.
+type said int
 
-// An undecided error ends a command with exit status 2: it could not even look.
-type undecided struct{ error }
+func (s said) Error() string { return fmt.Sprintf("exit status %d", int(s)) }
 
 func main() {
 	if err := dropGoVariables(); err != nil {
@@ -152,23 +152,16 @@ func run(args []string, in io.Reader, out, errOut io.Writer) int {
 	// none, so that one malformed service hides the others, and it takes half of a launch's time. So
 	// bindings are not read by it; see src/binding.
 	err := c.run(args, cfenv.CurrentEnv(), in, out, errOut)
-	switch {
-	case err == nil:
-		return 0
-	case errors.Is(err, errSaid):
-		return 1
-	case errors.Is(err, errUnread):
-		return 3
+	var status said
+	if err == nil || errors.As(err, &status) {
+		return int(status)
 	}
 	fmt.Fprintf(errOut, "postgres-ssl: %s\n", plain.Line(err.Error()))
 	if errors.Is(err, staging.ErrUsage) {
 		fmt.Fprint(errOut, "\n", c.help)
 		return 2
 	}
-	if errors.As(err, &undecided{}) {
-		return 2
-	}
-	return 1
+	return c.fails
 }
 
 // parse reads the flags of a command line, and its other arguments, of which there are so many at most.
@@ -209,5 +202,5 @@ func inLog(log io.Writer, err error) error {
 		return err
 	}
 	libbuildpack.NewLogger(log).Error("%s", plain.Line(err.Error()))
-	return errSaid
+	return said(1)
 }

@@ -67,7 +67,7 @@ func withOriginals(env map[string]string) (map[string]string, *originals, error)
 	}
 	var o originals
 	err := json.Unmarshal([]byte(text), &o)
-	if _, _, invalid := truststore.ParseCredential(o.CA); err != nil || invalid != nil { // they may quote it
+	if _, invalid := truststore.ParseCredential(o.CA); err != nil || invalid != nil { // they may quote it
 		return nil, nil, errors.New(originalsVariable + " has something that no launch put there: unset it")
 	}
 	for name, is := range o.Is {
@@ -89,7 +89,7 @@ func withOriginals(env map[string]string) (map[string]string, *originals, error)
 // trust makes a plan's app trust the running tunnel, if there is one.
 func (o *originals) trust(plan *launch.Plan) {
 	if o != nil {
-		plan.TunnelCA, _, _ = truststore.ParseCredential(o.CA) // withOriginals has checked it
+		plan.TunnelCA, _ = truststore.ParseCredential(o.CA) // withOriginals has checked it
 	}
 }
 

@@ -50,18 +50,18 @@ func runVerify(args []string, env map[string]string, in io.Reader, out, _ io.Wri
 	}
 	app, running, err := boundTo(env, *services, in)
 	if err != nil {
-		return undecided{err}
+		return err
 	}
 	switch {
 	case len(app.Plan.Unresolved) > 0:
-		return undecided{fmt.Errorf("%s: %s", app.Plan.Unresolved[0], launch.InCredHub)}
+		return fmt.Errorf("%s: %s", app.Plan.Unresolved[0], launch.InCredHub)
 	case len(app.Plan.Databases) == 0:
-		return undecided{errors.New("no Postgres database is bound")}
+		return errors.New("no Postgres database is bound")
 	}
 	running.trust(app.Plan)
 	list, err := wire.Targets(app, false)
 	if err != nil {
-		return undecided{err}
+		return err
 	}
 	report := verify.Run(context.Background(), list, app.Plan.Warnings, *timeout)
 	if program, err := os.Executable(); err == nil && *services == "" {
@@ -79,7 +79,7 @@ func runVerify(args []string, env map[string]string, in io.Reader, out, _ io.Wri
 		err = report.Write(out, colourful(out, env))
 	}
 	if err == nil && !report.OK {
-		err = errSaid
+		err = said(1)
 	}
 	return err
 }
@@ -135,7 +135,7 @@ func gate(app current.App, shell []byte, errOut io.Writer) error {
 		fmt.Fprintln(errOut, "postgres-ssl:", line)
 	}
 	if !open {
-		return errSaid
+		return said(1)
 	}
 	return nil
 }
