@@ -121,25 +121,25 @@ func TestARowSaysWhatIsAskedAndWhatIsInForce(t *testing.T) {
 		{"… and a word that is not for Stratos", key, env{"DB_SSL_MODE": "REQUIRED"}, this, "in-force verify-full verify-full verify-full", "this buildpack; Stratos would not start: DB_SSL_MODE, set by the app's owner: sslmode \"REQUIRED\" is not one of disable, allow, prefer, require, verify-ca, verify-full; did you mean require?"},
 		{"… and node-postgres's own word", key, env{"PGSSLMODE": "no-verify"}, this, "ignored verify-full require verify-full", "PGSSLMODE=no-verify, set by the owner, is weaker"},
 		{"no TLS asked, and a variable that drivers do not read", credentials{"uri": uri}, env{"PGSSLMODE": "Require"}, this, "none none unknown none", "PGSSLMODE, set by the app's owner, is spelled \"Require\""},
-		{"a mode in the connection string", query, nil, other, "driver verify-full unknown verify-full", "a driver that is given the credential uri obeys it, others do not"},
+		{"a mode in the connection string", query, nil, other, "driver verify-full unknown verify-full", "a driver that is given the connection string obeys it, others do not"},
 		{"… is weaker than what the owner settled", credentials{"uri": uri + "?sslmode=require", "sslmode": "verify-full"}, env{"POSTGRES_SSL_MODE": "verify-full", "PGSSLMODE": "verify-full"}, other, "ignored verify-full require verify-full", "require in a connection string, which counts more than a variable, is weaker"},
 		{"… the weaker of two", credentials{"uri": uri + "?sslmode=require", "jdbcUrl": "jdbc:postgresql://" + elsewhere + "/d?sslmode=verify-full"}, env{"POSTGRES_SSL_MODE": "verify-full", "PGSSLMODE": "verify-full"}, other, "ignored verify-full require verify-full", "require in a connection string, which counts more than a variable, is weaker"},
 		{"… and a variable alike", credentials{"uri": uri + "?sslmode=require"}, env{"PGSSLMODE": "require"}, other, "in-force require require require", "PGSSLMODE=require, set by the owner"},
 		{"… and a variable that is no mode", credentials{"uri": uri + "?sslmode=require"}, env{"PGSSLMODE": "Verify-Full"}, other, "stops require unknown stops", "would stop: PGSSLMODE, set by the app's owner, is spelled \"Verify-Full\"; spell it verify-full, or unset it"},
 		{"… with this buildpack", query, nil, this, "in-force verify-full verify-full verify-full", "this buildpack"},
-		{"… in DATABASE_URL", credentials{}, env{"DATABASE_URL": uri + "?sslmode=require"}, other, "driver require unknown require", "a driver that is given DATABASE_URL obeys it, others do not"},
+		{"… in DATABASE_URL", credentials{}, env{"DATABASE_URL": uri + "?sslmode=require"}, other, "driver require unknown require", "a driver that is given the connection string obeys it, others do not"},
 		{"… counts more than a variable", credentials{"uri": uri + "?sslmode=require"}, env{"PGSSLMODE": "verify-full"}, other, "in-force require require require", "require in a connection string, which counts more than a variable"},
 		{"POSTGRES_SSL_MODE, which nothing reads", credentials{"uri": uri}, env{"POSTGRES_SSL_MODE": "require"}, other, "ignored require none require", "only this buildpack reads POSTGRES_SSL_MODE"},
 		{"sslrootcert=system is verify-full", credentials{"uri": uri, "sslrootcert": "system"}, nil, other, "ignored verify-full none verify-full", "no variable carries the sslrootcert=system in credential sslrootcert"},
-		{"RDS without a mode", rds, nil, other, "none none none verify-full", "its CA is known; verify-full would work out of the box"},
-		{"… in an app whose buildpacks are not known", rds, nil, "", "none none none verify-full", "its CA is known; verify-full would work out of the box"},
+		{"RDS without a mode", rds, nil, other, "none none none verify-full", "with this buildpack, it would be given verify-full"},
+		{"… in an app whose buildpacks are not known", rds, nil, "", "none none none verify-full", "with this buildpack, it would be given verify-full"},
 		{"… with this buildpack", rds, nil, this, "in-force none verify-full verify-full", "this buildpack"},
 		{"… and a variable", rds, env{"PGSSLMODE": "require"}, other, "in-force none require verify-full", "PGSSLMODE=require, set by the owner"},
 		{"… and one that forbids TLS", rds, env{"PGSSLMODE": "disable"}, this, "none none disable verify-full", "PGSSLMODE=disable, set by the owner"},
-		{"a CA and no mode", ca, nil, other, "none none none verify-ca", "verify-ca would be given out of the box"},
+		{"a CA and no mode", ca, nil, other, "none none none verify-ca", "with this buildpack, it would be given verify-ca"},
 		{"a CA that is a file", credentials{"uri": uri, "sslrootcert": "/etc/ssl/certs/ca-certificates.crt"}, nil, other, "none none none unknown", "its CA is a file in the container"},
 		{"… and a mode", credentials{"uri": uri, "sslmode": "verify-ca", "sslrootcert": "/etc/ssl/certs/ca-certificates.crt"}, nil, this, "in-force verify-ca verify-ca verify-ca", "this buildpack"},
-		{"TLS without a mode", credentials{"uri": uri, "require_ssl": true}, nil, other, "none none none require", "require would be given out of the box"},
+		{"TLS without a mode", credentials{"uri": uri, "require_ssl": true}, nil, other, "none none none require", "with this buildpack, it would be given require"},
 		{"an app's own variable", key, env{"GF_DATABASE_SSL_MODE": "verify-full"}, other, "in-force verify-full verify-full verify-full", "GF_DATABASE_SSL_MODE=verify-full, set by the owner"},
 		{"… that is weaker", key, env{"GF_DATABASE_SSL_MODE": "require"}, other, "ignored verify-full require verify-full", "GF_DATABASE_SSL_MODE=require, set by the owner, is weaker"},
 		{"… despite this buildpack", key, env{"CONCOURSE_POSTGRES_SSLMODE": "require"}, this, "ignored verify-full require verify-full", "CONCOURSE_POSTGRES_SSLMODE=require, set by the owner, is weaker"},
@@ -178,9 +178,6 @@ func TestARowSaysWhatIsAskedAndWhatIsInForce(t *testing.T) {
 			r := of(t, answers...)
 			require.Len(t, r.Rows, 1)
 			row := r.Rows[0]
-			if test.buildpack == "" {
-				test.why = strings.Replace(test.why, " out of the box", " out of the box, unless it is a docker app", 1)
-			}
 			assert.Equal(t, test.want, strings.Join([]string{States[row.State], row.Asked, row.InForce, row.WouldGet}, " "))
 			if test.why != "" {
 				assert.Equal(t, test.why, row.Why)
@@ -223,7 +220,7 @@ func TestWhatSeveralDatabasesOfAnAppGet(t *testing.T) {
 
 	tenants := bound(map[string]credentials{"db": {"uri": "postgres://u:p@" + elsewhere + "/d?sslmode=require",
 		"tenants": []any{"postgres://u:p@t1.example.com/d?sslmode=require", "postgres://u:p@t2.example.com/d?sslmode=require"}}})
-	assert.Equal(t, "db | driver | require | unknown | require | a driver that is given the credential uri obeys it, others do not",
+	assert.Equal(t, "db | driver | require | unknown | require | a driver that is given the connection string obeys it, others do not",
 		rows(nil, tenants), "a further connection string decides nothing")
 
 	reference := map[string]any{"postgresql": []any{map[string]any{"name": "hub", "credentials": credentials{"credhub-ref": "/c/p"}}},
@@ -320,7 +317,7 @@ func TestAnAppWithoutBuildpacksIsPromisedNothing(t *testing.T) {
 		assert.Equal(t, "docker no", row.Lifecycle+" "+row.Buildpack)
 	}
 	row := of(t, answer(t, "shop", nil, bound(map[string]credentials{"db": {"uri": "postgres://u:p@" + oregon + "/d"}})), lists(t, "shop")).Rows[0]
-	assert.Equal(t, "its CA is known; verify-full would work out of the box", row.Why, "the control: it has buildpacks")
+	assert.Equal(t, "with this buildpack, it would be given verify-full", row.Why, "the control: it has buildpacks")
 }
 
 // A supply buildpack is no part of a Docker image or a cloud-native build.

@@ -19,8 +19,8 @@ type database struct {
 	asked sslmode.Mode
 	from  launch.Source // where asked comes from, or else gets
 
-	inString binding.Place // a connection string that asks for at least asked
-	strings  sslmode.Mode  // the weakest mode that a connection string asks for
+	inString bool         // a connection string asks for at least asked
+	strings  sslmode.Mode // the weakest mode that a connection string asks for
 
 	libpq, stratos launch.Owner   // what the owner set
 	own            []launch.Owner // what only one app each reads
@@ -83,9 +83,7 @@ func (d *database) hear(asked []binding.Asked) {
 		if !a.By.IsString() {
 			continue
 		}
-		if a.Mode >= d.asked {
-			d.inString = cmp.Or(d.inString, a.Place)
-		}
+		d.inString = d.inString || a.Mode >= d.asked
 		if d.strings == sslmode.None || a.Mode < d.strings {
 			d.strings = a.Mode
 		}
@@ -172,7 +170,7 @@ func (d database) row(r Row) Row {
 		r.State = InForce
 	case !d.asked.Encrypts():
 		r.State = None
-	case r.InForce == "none" && !ours && d.inString.Known():
+	case r.InForce == "none" && !ours && d.inString:
 		r.State, r.InForce = Driver, "unknown"
 	default:
 		r.State = Ignored
@@ -187,10 +185,6 @@ func (d database) row(r Row) Row {
 // why gives the reason for a row in a few words.
 func (d database) why(r Row, set string) string {
 	ours := r.Buildpack == yes
-	box := " out of the box"
-	if r.Lifecycle == unknown {
-		box += ", unless it is a docker app"
-	}
 	switch {
 	case d.libpq.Wrong != nil:
 		return cut(d.libpq.Wrong.Error(), 300)
@@ -209,7 +203,7 @@ func (d database) why(r Row, set string) string {
 	case ours:
 		return "this buildpack"
 	case r.State == Driver:
-		return "a driver that is given " + stringOf(d.inString) + " obeys it, others do not"
+		return "a driver that is given the connection string obeys it, others do not"
 	case r.State == Ignored && d.from.IsOwners():
 		return "only this buildpack reads POSTGRES_SSL_MODE"
 	case r.State == Ignored:
@@ -220,21 +214,11 @@ func (d database) why(r Row, set string) string {
 		return "its CA is a file in the container"
 	case d.downgraded != "":
 		return "with this buildpack, " + d.downgraded
-	case d.from.Rule == launch.ForKnown:
-		return "its CA is known; verify-full would work" + box
 	case d.gets != sslmode.None:
-		return d.gets.String() + " would be given" + box
+		return "with this buildpack, it would be given " + d.gets.String()
 	}
 	return "the binding names no mode; add sslmode"
 }
 
 // word returns a mode as rows show it.
 func word(mode sslmode.Mode) string { return cmp.Or(mode.String(), "none") }
-
-// stringOf names the connection string that a place is in.
-func stringOf(place binding.Place) string {
-	if place.Variable {
-		return place.Whole()
-	}
-	return "the " + cut(place.Whole(), 200)
-}

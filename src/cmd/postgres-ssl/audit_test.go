@@ -80,7 +80,7 @@ func TestTheLoopsOfTheDocs(t *testing.T) {
 	assert.Equal(t, `org/space/app      database    mode asked   given        why
 acme/prod/console  console_db  verify-ca    none         no variable carries the credential sslmode
 acme/prod/image    grafana-db  verify-full  require      GF_DATABASE_SSL_MODE=require, set by the owner, is weaker
-acme/prod/shop     shop-db     none         none         its CA is known; verify-full would work out of the box
+acme/prod/shop     shop-db     none         none         with this buildpack, it would be given verify-full
 acme/prod/api      api-db      verify-full  verify-full  this buildpack
 -/-/gone           -           unknown      unknown      could not be read: there is no such app, or this user may not see it
 -/-/lost           -           unknown      unknown      could not be read: the answer is empty
