@@ -164,7 +164,7 @@ func TestWhomToTrust(t *testing.T) {
 		"RDS Proxy":                                 {db("db", "", proxy), []string{"us-west-2", "amazon-trust"}, false, 0, ""},
 		"no region in the name":                     {db("db", "", global), []string{"aws"}, false, 0, ""},
 		"a region that is not in this buildpack":    {db("db", "", newRegion), []string{"aws"}, false, 0, "db: region xx-new-1 is not in this buildpack, so all of aws is trusted"},
-		"a partition that is not in this buildpack": {db("db", "", sovereign), nil, true, 0, "db: " + sovereign + " is RDS of aws-eusc, whose CAs are not in this buildpack; bind its CA (in a service tagged postgres-ssl-ca, or as sslrootcert)"},
+		"a partition that is not in this buildpack": {db("db", "", sovereign), nil, true, 0, "db: " + sovereign + " is RDS of aws-eusc, whose CAs are not in this buildpack; bind its CA (in a service tagged postgres-ssl-ca, or as sslrootcert) or take a newer version of this buildpack; a platform team puts the CA into ca/extra"},
 		"an isolated partition":                     {db("db", "", isolated), nil, true, 0, "RDS of aws-iso, whose CAs are not in this buildpack"},
 		"China":                                     {db("db", "", china), []string{"cn-north-1"}, false, 0, ""},
 		"a proxy in China":                          {db("db", "", "p.proxy-abc.rds.cn-north-1.amazonaws.com.cn"), []string{"cn-north-1", "amazon-trust"}, false, 0, ""},
