@@ -118,7 +118,7 @@ func (d database) inForce(ours bool) told {
 			all = append(all, told{mode, by})
 		}
 	}
-	if ours && (d.tunnel || d.libpq.Mode == sslmode.None || d.stratos.Mode == sslmode.None) {
+	if isSet := min(d.libpq.Mode, d.stratos.Mode) != sslmode.None; ours && (d.tunnel || !isSet) {
 		add(d.gets, "")
 	}
 	for _, own := range append([]launch.Owner{d.libpq, d.stratos}, d.own...) {

@@ -85,8 +85,7 @@ type Trust struct {
 	Why      string              // for people
 }
 
-// narrowness ranks trust from the widest to the narrowest: everyone, the CAs of RDS, its own CAs
-// only.
+// narrowness ranks trust: everyone, the CAs of RDS, its own CAs only.
 func (t Trust) narrowness() int {
 	switch {
 	case t.Everyone:
@@ -97,24 +96,20 @@ func (t Trust) narrowness() int {
 	return 2
 }
 
-// Decide makes the plan of a launch. After an error, the app must not start. The error is one line
-// that names the service and shows no secret.
-//
-// The rules come in order of priority: the README's "Which mode" and "Whom to trust".
+// Decide makes the plan of a launch, by the rules in docs/rules.md. After an error, the app must not
+// start. The error is one line that names the service and shows no secret.
 func Decide(env map[string]string, found binding.Bound, store truststore.Store) (*Plan, error) {
 	return makePlan(&Plan{env: env, sets: store.Names}, found)
 }
 
-// Foresee makes the plan that a launch with these bindings would make. Some errors are only
-// warnings here, because they may be gone at the launch: a reference that the platform resolves
-// later, a service that is bound later, a file in the container.
+// Foresee makes the plan that a launch with these bindings would make. An error that may be gone at
+// the launch is only a warning: a reference to CredHub, a service not bound yet, a missing file.
 func Foresee(env map[string]string, found binding.Bound, store truststore.Store) (*Plan, error) {
 	return makePlan(&Plan{env: env, sets: store.Names, unsure: "; as it is, the app would not start"}, found)
 }
 
 // Elsewhere makes the plan from outside the app's container, with what binding.ReadElsewhere reads.
-// Of a database whose CA is in a file, it does not know whom to trust. An error may be gone at the
-// launch if the platform resolves credentials there.
+// Of a database whose CA is in a file, it does not know whom to trust.
 func Elsewhere(env map[string]string, found binding.Bound, store truststore.Store) (*Plan, error) {
 	p := &Plan{env: env, sets: store.Names, elsewhere: true}
 	if len(found.Unresolved) > 0 {
@@ -272,9 +267,8 @@ func (p *Plan) mode(b binding.Binding, cas []binding.Credential, fallback sslmod
 	return sslmode.None, Source{Rule: NoRule}, nil
 }
 
-// settle finds the one mode that a binding writes. If the binding contradicts itself, we cannot
-// know which mode the app uses. That is an error, unless the owner's POSTGRES_SSL_MODE is at least
-// as strict as all of them.
+// settle finds the one mode that a binding writes. A contradiction is an error, unless the owner's
+// POSTGRES_SSL_MODE is at least as strict as all of them: the app may use either.
 func (p *Plan) settle(b binding.Binding, fallback sslmode.Mode) (sslmode.Mode, Source, error) {
 	asked := slices.Clone(b.Asked)
 	if b.System.Known() {
@@ -313,9 +307,8 @@ func (p *Plan) settle(b binding.Binding, fallback sslmode.Mode) (sslmode.Mode, S
 
 func compareModes(a, b binding.Asked) int { return cmp.Compare(a.Mode, b.Mode) }
 
-// clientCertificate reads sslcert and sslkey from the credentials. It refuses a pair that does not
-// match. A certificate without a key is not a client's: SAP's postgresql-db puts the server's
-// certificate in sslcert.
+// clientCertificate reads sslcert and sslkey from the credentials. A certificate without a key is not
+// a client's: SAP's postgresql-db puts the server's certificate in sslcert.
 func (p *Plan) clientCertificate(b binding.Binding) (cert, key []byte, err error) {
 	switch {
 	case !b.ClientCert.Known() && !b.ClientKey.Known():
@@ -351,10 +344,9 @@ func (p *Plan) chooseMains() {
 	}
 }
 
-// compareForMain compares two databases of a service by well-known keys, the strictest mode, the
-// narrowest trust and a mode in writing. So another string in a binding never lowers a mode and never
-// widens trust. One whose keys alone say that it is Postgres wins only by a mode that encrypts, or by
-// its trust.
+// compareForMain prefers well-known keys, the strictest mode, the narrowest trust and a mode in
+// writing. So another string in a binding never lowers a mode and never widens trust. One whose keys
+// alone say that it is Postgres wins only by a mode that encrypts, or by its trust.
 func compareForMain(a, b *Database) int {
 	isGuess := a.ByKeys() || b.ByKeys()
 	rank := func(db *Database) []int {
@@ -370,8 +362,7 @@ func compareForMain(a, b *Database) int {
 	return slices.Compare(rank(a), rank(b))
 }
 
-// chooseDecider finds the database whose mode the app gets. An environment has room for one mode
-// only.
+// chooseDecider finds the database whose mode the app gets: an environment has room for one only.
 func (p *Plan) chooseDecider(fallback sslmode.Mode) error {
 	var mains []*Database
 	for i := range p.Databases {
@@ -467,8 +458,7 @@ func listModes(databases []*Database) string {
 
 func modeName(mode sslmode.Mode) string { return cmp.Or(mode.String(), "no mode") }
 
-// warnOfAliases says what a driver on libpq makes of a string with no sslmode but another name of
-// it. The launch gives more.
+// warnOfAliases says what libpq makes of a string with another name of sslmode. A launch gives more.
 func (p *Plan) warnOfAliases() {
 	for _, db := range p.Databases {
 		if db.Tunnel || db.Writes() != sslmode.None {

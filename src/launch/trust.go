@@ -23,8 +23,7 @@ func (p *Plan) ModeSource() string {
 	return p.Decider.Title() + ", from " + p.Decider.Source.String()
 }
 
-// TrustAll returns the trust of all bound databases together, with the tunnel's CA. It is for
-// variables that name only one file.
+// TrustAll returns the trust of all bound databases together, with the tunnel's CA, for one file.
 func (p *Plan) TrustAll() Trust {
 	all := p.trustOwners()
 	if !all.Empty() {
@@ -91,8 +90,7 @@ func (db Database) ClientCertificate() (cert, key []byte) { return db.clientCert
 // Empty says whether there is nobody to trust.
 func (t Trust) Empty() bool { return len(t.Sets) == 0 && len(t.Own) == 0 && !t.Everyone }
 
-// TrustStores returns the trust with the stack's and the platform's stores. The platform team's own
-// CAs in the buildpack belong to these.
+// TrustStores returns the trust with the stack's and the platform's stores, and the platform team's CAs.
 func (p *Plan) TrustStores(t Trust) Trust {
 	t.Everyone = true
 	if p.has(truststore.Extra) && !slices.Contains(t.Sets, truststore.Extra) {
@@ -101,8 +99,7 @@ func (p *Plan) TrustStores(t Trust) Trust {
 	return t
 }
 
-// OneSet returns the set of the trust store that has exactly the CAs of all bound databases, "" if
-// there is none.
+// OneSet returns the set that has exactly the CAs of all bound databases, "" if there is none.
 func (p *Plan) OneSet() string {
 	if all := p.TrustAll(); len(all.Sets) == 1 && len(all.Own) == 0 && !all.Everyone {
 		return all.Sets[0]
@@ -110,8 +107,7 @@ func (p *Plan) OneSet() string {
 	return ""
 }
 
-// knowsAll says whether every host is a cloud's and its CA is at hand. own says that the binding or
-// a tagged service has one.
+// knowsAll says whether every host is a cloud's and its CA is at hand: own says that one is bound.
 func (p *Plan) knowsAll(hosts []string, own bool) bool {
 	return len(hosts) > 0 && !slices.ContainsFunc(hosts, func(host string) bool {
 		_, missing, isCloud := p.trustHost(host, false)
@@ -191,8 +187,8 @@ func trustOwn(cas []binding.Credential) (Trust, error) {
 	return t, nil
 }
 
-// moreCAs reads the certificates under keys that are not well-known. It skips what is no CA. place is
-// the first one's, and named that of the first whose key says that it is a CA.
+// moreCAs reads the CAs under keys that are not well-known. place is the first one's, and named that of
+// the first whose key says that it is a CA.
 func moreCAs(b binding.Binding) (certs []*x509.Certificate, place, named binding.Place) {
 	for _, ca := range b.MoreCAs {
 		parsed, err := truststore.ParseCredential(string(ca.Value))

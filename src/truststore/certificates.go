@@ -111,13 +111,10 @@ func EarliestExpiry(certs []*x509.Certificate) time.Time {
 	if roots := slices.DeleteFunc(slices.Clone(certs), func(c *x509.Certificate) bool { return !IsRoot(c) }); len(roots) > 0 {
 		certs = roots
 	}
-	var earliest time.Time
-	for _, c := range certs {
-		if earliest.IsZero() || c.NotAfter.Before(earliest) {
-			earliest = c.NotAfter
-		}
+	if len(certs) == 0 {
+		return time.Time{}
 	}
-	return earliest
+	return slices.MinFunc(certs, func(a, b *x509.Certificate) int { return a.NotAfter.Compare(b.NotAfter) }).NotAfter
 }
 
 // EncodePEM returns the certificates in PEM, with nothing between them.

@@ -21,9 +21,23 @@ import (
 // Source: OpenSSL, crypto/x509/x509_cmp.c, X509_NAME_hash_ex, for the hash; crypto/x509/x_name.c,
 // x509_name_canon, for the encoding.
 func SubjectHash(rawSubject []byte) (uint32, error) {
-	canonical, err := canonicalName(rawSubject)
-	if err != nil {
-		return 0, err
+	var names []attributeSET
+	if rest, err := asn1.Unmarshal(rawSubject, &names); err != nil || len(rest) > 0 {
+		return 0, errName
+	}
+	var canonical []byte
+	for _, name := range names {
+		for i := range name {
+			var err error
+			if name[i].Value, err = canonicalValue(name[i].Value); err != nil {
+				return 0, err
+			}
+		}
+		der, err := asn1.Marshal(name)
+		if err != nil {
+			return 0, errName
+		}
+		canonical = append(canonical, der...)
 	}
 	sum := sha1.Sum(canonical)
 	return binary.LittleEndian.Uint32(sum[:4]), nil
@@ -41,28 +55,6 @@ type attribute struct {
 // attributeSET is a relative distinguished name. By the end of its name, encoding/asn1 knows that it
 // is a SET OF, whose members DER sorts.
 type attributeSET []attribute
-
-func canonicalName(rawSubject []byte) ([]byte, error) {
-	var names []attributeSET
-	if rest, err := asn1.Unmarshal(rawSubject, &names); err != nil || len(rest) > 0 {
-		return nil, errName
-	}
-	var canonical []byte
-	for _, name := range names {
-		for i := range name {
-			var err error
-			if name[i].Value, err = canonicalValue(name[i].Value); err != nil {
-				return nil, err
-			}
-		}
-		der, err := asn1.Marshal(name)
-		if err != nil {
-			return nil, errName
-		}
-		canonical = append(canonical, der...)
-	}
-	return canonical, nil
-}
 
 const (
 	tagVisibleString   = 26

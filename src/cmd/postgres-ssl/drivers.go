@@ -88,7 +88,8 @@ func driversJSON(app drivers.App) any {
 		})
 	}
 	for _, s := range app.Signs { // of "decides", sslmode is the least that the line allows, if that is known
-		signs = append(signs, object{"kind": s.Kind, "file": plain.Line(s.File), "line": s.Line, "sslmode": s.Mode.String(), "variable": s.Variable})
+		signs = append(signs, object{"kind": s.Kind, "file": plain.Line(s.File), "line": s.Line, "sslmode": s.Mode.String(),
+			"variable": s.Variable})
 	}
 	for _, s := range app.Skipped {
 		skipped = append(skipped, object{"file": plain.Line(s.File), "why": s.Why})

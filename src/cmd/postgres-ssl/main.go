@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -89,7 +90,7 @@ Puts the launch scripts of all buildpacks into PROFILE_DIR, and their programs o
 // said is the exit status of a command that has already printed what is wrong.
 type said int
 
-func (s said) Error() string { return fmt.Sprintf("exit status %d", int(s)) }
+func (s said) Error() string { return strconv.Itoa(int(s)) }
 
 func main() {
 	if err := dropGoVariables(); err != nil {
