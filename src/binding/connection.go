@@ -28,7 +28,7 @@ type connection struct {
 // parameter is a key of a connection string, as written, and its value.
 type parameter struct {
 	key, value string
-	alias      bool // libpq's other name of sslmode; the value is the mode that it stands for
+	alias      bool // another name of sslmode, libpq's or pgjdbc's sslfactory; the value is the mode that it stands for
 }
 
 // longestString limits a connection string. The most hosts that a service may have, a hundred, fit
@@ -146,7 +146,9 @@ func (c *connection) add(pairs []parameter) {
 		alias, isTLS := c.aliasOf(p), key == "ssl" || key == "tls"
 		switch {
 		case alias != sslmode.None:
-			c.setMode(parameter{p.key, alias.String(), true})
+			if c.setMode(parameter{p.key, alias.String(), true}); alias == sslmode.Prefer && isYes(value) {
+				c.asksTLS = p // requiressl=true, which libpq does not take for 1
+			}
 			continue
 		case isModeKey(key), isTLS && isModeWord(value):
 			c.setMode(p)

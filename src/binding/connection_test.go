@@ -147,6 +147,7 @@ func TestWhatAConnectionStringSays(t *testing.T) {
 			"postgres://h/d?tls=verify-full":                       "h /d tls=verify-full",
 			"postgres://h/d?ssl=require&sslmode=verify-ca":         "h /d ssl=require sslmode=verify-ca",
 			"postgres://h/d?requiressl=1":                          "h /d requiressl=require",
+			"postgres://h/d?requiressl=true":                       "h /d requiressl=prefer tls",
 			"postgres://h/d?requiressl=0":                          "h /d requiressl=prefer",
 			"postgres://h/d?requiressl=1&sslrequired=0":            "h /d requiressl=require",
 			"postgres://h/d?sslRequired=on":                        "h /d tls",

@@ -191,8 +191,8 @@ func (r *reader) classify() {
 		o.about = r.aboutOf(o)
 		found = found || o.about == postgres
 	}
-	if !found && !r.foreign && r.says(postgresWords) {
-		r.objects[0].about = max(r.objects[0].about, postgres)
+	if root := r.objects[0]; !found && !r.foreign && root.about != other && r.says(postgresWords) {
+		root.about = postgres
 	}
 }
 

@@ -14,8 +14,8 @@ var (
 	modeKeys     = []string{"sslmode", "tlsmode"}
 	askKeys      = strings.Fields("requiressl sslrequired usessl usetls requiretls tlsrequired sslenabled tlsenabled ssl tls")
 	uriKeys      = []string{"uri", "url", "jdbcurl", "jdbcuri"}
-	hostKeys     = []string{"hostname", "host", "endpoint", "address", "hosts", "server"}
-	portKeys     = []string{"port"}
+	hostKeys     = []string{"hostname", "host", "endpoint", "address", "hosts", "server", "masterhost", "connectaddr"}
+	portKeys     = []string{"port", "masterport"}
 	databaseKeys = []string{"dbname", "database", "databasename", "name"}
 	usernameKeys = []string{"username", "user"}
 	loginKeys    = slices.Concat(databaseKeys, usernameKeys)
@@ -30,7 +30,7 @@ var (
 
 	// families start keys of one database, such as PGHOST and PGUSER, or follow an app's own
 	// prefix: MB_DB_HOST. The first ones also say that it is Postgres.
-	families   = []string{"postgresql", "postgresdb", "postgres", "pg", "database", "db"}
+	families   = []string{"postgresql", "postgresdb", "postgres", "pg", "database", "dburl", "db"}
 	familyKeys = map[string]string{"db": "database", "name": "dbname"} // POSTGRES_DB, DB_NAME
 
 	// kindKeys tell what an object is about: "type": "postgresql", "scheme": "postgres".

@@ -49,7 +49,7 @@ func (r *reader) addModes(b *Binding, f connString) error {
 		if err != nil {
 			return err
 		}
-		if p.alias && mode.Encrypts() {
+		if p.alias && mode.Encrypts() && f.asksTLS.key == "" {
 			f.asksTLS = p
 		}
 		written = written || !p.alias

@@ -66,6 +66,33 @@ func TestOfVeryManyPlacesOneOfEachKindIsEnough(t *testing.T) {
 	assert.Equal(t, ByKey, b.Asked[101].By)
 }
 
+// pgjdbc's manual: with this factory, no certificate is validated, whatever sslmode says.
+func TestAFactoryThatValidatesNothingIsAModeOfItsOwn(t *testing.T) {
+	const url = "jdbc:postgresql://h/d?sslfactory=org.postgresql.ssl.NonValidatingFactory"
+	for _, query := range []string{"&sslmode=verify-full", "&ssl=true&sslmode=verify-full"} {
+		assert.Equal(t, "verify-full by sslmode in credential uri, require by sslfactory in credential uri", modes(one(t, vcap(t, m{"uri": url + query}))))
+	}
+	alone := one(t, vcap(t, m{"uri": url}))
+	assert.Equal(t, sslmode.None, alone.Writes(), "alone it lowers nothing")
+	assert.Equal(t, "sslfactory in credential uri", alone.AsksTLS.String())
+	for _, other := range []string{"postgres://h/d?sslfactory=org.postgresql.ssl.NonValidatingFactory", "jdbc:postgresql://h/d?sslfactory=org.postgresql.ssl.DefaultJavaSSLFactory"} {
+		assert.Empty(t, modes(one(t, vcap(t, m{"uri": other}))), "the control")
+	}
+}
+
+// Sources: Keycloak's guide "Configuring the database"; Greenplum for VMware Tanzu's credentials;
+// Temporal's configuration of its stores.
+func TestKeysOfSingleProductsNameAHostToo(t *testing.T) {
+	for name, credentials := range map[string]m{
+		"Keycloak":  {"KC_DB_URL_HOST": "h", "KC_DB_URL_PORT": "5433", "KC_DB_URL_DATABASE": "d", "KC_DB_USERNAME": "u", "sslmode": "require"},
+		"Greenplum": {"master_host": "h", "master_port": 5433, "database": "d", "username": "u", "sslmode": "require"},
+		"Temporal":  {"connectAddr": "h:5433", "databaseName": "d", "user": "u", "sslmode": "require"},
+	} {
+		b := one(t, vcap(t, credentials))
+		assert.Equal(t, []string{"h", "5433", "d", "u", "require"}, []string{b.Hosts[0], b.Ports[0], b.Database, b.Username, b.Writes().String()}, name)
+	}
+}
+
 func TestWhatAsksForTLSWithoutAMode(t *testing.T) {
 	for name, test := range map[string]struct {
 		key   string
@@ -103,7 +130,7 @@ func TestAModeThatCannotBeReadIsNamed(t *testing.T) {
 		"behind a semicolon":       {m{"uri": "postgres://h/d?a=b;sslmode%3Dverify-full"}, "credential uri contains an sslmode that cannot be read"},
 		"a word alone":             {m{"uri": "postgres://h/d", "strictness": "verify-full"}, "credential strictness says verify-full"},
 		"a word alone, in a list":  {m{"host": "h", "dbname": "d", "sslmode": "require", "flags": []any{"VERIFY_CA"}}, "credential flags[0] says verify-ca"},
-		"a key that is hardly one": {m{"uri": "postgres://h/d", "my_sslmode_setting": "verify-full"}, "credential my_sslmode_setting asks for an sslmode"},
+		"a key that is hardly one": {m{"uri": "postgres://h/d", "my_sslmode_setting": "verify-full"}, "credential my_sslmode_setting is no key that is read; did you mean sslmode?"},
 		"a link of another scheme": {m{"uri": "postgres://h/d", "x": long + "://h/?sslmode=verify-full"}, "credential x contains an sslmode that cannot be read"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -95,14 +94,23 @@ type walker struct {
 func (w *walker) object(parent *object, key, path string, raw map[string]any, depth int) *object {
 	o := &object{path: path, key: key, parent: parent, raw: raw}
 	w.objects = append(w.objects, o)
-	var values []value
-	for _, key := range slices.Sorted(maps.Keys(raw)) {
-		v := value{path: joinPath(path, key), raw: raw[key]}
-		v.family, v.key = inFamily(fold(key))
+	values, hosts := make([]value, 0, len(raw)), 0
+	for key, raw := range raw {
+		v := value{path: key, raw: raw}
+		if v.family, v.key = inFamily(fold(key)); v.isHost() {
+			hosts++
+		}
 		values = append(values, v)
 	}
-	of := o.families(values)
-	w.objects = append(w.objects, o.children...)
+	slices.SortFunc(values, func(a, b value) int { return strings.Compare(a.path, b.path) })
+	for i := range values {
+		values[i].path = joinPath(path, values[i].path)
+	}
+	var of map[string]*object
+	if hosts > 1 {
+		of = o.families(values)
+		w.objects = append(w.objects, o.children...)
+	}
 	for _, v := range values {
 		v.in = cmp.Or(of[v.family], o)
 		if s, ok := v.raw.(string); ok && !slices.Contains(secretKeys, v.key) {
@@ -119,11 +127,16 @@ func (w *walker) object(parent *object, key, path string, raw map[string]any, de
 			v.in.family = cmp.Or(v.in.family, v.family)
 		}
 	}
-	for _, o := range append(slices.Collect(maps.Values(of)), o) {
-		o.hosts = o.readHosts()
-		_, o.hasLogin = o.first(loginKeys)
+	o.finish()
+	for _, family := range of {
+		family.finish()
 	}
 	return o
+}
+
+func (o *object) finish() {
+	o.hosts = o.readHosts()
+	_, o.hasLogin = o.first(loginKeys)
 }
 
 func (w *walker) value(v value, depth int) {

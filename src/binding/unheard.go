@@ -16,8 +16,10 @@ func (r *reader) checkAllHeard(bindings []Binding) error {
 	}
 	for _, o := range r.objects {
 		for _, v := range o.values {
-			if r.isUnheard(v) {
+			if r.isUnheard(v) && (v.isMode() || !r.namesHost()) {
 				return r.unheard(v.path, "asks for an sslmode")
+			} else if r.isUnheard(v) {
+				return fmt.Errorf("credential %s is no key that is read; did you mean sslmode?", v.path)
 			}
 		}
 	}

@@ -49,6 +49,9 @@ func parseURL(text string) (connection, bool) {
 			c.hosts[i].port = "5439" // Redshift's drivers' default ("Configuring a JDBC connection")
 		}
 	}
+	if api == "jdbc" && strings.HasSuffix(c.says["sslfactory"], ".NonValidatingFactory") { // it always counts (pgjdbc's manual)
+		c.modes = append(c.modes, parameter{"sslfactory", sslmode.Require.String(), true})
+	}
 	if api == "r2dbcs" {
 		c.modes = append(c.modes, parameter{key: "r2dbcs", value: sslmode.Require.String()})
 	}

@@ -56,13 +56,16 @@ func areOfPostgres(pairs []parameter) bool {
 	return where && what || named("dbname") && named("user", "sslmode", "password")
 }
 
+// mostParameters limits the keywords of one string. A longer text is no connection string.
+const mostParameters = 500
+
 // splitSemicolons splits as .NET and ODBC do. A value in quotes or braces may contain a semicolon.
 //
 // Source: .NET's DbConnectionStringBuilder; ODBC's SQLDriverConnect, on braces.
 func splitSemicolons(text string) ([]parameter, bool) {
 	var pairs []parameter
 	unclosed := map[byte]bool{}
-	for text != "" {
+	for text != "" && len(pairs) <= mostParameters {
 		item, rest, _ := strings.Cut(text, ";")
 		key, _, found := strings.Cut(item, "=")
 		key = strings.TrimSpace(key)
@@ -77,7 +80,7 @@ func splitSemicolons(text string) ([]parameter, bool) {
 		}
 		text = rest // without a key, it may be the rest of a password: skip it
 	}
-	return pairs, true
+	return pairs, len(pairs) <= mostParameters
 }
 
 // cutValue returns the value at the start of a text, and what follows its semicolon. An unclosed
@@ -121,8 +124,8 @@ func splitWords(text string) ([]parameter, bool) {
 	var pairs []parameter
 	for {
 		text = strings.TrimLeft(text, blanks)
-		if text == "" {
-			return pairs, true
+		if text == "" || len(pairs) > mostParameters {
+			return pairs, text == ""
 		}
 		key, rest, found := strings.Cut(text, "=")
 		key = strings.TrimRight(key, blanks)

@@ -466,7 +466,7 @@ func (p *Plan) warnOfAliases() {
 		}
 		for _, a := range db.Asked {
 			if a.Alias && a.Mode < db.Mode {
-				p.downgrade("%s: %s means %s to a driver on libpq that is given this string; others get %s, from %s",
+				p.downgrade("%s: %s means %s to a driver that is given this string; others get %s, from %s",
 					db.Title(), a.Place, a.Mode, db.Mode, db.Source)
 			}
 		}
