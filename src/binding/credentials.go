@@ -9,7 +9,7 @@ import (
 )
 
 // binding fills in what belongs to a database.
-func (r *reader) binding(d *database, open open) (Binding, error) {
+func (r *reader) binding(d *database, open open) Binding {
 	b := Binding{Name: r.name, Path: d.path, WellKnown: d.wellKnown, Tags: r.tags, Direct: r.direct}
 	hosts := addHosts(slices.Clone(d.hosts), d.replicas)
 	b.Replicas = len(hosts) - len(d.hosts)
@@ -19,9 +19,7 @@ func (r *reader) binding(d *database, open open) (Binding, error) {
 		}
 		b.Hosts, b.Ports = append(b.Hosts, a.host), append(b.Ports, a.port)
 	}
-	if err := r.setModes(&b, d); err != nil {
-		return b, err
-	}
+	r.setModes(&b, d)
 	if b.CA = d.credential(caKeys, "sslrootcert"); isSystem(string(b.CA.Value)) {
 		b.System, b.CA = Place{Path: b.CA.Path}, Credential{}
 	}
@@ -38,7 +36,7 @@ func (r *reader) binding(d *database, open open) (Binding, error) {
 	}
 	b.named = d.addresses(b)
 	b.Guessed = len(d.strings) == 0 && !slices.ContainsFunc(d.objects, func(o *object) bool { return !o.guessed })
-	return b, nil
+	return b
 }
 
 var directParameter = lazyregexp.New(`(?i)\b(channel_?binding)=require|\b(require_?auth)=|\b(target_?(?:session_?attrs|server_?type))=[^a]`)

@@ -68,6 +68,7 @@ type reader struct {
 	direct    string // Binding.Direct
 	databases []*database
 	modeRead  map[string]bool // paths whose mode we have read
+	err       error           // the first
 }
 
 // read returns the databases of a service, or none if it has no Postgres. An error is one line
@@ -103,11 +104,10 @@ func (s service) read(file open) ([]Binding, error) {
 		r.direct = r.findDirect()
 	}
 	for _, d := range r.databases {
-		b, err := r.binding(d, open)
-		if err != nil {
-			return nil, err
-		}
-		bindings = append(bindings, b)
+		bindings = append(bindings, r.binding(d, open))
+	}
+	if r.err != nil {
+		return nil, r.err
 	}
 	if len(bindings) == 1 {
 		bindings[0].Path = ""

@@ -10,45 +10,34 @@ import (
 
 // setModes finds the modes of a database: in its strings, and under keys of the nearest object that
 // has any.
-func (r *reader) setModes(b *Binding, d *database) error {
+func (r *reader) setModes(b *Binding, d *database) {
 	for _, f := range d.strings {
-		if err := r.addModes(b, f); err != nil {
-			return err
-		}
+		r.addModes(b, f)
 	}
 	if len(b.Asked) > 0 && !d.isMain {
-		return nil // the keys are about another host than the string
+		return // the keys are about another host than the string
 	}
 	for _, o := range d.objects {
 		n := len(b.Asked)
 		for level := o; level != nil && len(b.Asked) == n; level = level.parent {
-			if level.about >= doubtful || level != o && r.doubt(level) != unknown {
-				continue
-			}
-			if err := r.addKeys(b, level); err != nil {
-				return err
+			if level.about < doubtful && (level == o || r.doubt(level) == unknown) {
+				r.addKeys(b, level)
 			}
 		}
 		for _, child := range o.children {
 			if child.beside && len(b.Asked) == n { // PGSSLMODE beside a host that is not PGHOST
-				if err := r.addKeys(b, child); err != nil {
-					return err
-				}
+				r.addKeys(b, child)
 			}
 		}
 	}
-	return nil
 }
 
 // addModes adds the modes of a connection string.
-func (r *reader) addModes(b *Binding, f connString) error {
+func (r *reader) addModes(b *Binding, f connString) {
 	r.modeRead[f.path] = true
 	written := false
 	for _, p := range f.modes {
-		mode, err := b.ask(p.value, Asked{Place: Place{Path: f.path, Of: p.key}, By: f.by, Alias: p.alias})
-		if err != nil {
-			return err
-		}
+		mode := r.ask(b, p.value, Asked{Place: Place{Path: f.path, Of: p.key}, By: f.by, Alias: p.alias})
 		if p.alias && mode.Encrypts() && f.asksTLS.key == "" {
 			f.asksTLS = p
 		}
@@ -65,27 +54,21 @@ func (r *reader) addModes(b *Binding, f connString) error {
 	if isSystem(f.rootCert) {
 		b.System = cmp.Or(b.System, Place{Path: f.path})
 	}
-	return nil
 }
 
 // addKeys adds the modes under the keys of an object and of what is nested in it. It skips nested
 // objects that are about another database.
-func (r *reader) addKeys(b *Binding, level *object) error {
+func (r *reader) addKeys(b *Binding, level *object) {
 	for _, in := range level.levels() {
 		for _, v := range in.values {
-			if err := r.addKey(b, v); err != nil {
-				return err
-			}
+			r.addKey(b, v)
 		}
 		for _, f := range in.queries {
 			if !r.modeRead[f.path] {
-				if err := r.addModes(b, f); err != nil {
-					return err
-				}
+				r.addModes(b, f)
 			}
 		}
 	}
-	return nil
 }
 
 // levels returns the object itself and the objects nested in it, without those about a database of
@@ -104,17 +87,16 @@ func (o *object) levels() []*object {
 
 // addKey adds the mode under a key, if it is a key for modes. Any other value there is an error: it
 // must have been meant as a mode.
-func (r *reader) addKey(b *Binding, v value) error {
+func (r *reader) addKey(b *Binding, v value) {
 	place := Place{Path: v.path}
 	written, isText := v.raw.(string)
 	switch {
 	case v.isEmpty():
 	case v.isMode() && !isText:
-		return fmt.Errorf("%s is not a text; write one of disable, allow, prefer, require, verify-ca, verify-full", place)
+		r.fail(fmt.Errorf("%s is not a text; write one of disable, allow, prefer, require, verify-ca, verify-full", place))
 	case v.isMode():
 		r.modeRead[v.path], r.modeRead[v.path+"[0]"] = true, true
-		_, err := b.ask(written, Asked{Place: place, By: ByKey})
-		return err
+		r.ask(b, written, Asked{Place: place, By: ByKey})
 	case v.asksForTLS():
 		b.AsksTLS = cmp.Or(b.AsksTLS, place)
 		b.noteNoVerify(written, place)
@@ -122,15 +104,15 @@ func (r *reader) addKey(b *Binding, v value) error {
 			b.Notes = append(b.Notes, place.String()+" asks for TLS that verifies nothing; for verified TLS, write sslmode verify-full")
 		}
 	}
-	return nil
 }
 
 // ask adds a mode as it is written, once for each place. After a hundred, one of each kind is
 // enough to find a contradiction.
-func (b *Binding) ask(written string, a Asked) (sslmode.Mode, error) {
+func (r *reader) ask(b *Binding, written string, a Asked) sslmode.Mode {
 	var err error
 	if a.Mode, err = parseMode(written); err != nil {
-		return a.Mode, fmt.Errorf("%s: %w", a.Place, err)
+		r.fail(inside(a.Place.String(), err))
+		return a.Mode
 	}
 	b.noteNoVerify(written, a.Place)
 	known := func(old Asked) bool {
@@ -139,7 +121,14 @@ func (b *Binding) ask(written string, a Asked) (sslmode.Mode, error) {
 	if !slices.ContainsFunc(b.Asked, known) {
 		b.Asked = append(b.Asked, a)
 	}
-	return a.Mode, nil
+	return a.Mode
+}
+
+// fail keeps the first error.
+func (r *reader) fail(err error) {
+	if r.err == nil {
+		r.err = err
+	}
 }
 
 func (b *Binding) noteNoVerify(written string, place Place) {

@@ -146,16 +146,12 @@ func modeIn(text string) (strictest sslmode.Mode, asks bool) {
 	return strictest, asks
 }
 
-// cutModeName cuts what may follow "ssl" in a key for a mode, and returns the rest.
+// cutModeName cuts what may follow "ssl" in a key for a mode, misspelt or not, and returns the rest.
 func cutModeName(text string) (rest string, ok bool) {
-	if rest, ok = strings.CutPrefix(strings.TrimLeft(text, "_-. "), "mo"); !ok {
-		return "", false
-	}
-	if rest, ok = strings.CutPrefix(strings.TrimLeft(rest, "o"), "d"); !ok {
-		return "", false
-	}
-	rest = strings.TrimLeft(rest, "e")
-	return rest, rest == "" || rest[0] < 'a' || rest[0] > 'z'
+	text = strings.TrimLeft(text, "_-. ")
+	rest = strings.TrimLeft(text, "mode")
+	name, ok := strings.CutSuffix(strings.TrimRight(text[:len(text)-len(rest)], "e"), "d")
+	return rest, ok && len(name) > 1 && strings.TrimRight(name, "o") == "m" && (rest == "" || rest[0] < 'a' || rest[0] > 'z')
 }
 
 // readsLikeMode says whether a folded key may be for a mode, misspelled or not.
