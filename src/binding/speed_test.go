@@ -63,6 +63,13 @@ var hostile = map[string]func() m{
 		}
 		return c
 	},
+	"modes without a host": func() m {
+		c := m{}
+		for i := range 30000 {
+			c[fmt.Sprintf("o%05d", i)] = m{"strictness": "verify-full"}
+		}
+		return c
+	},
 	"certificates": func() m { return texts("-----BEGIN CERTIFICATE-----", 100) },
 }
 

@@ -16,9 +16,11 @@ func (r *reader) checkAllHeard(bindings []Binding) error {
 	}
 	for _, o := range r.objects {
 		for _, v := range o.values {
-			if r.isUnheard(v) && (v.isMode() || !r.namesHost()) {
+			switch {
+			case !r.isUnheard(v):
+			case v.isMode() || !r.namesHost():
 				return r.unheard(v.path, "asks for an sslmode")
-			} else if r.isUnheard(v) {
+			default:
 				return fmt.Errorf("credential %s is no key that is read; did you mean sslmode?", v.path)
 			}
 		}
@@ -27,6 +29,7 @@ func (r *reader) checkAllHeard(bindings []Binding) error {
 	for _, b := range bindings {
 		written = max(written, b.Writes())
 	}
+	mayBeMeant := len(r.databases) > 0 || r.namesHost()
 	const unreadable = "contains an sslmode that cannot be read"
 	for _, f := range r.strings {
 		if unread := f.unread(f.text.text); unread > written || unread.Verifies() {
@@ -46,7 +49,7 @@ func (r *reader) checkAllHeard(bindings []Binding) error {
 		if asks && !foreign {
 			return r.unheard(t.path, unreadable)
 		}
-		if mode, err := sslmode.Parse(t.text); err == nil && mode.Verifies() && (len(r.databases) > 0 || r.namesHost()) {
+		if mode, err := sslmode.Parse(t.text); err == nil && mode.Verifies() && mayBeMeant {
 			return r.unheard(t.path, "says "+mode.String())
 		}
 	}
