@@ -93,7 +93,7 @@ func (r *reader) addKey(b *Binding, v value) {
 	switch {
 	case v.isEmpty():
 	case v.isMode() && !isText:
-		r.fail(fmt.Errorf("%s is not a text; write one of disable, allow, prefer, require, verify-ca, verify-full", place))
+		r.refuse(fmt.Errorf("%s is not a text; write one of disable, allow, prefer, require, verify-ca, verify-full", place))
 	case v.isMode():
 		r.modeRead[v.path], r.modeRead[v.path+"[0]"] = true, true
 		r.ask(b, written, Asked{Place: place, By: ByKey})
@@ -111,7 +111,7 @@ func (r *reader) addKey(b *Binding, v value) {
 func (r *reader) ask(b *Binding, written string, a Asked) sslmode.Mode {
 	var err error
 	if a.Mode, err = parseMode(written); err != nil {
-		r.fail(inside(a.Place.String(), err))
+		r.refuse(inside(a.Place.String(), err))
 		return a.Mode
 	}
 	b.noteNoVerify(written, a.Place)
@@ -124,8 +124,8 @@ func (r *reader) ask(b *Binding, written string, a Asked) sslmode.Mode {
 	return a.Mode
 }
 
-// fail keeps the first error.
-func (r *reader) fail(err error) {
+// refuse keeps the first error.
+func (r *reader) refuse(err error) {
 	if r.err == nil {
 		r.err = err
 	}
