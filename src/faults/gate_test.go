@@ -117,7 +117,7 @@ func TestTheGateOfAStart(t *testing.T) {
 		"the owner's weaker word":     {good.binding(t, other), []string{"PGSSLMODE=require", "DB_SSL_MODE=require"}, true, "orders: TLS 1.3, as require asks; sslmode require is in force ("},
 		"another CA":                  {good.binding(t, other), nil, false, "orders: the app does not start: the certificate of localhost comes from a CA that is not trusted"},
 		"another name":                {elsewhere.binding(t, nil), nil, false, "orders: the app does not start: the certificate is not issued for localhost, but for elsewhere.example.com"},
-		"an expired certificate":      {expired.binding(t, nil), nil, false, "orders: the app does not start: the certificate of localhost, issued for \"localhost\", expired"},
+		"an expired certificate":      {expired.binding(t, nil), nil, false, "orders: the app does not start: the certificate of \"localhost\" in the chain of localhost expired"},
 		"a server without TLS":        {plain.binding(t, nil), nil, false, "does not speak TLS"},
 		"prefer, without TLS":         {plain.binding(t, map[string]any{"sslmode": "prefer"}), nil, false, "orders: the app does not start: sslmode prefer falls back to plain text"},
 		"the owner's disable":         {both.binding(t, nil), []string{"PGSSLMODE=disable"}, false, "orders: the app does not start: sslmode disable asks for plain text; set PGSSLMODE to verify-full\n"},

@@ -157,7 +157,7 @@ func TestAServerThatIsVerifiedMayStillBeHostile(t *testing.T) {
 		"too much work": {[]pgproto3.BackendMessage{
 			&pgproto3.AuthenticationSASL{AuthMechanisms: []string{"SCRAM-SHA-256"}},
 			&pgproto3.AuthenticationSASLContinue{Data: []byte("r=x,s=eA==,i=2000000")},
-		}, "more than 1000000 iterations"},
+		}, "more iterations of SCRAM than 1000000"},
 		"the password, in an error": {[]pgproto3.BackendMessage{clear, &pgproto3.ErrorResponse{Severity: "FATAL", Code: password, Message: password}}, password},
 		"control: a few messages":   {append(many(notice, 1), &pgproto3.AuthenticationOk{}), ""},
 	} {

@@ -234,7 +234,7 @@ func (r *relay) logIn(ctx context.Context, client net.Conn, parameters map[strin
 		}
 		return nil
 	}
-	config, err := r.target.LoginConfig(ctx, host, connect, onMessage)
+	config, err := r.target.LoginConfig(ctx, connect, onMessage)
 	if err != nil {
 		return nil, refuse(wire.Problem{Code: "internal", What: "the tunnel cannot log in", Do: "report this"})
 	}

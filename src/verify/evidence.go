@@ -3,6 +3,7 @@ package verify
 import (
 	"context"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -25,11 +26,9 @@ type evidence struct {
 
 // Run verifies all databases, each within the timeout. warnings are the plan's.
 func Run(ctx context.Context, targets []wire.Target, warnings []string, timeout time.Duration) Report {
-	report := Report{OK: true, Warnings: []string{}, Drivers: []string{}}
+	report := Report{Warnings: []string{}, Drivers: []string{}}
 	report.Databases = runAll(ctx, targets, timeout, func(*wire.Target) []sslmode.Mode { return ladder })
-	for _, db := range report.Databases {
-		report.OK = report.OK && db.OK
-	}
+	report.OK = !slices.ContainsFunc(report.Databases, func(db Database) bool { return !db.OK })
 	for _, w := range warnings {
 		report.Warnings = append(report.Warnings, plain.Line(w))
 	}

@@ -44,17 +44,14 @@ func gateModes(t *wire.Target) []sslmode.Mode {
 
 // gateLine makes one line of a finding.
 func gateLine(db Database) (line string, stop bool) {
-	problems, further := slices.Clone(db.Problems), "further host: "
+	problems := slices.Clone(db.Problems)
 	for _, o := range db.OtherHosts {
-		if o.Problem != nil {
-			problems = append(problems, *o.Problem)
+		if p := o.Problem; p != nil {
+			problems = append(problems, wire.Problem{Code: p.Code, What: "further host: " + p.What, Do: p.Do})
 		}
 	}
 	if i := slices.IndexFunc(problems, stops); i >= 0 {
-		if i < len(db.Problems) {
-			further = ""
-		}
-		return fmt.Sprintf("%s: the app does not start: %s%s; %s", db.Name, further, problems[i].What, problems[i].Do), true
+		return fmt.Sprintf("%s: the app does not start: %s; %s", db.Name, problems[i].What, problems[i].Do), true
 	}
 	return gateSays(db), false
 }

@@ -42,7 +42,7 @@ func (e *evidence) judge(now time.Time) Database {
 		if e.Asked > e.Mode && (p == nil || p.Code != PlainTextMode) {
 			db.add(e.weakerThanAsked())
 		}
-		if e.login != nil && e.login.Admits {
+		if e.login != nil && e.login.Problem == nil {
 			db.Sessions, p = e.judgeSessions()
 			db.add(p)
 		}
@@ -80,13 +80,12 @@ func printable(v reflect.Value) {
 	}
 }
 
-// seen is what the handshake showed, the login's if there was one, else that of the probe in its
-// mode.
-func (e *evidence) seen() wire.Peer {
+// seen is the login if there was one, else the probe in its mode.
+func (e *evidence) seen() wire.Attempt {
 	if e.login != nil && e.login.PeerCertificates != nil {
-		return e.login.Peer
+		return *e.login
 	}
-	return e.byMode[e.LoginMode()].Peer
+	return e.byMode[e.LoginMode()]
 }
 
 // describe fills in what each mode would do, and what the handshake showed.
@@ -121,7 +120,7 @@ func (e *evidence) issued(c *x509.Certificate, now time.Time) Issued {
 	return Issued{e.Shown(truststore.CommonName(c)), plain.Day(c.NotAfter), int(left), truststore.Fingerprint(c)}
 }
 
-func (e *evidence) root(seen wire.Peer, now time.Time) *Root {
+func (e *evidence) root(seen wire.Attempt, now time.Time) *Root {
 	if seen.Root == nil {
 		return nil
 	}
@@ -148,10 +147,8 @@ func (e *evidence) connectionProblem() *wire.Problem {
 		remedy = fmt.Sprintf("set %s to %s, which works on this server", e.Lever, best)
 	}
 	switch {
-	case e.Mode == sslmode.Disable && reached:
-		return &wire.Problem{Code: PlainTextMode, What: "sslmode disable asks for plain text", Do: remedy}
-	case e.Mode == sslmode.Allow && reached && answer != Refused:
-		return &wire.Problem{Code: PlainTextMode, What: "sslmode allow begins in plain text, and this server does not refuse it", Do: remedy}
+	case reached && (e.Mode == sslmode.Disable || e.Mode == sslmode.Allow && answer != Refused):
+		return &wire.Problem{Code: PlainTextMode, What: "sslmode " + e.Mode.String() + " asks for plain text", Do: remedy}
 	case p == nil && e.login != nil:
 		return e.login.Problem
 	case p != nil && !e.Mode.Encrypts() && answer == Accepted:
@@ -194,8 +191,6 @@ func (e *evidence) plainText() (result, why string) {
 	switch r := cmp.Or(a.Refusal, &pgconn.PgError{}); {
 	case a.Asks != "":
 		return Accepted, "asks for " + a.Asks
-	case a.Admits:
-		return Accepted, "asks for nothing"
 	case r.Code == "28000", strings.Contains(r.Message, "SSL"), strings.Contains(r.Message, "TLS"):
 		return Refused, strings.Trim(e.SQLState(r.Code), " ()")
 	case a.Problem != nil:
@@ -217,10 +212,10 @@ func (e *evidence) refusePlainText() string {
 func (e *evidence) judgeOthers(db *Database, now time.Time) {
 	for i, a := range e.others {
 		to, p := e.Others[i], a.Problem
-		db.OtherHosts = append(db.OtherHosts, OtherHost{Host: to.Host, Port: int(to.Port), Root: e.root(a.Peer, now), Problem: p})
+		db.OtherHosts = append(db.OtherHosts, OtherHost{Host: to.Host, Port: int(to.Port), Root: e.root(a, now), Problem: p})
 		switch {
 		case p == nil:
-		case !a.Dialed():
+		case p.NotThere():
 			db.Warnings = append(db.Warnings, "further host: "+p.What)
 		default:
 			db.add(&wire.Problem{Code: OtherHostFails, What: "further host: " + p.What, Do: p.Do})

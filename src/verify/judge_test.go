@@ -51,7 +51,7 @@ func TestWhatTheTriesShowIsJudged(t *testing.T) {
 	}{
 		"all is well":      {mode: verifyFull, asked: verifyFull, tries: good},
 		"the login fails":  {mode: verifyFull, tries: good, login: &wire.Attempt{Problem: &wire.Problem{Code: "password-refused"}}, problems: []wire.Problem{{Code: "password-refused"}}},
-		"the login works":  {mode: verifyFull, tries: good, login: &wire.Attempt{Admits: true}},
+		"the login works":  {mode: verifyFull, tries: good, login: &wire.Attempt{}},
 		"it is refused":    {mode: verifyFull, tries: untrusted, problems: []wire.Problem{{Code: "unknown-ca", What: "it fails", Do: "mend it"}}},
 		"nobody is there":  {mode: disable, tries: away, problems: []wire.Problem{{Code: "refused", What: "it fails", Do: "mend it"}}},
 		"allow, and away":  {mode: sslmode.Allow, tries: away, problems: []wire.Problem{{Code: "refused", What: "it fails", Do: "mend it"}}},
@@ -69,7 +69,7 @@ func TestWhatTheTriesShowIsJudged(t *testing.T) {
 			problems: []wire.Problem{{Code: PlainTextMode, What: "sslmode disable asks for plain text", Do: "set PGSSLMODE to verify-full"}}},
 		"allow, where plain text is refused": {mode: sslmode.Allow, tries: good, warnings: []string{"sslmode allow accepts any certificate; verify-full works on this server"}},
 		"allow, where it is not": {mode: sslmode.Allow, tries: on(untrusted, tries{disable: works}), warnings: []string{"the server accepts plain text; to have it refused, write hostssl for host in its pg_hba.conf"},
-			problems: []wire.Problem{{Code: PlainTextMode, What: "sslmode allow begins in plain text, and this server does not refuse it", Do: "set PGSSLMODE to verify-full"}}},
+			problems: []wire.Problem{{Code: PlainTextMode, What: "sslmode allow asks for plain text", Do: "set PGSSLMODE to verify-full"}}},
 		"prefer, without TLS": {mode: sslmode.Prefer, tries: noTLS, warnings: []string{"the server accepts plain text; to have it refused, write hostssl for host in its pg_hba.conf"},
 			problems: []wire.Problem{{Code: PlainTextMode, What: "sslmode prefer falls back to plain text on this server, because TLS fails: it fails", Do: "mend it"}}},
 		"none in force, without TLS": {tries: noTLS, warnings: []string{"no sslmode is in force; tried as prefer, libpq's default, but a driver may choose plain text",

@@ -69,7 +69,7 @@ func newThief(t *testing.T, certs func(n int) *tls.Certificate) *thief {
 }
 
 func (th *thief) serve(conn net.Conn) {
-	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+	_ = conn.SetDeadline(time.Now().Add(2 * time.Minute))
 	backend := pgproto3.NewBackend(conn, conn)
 	message, err := backend.ReceiveStartupMessage()
 	if _, ok := message.(*pgproto3.SSLRequest); ok && err == nil {
@@ -126,7 +126,7 @@ func (th *thief) target(mode sslmode.Mode, trust ...*pgtest.CA) wire.Target {
 // forms.
 func verified(t *testing.T, target wire.Target) (Database, string) {
 	t.Helper()
-	report := Run(context.Background(), []wire.Target{target}, nil, 5*time.Second)
+	report := Run(context.Background(), []wire.Target{target}, nil, 2*time.Minute)
 	var text strings.Builder
 	require.NoError(t, report.Write(&text, false))
 	asJSON, err := json.Marshal(report)
@@ -260,7 +260,7 @@ func TestWhereTheTunnelGivesNoPasswordNeitherDoesTheGate(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			for command, run := range map[string]func(wire.Target) string{
 				"the gate": func(target wire.Target) string {
-					lines, open := Gate(t.Context(), []wire.Target{target}, 5*time.Second)
+					lines, open := Gate(t.Context(), []wire.Target{target}, 2*time.Minute)
 					assert.Equal(t, test.hears, open)
 					return lines[0]
 				},

@@ -100,7 +100,7 @@ var localPort = lazyregexp.New(`(?m)^ *[0-9]+: [0-9A-F]+:([0-9A-F]{4}) `)
 // not judge Unix sockets, which cross no network.
 func (e *evidence) judgeSessions() ([]Session, *wire.Problem) {
 	if e.asked != nil {
-		return nil, &wire.Problem{Code: SessionsHidden, What: "the user's sessions cannot be listed" + e.whyUnasked(),
+		return nil, &wire.Problem{Code: SessionsHidden, What: "the user's sessions cannot be listed: " + e.Said(e.asked),
 			Do: "let the user read pg_stat_activity and pg_stat_ssl"}
 	}
 	sessions := []Session{}
@@ -148,20 +148,4 @@ func (e *evidence) judgeSessions() ([]Session, *wire.Problem) {
 			Do:   "grant pg_read_all_stats to the user, or let it log in without another role set"}
 	}
 	return sessions, nil
-}
-
-// whyUnasked says why the query for the sessions failed, as far as that is safe to show.
-func (e *evidence) whyUnasked() string {
-	var refused *pgconn.PgError
-	switch {
-	case wire.IsTimeout(e.asked):
-		return " in time"
-	case errors.Is(e.asked, wire.ErrTooMuch):
-		return ": " + wire.ErrTooMuch.Error()
-	case errors.Is(e.asked, errTooManyRows):
-		return ": " + errTooManyRows.Error()
-	case errors.As(e.asked, &refused):
-		return e.SQLState(refused.Code)
-	}
-	return ""
 }

@@ -133,7 +133,7 @@ var colourOf = map[string]string{Works: green, Refused: green, Accepted: yellow,
 // inTable is how the table of sessions shows a transport.
 var inTable = map[string]string{OverTLS: "yes", OverPlain: "NO", OverSocket: "socket", Hidden: "?"}
 
-// sessions writes the table of sessions. A line is painted once it is aligned.
+// sessions writes the table of sessions.
 func (p *page) sessions(sessions []Session) {
 	var table strings.Builder
 	w := tabwriter.NewWriter(&table, 0, 0, 2, ' ', 0)
@@ -144,13 +144,7 @@ func (p *page) sessions(sessions []Session) {
 			s.Database, s.PID, s.Application, s.Address, inTable[s.Transport], s.Version, s.Cipher, bits)
 	}
 	w.Flush() // a Builder takes everything
-	n := -1   // the head
 	for line := range strings.Lines(table.String()) {
-		line = strings.TrimRight(line, " \n")
-		if n >= 0 && (sessions[n].Transport == OverPlain || sessions[n].Transport == Hidden) {
-			line = p.paint(red, line)
-		}
-		p.WriteString("    " + line + "\n")
-		n++
+		p.WriteString("    " + strings.TrimRight(line, " \n") + "\n")
 	}
 }

@@ -24,18 +24,6 @@ func TestOkIsGreenAndFailureIsRed(t *testing.T) {
 	assert.False(t, strings.HasSuffix(plain.String(), "\n\n"), "nothing follows where there is no warning")
 }
 
-func TestSessionsInPlainTextAndHiddenOnesAreRed(t *testing.T) {
-	var b strings.Builder
-	report := Report{Databases: []Database{{Name: "db", Sessions: []Session{
-		{Database: "first", Transport: OverPlain}, {Database: "second", Transport: OverTLS}, {Database: "third", Transport: Hidden}, {Database: "fourth", Transport: OverSocket},
-	}}}}
-	require.NoError(t, report.Write(&b, true))
-	for database, red := range map[string]bool{"database": false, "first": true, "second": false, "third": true, "fourth": false} {
-		assert.Equal(t, red, strings.Contains(b.String(), "    \x1b[31m"+database+" "), database)
-		assert.Contains(t, b.String(), database+" ")
-	}
-}
-
 func TestTheLastDayOfACertificateIsNoDayTooMany(t *testing.T) {
 	for left, says := range map[int]string{-1: "expired 2030-01-02", 0: "expires 2030-01-02, in 0 days", 1: "expires 2030-01-02, in 1 day"} {
 		assert.Equal(t, says, Issued{NotAfter: "2030-01-02", DaysLeft: left}.expiry())

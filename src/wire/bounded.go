@@ -2,7 +2,6 @@ package wire
 
 import (
 	"bytes"
-	"context"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -26,11 +25,8 @@ const (
 // authentication is the kind of message in which a server asks for the password.
 const authentication = 'R'
 
-var (
-	// ErrTooMuch ends a conversation in which the server sends too much.
-	ErrTooMuch    = fmt.Errorf("the server sends more than %d KB before the login, or %d MB after it", mostBefore>>10, mostBytes>>20)
-	errIterations = fmt.Errorf("the server asks for more than %d iterations of SCRAM", mostIterations)
-)
+var errTooMuch = fmt.Errorf("the server sends more than %d KB before the login or %d MB after it, or asks for more iterations of SCRAM "+
+	"than %d or than there is time for", mostBefore>>10, mostBytes>>20, mostIterations)
 
 // bounded is the network for pgconn. It reads what a server sends, message by message, up to these
 // limits.
@@ -82,7 +78,7 @@ func (b *bounded) next() ([]byte, error) {
 		!b.loggedIn && strings.IndexByte(untilThen, kind) < 0:
 		return nil, errNotPostgres
 	case header+int(length) > b.left:
-		return nil, ErrTooMuch
+		return nil, errTooMuch
 	}
 	if b.left -= header + int(length); kind == readyForQuery && !b.loggedIn {
 		b.loggedIn, b.left = true, mostBytes
@@ -107,13 +103,11 @@ func (b *bounded) checkWork(kind byte, body []byte) error {
 	}
 	_, text, _ := bytes.Cut(body[4:], []byte(",i="))
 	iterations, err := strconv.Atoi(string(text))
-	switch {
-	case err != nil: // pgconn cannot read it either, and will refuse it
+	if err != nil { // pgconn cannot read it either, and will refuse it
 		return nil
-	case iterations > mostIterations:
-		return errIterations
-	case time.Duration(iterations)*time.Microsecond > time.Until(b.deadline):
-		return context.DeadlineExceeded
+	}
+	if iterations > mostIterations || time.Duration(iterations)*time.Microsecond > time.Until(b.deadline) {
+		return errTooMuch
 	}
 	return nil
 }

@@ -2,8 +2,8 @@ package wire
 
 import (
 	"bytes"
-	"cmp"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"net"
 	"slices"
@@ -79,14 +79,19 @@ func (v verifier) whyUnverified(path []*x509.Certificate, err error) *Problem {
 	if p := v.outOfDate(path); p != nil {
 		return p
 	}
-	if c := mayNotSign(path); c != nil {
-		return &Problem{certificateInvalid,
-			fmt.Sprintf("the certificate of %s is signed by %s, which may not sign certificates", v.host, v.name(c)),
-			"ask the database's operator for a CA whose certificate has basicConstraints CA:TRUE and keyUsage keyCertSign"}
+	for i, c := range path[1:] {
+		if errors.Is(path[i].CheckSignatureFrom(c), x509.ConstraintViolationError{}) {
+			return &Problem{certificateInvalid,
+				fmt.Sprintf("the certificate of %s is signed by %s, which may not sign certificates", v.host, v.name(c)),
+				"ask the database's operator for a CA whose certificate has basicConstraints CA:TRUE and keyUsage keyCertSign"}
+		}
 	}
 	why := v.Shown(strings.TrimPrefix(err.Error(), "x509: "))
-	if stricter := v.goRefuses(path, err); stricter != "" {
-		why = stricter + "; drivers in Go and the tunnel refuse it, drivers on OpenSSL may accept it"
+	// Go counts CAs that only renew a key, and knows no name constraints of other kinds.
+	var invalid x509.CertificateInvalidError
+	tooLong := errors.As(err, &invalid) && invalid.Reason == x509.TooManyIntermediates
+	if tooLong || errors.As(err, new(x509.UnhandledCriticalExtension)) {
+		why += stricter
 	}
 	return &Problem{certificateInvalid,
 		fmt.Sprintf("the certificate of %s leads to a trusted root, but is not valid: %s", v.host, why),
@@ -127,7 +132,7 @@ func selfSigned(c *x509.Certificate) bool { return signed(c, c) }
 
 // outOfDate returns the problem of the first certificate of a path that is not valid now.
 func (v verifier) outOfDate(path []*x509.Certificate) *Problem {
-	renew := "ask the database's operator to renew its certificate"
+	renew := "ask the database's operator to renew its certificate and the chain that it sends"
 	replace := "give the database a certificate of a newer root, and trust that root"
 	if endpoint, _ := rds.Parse(v.host); endpoint.Service == rds.RDS { // which signs by itself
 		renew = "restart the database, or modify its certificate authority in RDS: either renews the certificate"
@@ -140,13 +145,10 @@ func (v verifier) outOfDate(path []*x509.Certificate) *Problem {
 			return &Problem{notYetValid, fmt.Sprintf("the certificate of %s is valid only from %s on", name, plain.Day(c.NotBefore)),
 				"check the clock of this machine, which says " + plain.Day(v.now)}
 		case v.now.Before(c.NotAfter):
-		case i == 0:
-			return &Problem{certificateExpired, fmt.Sprintf("the certificate of %s, issued for %s, expired on %s", v.host, name, end), renew}
-		case truststore.IsRoot(c):
+		case i > 0 && truststore.IsRoot(c):
 			return &Problem{rootExpired, fmt.Sprintf("the root certificate %s expired on %s", name, end), replace}
 		default:
-			return &Problem{certificateExpired, fmt.Sprintf("the intermediate certificate %s expired on %s", name, end),
-				"ask the database's operator to renew its certificate and the chain that it sends"}
+			return &Problem{certificateExpired, fmt.Sprintf("the certificate of %s in the chain of %s expired on %s", name, v.host, end), renew}
 		}
 	}
 	return nil
@@ -158,9 +160,9 @@ func (v verifier) notTrusted(path []*x509.Certificate) *Problem {
 	top := path[len(path)-1]
 	// Try every CA in this buildpack. The path may lead to a trusted one after all, or to one that is
 	// trusted only for other hosts.
-	all := v.path(slices.Concat(v.Trust, v.knownCAs()))
+	all := v.path(slices.Concat(v.Trust, knownCAs()))
 	end := all[len(all)-1]
-	home := v.bundle(end)
+	home := bundle(end)
 	missing := slices.IndexFunc(all, func(c *x509.Certificate) bool {
 		return find(v.Trust, c) == nil && !slices.ContainsFunc(v.chain, c.Equal)
 	})
@@ -170,35 +172,28 @@ func (v verifier) notTrusted(path []*x509.Certificate) *Problem {
 	if root := v.likelyRoot(top); root != nil && home == "" {
 		return v.incomplete(v.issuer(top)+", which by its name leads", root)
 	}
-
 	who := "its issuer is " + v.issuer(top)
 	if selfSigned(top) {
-		who = "it leads to a root that is unknown here"
-		if len(path) == 1 {
-			who = "it is signed by itself"
-		}
+		who = v.name(top) + " is signed by itself, and unknown here"
 	}
 	p := &Problem{Code: unknownCA,
 		What: fmt.Sprintf("the certificate of %s comes from a CA that is not trusted: %s; the chain that was sent ends at %s, SHA-256 %s",
 			v.host, who, v.name(top), truststore.Fingerprint(top))}
-	endpoint, isEndpoint := rds.Parse(v.host)
-	named := cmp.Or(rds.CertificateRegion(end.Subject.CommonName), rds.CertificateRegion(end.Issuer.CommonName))
+	_, isEndpoint := rds.Parse(v.host)
+	callsItselfRDS := rds.CertificateRegion(end.Subject.CommonName)+rds.CertificateRegion(end.Issuer.CommonName) != ""
 	switch {
+	case home != "" && isEndpoint:
+		p.Do = "check that the host name leads to the right database"
 	case home != "":
-		p.What += fmt.Sprintf("; that CA belongs to the bundle of %s, trusted are: %s", home, v.TrustWhy)
 		p.Do = "check that the binding names the right host; if it does, put that CA into " + v.TrustPlace
-		if isEndpoint {
-			says := strings.TrimSuffix(fmt.Sprintf("%s in %s", endpoint.Service, cmp.Or(endpoint.Region, endpoint.Partition)), " in ")
-			p.Do = fmt.Sprintf("check that the host name, which says %s, leads to the right database", says)
-		}
-	case named != "":
-		p.What += fmt.Sprintf("; it calls itself a CA of RDS in %s, but is none of those in this buildpack", named)
-		p.Do = "if AWS has published it, bind it in a service tagged postgres-ssl-ca; otherwise something else is answering"
-	case isEndpoint:
-		p.What += "; no bundle in this buildpack has it, trusted are: " + v.TrustWhy
-		p.Do = "something else answers at this address (a proxy, a tunnel, a wrong DNS entry): find out what before you send anything there"
+	case callsItselfRDS || isEndpoint:
+		p.Do = "if AWS has published that CA, bind it in a service tagged postgres-ssl-ca; else something else answers at this address " +
+			"(a proxy, a tunnel, a wrong DNS entry): find out what before you send anything there"
 	default:
 		p.Do = "ask the database's operator to confirm the fingerprint, and put its CA into " + v.TrustPlace
+	}
+	if home != "" {
+		p.What += fmt.Sprintf("; that CA belongs to the bundle of %s, trusted are: %s", home, v.TrustWhy)
 	}
 	return p
 }
@@ -210,33 +205,25 @@ func (v verifier) incomplete(missingLeads string, root *x509.Certificate) *Probl
 		"append that certificate to the server's certificate file (ssl_cert_file), after its own"}
 }
 
-// likelyRoot guesses which trusted root the missing issuer of a certificate leads to. The
-// certificate may name it as its issuer's issuer, or it is of the same RDS region, or of the same
-// organization. likelyRoot returns nil if there is no such root, or if the issuer calls itself a
-// root.
+// likelyRoot guesses which trusted root the missing issuer of a certificate leads to: that of the
+// same organization. It returns nil if there is none, or if the issuer calls itself a root.
 func (v verifier) likelyRoot(top *x509.Certificate) *x509.Certificate {
-	if selfSigned(top) || strings.Contains(strings.ToLower(top.Issuer.CommonName), "root") {
+	issuer := top.Issuer
+	if selfSigned(top) || len(issuer.Organization) == 0 || strings.Contains(strings.ToLower(issuer.CommonName), "root") {
 		return nil
 	}
-	grandparent, _ := authorityKey(top)
-	region := rds.CertificateRegion(top.Issuer.CommonName)
 	for _, a := range v.Trust {
-		switch {
-		case !truststore.IsRoot(a.Cert):
-		case bytes.Equal(a.Cert.RawSubject, top.RawIssuer): // another CA of the same name
-			return nil
-		case grandparent != nil && bytes.Equal(a.Cert.RawSubject, grandparent),
-			region != "" && region == rds.CertificateRegion(a.Cert.Subject.CommonName),
-			len(top.Issuer.Organization) > 0 && slices.Equal(top.Issuer.Organization, a.Cert.Subject.Organization):
+		anothers := bytes.Equal(a.Cert.RawSubject, top.RawIssuer) // a CA of the same name, which has not signed
+		if truststore.IsRoot(a.Cert) && !anothers && slices.Equal(issuer.Organization, a.Cert.Subject.Organization) {
 			return a.Cert
 		}
 	}
 	return nil
 }
 
-// nameMismatch says which names would have matched. A certificate with only a common name is a
-// special case. libpq falls back to the common name (libpq's manual, "Client Verification of Server
-// Certificates"). Go's drivers do not (crypto/x509, VerifyHostname).
+// nameMismatch says which names would have matched. Without one, libpq looks at the common name
+// (libpq's manual, "Client Verification of Server Certificates"). Go's drivers do not (crypto/x509,
+// VerifyHostname).
 func (v verifier) nameMismatch() *Problem {
 	leaf := v.chain[0]
 	isCloud := func(host string) bool { _, ok := rds.Parse(host); return ok }
@@ -249,20 +236,10 @@ func (v verifier) nameMismatch() *Problem {
 		}
 		return &Problem{nameMismatch, fmt.Sprintf("the certificate is not issued for %s, but for %s", v.host, plain.List(names, 10)), do}
 	}
-	p := &Problem{nameMismatch,
-		fmt.Sprintf("the certificate is not issued for %s: it has no subject alternative names, and its common name is %s", v.host, v.name(leaf)),
+	return &Problem{nameMismatch,
+		fmt.Sprintf("the certificate is not issued for %s: it has no subject alternative names; "+
+			"its common name is %s, at which libpq looks, but drivers in Go (lib/pq, pgx) do not", v.host, v.name(leaf)),
 		"ask the database's operator for a certificate with " + v.host + " as a subject alternative name"}
-	legacy := *leaf
-	if ip := net.ParseIP(leaf.Subject.CommonName); ip != nil {
-		legacy.IPAddresses = []net.IP{ip}
-	} else {
-		legacy.DNSNames = []string{leaf.Subject.CommonName}
-	}
-	if legacy.VerifyHostname(v.host) == nil {
-		p.What = fmt.Sprintf("the certificate has no subject alternative names; its common name is %s, "+
-			"which libpq accepts, but drivers in Go (lib/pq, pgx) do not", v.host)
-	}
-	return p
 }
 
 // Names returns the DNS names and IP addresses of a certificate.

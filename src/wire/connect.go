@@ -39,29 +39,21 @@ const ApplicationName = "postgres-ssl verify"
 type Attempt struct {
 	Mode    sslmode.Mode
 	Problem *Problem // what stopped it, nil if nothing did
-	Peer
+
+	// What the TLS handshake shows about the server.
+	tls.ConnectionState                     // also if its certificates don't verify
+	Path                []*x509.Certificate // the verified chain, from the server's certificate to Root
+	Root                *Anchor
+	wantsCerts          bool // it asked for a client certificate
 
 	// The server's answer to the startup message.
-	Asks    string          // what it asks for, such as "a SCRAM password", or ""
-	Admits  bool            // it asks for nothing, or for nothing more
+	Asks    string          // what it asks for, such as "a SCRAM password" or "nothing", or ""
 	Refusal *pgconn.PgError // its error
-	PID     uint32          // the session's, if the server admits
+	PID     uint32          // the session's, if the server admits a probe
 
 	stage stage // how far it got
 	err   error // what stopped it there
 }
-
-// Peer is what a TLS handshake shows about the server.
-type Peer struct {
-	tls.ConnectionState                     // also if its certificates don't verify
-	Path                []*x509.Certificate // the verified chain, from the server's certificate to Root
-	Root                *Anchor
-
-	wantsCerts bool // it asked for a client certificate
-}
-
-// Dialed says whether the server, or something else, took the connection.
-func (a Attempt) Dialed() bool { return a.stage != dialing }
 
 // Unverified returns the problem of a server's certificate that was refused, or nil.
 func (a Attempt) Unverified() (p *Problem) {
@@ -87,6 +79,7 @@ var (
 
 // methods are what a server may ask for (PostgreSQL's manual, "Message Formats").
 var methods = map[uint32]string{
+	pgproto3.AuthTypeOk:                "nothing",
 	pgproto3.AuthTypeCleartextPassword: "the password in clear",
 	pgproto3.AuthTypeMD5Password:       "an MD5 password",
 	pgproto3.AuthTypeSASL:              "a SCRAM password",
@@ -99,13 +92,13 @@ func (t *Target) Probe(ctx context.Context, to Address, mode sslmode.Mode) Attem
 	a, as := Attempt{Mode: mode}, *t
 	as.Tunnel = t.Tunnel && mode == t.LoginMode() // the tunnel tries no other mode
 	conn := as.start(ctx, to, &a, "", func(method uint32) error {
-		if a.Admits = method == pgproto3.AuthTypeOk; a.Admits {
-			return nil
-		}
-		if a.Asks = methods[method]; a.Asks == "" {
+		switch a.Asks = methods[method]; {
+		case a.Asks == "":
 			return errNotPostgres
+		case method != pgproto3.AuthTypeOk:
+			return errAsked
 		}
-		return errAsked
+		return nil
 	})
 	var network net.Error
 	switch {
@@ -115,7 +108,7 @@ func (t *Target) Probe(ctx context.Context, to Address, mode sslmode.Mode) Attem
 		a.PID = conn.PID()
 		conn.Close(ctx) // its error does not matter: we have the answer
 	case a.stage != startingUp, a.Refusal != nil, a.Unverified() != nil:
-	case !errors.As(a.err, &network) && !isAny(a.err, io.ErrUnexpectedEOF, ErrTooMuch):
+	case !errors.As(a.err, &network) && !isAny(a.err, io.ErrUnexpectedEOF, errTooMuch):
 		a.err = errNotPostgres
 	}
 	a.Problem = t.diagnose(a, to)
@@ -128,7 +121,7 @@ func (t *Target) Probe(ctx context.Context, to Address, mode sslmode.Mode) Attem
 func (t *Target) LogIn(ctx context.Context) (*pgconn.PgConn, Attempt) {
 	a, to := Attempt{Mode: t.LoginMode()}, t.Addresses()[0]
 	conn := t.start(ctx, to, &a, t.Password, nil)
-	a.Admits, a.Problem = conn != nil, t.diagnose(a, to)
+	a.Problem = t.diagnose(a, to)
 	return conn, a
 }
 
@@ -137,7 +130,7 @@ func (t *Target) LogIn(ctx context.Context) (*pgconn.PgConn, Attempt) {
 func (t *Target) start(ctx context.Context, to Address, a *Attempt, password binding.Secret,
 	asks func(method uint32) error,
 ) *pgconn.PgConn {
-	config, err := t.LoginConfig(ctx, to, func(ctx context.Context) (net.Conn, error) {
+	config, err := t.LoginConfig(ctx, func(ctx context.Context) (net.Conn, error) {
 		conn := t.open(ctx, to, to.String(), a)
 		return conn, a.err
 	}, func(kind byte, body []byte) error {
@@ -263,11 +256,11 @@ func askForTLS(conn net.Conn) error {
 	return errNotPostgres
 }
 
-// LoginConfig returns a configuration of pgconn for one login at one host. connect makes the
-// connection, TLS included. onMessage sees each message of the server before pgconn does, and its
-// error ends the login. The server's messages are bounded. ctx must have a deadline. The caller
-// fills in the user, the database and the password.
-func (t *Target) LoginConfig(ctx context.Context, to Address, connect func(context.Context) (net.Conn, error),
+// LoginConfig returns a configuration of pgconn for one login. connect makes the connection, TLS
+// included. onMessage sees each message of the server before pgconn does, and its error ends the
+// login. The server's messages are bounded. ctx must have a deadline. The caller fills in the user,
+// the database and the password.
+func (t *Target) LoginConfig(ctx context.Context, connect func(context.Context) (net.Conn, error),
 	onMessage func(kind byte, body []byte) error,
 ) (*pgconn.Config, error) {
 	config, err := blankConfig()
@@ -276,11 +269,6 @@ func (t *Target) LoginConfig(ctx context.Context, to Address, connect func(conte
 	}
 	deadline, _ := ctx.Deadline()
 	config = config.Copy()
-	config.Host, config.Port = to.Host, to.Port
-	config.Fallbacks = nil // no second try, and none without TLS
-	config.LookupFunc = func(_ context.Context, host string) ([]string, error) {
-		return []string{host}, nil // connect resolves it
-	}
 	var once sync.Once
 	config.DialFunc = func(ctx context.Context, _, _ string) (conn net.Conn, err error) {
 		// After an error, pgconn connects again to cancel the query. A server that misbehaves gets no
@@ -320,21 +308,16 @@ func (t *Target) distrust(asks uint32) error {
 		"bind the database with sslmode verify-full and its CA, or let the server ask for scram-sha-256"}
 }
 
-// blankConfig returns a configuration without outside influence: only bindings and plan decide.
-// Only pgconn.ParseConfig can make one. It reads the process's PG* variables, the files that they
-// name, ~/.pgpass and ~/.postgresql. So we hide the variables from it, and give it a connection
-// string that names no such file. LoginConfig's caller replaces the rest.
+// blankConfig returns a configuration without outside influence, for one try at an address that
+// nobody looks up: connect knows the real one. Only pgconn.ParseConfig can make it. It reads the
+// process's PG* variables, which this program has read before, the files that they name, ~/.pgpass
+// and ~/.postgresql. So the variables go, and its connection string names no such file.
 var blankConfig = sync.OnceValues(func() (*pgconn.Config, error) {
 	for _, variable := range os.Environ() {
-		name, value, _ := strings.Cut(variable, "=")
-		if !strings.HasPrefix(name, "PG") {
-			continue
+		if name, _, _ := strings.Cut(variable, "="); strings.HasPrefix(name, "PG") {
+			os.Unsetenv(name)
 		}
-		if err := os.Unsetenv(name); err != nil {
-			return nil, err
-		}
-		defer os.Setenv(name, value) // it worked before
 	}
-	return pgconn.ParseConfig("host=localhost port=5432 user=nobody password=none sslmode=disable " +
+	return pgconn.ParseConfig("host=127.0.0.1 port=5432 user=nobody password=none sslmode=disable " +
 		"sslrootcert='' sslcert='' sslkey='' passfile=''")
 })

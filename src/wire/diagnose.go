@@ -10,6 +10,8 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/jackc/pgx/v5/pgconn"
+
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/rds"
 )
 
@@ -26,11 +28,12 @@ const (
 // It never passes on a library's error as it is. pgconn's errors contain user, host and database,
 // and nobody promises what else they may contain.
 func (t *Target) diagnose(a Attempt, to Address) *Problem {
-	address, said := to.String(), t.Screen().Shown(innermost(a.err))
+	address, said := to.String(), t.Screen().Said(a.err)
 	var dns *net.DNSError
 	var op *net.OpError
 	var record tls.RecordHeaderError // something else also begins with an S: "SSH-2.0…"
 	isDNS := errors.As(a.err, &dns)
+	isAlert := errors.As(a.err, &op) && op.Op == "remote error" // the server broke off the TLS handshake, and says why
 	switch {
 	case a.Refusal != nil:
 		return t.refused(a, address)
@@ -41,9 +44,9 @@ func (t *Target) diagnose(a Attempt, to Address) *Problem {
 	case isDNS:
 		return &Problem{noAddress, "DNS gives no address for " + to.Host,
 			"check the host name in the binding, and that it can be resolved from where the app runs"}
-	case IsTimeout(a.err) && a.stage == dialing:
+	case isTimeout(a.err) && a.stage == dialing:
 		return &Problem{timedOut, address + " does not answer in time", checkHost + ", " + groups}
-	case IsTimeout(a.err):
+	case isTimeout(a.err):
 		return &Problem{timedOut, fmt.Sprintf("%s takes the connection, but does not answer %s in time", address, a.stage),
 			"check that a PostgreSQL server runs there, and is not overloaded; try postgres-ssl verify with a larger --timeout"}
 	case errors.Is(a.err, syscall.ECONNREFUSED):
@@ -53,27 +56,27 @@ func (t *Target) diagnose(a Attempt, to Address) *Problem {
 	case errors.Is(a.err, errNoTLS):
 		return &Problem{noTLS, address + " does not speak TLS",
 			"turn it on in the server (ssl = on, with a certificate), or bind a database that has it"}
-	case isAny(a.err, ErrTooMuch, errIterations):
+	case errors.Is(a.err, errTooMuch):
 		return &Problem{serverError, address + " sends or demands too much: " + said,
 			"find out what answers there: a PostgreSQL server does not behave like this"}
 	case errors.Is(a.err, errNotPostgres), errors.As(a.err, &record):
 		return &Problem{notPostgres, address + " does not answer as a PostgreSQL server does", checkHost + ": something else listens there"}
-	case errors.As(a.err, &op) && op.Op == "remote error":
-		return t.alert(op.Err.Error(), address)
+	case isAlert && strings.Contains(said, "certificate"):
+		return t.clientCertificate(address, strings.TrimPrefix(said, "tls: "))
 	case isAny(a.err, io.EOF, io.ErrUnexpectedEOF, syscall.ECONNRESET, syscall.EPIPE):
 		return &Problem{closed, fmt.Sprintf("%s closed the connection instead of answering %s", address, a.stage),
 			"check that a PostgreSQL server runs there (a load balancer without one also does this); then look into the server's log"}
 	case strings.Contains(said, "failed to parse certificate from server"): // crypto/tls has no type for it
-		return &Problem{certificateInvalid, "Go cannot read the certificate of " + address + "; drivers in Go and the tunnel refuse it, " +
-			"drivers on OpenSSL may accept it: " + said, "ask the database's operator to replace that certificate"}
-	case a.stage == handshaking:
+		return &Problem{certificateInvalid, "Go cannot read the certificate of " + address + stricter + ": " + said,
+			"ask the database's operator to replace that certificate"}
+	case isAlert || a.stage == handshaking:
 		return &Problem{handshakeFailed, fmt.Sprintf("the TLS handshake with %s failed: %s", address, said), readLog}
 	}
 	return &Problem{serverError, fmt.Sprintf("the login at %s failed: %s", address, said), "look into the server's log"}
 }
 
-// IsTimeout says whether an error is about time that ran out.
-func IsTimeout(err error) bool {
+// isTimeout says whether an error is about time that ran out.
+func isTimeout(err error) bool {
 	var timeout net.Error
 	return errors.As(err, &timeout) && timeout.Timeout()
 }
@@ -82,38 +85,33 @@ func isAny(err error, kinds ...error) bool {
 	return slices.ContainsFunc(kinds, func(kind error) bool { return errors.Is(err, kind) })
 }
 
-// innermost returns the text of the last error in a chain, without what each layer has added.
-func innermost(err error) string {
-	for err != nil {
-		next := errors.Unwrap(err)
-		if many, ok := err.(interface{ Unwrap() []error }); ok {
-			next = many.Unwrap()[0]
-		}
-		if next == nil {
-			return err.Error()
-		}
-		err = next
+// Said returns the text of the last error in a chain, without what each layer has added. It is safe to
+// print.
+func (s Screen) Said(err error) string {
+	var refusal *pgconn.PgError
+	switch many, ok := err.(interface{ Unwrap() []error }); {
+	case err == nil:
+		return ""
+	case errors.As(err, &refusal):
+		return s.Shown(refusal.Message) + s.SQLState(refusal.Code)
+	case isTimeout(err):
+		return "no answer in time"
+	case ok:
+		return s.Said(many.Unwrap()[0])
+	case errors.Unwrap(err) != nil:
+		return s.Said(errors.Unwrap(err))
 	}
-	return ""
+	return s.Shown(err.Error())
 }
 
-// alert explains a TLS alert: the server broke off the handshake, and gave a reason. crypto/tls has
-// no type for it, but a fixed table of texts (RFC 8446, 6.2).
-func (t *Target) alert(text, address string) *Problem {
-	text = strings.TrimPrefix(text, "tls: ")
-	switch {
-	case !strings.Contains(text, "certificate"):
-		return &Problem{handshakeFailed, fmt.Sprintf("%s broke off the TLS handshake: %s", address, text), readLog}
-	case text == "certificate required", t.Client == nil:
-		return noClientCertificate(address)
+// clientCertificate says that the server wants a client certificate, or another one.
+func (t *Target) clientCertificate(address, said string) *Problem {
+	if t.Client == nil {
+		return &Problem{clientCertificateWanted, address + " wants a client certificate, and the app is given none",
+			"put the certificate and its key into the binding as sslcert and sslkey, or set PGSSLCERT and PGSSLKEY"}
 	}
-	return &Problem{clientCertificateRefused, fmt.Sprintf("%s refuses the client certificate: %s", address, text),
+	return &Problem{clientCertificateRefused, address + " refuses the client certificate: " + said,
 		"check its issuer, its expiry, and that its common name is the user's (ssl_ca_file in the server); put a new one into the binding"}
-}
-
-func noClientCertificate(address string) *Problem {
-	return &Problem{clientCertificateWanted, address + " wants a client certificate, and the app is given none",
-		"put the certificate and its key into the binding as sslcert and sslkey, or set PGSSLCERT and PGSSLKEY"}
 }
 
 // refused explains an error of the server. The codes are those of PostgreSQL's manual, "PostgreSQL
@@ -121,8 +119,7 @@ func noClientCertificate(address string) *Problem {
 // another language, what the handshake has shown.
 func (t *Target) refused(a Attempt, address string) *Problem {
 	says := func(text string) bool { return strings.Contains(a.Refusal.Message, text) }
-	code := t.Screen().SQLState(a.Refusal.Code)
-	said := ": " + t.Screen().Shown(a.Refusal.Message) + code
+	code, said := t.Screen().SQLState(a.Refusal.Code), ": "+t.Screen().Said(a.Refusal)
 	certificateMissing := a.wantsCerts && !says("role")
 	_, isRDS := rds.Parse(t.Host)
 	switch state := a.Refusal.Code; {
@@ -140,11 +137,7 @@ func (t *Target) refused(a Attempt, address string) *Problem {
 		return &Problem{notAllowed, "the server's pg_hba.conf does not let this user in from here with TLS" + said,
 			"add a hostssl line for the user, the database and this address"}
 	case state == "28000" && (says("certificate") || certificateMissing):
-		if t.Client == nil {
-			return noClientCertificate(address)
-		}
-		return &Problem{clientCertificateRefused, address + " refuses the client certificate" + said,
-			"check that its common name is the user's, or put another one into the binding"}
+		return t.clientCertificate(address, t.Screen().Said(a.Refusal))
 	case says("PAM authentication failed") && isRDS: // how RDS checks IAM's tokens
 		return &Problem{notAllowed,
 			fmt.Sprintf(`the server wants IAM authentication of user "%s", and the password is no valid token%s`, t.User, code),

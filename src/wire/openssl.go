@@ -6,7 +6,6 @@ import (
 	"crypto/rsa"
 	"crypto/x509"
 	"encoding/asn1"
-	"errors"
 	"math/big"
 	"slices"
 	"strings"
@@ -19,14 +18,15 @@ import (
 // is not written in Go or Java. A server has to be good enough for both. chains_test.go holds this
 // file beside OpenSSL's own commands.
 
-// The extensions that we read ourselves (RFC 5280, 4.2.1; nsCertType is Netscape's).
+// The extensions that we read ourselves (RFC 5280, 4.2.1).
 var (
 	keyUsage            = asn1.ObjectIdentifier{2, 5, 29, 15}
 	extendedKeyUsage    = asn1.ObjectIdentifier{2, 5, 29, 37}
-	nameConstraints     = asn1.ObjectIdentifier{2, 5, 29, 30}
 	authorityIdentifier = asn1.ObjectIdentifier{2, 5, 29, 35}
-	netscapeType        = asn1.ObjectIdentifier{2, 16, 840, 1, 113730, 1, 1}
 )
+
+// stricter follows what only Go refuses, or may be the only one to refuse.
+const stricter = "; drivers in Go and the tunnel refuse it, drivers on OpenSSL may accept it"
 
 // extension returns the value of an extension, nil if the certificate does not have it.
 func extension(c *x509.Certificate, id asn1.ObjectIdentifier) []byte {
@@ -52,7 +52,7 @@ func (s Screen) opensslRefuses(chain []*x509.Certificate) string {
 		switch {
 		case c != issuer && truststore.IsRoot(c) && identifies(c, c):
 			return "OpenSSL takes " + s.name(c) + " for a root: it has its issuer's name, and no authorityKeyIdentifier"
-		case i == 0 && !forServers(c):
+		case i == 0 && lacks(c, x509.KeyUsageDigitalSignature|x509.KeyUsageKeyEncipherment|x509.KeyUsageKeyAgreement):
 			return "its key usage is not that of a TLS server: it needs digitalSignature or keyEncipherment"
 		// Unlike Go, OpenSSL takes neither an empty list nor anyExtendedKeyUsage for serverAuth.
 		case extension(c, extendedKeyUsage) != nil && !slices.Contains(c.ExtKeyUsage, x509.ExtKeyUsageServerAuth):
@@ -66,18 +66,6 @@ func (s Screen) opensslRefuses(chain []*x509.Certificate) string {
 		}
 	}
 	return ""
-}
-
-// forServers looks at the key usage of a server's own certificate, and at Netscape's older word.
-func forServers(c *x509.Certificate) bool {
-	var types asn1.BitString
-	const server = 1
-	if netscape := extension(c, netscapeType); netscape != nil {
-		if _, err := asn1.Unmarshal(netscape, &types); err != nil || types.At(server) == 0 {
-			return false
-		}
-	}
-	return !lacks(c, x509.KeyUsageDigitalSignature|x509.KeyUsageKeyEncipherment|x509.KeyUsageKeyAgreement)
 }
 
 // forbids says whether a CA's name constraints exclude a server's common name. It counts if there
@@ -135,31 +123,6 @@ func authorityKey(c *x509.Certificate) (issuer []byte, serial *big.Int) {
 		issuer = name.Bytes
 	}
 	return issuer, parts.Serial
-}
-
-// goRefuses says why Go refuses a chain that OpenSSL may accept, or returns "". err is Go's own.
-func (s Screen) goRefuses(path []*x509.Certificate, err error) string {
-	var invalid x509.CertificateInvalidError
-	tooLong := errors.As(err, &invalid) && invalid.Reason == x509.TooManyIntermediates
-	for _, c := range path {
-		switch {
-		case slices.ContainsFunc(c.UnhandledCriticalExtensions, nameConstraints.Equal):
-			return s.name(c) + " has name constraints of a kind that Go does not know"
-		case tooLong && c != path[len(path)-1] && truststore.IsRoot(c):
-			return s.name(invalid.Cert) + " limits how many CAs may follow, and Go counts those that only renew a key"
-		}
-	}
-	return ""
-}
-
-// mayNotSign returns the issuer on a path that may not sign certificates, or nil.
-func mayNotSign(path []*x509.Certificate) *x509.Certificate {
-	for _, c := range path[1:] {
-		if lacks(c, x509.KeyUsageCertSign) || c.Version >= 3 && !c.IsCA {
-			return c
-		}
-	}
-	return nil
 }
 
 // StrictlyRefused says why OpenSSL's strict mode refuses a chain that ends at its root, or returns

@@ -2,7 +2,6 @@ package wire
 
 import (
 	"crypto/md5"
-	"encoding/base32"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
@@ -103,24 +102,16 @@ func encodings(password, user string) []string {
 		url.QueryEscape(password), url.PathEscape(password), html.EscapeString(password), string(quoted),
 		each("%02x"), each(`\x%02x`), each(`\u%04x`), each("%d,"), each("%03o"), each("%08b"),
 	}
-	// In base64 or base32, the password may begin anywhere in a group.
+	// In base64, it may begin at each of the three bytes of a group. The first and the last character may
+	// also depend on what is beside it.
 	for skip := range 3 {
-		all = append(all, inner(base64.RawStdEncoding.EncodeToString, password, skip, 6))
-	}
-	for skip := range 5 {
-		all = append(all, inner(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString, password, skip, 5))
+		encoded := base64.RawStdEncoding.EncodeToString(append(make([]byte, skip), password...))
+		from, to := (skip*8+5)/6, (skip+len(password))*8/6
+		all = append(all, encoded[min(from, to):to])
 	}
 	const least = 4 // fewer letters and digits would match too much
 	for i := range all {
 		all[i] = fold(all[i])
 	}
 	return slices.DeleteFunc(all, func(encoded string) bool { return len(encoded) < least })
-}
-
-// inner encodes text after skip other bytes. It returns only the characters that depend on text
-// alone. bits is how many bits a character stands for.
-func inner(encode func([]byte) string, text string, skip, bits int) string {
-	encoded := encode(append(make([]byte, skip), text...))
-	from, to := (skip*8+bits-1)/bits, (skip+len(text))*8/bits
-	return encoded[min(from, to):to]
 }

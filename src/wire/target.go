@@ -23,7 +23,6 @@ import (
 // its problem. launching says that the app's environment is a launch's, before it exports anything:
 // its modes are the owner's. An error means that a trust store cannot be read.
 func Targets(app current.App, launching bool) ([]Target, error) {
-	known := sync.OnceValue(func() []Anchor { return knownIn(app.Store) })
 	ours := sync.OnceValues(func() ([]byte, error) { return app.Roots(false) })
 	var targets []Target
 	for _, db := range app.Plan.Databases {
@@ -37,7 +36,6 @@ func Targets(app current.App, launching bool) ([]Target, error) {
 			Asked:       db.Mode,
 			AskedSource: db.Source.String(),
 			Tunnel:      db.Tunnel,
-			known:       known,
 			TrustWhy:    db.Trust.Why,
 			TrustPlace:  "the binding, as the credential sslrootcert",
 		}
@@ -67,8 +65,8 @@ func (t *Target) failUnseen(code, what string) {
 	t.fail(code, what+", is a file of the app's container, which cannot be seen from here", "run postgres-ssl verify in the app")
 }
 
-// anchors returns the CAs of these sets of the trust store.
-func anchors(store truststore.Store, sets ...string) ([]Anchor, error) {
+// anchors returns the CAs in these sets of the trust store.
+func anchors(store truststore.Store, sets []string) ([]Anchor, error) {
 	var all []Anchor
 	for _, set := range sets {
 		certs, err := store.Certificates(set)
@@ -77,10 +75,8 @@ func anchors(store truststore.Store, sets ...string) ([]Anchor, error) {
 		}
 		origin := "region " + set
 		switch {
-		case set == truststore.AmazonTrust:
-			origin = "Amazon Trust Services"
-		case set == truststore.Extra:
-			origin = "the platform team's ca/extra"
+		case set == truststore.AmazonTrust, set == truststore.Extra:
+			origin = set + " in this buildpack"
 		case strings.HasPrefix(set, "aws"):
 			origin = "partition " + set
 		}
@@ -97,32 +93,18 @@ func from(origin string, certs []*x509.Certificate) []Anchor {
 	return all
 }
 
-// knownCAs returns every CA in this buildpack, trusted here or not. They are for a diagnosis only. A
-// launch has no time to read them, nor to pass them on, so each process reads them when it needs
-// them.
-func (t *Target) knownCAs() []Anchor {
-	if t.known == nil { // the target comes from another process
-		return ownCAs()
-	}
-	return t.known()
-}
-
-// ownCAs are those of this program.
-var ownCAs = sync.OnceValue(func() []Anchor {
+// knownCAs returns every CA in this buildpack, trusted here or not, for a diagnosis. Without the trust
+// store, that says less.
+var knownCAs = sync.OnceValue(func() []Anchor {
 	store, _ := current.TrustStore()
-	return knownIn(store)
-})
-
-// knownIn returns all CAs of a trust store. If one cannot be read, a diagnosis says less.
-func knownIn(store truststore.Store) []Anchor {
-	all, _ := anchors(store, store.Names...)
+	all, _ := anchors(store, store.Names)
 	return all
-}
+})
 
 // bundle names the most precise set of this buildpack that has a certificate, a region before its
 // partition, "" if there is none.
-func (t *Target) bundle(cert *x509.Certificate) (name string) {
-	for _, a := range t.knownCAs() {
+func bundle(cert *x509.Certificate) (name string) {
+	for _, a := range knownCAs() {
 		if a.Cert.Equal(cert) {
 			name = max(name, a.Origin) // "region …" is more than "partition …"
 		}
@@ -218,17 +200,11 @@ func (t *Target) setTrust(app current.App, db launch.Database, ours func() ([]by
 		t.failUnseen(rootUnreadable, db.Trust.Place.String())
 		return nil
 	}
-	sets, err := anchors(app.Store, db.Trust.Sets...)
+	sets, err := anchors(app.Store, db.Trust.Sets)
 	if err != nil {
 		return err
 	}
-	t.Trust = from(db.Trust.Place.String(), db.Trust.Own)
-	for _, a := range sets {
-		if strings.HasPrefix(a.Origin, "partition ") {
-			a.Origin = t.bundle(a.Cert)
-		}
-		t.Trust = append(t.Trust, a)
-	}
+	t.Trust = append(from(db.Trust.Place.String(), db.Trust.Own), sets...)
 	if db.Trust.Everyone {
 		return t.trustStores(app)
 	}
@@ -241,12 +217,10 @@ func (t *Target) setTrust(app current.App, db launch.Database, ours func() ([]by
 func (t *Target) trustFile(file string, content []byte, err error) {
 	t.TrustWhy, t.TrustPlace = "PGSSLROOTCERT, set by the app's owner", "the file that PGSSLROOTCERT names"
 	t.Trust = from("PGSSLROOTCERT ("+file+")", lenientParse(content))
-	switch missing := errors.Is(err, fs.ErrNotExist); {
-	case missing && t.Mode.Verifies():
-		t.fail(rootUnreadable, "PGSSLROOTCERT names a file that is not here: "+file, "unset PGSSLROOTCERT, or put the file there")
-	case missing:
-	case err != nil || len(t.Trust) == 0:
-		t.fail(rootUnreadable, "PGSSLROOTCERT names a file without a readable certificate: "+file,
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && !t.Mode.Verifies():
+	case len(t.Trust) == 0:
+		t.fail(rootUnreadable, "PGSSLROOTCERT names no file with a readable certificate: "+file,
 			"unset PGSSLROOTCERT, or put CA certificates in PEM there")
 	case t.Mode == sslmode.Require:
 		t.Mode, t.Source = sslmode.VerifyCA, t.Source+" as require, which the root certificate in PGSSLROOTCERT turns into verify-ca"

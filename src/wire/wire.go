@@ -39,10 +39,9 @@ type Target struct {
 	Asked       sslmode.Mode // what the binding asks for; an app has one set of variables for all
 	AskedSource string       // the rule that Asked comes from
 
-	Trust      []Anchor        // the trusted CAs
-	TrustWhy   string          // the rule that Trust comes from
-	TrustPlace string          // where to put a CA so that it is trusted
-	known      func() []Anchor // see knownCAs
+	Trust      []Anchor // the trusted CAs
+	TrustWhy   string   // the rule that Trust comes from
+	TrustPlace string   // where to put a CA so that it is trusted
 
 	Client   *ClientCertificate // for a server that asks; nil if there is none
 	Direct   bool               // begin with TLS, without asking for it

@@ -239,7 +239,7 @@ var byHand = []mutant{
 	{promise: "… each message", file: "src/wire/bounded.go",
 		before: "length < 0 || length > longestMessage", after: "length < 0", tests: by("verify"), run: "TestWhatAServerSends"},
 	{promise: "… the work of SCRAM", file: "src/wire/bounded.go",
-		before: "case iterations > mostIterations:", after: "case false:", tests: []string{"./src/wire", "./src/verify"}, run: "TestWorkOfSCRAM|TestWorkThatDoesNot"},
+		before: "if iterations > mostIterations || ", after: "if ", tests: []string{"./src/wire", "./src/verify"}, run: "TestWorkOfSCRAM|TestWorkThatDoesNot"},
 	{promise: "… and in time", file: "src/wire/bounded.go",
 		before: "time.Duration(iterations)*time.Microsecond > time.Until(b.deadline)", after: "false", tests: []string{"./src/wire", "./src/verify"}, run: "TestWorkOfSCRAM|TestWorkThatDoesNot"},
 	{promise: "… its sessions", file: "src/verify/sessions.go",
