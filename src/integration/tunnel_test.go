@@ -178,7 +178,7 @@ func takesEachByItsMode(t *testing.T, _, app string, oregon *pgtest.CA) {
 	strict.Reload(t, withSCRAM(serving(t, stranger, strictHost)))
 	assert.Regexp(t, tunnelUntrusted, launched.says(t, unaware, launched.bound(t, "strict")), "lax may show this certificate, strict may not")
 	strict.Reload(t, withSCRAM(serving(t, southern, strictHost)))
-	assert.Contains(t, launched.says(t, unaware, launched.bound(t, "strict")), "that CA belongs to the bundle of region af-south-1, trusted are: RDS in us-west-2")
+	assert.Contains(t, launched.says(t, unaware, launched.bound(t, "strict")), "that CA belongs to the bundle of region af-south-1; trusted are: \"Amazon RDS us-west-2")
 	lax.Reload(t, withSCRAM(pgtest.Config{}))
 	assert.Regexp(t, tunnelWithoutTLS, launched.says(t, unaware, launched.bound(t, "lax")))
 	for _, server := range []*pgtest.Server{strict, lax} {
@@ -296,7 +296,7 @@ func endsSCRAM(t *testing.T, pack, app string, oregon *pgtest.CA) {
 	// The driver's error says what is wrong and what to do.
 	server.Reload(t, withSCRAM(serving(t, pgtest.NewCA(t, oregon.Cert.Subject.CommonName), host)))
 	said = launched.says(t, aware)
-	assert.Regexp(t, "^refuses: .*FATAL: +the certificate of "+host+" comes from a CA that is not trusted: .* HINT: +if AWS has published it, ", said)
+	assert.Regexp(t, "^refuses: .*FATAL: +the certificate of "+host+" comes from a CA that is not trusted: .* HINT: +if AWS has published that CA, ", said)
 	log, err := launched.end()
 	assert.NoError(t, err)
 	assert.Regexp(t, "(?m)^postgres-ssl tunnel: console_db: the certificate of "+host+".*; what to do: ", log)

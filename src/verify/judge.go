@@ -235,7 +235,7 @@ func (e *evidence) warn(db *Database) {
 	}
 	switch {
 	case e.Mode == sslmode.None:
-		warn("no sslmode is in force; tried as prefer, libpq's default, but a driver may choose plain text%s", advice)
+		warn("no sslmode is in force; tried as prefer, libpq's default, but a driver may choose plain text, as Stratos does%s", advice)
 	case e.Mode != sslmode.Disable && !e.Mode.Verifies() && advice != "":
 		warn("sslmode %s accepts any certificate%s", e.Mode, advice)
 	}

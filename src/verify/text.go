@@ -64,8 +64,11 @@ func (r Report) Write(out io.Writer, coloured bool) error {
 
 func (p *page) database(db Database) {
 	verdict := p.paint(green, "ok")
-	if !db.OK {
+	switch {
+	case !db.OK:
 		verdict = p.paint(red, "FAILED")
+	case db.Mode == "":
+		verdict = p.paint(yellow, "no sslmode is in force")
 	}
 	fmt.Fprintf(p, "%s: %s\n", db.Name, verdict)
 	if db.Host != "" {

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -190,10 +191,17 @@ func (v verifier) notTrusted(path []*x509.Certificate) *Problem {
 		p.Do = "if AWS has published that CA, bind it in a service tagged postgres-ssl-ca; else something else answers at this address " +
 			"(a proxy, a tunnel, a wrong DNS entry): find out what before you send anything there"
 	default:
-		p.Do = "ask the database's operator to confirm the fingerprint, and put its CA into " + v.TrustPlace
+		p.Do = "ask the database's operator for the certificate of " + v.issuer(top) + ", and put that into " + v.TrustPlace
 	}
 	if home != "" {
-		p.What += fmt.Sprintf("; that CA belongs to the bundle of %s, trusted are: %s", home, v.TrustWhy)
+		p.What += "; that CA belongs to the bundle of " + home
+	}
+	var trusted []string
+	for _, a := range v.Trust {
+		trusted = append(trusted, v.name(a.Cert)+" ("+a.Origin+")")
+	}
+	if len(trusted) <= 5 { // more say nothing
+		p.What += "; trusted are: " + cmp.Or(plain.List(trusted, 5), "none")
 	}
 	return p
 }
@@ -229,10 +237,10 @@ func (v verifier) nameMismatch() *Problem {
 	isCloud := func(host string) bool { _, ok := rds.Parse(host); return ok }
 	if names := v.Names(leaf); len(names) > 0 {
 		do := "put one of these names into the binding as its host, or ask the database's operator for a certificate for " + v.host
-		if i := slices.IndexFunc(names, isCloud); i >= 0 && !isCloud(v.host) {
-			do = "bind the endpoint's own name, " + names[i] + "; no certificate of the cloud names " + v.host
-		} else if net.ParseIP(v.host) != nil {
+		if net.ParseIP(v.host) != nil {
 			do += "; under verify-ca, with a CA of the database's own, an address needs no name"
+		} else if i := slices.IndexFunc(names, isCloud); i >= 0 && !isCloud(v.host) {
+			do = "bind the endpoint's own name, " + names[i] + "; no certificate of the cloud names " + v.host
 		}
 		return &Problem{nameMismatch, fmt.Sprintf("the certificate is not issued for %s, but for %s", v.host, plain.List(names, 10)), do}
 	}

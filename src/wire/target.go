@@ -36,7 +36,6 @@ func Targets(app current.App, launching bool) ([]Target, error) {
 			Asked:       db.Mode,
 			AskedSource: db.Source.String(),
 			Tunnel:      db.Tunnel,
-			TrustWhy:    db.Trust.Why,
 			TrustPlace:  "the binding, as the credential sslrootcert",
 		}
 		if db.CA.Known() {
@@ -174,9 +173,8 @@ func (t *Target) setMode(app current.App, db launch.Database, launching bool) {
 func (t *Target) setTrust(app current.App, db launch.Database, ours func() ([]byte, error)) error {
 	switch file := app.Env["PGSSLROOTCERT"]; {
 	case file == "system": // the stack's store, and only with verify-full (libpq's manual, "sslrootcert")
-		t.TrustWhy = "PGSSLROOTCERT=system"
 		if t.Mode == sslmode.None {
-			t.Mode, t.Source = sslmode.VerifyFull, t.TrustWhy
+			t.Mode, t.Source = sslmode.VerifyFull, "PGSSLROOTCERT=system"
 		}
 		if t.Mode != sslmode.VerifyFull {
 			t.fail(rootUnreadable, "PGSSLROOTCERT=system works with sslmode verify-full only",
@@ -215,7 +213,7 @@ func (t *Target) setTrust(app current.App, db launch.Database, ours func() ([]by
 // manual, "libpq-ssl", on backward compatibility). lib/pq and pgx do the same. A missing file
 // matters only if the mode verifies.
 func (t *Target) trustFile(file string, content []byte, err error) {
-	t.TrustWhy, t.TrustPlace = "PGSSLROOTCERT, set by the app's owner", "the file that PGSSLROOTCERT names"
+	t.TrustPlace = "the file that PGSSLROOTCERT names"
 	t.Trust = from("PGSSLROOTCERT ("+file+")", lenientParse(content))
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && !t.Mode.Verifies():

@@ -40,7 +40,6 @@ type Target struct {
 	AskedSource string       // the rule that Asked comes from
 
 	Trust      []Anchor // the trusted CAs
-	TrustWhy   string   // the rule that Trust comes from
 	TrustPlace string   // where to put a CA so that it is trusted
 
 	Client   *ClientCertificate // for a server that asks; nil if there is none

@@ -71,6 +71,7 @@ func TestVerifyChain(t *testing.T) {
 		"another name, verify-full":                 {chain: direct.Chain(), trust: trust("x", root), host: "h", problem: nameMismatch, says: "not issued for h, but for " + west},
 		"another name, from nobody":                 {chain: direct.Chain(), host: "h", problem: unknownCA},
 		"nobody is trusted":                         {chain: direct.Chain(), problem: unknownCA, says: `its issuer is "Root"; the chain that was sent ends at "` + west + `", SHA-256 ` + truststore.Fingerprint(direct.Cert)},
+		"another root is trusted, and which":        {chain: direct.Chain(), trust: trust("credential sslrootcert", other), problem: unknownCA, says: `its issuer is "Root"; the chain that was sent ends at "` + west + `", SHA-256 ` + truststore.Fingerprint(direct.Cert) + `; trusted are: "Other" (credential sslrootcert)`},
 		"another root is trusted":                   {chain: direct.Chain(root), trust: trust("x", other), problem: unknownCA, says: `the chain that was sent ends at "Root", SHA-256 ` + truststore.Fingerprint(root.Cert)},
 		"a root of the same name":                   {chain: direct.Chain(), trust: trust("x", imposter), problem: unknownCA},
 		"signed by itself":                          {chain: []*x509.Certificate{root.Cert}, trust: trust("x", other), mode: sslmode.VerifyCA, problem: unknownCA, says: `"Root" is signed by itself, and unknown here`},
@@ -78,7 +79,7 @@ func TestVerifyChain(t *testing.T) {
 		"an intermediate of ours is not sent":       {chain: indirect.Chain(), trust: trust("x", root), known: trust("region r", middle), problem: chainIncomplete, says: `does not send the intermediate certificate "Middle", which leads to the trusted root "Root"`},
 		"an intermediate of the organization":       {chain: organization.Intermediate(t, "Sub", inOrganization).Issue(t, []string{west}).Chain(), trust: trust("x", other, organization), problem: chainIncomplete, says: `"Sub", which by its name leads to the trusted root "Organization Root"`},
 		"an intermediate that nobody knows":         {chain: indirect.Chain(), trust: trust("x", other), problem: unknownCA, says: `its issuer is "Middle"`},
-		"another region's":                          {chain: far.Issue(t, []string{west}).Chain(), trust: trust("region us-west-2", region), known: trust("region af-south-1", far), problem: unknownCA, says: "that CA belongs to the bundle of region af-south-1, trusted are: the rule"},
+		"another region's":                          {chain: far.Issue(t, []string{west}).Chain(), trust: trust("region us-west-2", region), known: trust("region af-south-1", far), problem: unknownCA, says: "that CA belongs to the bundle of region af-south-1; trusted are: \"Amazon RDS us-west-2 Root CA RSA2048 G1\" (region us-west-2)"},
 		"one region is named before its partition":  {chain: far.Issue(t, []string{west}).Chain(), known: append(trust("partition aws", far), trust("region af-south-1", far)...), problem: unknownCA, says: "bundle of region af-south-1"},
 		"a new root of RDS":                         {chain: pgtest.NewCA(t, "Amazon RDS us-west-2 Root CA RSA2048 G9").Issue(t, []string{west}).Chain(), trust: trust("x", region), problem: unknownCA, says: `its issuer is "Amazon RDS us-west-2 Root CA RSA2048 G9"`},
 		"expired":                                   {chain: late.Chain(middle), trust: trust("x", root), problem: certificateExpired, says: `the certificate of "` + west + `" in the chain`},
@@ -98,7 +99,7 @@ func TestVerifyChain(t *testing.T) {
 			}
 			defer func(before func() []Anchor) { knownCAs = before }(knownCAs)
 			knownCAs = func() []Anchor { return test.known }
-			target := Target{Trust: test.trust, TrustWhy: "the rule", TrustPlace: "the binding"}
+			target := Target{Trust: test.trust, TrustPlace: "the binding"}
 			path, problem := target.verify(test.chain, test.host, test.mode, time.Now())
 			if test.problem == "" {
 				require.Nil(t, problem)
@@ -611,7 +612,7 @@ func TestATargetThatIsPassedOnIsTheSame(t *testing.T) {
 	client := ca.Issue(t, []string{"app"})
 	all := []Target{
 		{Name: "a", Host: "h", Port: 1, Mode: sslmode.VerifyFull, Source: "s", Tunnel: true, Trust: []Anchor{{ca.Cert, "the binding"}},
-			TrustWhy: "why", TrustPlace: "place", Password: "mypass"},
+			TrustPlace: "place", Password: "mypass"},
 		{Name: "b", Problem: &Problem{noTLS, "what", "do"}},
 	}
 	all[0].Client = &ClientCertificate{Cert: client.CertPEM, Key: client.KeyPEM}

@@ -86,6 +86,7 @@ func TestANameThatIsNotTheServersFailsUnderVerifyFull(t *testing.T) {
 	for _, test := range []struct{ host, named, mode, do string }{
 		{"db.example.com", west, "verify-full", "what to do bind the endpoint's own name, " + west + "; no certificate of the cloud names db.example.com"},
 		{"127.0.0.1", "project:instance", "verify-full", "; under verify-ca, with a CA of the database's own, an address needs no name"},
+		{"127.0.0.1", west, "verify-full", "; under verify-ca, with a CA of the database's own, an address needs no name"},
 		{"127.0.0.1", "project:instance", "verify-ca", ""},
 	} {
 		pair := own.Issue(t, []string{test.named})
