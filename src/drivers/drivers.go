@@ -5,6 +5,7 @@ package drivers
 import (
 	"cmp"
 	"fmt"
+	"io/fs"
 	"path"
 	"slices"
 	"strings"
@@ -132,9 +133,14 @@ func Find(files *seen.Files) []Found {
 
 // folder reads what lists packages in a folder.
 func (s *scan) folder(dir string) {
+	extensions, parent := map[string]bool{}, path.Base(dir)+"/"
 	for _, r := range readers() {
-		for _, e := range s.List(dir) {
-			isOne := r.fits(path.Base(dir)+"/", e.Name()) && !(r.otherwise && s.isDone(r.ecosystem, dir))
+		extensions[path.Ext(r.pattern)] = true
+	}
+	files := slices.DeleteFunc(slices.Clone(s.List(dir)), func(e fs.DirEntry) bool { return !extensions[path.Ext(e.Name())] })
+	for _, r := range readers() {
+		for _, e := range files {
+			isOne := r.fits(parent, e.Name()) && !(r.otherwise && s.isDone(r.ecosystem, dir))
 			if isOne && s.file(path.Join(dir, e.Name()), r) {
 				s.done[string(r.ecosystem)+" "+dir] = true
 			}
