@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/lazyregexp"
@@ -62,13 +63,25 @@ func languageOf(name string) (Language, bool) {
 // Without a pattern, the file itself is the sign.
 type row struct {
 	shape   string // for docs/apps.md
-	files   func(name string) bool
-	pattern func() *regexp.Regexp
+	files   string // a pattern of their names, "" for each
+	pattern string
 	kind    Kind
-	mode    func(key, value string) (sslmode.Mode, bool) // of Decides and Defaults; it returns false for no sign
-	always  bool                                         // also where nothing speaks of a database
-	means   string                                       // for docs/apps.md
+	mode    sslmode.Mode // of Decides and Defaults, if there is no read
+	read    func(key, value string) (mode sslmode.Mode, ok bool)
+	always  bool   // also where nothing speaks of a database
+	means   string // for docs/apps.md
 }
+
+// Files. The launcher sources .profile.d and .profile after our launch script, and a start script
+// runs last. AWS publishes RDS's CAs under these names. The php-buildpack takes php-fpm's
+// configuration from its folder.
+const (
+	inScripts = `^(?:\.profile|Procfile|[^/]*\.sh|bin/[^./]+|\.profile\.d/[^/]+)$`
+	inBundles = `(?i)(?:^|/)(?:rds[-_][\w-]*|[\w-]*global-bundle|[\w-]+-bundle)\.(?:pem|crt)$`
+	inFPM     = `^\.bp-config/php/.*\.conf$`
+	inCode    = `\.(?:[mc]?[jt]s|py|rb|properties|xml|java|kt|go|exs?|cs|php|rs)$`
+	inPackage = `(?:^|/)package\.json$`
+)
 
 // ours are our variables but PGSSLMODE, of which the mode counts.
 const ours = `PGSSL(?:ROOTCERT|CERT|KEY)?|NODE_EXTRA_CA_CERTS|SSL_CERT_(?:DIR|FILE)|DB_SSL_MODE|ERL_AFLAGS|JAVA_TOOL_OPTIONS`
@@ -79,92 +92,69 @@ const ours = `PGSSL(?:ROOTCERT|CERT|KEY)?|NODE_EXTRA_CA_CERTS|SSL_CERT_(?:DIR|FI
 // dj-database-url, ssl_require; pgjdbc's and Npgsql's documents on sslmode, sslfactory and Trust
 // Server Certificate; Node's cli.md; php-fpm's manual on clear_env; and the apps in docs/apps.md.
 var rows = []row{
-	{"`export PGSSLROOTCERT=…`, `JAVA_TOOL_OPTIONS=…` in a script", isScript,
-		lazyregexp.New(`(?:^|[\s;&|])(` + ours + `)=(.*)`),
-		Undoes, nil, true, "the app does not get ours: the script runs after it"},
-	{"`unset PGSSLMODE`, `env -u …` in a script", isScript,
-		lazyregexp.New(`(?:\bunset\b|-u\b)[^;&|]*\b(PGSSLMODE|` + ours + `)\b()`),
-		Undoes, nil, true, "the app does not get ours"},
-	{"`clear_env = yes` for php-fpm", isFPM,
-		lazyregexp.New(`^\s*(clear_env)\s*=\s*(yes|on|true|1)\b`),
-		Undoes, nil, true, "no variable gets to PHP"},
-	{"`DB_TYPE = postgres` in Gitea's `app.ini`", isNamed("app.ini"),
-		lazyregexp.New(`(?i)^\s*DB_TYPE\s*=\s*postgres()()`),
-		Defaults, is(sslmode.Disable), true, "plain text, if no `SSL_MODE` says otherwise"},
-	{"`conf/sonar.properties`", isNamed("conf/sonar.properties"), nil,
-		Undoes, nil, true, "SonarQube drops `JAVA_TOOL_OPTIONS` for the processes that it starts"},
-	{"`pgbouncer.ini`, `pgcat.toml`, `odyssey.conf`", isNamed("pgbouncer.ini", "pgcat.toml", "odyssey.conf"), nil,
-		Pools, nil, true, "`PGSSLMODE` is meant for the database, and the pooler's clients read it too"},
-	{"`NODE_TLS_REJECT_UNAUTHORIZED=0`", isAny,
-		lazyregexp.New(`(NODE_TLS_REJECT_UNAUTHORIZED)['"\]]*\s*[:=]\s*['"]?(0)`),
-		Decides, is(sslmode.Require), true, "Node verifies nothing"},
-	{"`global-bundle.pem`, `rds-combined-ca-bundle.pem`, …", isBundle, nil,
-		Bundles, nil, true, "the app verifies by RDS's CAs of its own, which may have expired"},
-	{"`\"n8n\":` in a package.json", isNamed("package.json"), lazyregexp.New(`^\s*"(n8n)"\s*:()`),
-		Decides, is(sslmode.Disable), true, "n8n's default is plain text"},
-	{"`\"unleash-server\":`, `\"@cap-js/postgres\":` in a package.json", isNamed("package.json"),
-		lazyregexp.New(`^\s*"(unleash-server|@cap-js/postgres)"\s*:()`),
-		Decides, is(sslmode.Require), true, "it verifies nothing"},
-	{"`rds-signer`, `generate_db_auth_token`, AWS's wrapper drivers, `channel_binding=require`, `target_session_attrs=…`", isAny,
-		lazyregexp.New(`(?i)(rds-signer|generate_db_auth_token|getAuthToken|aws[-_](?:advanced|wrapper)|` +
-			`channel_?binding['"]?\s*[:=]>?\s*['"]?require|require_?auth['"]?\s*[:=]|target_?session_?attrs['"]?\s*[:=])()`),
-		Direct, nil, true, "the tunnel cannot carry it, so the app does not go through it by itself"},
-	{"`sslmode: …`, `'sslmode' => …`, `?sslmode=…`, `ssl_mode = …`, `SSL Mode=…`", isAny,
-		lazyregexp.New(`(?i)([\w.]*ssl[ _-]?mode)(?:['"]?\]?\s*(?:=>|:=|[:=(])|['"]\s*,)\s*([^=\s].*)`),
-		Decides, ofMode, false, "the mode that is written there, or its default"},
+	{"`export PGSSLROOTCERT=…`, `JAVA_TOOL_OPTIONS=…` in a script", inScripts,
+		`(?:^|[\s;&|])(` + ours + `)=(.*)`,
+		Undoes, sslmode.None, nil, true, "the app does not get ours: the script runs after it"},
+	{"`unset PGSSLMODE`, `env -u …` in a script", inScripts,
+		`(?:\bunset\b|-u\b)[^;&|]*\b(PGSSLMODE|` + ours + `)\b()`,
+		Undoes, sslmode.None, nil, true, "the app does not get ours"},
+	{"`clear_env = yes` for php-fpm", inFPM,
+		`^\s*(clear_env)\s*=\s*(yes|on|true|1)\b`,
+		Undoes, sslmode.None, nil, true, "no variable gets to PHP"},
+	{"`DB_TYPE = postgres` in Gitea's `app.ini`", `(?:^|/)app\.ini$`,
+		`(?i)^\s*DB_TYPE\s*=\s*postgres()()`,
+		Defaults, sslmode.Disable, nil, true, "plain text, if no `SSL_MODE` says otherwise"},
+	{"`conf/sonar.properties`", `(?:^|/)conf/sonar\.properties$`, "",
+		Undoes, sslmode.None, nil, true, "SonarQube drops `JAVA_TOOL_OPTIONS` for the processes that it starts"},
+	{"`pgbouncer.ini`, `pgcat.toml`, `odyssey.conf`", `(?:^|/)(?:pgbouncer\.ini|pgcat\.toml|odyssey\.conf)$`, "",
+		Pools, sslmode.None, nil, true, "`PGSSLMODE` is meant for the database, and the pooler's clients read it too"},
+	{"`NODE_TLS_REJECT_UNAUTHORIZED=0`", "",
+		`(NODE_TLS_REJECT_UNAUTHORIZED)['"\]]*\s*[:=]\s*['"]?(0)`,
+		Decides, sslmode.Require, nil, true, "Node verifies nothing"},
+	{"`global-bundle.pem`, `rds-combined-ca-bundle.pem`, …", inBundles, "",
+		Bundles, sslmode.None, nil, true, "the app verifies by RDS's CAs of its own, which may have expired"},
+	{"`\"n8n\":` in a package.json", inPackage, `^\s*"(n8n)"\s*:()`,
+		Decides, sslmode.Disable, nil, true, "n8n's default is plain text"},
+	{"`\"unleash-server\":`, `\"@cap-js/postgres\":` in a package.json", inPackage,
+		`^\s*"(unleash-server|@cap-js/postgres)"\s*:()`,
+		Decides, sslmode.Require, nil, true, "it verifies nothing"},
+	{"`rds-signer`, `generate_db_auth_token`, AWS's wrapper drivers, `channel_binding=require`, `target_session_attrs=…`", "",
+		`(?i)(rds-signer|generate_db_auth_token|getAuthToken|aws[-_](?:advanced|wrapper)|` +
+			`channel_?binding['"]?\s*[:=]>?\s*['"]?require|require_?auth['"]?\s*[:=]|target_?session_?attrs['"]?\s*[:=])()`,
+		Direct, sslmode.None, nil, true, "the tunnel cannot carry it, so the app does not go through it by itself"},
+	{"`sslmode: …`, `'sslmode' => …`, `?sslmode=…`, `ssl_mode = …`, `SSL Mode=…`", "",
+		`(?i)([\w.]*ssl[ _-]?mode)(?:['"]?\]?\s*(?:=>|:=|[:=(])|['"]\s*,)\s*([^=\s].*)`,
+		Decides, sslmode.None, ofMode, false, "the mode that is written there, or its default"},
 	{"`NonValidatingFactory`, `Trust Server Certificate=true`, `CERT_NONE`, `verify_none`, `InsecureSkipVerify: true`, `trust-all=true`",
-		isAny, lazyregexp.New(`(?i)(` + verifiesNothing + `)()`),
-		Decides, is(sslmode.Require), false, "it verifies nothing"},
-	{"`ssl: …`, `DATABASE_SSL=…`, `pg_ssl = off`, `ssl_require=True`", isAny,
-		lazyregexp.New(`(?i)([\w.]*ssl(?:[_-]?(?:enabled?|required?|config|options?|context|verify))?)['"]?\]?` +
-			`\s*(?:=>|:=|[:=]|['"],|\bvalue\s*=|>)\s*([^=].*)?$`),
-		Decides, ofFlag, false, "off where something can switch it off; unverified with `rejectUnauthorized: false`; " +
+		"", `(?i)(` + verifiesNothing + `)()`,
+		Decides, sslmode.Require, nil, false, "it verifies nothing"},
+	{"`ssl: …`, `DATABASE_SSL=…`, `pg_ssl = off`, `ssl_require=True`", "",
+		`(?i)([\w.]*ssl(?:[_-]?(?:enabled?|required?|config|options?|context|verify))?)['"]?\]?` +
+			`\s*(?:=>|:=|[:=]|['"],|\bvalue\s*=|>)\s*([^=].*)?$`,
+		Decides, sslmode.None, ofFlag, false, "off where something can switch it off; unverified with `rejectUnauthorized: false`; " +
 			"verified where nothing can switch it off"},
-	{"`rejectUnauthorized: …`", isAny,
-		lazyregexp.New(`()((?i:\w*rejectUnauthorized)['"]?\s*[:=]\s*[^=].*)`),
-		Decides, ofFlag, false, "unverified, or verified"},
-	{"`jdbc:postgresql://…?ssl`", isAny,
-		lazyregexp.New(`jdbc:postgresql:[^\s"']*[?&](ssl)()(?:[&"'\s<]|$)`),
-		Decides, is(sslmode.VerifyFull), false, "verified, which is what pgjdbc makes of it"},
-	{"`process.env.PGSSLMODE`, `ENV['PGSSL']`, … in the app's code", isCode,
-		lazyregexp.New(`(?i:env|environ|getenv)[.\[('"?]+(PGSSLMODE|PGSSL)()\b`),
-		Reads, nil, true, "not only the driver reads the variable"},
+	{"`rejectUnauthorized: …`", "",
+		`()((?i:\w*rejectUnauthorized)['"]?\s*[:=]\s*[^=].*)`,
+		Decides, sslmode.None, ofFlag, false, "unverified, or verified"},
+	{"`jdbc:postgresql://…?ssl`", "",
+		`jdbc:postgresql:[^\s"']*[?&](ssl)()(?:[&"'\s<]|$)`,
+		Decides, sslmode.VerifyFull, nil, false, "verified, which is what pgjdbc makes of it"},
+	{"`process.env.PGSSLMODE`, `ENV['PGSSL']`, … in the app's code", inCode,
+		`(?i:env|environ|getenv)[.\[('"?]+(PGSSLMODE|PGSSL)()\b`,
+		Reads, sslmode.None, nil, true, "not only the driver reads the variable"},
 }
 
-func isAny(string) bool { return true }
-
-func isCode(name string) bool {
-	language, _ := languageOf(name)
-	return language != ""
-}
-
-// bundle matches the names under which AWS publishes RDS's CAs.
-var bundle = lazyregexp.New(`(?i)(?:^|/)(?:rds[-_][\w-]*|[\w-]*global-bundle|[\w-]+-bundle)\.\w+$`)
-
-func isBundle(name string) bool {
-	return (strings.HasSuffix(name, ".pem") || strings.HasSuffix(name, ".crt")) && bundle().MatchString(name)
-}
-
-// isScript says whether a file may set variables after our launch script. The launcher sources
-// .profile.d and .profile later, and a start script runs last.
-func isScript(name string) bool {
-	dir, base := path.Split(name)
-	switch dir {
-	case "":
-		return name == ".profile" || name == "Procfile" || path.Ext(base) == ".sh"
-	case "bin/":
-		return !strings.Contains(base, ".")
+// compiled are the rows with their patterns, which no launch needs.
+var compiled = sync.OnceValue(func() (list []compiledRow) {
+	for _, r := range rows {
+		list = append(list, compiledRow{r, regexp.MustCompile(r.files), regexp.MustCompile(r.pattern)})
 	}
-	return dir == ".profile.d/"
-}
+	return list
+})
 
-// isFPM says whether a file is php-fpm's configuration, where the php-buildpack takes it from.
-func isFPM(name string) bool {
-	return strings.HasPrefix(name, ".bp-config/php/") && path.Ext(name) == ".conf"
-}
-
-func isNamed(names ...string) func(string) bool {
-	return func(name string) bool { return slices.Contains(names, name) || slices.Contains(names, path.Base(name)) }
+type compiledRow struct {
+	row
+	files, pattern *regexp.Regexp
 }
 
 // telling are in the names of files, or of their folders, that may configure a database; in the
@@ -177,15 +167,22 @@ var telling = []string{"conf", "settings", "database", "db", "env", "knex", "orm
 var unread = lazyregexp.New(`(?i)example|sample|template|\.dist$|(?:^|[._-])(?:tests?|spec|dev|development|local|min|d)\.\w+$|` +
 	`^\.env\.(?:test|dev|local)|lock|compose|manifest|tsconfig|Jenkinsfile|\.gitlab|migrat`)
 
-// mayDecide says whether a file may have signs. tells says that each file of its folder may.
-func mayDecide(name string, tells bool) bool {
-	base := path.Base(name)
+var (
+	scripts = lazyregexp.New(inScripts)
+	bundles = lazyregexp.New(inBundles)
+)
+
+// mayDecide says whether a file of a folder may have signs. tells says that each may.
+func mayDecide(dir, base string, tells bool) bool {
 	_, isText := languageOf(base)
-	if isText || strings.HasPrefix(base, ".env") {
-		tells = tells || contains(base, telling)
-		return tells && !unread().MatchString(base) || isScript(name)
+	ext, runs := path.Ext(base), dir == "" || dir == "bin/" || dir == ".profile.d/"
+	switch {
+	case runs && scripts().MatchString(dir+base):
+		return true
+	case isText || strings.HasPrefix(base, ".env"):
+		return (tells || contains(base, telling)) && !unread().MatchString(base)
 	}
-	return isScript(name) || isBundle(name)
+	return (ext == ".pem" || ext == ".crt") && bundles().MatchString(base)
 }
 
 // contains says whether a text has one of these words, in capitals or not.
@@ -224,10 +221,10 @@ func (f *Files) Signs() []Sign {
 	for _, dir := range f.Folders {
 		dir, tells := strings.TrimPrefix(dir+"/", "./"), dir == "." || contains(dir+"/", telling)
 		for _, e := range f.List(path.Clean(dir)) {
-			name := dir + e.Name()
-			if !e.Type().IsRegular() || !mayDecide(name, tells) {
+			if !e.Type().IsRegular() || !mayDecide(dir, e.Name(), tells) {
 				continue
 			}
+			name := dir + e.Name()
 			if left <= 0 || f.left < leastOfFile || len(signs) >= most {
 				f.Skipped = append(f.Skipped, Skipped{name, "enough has been read; the rest is not", true})
 				return signs[:min(len(signs), most)]
@@ -263,17 +260,17 @@ func (p *page) take(text string) bool {
 func (p *page) signs() (signs []Sign) {
 	const longest = 1000
 	language, _ := languageOf(p.name)
-	var mine []row
-	for _, r := range rows {
+	var mine []compiledRow
+	for _, r := range compiled() {
 		switch {
-		case !r.files(p.name):
-		case r.pattern == nil:
+		case !r.files.MatchString(p.name):
+		case r.row.pattern == "":
 			signs = append(signs, Sign{Kind: r.kind, File: p.name, Line: 1, Language: language, Until: lastExpiry(p.text)})
 		default:
 			mine = append(mine, r)
 		}
 	}
-	if isBundle(p.name) || !contains(p.text, hints) {
+	if bundles().MatchString(p.name) || !contains(p.text, hints) {
 		return signs
 	}
 	p.lines = strings.Split(p.text, "\n")
@@ -293,20 +290,21 @@ func (p *page) signs() (signs []Sign) {
 			break
 		}
 		for _, r := range mine {
-			m := r.pattern().FindStringSubmatch(code)
+			m := r.pattern.FindStringSubmatch(code)
 			if m == nil {
 				continue
 			}
 			s := Sign{Kind: r.kind, File: p.name, Line: i + 1, Language: language, Variable: m[1]}
-			if r.mode != nil {
+			if s.Mode = r.mode; !r.always {
 				value, behind := p.valueOf(i, m[2])
-				mode, ok := r.mode(m[1], value)
-				if !ok {
+				isSign := true
+				if r.read != nil {
+					s.Mode, isSign = r.read(m[1], value)
+				}
+				if !isSign {
 					continue
 				}
-				if s.Mode, end = mode, behind; !r.always {
-					s.Variable = cmp.Or(variable(value), variable(m[1]+"="))
-				}
+				s.Variable, end = cmp.Or(variable(value), variable(m[1]+"=")), behind
 			}
 			if !passesOn(m[1], m[2]) && (r.always || p.isAboutADatabase(i)) {
 				signs = append(signs, s)

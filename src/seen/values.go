@@ -108,11 +108,6 @@ func ofMode(key, value string) (sslmode.Mode, bool) {
 	return sslmode.None, variable(value) != "" || interpolated().MatchString(value)
 }
 
-// is returns a reader of values that all mean the same.
-func is(mode sslmode.Mode) func(key, value string) (sslmode.Mode, bool) {
-	return func(string, string) (sslmode.Mode, bool) { return mode, true }
-}
-
 // verifiesNothing is what libraries of several languages call it.
 const verifiesNothing = `NonValidatingFactory|Trust ?Server ?Certificate['"]?\s*[:=]\s*true|\bCERT_NONE\b|\bverify_none\b|` +
 	`InsecureSkipVerify\s*[:=]\s*true|_create_unverified_context|\btrust-all\s*[:=]\s*true`
