@@ -105,13 +105,18 @@ func OwnModes(env map[string]string) (own []launch.Owner) {
 		for _, s := range a.gives {
 			value := env[s.name]
 			mode, _ := sslmode.Parse(value) // None, if it is none
-			isFlag := s.values == on || s.values == yes
-			switch {
+			isFlag := s.values[0] == s.values[2]
+			switch i := slices.Index(s.values[:], value); {
+			case value == "", s.values[0] == "":
+				continue
 			case isFlag && (value == "false" || value == "off"):
-				own = append(own, launch.Owner{Variable: s.name, Value: value, Mode: sslmode.Disable})
-			case s.values == words && value != "" && mode.String() == value:
-				own = append(own, launch.Owner{Variable: s.name, Value: value, Mode: mode})
+				mode = sslmode.Disable
+			case !isFlag && i >= 0:
+				mode = sslmode.Require + sslmode.Mode(i)
+			case isFlag, mode.String() != value:
+				continue
 			}
+			own = append(own, launch.Owner{Variable: s.name, Value: value, Mode: mode})
 		}
 	}
 	return own

@@ -19,6 +19,10 @@ import (
 // Source: Stratos, src/jetstream/datastore, the SSLMode constants and their validation.
 func giveStratos(h *Handout) {
 	if h.app.Shows["Stratos"] != "" {
+		if len(h.plan.Databases) > 0 && h.plan.Mode == sslmode.None && h.app.Env["DB_SSL_MODE"] == "" {
+			h.Warnings = append(h.Warnings, "Stratos connects in plain text, as no sslmode is in force: "+
+				"write one into the binding, or set POSTGRES_SSL_MODE")
+		}
 		_, own := launch.Owners(h.app.Env)
 		h.fail(h.plan.Refuses(own))
 		for _, name := range []string{"VCAP_SERVICES_FILE_PATH", "SERVICE_BINDING_ROOT"} {

@@ -2,6 +2,7 @@ package drivers
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/plain"
@@ -72,30 +73,33 @@ func (a App) means(s seen.Sign) (says string, isLess bool) {
 		// That of JAVA_TOOL_OPTIONS has a warning of its own.
 		return "sets " + s.Variable + ", so the app does not get ours", asks && s.Variable != "JAVA_TOOL_OPTIONS"
 	}
-	itself := " itself"
+	says, name := "sets ssl itself", a.toldByName(s)
 	if s.Variable != "" {
-		itself += " by " + s.Variable
+		says += " by " + s.Variable
 	}
-	name := a.toldByName(s)
-	switch {
-	case a.Tunnel:
-		return "sets ssl" + itself + ": " + throughTunnel, false
-	case name != "":
-		return "sets ssl" + itself + "; a launch sets the variable of " + name, false
+	if name != "" && asks && !a.Tunnel {
+		return says + "; a launch sets the variable of " + name, false
 	}
-	says, isLess = s.Mode.String(), asks && s.Mode < a.inForce()
 	switch s.Mode {
 	case sslmode.None:
-		says = "how is not known"
+		says += ": how is not known"
 	case sslmode.Disable:
-		says = "plain text"
+		says += ": plain text"
 	case sslmode.Require:
-		says = "nothing is verified"
+		says += ": nothing is verified"
 	case sslmode.Allow, sslmode.Prefer:
-		says += ", plain text where TLS fails"
+		says += ": " + s.Mode.String() + ", plain text where TLS fails"
+	default:
+		says += ": " + s.Mode.String()
 	}
-	if !s.Mode.Verifies() {
+	cannotBeTold := func(f Found) bool { return !f.Driver.Answer.CanBeTold() }
+	switch {
+	case a.Tunnel && slices.ContainsFunc(a.Found, cannotBeTold):
+		return says + "; " + throughTunnel, false
+	case a.Tunnel:
+		return says + "; " + throughTunnel + "; without this line, it needs no tunnel", false
+	case !s.Mode.Verifies():
 		says += "; our variables lose there"
 	}
-	return "sets ssl" + itself + ": " + says, isLess
+	return says, asks && s.Mode < a.inForce()
 }

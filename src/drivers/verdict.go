@@ -108,6 +108,10 @@ func (a App) judge(f Found) Verdict {
 		return Verdict{Says: "sets TLS itself (" + weakest.Where() + ")"}
 	}
 
+	if mode == sslmode.None && d.Answer != PlainText && d.Answer != Unverified {
+		return Verdict{Says: "has no sslmode to obey"}
+	}
+
 	// Node's own switch turns verification off for everything that uses its TLS.
 	isNodes := d.Ecosystem == npm && d.Answer != Misreads
 	if isNodes && mode.Verifies() && a.env["NODE_TLS_REJECT_UNAUTHORIZED"] == "0" {
@@ -132,7 +136,7 @@ func (a App) judge(f Found) Verdict {
 
 	says := "obeys"
 	switch {
-	case d.Answer == Misreads && mode != sslmode.None:
+	case d.Answer == Misreads:
 		return warn("does not connect", "does not connect: it %s. %s", d.Does, mend(d, mode))
 	case d.Answer == PlainText, d.Answer == Unverified:
 		if says = "cannot be told"; d.does(mode) {
