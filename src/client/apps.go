@@ -34,7 +34,7 @@ var (
 	yes   = [3]string{"true", "true", "true"} // Node then verifies in each of them, as node-postgres does
 )
 
-// apps are those of which this is known. What Stratos is given is in stratos.go.
+// apps are those of which this is known. What Stratos is given is in languages.go.
 //
 // Sources: Stratos, deploy/cloud-foundry/build.sh, and stratos-buildpack, bin/release; Grafana,
 // pkg/services/sqlstore (its lib/pq needs no more than SSL_CERT_DIR); Strapi's templates,

@@ -1,6 +1,5 @@
-// Package client tells the database drivers of each language what a launch decided. Each language
-// has one file. It says which drivers it serves and what they read, how to see that a droplet needs
-// it, and what the app is given.
+// Package client tells the database drivers of each language what a launch decided. Each language is
+// a row: how to see that a droplet needs it, and what the app is then given.
 //
 // Nothing here reads or writes files by itself: a Handout is a value, which knows their names and
 // content, and App has a function that reads.
@@ -20,26 +19,6 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/truststore"
 )
-
-// language is one that an app may be written in, or a driver that several share.
-type language struct {
-	name string
-	// places are patterns of path.Match, folder by folder, below app/ and deps/. A droplet that has
-	// one of them needs the language. Without places, every droplet needs it.
-	places     []string
-	launchOnly bool // it is given nothing at staging
-	give       func(*Handout)
-}
-
-var languages = []language{
-	{"Stratos", nil, false, giveStratos},
-	{"apps", nil, false, giveNamed},
-	{"erlang", erlangPlaces, true, giveErlang},
-	{"golang", nil, true, giveGolang},
-	{"java", javaPlaces, true, giveJava},
-	{"libpq", nil, false, giveLibpq},
-	{"node", nil, false, giveNode},
-}
 
 // App is what the languages need to know about an app, besides the plan.
 type App struct {

@@ -103,17 +103,17 @@ func (l Look) WithoutPGSSL() string {
 // Find looks for drivers in an app's files: in its own folder and two folders down, and for jars in
 // whatever is below lib.
 func Find(files *seen.Files) []Found {
-	s := &scan{Files: files, versions: map[string]int{}, done: map[string]bool{}}
+	s := &scan{Files: files, versions: map[string]int{}, done: map[Ecosystem][]string{}}
 	for _, dir := range files.Folders {
 		if strings.Count(dir, "/") < 2 {
 			s.folder(dir)
 		}
 		if dir == "." || slices.Contains(strings.Split(dir, "/"), "lib") {
-			var names []string
+			var packages []Found
 			for _, e := range s.List(dir) {
-				names = append(names, e.Name())
+				packages = append(packages, jar(e.Name())...)
 			}
-			s.add(maven, dir, jars(names))
+			s.add(maven, dir, packages)
 		}
 	}
 	for _, d := range Table { // where the platform has unpacked a jar that has swallowed others
@@ -142,7 +142,7 @@ func (s *scan) folder(dir string) {
 		for _, e := range files {
 			isOne := r.fits(parent, e.Name()) && !(r.otherwise && s.isDone(r.ecosystem, dir))
 			if isOne && s.file(path.Join(dir, e.Name()), r) {
-				s.done[string(r.ecosystem)+" "+dir] = true
+				s.done[r.ecosystem] = append(s.done[r.ecosystem], dir)
 			}
 		}
 	}
@@ -155,20 +155,13 @@ func (s *scan) folder(dir string) {
 type scan struct {
 	*seen.Files
 	found    []Found
-	versions map[string]int  // of a package
-	done     map[string]bool // ecosystem and folder of which a file has been read
+	versions map[string]int         // of a package
+	done     map[Ecosystem][]string // folders of which a file has been read
 }
 
 // isDone says whether a file of this ecosystem has been read in this folder, or in one around it.
 func (s *scan) isDone(e Ecosystem, dir string) bool {
-	for ; ; dir = path.Dir(dir) {
-		if s.done[string(e)+" "+dir] {
-			return true
-		}
-		if dir == "." {
-			return false
-		}
-	}
+	return slices.ContainsFunc(s.done[e], func(done string) bool { return done == "." || strings.HasPrefix(dir+"/", done+"/") })
 }
 
 // file reads a file and keeps the drivers in it. It returns false if the file is skipped.

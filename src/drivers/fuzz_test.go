@@ -56,8 +56,10 @@ func FuzzGoProgram(f *testing.F) {
 
 func FuzzJars(f *testing.F) {
 	f.Fuzz(func(t *testing.T, names string) {
-		for _, d := range jars(strings.Split(names, "\n")) {
-			assert.NotEmpty(t, d.Package)
+		for _, name := range strings.Split(names, "\n") {
+			for _, d := range jar(name) {
+				assert.NotEmpty(t, d.Package)
+			}
 		}
 	})
 }

@@ -139,7 +139,7 @@ var Table = []Driver{
 		Unknown: []sslmode.Mode{sslmode.Allow, sslmode.Prefer},
 		Version: "1.10.9", Outcomes: "TxxxxT", Clients: []string{"lib/pq 1.10.9, as Stratos uses it"}},
 	likeLibpq("lib/pq", golang, []string{"github.com/lib/pq"}, "1.12.3"),
-	likeLibpq("pgx", golang, []string{"github.com/jackc/pgx/v5", "github.com/jackc/pgx/v4"}, "5.12, 4.18", "pgx 5"),
+	likeLibpq("pgx", golang, []string{"github.com/jackc/pgx/v5", "github.com/jackc/pgx/v4"}, "4.18, 5.12", "pgx 5"),
 	{Name: "go-pg", Ecosystem: golang, Packages: []string{"github.com/go-pg/pg/v10", "github.com/go-pg/pg/v9", "github.com/go-pg/pg"},
 		Answer: PlainText, Does: "connects in plain text, or unverified if it is given a URI",
 		Mend:    "Set TLSConfig: &tls.Config{ServerName: host} in its Options",
@@ -197,14 +197,11 @@ func lookUp(e Ecosystem, name, version string) *Driver {
 	return nil
 }
 
-// isNewer says whether a version's first number is greater than those of the versions that were
+// isNewer says whether a version's first number is greater than that of the last version that was
 // measured. What the table says of it is then a guess.
 func (d *Driver) isNewer(version string) bool {
-	most := 0
-	for _, word := range strings.Fields(d.Version) {
-		most = max(most, numbers(word)[0])
-	}
-	return most > 0 && numbers(version)[0] > most
+	last := numbers(d.Version[strings.LastIndex(d.Version, " ")+1:])[0]
+	return last > 0 && numbers(version)[0] > last
 }
 
 // isBelow compares the first two numbers of a version. A range is no version.

@@ -1,0 +1,250 @@
+package client
+
+import (
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/launch"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/truststore"
+)
+
+// language is one that an app may be written in, or a driver that several share.
+type language struct {
+	name string
+	// places are patterns of path.Match, folder by folder, below app/ and deps/. A droplet that has
+	// one of them needs the language. Without places, every droplet needs it.
+	places     []string
+	launchOnly bool // it is given nothing at staging
+	give       func(*Handout)
+}
+
+var languages = []language{
+	{"Stratos", nil, false, giveStratos},
+	{"apps", nil, false, giveNamed},
+	{"erlang", erlangPlaces, true, giveErlang},
+	{"golang", nil, true, giveGolang},
+	{"java", javaPlaces, true, giveJava},
+	{"libpq", nil, false, giveLibpq},
+	{"node", nil, false, giveNode},
+}
+
+// libpq is inside psql, psycopg, ruby-pg, PHP and many more. asyncpg, pgx and lib/pq read the same
+// variables, and Bun the mode. PGSSLROOTCERT replaces what they trust, so its file has the CAs of
+// every bound database.
+//
+// Source: libpq's manual, "Environment Variables" and "SSL Support".
+func giveLibpq(h *Handout) {
+	own, _ := launch.Owners(h.app.Env)
+	h.fail(h.plan.Refuses(own))
+	if h.app.Env["PGSSLMODE"] != "" || h.plan.Mode != sslmode.None {
+		h.give("PGSSLMODE", h.plan.Mode.String(), h.plan.ModeSource())
+	}
+	if h.verifies() {
+		h.giveRoots("PGSSLROOTCERT", h.roots(false), "for libpq, lib/pq and pgx")
+	}
+	if cert, key := h.plan.ClientCertificate(); cert != nil {
+		name := h.plan.Decider.Title()
+		h.give("PGSSLCERT", h.file("client", ".crt", cert, 0o644), name+"'s client certificate")
+		// libpq refuses a key that others may read (libpq's manual, "Client Certificates").
+		h.give("PGSSLKEY", h.file("client", ".key", key, 0o600), "its key")
+	}
+}
+
+// verifies says whether libpq and lib/pq may have a root certificate. With one, libpq, lib/pq and
+// pgx treat require as verify-ca (libpq's manual, "libpq-ssl", on backward compatibility). So every
+// mode in force has to verify, Stratos's too: its lib/pq reads the file. With a wrong mode, Stratos
+// does not start.
+func (h *Handout) verifies() bool {
+	libpq, stratos := launch.Owners(h.app.Env)
+	read := stratos.InForce(h.plan.Mode)
+	return libpq.InForce(h.plan.Mode).Verifies() && (read.Verifies() || read == sslmode.None)
+}
+
+// Node's TLS adds the CAs in the file NODE_EXTRA_CA_CERTS to its own. node-postgres reads PGSSLMODE
+// and verifies in every mode from prefer up, so it needs them for require too. They make no driver
+// stricter: one that does not verify does not use them.
+//
+// postgres.js reads its option ssl from PGSSL. It takes any text as a request for TLS, even
+// "disable", so the modes below require must not get there. Other code reads PGSSL too, and verifies
+// less with it: it is not given where staging saw such code, or only other drivers.
+//
+// Source: Node, doc/api/cli.md; node-postgres, lib/connection-parameters.js; postgres.js,
+// src/index.js, parseOptions, and src/connection.js, secure.
+func giveNode(h *Handout) {
+	mode := h.modeWithoutVariable()
+	if mode >= sslmode.Require {
+		if h.app.PGSSLSays == "" || h.app.Env["PGSSL"] != "" {
+			h.give("PGSSL", mode.String(), "for postgres.js")
+		}
+	} else if through, _ := h.plan.Tunnelled(); !through {
+		return
+	}
+	// At staging, the file hides one that a buildpack behind us gives npm, for the platform's CAs.
+	// So there it has these too, and only an app whose own JavaScript runs there gets it.
+	if !h.app.Staging || h.app.Shows[nodeBuilds] != "" {
+		h.giveRoots("NODE_EXTRA_CA_CERTS", h.roots(h.app.Staging), "for node-postgres and postgres.js")
+	}
+}
+
+const (
+	nodeSystemCAs = "Node with the system's CAs"
+	nodeBuilds    = "Node's build scripts"
+)
+
+// nodes are what an app's files say of Node. Its build scripts are those that nodejs-buildpack and
+// npm run at staging.
+//
+// Source: nodejs-buildpack, src/nodejs/supply/supply.go; npm, "scripts", "Life Cycle Operation
+// Order", npm ci.
+var nodes = []named{
+	{nodeSystemCAs, []string{"package.json", "Procfile"}, `--use[-_]system[-_]ca`, nil},
+	{nodeBuilds, []string{"package.json"},
+		`"(?:heroku-(?:pre|post)build|(?:pre|post)?install|prepublish|preprepare|prepare|postprepare)"`, nil},
+}
+
+// oneFile says whether the app is given the databases' CAs in SSL_CERT_FILE, and not in a list of
+// folders. With its switch for the system's CAs, Node takes the list for the name of one folder, and
+// finds none of them.
+//
+// Source: Node, src/crypto/crypto_context.cc, GetSystemStoreCACertificates.
+func (h *Handout) oneFile() bool {
+	options := strings.ReplaceAll(h.app.Env["NODE_OPTIONS"]+" "+h.app.Command, "_", "-")
+	isSwitched := h.app.Env["NODE_USE_SYSTEM_CA"] == "1" || h.app.Shows[nodeSystemCAs] != ""
+	return isSwitched || strings.Contains(options, "--use-system-ca") || IsOurs(h.app.Env["SSL_CERT_FILE"])
+}
+
+// Stratos reads its mode from DB_SSL_MODE and ignores a binding's sslmode. Its driver is lib/pq
+// 1.10, which reads SSL_CERT_DIR and PGSSLROOTCERT.
+//
+// It knows four of the six modes, and refuses to start with allow or prefer. We set them anyway:
+// without the variable, it would connect in plain text even to a server that offers TLS.
+//
+// Any app may have a variable DB_SSL_MODE, with words that are not ours (MySQL's REQUIRED). A wrong
+// one stops only an app that is Stratos.
+//
+// Source: Stratos, src/jetstream/datastore, the SSLMode constants and their validation.
+func giveStratos(h *Handout) {
+	if h.app.Shows["Stratos"] != "" {
+		if len(h.plan.Databases) > 0 && h.plan.Mode == sslmode.None && h.app.Env["DB_SSL_MODE"] == "" {
+			h.Warnings = append(h.Warnings, "Stratos connects in plain text, as no sslmode is in force: "+
+				"write one into the binding, or set POSTGRES_SSL_MODE")
+		}
+		_, own := launch.Owners(h.app.Env)
+		h.fail(h.plan.Refuses(own))
+		for _, name := range []string{"VCAP_SERVICES_FILE_PATH", "SERVICE_BINDING_ROOT"} {
+			if h.app.Env[name] != "" && len(h.plan.Databases) > 0 {
+				h.Warnings = append(h.Warnings, "Stratos does not read bindings in files ("+name+"), and uses SQLite: "+
+					"turn off the app's feature file-based-vcap-services or service-binding-k8s, and restart")
+			}
+		}
+	}
+	isAnother := slices.ContainsFunc(apps, func(a named) bool { return a.gives != nil && h.app.Shows[a.name] != "" })
+	if h.app.Env["DB_SSL_MODE"] != "" || h.plan.Mode != sslmode.None && !isAnother {
+		h.give("DB_SSL_MODE", h.plan.Mode.String(), h.plan.ModeSource())
+	}
+}
+
+// Go's crypto/x509 and OpenSSL trust every certificate in the folders of SSL_CERT_DIR. The variable
+// replaces the stack's folder, so we list that one first. OpenSSL finds a CA by its file's name, the
+// hash of the CA's name.
+//
+// SSL_CERT_FILE replaces the stack's file, and OpenSSL loads all of it for each context. So we give
+// that only where a list does harm, and then the file has the stack's CAs too.
+//
+// Source: Go, crypto/x509/root_unix.go, loadSystemRoots; OpenSSL, X509_LOOKUP_hash_dir(3).
+func giveGolang(h *Handout) {
+	libpq, stratos := launch.Owners(h.app.Env)
+	if len(h.plan.Databases) == 0 && h.plan.Mode == sslmode.None && libpq.Value+stratos.Value == "" {
+		return // nobody asks for anything
+	}
+	if h.oneFile() {
+		h.giveFile()
+		return
+	}
+	dirs := h.app.Env["SSL_CERT_DIR"]
+	if dirs == "" {
+		dirs = "/etc/ssl/certs"
+	}
+	dirs = appendPath(dirs, h.app.Env["CF_SYSTEM_CERT_PATH"])
+	if slices.Contains(h.app.Store.Names, truststore.Extra) {
+		dirs = appendPath(dirs, h.app.Store.Folder(truststore.Extra))
+	}
+	trust := h.plan.TrustAll()
+	for _, set := range trust.Sets {
+		dirs = appendPath(dirs, h.app.Store.Folder(set))
+	}
+	if len(trust.Own) > 0 {
+		index, err := truststore.Index(trust.Own)
+		h.fail(err)
+		own := filepath.Join(h.Dir, "own-"+hash(truststore.EncodePEM(trust.Own)))
+		for _, file := range index {
+			h.put(filepath.Join(own, file.Name), file.Content, 0o644)
+		}
+		dirs = appendPath(dirs, own)
+	}
+	h.set("SSL_CERT_DIR", dirs, "for Go and OpenSSL")
+}
+
+// giveFile gives SSL_CERT_FILE, unless it is the owner's.
+func (h *Handout) giveFile() {
+	const name = "SSL_CERT_FILE"
+	if own := h.app.Env[name]; own != "" && !IsOurs(own) {
+		h.Variables = append(h.Variables, Variable{Name: name, Value: own, Why: "set by the app's owner", Kept: true})
+		h.Warnings = append(h.Warnings, name+" is set by the app's owner, and stays: put the databases' CAs into that file "+
+			"for drivers in Go and on OpenSSL")
+	} else if all := h.roots(true); all != "" {
+		h.set(name, all, "for Go and OpenSSL; Node takes a list in SSL_CERT_DIR for the name of one folder")
+	}
+}
+
+// IsOurs says whether SSL_CERT_FILE names a file that a launch has written.
+func IsOurs(file string) bool { return strings.Contains(file, privateFolder+"/root-") }
+
+// Erlang's clients have no modes. Those that verify call public_key:cacerts_get(), which finds only
+// the stack's CAs. So we point it to a file with these and the databases' CAs.
+//
+// PATH cannot tell whether there is an Erlang: the launch scripts of later buildpacks run after
+// ours.
+var erlangPlaces = []string{
+	// supply buildpacks, apt-buildpack
+	"deps/*/bin/erl", "deps/*/erlang/bin/erl", "deps/*/apt/usr/lib/erlang/bin/erl",
+	// the Elixir and the Erlang buildpacks
+	"app/.platform_tools/erlang/bin/erl", "app/otp/bin/erl",
+	// a release
+	"app/erts-*/bin/erlexec", "app/*/erts-*/bin/erlexec", "app/_build/*/rel/*/erts-*/bin/erlexec",
+}
+
+func giveErlang(h *Handout) {
+	if h.modeWithoutVariable() < sslmode.Require {
+		return
+	}
+	if root := h.roots(true); root != "" {
+		flags := erlangFlags(h.app.Env["ERL_AFLAGS"], root)
+		h.add("ERL_AFLAGS", flags, "a flag that names "+root, "for Erlang's public_key:cacerts_get()")
+	}
+}
+
+// erlangFlags makes public_key:cacerts_get() return the CAs of a file instead of the stack's. From
+// OTP 27.2 on, public_key reads its parameter cacerts_path, even before a release starts its
+// applications. Older versions run the -eval at the end of the boot. A release without public_key
+// boots all the same.
+//
+// The owner's flags come after ours, because they may end in "-extra", which swallows what follows.
+// The "--" keeps them from becoming arguments of our -eval.
+//
+// Source: OTP, erts/etc/common/erlexec.c, build_args_from_string: nothing escapes between quotes.
+func erlangFlags(owners, file string) string {
+	if strings.Contains(owners, file) {
+		return owners
+	}
+	text := `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(file) + `"`
+	word := func(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
+	flags := "-public_key cacerts_path " + word(text) +
+		" -eval " + word("try public_key:cacerts_load("+text+") catch _:_ -> ok end")
+	if owners != "" {
+		flags += " -- " + owners
+	}
+	return flags
+}
