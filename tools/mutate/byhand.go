@@ -283,9 +283,9 @@ var byHand = []mutant{
 	{promise: "… no name speaks to the terminal", file: "src/audit/audit.go",
 		before: "text = plain.Line(text)", after: "plain.Line(text)", tests: by("cmd/postgres-ssl"), run: "TestNoNameSpeaks"},
 	{promise: "a misspelled mode of the owner's stops the app", file: "src/client/languages.go",
-		before: "h.fail(h.plan.Refuses(own))", after: "_ = own", tests: by("client")},
+		before: "own, _ := launch.Owners(h.app.Env)\n\th.fail(h.plan.Refuses(own))", after: "", tests: by("client")},
 	{promise: "… and one of Stratos's", file: "src/client/languages.go",
-		before: "h.fail(h.plan.Refuses(own))", after: "_ = own", tests: by("client")},
+		before: "\t\th.fail(h.plan.Refuses(own))", after: "\t\t_ = own", tests: by("client")},
 	{promise: "… what could not be read has an exit status", file: "src/cmd/postgres-ssl/audit.go",
 		before: "case report.Unread > 0:", after: "case false:", tests: by("cmd/postgres-ssl"), run: "TestScripts/audit"},
 }
