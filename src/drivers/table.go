@@ -20,7 +20,6 @@ type Driver struct {
 	URI      URIAnswer      // what it does with an sslmode in its connection URI
 	Does     string         // what it does if it does not obey: "connects in plain text"
 	Mend     string         // what to change in the app; MODE stands for the mode in force
-	MendMode string         // the mode in Mend, if it is always the same one
 	Unknown  []sslmode.Mode // modes that it does not know, and refuses
 
 	Version  string   // the version that was measured
@@ -64,19 +63,18 @@ const (
 	ObeysItsURL        // unless its own URL, properties or data source say otherwise
 	ChecksName         // and checks the name in verify-ca too
 	Verifies           // verifies certificate and name in every mode from require up
-	PlainText          // cannot be told, and connects in plain text
-	Unverified         // cannot be told, encrypts if the server does, and accepts any certificate
+	Untold             // cannot be told, and does less
 	Misreads           // misreads what it is told, and does not connect
 )
 
 // String is the answer in the table of docs/drivers.md.
 func (a Answer) String() string {
 	return [...]string{"obeys", "obeys, unless its URL says otherwise", "obeys, and checks the name in `verify-ca` too",
-		"verifies in every mode", "cannot be told", "cannot be told", "does not connect"}[a]
+		"verifies in every mode", "cannot be told", "does not connect"}[a]
 }
 
 // CanBeTold says whether anything in the environment makes the driver obey the mode.
-func (a Answer) CanBeTold() bool { return a < PlainText }
+func (a Answer) CanBeTold() bool { return a < Untold }
 
 // URIAnswer is what a driver does with a connection URI that says an sslmode.
 type URIAnswer int
@@ -114,22 +112,22 @@ var Table = []Driver{
 		Mend: "Put ?sslmode=MODE into its URI", Version: "3", Outcomes: "xxxxxx", Tried: "3.9"},
 	{Name: "postgres.js", Ecosystem: npm, Packages: []string{"postgres"}, Answer: ChecksName, Variable: "PGSSL", URI: Believed,
 		Version: "3.4", Outcomes: "TxxxxT", Clients: []string{"postgres.js 3", "drizzle on postgres.js"}},
-	{Name: "slonik", Ecosystem: npm, Packages: []string{"slonik"}, Answer: PlainText, URI: OnlyRequire, Does: inPlainText,
-		Mend: "Put ?sslmode=require into its URI", MendMode: "require",
+	{Name: "slonik", Ecosystem: npm, Packages: []string{"slonik"}, Answer: Untold, URI: OnlyRequire, Does: inPlainText,
+		Mend:    "Put ?sslmode=require into its URI",
 		Version: "47", Outcomes: "PPPPPP", Clients: []string{"slonik 47"}, Tried: "47.3"},
-	{Name: "Prisma's engine", Ecosystem: prisma, Packages: []string{"prisma"}, Answer: Unverified, Does: opportunistic,
+	{Name: "Prisma's engine", Ecosystem: prisma, Packages: []string{"prisma"}, Answer: Untold, Does: opportunistic,
 		Mend: "Put ?sslmode=require&sslaccept=strict into its URL, or take a driver adapter"},
 	{Name: "deno-postgres", Ecosystem: deno, Packages: []string{"@db/postgres", "@bartlomieju/postgres", "deno.land/x/postgres"},
-		Answer: PlainText, Does: "falls back to plain text", Mend: "Ask for TLS in its own options"},
+		Answer: Untold, Does: "falls back to plain text", Mend: "Ask for TLS in its own options"},
 
 	likeLibpq("psycopg", pypi, []string{"psycopg", "psycopg2", "psycopg2-binary"}, "2.9, 3.1", "psycopg2", "psycopg 3"),
 	likeLibpq("aiopg", pypi, []string{"aiopg"}, "1.4"),
 	likeLibpq("PyGreSQL", pypi, []string{"pygresql"}, "5.1", "PyGreSQL"),
 	likeLibpq("asyncpg", pypi, []string{"asyncpg"}, "0.27", "asyncpg 0.27"),
-	{Name: "pg8000", Ecosystem: pypi, Packages: []string{"pg8000"}, Below: "1.11", Answer: PlainText, Does: inPlainText,
+	{Name: "pg8000", Ecosystem: pypi, Packages: []string{"pg8000"}, Below: "1.11", Answer: Untold, Does: inPlainText,
 		Mend:    "Take a newer one, and give it ssl_context=ssl.create_default_context()",
 		Version: "1.10", Outcomes: "PPPPPP", Clients: []string{"pg8000 1.10"}},
-	{Name: "pg8000", Ecosystem: pypi, Packages: []string{"pg8000"}, Answer: Unverified, Does: opportunistic,
+	{Name: "pg8000", Ecosystem: pypi, Packages: []string{"pg8000"}, Answer: Untold, Does: opportunistic,
 		Mend: "Give it ssl_context=ssl.create_default_context()", Version: "1.31", Outcomes: "TTTPTT"},
 
 	likeLibpq("ruby-pg", rubygems, []string{"pg"}, "1.4", "ruby-pg"),
@@ -141,43 +139,43 @@ var Table = []Driver{
 	likeLibpq("lib/pq", golang, []string{"github.com/lib/pq"}, "1.12.3"),
 	likeLibpq("pgx", golang, []string{"github.com/jackc/pgx/v5", "github.com/jackc/pgx/v4"}, "4.18, 5.12", "pgx 5"),
 	{Name: "go-pg", Ecosystem: golang, Packages: []string{"github.com/go-pg/pg/v10", "github.com/go-pg/pg/v9", "github.com/go-pg/pg"},
-		Answer: PlainText, Does: "connects in plain text, or unverified if it is given a URI",
+		Answer: Untold, Does: "connects in plain text, or unverified if it is given a URI",
 		Mend:    "Set TLSConfig: &tls.Config{ServerName: host} in its Options",
 		Version: "10", Outcomes: "PPPPPP", Clients: []string{"go-pg 10"}, Tried: "10.15"},
-	{Name: "pgdriver", Ecosystem: golang, Packages: []string{"github.com/uptrace/bun/driver/pgdriver"}, Answer: Unverified, URI: Believed,
+	{Name: "pgdriver", Ecosystem: golang, Packages: []string{"github.com/uptrace/bun/driver/pgdriver"}, Answer: Untold, URI: Believed,
 		Does: "verifies nothing", Mend: "Put ?sslmode=MODE into its DSN",
 		Version: "1.2", Outcomes: "TTTxTT", Clients: []string{"pgdriver 1.2"}, Tried: "1.2"},
 
 	{Name: "tokio-postgres", Ecosystem: crates, Packages: []string{"tokio-postgres", "postgres", "deadpool-postgres", "bb8-postgres"},
-		Answer: PlainText, URI: OnlyRequire, Does: "connects in plain text with NoTls",
-		Mend:     "Give it a TLS connector that verifies in place of NoTls, and put ?sslmode=require into its URI",
-		MendMode: "require", Version: "0.7", Outcomes: "PPPPPP"},
+		Answer: Untold, URI: OnlyRequire, Does: "connects in plain text with NoTls",
+		Mend:    "Give it a TLS connector that verifies in place of NoTls, and put ?sslmode=require into its URI",
+		Version: "0.7", Outcomes: "PPPPPP"},
 
-	{Name: "postgrex", Ecosystem: hex, Packages: []string{"postgrex"}, Answer: PlainText, Does: inPlainText,
+	{Name: "postgrex", Ecosystem: hex, Packages: []string{"postgrex"}, Answer: Untold, Does: inPlainText,
 		Mend: "Set ssl: true in its options; 0.22 then verifies", Version: "0.22", Outcomes: "PPPPPP", Tried: "0.22"},
-	{Name: "pgo", Ecosystem: hex, Packages: []string{"pgo"}, Answer: PlainText, Does: inPlainText,
+	{Name: "pgo", Ecosystem: hex, Packages: []string{"pgo"}, Answer: Untold, Does: inPlainText,
 		Mend: "Set ssl => true in its options; 0.20 then verifies", Version: "0.20", Outcomes: "PPPPPP", Tried: "0.20"},
-	{Name: "pog", Ecosystem: hex, Packages: []string{"pog"}, Answer: PlainText, URI: Believed, Does: inPlainText,
+	{Name: "pog", Ecosystem: hex, Packages: []string{"pog"}, Answer: Untold, URI: Believed, Does: inPlainText,
 		Mend: "Set pog.ssl(pog.SslVerified)", Version: "4.1", Outcomes: "PPPPPP", Tried: "4.1"},
-	{Name: "epgsql", Ecosystem: hex, Packages: []string{"epgsql"}, Answer: PlainText, Does: inPlainText,
+	{Name: "epgsql", Ecosystem: hex, Packages: []string{"epgsql"}, Answer: Untold, Does: inPlainText,
 		Mend: "Set ssl => required and ssl_opts that verify; ssl => true alone verifies nothing", Version: "4.8", Outcomes: "PPPPPP"},
 
 	{Name: "Npgsql", Ecosystem: nuget, Packages: []string{"Npgsql"},
-		Answer: Unverified, Does: opportunistic, Mend: "Write SSL Mode=VerifyFull into its connection string; it finds the CA by PGSSLROOTCERT"},
+		Answer: Untold, Does: opportunistic, Mend: "Write SSL Mode=VerifyFull into its connection string; it finds the CA by PGSSLROOTCERT"},
 
 	{Name: "pgjdbc", Ecosystem: maven, Packages: []string{"postgresql", "org.postgresql.postgresql", "org/postgresql/Driver.class"},
 		Answer: ObeysItsURL, Variable: "JAVA_TOOL_OPTIONS",
 		Version: "42.2 to 42.7", Outcomes: "TxxxTT",
 		Clients: []string{"pgjdbc, plain URL", "pgjdbc in HikariCP", "pgjdbc in Tomcat's pool", "pgjdbc in a parent-last loader, as Tomcat's"}},
 	{Name: "R2DBC", Ecosystem: maven, Packages: []string{"r2dbc-postgresql", "io/r2dbc/postgresql/PostgresqlConnectionFactory.class"},
-		Answer: PlainText, Does: inPlainText,
+		Answer: Untold, Does: inPlainText,
 		Mend: "Ask for sslMode=MODE in its options"},
-	{Name: "Vert.x", Ecosystem: maven, Packages: []string{"vertx-pg-client", "io/vertx/pgclient/PgConnectOptions.class"}, Answer: PlainText,
+	{Name: "Vert.x", Ecosystem: maven, Packages: []string{"vertx-pg-client", "io/vertx/pgclient/PgConnectOptions.class"}, Answer: Untold,
 		Does: "connects in plain text, unless it is configured by fromEnv()", Mend: "Ask for MODE in its options"},
 
-	{Name: "psqlodbc", Ecosystem: debian, Packages: []string{"odbc-postgresql"}, Answer: PlainText, Does: inPlainText,
+	{Name: "psqlodbc", Ecosystem: debian, Packages: []string{"odbc-postgresql"}, Answer: Untold, Does: inPlainText,
 		Mend: "Write SSLmode=MODE into its DSN", Version: "13", Outcomes: "PPPPPP", Clients: []string{"psqlodbc 13"}, Tried: "13"},
-	{Name: "pgbouncer", Ecosystem: debian, Packages: []string{"pgbouncer"}, Answer: PlainText,
+	{Name: "pgbouncer", Ecosystem: debian, Packages: []string{"pgbouncer"}, Answer: Untold,
 		Does:    "connects to the database in plain text, whoever connects to it",
 		Mend:    "Write server_tls_sslmode = MODE and server_tls_ca_file into its configuration",
 		Version: "1.18", Outcomes: "PPPPPP", Tried: "1.18"},

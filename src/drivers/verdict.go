@@ -110,7 +110,7 @@ func (a App) judge(f Found) Verdict {
 		return Verdict{Says: "sets TLS itself (" + weakest.Where() + ")"}
 	}
 
-	if mode == sslmode.None && d.Answer != PlainText && d.Answer != Unverified {
+	if mode == sslmode.None && d.Answer != Untold {
 		return Verdict{Says: "has no sslmode to obey"}
 	}
 
@@ -140,7 +140,7 @@ func (a App) judge(f Found) Verdict {
 	switch {
 	case d.Answer == Misreads:
 		return warn("does not connect", "does not connect: it %s. %s", d.Does, mend(d, mode))
-	case d.Answer == PlainText, d.Answer == Unverified:
+	case d.Answer == Untold:
 		if says = "cannot be told"; d.does(mode) {
 			return Verdict{Says: says}
 		}
@@ -164,8 +164,7 @@ func (a App) judge(f Found) Verdict {
 
 // language is what the apps that use an ecosystem's drivers are written in.
 var language = map[Ecosystem]seen.Language{npm: "Node", deno: "Node", prisma: "Node", pypi: "Python", rubygems: "Ruby", golang: "Go",
-	crates: "Rust",
-	hex:    "BEAM", nuget: ".NET", maven: "Java", composer: "PHP"}
+	crates: "Rust", hex: "BEAM", nuget: ".NET", maven: "Java", composer: "PHP"}
 
 // toldByName returns the app that a sign belongs to, if a launch tells that app by its own
 // variable: the sign is in the file that shows it, or in its folder.
@@ -190,7 +189,7 @@ func (d *Driver) does(mode sslmode.Mode) bool {
 // how to keep that in force.
 func mend(d *Driver, mode sslmode.Mode) string {
 	text := strings.ReplaceAll(d.Mend, "MODE", mode.String())
-	if word, err := sslmode.Parse(d.MendMode); err == nil && word < mode {
+	if d.URI == OnlyRequire && mode > sslmode.Require {
 		text += fmt.Sprintf(": it then verifies. Where that is the binding's URI, keep sslmode=%[1]s beside it, "+
 			"and set POSTGRES_SSL_MODE=%[1]s, which settles the contradiction", mode)
 	}
@@ -219,15 +218,12 @@ func (l Look) Carried() (c launch.Carried) {
 			c.Why, c.Setting = s.Where()+" sets ssl itself", true
 		}
 	}
-	names := map[string]bool{}
 	for _, f := range l.Found {
-		names[f.Driver.Name] = true
 		if f.Driver.Name == "pgbouncer" {
 			against("the app brings a pooler, " + f.Title())
 		}
-	}
-	for _, f := range l.Found {
-		isWanted := f.Use == Direct || f.Use == Unknown && len(names) == 1
+		isOther := func(g Found) bool { return g.Driver.Name != f.Driver.Name }
+		isWanted := f.Use == Direct || f.Use == Unknown && !slices.ContainsFunc(l.Found, isOther)
 		if isWanted && c.Why == "" && !f.Driver.Answer.CanBeTold() {
 			c.Why = f.Title() + " reads no variable"
 		}
