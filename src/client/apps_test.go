@@ -11,6 +11,9 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/launch"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
 )
 
 // shown has, for each app, a file that shows it, as small as it may be.
@@ -70,6 +73,14 @@ func TestTheOwnersModesForSuchAppsAreRead(t *testing.T) {
 		}
 		assert.Equal(t, want, strings.Join(slices.Compact(own), ", ")) // two apps read DATABASE_SSL
 	}
+}
+
+func TestAnAppsOwnWordsForTheModeAreRead(t *testing.T) {
+	before := apps
+	defer func() { apps = before }()
+	apps = []named{{"X", nil, "", []setting{{"X_MODE", [3]string{"REQUIRED", "VERIFY_CA", "VERIFY_IDENTITY"}}}}}
+	assert.Equal(t, []launch.Owner{{Variable: "X_MODE", Value: "VERIFY_CA", Mode: sslmode.VerifyCA}}, OwnModes(env("X_MODE", "VERIFY_CA")))
+	assert.Empty(t, OwnModes(env("X_MODE", "VERIFY-CA")), "a word that it does not have")
 }
 
 func TestAnAppWhoseOwnerSetItsVariableIsNotTold(t *testing.T) {

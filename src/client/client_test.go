@@ -400,6 +400,17 @@ func TestStratosIsToldThatItDoesNotReadBindingsInFiles(t *testing.T) {
 	}
 }
 
+func TestStratosWithoutAModeIsToldThatItConnectsInPlainText(t *testing.T) {
+	bare := db("db", "", elsewhere)
+	warnings := app{looks: "Stratos"}.given(t, bare).Warnings
+	require.Len(t, warnings, 1)
+	assert.Contains(t, warnings[0], "Stratos connects in plain text, as no sslmode is in force")
+	assert.Empty(t, app{}.given(t, bare).Warnings, "another app")
+	assert.Empty(t, app{looks: "Stratos"}.given(t, db("db", "prefer", elsewhere)).Warnings)
+	assert.Empty(t, app{looks: "Stratos", env: env("DB_SSL_MODE", "require")}.given(t, bare).Warnings)
+	assert.Empty(t, app{looks: "Stratos"}.given(t).Warnings, "nothing is bound")
+}
+
 func TestPostgresJSIsToldTheModeFromRequireUp(t *testing.T) {
 	for mode, want := range map[string]string{"disable": "", "allow": "", "prefer": "",
 		"require": "require", "verify-ca": "verify-ca", "verify-full": "verify-full"} {

@@ -2,6 +2,7 @@ package drivers
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"testing"
 
@@ -9,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/launch"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
 )
 
 func TestWhyAnAppNeedsTheTunnelAndWhatSpeaksAgainstIt(t *testing.T) {
@@ -74,4 +76,42 @@ func TestAnAppsDefaultCountsWhereItsVariableIsNotSet(t *testing.T) {
 	assert.Len(t, warnings, 2)
 	look := LookIn(dir, map[string]string{"MM_SQLSETTINGS_DATASOURCE": "postgres://h/d?sslmode=verify-full"})
 	assert.Empty(t, look.Signs)
+}
+
+func TestAProgramIsKnownByItsModule(t *testing.T) {
+	source, app := t.TempDir(), t.TempDir()
+	write(t, filepath.Join(source, "go.mod"), "module code.gitea.io/gitea\n\ngo 1.25\n")
+	write(t, filepath.Join(source, "main.go"), "package main\n\nfunc main() {}\n")
+	out, err := exec.Command("go", "build", "-C", source, "-o", filepath.Join(app, "forge"), ".").CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	assert.Equal(t, launch.Carried{Why: "forge:1 sets ssl itself", Setting: true}, LookIn(app, nil).Carried())
+}
+
+func TestALineOfAnAppIsSaidWithItsMode(t *testing.T) {
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "package.json"), `{"dependencies": {"pg": "8.16.3"}}`)
+	write(t, filepath.Join(dir, "config/database.js"), "new Pool({ connection: 'postgres', sslmode: 'prefer' })\n")
+	app := App{Look: LookIn(dir, nil), Bound: true, Mode: sslmode.VerifyFull, Tunnel: true}
+	const line = "config/database.js:1  sets ssl itself: prefer, plain text where TLS fails; "
+	lines, warnings := app.Lines()
+	assert.Contains(t, lines, line+"through the tunnel, if the app takes the host from its binding; without this line, it needs no tunnel")
+	assert.Empty(t, warnings)
+	write(t, filepath.Join(dir, "package.json"), `{"dependencies": {"pg": "8.16.3", "slonik": "47"}}`)
+	app.Look = LookIn(dir, nil)
+	lines, _ = app.Lines()
+	assert.Contains(t, lines, line+"through the tunnel, if the app takes the host from its binding", "slonik needs it all the same")
+	app.Tunnel = false
+	lines, _ = app.Lines()
+	assert.Contains(t, lines, line+"our variables lose there")
+}
+
+func TestALaunchThatAsksForNothingTellsNoApp(t *testing.T) {
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "conf/defaults.ini"), "# grafana\n[database]\nssl_mode = disable\n")
+	lines := func(mode sslmode.Mode) (lines []string) {
+		lines, _ = App{Look: LookIn(dir, nil), Bound: true, Mode: mode}.Lines()
+		return lines
+	}
+	assert.Contains(t, lines(sslmode.None), "conf/defaults.ini:3  sets ssl itself: plain text; our variables lose there")
+	assert.Contains(t, lines(sslmode.Require), "conf/defaults.ini:3  sets ssl itself; a launch sets the variable of Grafana", "the control")
 }
