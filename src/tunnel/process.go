@@ -36,12 +36,13 @@ func Run(in io.Reader) error {
 	// work. SIGPIPE comes when nobody reads the log any more. At SIGABRT and SIGQUIT, Go would print
 	// what it does.
 	signal.Ignore(syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGPIPE, syscall.SIGABRT, syscall.SIGQUIT)
-	p := &process{files: []*os.File{os.NewFile(statFD, "stat")}, log: newJournal(os.Stderr)}
+	stat := os.NewFile(statFD, "stat")
+	p := &process{files: []*os.File{stat}, log: newJournal(os.Stderr)}
 	if file, _ := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", statFD)); !strings.Contains(file, "/stat") {
 		return errors.New("tunnel is for the launch of a staged app, which starts it where POSTGRES_SSL_TUNNEL is set")
 	}
 	go func() { // the platform waits for the end of the output
-		for alive(p.files[0]) {
+		for alive(stat) {
 			time.Sleep(often)
 		}
 		letGo(os.Stderr)

@@ -19,14 +19,12 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/wire"
 )
 
-// Each launch has a tunnel of its own. If two launches shared one, it would outlive one of them and
-// keep that one's output open. The platform would wait, since it reads a process's output to the
-// end.
+// Each launch has a tunnel of its own: a shared one would keep an output open whose launch has ended,
+// and the platform reads a process's output to the end.
 //
-// The launch opens the listeners before the app starts, and passes them on with the open file
-// /proc/PID/stat of the launched process. That is the shell that sources the launch script and
-// becomes the app by exec. The open file belongs to this process for good: if another process gets
-// the same PID later, the file does not show it. A pidfd would be the newer way, but Cloud Foundry's
+// The tunnel inherits the listeners, which are open before the app starts, and the open file
+// /proc/PID/stat of the launched process, the shell that becomes the app by exec. If another process
+// gets that PID later, this file does not show it. A pidfd would be the newer way, but Cloud Foundry's
 // containers forbid pidfd_open (cloudfoundry/guardian, guardiancmd/seccomp_linux.go).
 
 // settings is what a launch tells its tunnel, and a tunnel its heir, on stdin.
