@@ -1,6 +1,9 @@
 package launch
 
 import (
+	"encoding/json"
+	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -174,4 +177,48 @@ func TestAnAppThatTrustsTheDatabasesTrustsTheTunnel(t *testing.T) {
 	t.Run("the database itself is verified by its own CAs only", func(t *testing.T) {
 		assert.NotContains(t, plan.Databases[0].Trust.Own, tunnel[0])
 	})
+}
+
+func TestADatabaseKnownByItsKeysAloneNeedsItsPort(t *testing.T) {
+	const says = "a does not go through the tunnel: add its port to the binding"
+	for port, goes := range map[string]bool{"": false, "5432": true} {
+		guessed := db("a", "", oregon)
+		guessed.Guessed, guessed.Ports[0] = true, port
+		plan := decide(t, through("yes"), guessed)
+		assert.Equal(t, goes, len(tunnelled(plan)) == 1, port)
+		assert.Equal(t, !goes, slices.Contains(plan.Downgrades, says), port)
+	}
+	none := db("a", "")
+	none.Guessed = true
+	assert.Contains(t, decide(t, through("yes"), none).Downgrades, says)
+}
+
+// Two databases of a service may name one address. The tunnel verifies it by the stricter one, and by
+// the narrower trust.
+func TestTheStrictestDatabaseIsFirst(t *testing.T) {
+	own, err := json.Marshal(string(caPEM(t)))
+	require.NoError(t, err)
+	const one, two = `{"uri":"postgres://u:p@a.example.com/d?sslmode=%s"}`, `{"uri":"postgres://u:p@a.example.com,b.example.com/d?sslmode=%s"%s}`
+	ca := `,"ca":` + string(own)
+	for name, test := range map[string]struct {
+		first, second string
+		decides       int
+	}{
+		"the mode":             {fmt.Sprintf(one, "require"), fmt.Sprintf(two, "verify-full", ""), 1},
+		"the mode, first":      {fmt.Sprintf(one, "verify-full"), fmt.Sprintf(two, "require", ""), 0},
+		"the trust":            {fmt.Sprintf(one, "verify-full"), fmt.Sprintf(two, "verify-full", ca), 1},
+		"the trust, first":     {fmt.Sprintf(two, "verify-full", ca), fmt.Sprintf(one, "verify-full"), 0},
+		"the mode comes first": {fmt.Sprintf(two, "require", ca), fmt.Sprintf(one, "verify-full"), 1},
+	} {
+		env := through("yes")
+		env["VCAP_SERVICES"] = `{"x":[{"name":"db","credentials":{"one":` + test.first + `,"two":` + test.second + `}}]}`
+		found, err := binding.Read(env)
+		require.NoError(t, err)
+		plan, err := Decide(env, found, store(t))
+		require.NoError(t, err, name)
+		r, err := plan.Redirect(env)
+		require.NoError(t, err, name)
+		require.Len(t, plan.Databases, 2, name)
+		assert.Equal(t, test.decides, r.Endpoints[0].Database, name)
+	}
 }

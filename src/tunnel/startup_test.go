@@ -75,6 +75,34 @@ func FuzzGreet(f *testing.F) {
 	})
 }
 
+func TestWhatTheTunnelDoesNotSpeakIsNegotiatedAway(t *testing.T) {
+	for _, test := range []struct {
+		version    uint32
+		parameters string
+		options    []string // nil if there is nothing to negotiate
+	}{
+		{196608, "", nil},
+		{196609, "", []string{}},
+		{196608, "_pq_.x\x00\x00", []string{"_pq_.x"}},
+		{196608, "_pq_x\x00\x00", nil},
+	} {
+		message, err := decodeStartup([]byte(packet(test.version, "user\x00app\x00"+test.parameters+"\x00")))
+		require.NoError(t, err)
+		startup := message.(*pgproto3.StartupMessage)
+		answer := negotiate(startup)
+		assert.NotContains(t, startup.Parameters, "_pq_.x")
+		assert.Equal(t, "app", startup.Parameters["user"])
+		if test.options == nil {
+			assert.Nil(t, answer)
+			continue
+		}
+		require.Len(t, answer, 1)
+		told := answer[0].(*pgproto3.NegotiateProtocolVersion)
+		assert.Equal(t, uint32(196608), told.NewestMinorProtocol)
+		assert.ElementsMatch(t, test.options, told.UnrecognizedOptions)
+	}
+}
+
 const (
 	sslRequest    = 80877103
 	gssRequest    = 80877104

@@ -47,6 +47,8 @@ var parts = []part{
 	{dir: "src/explain", also: "src/cmd/postgres-ssl"}, // there, its lines are shown whole
 	{dir: "src/wire", also: "src/verify"},              // there, its connections are tried
 	{dir: "src/verify"},
+	{dir: "src/tunnel", files: []string{"startup.go", "journal.go"}, // the rest wants servers, and minutes
+		run: "FuzzGreet|TestPasswordIsNot|TestWhatIsNoClient|TestNobodyAsks|TestWhatTheTunnelDoesNotSpeak|TestTheLogSays"},
 	{dir: "src/cf"},
 	{dir: "src/audit"},
 	{dir: "src/seen"},
