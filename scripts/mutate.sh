@@ -12,7 +12,7 @@ each change that lived, the efficacy of each part, and, for all parts, the cover
 decide. Takes almost an hour on two cores; it is for people and nightly jobs.
 
 PART is src/plain, src/sslmode, src/rds, src/binding, src/launch, src/truststore, src/client,
-src/explain, src/wire, src/verify, src/cf, src/audit, src/seen, src/drivers or by-hand; a file of
+src/explain, src/wire, src/verify, src/tunnel, src/cf, src/audit, src/seen, src/drivers or by-hand; a file of
 a part, such as src/rds/rds.go; or a line of it, such as src/rds/rds.go:48. The default is all
 parts. by-hand stands for the changes in tools/mutate/byhand.go.
 

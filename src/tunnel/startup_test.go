@@ -75,6 +75,16 @@ func FuzzGreet(f *testing.F) {
 	})
 }
 
+func TestAPacketMayBeEmptyButNotShorter(t *testing.T) {
+	for text, want := range map[string]error{"p\x00\x00\x00\x04rest": nil, "p\x00\x00\x00\x03": errJunk, "p\x00\x00\x00\x06ab": nil, "p\x00\x00\x00\x07abc": errJunk} {
+		packet, err := readPacket(strings.NewReader(text), 5, 2)
+		assert.Equal(t, want, err, "%q", text)
+		if want == nil {
+			assert.Equal(t, strings.TrimSuffix(text, "rest"), string(packet))
+		}
+	}
+}
+
 func TestWhatTheTunnelDoesNotSpeakIsNegotiatedAway(t *testing.T) {
 	for _, test := range []struct {
 		version    uint32
