@@ -539,7 +539,7 @@ func holdsNothing(t *testing.T, a *app, tunnel, file string) {
 
 	environment, err := os.ReadFile(tunnel + "environ")
 	require.NoError(t, err)
-	assert.Equal(t, "GOTRACEBACK=none\x00GOGC=25\x00", string(environment))
+	assert.Equal(t, "GOTRACEBACK=none\x00", string(environment))
 	arguments, err := os.ReadFile(tunnel + "cmdline")
 	require.NoError(t, err)
 	assert.Equal(t, os.Args[0]+"\x00tunnel\x00", string(arguments))

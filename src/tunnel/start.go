@@ -89,7 +89,7 @@ func Start(program string, pid int, endpoints []binding.Endpoint, targets []wire
 // what it says. For an heir, the settings have no end while this process lives.
 func (s settings) start(files []*os.File) (cmd *exec.Cmd, out io.Reader, err error) {
 	cmd = exec.Command(s.Program, "tunnel")
-	cmd.Env = []string{"GOTRACEBACK=none", "GOGC=25"} // a panic is one line; the heap stays small
+	cmd.Env = []string{"GOTRACEBACK=none"} // a panic is one line
 	cmd.Stderr = os.Stderr
 	cmd.ExtraFiles = files
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}

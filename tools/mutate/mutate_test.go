@@ -121,7 +121,7 @@ func TestAnArgumentIsAPartAFileOrALine(t *testing.T) {
 	}, chosen)
 
 	for arg, wrong := range map[string]string{
-		"rds": "there is no part rds", "src/tunnel": "there is no part src/tunnel", "src/rds/rds.go:x": "x is no line",
+		"rds": "there is no part rds", "src/staging": "there is no part src/staging", "src/rds/rds.go:x": "x is no line",
 	} {
 		_, _, err := choose([]string{arg})
 		assert.ErrorContains(t, err, wrong)
