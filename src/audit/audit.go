@@ -20,16 +20,16 @@ import (
 type State int
 
 const (
-	Ignored    State = iota // a mode is asked for, and the app is given a weaker one or none
+	Stops      State = iota // a launch with this buildpack would be refused
+	Ignored                 // a mode is asked for, and the app is given a weaker one or none
 	Driver                  // a connection string asks for a mode, and only some drivers read it
 	None                    // no mode that encrypts is asked for or given
-	Stops                   // a launch with this buildpack would be refused
 	InForce                 // the app is given the mode asked for; what its code does, nobody sees
 	Unreadable              // nothing is known
 )
 
 // States are the names of the states in JSON.
-var States = [...]string{"ignored", "driver", "none", "stops", "in-force", "unreadable"}
+var States = [...]string{"stops", "ignored", "driver", "none", "in-force", "unreadable"}
 
 // MarshalText returns the state's name.
 func (s State) MarshalText() ([]byte, error) { return []byte(States[s]), nil }

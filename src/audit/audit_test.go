@@ -162,6 +162,8 @@ func TestARowSaysWhatIsAskedAndWhatIsInForce(t *testing.T) {
 		{"… that the owner settled", credentials{"uri": uri + "?sslmode=require", "sslmode": "verify-full"}, env{"POSTGRES_SSL_MODE": "verify-full"}, this, "in-force verify-full verify-full verify-full", "this buildpack"},
 		{"a contradiction with this buildpack", credentials{"uri": uri + "?sslmode=disable", "sslmode": "verify-full"}, nil, this, "stops verify-full unknown stops", "would stop: db: credential sslmode asks for verify-full, but sslmode in credential uri for disable; make them agree, or set POSTGRES_SSL_MODE=verify-full"},
 		{"a mode that cannot be understood", credentials{"uri": uri, "sslmode": "verify-fu11"}, nil, other, "stops unknown none stops", "would stop: db: credential sslmode: sslmode \"verify-fu11\" is not one of disable, allow, prefer, require, verify-ca, verify-full; did you mean verify-full?"},
+		{"POSTGRES_SSL_VERIFY with another value than start", key, env{"POSTGRES_SSL_VERIFY": "yes"}, other, "stops verify-full none stops", "would stop: POSTGRES_SSL_VERIFY has only one valid value, start: set it to that, or unset it"},
+		{"… and start", key, env{"POSTGRES_SSL_VERIFY": "start"}, this, "in-force verify-full verify-full verify-full", "this buildpack"},
 		{"POSTGRES_SSL_SERVICE that names nothing", key, env{"POSTGRES_SSL_SERVICE": "nobody"}, other, "stops verify-full none stops", "would stop: POSTGRES_SSL_SERVICE names no bound Postgres database; bound are: db (verify-full)"},
 		{"a CA that is none", credentials{"uri": uri, "sslmode": "verify-full", "sslrootcert": "-----BEGIN NOTHING"}, nil, other, "stops verify-full none stops", ""},
 		{"a variable in force, and yet it would stop", credentials{"uri": uri + "?sslmode=require", "sslmode": "verify-full"}, env{"PGSSLMODE": "verify-full"}, other, "stops verify-full require stops", ""},
@@ -209,7 +211,7 @@ func TestWhatSeveralDatabasesOfAnAppGet(t *testing.T) {
 		"b | in-force | require | require | require | this buildpack", rows(decides, two, "postgres_ssl_buildpack"))
 
 	r := of(t, answer(t, "shop", decides, two), lists(t, "shop", "postgres_ssl_buildpack"))
-	assert.Equal(t, [...]int{1, 0, 0, 0, 0}, r.Count, "the app counts once, for its worst")
+	assert.Equal(t, [...]int{0, 1, 0, 0, 0}, r.Count, "the app counts once, for its worst")
 
 	tunnel := map[string]string{"POSTGRES_SSL_TUNNEL": "yes", "PGSSLMODE": "disable"}
 	assert.Equal(t, "b | in-force | require | require | require | this buildpack, through its tunnel\n"+
@@ -279,7 +281,7 @@ func TestTheWorstComesFirstAndAnAppCountsOnce(t *testing.T) {
 	for _, row := range r.Rows {
 		order = append(order, row.App+row.From+" "+row.Database+" "+States[row.State])
 	}
-	assert.Equal(t, []string{"aa.json x ignored", "aa.json y ignored", "bb.json db driver", "cc.json db none", "dd.json  stops", "ee.json db in-force", "g  unreadable"}, order)
+	assert.Equal(t, []string{"dd.json  stops", "aa.json x ignored", "aa.json y ignored", "bb.json db driver", "cc.json db none", "ee.json db in-force", "g  unreadable"}, order)
 	assert.Equal(t, Report{Rows: r.Rows, Apps: 6, Postgres: 5, Count: [...]int{1, 1, 1, 1, 1}, Unread: 1, NoList: 4}, r)
 }
 
@@ -299,10 +301,10 @@ func TestAnAppWithoutBuildpacksIsPromisedNothing(t *testing.T) {
 		env       map[string]string
 		want, why string
 	}{
-		{credentials{"uri": "postgres://u:p@" + oregon + "/d"}, nil, "none none none none", "no buildpack of this kind runs for a docker app"},
-		{credentials{"uri": uri, "sslrootcert": pem(t)}, nil, "none none none none", "no buildpack of this kind runs for a docker app"},
-		{credentials{"uri": uri, "sslrootcert": "/etc/ca.pem"}, nil, "none none none none", "no buildpack of this kind runs for a docker app"},
-		{credentials{"uri": uri, "sslmode": "verify-full"}, nil, "ignored verify-full none none", "no variable carries the credential sslmode"},
+		{credentials{"uri": "postgres://u:p@" + oregon + "/d"}, nil, "none none none none", "a docker app: no buildpack of this kind runs for it"},
+		{credentials{"uri": uri, "sslrootcert": pem(t)}, nil, "none none none none", "a docker app: no buildpack of this kind runs for it"},
+		{credentials{"uri": uri, "sslrootcert": "/etc/ca.pem"}, nil, "none none none none", "a docker app: no buildpack of this kind runs for it"},
+		{credentials{"uri": uri, "sslmode": "verify-full"}, nil, "ignored verify-full none none", "a docker app: no buildpack of this kind runs for it"},
 		{credentials{"uri": uri, "sslmode": "require"}, map[string]string{"PGSSLMODE": "require"}, "in-force require require none", "PGSSLMODE=require, set by the owner"},
 		{credentials{"uri": uri + "?sslmode=disable", "sslmode": "verify-full"}, nil, "ignored verify-full none none",
 			"db: credential sslmode asks for verify-full, but sslmode in credential uri for disable; make them agree, or set POSTGRES_SSL_MODE=verify-full"},

@@ -204,12 +204,12 @@ func (d database) why(r Row, set string) string {
 		return "this buildpack"
 	case r.State == Driver:
 		return "a driver that is given the connection string obeys it, others do not"
+	case r.Lifecycle == "docker", r.Lifecycle == "cnb":
+		return "a " + r.Lifecycle + " app: no buildpack of this kind runs for it"
 	case r.State == Ignored && d.from.IsOwners():
 		return "only this buildpack reads POSTGRES_SSL_MODE"
 	case r.State == Ignored:
 		return "no variable carries the " + cut(d.from.String(), 200)
-	case r.Lifecycle == "docker", r.Lifecycle == "cnb":
-		return "no buildpack of this kind runs for a " + r.Lifecycle + " app"
 	case r.WouldGet == "unknown":
 		return "its CA is a file in the container"
 	case d.downgraded != "":

@@ -48,7 +48,13 @@ func Answers(name string, in io.Reader, each func(Answer)) (n int) {
 			}
 			before := parts.Bytes()[:len(parts.Bytes())-len(text)]
 			apps, rest, err := read(text)
-			say(line+bytes.Count(before, []byte("\n")), apps, err)
+			isBinary := err != nil && bytes.IndexByte(text, 0) >= 0
+			if isBinary {
+				err = fmt.Errorf("%w; the rest was not tried", err)
+			}
+			if say(line+bytes.Count(before, []byte("\n")), apps, err); isBinary {
+				return n
+			}
 			text = rest
 		}
 		line += bytes.Count(parts.Bytes(), []byte("\n"))

@@ -142,6 +142,8 @@ func given(app current.App, handout *client.Handout) Section {
 	}
 	if tunnel, _ := app.Plan.DescribeTunnel(); tunnel != "" {
 		s.Add("%s", tunnel)
+	} else if app.Elsewhere && len(app.Plan.Databases) > 0 {
+		s.Add("the app's files are not seen from here: postgres-ssl drivers DIR says whether they bring the tunnel")
 	}
 	if len(app.Plan.Databases) > 0 && !handout.Gives("PGSSLMODE") && !handout.Gives("DB_SSL_MODE") {
 		s.Add("DB_SSL_MODE and PGSSLMODE are not set: put an sslmode into the binding, or set POSTGRES_SSL_MODE")

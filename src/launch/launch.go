@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -134,6 +135,12 @@ func makePlan(p *Plan, found binding.Bound) (*Plan, error) {
 		var err error
 		if fallback, err = sslmode.Parse(value); err != nil {
 			return nil, fmt.Errorf("POSTGRES_SSL_MODE: %w", err)
+		}
+	}
+	if value := p.env["POSTGRES_SSL_VERIFY"]; value != "" && value != "start" {
+		err := errors.New("POSTGRES_SSL_VERIFY has only one valid value, start: set it to that, or unset it")
+		if err := p.atLaunch(err); err != nil {
+			return nil, err
 		}
 	}
 	for _, b := range found.Databases {

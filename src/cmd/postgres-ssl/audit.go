@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -20,7 +21,7 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/staging"
 )
 
-const auditHelp = `Usage: postgres-ssl audit [--json] [--fail-on ignored|none] FILE|FOLDER|- ...
+const auditHelp = `Usage: postgres-ssl audit [--json] [--fail-on stops|ignored|none] FILE|FOLDER|- ...
 
 Says which mode each bound Postgres asks for, and which one the app's variables give it. The worst
 comes first. It connects to nothing. It reads answers of "cf curl": to /v3/apps/GUID/env, and for an
@@ -28,8 +29,8 @@ app's buildpacks to /v3/apps/GUID or /v3/apps. A file has any number of them, a 
 files, and "-" is standard input.
 
   --json               one object a line for programs, without the last lines of the report
-  --fail-on ignored    exit status 1 if an app is not known to be given the mode that is asked for,
-                       or if it would stop
+  --fail-on stops      exit status 1 if an app would stop
+  --fail-on ignored    also if an app is not known to be given the mode that is asked for
   --fail-on none       also if a Postgres has no mode that encrypts
 
 Exit status: 0 done, 1 an app has what --fail-on names, 2 the command was not understood, or there
@@ -45,8 +46,8 @@ func runAudit(args []string, _ map[string]string, in io.Reader, out, errOut io.W
 	switch {
 	case err != nil:
 		return err
-	case *failOn != "" && *failOn != "ignored" && *failOn != "none":
-		return fmt.Errorf("%w: --fail-on must be ignored or none", staging.ErrUsage)
+	case !slices.Contains([]string{"", "stops", "ignored", "none"}, *failOn):
+		return fmt.Errorf("%w: --fail-on must be stops, ignored or none", staging.ErrUsage)
 	case len(paths) == 0:
 		return fmt.Errorf("%w: name a file or a folder, or - for standard input", staging.ErrUsage)
 	}
@@ -85,9 +86,11 @@ func runAudit(args []string, _ map[string]string, in io.Reader, out, errOut io.W
 		return err
 	}
 	c := report.Count
-	ignored := c[audit.Ignored] + c[audit.Driver] + c[audit.Stops]
+	fails := map[string]int{"stops": c[audit.Stops]}
+	fails["ignored"] = fails["stops"] + c[audit.Ignored] + c[audit.Driver]
+	fails["none"] = fails["ignored"] + c[audit.None]
 	switch {
-	case *failOn != "" && ignored > 0, *failOn == "none" && c[audit.None] > 0:
+	case fails[*failOn] > 0:
 		return said(1)
 	case report.Unread > 0:
 		return said(3)
@@ -121,9 +124,9 @@ func writeTable(out io.Writer, r audit.Report) {
 		fmt.Fprintln(out, line[4])
 	}
 	n := func(state audit.State) string { return plain.Number(r.Count[state]) }
-	fmt.Fprintf(out, "%s, %s with Postgres: %s with an ignored mode, %s where the driver decides, %s without one, "+
-		"%s that would stop, %s given theirs; %s could not be read\n", plain.Count(r.Apps, "app"), plain.Number(r.Postgres),
-		n(audit.Ignored), n(audit.Driver), n(audit.None), n(audit.Stops), n(audit.InForce), plain.Number(r.Unread))
+	fmt.Fprintf(out, "%s, %s with Postgres: %s that would stop, %s with an ignored mode, %s where the driver decides, "+
+		"%s without one, %s given theirs; %s could not be read\n", plain.Count(r.Apps, "app"), plain.Number(r.Postgres),
+		n(audit.Stops), n(audit.Ignored), n(audit.Driver), n(audit.None), n(audit.InForce), plain.Number(r.Unread))
 	if r.Count[audit.InForce] > 0 {
 		fmt.Fprintln(out, "An app may set TLS itself: only postgres-ssl verify, in the app, sees its sessions")
 		fmt.Fprintln(out, "With this buildpack, such an app goes through the tunnel, if staging sees it and its written mode verifies")

@@ -112,14 +112,7 @@ const gateTimeout = 10 * time.Second
 // the app must not start, it prints why, a line for each database. shell is the command line of the
 // process that becomes the app, as in /proc: people need the tools that explain a bad server.
 func gate(app current.App, shell []byte, errOut io.Writer) error {
-	switch app.Env[gateVariable] {
-	case "":
-		return nil
-	case "start":
-	default:
-		return errors.New(gateVariable + " has only one valid value, start: set it to that, or unset it")
-	}
-	if isTool(shell) {
+	if app.Env[gateVariable] == "" || isTool(shell) {
 		return nil
 	}
 	if len(app.Plan.Databases) == 0 {
