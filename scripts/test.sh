@@ -53,7 +53,16 @@ install() {
   scripts/install_drivers.sh
 }
 
-step 'Form: gofmt, go vet, staticcheck, shellcheck, actionlint; and what the tests need'
+# lint is for what no test waits for.
+lint() {
+  go tool -modfile=tools/tools.mod staticcheck ./...
+  git ls-files -z --cached --others --exclude-standard -- bin scripts tools .ci fixtures |
+    xargs -0 grep -lZE '^#!.*\b(ba)?sh\b' -- | xargs -0 shellcheck -x
+  # actionlint needs a newer yaml than the other tools, so it has a module file of its own.
+  go tool -modfile=tools/actionlint.mod actionlint
+}
+
+step 'gofmt, go vet; and what the tests need'
 install &
 trap wait EXIT # an installation that is cut off may leave a lock behind
 unformatted=$(gofmt -l src tools fixtures)
@@ -65,18 +74,19 @@ go vet ./...
 for module in fixtures/stratos/src/jetstream fixtures/drivers/pgx fixtures/drivers/go-pg; do
   go -C "$module" vet ./...
 done
-go tool -modfile=tools/tools.mod staticcheck ./...
 wait $!
-git ls-files -z --cached --others --exclude-standard -- bin scripts tools .ci fixtures |
-  xargs -0 grep -lZE '^#!.*\b(ba)?sh\b' -- | xargs -0 shellcheck -x
-
-# actionlint needs a newer yaml than the other tools, so it has a module file of its own.
-go tool -modfile=tools/actionlint.mod actionlint
 
 # Fuzz targets run only their committed inputs, so the same commit gives the same result.
 # scripts/fuzz.sh searches for new ones.
-step 'Tests'
-# The longest begin first, so that none is left alone at the end. go vet has run. No result is taken
-# from the cache of go test: it does not see what scripts build, and several packages test that.
-go test -count=1 -vet=off -timeout 30m ./src/packaging ./src/integration ./src/faults ./src/tunnel ./...
+step 'Tests; beside them staticcheck, shellcheck, actionlint'
+lint &
+# The longest begin first. Twice as many as there are cores run side by side, because tests wait for
+# servers and clocks. go vet has run. No result is taken from the cache of go test: it does not see
+# what scripts build, and several packages test that.
+side=$((2 * $(nproc)))
+go test -count=1 -vet=off -timeout 30m -p $side -parallel $side ./src/packaging ./src/integration ./src/faults ./src/tunnel ./...
+if ! wait $!; then
+  echo 'test.sh: staticcheck, shellcheck or actionlint complains, see above' >&2
+  exit 1
+fi
 step "Done, after $SECONDS s"

@@ -1,7 +1,6 @@
 package integration
 
 import (
-	"os"
 	"path/filepath"
 	"testing"
 
@@ -19,8 +18,6 @@ func TestAppsWithAVariableOfTheirOwnObeyTheBinding(t *testing.T) {
 	ca := pgtest.NewCA(t, "Amazon RDS us-west-2 Root CA RSA2048 G1")
 	impostor := pgtest.NewCA(t, ca.Cert.Subject.CommonName)
 	complete := buildpack(t, ca)
-	modules, err := filepath.Abs("../../fixtures/drivers/node/node_modules")
-	require.NoError(t, err)
 	for name, test := range map[string]struct{ command, variable, without string }{
 		"strapi":  {"./main.js", "DATABASE_SSL", "ssl=f"},
 		"n8n":     {"./main.js", "DB_POSTGRESDB_SSL_ENABLED", "ssl=f"},
@@ -31,7 +28,7 @@ func TestAppsWithAVariableOfTheirOwnObeyTheBinding(t *testing.T) {
 			t.Parallel()
 			folder := filepath.Join(t.TempDir(), name)
 			copyTree(t, filepath.Join("../../fixtures/apps", name), folder)
-			require.NoError(t, os.Symlink(modules, filepath.Join(folder, "node_modules")))
+			linkNodesDrivers(t, folder)
 			server := pgtest.Start(t, serving(t, ca, host))
 			services := vcapServices(t, map[string]credentials{"console_db": credentialsOf(server, host, "verify-full")})
 			app := launch(t, complete, folder, "compile", services, hosts(host))

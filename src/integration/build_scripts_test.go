@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -51,6 +52,7 @@ client.connect()
 // A later buildpack runs the app's own code at staging. It connects as the binding asks, or fails,
 // and nobody in between gets the password.
 func TestBuildScriptsConnectAsTheBindingAsks(t *testing.T) {
+	t.Parallel()
 	oregon := pgtest.NewCA(t, "Amazon RDS us-west-2 Root CA RSA2048 G1")
 	app := buildApp(t, map[string]string{"build.sh": buildScript, "node/pg.js": nodePostgres,
 		"package.json": `{"scripts": {"heroku-postbuild": "node node/pg.js"}}`})
@@ -104,6 +106,7 @@ func TestBuildScriptsConnectAsTheBindingAsks(t *testing.T) {
 // npm downloads at staging from a company's registry, whose CA a buildpack behind ours brings. A CA
 // of ours would hide it, unless it is the platform's too.
 func TestNPMStillReachesACompanysRegistry(t *testing.T) {
+	t.Parallel()
 	company := pgtest.NewCA(t, "Company Root")
 	registry := registry(t, company)
 	files := map[string]string{"build.sh": `npm ci --no-audit --no-fund --fetch-retries 0 --no-update-notifier --userconfig /dev/null --globalconfig /nowhere --cache "$(mktemp -d)" 2>&1 && echo "npm: $(node -p 'require("tame")')"`,
@@ -129,24 +132,25 @@ func TestNPMStillReachesACompanysRegistry(t *testing.T) {
 		{"the control: ours hides that of the buildpack", []map[string]string{brought, withPostbuild}, nil, false},
 		{"… unless staging is left alone", []map[string]string{brought, withPostbuild}, []string{"POSTGRES_SSL_STAGING=no"}, true},
 	} {
-		all := map[string]string{}
-		for _, more := range append([]map[string]string{files}, test.more...) {
-			for name, content := range more {
-				all[name] = content
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			all := maps.Clone(files)
+			for _, more := range test.more {
+				maps.Copy(all, more)
 			}
-		}
-		c, err := tryLaunch(t, buildpack, buildApp(t, all), "finalize", services, hosts(host), test.variables...)
-		said := fmt.Sprint(err)
-		if err == nil {
-			said, err = c.end()
-		}
-		if test.works {
-			require.NoError(t, err, test.name)
-			assert.Contains(t, said, "npm: it is here", test.name)
-		} else {
-			require.Error(t, err, test.name)
-			assert.Regexp(t, "UNABLE_TO_|SELF_SIGNED_CERT|unable to (get|verify)|self-signed", said, test.name)
-		}
+			c, err := tryLaunch(t, buildpack, buildApp(t, all), "finalize", services, hosts(host), test.variables...)
+			said := fmt.Sprint(err)
+			if err == nil {
+				said, err = c.end()
+			}
+			if test.works {
+				require.NoError(t, err)
+				assert.Contains(t, said, "npm: it is here")
+			} else {
+				require.Error(t, err)
+				assert.Regexp(t, "UNABLE_TO_|SELF_SIGNED_CERT|unable to (get|verify)|self-signed", said)
+			}
+		})
 	}
 }
 
@@ -161,10 +165,7 @@ func buildApp(t *testing.T, files map[string]string) string {
 	for _, client := range []string{"psql", "django"} {
 		copyTree(t, "../../fixtures/drivers/"+client, filepath.Join(app, client))
 	}
-	modules, err := filepath.Abs("../../fixtures/drivers/node/node_modules")
-	require.NoError(t, err)
-	require.NoError(t, os.MkdirAll(filepath.Join(app, "node"), 0o755))
-	require.NoError(t, os.Symlink(modules, filepath.Join(app, "node/node_modules")))
+	linkNodesDrivers(t, filepath.Join(app, "node"))
 	return app
 }
 

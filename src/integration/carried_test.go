@@ -132,6 +132,7 @@ except Exception as e:
 // TestCarried stages and launches these apps under a binding that writes verify-full. What it says is
 // the server's row, and its log.
 func TestCarried(t *testing.T) {
+	t.Parallel()
 	const host, otherHost = "db.abc123.us-west-2.rds.amazonaws.com", "db.def456.us-west-2.rds.amazonaws.com"
 	oregon := pgtest.NewCA(t, "Amazon RDS us-west-2 Root CA RSA2048 G1")
 	pack := buildpack(t, oregon)
@@ -139,7 +140,6 @@ func TestCarried(t *testing.T) {
 	require.NoError(t, err)
 	server := pgtest.Start(t, withSCRAM(serving(t, oregon, host)))
 	services := vcapServices(t, map[string]credentials{"console_db": credentialsOf(server, host, "verify-full")})
-	launched := map[string]*container{}
 	start := func(a carriedApp, env ...string) *container {
 		dir := t.TempDir()
 		for file, text := range a.files {
@@ -150,11 +150,24 @@ func TestCarried(t *testing.T) {
 	says := func(a carriedApp, c *container) string {
 		return c.says(t, a.command, "NODE_PATH="+modules, "NODE_NO_WARNINGS=1")
 	}
-	for _, a := range carriedApps {
-		launched[a.name] = start(a)
-		assert.Equal(t, a.says != "", strings.Contains(launched[a.name].variable("VCAP_SERVICES"), `"127.`), a.name)
-		assert.Contains(t, says(a, launched[a.name]), "version=TLSv1.3", a.name)
+	eachApp := func(do func(i int, a carriedApp)) {
+		var running sync.WaitGroup
+		for i, a := range carriedApps {
+			running.Go(func() {
+				slots <- struct{}{}
+				defer func() { <-slots }()
+				do(i, a)
+			})
+		}
+		running.Wait()
 	}
+	launched := make([]*container, len(carriedApps))
+	eachApp(func(i int, a carriedApp) {
+		launched[i] = start(a)
+		assert.Equal(t, a.says != "", strings.Contains(launched[i].variable("VCAP_SERVICES"), `"127.`), a.name)
+		assert.Contains(t, says(a, launched[i]), "version=TLSv1.3", a.name)
+	})
+	require.NotContains(t, launched, (*container)(nil), "what the app that did not start says is above")
 	for _, line := range logins(server.Log(t)) {
 		assert.Contains(t, line, " SSL enabled (protocol=TLSv1.3")
 	}
@@ -163,22 +176,16 @@ func TestCarried(t *testing.T) {
 	for _, bad := range []pgtest.Config{serving(t, pgtest.NewCA(t, oregon.Cert.Subject.CommonName), host), serving(t, oregon, otherHost), {}} {
 		before := server.Log(t)
 		server.Reload(t, withSCRAM(bad))
-		var running sync.WaitGroup
-		for _, a := range carriedApps {
-			running.Go(func() {
-				slots <- struct{}{}
-				defer func() { <-slots }()
-				assert.Contains(t, says(a, launched[a.name]), "refuses: ", a.name)
-			})
-		}
-		running.Wait()
+		eachApp(func(i int, a carriedApp) {
+			assert.Contains(t, says(a, launched[i]), "refuses: ", a.name)
+		})
 		assert.Empty(t, logins(strings.TrimPrefix(server.Log(t), before)))
 		if bad.Certificate != nil {
 			assert.Equal(t, overTLS, says(refused, without), "control")
 		}
 	}
-	for _, a := range carriedApps {
-		log, err := launched[a.name].end()
+	for i, a := range carriedApps {
+		log, err := launched[i].end()
 		require.NoError(t, err)
 		if a.says == "" {
 			assert.NotContains(t, log, "the tunnel carries", a.name)

@@ -15,6 +15,7 @@ import (
 // The owner's PGSSLMODE reaches node-postgres as it is, and a word that it does not know is plain
 // text to it. So such a word must stop the app.
 func TestNodePostgresAndTheOwnersMode(t *testing.T) {
+	t.Parallel()
 	const host = "db.abc123.us-west-2.rds.amazonaws.com"
 	oregon := pgtest.NewCA(t, "Amazon RDS us-west-2 Root CA RSA2048 G1")
 	good, forged, plain := serving(t, oregon, host), serving(t, pgtest.NewCA(t, oregon.Cert.Subject.CommonName), host), pgtest.Config{HBA: anyLogin}
@@ -58,12 +59,18 @@ func TestNodePostgresAndTheOwnersMode(t *testing.T) {
 // nodeApp makes an app of Node's drivers.
 func nodeApp(t *testing.T) string {
 	t.Helper()
-	app, err := filepath.Abs(t.TempDir())
-	require.NoError(t, err)
-	require.NoError(t, os.Mkdir(filepath.Join(app, "node"), 0o755))
+	app := t.TempDir()
+	linkNodesDrivers(t, filepath.Join(app, "node"))
 	copyTree(t, "../../fixtures/drivers/node/clients.js", filepath.Join(app, "node/clients.js"))
+	return app
+}
+
+// linkNodesDrivers makes a folder in which Node finds its drivers. They are large, and the machine's
+// like other drivers.
+func linkNodesDrivers(t *testing.T, folder string) {
+	t.Helper()
 	modules, err := filepath.Abs("../../fixtures/drivers/node/node_modules")
 	require.NoError(t, err)
-	require.NoError(t, os.Symlink(modules, filepath.Join(app, "node/node_modules")))
-	return app
+	require.NoError(t, os.MkdirAll(folder, 0o755))
+	require.NoError(t, os.Symlink(modules, filepath.Join(folder, "node_modules")))
 }

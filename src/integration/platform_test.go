@@ -270,7 +270,7 @@ func (c *container) run(t *testing.T, command string, variables ...string) (stri
 	args := append(nsenter(c.pid), "bash", "-c", `cd "$HOME" && `+command)
 	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
 	cmd.Env = append(slices.Clone(c.env), variables...)
-	cmd.WaitDelay = time.Second
+	cmd.WaitDelay = time.Minute // a tunnel lets go of its output within 0.1 s on an idle machine
 	out, err := cmd.CombinedOutput()
 	return strings.TrimSpace(string(out)), err
 }

@@ -38,6 +38,7 @@ func credentialsOf(server *pgtest.Server, host, sslmode string) credentials {
 }
 
 func TestStratosConnectsWithAVerifiedCertificate(t *testing.T) {
+	t.Parallel()
 	ca := pgtest.NewCA(t, "Amazon RDS us-west-2 Root CA RSA2048 G1")
 	other := pgtest.NewCA(t, "Amazon RDS us-west-2 Root CA RSA2048 G1")
 	complete, removed := buildpack(t, ca), filepath.Join(t.TempDir(), "removed")

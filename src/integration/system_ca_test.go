@@ -56,6 +56,7 @@ func main() {
 // Node's switch for the system's CAs takes a list of folders for the name of one. With it, an app must
 // see all that it sees without us, reach the company's servers, and its database.
 func TestNodesSwitchForTheSystemsCAs(t *testing.T) {
+	t.Parallel()
 	nodes, err := filepath.Abs("../../fixtures/node/node_modules")
 	require.NoError(t, err)
 	require.DirExists(t, nodes, "Node 22 and 24 are missing; run: scripts/install_drivers.sh")

@@ -19,7 +19,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -103,7 +102,13 @@ func tools(t *testing.T, names ...string) string {
 // pack runs scripts/package.sh in a checkout and returns the zip's path and its files' contents.
 func pack(t *testing.T, tree string, flags ...string) (string, map[string]string) {
 	t.Helper()
-	r := execute(t, t.TempDir(), nil, append([]string{filepath.Join(tree, "scripts", "package.sh")}, flags...)...)
+	return packWith(t, tree, nil, append([]string{filepath.Join(tree, "scripts", "package.sh")}, flags...)...)
+}
+
+// packWith is pack with an environment, and the whole command line.
+func packWith(t *testing.T, tree string, env []string, args ...string) (string, map[string]string) {
+	t.Helper()
+	r := execute(t, t.TempDir(), env, args...)
 	require.Equal(t, 0, r.status, r.err+r.out)
 	lines := strings.Split(strings.TrimSpace(r.out), "\n")
 	name, _, _ := strings.Cut(strings.TrimPrefix(lines[len(lines)-1], "-----> "), ":")
@@ -154,6 +159,7 @@ func commit(t *testing.T, tree, date string) {
 }
 
 func TestZip(t *testing.T) {
+	t.Parallel()
 	first, second := checkout(t), checkout(t)
 	commit(t, first, "2026-11-22T12:34:56Z")
 	path, files := pack(t, first)
@@ -176,9 +182,7 @@ func TestZip(t *testing.T) {
 	// Built again: from another folder, with what an earlier build and a person may have left there, and whatever go's variables say.
 	write(t, filepath.Join(second, "bin", "postgres-ssl"), "stale", 0o755)
 	write(t, filepath.Join(second, "old.zip"), "stale", 0o644)
-	t.Setenv("GOFLAGS", "-tags=other")
-	t.Setenv("GOAMD64", "v3")
-	t.Setenv("TZ", "Pacific/Auckland")
+	env := append(os.Environ(), "GOFLAGS=-tags=other", "GOAMD64=v3", "TZ=Pacific/Auckland")
 	commit(t, second, "2026-11-22T12:34:56Z")
 	for name := range files { // written at another time, with another umask
 		if name != "bin/postgres-ssl" {
@@ -189,9 +193,7 @@ func TestZip(t *testing.T) {
 			require.NoError(t, os.Chtimes(file, testTime, testTime))
 		}
 	}
-	umask := syscall.Umask(0o002)
-	cachedPath, cached := pack(t, second, "--cached", "--any-stack")
-	syscall.Umask(umask)
+	cachedPath, cached := packWith(t, second, env, "bash", "-c", `umask 002; exec "$0"/scripts/package.sh --cached --any-stack`, second)
 	assert.Equal(t, strings.Replace(filepath.Base(path), "buildpack", "buildpack-cached", 1), filepath.Base(cachedPath))
 	assert.Equal(t, sums(files), sums(cached), "two builds of one commit")
 	assert.True(t, read(t, path) == read(t, cachedPath), "two zips of one commit are the same, byte for byte")
@@ -240,6 +242,7 @@ func TestZip(t *testing.T) {
 }
 
 func TestZipWithTheValidatedCryptographicModule(t *testing.T) {
+	t.Parallel()
 	path, files := pack(t, checkout(t), "--fips")
 	assert.Equal(t, "postgres-ssl_buildpack-fips-v"+files["VERSION"]+".zip", filepath.Base(path))
 	info, err := buildinfo.Read(strings.NewReader(files["bin/postgres-ssl"]))
@@ -283,6 +286,7 @@ func TestZipOfAPlatformTeam(t *testing.T) {
 }
 
 func TestNothingIsPackagedThatCannotStage(t *testing.T) {
+	t.Parallel()
 	tree := checkout(t)
 	write(t, filepath.Join(tree, "ca", "extra", "acme.pem"), "PKCS#12, really", 0o644)
 	r := execute(t, tree, nil, "scripts/package.sh")
@@ -427,6 +431,7 @@ func TestVersionWithoutASectionIsNotReleased(t *testing.T) {
 }
 
 func TestRelease(t *testing.T) {
+	t.Parallel()
 	tree := checkout(t)
 	write(t, filepath.Join(tree, "dist", "of-last-time.zip"), "", 0o644)
 	write(t, filepath.Join(tree, "CHANGELOG.md"), changelog, 0o644)

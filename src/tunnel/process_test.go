@@ -131,7 +131,7 @@ type app struct {
 }
 
 // soon is how long a tunnel may stay when nobody needs it: 2 s on an idle machine.
-const soon = 10 * time.Second
+const soon = time.Minute
 
 // untilItsInputEnds is an app.
 const untilItsInputEnds = "exec cat"

@@ -352,15 +352,16 @@ func TestTheOwnersModeHoldsInTheTunnelThoughAnotherDatabaseAsksForIt(t *testing.
 func TestATunnelDoesNotConnectIfTheTargetHasAProblem(t *testing.T) {
 	targets, err := Targets(plan(t, map[string]string{"PGSSLMODE": "strict"}, "verify-full"), false)
 	require.NoError(t, err)
-	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	conn, problem := targets[0].Connect(ctx, targets[0].Addresses()[0], "127.0.0.1:1")
+	nobody := fmt.Sprintf("127.0.0.1:%d", pgtest.Nobody(t))
+	conn, problem := targets[0].Connect(ctx, targets[0].Addresses()[0], nobody)
 	assert.Nil(t, conn)
 	require.NotNil(t, problem)
 	assert.Equal(t, modeUnknown, problem.Code)
 
 	targets[0].Problem = nil
-	_, problem = targets[0].Connect(ctx, targets[0].Addresses()[0], "127.0.0.1:1")
+	_, problem = targets[0].Connect(ctx, targets[0].Addresses()[0], nobody)
 	require.NotNil(t, problem)
 	assert.Equal(t, notListened, problem.Code, "control: without a problem, it tries")
 }

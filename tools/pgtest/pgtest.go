@@ -59,7 +59,7 @@ func Start(t testing.TB, config Config) *Server {
 	t.Helper()
 	// Not t.TempDir: the user postgres must be able to reach the folder, and a Unix socket's path
 	// has room for 107 bytes only.
-	dir, err := os.MkdirTemp("/tmp", "pgtest-")
+	dir, err := os.MkdirTemp(place(), "pgtest-")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,6 +96,17 @@ func Start(t testing.TB, config Config) *Server {
 		s.SQL(t, config.SQL)
 	}
 	return s
+}
+
+// place is where a server's thousand small files go: to memory if there is room, where they take a
+// tenth of the time.
+func place() string {
+	const memory, room = "/dev/shm", 1 << 30
+	var s syscall.Statfs_t
+	if syscall.Statfs(memory, &s) == nil && s.Bavail*uint64(s.Bsize) > room {
+		return memory
+	}
+	return "/tmp"
 }
 
 // SQL runs statements as the superuser postgres. It returns psql's output: a line per row, with "|"
@@ -247,11 +258,11 @@ var emptyCluster = sync.OnceValues(func() ([]byte, error) {
 	if _, err := os.Stat(filepath.Join(binDir(), "initdb")); err != nil {
 		return nil, errors.New("pgtest: no PostgreSQL server is installed; on Debian or Ubuntu: apt-get install postgresql")
 	}
-	dir, err := os.MkdirTemp("/tmp", "pgtest-")
+	dir, err := os.MkdirTemp(place(), "pgtest-")
 	if err != nil {
 		return nil, err
 	}
-	defer os.RemoveAll(dir) // if that fails, the rest is only in /tmp
+	defer os.RemoveAll(dir) // if that fails, the rest is only in a place for temporary files
 	if err := own(dir); err != nil {
 		return nil, err
 	}

@@ -27,7 +27,7 @@ func connect(t *testing.T, server *pgtest.Server, ca *pgtest.CA) (*x509.Certific
 		presented = cs.PeerCertificates[0]
 		return nil
 	}}
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	conn, err := pgconn.ConnectConfig(ctx, config)
 	if err == nil {
