@@ -42,7 +42,7 @@ done
 const nodePostgres = `#!/usr/bin/env node
 const { Client } = require('pg')
 const { hostname, port, username, password, dbname } = Object.values(JSON.parse(process.env.VCAP_SERVICES))[0][0].credentials
-const client = new Client({ host: hostname, port, user: username, password, database: dbname, connectionTimeoutMillis: 30000 })
+const client = new Client({ host: hostname, port, user: username, password, database: dbname, connectionTimeoutMillis: 300000 })
 client.connect()
   .then(() => client.query("SELECT format('ssl=%s version=%s', ssl, version) AS row FROM pg_stat_ssl WHERE pid = pg_backend_pid()"))
   .then(({ rows }) => { console.log(rows[0].row); process.exit(0) })

@@ -67,7 +67,7 @@ func java(t *testing.T, buildpack, app string, oregon *pgtest.CA) {
 
 	server.Reload(t, plain)
 	assert.Equal(t, inPlainText, ask("verify-full", "?sslmode=prefer"))
-	assert.Regexp(t, withoutTLS, ask("require", "loginTimeout=30"), "require alone refuses a server without TLS")
+	assert.Regexp(t, withoutTLS, ask("require", "loginTimeout=300"), "require alone refuses a server without TLS")
 	assert.Contains(t, launched["require"].variable("JAVA_TOOL_OPTIONS"), "-Xbootclasspath/a:/")
 
 	// A client certificate. Java wants its key in a format of its own.
@@ -75,11 +75,11 @@ func java(t *testing.T, buildpack, app string, oregon *pgtest.CA) {
 	withClient.ClientCA, withClient.HBA = client.PEM, []string{"hostssl all all 127.0.0.1/32 cert"}
 	server.Reload(t, withClient)
 	pair := client.Issue(t, []string{"myuser"})
-	assert.Regexp(t, "certificate", ask("require", "loginTimeout=30"), "the control: without one, the server refuses")
+	assert.Regexp(t, "certificate", ask("require", "loginTimeout=300"), "the control: without one, the server refuses")
 	c := credentialsOf(server, host, "verify-full")
 	c["sslcert"], c["sslkey"] = string(pair.CertPEM), string(pair.KeyPEM)
 	launched["client"] = launch(t, buildpack, app, "compile", vcapServices(t, map[string]credentials{"console_db": c}), hosts(host), "POSTGRES_SSL_TUNNEL=no")
-	assert.Equal(t, encrypted, ask("client", "loginTimeout=30"))
+	assert.Equal(t, encrypted, ask("client", "loginTimeout=300"))
 }
 
 // showDefaults prints how a JVM reads its options and pgjdbc's defaults.
