@@ -55,7 +55,11 @@ install() {
 
 # lint is for what no test waits for.
 lint() {
+  local module
   go tool -modfile=tools/tools.mod staticcheck ./...
+  for module in fixtures/stratos/src/jetstream fixtures/drivers/pgx fixtures/drivers/go-pg; do
+    go -C "$module" vet ./...
+  done
   git ls-files -z --cached --others --exclude-standard -- bin scripts tools .ci fixtures |
     xargs -0 grep -lZE '^#!.*\b(ba)?sh\b' -- | xargs -0 shellcheck -x
   # actionlint needs a newer yaml than the other tools, so it has a module file of its own.
@@ -71,14 +75,11 @@ if [[ -n $unformatted ]]; then
   exit 1
 fi
 go vet ./...
-for module in fixtures/stratos/src/jetstream fixtures/drivers/pgx fixtures/drivers/go-pg; do
-  go -C "$module" vet ./...
-done
 wait $!
 
 # Fuzz targets run only their committed inputs, so the same commit gives the same result.
 # scripts/fuzz.sh searches for new ones.
-step 'Tests; beside them staticcheck, shellcheck, actionlint'
+step 'Tests; beside them staticcheck, go vet of the fixtures, shellcheck, actionlint'
 lint &
 # The longest begin first. Twice as many as there are cores run side by side, because tests wait for
 # servers and clocks. go vet has run. No result is taken from the cache of go test: it does not see
@@ -86,7 +87,7 @@ lint &
 side=$((2 * $(nproc)))
 go test -count=1 -vet=off -timeout 30m -p $side -parallel $side ./src/packaging ./src/integration ./src/faults ./src/tunnel ./...
 if ! wait $!; then
-  echo 'test.sh: staticcheck, shellcheck or actionlint complains, see above' >&2
+  echo 'test.sh: staticcheck, go vet, shellcheck or actionlint complains, see above' >&2
   exit 1
 fi
 step "Done, after $SECONDS s"
