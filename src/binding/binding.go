@@ -47,6 +47,7 @@ type Binding struct {
 	WellKnown bool   // under the keys that every broker uses; wins over others of its service
 	HostAddr  string // where libpq connects instead of to the only host
 	DirectTLS bool   // libpq begins with TLS, without asking for it
+	Socket    bool   // it names a Unix socket, and no host
 	Replicas  int    // how many of Hosts, counted from the end, are replicas
 
 	Guessed bool     // nothing but its keys tells that it is Postgres, or something speaks against it

@@ -19,6 +19,7 @@ type connection struct {
 	names     string            // the hosts before the query, as a list
 	ports     string            // their ports, which stay if the query names other hosts
 	hostaddr  string            // if set, libpq connects here instead
+	socket    bool              // its query names a Unix socket
 	rootCert  string            // sslrootcert: a path, PEM or "system"
 	modes     []parameter       // one for each key; the last of equal keys counts, as in libpq
 	asksTLS   parameter         // what asks for TLS without a mode: ssl=true, useSSL=1
@@ -170,6 +171,7 @@ func (c *connection) add(pairs []parameter) {
 		delete(c.says, "sslkey")
 	}
 	c.hostaddr, c.rootCert = where["hostaddr"], where["sslrootcert"]
+	c.socket = isSocket(where["host"])
 	if where["host"] == "" && len(c.hosts) == 0 {
 		where["host"] = c.hostaddr
 	}

@@ -28,7 +28,9 @@ func (r *reader) binding(d *database, open open) Binding {
 	b.ClientCert, b.ClientKey = d.credential(clientCertKeys, "sslcert"), d.credential(clientKeyKeys, "sslkey")
 	b.Username, b.Password = string(d.credential(usernameKeys, "user").Value), d.credential(passwordKeys, "password").Value
 	b.Database = string(d.credential(databaseKeys, "dbname").Value)
+	b.Socket = len(hosts) == 0 && isSocket(string(d.credential(hostKeys, "").Value))
 	for _, f := range d.strings {
+		b.Socket = b.Socket || len(hosts) == 0 && (f.socket || isSocket(f.names))
 		b.DirectTLS = b.DirectTLS || f.says["sslnegotiation"] == "direct"
 		if len(hosts) == 1 && hosts[0].host != f.hostaddr {
 			b.HostAddr = cmp.Or(b.HostAddr, f.hostaddr)

@@ -24,7 +24,7 @@ func parseHosts(text, ports string) (hosts []address, ok bool) {
 		switch {
 		case !isNumber(own):
 			return nil, false
-		case host == "" || host[0] == '/':
+		case host == "" || isSocket(host):
 			continue
 		case net.ParseIP(host) == nil && !isHostName(host):
 			return nil, false
@@ -35,6 +35,9 @@ func parseHosts(text, ports string) (hosts []address, ok bool) {
 	}
 	return hosts, true
 }
+
+// isSocket says whether a host is a folder with a Unix socket (libpq's manual, "host").
+func isSocket(host string) bool { return strings.HasPrefix(host, "/") }
 
 // splitPorts returns a function for the port of host i of n: each its own, or all of them the same
 // one (libpq's manual, "Specifying Multiple Hosts"). Anything else than a number is ignored: it may

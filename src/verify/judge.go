@@ -33,7 +33,7 @@ func (e *evidence) judge(now time.Time) Database {
 		p = e.connectionProblem()
 	}
 	if p != nil && e.Further && p.NotThere() {
-		db.Warnings = append(db.Warnings, "a further connection string of the service: "+p.What)
+		db.Warnings = append(db.Warnings, "not verified: "+p.What)
 	} else {
 		db.add(p)
 	}

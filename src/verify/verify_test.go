@@ -273,6 +273,28 @@ func TestAFurtherConnectionStringWithoutAServerIsAWarning(t *testing.T) {
 	}
 }
 
+func TestOverAUnixSocketThereIsNothingToVerify(t *testing.T) {
+	for credentials, isSocket := range map[string]bool{
+		`"uri": "postgres://u@/d?host=/var/run/postgresql&sslmode=verify-full"`:              true,
+		`"uri": "postgres://u@%2Fvar%2Frun%2Fpostgresql/d?sslmode=verify-full"`:              true,
+		`"uri": "host=/var/run/postgresql user=u dbname=d sslmode=verify-full"`:              true,
+		`"hostname": "/cloudsql/project:region:name", "username": "u", "sslmode": "require"`: true,
+		`"uri": "postgres://u@/d?sslmode=verify-full"`:                                       false,
+	} {
+		found, err := binding.Read(map[string]string{"VCAP_SERVICES": `{"x": [{"name": "db", "tags": ["postgresql"], "credentials": {` + credentials + `}}]}`})
+		require.NoError(t, err)
+		plan, err := launch.Decide(nil, found, truststore.Store{})
+		require.NoError(t, err)
+		targets, err := wire.Targets(current.App{Plan: plan}, false)
+		require.NoError(t, err)
+		report := Run(t.Context(), targets, nil, time.Minute)
+		assert.Equal(t, isSocket, report.OK, credentials)
+		lines, open := Gate(t.Context(), targets, time.Minute)
+		assert.Equal(t, isSocket, open, "the control: without a host, an app does not start")
+		assert.Equal(t, isSocket, strings.Contains(lines[0], "names a Unix socket, which crosses no network: there is nothing to verify"), lines[0])
+	}
+}
+
 // A host and a database on port 5432 are very likely Postgres, but nobody said so.
 func TestTheGateStopsNothingForADatabaseKnownByItsKeysAlone(t *testing.T) {
 	b := binding.Binding{Name: "db", Hosts: []string{"h.example.com"}, Ports: []string{"5432"}, Database: "d"}

@@ -112,6 +112,11 @@ func bundle(cert *x509.Certificate) (name string) {
 }
 
 func (t *Target) setAddress(b binding.Binding) {
+	if b.Socket {
+		t.Further = true
+		t.fail(noAddress, "the binding names a Unix socket, which crosses no network: there is nothing to verify", "")
+		return
+	}
 	if len(b.Hosts) == 0 {
 		t.fail(bindingIncomplete, "the binding names no host", "add the credential hostname, or a uri with a host")
 		return

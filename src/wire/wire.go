@@ -23,7 +23,7 @@ import (
 type Target struct {
 	Name     string
 	ByKeys   bool // nothing but its keys tells that it is Postgres
-	Further  bool // a further connection string of a service: an example, a pooler on 127.0.0.1
+	Further  bool // nobody need be there: a service's further connection string, such as an example; a Unix socket
 	Host     string
 	Port     uint16
 	Others   []Address // its further hosts

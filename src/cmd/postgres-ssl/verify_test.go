@@ -395,6 +395,8 @@ esac
 		ran++
 	}
 	assert.Equal(t, 4, ran)
+	assert.Contains(t, string(page), "a slow one holds up a start for ten seconds at most")
+	assert.Equal(t, 10*time.Second, gateTimeout)
 }
 
 // hold keeps a session open until the test ends.
