@@ -36,7 +36,6 @@ func (f Found) Title() string {
 // Use says who wants the driver. If two files disagree, the greater value counts.
 type Use int
 
-// The uses.
 const (
 	Transitive Use = iota - 1 // only another package brings it
 	Unknown                   // the file does not say
@@ -124,8 +123,7 @@ func Find(files *seen.Files) []Found {
 		}
 	}
 	s.programs()
-	isAdapter := func(f Found) bool { return f.Package == prismaAdapter }
-	if slices.ContainsFunc(s.found, isAdapter) { // then node-postgres connects, and not Prisma's engine
+	if s.versions[prismaAdapter] > 0 { // then node-postgres connects, and not Prisma's engine
 		s.found = slices.DeleteFunc(s.found, func(f Found) bool { return f.Driver.Ecosystem == prisma })
 	}
 	return s.found
@@ -188,8 +186,9 @@ func (s *scan) file(name string, r reader) bool {
 func (s *scan) add(e Ecosystem, file string, packages []Found) {
 	const most = 10 // versions of a package; a lock file may have anything
 	for i, f := range packages {
-		if e == pypi {
-			f.Package, f.Version = pypiName(f.Package), strings.TrimLeft(strings.ReplaceAll(f.Version, " ", ""), "=")
+		if e == pypi { // PEP 503 has the spelling of its names
+			f.Package = strings.ToLower(strings.NewReplacer("_", "-", ".", "-").Replace(f.Package))
+			f.Version = strings.TrimLeft(strings.ReplaceAll(f.Version, " ", ""), "=")
 		}
 		f.Driver, f.Version, f.File = lookUp(e, f.Package, f.Version), fmt.Sprintf("%.40s", f.Version), file
 		packages[i] = f
@@ -200,25 +199,16 @@ func (s *scan) add(e Ecosystem, file string, packages []Found) {
 	})
 	for _, f := range packages {
 		isSame := func(g Found) bool { return g.Driver == f.Driver && g.Package == f.Package && g.Version == f.Version }
-		if s.versions[f.Package] > most {
-			continue
-		}
 		if i := slices.IndexFunc(s.found, isSame); i >= 0 {
 			s.found[i].Use = max(s.found[i].Use, f.Use)
 			continue
 		}
-		if s.versions[f.Package]++; s.versions[f.Package] > most {
+		s.versions[f.Package]++
+		switch n := s.versions[f.Package]; {
+		case n <= most:
+			s.found = append(s.found, f)
+		case n == most+1:
 			s.Skip(file, fmt.Sprintf("it has more than %d versions of %s; the others are not shown", most, f.Package))
-			continue
 		}
-		s.found = append(s.found, f)
 	}
-}
-
-// pypiName normalises the spelling of a package's name.
-//
-// Source: https://peps.python.org/pep-0503/#normalized-names
-func pypiName(name string) string {
-	parts := strings.FieldsFunc(name, func(r rune) bool { return strings.ContainsRune("-_.", r) })
-	return strings.ToLower(strings.Join(parts, "-"))
 }

@@ -120,7 +120,8 @@ func linesOf(sign, pattern, direct string) func(Ecosystem, string) ([]Found, boo
 		own, left, section, names := map[string]bool{}, most, "", namesOf(e)
 		for line := range strings.Lines(text) {
 			isIndented := strings.IndexByte(" \t-", line[0]) >= 0
-			if mentions(line, names) {
+			lower := strings.ToLower(line)
+			if slices.ContainsFunc(names, func(name string) bool { return strings.Contains(lower, name) }) {
 				full := strings.TrimRight(line, " \n")
 				if isIndented {
 					full = section + full
@@ -152,12 +153,6 @@ func linesOf(sign, pattern, direct string) func(Ecosystem, string) ([]Found, boo
 // texts.
 func joined(texts *strings.Replacer, read func(Ecosystem, string) ([]Found, bool)) func(Ecosystem, string) ([]Found, bool) {
 	return func(e Ecosystem, text string) ([]Found, bool) { return read(e, texts.Replace("\n"+text)) }
-}
-
-// mentions says whether a text has one of these names, in capitals or not.
-func mentions(text string, names []string) bool {
-	text = strings.ToLower(text)
-	return slices.ContainsFunc(names, func(name string) bool { return strings.Contains(text, name) })
 }
 
 // namesOf returns the names of an ecosystem's drivers, in small letters.
@@ -320,10 +315,9 @@ func modules(at io.ReaderAt, _ int64) []Found {
 	}
 	found := []Found{{Package: info.Main.Path}}
 	for _, m := range info.Deps {
-		// A replacement by a local folder has no version.
 		version := m.Version
-		if m.Replace != nil && m.Replace.Version != "" {
-			version = m.Replace.Version
+		if m.Replace != nil {
+			version = cmp.Or(m.Replace.Version, version) // a local folder has none
 		}
 		found = append(found, Found{Package: m.Path, Version: strings.TrimSuffix(strings.TrimPrefix(version, "v"), "+incompatible")})
 	}

@@ -38,7 +38,6 @@ type Outcomes = string
 // Ecosystem is where a package's name comes from.
 type Ecosystem string
 
-// The ecosystems.
 const (
 	npm      Ecosystem = "npm"
 	deno     Ecosystem = "Deno"
@@ -57,7 +56,6 @@ const (
 // Answer is what a driver does when a launch tells it the mode.
 type Answer int
 
-// The answers.
 const (
 	Obeys       Answer = iota
 	ObeysItsURL        // unless its own URL, properties or data source say otherwise
@@ -79,7 +77,6 @@ func (a Answer) CanBeTold() bool { return a < Untold }
 // URIAnswer is what a driver does with a connection URI that says an sslmode.
 type URIAnswer int
 
-// The answers.
 const (
 	Ignored     URIAnswer = iota // it ignores the mode, or takes no URI like a binding's
 	Believed                     // it does what the URI says

@@ -141,7 +141,8 @@ func (a App) judge(f Found) Verdict {
 	case d.Answer == Misreads:
 		return warn("does not connect", "does not connect: it %s. %s", d.Does, mend(d, mode))
 	case d.Answer == Untold:
-		if says = "cannot be told"; d.does(mode) {
+		// It may happen to do all that the mode asks: in require, to refuse a server without TLS.
+		if says = "cannot be told"; !mode.Encrypts() || mode == sslmode.Require && d.Outcomes == "TTTxTT" {
 			return Verdict{Says: says}
 		}
 		return warn(says, "reads no variable: it %s. %s", d.Does, mend(d, mode))
@@ -176,12 +177,6 @@ func (l Look) toldByName(s seen.Sign) string {
 		}
 	}
 	return ""
-}
-
-// does says whether a driver that cannot be told happens to do all that the mode asks: in require,
-// to refuse a server without TLS.
-func (d *Driver) does(mode sslmode.Mode) bool {
-	return !mode.Encrypts() || mode == sslmode.Require && d.Outcomes == "TTTxTT"
 }
 
 // mend says what to change in the app. Some drivers need a weaker mode in their URI than the one in
