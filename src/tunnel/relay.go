@@ -142,8 +142,14 @@ func (r *relay) serve(conn *net.TCPConn) {
 		r.tell(client, why)
 		return
 	}
-	server, err := r.logIn(ctx, client, startup.Parameters)
-	if err != nil {
+	var server *login
+	done := make(chan struct{})
+	go func() { // its stack is several times a session's, and is free afterwards
+		defer close(done)
+		defer r.recovered()
+		server, err = r.logIn(ctx, client, startup.Parameters)
+	}()
+	if <-done; server == nil || err != nil {
 		r.tell(client, err)
 		return
 	}

@@ -75,6 +75,20 @@ func FuzzGreet(f *testing.F) {
 	})
 }
 
+func TestOnlyAPasswordMessageIsAPassword(t *testing.T) {
+	for says, want := range map[string]string{"p\x00\x00\x00\x07pw\x00": "pw", "Q\x00\x00\x00\x07pw\x00": "", "p\x00\x00\x00\x08pw": ""} {
+		client, tunnel := net.Pipe()
+		go func() {
+			_, _ = io.ReadFull(client, make([]byte, 9)) // the request
+			_, _ = io.WriteString(client, says)
+			client.Close()
+		}()
+		password, err := askPassword(tunnel)
+		assert.Equal(t, want, password)
+		assert.Equal(t, want == "", err != nil, "%q", says)
+	}
+}
+
 func TestAPacketMayBeEmptyButNotShorter(t *testing.T) {
 	for text, want := range map[string]error{"p\x00\x00\x00\x04rest": nil, "p\x00\x00\x00\x03": errJunk, "p\x00\x00\x00\x06ab": nil, "p\x00\x00\x00\x07abc": errJunk} {
 		packet, err := readPacket(strings.NewReader(text), 5, 2)
