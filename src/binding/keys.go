@@ -26,11 +26,11 @@ var (
 	clientKeyKeys  = []string{"sslkey", "clientkey", "clientprivatekey"}
 
 	// inTLSKeys are keys in an object "ssl" or "tls", as node-postgres's ssl has them.
-	inTLSKeys = []string{"enabled", "required", "rejectunauthorized"}
+	inTLSKeys = []string{"enabled", "require", "required", "rejectunauthorized"}
 
 	// families start keys of one database, such as PGHOST and PGUSER, or follow an app's own
 	// prefix: MB_DB_HOST. The first ones also say that it is Postgres.
-	families   = []string{"postgresql", "postgresdb", "postgres", "pg", "database", "dburl", "db"}
+	families   = []string{"postgresql", "postgresdb", "postgres", "pg", "database", "dburl", "db", "datasource", "jdbc"}
 	familyKeys = map[string]string{"db": "database", "name": "dbname"} // POSTGRES_DB, DB_NAME
 
 	// kindKeys tell what an object is about: "type": "postgresql", "scheme": "postgres".

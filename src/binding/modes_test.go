@@ -81,11 +81,13 @@ func TestAFactoryThatValidatesNothingIsAModeOfItsOwn(t *testing.T) {
 }
 
 // Sources: Keycloak's guide "Configuring the database"; Greenplum for VMware Tanzu's credentials;
-// Temporal's configuration of its stores.
-func TestKeysOfSingleProductsNameAHostToo(t *testing.T) {
+// Temporal's configuration of its stores; Spring Boot's and SonarQube's environment variables.
+func TestKeysOfSingleProductsAreReadToo(t *testing.T) {
 	for name, credentials := range map[string]m{
 		"Keycloak":  {"KC_DB_URL_HOST": "h", "KC_DB_URL_PORT": "5433", "KC_DB_URL_DATABASE": "d", "KC_DB_USERNAME": "u", "sslmode": "require"},
 		"Greenplum": {"master_host": "h", "master_port": 5433, "database": "d", "username": "u", "sslmode": "require"},
+		"Spring":    {"SPRING_DATASOURCE_URL": "jdbc:postgresql://h:5433/d", "SPRING_DATASOURCE_USERNAME": "u", "sslmode": "require"},
+		"SonarQube": {"SONAR_JDBC_URL": "jdbc:postgresql://h:5433/d", "SONAR_JDBC_USERNAME": "u", "sslmode": "require"},
 		"Temporal":  {"connectAddr": "h:5433", "databaseName": "d", "user": "u", "sslmode": "require"},
 	} {
 		b := one(t, vcap(t, credentials))
@@ -109,11 +111,12 @@ func TestWhatAsksForTLSWithoutAMode(t *testing.T) {
 		"a yes elsewhere":   {"dbname", "on", false},
 		"a true elsewhere":  {"name", true, false},
 		"a key of no sense": {"secure", true, false},
+		"Sequelize's":       {"dialectOptions", m{"ssl": m{"require": true}}, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			want := ""
 			if test.asks {
-				want = "credential " + test.key
+				want = "credential " + strings.Replace(test.key, "dialectOptions", "dialectOptions.ssl.require", 1)
 			}
 			assert.Equal(t, want, one(t, vcap(t, m{"host": "h", test.key: test.value}, "postgresql")).AsksTLS.String())
 		})
