@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"errors"
 	"flag"
 	"fmt"
@@ -70,10 +71,12 @@ func runEnv(args []string, env map[string]string, in io.Reader, out, errOut io.W
 			return err
 		}
 		sections, err := explain.Plan(app, handout, time.Now())
-		if err == nil {
-			explain.Say(sections, printer(out, ""), printer(out, "  "), printer(out, "warning: "))
+		if err != nil {
+			return err
 		}
-		return err
+		buffer := bufio.NewWriter(out) // Flush returns the first error
+		explain.Say(sections, printer(buffer, ""), printer(buffer, "  "), printer(buffer, "warning: "))
+		return buffer.Flush()
 	}
 	if !app.Store.LaidOut {
 		return errors.New("env is for the launch of a staged app; anywhere else, use env --explain")
