@@ -192,7 +192,7 @@ func (r *reader) classify() {
 		found = found || o.about == postgres
 	}
 	if root := r.objects[0]; !found && !r.foreign && root.about != other && r.says(postgresWords) {
-		root.about = postgres
+		root.about, root.guessed = postgres, root.about == doubtful
 	}
 }
 

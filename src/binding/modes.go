@@ -116,7 +116,8 @@ func (r *reader) ask(b *Binding, written string, a Asked) sslmode.Mode {
 	}
 	b.noteNoVerify(written, a.Place)
 	known := func(old Asked) bool {
-		return old == a || len(b.Asked) > mostHosts && old.Mode == a.Mode && old.By == a.By && old.Alias == a.Alias
+		sameKind := old.Mode == a.Mode && old.By == a.By && old.Alias == a.Alias
+		return sameKind && (len(b.Asked) > mostHosts || old.Place == a.Place)
 	}
 	if !slices.ContainsFunc(b.Asked, known) {
 		b.Asked = append(b.Asked, a)

@@ -112,6 +112,13 @@ func TestKindKeysTellWhatAnObjectIsAbout(t *testing.T) {
 	}
 }
 
+func TestAPortOfMySQLsHidesNoServiceWhoseLabelSaysPostgres(t *testing.T) {
+	b := one(t, vcap(t, m{"port": 3306, "username": "u", "sslmode": "verify-ca"}, "postgresql"))
+	assert.Equal(t, "verify-ca by credential sslmode", modes(b))
+	assert.True(t, b.Guessed)
+	assert.Empty(t, titles(t, vcap(t, m{"port": 3306, "username": "u"}, "mysql")), "the control")
+}
+
 func TestOnlyAQueryWithAModeIsReadAlone(t *testing.T) {
 	_, ok := parseParameters("sslmode=require")
 	assert.True(t, ok)
