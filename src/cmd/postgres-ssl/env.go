@@ -81,6 +81,7 @@ func runEnv(args []string, env map[string]string, in io.Reader, out, errOut io.W
 	if !app.Store.LaidOut {
 		return errors.New("env is for the launch of a staged app; anywhere else, use env --explain")
 	}
+	wanted, _ := app.Plan.Tunnelled()
 	redirection, running, err := startTunnel(app, running, *pid)
 	if err != nil {
 		return err
@@ -94,6 +95,8 @@ func runEnv(args []string, env map[string]string, in io.Reader, out, errOut io.W
 		if err := redirect(handout, env, redirection, running); err != nil {
 			return err
 		}
+	} else if wanted { // what is asked in this app later must not say that it has a tunnel
+		handout.Variables = append(handout.Variables, client.Variable{Name: "POSTGRES_SSL_TUNNEL", Value: "no"})
 	}
 	if err := current.Write(handout, errOut); err != nil {
 		return err
