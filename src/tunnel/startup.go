@@ -57,6 +57,9 @@ func greet(conn *net.TCPConn, config *tls.Config) (client net.Conn, wish pgproto
 			askedGSS = true
 			_, err = io.WriteString(conn, "N")
 		default:
+			if !askedTLS {
+				client = conn // the byte has been read again
+			}
 			return client, wish, err
 		}
 	}
