@@ -11,7 +11,7 @@ import (
 )
 
 func TestOkIsGreenAndFailureIsRed(t *testing.T) {
-	report := Report{Databases: []Database{{Name: "good", OK: true}, {Name: "bad"}}}
+	report := Report{Databases: []Database{{Name: "good", OK: true, Mode: "require"}, {Name: "bad"}}}
 	var plain, coloured strings.Builder
 	require.NoError(t, report.Write(&plain, false))
 	require.NoError(t, report.Write(&coloured, true))
