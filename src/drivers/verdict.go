@@ -211,6 +211,9 @@ func (l Look) Carried() (c launch.Carried) {
 			against("the app verifies by itself (" + s.Where() + ")")
 		case !c.Setting:
 			c.Why, c.Setting = s.Where()+" sets ssl itself", true
+			if s.Mode == sslmode.Allow || s.Mode == sslmode.Prefer { // libpq's manual, "Protection Provided in Different Modes"
+				c.Why += " to " + s.Mode.String() + ", which is plain text where the CA does not fit"
+			}
 		}
 	}
 	for _, f := range l.Found {

@@ -60,10 +60,7 @@ var services = []string{"rds", "rds-fips", "redshift", "redshift-serverless"}
 //	db.abc123.rds.us-iso-east-1.c2s.ic.gov           the isolated partitions, and GovCloud
 //	db.abc123.us-west-2.redshift.amazonaws.com       Redshift; also …redshift-serverless.…
 //	abc123.dsql.us-west-2.on.aws                     by PrivateLink also abc123.dsql-xyz.…
-var (
-	regionLabel = lazyregexp.New(`^` + region + `$`)
-	dsql        = lazyregexp.New(`^[a-z0-9]+\.dsql(?:-[a-z0-9]+)?\.` + region + `\.on\.aws$`)
-)
+var dsql = lazyregexp.New(`^[a-z0-9]+\.dsql(?:-[a-z0-9]+)?\.` + region + `\.on\.aws$`)
 
 // Parse reads a host name without a port. Case does not matter and a trailing dot is allowed.
 // It returns false for any other host, IP addresses and CNAMEs included.
@@ -106,7 +103,6 @@ func Parse(host string) (Endpoint, bool) {
 
 // split finds a service and its region side by side in a host name, as far behind as they can be. A
 // global cluster has no region. names are the labels before them, and suffix is what is behind.
-// Without a pattern, a launch has its answer sooner.
 func split(host string) (names []string, region, service, suffix string) {
 	labels := strings.Split(host, ".")
 	for i := len(labels) - 3; i > 0; i-- {
@@ -114,7 +110,7 @@ func split(host string) (names []string, region, service, suffix string) {
 		if slices.Contains(services, region) && service != "global" {
 			region, service = service, region
 		}
-		if !slices.Contains(services, service) || region != "global" && !regionLabel().MatchString(region) {
+		if !slices.Contains(services, service) || region != "global" && !isRegion(region) {
 			continue
 		}
 		if slices.ContainsFunc(labels[:i], isNoLabel) {
@@ -123,6 +119,15 @@ func split(host string) (names []string, region, service, suffix string) {
 		return labels[:i], strings.TrimSuffix(region, "global"), service, strings.Join(labels[i+2:], ".")
 	}
 	return nil, "", "", ""
+}
+
+// isRegion matches the pattern region. To compile that takes longer than the rest of a launch's work.
+func isRegion(label string) bool {
+	parts := strings.Split(label, "-")
+	words, number := parts[:len(parts)-1], parts[len(parts)-1]
+	isNoWord := func(part string) bool { return part == "" || strings.Trim(part, labelLetters[:26]) != "" }
+	return len(words) > 1 && len(words[0]) > 1 && !slices.ContainsFunc(words, isNoWord) &&
+		number != "" && strings.Trim(number, "0123456789") == ""
 }
 
 const labelLetters = "abcdefghijklmnopqrstuvwxyz0123456789-"

@@ -46,16 +46,19 @@ const (
 // Language is what a file is written in.
 type Language string
 
-var languages = map[string]Language{
-	".js": "Node", ".mjs": "Node", ".cjs": "Node", ".ts": "Node", ".mts": "Node", ".cts": "Node", ".py": "Python", ".rb": "Ruby",
-	".properties": "Java", ".xml": "Java", ".java": "Java", ".kt": "Java", ".go": "Go", ".ex": "BEAM", ".exs": "BEAM",
-	".cs": ".NET", ".php": "PHP", ".rs": "Rust",
-	".json": "", ".yml": "", ".yaml": "", ".toml": "", ".ini": "", ".conf": "", ".cfg": "", ".env": "", ".sh": "",
-}
+// languages are by the end of a file's name. No launch needs them.
+var languages = sync.OnceValue(func() map[string]Language {
+	return map[string]Language{
+		".js": "Node", ".mjs": "Node", ".cjs": "Node", ".ts": "Node", ".mts": "Node", ".cts": "Node", ".py": "Python", ".rb": "Ruby",
+		".properties": "Java", ".xml": "Java", ".java": "Java", ".kt": "Java", ".go": "Go", ".ex": "BEAM", ".exs": "BEAM",
+		".cs": ".NET", ".php": "PHP", ".rs": "Rust",
+		".json": "", ".yml": "", ".yaml": "", ".toml": "", ".ini": "", ".conf": "", ".cfg": "", ".env": "", ".sh": "",
+	}
+})
 
 // languageOf returns a file's language, and whether it is of a kind that is read at all.
 func languageOf(name string) (Language, bool) {
-	language, isText := languages[strings.ToLower(path.Ext(name))]
+	language, isText := languages()[strings.ToLower(path.Ext(name))]
 	return language, isText
 }
 
