@@ -56,6 +56,11 @@ func TestOtherHostsAreNotMistakenForEndpoints(t *testing.T) {
 		"db abc.us-west-2.rds.amazonaws.com",
 		"db.abc.us-west-2.rds.amazonaws.com\n",
 		"db.abc.1us-west-2.rds.amazonaws.com",
+		"db.abc.west-2.rds.amazonaws.com", // no region has fewer than two words, or one of a letter in front
+		"db.abc.u-west-2.rds.amazonaws.com",
+		"db.abc.us--west-2.rds.amazonaws.com",
+		"db.abc.us-west-.rds.amazonaws.com",
+		"db.abc.us-west-2a.rds.amazonaws.com",
 		"db.rds.global.amazonaws.com",
 		"evil.abc.dsql.us-west-2.on.aws",
 		"abc.dsql.us-west-2.on.aws.evil.on.aws",
