@@ -108,11 +108,9 @@ func Find(files *seen.Files) []Found {
 			s.folder(dir)
 		}
 		if dir == "." || slices.Contains(strings.Split(dir, "/"), "lib") {
-			var packages []Found
 			for _, e := range s.List(dir) {
-				packages = append(packages, jar(e.Name())...)
+				s.add(maven, dir, jar(e.Name()))
 			}
-			s.add(maven, dir, packages)
 		}
 	}
 	for _, d := range Table { // where the platform has unpacked a jar that has swallowed others

@@ -233,7 +233,6 @@ func (l Look) Carried() (c launch.Carried) {
 // each driver that the app asks for and for each sign that does not do as the mode says. They have
 // the app's own words, so print them with plain.Line.
 func (a App) Lines() (lines, warnings []string) {
-	const mostShown = 50 // skipped files
 	if len(a.Found) == 0 {
 		lines = append(lines, "none recognised; a driver inside a bundle is not seen, "+
 			"and postgres-ssl verify shows who is connected in plain text")
@@ -262,7 +261,7 @@ func (a App) Lines() (lines, warnings []string) {
 	if isUnreached && !a.Tunnel {
 		warnings = append(warnings, "POSTGRES_SSL_TUNNEL=yes lets whatever does not obey connect as its sslmode asks, with no change to the app")
 	}
-	for _, s := range a.Skipped[:min(len(a.Skipped), mostShown)] {
+	for _, s := range a.Skipped[:min(len(a.Skipped), 50)] {
 		lines = append(lines, s.File+" is skipped: "+s.Why)
 	}
 	return lines, warnings
