@@ -73,7 +73,7 @@ try {
   $pdo = new PDO("pgsql:host={$c['hostname']};port={$c['port']};dbname={$c['dbname']};sslmode={$own['sslmode']}", $c['username'], $c['password']);
   echo $pdo->query("` + nodeSelect + `")->fetchColumn(), "\n";
 } catch (PDOException $e) { fwrite(STDERR, $e->getMessage()); exit(1); }
-`}, "php index.php", "config/database.php:4 sets ssl itself"},
+`}, "php index.php", "config/database.php:4 sets ssl itself to prefer, which is plain text where the CA does not fit"},
 	{"Rails with a mode in database.yml", map[string]string{
 		"Gemfile.lock":        "GEM\n  specs:\n    pg (1.5.9)\n\nDEPENDENCIES\n  pg\n",
 		"config/database.yml": "production:\n  adapter: postgresql\n  sslmode: disable\n",
@@ -109,6 +109,22 @@ try:
 except Exception as e:
     sys.exit(str(e))
 `}, "/usr/bin/python3 main.py", "pg8000 1.10.6 reads no variable"},
+
+	{"Gitea without SSL_MODE: its default is disable", map[string]string{
+		"requirements.txt":    "psycopg2==2.9.9\n",
+		"custom/conf/app.ini": "[database]\nDB_TYPE = postgres\n",
+		"gitea.bin": pythonRow + `import configparser, psycopg2, sys
+own = configparser.ConfigParser()
+own.read("custom/conf/app.ini")
+try:
+    db = psycopg2.connect(host=c["hostname"], port=c["port"], user=c["username"], password=c["password"], dbname=c["dbname"],
+                          sslmode=own["database"].get("SSL_MODE", "disable"))
+except psycopg2.Error as e:
+    sys.exit(str(e))
+cursor = db.cursor()
+cursor.execute("` + nodeSelect + `")
+print(cursor.fetchone()[0])
+`}, "/usr/bin/python3 gitea.bin", "custom/conf/app.ini:2 sets ssl itself"},
 
 	// Right today, and each might be mistaken.
 	{"it sets nothing", nodeWith("module.exports = {}\n"), runNode, ""},
