@@ -329,6 +329,27 @@ func TestElsewhereNoFileIsOpened(t *testing.T) {
 	assert.Equal(t, Secret("here"), found.Databases[0].CA.Value, "the control: in the container the file is read")
 }
 
+// A parameter without a name is nothing: here it is a part of a password that nobody escaped.
+func TestAParameterWithoutANameIsNoPort(t *testing.T) {
+	b := one(t, vcap(t, map[string]any{"jdbcUrl": "jdbc:postgresql://h.example.com/d?user=u&password=ab&=4711&sslmode=require"}))
+	assert.Equal(t, []string{""}, b.Ports)
+}
+
+// A password may be the word of a mode. It hides itself, and not the mode.
+func TestAPasswordLikeAModeHidesNoMode(t *testing.T) {
+	_, err := Read(vcap(t, map[string]any{"uri": "postgres://u:verify-full@h.example.com/d;sslmode=verify-full"}))
+	require.Error(t, err)
+	assert.NotContains(t, err.Error(), "u:")
+	assert.Equal(t, "h.example.com", one(t, vcap(t, map[string]any{"uri": "postgres://u:verify-full@h.example.com/d"})).Hosts[0], "the control")
+}
+
+// libpq connects to hostaddr by TCP, whatever host says.
+func TestASocketBesideHostaddrIsNoSocket(t *testing.T) {
+	for uri, socket := range map[string]bool{"postgres://u:p@/d?host=/tmp&hostaddr=10.0.0.1": false, "postgres://u:p@/d?host=/tmp": true} {
+		assert.Equal(t, socket, one(t, vcap(t, map[string]any{"uri": uri})).Socket, uri)
+	}
+}
+
 func FuzzBindingsAreReadOrRefusedInOneLine(f *testing.F) {
 	files, _ := filepath.Glob("../../fixtures/services/*.json")
 	for _, file := range files {

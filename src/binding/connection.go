@@ -171,7 +171,7 @@ func (c *connection) add(pairs []parameter) {
 		delete(c.says, "sslkey")
 	}
 	c.hostaddr, c.rootCert = where["hostaddr"], where["sslrootcert"]
-	c.socket = isSocket(where["host"])
+	c.socket = isSocket(where["host"]) && c.hostaddr == "" // libpq connects there instead
 	if where["host"] == "" && len(c.hosts) == 0 {
 		where["host"] = c.hostaddr
 	}

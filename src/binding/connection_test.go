@@ -44,21 +44,23 @@ func TestWhatAConnectionStringSays(t *testing.T) {
 	x := func(n int) string { return strings.Repeat("x", n) }
 	for story, texts := range map[string]map[string]string{
 		"who and where, in a URI": {
-			"postgres://@h/d":                     "h /d",
-			"postgres://u@h":                      "h user=u",
-			"postgres://u:@h/d":                   "h /d user=u",
-			"postgres://:p@h/d":                   "h /d password=p",
-			"postgres://h@/d":                     "/d user=h",
-			"postgres://:5432/d":                  "/d",
-			"postgres://,/d":                      "/d",
-			"postgres://h:/d":                     "h /d",
-			"postgres://h:1/d?port=2":             "h:2 /d",
-			"postgresql+psycopg://h/d":            "h /d",
-			"postgres://u:p@x/y?odd=z@h/d":        "h /d user=u password=p@x/y?odd=z",
-			"postgres://u:p@x/y?options@h/d":      "h /d user=u password=p@x/y?options",
-			"postgres://u:p@h/d?options=z@x/y":    "h /d user=u password=p",
-			"postgres://h/d?{}=1?sslmode=require": "h /d", // and refused, as its mode is not read
-			"postgres://u:p@h/d?user=a@b":         "h /d user=a@b password=p",
+			"postgres://@h/d":    "h /d",
+			"postgres://u@h":     "h user=u",
+			"postgres://u:@h/d":  "h /d user=u",
+			"postgres://:p@h/d":  "h /d password=p",
+			"postgres://h@/d":    "/d user=h",
+			"postgres://:5432/d": "/d",
+			"postgres://,/d":     "/d",
+			"postgres://h:/d":    "h /d",
+			"postgres://u:p@h/d?&sslmode=verify-full&application_name=a@b":  "h /d user=u password=p sslmode=verify-full",
+			"postgres://u:p@h/d?&&sslmode=verify-full&application_name=a@b": "h /d user=u password=p sslmode=verify-full",
+			"postgres://h:1/d?port=2":                                       "h:2 /d",
+			"postgresql+psycopg://h/d":                                      "h /d",
+			"postgres://u:p@x/y?odd=z@h/d":                                  "h /d user=u password=p@x/y?odd=z",
+			"postgres://u:p@x/y?options@h/d":                                "h /d user=u password=p@x/y?options",
+			"postgres://u:p@h/d?options=z@x/y":                              "h /d user=u password=p",
+			"postgres://h/d?{}=1?sslmode=require":                           "h /d", // and refused, as its mode is not read
+			"postgres://u:p@h/d?user=a@b":                                   "h /d user=a@b password=p",
 		},
 		"where, in its query": {
 			"postgres:///d?host=a,b&port=1,2":         "a:1 b:2 /d",

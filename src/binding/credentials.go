@@ -64,7 +64,7 @@ func (r *reader) findDirect() string {
 func (d *database) credential(keys []string, parameter string) Credential {
 	byString := Credential{}
 	for _, f := range d.strings {
-		if value := f.get(parameter); value != "" && !byString.Known() {
+		if value := f.get(parameter); parameter != "" && value != "" && !byString.Known() {
 			byString = Credential{Place: Place{Path: f.path, Of: parameter}, Value: Secret(value)}
 		}
 	}

@@ -379,7 +379,11 @@ func (r *renamer) connectionString(text string, c connection, path string) strin
 	if len(to) > 0 && r.CA != "" && now[root] != "" {
 		want[root] = r.caFile()
 		for _, at := range rootParameter().FindAllStringSubmatchIndex(text, -1) {
-			tries = append(tries, place{start: at[2], end: at[3], to: want[root]})
+			end := at[3]
+			if strings.HasPrefix(text[at[2]:], now[root]) { // with blanks
+				end = at[2] + len(now[root])
+			}
+			tries = append(tries, place{start: at[2], end: end, to: want[root]})
 		}
 		slices.SortFunc(tries, func(a, b place) int { return a.start - b.start })
 	}

@@ -271,6 +271,7 @@ var renamedCAs = []renamed{
 	{"in a URI, behind another one", `{"uri":"postgres://u:p@h/d?options=-c sslrootcert=/x&sslrootcert=/app/ca.pem"}`, `{"uri":"postgres://u:p@127.9.9.1/d?options=-c sslrootcert=/x&sslrootcert=/T/ca.pem"}`},
 	{"in a URI, the system's", `{"uri":"postgres://u:p@h/d?sslmode=verify-full&sslrootcert=system"}`, `{"uri":"postgres://u:p@127.9.9.1/d?sslmode=verify-full&sslrootcert=/T/ca.pem"}`},
 	{"in words", `{"dsn":"host=h user=u dbname=d sslrootcert='/my ca.pem' password=sslrootcert=x"}`, `{"dsn":"host=127.9.9.1 user=u dbname=d sslrootcert=/T/ca.pem password=sslrootcert=x"}`},
+	{"ADO.NET, with a blank", `{"dsn":"Host=h;Database=d;Username=u;Root Certificate=/my certs/ca.pem;"}`, `{"dsn":"Host=127.9.9.1;Database=d;Username=u;Root Certificate=/T/ca.pem;"}`},
 	{"ADO.NET", `{"dsn":"Host=h;Database=d;Username=u;Root Certificate=/ca.pem;"}`, `{"dsn":"Host=127.9.9.1;Database=d;Username=u;Root Certificate=/T/ca.pem;"}`},
 	{"not the client's, nor that of a login page", `{"uri":"postgres://u:p@h/d","sslcert":"PEM","saml_cert":"PEM","key":"-----BEGIN CERTIFICATE-----\nx\n-----BEGIN PRIVATE KEY-----\n"}`,
 		`{"key":"-----BEGIN CERTIFICATE-----\nx\n-----BEGIN PRIVATE KEY-----\n","saml_cert":"PEM","sslcert":"PEM","uri":"postgres://u:p@127.9.9.1/d"}`},

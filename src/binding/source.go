@@ -146,13 +146,13 @@ func (s service) ca(open open) (Credential, error) {
 //
 // Source: the launcher's databaseuri.go.
 func (f *Bound) addDatabaseURL(text string, open open) error {
-	place := Place{Path: "DATABASE_URL", Of: "sslmode", Variable: true}
+	place := Place{Path: "DATABASE_URL", Variable: true}
 	c, ok := parseString(text)
 	if sure := slices.ContainsFunc(f.Databases, func(b Binding) bool { return !b.Guessed }); !sure || !ok {
 		databases, err := service{name: place.Path, credentials: map[string]any{"uri": text}}.read(open)
 		for _, b := range databases {
 			for i := range b.Asked {
-				b.Asked[i].Place = place
+				b.Asked[i].Place = Place{Path: place.Path, Of: b.Asked[i].Place.Of, Variable: true}
 			}
 		}
 		f.ByOwner = len(databases) > 0
@@ -173,7 +173,7 @@ func (f *Bound) addDatabaseURL(text string, open open) error {
 				return inside(place.Path, err)
 			}
 			if !slices.ContainsFunc(b.Asked, func(a Asked) bool { return a.By != ByKey && a.Mode == mode }) {
-				b.Asked = append(b.Asked, Asked{mode, place, ByURI, p.alias})
+				b.Asked = append(b.Asked, Asked{mode, Place{Path: place.Path, Of: p.key, Variable: true}, ByURI, p.alias})
 			}
 		}
 	}

@@ -95,7 +95,7 @@ func (o *object) isForeign() bool {
 // verify-full anywhere: escaped twice, or behind a misspelt key.
 func (c connection) unread(text string) sslmode.Mode {
 	if password := c.says["password"]; len(password) >= len("verifyca") { // a shorter one says no mode
-		text = strings.ReplaceAll(text, password, "")
+		text = strings.Replace(text, password, "", 1)
 	}
 	strictest, _ := modeIn(text)
 	for _, mode := range []sslmode.Mode{sslmode.VerifyCA, sslmode.VerifyFull} {

@@ -121,13 +121,18 @@ func startsQuery(before, query string) bool {
 		return false
 	}
 	untilAt, _, _ := strings.Cut(query, "@")
+	isKnown := false
 	for pair := range strings.SplitSeq(strings.ReplaceAll(untilAt, "&amp;", "&"), "&") {
-		key, _, ok := strings.Cut(strings.TrimLeft(pair, "?&"), "=")
+		key, _, ok := strings.Cut(strings.TrimLeft(pair, "?"), "=")
+		if key == "" && !ok {
+			continue // a leading or doubled "&"
+		}
 		if !ok || !slices.Contains(knownParameters, fold(unescape(key))) {
 			return false
 		}
+		isKnown = true
 	}
-	return true
+	return isKnown
 }
 
 // knownParameters are the parameters, folded, whose values may contain an "@", and those that may

@@ -41,23 +41,25 @@ func Answers(name string, in io.Reader, each func(Answer)) (n int) {
 		each(Answer{from, apps, err})
 	}
 	for parts.Scan() {
-		for text := trim(parts.Bytes()); len(text) > 0; {
+		all := parts.Bytes()
+		for text := trim(all); len(text) > 0; {
+			line += bytes.Count(all[:len(all)-len(text)], []byte("\n"))
+			all = text
 			if unread == mostUnread {
 				say(line, nil, fmt.Errorf("%d answers before it could not be read; the rest of it was not tried", mostUnread))
 				return n
 			}
-			before := parts.Bytes()[:len(parts.Bytes())-len(text)]
 			apps, rest, err := read(text)
-			isBinary := err != nil && bytes.IndexByte(text, 0) >= 0
+			isBinary := err != nil && bytes.IndexByte(text[:len(text)-len(rest)], 0) >= 0
 			if isBinary {
 				err = fmt.Errorf("%w; the rest was not tried", err)
 			}
-			if say(line+bytes.Count(before, []byte("\n")), apps, err); isBinary {
+			if say(line, apps, err); isBinary {
 				return n
 			}
 			text = rest
 		}
-		line += bytes.Count(parts.Bytes(), []byte("\n"))
+		line += bytes.Count(all, []byte("\n"))
 	}
 	switch err := parts.Err(); {
 	case errors.Is(err, bufio.ErrTooLong):

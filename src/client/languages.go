@@ -127,7 +127,8 @@ func (h *Handout) oneFile() bool {
 // Source: Stratos, src/jetstream/datastore, the SSLMode constants and their validation.
 func giveStratos(h *Handout) {
 	if h.app.Shows["Stratos"] != "" {
-		if len(h.plan.Databases) > 0 && h.plan.Mode == sslmode.None && h.app.Env["DB_SSL_MODE"] == "" {
+		if len(h.plan.Databases) > 0 && h.plan.Mode == sslmode.None && h.app.Env["DB_SSL_MODE"] == "" &&
+			h.app.Env["VCAP_SERVICES_FILE_PATH"]+h.app.Env["SERVICE_BINDING_ROOT"] == "" {
 			h.Warnings = append(h.Warnings, "Stratos connects in plain text, as no sslmode is in force: "+
 				"write one into the binding, or set POSTGRES_SSL_MODE")
 		}

@@ -312,7 +312,7 @@ func (a App) means(s seen.Sign) (says string, isLess bool) {
 	}
 	cannotBeTold := func(f Found) bool { return !f.Driver.Answer.CanBeTold() }
 	switch {
-	case a.Tunnel && slices.ContainsFunc(a.Found, cannotBeTold):
+	case a.Tunnel && (len(a.Found) == 0 || slices.ContainsFunc(a.Found, cannotBeTold)):
 		return says + "; " + throughTunnel, false
 	case a.Tunnel:
 		return says + "; " + throughTunnel + "; without this line, it needs no tunnel", false

@@ -126,7 +126,7 @@ var rows = []row{
 			`channel_?binding['"]?\s*[:=]>?\s*['"]?require|require_?auth['"]?\s*[:=]|target_?session_?attrs['"]?\s*[:=])()`,
 		Direct, sslmode.None, nil, true, "the tunnel cannot carry it, so the app does not go through it by itself"},
 	{"`sslmode: …`, `'sslmode' => …`, `?sslmode=…`, `ssl_mode = …`, `SSL Mode=…`", "",
-		`(?i)([\w.]*ssl[ _-]?mode)(?:['"]?\]?\s*(?:=>|:=|[:=(])|['"]\s*,)\s*([^=\s].*)`,
+		`(?i)([\w.]*ssl[ _-]?mode)(?:['"]?\]?\s*(?:=>|:=|[:=(])|['"]\s*,|,\s*['"])\s*([^=\s].*)`,
 		Decides, sslmode.None, ofMode, false, "the mode that is written there, or its default"},
 	{"`NonValidatingFactory`, `Trust Server Certificate=true`, `CERT_NONE`, `verify_none`, `InsecureSkipVerify: true`, `trust-all=true`",
 		"", `(?i)(` + verifiesNothing + `)()`,

@@ -26,9 +26,10 @@ func uncommented(line string) string {
 
 // harmless is what a line only asks or says: if "sslmode=require" in url, url.includes('ssl=true'),
 // console.log(…), an error.
-var harmless = lazyregexp.New(`(?i)\w*(?:contains|includes|index_?of|match|starts_?with|replace)\w*\([^()]*ssl[^()]*\)|` +
-	`['"][^'"]*ssl[^'"]*['"]\s+(?:not\s+)?in\s|/[^/]*ssl[^/]*/\w*\.test\(.*|` +
-	`\b(?:console|log(?:ger|ging)?)\.\w+\(.*|\b(?:print\w*|panic|\w*Error\w*)\(.*|\b(?:raise|throw)\s.*`)
+var harmless = lazyregexp.New(`(?i)\w*(?:contains|includes|index_?of|match|starts_?with)\w*\([^()]*ssl[^()]*\)|` +
+	`\w*replace\w*\([^(),]*ssl[^(),]*,\s*(?:['"]ssl=require)?|` +
+	`['"][^'"]*ssl[^'"]*['"]\s+(?:not\s+)?in\s|/[^/]*ssl[^/]*/\w*\.test\b|` +
+	`\b(?:console|log(?:ger|ging)?)\.\w+\([^;]*|\b(?:print\w*|panic|\w*Error\w*)\([^;]*|\b(?:raise|throw)\s[^;]*`)
 
 func indent(line string) int { return len(line) - len(strings.TrimLeft(line, " \t")) }
 

@@ -38,6 +38,7 @@ func greet(conn *net.TCPConn, config *tls.Config) (client net.Conn, wish pgproto
 	}
 	for err == nil {
 		var packet []byte
+		wish = nil
 		if packet, err = readPacket(client, 4, longestStartup); err == nil {
 			wish, err = decodeStartup(packet)
 		}

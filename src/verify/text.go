@@ -9,6 +9,7 @@ import (
 	"text/tabwriter"
 
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/plain"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
 )
 
 // page is the report for people: aligned, one block per database.
@@ -64,9 +65,12 @@ func (r Report) Write(out io.Writer, coloured bool) error {
 
 func (p *page) database(db Database) {
 	verdict := p.paint(green, "ok")
+	mode, _ := sslmode.Parse(db.Mode) // None, if none is in force
 	switch {
 	case !db.OK:
 		verdict = p.paint(red, "FAILED")
+	case db.TLS == nil && mode.Encrypts(): // nobody is there, and nobody need be
+		verdict = p.paint(yellow, "not verified")
 	case db.Mode == "":
 		verdict = p.paint(yellow, "no sslmode is in force")
 	}

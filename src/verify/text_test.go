@@ -11,7 +11,7 @@ import (
 )
 
 func TestOkIsGreenAndFailureIsRed(t *testing.T) {
-	report := Report{Databases: []Database{{Name: "good", OK: true, Mode: "require"}, {Name: "bad"}}}
+	report := Report{Databases: []Database{{Name: "good", OK: true, Mode: "require", TLS: &TLS{Version: "TLS 1.3"}}, {Name: "bad"}}}
 	var plain, coloured strings.Builder
 	require.NoError(t, report.Write(&plain, false))
 	require.NoError(t, report.Write(&coloured, true))
