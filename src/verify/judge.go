@@ -215,7 +215,7 @@ func (e *evidence) judgeOthers(db *Database, now time.Time) {
 		db.OtherHosts = append(db.OtherHosts, OtherHost{Host: to.Host, Port: int(to.Port), Root: e.root(a, now), Problem: p})
 		switch {
 		case p == nil:
-		case p.NotThere():
+		case !a.Dialed():
 			db.Warnings = append(db.Warnings, "further host: "+p.What)
 		default:
 			db.add(&wire.Problem{Code: OtherHostFails, What: "further host: " + p.What, Do: p.Do})

@@ -1,12 +1,15 @@
 package verify
 
 import (
+	"context"
 	"crypto/x509"
+	"net"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/wire"
@@ -116,4 +119,38 @@ func TestWhatTheTriesShowIsJudged(t *testing.T) {
 			assert.Len(t, db.OtherHosts, len(test.others))
 		})
 	}
+}
+
+// A replica that nobody can reach is a warning. One that takes the connection and does not answer is
+// a problem, and it stops a checked start.
+func TestAFurtherHostThatTakesTheConnectionHasToAnswer(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer listener.Close()
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			conn.Close()
+		}
+	}()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	judged := func(port int) Database {
+		target := wire.Target{Host: "h", User: "app", Mode: sslmode.VerifyFull, Others: []wire.Address{{Host: "127.0.0.1", Port: uint16(port)}}}
+		e := evidence{Target: &target, Screen: target.Screen(), others: []wire.Attempt{target.Probe(ctx, target.Others[0], target.Mode)}}
+		db := Database{}
+		e.judgeOthers(&db, time.Now())
+		return db
+	}
+	db := judged(listener.Addr().(*net.TCPAddr).Port)
+	require.Len(t, db.Problems, 1)
+	assert.Equal(t, OtherHostFails, db.Problems[0].Code)
+	assert.Empty(t, db.Warnings)
+
+	db = judged(pgtest.Nobody(t)) // the control
+	assert.Empty(t, db.Problems)
+	assert.Len(t, db.Warnings, 1)
 }

@@ -55,6 +55,9 @@ type Attempt struct {
 	err   error // what stopped it there
 }
 
+// Dialed says whether the server, or something else, took the connection.
+func (a Attempt) Dialed() bool { return a.stage != dialing }
+
 // Unverified returns the problem of a server's certificate that was refused, or nil.
 func (a Attempt) Unverified() (p *Problem) {
 	errors.As(a.err, &p)
