@@ -335,6 +335,13 @@ func TestAParameterWithoutANameIsNoPort(t *testing.T) {
 	assert.Equal(t, []string{""}, b.Ports)
 }
 
+// DATABASE_URL may ask for a mode by another name, and an error has to name that.
+func TestAnotherNameOfAModeInDatabaseURLIsNamed(t *testing.T) {
+	bound := vcap(t, map[string]any{"uri": "postgres://u:p@h.example.com/d?sslmode=verify-full"})
+	bound["DATABASE_URL"] = "postgres://u:p@h.example.com/d?ssl=true"
+	assert.Equal(t, "verify-full by sslmode in credential uri, require by ssl in DATABASE_URL", modes(one(t, bound)))
+}
+
 // A password may be the word of a mode. It hides itself, and not the mode.
 func TestAPasswordLikeAModeHidesNoMode(t *testing.T) {
 	_, err := Read(vcap(t, map[string]any{"uri": "postgres://u:verify-full@h.example.com/d;sslmode=verify-full"}))

@@ -409,6 +409,10 @@ func TestStratosWithoutAModeIsToldThatItConnectsInPlainText(t *testing.T) {
 	assert.Empty(t, app{looks: "Stratos"}.given(t, db("db", "prefer", elsewhere)).Warnings)
 	assert.Empty(t, app{looks: "Stratos", env: env("DB_SSL_MODE", "require")}.given(t, bare).Warnings)
 	assert.Empty(t, app{looks: "Stratos"}.given(t).Warnings, "nothing is bound")
+
+	warnings = app{looks: "Stratos", env: env("VCAP_SERVICES_FILE_PATH", "/etc/vcap_services")}.given(t, bare).Warnings
+	require.Len(t, warnings, 1, "with bindings in files, it does not connect to Postgres at all")
+	assert.Contains(t, warnings[0], "uses SQLite")
 }
 
 func TestPostgresJSIsToldTheModeFromRequireUp(t *testing.T) {

@@ -145,6 +145,7 @@ const options = {
 			[]string{"app/database.py:3 decides disable"}},
 		"what a text is replaced by":    {"config/database.js", "pg(url.replace('sslmode=verify-full', 'sslmode=no-verify'))\n", []string{"config/database.js:1 decides require"}},
 		"what stands behind a question": {"config/database.js", "pg({ ssl: /sslmode=disable/.test(url) ? false : { rejectUnauthorized: false } })\n", []string{"config/database.js:1 decides disable"}},
+		"what stands behind a log":      {"config/database.js", "console.log('pg ssl'); module.exports = new pg.Pool({ ssl: false })\n", []string{"config/database.js:1 decides disable"}},
 		"what stands behind a message":  {"config/database.js", "pool.on('x', logError(1)); module.exports = new pg.Pool({ ssl: false })\n", []string{"config/database.js:1 decides disable"}},
 		"a constant in Java":            {"src/Database.java", "props.put(SSL_MODE, \"disable\"); // postgres\n", []string{"src/Database.java:1 decides disable"}},
 		"what only asks, in JavaScript": {"src/db.js", "if (url.includes('sslmode=disable') || /sslmode=disable/.test(url)) {\n  pg();\n}\n", []string{}},

@@ -2,6 +2,7 @@ package tunnel
 
 import (
 	"encoding/binary"
+	"errors"
 	"io"
 	"net"
 	"regexp"
@@ -73,6 +74,36 @@ func FuzzGreet(f *testing.F) {
 			t.Errorf("%T", message)
 		}
 	})
+}
+
+// A client that asks for TLS or GSS encryption and hangs up is no stranger, for which the log would
+// blame another program. One that asks twice is.
+func TestAClientThatHangsUpIsNoStranger(t *testing.T) {
+	identity, _, err := newIdentity([]string{"127.0.0.1"}, time.Now())
+	require.NoError(t, err)
+	config, err := identity.config()
+	require.NoError(t, err)
+	listener, err := net.ListenTCP("tcp4", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	require.NoError(t, err)
+	defer listener.Close()
+	gss, err := (&pgproto3.GSSEncRequest{}).Encode(nil)
+	require.NoError(t, err)
+	tls, err := (&pgproto3.SSLRequest{}).Encode(nil)
+	require.NoError(t, err)
+	for says, isStranger := range map[string]bool{string(tls): false, string(gss): false, string(gss) + string(tls): false, string(gss) + string(gss): true} {
+		client, err := net.DialTCP("tcp4", nil, listener.Addr().(*net.TCPAddr))
+		require.NoError(t, err)
+		conn, err := listener.AcceptTCP()
+		require.NoError(t, err)
+		_, err = client.Write([]byte(says))
+		require.NoError(t, err)
+		require.NoError(t, client.CloseWrite())
+		_, _, err = greet(conn, config)
+		require.Error(t, err)
+		assert.Equal(t, isStranger, errors.Is(err, errJunk), "%q: %v", says, err)
+		conn.Close()
+		client.Close()
+	}
 }
 
 func TestOnlyAPasswordMessageIsAPassword(t *testing.T) {
