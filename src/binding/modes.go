@@ -127,9 +127,7 @@ func (r *reader) ask(b *Binding, written string, a Asked) sslmode.Mode {
 
 // refuse keeps the first error.
 func (r *reader) refuse(err error) {
-	if r.err == nil {
-		r.err = err
-	}
+	r.err = cmp.Or(r.err, err)
 }
 
 func (b *Binding) noteNoVerify(written string, place Place) {

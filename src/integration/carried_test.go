@@ -35,6 +35,16 @@ client.connect().then(() => client.query("` + nodeSelect + `")).then((r) => { co
 	pythonRow = `import json, os
 c = next(iter(json.loads(os.environ["VCAP_SERVICES"]).values()))[0]["credentials"]
 `
+	// psycopg2Row connects with the app's own options.
+	psycopg2Row = pythonRow + `import psycopg2, sys
+try:
+    db = psycopg2.connect(host=c["hostname"], port=c["port"], user=c["username"], password=c["password"], dbname=c["dbname"], **own)
+except psycopg2.Error as e:
+    sys.exit(str(e))
+cursor = db.cursor()
+cursor.execute("` + nodeSelect + `")
+print(cursor.fetchone()[0])
+`
 )
 
 func nodeWith(config string, more ...string) map[string]string {
@@ -90,16 +100,7 @@ end
 	{"Django with ssl_require", map[string]string{
 		"requirements.txt": "psycopg2==2.9.9\n",
 		"settings.py":      "DATABASES = {'default': {'ENGINE': 'django.db.backends.postgresql',\n    'OPTIONS': {'sslmode': 'require'}}}\n",
-		"main.py": pythonRow + `import psycopg2, settings, sys
-try:
-    db = psycopg2.connect(host=c["hostname"], port=c["port"], user=c["username"], password=c["password"], dbname=c["dbname"],
-                          **settings.DATABASES["default"]["OPTIONS"])
-except psycopg2.Error as e:
-    sys.exit(str(e))
-cursor = db.cursor()
-cursor.execute("` + nodeSelect + `")
-print(cursor.fetchone()[0])
-`}, "/usr/bin/python3 main.py", "settings.py:2 sets ssl itself"},
+		"main.py":          "import settings\nown = settings.DATABASES['default']['OPTIONS']\n" + psycopg2Row}, "/usr/bin/python3 main.py", "settings.py:2 sets ssl itself"},
 	{"pg8000, which reads no variable", map[string]string{"requirements.txt": "pg8000==1.10.6\n", "main.py": pythonRow + `import pg8000, sys
 try:
     db = pg8000.connect(host=c["hostname"], port=int(c["port"]), user=c["username"], password=c["password"], database=c["dbname"])
@@ -113,18 +114,11 @@ except Exception as e:
 	{"Gitea without SSL_MODE: its default is disable", map[string]string{
 		"requirements.txt":    "psycopg2==2.9.9\n",
 		"custom/conf/app.ini": "[database]\nDB_TYPE = postgres\n",
-		"gitea.bin": pythonRow + `import configparser, psycopg2, sys
-own = configparser.ConfigParser()
-own.read("custom/conf/app.ini")
-try:
-    db = psycopg2.connect(host=c["hostname"], port=c["port"], user=c["username"], password=c["password"], dbname=c["dbname"],
-                          sslmode=own["database"].get("SSL_MODE", "disable"))
-except psycopg2.Error as e:
-    sys.exit(str(e))
-cursor = db.cursor()
-cursor.execute("` + nodeSelect + `")
-print(cursor.fetchone()[0])
-`}, "/usr/bin/python3 gitea.bin", "custom/conf/app.ini:2 sets ssl itself"},
+		"gitea.bin": `import configparser
+ini = configparser.ConfigParser()
+ini.read("custom/conf/app.ini")
+own = {"sslmode": ini["database"].get("SSL_MODE", "disable")}
+` + psycopg2Row}, "/usr/bin/python3 gitea.bin", "custom/conf/app.ini:2 sets ssl itself"},
 
 	// Right today, and each might be mistaken.
 	{"it sets nothing", nodeWith("module.exports = {}\n"), runNode, ""},

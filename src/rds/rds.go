@@ -46,8 +46,6 @@ var partitions = []struct{ name, regions, suffix string }{
 	{"aws", "", "amazonaws.com"},
 }
 
-const region = `([a-z]{2,}(?:-[a-z]+)+-[0-9]+)`
-
 var services = []string{"rds", "rds-fips", "redshift", "redshift-serverless"}
 
 // The forms come from AWS's manuals and from the patterns of its drivers (RdsUtils):
@@ -60,7 +58,7 @@ var services = []string{"rds", "rds-fips", "redshift", "redshift-serverless"}
 //	db.abc123.rds.us-iso-east-1.c2s.ic.gov           the isolated partitions, and GovCloud
 //	db.abc123.us-west-2.redshift.amazonaws.com       Redshift; also …redshift-serverless.…
 //	abc123.dsql.us-west-2.on.aws                     by PrivateLink also abc123.dsql-xyz.…
-var dsql = lazyregexp.New(`^[a-z0-9]+\.dsql(?:-[a-z0-9]+)?\.` + region + `\.on\.aws$`)
+var dsql = lazyregexp.New(`^[a-z0-9]+\.dsql(?:-[a-z0-9]+)?\.([^.]+)\.on\.aws$`)
 
 // Parse reads a host name without a port. Case does not matter and a trailing dot is allowed.
 // It returns false for any other host, IP addresses and CNAMEs included.
@@ -72,7 +70,7 @@ func Parse(host string) (Endpoint, bool) {
 	}
 	if strings.HasSuffix(host, ".on.aws") {
 		m := dsql().FindStringSubmatch(host)
-		if m == nil {
+		if m == nil || !isRegion(m[1]) {
 			return Endpoint{}, false
 		}
 		return Endpoint{DSQL, Partition(m[1]), m[1]}, true
@@ -121,7 +119,8 @@ func split(host string) (names []string, region, service, suffix string) {
 	return nil, "", "", ""
 }
 
-// isRegion matches the pattern region. To compile that takes longer than the rest of a launch's work.
+// isRegion says whether a label is like us-west-2 or us-gov-east-1: words and a number. It is no
+// pattern, since to compile one takes a tenth of a launch's own work.
 func isRegion(label string) bool {
 	parts := strings.Split(label, "-")
 	words, number := parts[:len(parts)-1], parts[len(parts)-1]
@@ -146,12 +145,12 @@ func Partition(region string) string {
 
 // rootName is how AWS names the certificates in its bundles: "Amazon RDS us-west-2 Root CA RSA2048
 // G1", and without "Root CA" the intermediates of GovCloud.
-var rootName = lazyregexp.New(`^Amazon RDS ` + region + ` `)
+var rootName = lazyregexp.New(`^Amazon RDS ([^ ]+) `)
 
 // CertificateRegion returns the region in an RDS CA's common name. It returns "" for any other
 // certificate, and for those of AWS's own test stages ("Amazon RDS Beta us-east-1 …").
 func CertificateRegion(commonName string) string {
-	if m := rootName().FindStringSubmatch(commonName); m != nil {
+	if m := rootName().FindStringSubmatch(commonName); m != nil && isRegion(m[1]) {
 		return m[1]
 	}
 	return ""

@@ -21,6 +21,7 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/lazyregexp"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/plain"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/truststore"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/tunnel"
 )
 
 // ErrUsage says that the arguments are not those that the platform gives.
@@ -126,7 +127,7 @@ func tunnelStops(plan *launch.Plan, env map[string]string) error {
 	}
 	for _, e := range r.Endpoints {
 		if e.Port < 1024 {
-			return fmt.Errorf("the database's port %d is below 1024, and no app may listen there: %w", e.Port, syscall.EACCES)
+			return tunnel.Forbidden(e.Port, syscall.EACCES)
 		}
 	}
 	return nil

@@ -97,8 +97,10 @@ func strangers(servers map[string]string) map[string]string {
 			all[fields[inode]] = to
 		}
 	}
-	for _, inode := range ours() {
-		delete(all, inode)
+	if len(all) > 0 { // ours looks at every process
+		for _, inode := range ours() {
+			delete(all, inode)
+		}
 	}
 	return all
 }

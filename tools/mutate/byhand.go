@@ -147,7 +147,7 @@ var byHand = []mutant{
 	{promise: "a region belongs to one partition", file: "src/rds/rds.go",
 		before: `Partition(region) == p.name`, after: `true`, tests: by("rds")},
 	{promise: "a region is read from a CA's name only as AWS writes it", file: "src/rds/rds.go",
-		before: "`^Amazon RDS `", after: "`Amazon RDS `", tests: by("rds")},
+		before: "`^Amazon RDS (", after: "`Amazon RDS (", tests: by("rds")},
 	{promise: "OpenSSL's hash", file: "src/truststore/namehash.go",
 		before: "binary.LittleEndian.Uint32(sum", after: "binary.BigEndian.Uint32(sum", tests: by("truststore")},
 	{promise: "the layout: eight digits, also where the first is 0", file: "src/truststore/store.go",
