@@ -32,6 +32,7 @@ type Plan struct {
 	unsure    string   // what to say of an error that may be gone at the launch; "" if it may not
 	elsewhere bool     // not in the app's container, nor in that of its staging
 	carried   Carried
+	err       error // why the app must not start: the first reason
 }
 
 // Database is a bound database and what we decided for it.
@@ -124,9 +125,7 @@ const InCredHub = "its credentials are in CredHub; only postgres-ssl in the app 
 
 func makePlan(p *Plan, found binding.Bound) (*Plan, error) {
 	p.Others = found.Others
-	if err := p.unresolved(found.Unresolved); err != nil {
-		return nil, err
-	}
+	p.unresolved(found.Unresolved)
 	for _, note := range found.Notes {
 		p.downgrade("%s", note)
 	}
@@ -134,46 +133,41 @@ func makePlan(p *Plan, found binding.Bound) (*Plan, error) {
 	if value := p.env["POSTGRES_SSL_MODE"]; value != "" {
 		var err error
 		if fallback, err = sslmode.Parse(value); err != nil {
-			return nil, fmt.Errorf("POSTGRES_SSL_MODE: %w", err)
+			p.stop(fmt.Errorf("POSTGRES_SSL_MODE: %w", err))
 		}
 	}
 	if value := p.env["POSTGRES_SSL_VERIFY"]; value != "" && value != "start" {
-		err := errors.New("POSTGRES_SSL_VERIFY has only one valid value, start: set it to that, or unset it")
-		if err := p.atLaunch(err); err != nil {
-			return nil, err
-		}
+		p.stop(p.atLaunch(errors.New("POSTGRES_SSL_VERIFY has only one valid value, start: set it to that, or unset it")))
 	}
 	for _, b := range found.Databases {
-		db, err := p.decideDatabase(b, found.CAs, fallback)
-		switch {
-		case err != nil && b.ByKeys():
+		switch db, err := p.decideDatabase(b, found.CAs, fallback); {
+		case err == nil:
+			p.Databases = append(p.Databases, db)
+		case b.ByKeys():
 			p.downgrade("%s: %s; without it, nothing is done for this database, since only its keys say that it is Postgres", b.Title(), err)
-			continue
-		case err != nil:
-			return nil, fmt.Errorf("%s: %w", b.Title(), err)
+		default:
+			p.stop(fmt.Errorf("%s: %w", b.Title(), err))
 		}
-		p.Databases = append(p.Databases, db)
 	}
 	p.chooseMains()
-	if err := p.chooseTunnelled(found.ByOwner); err != nil {
-		return nil, err
-	}
+	p.stop(p.chooseTunnelled(found.ByOwner))
 	p.warnOfAliases()
-	if err := p.chooseDecider(fallback); err != nil {
-		return nil, err
-	}
+	p.chooseDecider(fallback)
 	if len(p.Databases) == 0 && fallback != sslmode.None {
 		p.Mode = fallback
 		p.warn("POSTGRES_SSL_MODE=%s is exported, but no bound service has a Postgres database", fallback)
 	}
 	p.warnOfOwner()
 	p.warnOfStrings()
+	if p.err != nil {
+		return nil, p.err
+	}
 	return p, nil
 }
 
 // unresolved refuses a reference to CredHub in a service that says that it is Postgres. Of any other
 // service, nobody can know.
-func (p *Plan) unresolved(references []binding.Reference) error {
+func (p *Plan) unresolved(references []binding.Reference) {
 	for _, r := range references {
 		err := fmt.Errorf("%s: the platform did not resolve the credentials: they are still a reference to CredHub", r.Service)
 		if r.InFile {
@@ -186,16 +180,16 @@ func (p *Plan) unresolved(references []binding.Reference) error {
 		case !r.Postgres:
 			p.downgrade("%s; nobody can see whether it is a Postgres database", err)
 		default:
-			if err := p.atLaunch(err); err != nil {
-				return err
-			}
+			p.stop(p.atLaunch(err))
 		}
 		if r.Postgres {
 			p.Unresolved = append(p.Unresolved, r.Service)
 		}
 	}
-	return nil
 }
+
+// stop says why the app must not start, if there is an error.
+func (p *Plan) stop(err error) { p.err = cmp.Or(p.err, err) }
 
 // atLaunch returns the error at launch, and turns it into a warning where we are not sure.
 func (p *Plan) atLaunch(err error) error {
@@ -370,7 +364,7 @@ func compareForMain(a, b *Database) int {
 }
 
 // chooseDecider finds the database whose mode the app gets: an environment has room for one only.
-func (p *Plan) chooseDecider(fallback sslmode.Mode) error {
+func (p *Plan) chooseDecider(fallback sslmode.Mode) {
 	var mains []*Database
 	for i := range p.Databases {
 		if p.Databases[i].Main {
@@ -383,16 +377,13 @@ func (p *Plan) chooseDecider(fallback sslmode.Mode) error {
 		candidates, _ = prefer(mains, func(db *Database) bool { return !db.Guessed })
 		candidates, _ = prefer(candidates, func(db *Database) bool { return !db.ByKeys() })
 		if name != "" {
-			err := fmt.Errorf("POSTGRES_SSL_SERVICE names no bound Postgres database; bound are: %s", cmp.Or(listModes(candidates), "none"))
-			if err := p.atLaunch(err); err != nil {
-				return err
-			}
+			p.stop(p.atLaunch(fmt.Errorf("POSTGRES_SSL_SERVICE names no bound Postgres database; bound are: %s", cmp.Or(listModes(candidates), "none"))))
 		}
 		candidates, _ = prefer(candidates, func(db *Database) bool { return db.Tagged("stratos") })
 	}
 	switch {
 	case len(candidates) == 0:
-		return nil
+		return
 	case candidates[0].ByKeys(): // then all are, and none of them stops a start
 		candidates = []*Database{slices.MinFunc(candidates, byMode)}
 	}
@@ -404,17 +395,17 @@ func (p *Plan) chooseDecider(fallback sslmode.Mode) error {
 	}
 	for _, db := range candidates {
 		if db.Mode != candidates[0].Mode || string(db.clientCert) != string(candidates[0].clientCert) {
-			return fmt.Errorf("the bound databases ask for different things: %s; set POSTGRES_SSL_SERVICE to the name of the one that "+
-				"decides, tag it stratos, or give each its own mode with POSTGRES_SSL_TUNNEL=yes", listModes(candidates))
+			p.stop(fmt.Errorf("the bound databases ask for different things: %s; set POSTGRES_SSL_SERVICE to the name of the one that "+
+				"decides, tag it stratos, or give each its own mode with POSTGRES_SSL_TUNNEL=yes", listModes(candidates)))
 		}
 	}
 	p.Decider, p.Mode = candidates[0], candidates[0].Mode
-	return p.compareOthers(fallback, chosen)
+	p.compareOthers(fallback, chosen)
 }
 
 // compareOthers looks at the databases that get less than their own mode. If one writes its mode,
 // the app must not start, unless the owner chose the decider by name.
-func (p *Plan) compareOthers(fallback sslmode.Mode, ownersChoice bool) error {
+func (p *Plan) compareOthers(fallback sslmode.Mode, ownersChoice bool) {
 	for i := range p.Databases {
 		db := &p.Databases[i]
 		if db.Mode <= p.Mode || !db.Mode.Encrypts() || db.Tunnel {
@@ -427,17 +418,16 @@ func (p *Plan) compareOthers(fallback sslmode.Mode, ownersChoice bool) error {
 			// The owner's default is as strict as the strictest mode, so all may use it.
 			p.Mode, p.Decider.Mode, p.Decider.Source = fallback, fallback, Source{Rule: Default}
 		case written && sameService:
-			return fmt.Errorf("%s asks for %s, but %s for %s, and both must use one mode; make them agree, or set POSTGRES_SSL_MODE=%s",
-				p.Decider.Title(), modeName(p.Mode), db.Title(), db.Mode, db.Mode)
+			p.stop(fmt.Errorf("%s asks for %s, but %s for %s, and both must use one mode; make them agree, or set POSTGRES_SSL_MODE=%s",
+				p.Decider.Title(), modeName(p.Mode), db.Title(), db.Mode, db.Mode))
 		case written && !ownersChoice:
-			return fmt.Errorf("%s decides with %s, but %s asks for %s; set POSTGRES_SSL_SERVICE to the name of the one that decides",
-				p.Decider.Title(), modeName(p.Mode), db.Title(), db.Mode)
+			p.stop(fmt.Errorf("%s decides with %s, but %s asks for %s; set POSTGRES_SSL_SERVICE to the name of the one that decides",
+				p.Decider.Title(), modeName(p.Mode), db.Title(), db.Mode))
 		case db.Main:
 			p.downgrade("%s would get %s by %s, but gets only %s: %s decides for the whole app",
 				db.Title(), db.Mode, db.Source, modeName(p.Mode), p.Decider.Title())
 		}
 	}
-	return nil
 }
 
 func byMode(a, b *Database) int { return cmp.Compare(a.Mode, b.Mode) }
