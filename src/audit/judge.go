@@ -102,38 +102,32 @@ func (d database) stops(err error, bound []binding.Binding) database {
 	return d
 }
 
-// told is a mode that reaches the app, and what sets it: "" for this buildpack.
-type told struct {
-	mode sslmode.Mode
-	by   string
-}
-
-// inForce returns the weakest mode that reaches the app, since we don't know what its driver reads.
-// This buildpack puts d.gets in PGSSLMODE and DB_SSL_MODE, where the owner did not set them. The mode of
-// a connection string wins over a variable's; this buildpack refuses a binding's that is weaker.
-func (d database) inForce(ours bool) told {
-	var all []told
-	add := func(mode sslmode.Mode, by string) {
-		if mode != sslmode.None {
-			all = append(all, told{mode, by})
+// inForce returns the weakest mode that reaches the app, since we don't know what its driver reads, and
+// what sets it: "" for this buildpack, which puts d.gets in PGSSLMODE and DB_SSL_MODE, where the owner
+// did not set them. The mode of a connection string wins over a variable's; this buildpack refuses a
+// binding's that is weaker.
+func (d database) inForce(ours bool) (weakest sslmode.Mode, by string) {
+	hear := func(mode sslmode.Mode, from string) {
+		if mode != sslmode.None && (weakest == sslmode.None || mode < weakest) {
+			weakest, by = mode, from
 		}
 	}
 	if isSet := min(d.libpq.Mode, d.stratos.Mode) != sslmode.None; ours && (d.tunnel || !isSet) {
-		add(d.gets, "")
+		hear(d.gets, "")
 	}
 	for _, own := range append([]launch.Owner{d.libpq, d.stratos}, d.own...) {
 		if !ours || !d.tunnel {
-			add(own.Mode, own.Variable+"="+own.Value+", set by the owner")
+			hear(own.Mode, own.Variable+"="+own.Value+", set by the owner")
 		}
 	}
-	if len(all) == 0 {
-		return told{}
+	if weakest == sslmode.None {
+		return sslmode.None, ""
 	}
 	if !ours {
-		add(d.strings, d.strings.String()+" in a connection string, which counts more than a variable")
+		hear(d.strings, d.strings.String()+" in a connection string, which counts more than a variable")
 	}
-	add(d.connect.Mode, "a connection string with "+d.connect.Value+" in "+cut(d.connect.Variable, 100)+", set by the owner")
-	return slices.MinFunc(all, func(a, b told) int { return cmp.Compare(a.mode, b.mode) })
+	hear(d.connect.Mode, "a connection string with "+d.connect.Value+" in "+cut(d.connect.Variable, 100)+", set by the owner")
+	return weakest, by
 }
 
 // row returns the row of a database. r says which app it is, and which buildpacks that has.
@@ -150,8 +144,8 @@ func (d database) row(r Row) Row {
 	if d.openCA && d.asked == sslmode.None {
 		r.WouldGet = "unknown"
 	}
-	is := d.inForce(ours)
-	r.inForce = is.mode
+	var by string
+	r.inForce, by = d.inForce(ours)
 	known := d.libpq.Wrong == nil && !(ours && d.refused != "")
 	if known {
 		r.InForce = word(r.inForce)
@@ -175,7 +169,7 @@ func (d database) row(r Row) Row {
 	default:
 		r.State = Ignored
 	}
-	r.Why = d.why(r, is.by)
+	r.Why = d.why(r, by)
 	if d.stratos.Wrong != nil {
 		r.Why += "; Stratos would not start: " + cut(d.stratos.Wrong.Error(), 200)
 	}

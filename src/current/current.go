@@ -4,8 +4,6 @@ package current
 
 import (
 	"encoding/json"
-	"errors"
-	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -21,7 +19,7 @@ import (
 const Home = "/home/vcap"
 
 // SeenFile is the droplet's file in deps/IDX with what staging has seen in the app's own files: a
-// client.Seen as JSON. A staging that has seen nothing writes none.
+// client.Seen as JSON.
 const SeenFile = "seen.json"
 
 // App is an app as it is now.
@@ -57,9 +55,6 @@ func Open(env map[string]string, rules Rules) (App, error) {
 		return app, err
 	}
 	text, err := os.ReadFile(filepath.Join(filepath.Dir(store.Dir), SeenFile))
-	if errors.Is(err, fs.ErrNotExist) {
-		return app, nil
-	}
 	if err == nil {
 		err = json.Unmarshal(text, &app.Seen)
 	}

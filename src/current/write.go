@@ -2,6 +2,7 @@ package current
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -53,18 +54,13 @@ func writeFile(dir string, f client.File) error {
 // privateFolder makes dir, for this user alone. If a link, a file or another user's folder is in its
 // place, it fails.
 func privateFolder(dir string) error {
-	if err := os.MkdirAll(filepath.Dir(dir), 0o700); err != nil { // TMPDIR need not be there
-		return err
-	}
-	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-		return err
-	}
-	info, err := os.Lstat(dir)
+	err := os.MkdirAll(dir, 0o700) // TMPDIR need not be there
+	info, gone := os.Lstat(dir)
 	switch {
-	case err != nil:
-		return err
-	case !info.IsDir():
+	case gone == nil && !info.IsDir():
 		return fmt.Errorf("%s is not a folder; remove it", dir)
+	case err != nil || gone != nil:
+		return cmp.Or(err, gone)
 	case info.Mode().Perm() != 0o700:
 		return os.Chmod(dir, 0o700)
 	}

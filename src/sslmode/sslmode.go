@@ -50,18 +50,9 @@ func Parse(s string) (Mode, error) {
 	return None, unknownError(s)
 }
 
-// normal lowers ASCII letters, replaces "_" by "-" and trims blanks. Other letters stay as they
-// are.
+// normal lowers letters, replaces "_" by "-" and trims blanks.
 func normal(s string) string {
-	return strings.Map(func(r rune) rune {
-		switch {
-		case r == '_':
-			return '-'
-		case 'A' <= r && r <= 'Z':
-			return r + 'a' - 'A'
-		}
-		return r
-	}, strings.TrimSpace(s))
+	return strings.ReplaceAll(strings.ToLower(strings.TrimSpace(s)), "_", "-")
 }
 
 // slip is how many letters a typo may differ in. Beyond that, the value may be a secret in the

@@ -91,32 +91,19 @@ func writeAppScript(buildDir, script string) error {
 		return fmt.Errorf("%s is not a folder; the launch script cannot be put there: rename it in the app", dir)
 	}
 	for n := 0; ; n++ {
-		name := strings.Repeat("0", 3+n) + "_" + scriptName
-		err := replaceOwn(filepath.Join(dir, name), script)
-		if !errors.Is(err, fs.ErrExist) {
+		path := filepath.Join(dir, strings.Repeat("0", 3+n)+"_"+scriptName)
+		info, err := os.Lstat(path)
+		isFree := errors.Is(err, fs.ErrNotExist)
+		if err == nil && info.Mode().IsRegular() { // an older script of ours is replaced
+			var old []byte
+			old, err = os.ReadFile(path)
+			isFree = strings.HasPrefix(string(old), scriptMarker+"\n")
+		}
+		switch {
+		case isFree:
+			return atomicfile.Write(path, []byte(script), 0o755)
+		case err != nil:
 			return err
 		}
 	}
-}
-
-// replaceOwn writes the script to path, if it is free or has an older script of ours. Otherwise
-// it returns fs.ErrExist.
-func replaceOwn(path, script string) error {
-	info, err := os.Lstat(path)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-	case err != nil:
-		return err
-	case !info.Mode().IsRegular():
-		return fs.ErrExist
-	default:
-		old, err := os.ReadFile(path)
-		if err != nil {
-			return err
-		}
-		if !strings.HasPrefix(string(old), scriptMarker+"\n") {
-			return fs.ErrExist
-		}
-	}
-	return atomicfile.Write(path, []byte(script), 0o755)
 }

@@ -54,9 +54,9 @@ func newStager(args []string, wanted int, log io.Writer) (*libbuildpack.Stager, 
 	return libbuildpack.NewStager(args, logger, manifest), manifest, nil
 }
 
-// Supply puts the trust store, the helper program and the launch script into the droplet. It logs
-// what a launch would do with the present bindings, and fails if a launch would refuse them.
-func Supply(args []string, env map[string]string, helper string, log io.Writer) error {
+// Supply puts the trust store, this program and the launch script into the droplet. It logs what a
+// launch would do with the present bindings, and fails if a launch would refuse them.
+func Supply(args []string, env map[string]string, log io.Writer) error {
 	stager, manifest, err := newStager(args, 4, log)
 	if err != nil {
 		return err
@@ -112,7 +112,7 @@ func Supply(args []string, env map[string]string, helper string, log io.Writer) 
 		return err
 	}
 	report(stager, ofLast)
-	if err := install(stager, sets, helper, app.Seen, build); err != nil {
+	if err := install(stager, sets, app.Seen, build); err != nil {
 		return err
 	}
 	stager.StagingComplete()
@@ -139,52 +139,42 @@ func report(stager *libbuildpack.Stager, sections ...explain.Section) {
 	explain.Say(sections, log.BeginStep, log.Info, log.Warning)
 }
 
-// install writes the scripts first and the program last. The scripts refuse to start the app
+// install writes the scripts first and this program last. The scripts refuse to start the app
 // without the program, so an app that was staged halfway does not start.
-func install(stager *libbuildpack.Stager, sets truststore.Sets, helper string, seen client.Seen, build []client.Variable) error {
-	if err := os.MkdirAll(stager.DepDir(), 0o755); err != nil {
-		return err
-	}
-	if err := stager.ClearDepDir(); err != nil {
-		return err
-	}
-	if err := writeAppScript(stager.BuildDir(), appScript(stager.DepsIdx())); err != nil {
-		return err
-	}
-	if err := stager.WriteProfileD(scriptName, depsScript(stager.DepsIdx())); err != nil {
-		return err
-	}
-	if err := truststore.Write(filepath.Join(stager.DepDir(), "trust"), sets); err != nil {
-		return err
-	}
+func install(stager *libbuildpack.Stager, sets truststore.Sets, seen client.Seen, build []client.Variable) error {
 	text, err := json.Marshal(seen)
 	if err != nil {
 		return err
 	}
-	if string(text) != "{}" {
-		if err := os.WriteFile(filepath.Join(stager.DepDir(), current.SeenFile), text, 0o644); err != nil {
-			return err
-		}
+	dir := stager.DepDir()
+	program := filepath.Join(dir, "bin", "postgres-ssl")
+	steps := []func() error{
+		func() error { return os.MkdirAll(dir, 0o755) },
+		stager.ClearDepDir,
+		func() error { return writeAppScript(stager.BuildDir(), appScript(stager.DepsIdx())) },
+		func() error { return stager.WriteProfileD(scriptName, depsScript(stager.DepsIdx())) },
+		func() error { return truststore.Write(filepath.Join(dir, "trust"), sets) },
+		func() error { return os.WriteFile(filepath.Join(dir, current.SeenFile), text, 0o644) },
+		func() error { return stager.WriteConfigYml(nil) },
 	}
 	for _, v := range build {
-		if err := stager.WriteEnvFile(v.Name, v.Value); err != nil {
+		steps = append(steps, func() error { return stager.WriteEnvFile(v.Name, v.Value) })
+	}
+	steps = append(steps,
+		func() error { return libbuildpack.CopyFile("/proc/self/exe", program+".part") },
+		func() error { return os.Rename(program+".part", program) })
+	for _, step := range steps {
+		if err := step(); err != nil {
 			return err
 		}
 	}
-	if err := stager.WriteConfigYml(nil); err != nil {
-		return err
-	}
-	program := filepath.Join(stager.DepDir(), "bin", "postgres-ssl")
-	if err := libbuildpack.CopyFile(helper, program+".part"); err != nil {
-		return fmt.Errorf("%s: %w", program, err)
-	}
-	return os.Rename(program+".part", program)
+	return nil
 }
 
 // Finalize does for the whole chain what any finalize built on libbuildpack does: it collects the
 // launch scripts of all buildpacks, and puts their folders on PATH and LD_LIBRARY_PATH. The start
 // command comes from the manifest or the Procfile.
-func Finalize(args []string, log io.Writer) error {
+func Finalize(args []string, _ map[string]string, log io.Writer) error {
 	stager, _, err := newStager(args, 5, log)
 	if err != nil {
 		return err

@@ -10,7 +10,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -43,10 +42,11 @@ func runAudit(args []string, _ map[string]string, in io.Reader, out, errOut io.W
 	asJSON := flags.Bool("json", false, "")
 	failOn := flags.String("fail-on", "", "")
 	paths, err := parse(flags, args, len(args))
+	mildest, isKnown := map[string]audit.State{"": -1, "stops": audit.Stops, "ignored": audit.Driver, "none": audit.None}[*failOn]
 	switch {
 	case err != nil:
 		return err
-	case !slices.Contains([]string{"", "stops", "ignored", "none"}, *failOn):
+	case !isKnown:
 		return fmt.Errorf("%w: --fail-on must be stops, ignored or none", staging.ErrUsage)
 	case len(paths) == 0:
 		return fmt.Errorf("%w: name a file or a folder, or - for standard input", staging.ErrUsage)
@@ -85,12 +85,8 @@ func runAudit(args []string, _ map[string]string, in io.Reader, out, errOut io.W
 	if err := buffer.Flush(); err != nil {
 		return err
 	}
-	c := report.Count
-	fails := map[string]int{"stops": c[audit.Stops]}
-	fails["ignored"] = fails["stops"] + c[audit.Ignored] + c[audit.Driver]
-	fails["none"] = fails["ignored"] + c[audit.None]
 	switch {
-	case fails[*failOn] > 0:
+	case len(report.Rows) > 0 && report.Rows[0].State <= mildest: // the worst comes first
 		return said(1)
 	case report.Unread > 0:
 		return said(3)

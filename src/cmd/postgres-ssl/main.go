@@ -29,8 +29,10 @@ type command struct {
 	does  string // its line in the overview, "" if the command is not for people
 	help  string // all that --help prints
 	fails int    // the exit status of an error
-	run   func(args []string, env map[string]string, in io.Reader, out, errOut io.Writer) error
+	run   runner
 }
+
+type runner func(args []string, env map[string]string, in io.Reader, out, errOut io.Writer) error
 
 // commands are the subcommands in the order of the overview.
 var commands = []command{
@@ -38,8 +40,8 @@ var commands = []command{
 	{"verify", "connect to the bound databases as the app does, and say what is wrong", verifyHelp, 2, runVerify},
 	{"drivers", "name the Postgres drivers in an app's folder, and whether they obey", driversHelp, 1, runDrivers},
 	{"audit", "say which of many apps ask for a mode that they are not given", auditHelp, 2, runAudit},
-	{"supply", "stage an app: for the platform, called by bin/supply", supplyHelp, 1, runSupply},
-	{"finalize", "the same, if this is the last buildpack: called by bin/finalize", finalizeHelp, 1, runFinalize},
+	{"supply", "stage an app: for the platform, called by bin/supply", supplyHelp, 1, inLog(staging.Supply)},
+	{"finalize", "the same, if this is the last buildpack: called by bin/finalize", finalizeHelp, 1, inLog(staging.Finalize)},
 	{"tunnel", "", tunnelHelp, 1, runTunnel},
 }
 
@@ -183,25 +185,14 @@ func parse(flags *flag.FlagSet, args []string, most int) (others []string, err e
 	}
 }
 
-// runSupply is what bin/supply runs.
-func runSupply(args []string, env map[string]string, _ io.Reader, out, _ io.Writer) error {
-	helper, err := os.Executable()
-	if err == nil {
-		err = staging.Supply(args, env, helper, out)
+// inLog makes a command of a part of the staging. The platform's log says why it stops.
+func inLog(stage func([]string, map[string]string, io.Writer) error) runner {
+	return func(args []string, env map[string]string, _ io.Reader, log, _ io.Writer) error {
+		err := stage(args, env, log)
+		if err == nil || errors.Is(err, staging.ErrUsage) {
+			return err
+		}
+		libbuildpack.NewLogger(log).Error("%s", plain.Line(err.Error()))
+		return said(1)
 	}
-	return inLog(out, err)
-}
-
-// runFinalize is what bin/finalize runs.
-func runFinalize(args []string, _ map[string]string, _ io.Reader, out, _ io.Writer) error {
-	return inLog(out, staging.Finalize(args, out))
-}
-
-// inLog logs why the staging stops.
-func inLog(log io.Writer, err error) error {
-	if err == nil || errors.Is(err, staging.ErrUsage) {
-		return err
-	}
-	libbuildpack.NewLogger(log).Error("%s", plain.Line(err.Error()))
-	return said(1)
 }
