@@ -117,11 +117,15 @@ func (a App) Roots(everyone bool) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	var stores []byte
+	var stores []truststore.Entry
 	if trust.Everyone {
 		stores, err = truststore.System(a.StoresEnv())
 	}
-	return slices.Concat(truststore.EncodePEM(trust.Own), sets, stores), err
+	all := slices.Concat(truststore.EncodePEM(trust.Own), sets)
+	for _, store := range stores {
+		all = append(all, store.Content...)
+	}
+	return all, err
 }
 
 // StoresEnv returns the variables that say where the stack's and the platform's stores are. A

@@ -23,34 +23,30 @@ import (
 func Parse(data []byte) ([]*x509.Certificate, error) { return parse(data, isCA) }
 
 func parse(data []byte, accept func(*x509.Certificate) bool) ([]*x509.Certificate, error) {
-	// pem.Decode skips a block that it cannot read. Count them, so that no certificate gets lost.
-	blocks := bytes.Count(data, []byte("-----BEGIN"))
-	var certs []*x509.Certificate
-	for n := 1; ; n++ {
-		block, rest := pem.Decode(data)
-		if block == nil {
-			break
-		}
-		data = rest
-		if block.Type != "CERTIFICATE" {
-			return nil, fmt.Errorf("PEM block %d is not a certificate", n)
-		}
-		cert, err := x509.ParseCertificate(block.Bytes)
-		if err != nil {
-			return nil, fmt.Errorf("certificate %d cannot be read", n)
-		}
+	certs := ParseAny(data)
+	for i, cert := range certs {
 		if !accept(cert) {
-			return nil, fmt.Errorf("certificate %d (%s) is not a CA", n, CommonName(cert))
+			return nil, fmt.Errorf("certificate %d (%s) is not a CA", i+1, CommonName(cert))
 		}
-		certs = append(certs, cert)
 	}
-	switch {
+	// Count the blocks, so that none gets lost.
+	switch blocks := bytes.Count(data, []byte("-----BEGIN")); {
 	case blocks == 0:
 		return nil, errors.New("has no PEM certificate")
 	case blocks != len(certs):
-		return nil, fmt.Errorf("has %d PEM certificates, of which only %d can be read; one is damaged or cut off", blocks, len(certs))
+		return nil, fmt.Errorf("has %d PEM blocks, but %d that can be read as certificates; the rest are keys, damaged or cut off", blocks, len(certs))
 	}
 	return certs, nil
+}
+
+// ParseAny reads the certificates in PEM, and skips what it cannot read, as OpenSSL and Go do.
+func ParseAny(data []byte) (certs []*x509.Certificate) {
+	for block, rest := pem.Decode(data); block != nil; block, rest = pem.Decode(rest) {
+		if cert, err := x509.ParseCertificate(block.Bytes); err == nil && block.Type == "CERTIFICATE" {
+			certs = append(certs, cert)
+		}
+	}
+	return certs
 }
 
 // isCA says whether OpenSSL accepts the certificate as a CA. Its basic constraints decide. X.509

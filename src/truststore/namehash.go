@@ -7,7 +7,6 @@ import (
 	"errors"
 	"slices"
 	"strings"
-	"unicode/utf8"
 )
 
 // SubjectHash returns the hash that OpenSSL looks up in a folder of CAs, the number that
@@ -23,27 +22,22 @@ import (
 func SubjectHash(rawSubject []byte) (uint32, error) {
 	var names []attributeSET
 	if rest, err := asn1.Unmarshal(rawSubject, &names); err != nil || len(rest) > 0 {
-		return 0, errName
+		return 0, errors.New("subject is not a well-formed X.501 name")
 	}
 	var canonical []byte
 	for _, name := range names {
 		for i := range name {
-			var err error
-			if name[i].Value, err = canonicalValue(name[i].Value); err != nil {
-				return 0, err
-			}
+			name[i].Value = canonicalValue(name[i].Value)
 		}
 		der, err := asn1.Marshal(name)
 		if err != nil {
-			return 0, errName
+			return 0, err
 		}
 		canonical = append(canonical, der...)
 	}
 	sum := sha1.Sum(canonical)
 	return binary.LittleEndian.Uint32(sum[:4]), nil
 }
-
-var errName = errors.New("subject is not a well-formed X.501 name")
 
 // attribute is an AttributeTypeAndValue. The value stays raw, because OpenSSL copies or converts it
 // by its tag.
@@ -56,29 +50,16 @@ type attribute struct {
 // is a SET OF, whose members DER sorts.
 type attributeSET []attribute
 
-const (
-	tagVisibleString   = 26
-	tagUniversalString = 28
-)
-
-// widths are the bytes of a character in each string type of OpenSSL's ASN1_MASK_CANON but
-// UTF8String. One byte is read as Latin-1.
-var widths = map[int]int{asn1.TagPrintableString: 1, asn1.TagT61String: 1, asn1.TagIA5String: 1, tagVisibleString: 1,
-	asn1.TagBMPString: 2, tagUniversalString: 4}
-
-// canonicalValue converts a character string as asn1_string_canon does, and leaves any other value
-// as it is.
-func canonicalValue(v asn1.RawValue) (asn1.RawValue, error) {
-	width := widths[v.Tag]
-	switch {
-	case v.Class != asn1.ClassUniversal || v.IsCompound:
-		return v, nil
-	case v.Tag == asn1.TagUTF8String && utf8.Valid(v.Bytes):
-		return fold(string(v.Bytes)), nil
-	case v.Tag == asn1.TagUTF8String, width > 0 && len(v.Bytes)%width != 0:
-		return v, errName
-	case width == 0:
-		return v, nil
+// canonicalValue converts a character string as asn1_string_canon does: it trims and collapses white
+// space and lowers ASCII letters. NumericString is none of OpenSSL's ASN1_MASK_CANON. crypto/x509
+// reads no certificate with a value of a type that is not here, or with invalid characters.
+func canonicalValue(v asn1.RawValue) asn1.RawValue {
+	width := 1 // bytes of a character, in Latin-1 or UCS-2
+	switch v.Tag {
+	case asn1.TagNumericString:
+		return v
+	case asn1.TagBMPString:
+		width = 2
 	}
 	var text []rune
 	for character := range slices.Chunk(v.Bytes, width) {
@@ -88,11 +69,9 @@ func canonicalValue(v asn1.RawValue) (asn1.RawValue, error) {
 		}
 		text = append(text, r)
 	}
-	return fold(string(text)), nil
-}
-
-// fold trims and collapses white space and lowers ASCII letters. Other characters stay as they are.
-func fold(text string) asn1.RawValue {
+	if v.Tag == asn1.TagUTF8String {
+		text = []rune(string(v.Bytes))
+	}
 	lower := func(r rune) rune {
 		if 'A' <= r && r <= 'Z' {
 			return r + 'a' - 'A'
@@ -100,6 +79,6 @@ func fold(text string) asn1.RawValue {
 		return r
 	}
 	blank := func(r rune) bool { return strings.ContainsRune(" \t\n\v\f\r", r) }
-	text = strings.Map(lower, strings.Join(strings.FieldsFunc(text, blank), " "))
-	return asn1.RawValue{Tag: asn1.TagUTF8String, Bytes: []byte(text)}
+	words := strings.FieldsFunc(strings.Map(lower, string(text)), blank)
+	return asn1.RawValue{Tag: asn1.TagUTF8String, Bytes: []byte(strings.Join(words, " "))}
 }

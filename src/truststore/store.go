@@ -126,19 +126,16 @@ type Store struct {
 	Names   []string // sorted
 	LaidOut bool     // it is in Dir, and not just in memory
 
-	read func(name string) ([]byte, error) // a set in PEM
+	sets Sets // in memory
 }
 
 // NewStore returns the store that Write would make of the sets, without writing it.
-func NewStore(dir string, sets Sets) Store {
-	return Store{Dir: dir, Names: sets.Names(), read: func(name string) ([]byte, error) { return EncodePEM(sets[name]), nil }}
-}
+func NewStore(dir string, sets Sets) Store { return Store{Dir: dir, Names: sets.Names(), sets: sets} }
 
 // Open lists the trust store that Write laid out in dir. It reads no certificate: that would slow
 // down the launch.
 func Open(dir string) (Store, error) {
 	store := Store{Dir: dir, LaidOut: true}
-	store.read = func(name string) ([]byte, error) { return os.ReadFile(store.Bundle(name)) }
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) || err == nil && len(entries) == 0 {
 		return store, fmt.Errorf("%s has no trust store; restage the app", dir)
@@ -159,12 +156,13 @@ func (s Store) Bundle(name string) string { return filepath.Join(s.Dir, name+".p
 
 // PEM returns the certificates of sets as EncodePEM writes them. A launch has no time to parse them
 // all.
-func (s Store) PEM(names ...string) ([]byte, error) {
-	var all []byte
+func (s Store) PEM(names ...string) (all []byte, err error) {
 	for _, name := range names {
-		text, err := s.read(name)
-		if err != nil {
-			return nil, err
+		text := EncodePEM(s.sets[name])
+		if s.LaidOut {
+			if text, err = os.ReadFile(s.Bundle(name)); err != nil {
+				return nil, err
+			}
 		}
 		all = append(all, text...)
 	}

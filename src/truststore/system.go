@@ -14,39 +14,28 @@ import (
 // they trust.
 const stackBundle = "/etc/ssl/certs/ca-certificates.crt"
 
-// SystemFiles lists the files of the stack's store and then the platform's. Some may not exist.
-func SystemFiles(env map[string]string) []string {
-	files := []string{cmp.Or(env["SSL_CERT_FILE"], stackBundle)}
+// System returns the files of the stack's store, which is the first, and the platform's, as they are
+// on this root file system now. One that does not exist is empty. It keeps only the certificates:
+// Erlang and the java-buildpack's provider reject a file with any other block.
+func System(env map[string]string) (files []Entry, err error) {
+	paths := []string{cmp.Or(env["SSL_CERT_FILE"], stackBundle)}
 	if dir := env["CF_SYSTEM_CERT_PATH"]; dir != "" {
 		names, _ := fs.Glob(os.DirFS(dir), "*.crt") // Glob fails only for a malformed pattern
 		for _, name := range names {
-			files = append(files, filepath.Join(dir, name))
+			paths = append(paths, filepath.Join(dir, name))
 		}
 	}
-	return files
-}
-
-// System returns, in PEM, the CAs of the stack's and the platform's stores, as they are on this
-// root file system now. It keeps only the certificates: Erlang and the java-buildpack's provider
-// reject a file with any other block.
-func System(env map[string]string) ([]byte, error) {
-	var certs []byte
-	for _, file := range SystemFiles(env) {
-		data, err := os.ReadFile(file)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err != nil {
+	for _, path := range paths {
+		data, err := os.ReadFile(path)
+		switch {
+		case err == nil:
+			data = onlyCertificates(data)
+		case !errors.Is(err, fs.ErrNotExist):
 			return nil, err
 		}
-		data = onlyCertificates(data)
-		if certs == nil { // there is mostly one file, and it is large: don't copy it
-			certs = data
-		} else {
-			certs = append(certs, data...)
-		}
+		files = append(files, Entry{path, data})
 	}
-	return certs, nil
+	return files, nil
 }
 
 // onlyCertificates returns the certificates in a text. Without any other block, it is the text itself.

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"io/fs"
 	"os"
@@ -219,7 +218,7 @@ func (t *Target) setTrust(app current.App, db launch.Database, ours func() ([]by
 // matters only if the mode verifies.
 func (t *Target) trustFile(file string, content []byte, err error) {
 	t.TrustPlace = "the file that PGSSLROOTCERT names"
-	t.Trust = from("PGSSLROOTCERT ("+file+")", lenientParse(content))
+	t.Trust = from("PGSSLROOTCERT ("+file+")", truststore.ParseAny(content))
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && !t.Mode.Verifies():
 	case len(t.Trust) == 0:
@@ -232,27 +231,13 @@ func (t *Target) trustFile(file string, content []byte, err error) {
 
 // trustStores adds the stack's and the platform's stores, as they are on this file system.
 func (t *Target) trustStores(app current.App) error {
+	files, err := truststore.System(app.StoresEnv())
 	who := "the stack's store"
-	for _, file := range truststore.SystemFiles(app.StoresEnv()) {
-		content, err := os.ReadFile(file)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-		t.Trust = append(t.Trust, from(who+" ("+file+")", lenientParse(content))...)
+	for _, file := range files {
+		t.Trust = append(t.Trust, from(who+" ("+file.Name+")", truststore.ParseAny(file.Content))...)
 		who = "the platform's store"
 	}
-	return nil
-}
-
-// lenientParse skips what it cannot read, as OpenSSL and Go do. It is for stores that are not ours.
-func lenientParse(data []byte) []*x509.Certificate {
-	var certs []*x509.Certificate
-	for block, rest := pem.Decode(data); block != nil; block, rest = pem.Decode(rest) {
-		if cert, err := x509.ParseCertificate(block.Bytes); err == nil && block.Type == "CERTIFICATE" {
-			certs = append(certs, cert)
-		}
-	}
-	return certs
+	return err
 }
 
 // setClient takes the client certificate from the files in the owner's PGSSLCERT and PGSSLKEY, else
