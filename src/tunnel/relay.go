@@ -240,10 +240,7 @@ func (r *relay) logIn(ctx context.Context, client net.Conn, parameters map[strin
 		}
 		return nil
 	}
-	config, err := r.target.LoginConfig(ctx, connect, onMessage)
-	if err != nil {
-		return nil, refuse(wire.Problem{Code: "internal", What: "the tunnel cannot log in", Do: "report this"})
-	}
+	config = r.target.LoginConfig(ctx, connect, onMessage)
 	config.RuntimeParams = maps.Clone(parameters) // pgconn adds user and database again
 	config.User, config.Database, config.Password = parameters["user"], parameters["database"], ""
 	conn, err := pgconn.ConnectConfig(ctx, config)

@@ -247,7 +247,7 @@ func (e *evidence) warn(db *Database) {
 		}
 		warn("%s, and refuse this server: %s", who, p.What)
 	}
-	if why := e.StrictlyRefused(e.seen().Path); why != "" {
+	if why := e.OpenSSLRefuses(e.seen().Path, true); why != "" {
 		warn("%s; Python 3.13 and later refuse that where a driver uses the default context: "+
 			"make the CA's certificates again, with subjectKeyIdentifier, authorityKeyIdentifier and keyUsage", why)
 	}

@@ -241,12 +241,11 @@ func TestNothingIsWrittenToTheDatabase(t *testing.T) {
 	// The transaction cannot write.
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
-	config, err := target.LoginConfig(ctx, func(ctx context.Context) (net.Conn, error) {
+	config := target.LoginConfig(ctx, func(ctx context.Context) (net.Conn, error) {
 		conn, problem := target.Connect(ctx, target.Addresses()[0], target.Addresses()[0].String())
 		require.Nil(t, problem)
 		return conn, nil
 	}, func(byte, []byte) error { return nil })
-	require.NoError(t, err)
 	config.User, config.Database, config.Password = target.User, target.Database, password
 	conn, err := pgconn.ConnectConfig(ctx, config)
 	require.NoError(t, err)

@@ -51,7 +51,7 @@ func (t *Target) verify(chain []*x509.Certificate, host string, mode sslmode.Mod
 	if _, err := chain[0].Verify(x509.VerifyOptions{Roots: roots, Intermediates: intermediates, CurrentTime: now.Add(1)}); err != nil {
 		return nil, v.whyUnverified(path, err)
 	}
-	if why := v.opensslRefuses(path); why != "" {
+	if why := v.OpenSSLRefuses(path, false); why != "" {
 		return nil, &Problem{certificateInvalid,
 			fmt.Sprintf("the certificate of %s leads to a trusted root, but libpq and all that use OpenSSL refuse it: %s", host, why),
 			"ask the database's operator to replace that certificate"}
@@ -163,15 +163,14 @@ func (v verifier) notTrusted(path []*x509.Certificate) *Problem {
 	// trusted only for other hosts.
 	all := v.path(slices.Concat(v.Trust, knownCAs()))
 	end := all[len(all)-1]
-	home := bundle(end)
-	missing := slices.IndexFunc(all, func(c *x509.Certificate) bool {
-		return find(v.Trust, c) == nil && !slices.ContainsFunc(v.chain, c.Equal)
-	})
-	if missing >= 0 && find(v.Trust, end) != nil {
-		return v.incomplete(v.name(all[missing])+", which leads", end)
+	home, root := bundle(end), v.likelyRoot(top)
+	if find(v.Trust, end) != nil {
+		home, root = "", end
 	}
-	if root := v.likelyRoot(top); root != nil && home == "" {
-		return v.incomplete(v.issuer(top)+", which by its name leads", root)
+	if root != nil && home == "" {
+		return &Problem{chainIncomplete,
+			fmt.Sprintf("%s does not send the intermediate certificate %s, which by its name leads to the trusted root %s", v.host, v.issuer(top), v.name(root)),
+			"append that certificate to the server's certificate file (ssl_cert_file), after its own"}
 	}
 	who := "its issuer is " + v.issuer(top)
 	if selfSigned(top) {
@@ -204,13 +203,6 @@ func (v verifier) notTrusted(path []*x509.Certificate) *Problem {
 		p.What += "; trusted are: " + cmp.Or(plain.List(trusted, 5), "none")
 	}
 	return p
-}
-
-// incomplete reports a chain that lacks a certificate below a trusted root.
-func (v verifier) incomplete(missingLeads string, root *x509.Certificate) *Problem {
-	return &Problem{chainIncomplete,
-		fmt.Sprintf("%s does not send the intermediate certificate %s to the trusted root %s", v.host, missingLeads, v.name(root)),
-		"append that certificate to the server's certificate file (ssl_cert_file), after its own"}
 }
 
 // likelyRoot guesses which trusted root the missing issuer of a certificate leads to: that of the

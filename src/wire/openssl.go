@@ -43,10 +43,14 @@ func lacks(c *x509.Certificate, usages x509.KeyUsage) bool {
 	return extension(c, keyUsage) != nil && c.KeyUsage&usages == 0
 }
 
-// opensslRefuses says why OpenSSL does not accept a chain for a TLS server that Go has accepted, or
+// OpenSSLRefuses says why OpenSSL does not accept a chain for a TLS server that Go has accepted, or
 // returns "". The chain ends at its root. Sources: check_purpose_ssl_server and X509_check_akid in
 // OpenSSL's v3_purp.c, check_key_level in x509_vfy.c, NAME_CONSTRAINTS_check_CN in v3_ncons.c.
-func (s Screen) opensslRefuses(chain []*x509.Certificate) string {
+//
+// Python's ssl.create_default_context asks for the strict mode since 3.13 (check_extensions in
+// x509_vfy.c). It does not look at a pinned certificate.
+func (s Screen) OpenSSLRefuses(chain []*x509.Certificate, strict bool) string {
+	strict = strict && len(chain) > 1
 	for i, c := range chain {
 		issuer := chain[min(i+1, len(chain)-1)]
 		switch {
@@ -63,6 +67,12 @@ func (s Screen) opensslRefuses(chain []*x509.Certificate) string {
 			return "the key of " + s.name(c) + " is too small: OpenSSL asks for RSA 2048 or P-224"
 		case !identifies(c, issuer):
 			return s.name(c) + " names another key as its issuer's (authorityKeyIdentifier) than that of " + s.name(issuer)
+		case strict && c.IsCA && len(c.SubjectKeyId) == 0:
+			return s.name(c) + " has no subjectKeyIdentifier"
+		case strict && c != issuer && c.AuthorityKeyId == nil:
+			return s.name(c) + " has no authorityKeyIdentifier"
+		case strict && i > 0 && extension(c, keyUsage) == nil:
+			return s.name(c) + " has no keyUsage"
 		}
 	}
 	return ""
@@ -123,24 +133,4 @@ func authorityKey(c *x509.Certificate) (issuer []byte, serial *big.Int) {
 		issuer = name.Bytes
 	}
 	return issuer, parts.Serial
-}
-
-// StrictlyRefused says why OpenSSL's strict mode refuses a chain that ends at its root, or returns
-// "". Python's ssl.create_default_context asks for that mode since 3.13. Source: check_extensions
-// in OpenSSL's x509_vfy.c.
-func (s Screen) StrictlyRefused(chain []*x509.Certificate) string {
-	if len(chain) < 2 { // a pinned certificate is not looked at
-		return ""
-	}
-	for i, c := range chain {
-		switch {
-		case c.IsCA && len(c.SubjectKeyId) == 0:
-			return s.name(c) + " has no subjectKeyIdentifier"
-		case i < len(chain)-1 && c.AuthorityKeyId == nil:
-			return s.name(c) + " has no authorityKeyIdentifier"
-		case i > 0 && extension(c, keyUsage) == nil:
-			return s.name(c) + " has no keyUsage"
-		}
-	}
-	return ""
 }

@@ -7,13 +7,11 @@
 package wire
 
 import (
-	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
 	"net"
 	"slices"
 	"strconv"
-	"sync"
 
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/binding"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
@@ -49,19 +47,7 @@ type Target struct {
 }
 
 // ClientCertificate is a certificate and its key, in PEM.
-type ClientCertificate struct {
-	Cert, Key []byte
-
-	once sync.Once
-	pair tls.Certificate
-	err  error
-}
-
-// load parses it at the first handshake that needs it.
-func (c *ClientCertificate) load() (*tls.Certificate, error) {
-	c.once.Do(func() { c.pair, c.err = tls.X509KeyPair(c.Cert, c.Key) })
-	return &c.pair, c.err
-}
+type ClientCertificate struct{ Cert, Key []byte }
 
 // LoginMode is how strictly to verify a connection before the password goes over it: as the mode in
 // force asks, and never without TLS.
