@@ -68,19 +68,13 @@ func run(ctx context.Context, t *wire.Target, timeout time.Duration, modes []ssl
 	}
 	first.Wait()
 	if e.byMode[t.LoginMode()].Problem == nil {
-		e.logIn(ctx)
+		conn, attempt := t.LogIn(ctx)
+		if e.login = &attempt; conn != nil {
+			e.sessions, e.asked = askSessions(ctx, conn)
+			e.ports = localPorts(os.DirFS("/proc"))
+			conn.Close(ctx) // its error does not matter: we have the answers
+		}
 	}
 	rest.Wait()
 	return e.judge(time.Now())
-}
-
-// logIn logs in, and asks for the user's sessions.
-func (e *evidence) logIn(ctx context.Context) {
-	conn, attempt := e.LogIn(ctx)
-	e.login = &attempt
-	if conn != nil {
-		defer conn.Close(ctx) // its error does not matter: we have the answers
-		e.sessions, e.asked = askSessions(ctx, conn)
-		e.ports = localPorts(os.DirFS("/proc"))
-	}
 }

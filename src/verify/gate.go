@@ -15,19 +15,14 @@ import (
 // stops says whether a problem keeps an app from starting. We only report the others, above all a
 // server that does not answer. Nothing insecure has happened, and an app that restarts while its
 // database fails over must come back.
-func stops(p wire.Problem) bool { return p.Insecure() || slices.Contains(insecure, p.Code) }
-
-var insecure = []string{PlainTextMode} // beside wire's own
+func stops(p wire.Problem) bool { return p.Insecure() || p.Code == PlainTextMode }
 
 // Gate connects to all databases at the same time, as the app is about to do. It returns one line
-// for each, and whether the app may start.
+// for each, and whether the app may start. A database that only its keys tell stops nothing.
 func Gate(ctx context.Context, targets []wire.Target, timeout time.Duration) (lines []string, open bool) {
 	open = true
 	for i, db := range runAll(ctx, targets, timeout, gateModes) {
-		line, stop := gateLine(db)
-		if targets[i].ByKeys { // only its keys tell that it is Postgres
-			line, stop = gateSays(db), false
-		}
+		line, stop := gateLine(db, targets[i].ByKeys)
 		lines, open = append(lines, line), open && !stop
 	}
 	return lines, open
@@ -42,22 +37,17 @@ func gateModes(t *wire.Target) []sslmode.Mode {
 	return []sslmode.Mode{sslmode.Disable, t.LoginMode()}
 }
 
-// gateLine makes one line of a finding.
-func gateLine(db Database) (line string, stop bool) {
+// gateLine makes one line of a finding, and says whether it stops the start.
+func gateLine(db Database, byKeys bool) (line string, stop bool) {
 	problems := slices.Clone(db.Problems)
 	for _, o := range db.OtherHosts {
 		if p := o.Problem; p != nil {
 			problems = append(problems, wire.Problem{Code: p.Code, What: "further host: " + p.What, Do: p.Do})
 		}
 	}
-	if i := slices.IndexFunc(problems, stops); i >= 0 {
+	if i := slices.IndexFunc(problems, stops); i >= 0 && !byKeys {
 		return fmt.Sprintf("%s: the app does not start: %s; %s", db.Name, problems[i].What, problems[i].Do), true
 	}
-	return gateSays(db), false
-}
-
-// gateSays makes the line of a database that stops nothing.
-func gateSays(db Database) string {
 	var said []string
 	switch {
 	case db.TLS == nil:
@@ -78,5 +68,5 @@ func gateSays(db Database) string {
 	if len(db.Problems) > 0 {
 		said = append(said, "the app starts all the same")
 	}
-	return db.Name + ": " + strings.Join(said, "; ")
+	return db.Name + ": " + strings.Join(said, "; "), false
 }

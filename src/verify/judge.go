@@ -28,10 +28,7 @@ func (e *evidence) judge(now time.Time) Database {
 		Mode: e.Mode.String(), ModeSource: e.Source, Asked: e.Asked.String(), AskedSource: e.AskedSource,
 		Modes: []Outcome{}, OtherHosts: []OtherHost{}, Problems: []wire.Problem{}, Warnings: []string{},
 	}
-	p := e.Problem // without a connection
-	if p == nil {
-		p = e.connectionProblem()
-	}
+	p := e.connectionProblem()
 	if p != nil && e.Further && p.NotThere() {
 		db.Warnings = append(db.Warnings, "not verified: "+p.What)
 	} else {
@@ -139,6 +136,9 @@ func describeKey(c *x509.Certificate) string {
 
 // connectionProblem returns what keeps the app from a connection as secure as its mode asks.
 func (e *evidence) connectionProblem() *wire.Problem {
+	if e.Problem != nil {
+		return e.Problem
+	}
 	p := e.byMode[e.LoginMode()].Problem
 	answer, _ := e.plainText()
 	reached := p == nil || answer != Unknown

@@ -49,7 +49,7 @@ func TestTheLineOfAStart(t *testing.T) {
 		"db: TLS 1.3, as verify-ca asks":                            {TLS: secure, Mode: "verify-ca", OtherHosts: []OtherHost{{Host: "a"}, {Host: "b", Problem: away}}},
 	} {
 		db.Name = "db"
-		said, stop := gateLine(db)
+		said, stop := gateLine(db, false)
 		assert.Equal(t, line, said)
 		assert.Equal(t, strings.Contains(line, "does not start"), stop, line)
 	}

@@ -169,7 +169,8 @@ func (v verifier) notTrusted(path []*x509.Certificate) *Problem {
 	}
 	if root != nil && home == "" {
 		return &Problem{chainIncomplete,
-			fmt.Sprintf("%s does not send the intermediate certificate %s, which by its name leads to the trusted root %s", v.host, v.issuer(top), v.name(root)),
+			fmt.Sprintf("%s does not send the intermediate certificate %s, which by its name leads to the trusted root %s",
+				v.host, v.issuer(top), v.name(root)),
 			"append that certificate to the server's certificate file (ssl_cert_file), after its own"}
 	}
 	who := "its issuer is " + v.issuer(top)

@@ -56,9 +56,6 @@ func (t *Target) diagnose(a Attempt, to Address) *Problem {
 	case errors.Is(a.err, errNoTLS):
 		return &Problem{noTLS, address + " does not speak TLS",
 			"turn it on in the server (ssl = on, with a certificate), or bind a database that has it"}
-	case errors.Is(a.err, errTooMuch):
-		return &Problem{serverError, address + " sends or demands too much: " + said,
-			"find out what answers there: a PostgreSQL server does not behave like this"}
 	case errors.Is(a.err, errNotPostgres), errors.As(a.err, &record):
 		return &Problem{notPostgres, address + " does not answer as a PostgreSQL server does", checkHost + ": something else listens there"}
 	case isAlert && strings.Contains(said, "certificate"):
@@ -142,10 +139,8 @@ func (t *Target) refused(a Attempt, address string) *Problem {
 		return &Problem{notAllowed,
 			fmt.Sprintf(`the server wants IAM authentication of user "%s", and the password is no valid token%s`, t.User, code),
 			"bind a user without the role rds_iam, or let the app get a token for each login"}
-	case state == "28000":
-		return &Problem{notAllowed, "the server does not let the user in" + said, "check the user in the binding, and on the server"}
-	case state == "42501":
-		return &Problem{notAllowed, "the user may not connect to the database" + said, "grant connect on the database to the user"}
+	case state == "28000", state == "42501": // insufficient_privilege
+		return &Problem{notAllowed, "the server does not let the user in" + said, "check the user in the binding, and its rights on the server"}
 	}
 	return &Problem{serverError, "the server refuses the connection" + said, "look into the server's log"}
 }

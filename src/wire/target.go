@@ -22,7 +22,6 @@ import (
 // its problem. launching says that the app's environment is a launch's, before it exports anything:
 // its modes are the owner's. An error means that a trust store cannot be read.
 func Targets(app current.App, launching bool) ([]Target, error) {
-	ours := sync.OnceValues(func() ([]byte, error) { return app.Roots(false) })
 	var targets []Target
 	for _, db := range app.Plan.Databases {
 		t := Target{
@@ -42,7 +41,7 @@ func Targets(app current.App, launching bool) ([]Target, error) {
 		}
 		t.setAddress(db.Binding)
 		t.setMode(app, db, launching)
-		if err := t.setTrust(app, db, ours); err != nil {
+		if err := t.setTrust(app, db); err != nil {
 			return nil, err
 		}
 		t.setClient(app, db)
@@ -173,8 +172,8 @@ func (t *Target) setMode(app current.App, db launch.Database, launching bool) {
 }
 
 // setTrust finds the trusted CAs: those in the owner's PGSSLROOTCERT, which replaces all others,
-// else those that the plan has for this database. ours reads what a launch puts into that file.
-func (t *Target) setTrust(app current.App, db launch.Database, ours func() ([]byte, error)) error {
+// else those that the plan has for this database. A file with what a launch puts there is no owner's.
+func (t *Target) setTrust(app current.App, db launch.Database) error {
 	switch file := app.Env["PGSSLROOTCERT"]; {
 	case file == "system": // the stack's store, and only with verify-full (libpq's manual, "sslrootcert")
 		if t.Mode == sslmode.None {
@@ -189,7 +188,7 @@ func (t *Target) setTrust(app current.App, db launch.Database, ours func() ([]by
 		t.failUnseen(rootUnreadable, "PGSSLROOTCERT, "+file)
 		return nil
 	case file != "":
-		planned, err := ours()
+		planned, err := app.Roots(false)
 		if err != nil {
 			return err
 		}
@@ -203,14 +202,11 @@ func (t *Target) setTrust(app current.App, db launch.Database, ours func() ([]by
 		return nil
 	}
 	sets, err := anchors(app.Store, db.Trust.Sets)
-	if err != nil {
-		return err
-	}
 	t.Trust = append(from(db.Trust.Place.String(), db.Trust.Own), sets...)
-	if db.Trust.Everyone {
-		return t.trustStores(app)
+	if err == nil && db.Trust.Everyone {
+		err = t.trustStores(app)
 	}
-	return nil
+	return err
 }
 
 // trustFile takes the owner's root certificates. With them, require means verify-ca (libpq's
