@@ -142,13 +142,10 @@ func (e *evidence) connectionProblem() *wire.Problem {
 	p := e.byMode[e.LoginMode()].Problem
 	answer, _ := e.plainText()
 	reached := p == nil || answer != Unknown
-	remedy := fmt.Sprintf("set %s to verify-full", e.Lever)
-	if best := e.strictest(); best != sslmode.None {
-		remedy = fmt.Sprintf("set %s to %s, which works on this server", e.Lever, best)
-	}
 	switch {
 	case reached && (e.Mode == sslmode.Disable || e.Mode == sslmode.Allow && answer != Refused):
-		return &wire.Problem{Code: PlainTextMode, What: "sslmode " + e.Mode.String() + " asks for plain text", Do: remedy}
+		return &wire.Problem{Code: PlainTextMode, What: "sslmode " + e.Mode.String() + " asks for plain text",
+			Do: fmt.Sprintf("set %s to %s", e.Lever, cmp.Or(e.strictest(), sslmode.VerifyFull))}
 	case p == nil && e.login != nil:
 		return e.login.Problem
 	case p != nil && !e.Mode.Encrypts() && answer == Accepted:

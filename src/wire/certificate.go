@@ -40,38 +40,24 @@ func (t *Target) verify(chain []*x509.Certificate, host string, mode sslmode.Mod
 	}
 	v := verifier{t, t.Screen(), chain, host, now}
 	path = v.path(t.Trust)
-	top, roots, intermediates := path[len(path)-1], x509.NewCertPool(), x509.NewCertPool()
-	for _, c := range path[1:] {
-		intermediates.AddCert(c)
-	}
-	if truststore.IsRoot(top) && find(t.Trust, top) != nil {
-		roots.AddCert(top)
-	}
-	// OpenSSL refuses a certificate in its last second, Go does not.
-	if _, err := chain[0].Verify(x509.VerifyOptions{Roots: roots, Intermediates: intermediates, CurrentTime: now.Add(1)}); err != nil {
-		return nil, v.whyUnverified(path, err)
-	}
-	if why := v.OpenSSLRefuses(path, false); why != "" {
-		return nil, &Problem{certificateInvalid,
-			fmt.Sprintf("the certificate of %s leads to a trusted root, but libpq and all that use OpenSSL refuse it: %s", host, why),
-			"ask the database's operator to replace that certificate"}
+	if problem = v.refuses(path); problem != nil {
+		return nil, problem
 	}
 	// Check the host name after the chain, as libpq does: anybody can write a name into a
 	// certificate.
 	if mode == sslmode.VerifyFull && chain[0].VerifyHostname(host) != nil {
-		return path, v.nameMismatch()
+		problem = v.nameMismatch()
 	}
-	return path, nil
+	return path, problem
 }
 
-// whyUnverified explains why a chain was refused. It decides nothing.
-func (v verifier) whyUnverified(path []*x509.Certificate, err error) *Problem {
-	top := path[len(path)-1]
-	anchor := find(v.Trust, top)
-	if anchor == nil {
+// refuses returns what is wrong with a path, nil if nothing is.
+func (v verifier) refuses(path []*x509.Certificate) *Problem {
+	top, roots, intermediates := path[len(path)-1], x509.NewCertPool(), x509.NewCertPool()
+	switch anchor := find(v.Trust, top); {
+	case anchor == nil:
 		return v.notTrusted(path)
-	}
-	if !truststore.IsRoot(top) {
+	case !truststore.IsRoot(top):
 		return &Problem{chainIncomplete,
 			fmt.Sprintf("the chain ends at %s (from %s), which is not a root; libpq does not accept that, "+
 				"and there is no certificate of its issuer, %s", v.name(top), anchor.Origin, v.issuer(top)),
@@ -86,17 +72,26 @@ func (v verifier) whyUnverified(path []*x509.Certificate, err error) *Problem {
 				fmt.Sprintf("the certificate of %s is signed by %s, which may not sign certificates", v.host, v.name(c)),
 				"ask the database's operator for a CA whose certificate has basicConstraints CA:TRUE and keyUsage keyCertSign"}
 		}
+		intermediates.AddCert(c)
 	}
-	why := v.Shown(strings.TrimPrefix(err.Error(), "x509: "))
-	// Go counts CAs that only renew a key, and knows no name constraints of other kinds.
-	var invalid x509.CertificateInvalidError
-	tooLong := errors.As(err, &invalid) && invalid.Reason == x509.TooManyIntermediates
-	if tooLong || errors.As(err, new(x509.UnhandledCriticalExtension)) {
-		why += stricter
+	roots.AddCert(top)
+	_, err := path[0].Verify(x509.VerifyOptions{Roots: roots, Intermediates: intermediates, CurrentTime: v.now})
+	why, who := v.OpenSSLRefuses(path, false), "libpq and all that use OpenSSL refuse it"
+	if err != nil {
+		why, who = v.Shown(strings.TrimPrefix(err.Error(), "x509: ")), "is not valid"
+		// Go counts CAs that only renew a key, and knows no name constraints of other kinds.
+		var invalid x509.CertificateInvalidError
+		tooLong := errors.As(err, &invalid) && invalid.Reason == x509.TooManyIntermediates
+		if tooLong || errors.As(err, new(x509.UnhandledCriticalExtension)) {
+			why += stricter
+		}
+	}
+	if why == "" {
+		return nil
 	}
 	return &Problem{certificateInvalid,
-		fmt.Sprintf("the certificate of %s leads to a trusted root, but is not valid: %s", v.host, why),
-		"ask the database's operator to replace its certificate"}
+		fmt.Sprintf("the certificate of %s leads to a trusted root, but %s: %s", v.host, who, why),
+		"ask the database's operator to replace that certificate"}
 }
 
 // path returns the certificates from the server's up to the last issuer that it finds by signature.
@@ -131,7 +126,8 @@ func signed(cert, issuer *x509.Certificate) bool {
 // issuer's name. It misses old roots that are signed with SHA-1.
 func selfSigned(c *x509.Certificate) bool { return signed(c, c) }
 
-// outOfDate returns the problem of the first certificate of a path that is not valid now.
+// outOfDate returns the problem of the first certificate of a path that is not valid now. Unlike Go,
+// OpenSSL refuses a certificate in its last second.
 func (v verifier) outOfDate(path []*x509.Certificate) *Problem {
 	renew := "ask the database's operator to renew its certificate and the chain that it sends"
 	replace := "give the database a certificate of a newer root, and trust that root"

@@ -20,18 +20,6 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
 )
 
-// A probe finds out what a mode would do, and does not know the password. It connects as the mode
-// asks, sends the startup message with the user and the database, as every libpq client does, and
-// reads the server's first answer. A request for authentication means that the server's pg_hba.conf
-// accepts this user from here, with this encryption. An error says why not. Then the probe hangs
-// up. PostgreSQL logs no failure, as for psql, which asks its user for a password first
-// (src/backend/libpq/auth.c, STATUS_EOF).
-//
-// Whoever logs in, does so only after the probe in the login's mode has found nothing wrong. The
-// login makes a new connection, and verifies again.
-//
-// Sources: PostgreSQL's manual, "Message Flow", sections "Start-up" and "SSL Session Encryption".
-
 // ApplicationName is this command's name in pg_stat_activity.
 const ApplicationName = "postgres-ssl verify"
 
@@ -89,8 +77,14 @@ var methods = map[uint32]string{
 	pgproto3.AuthTypeGSS:               "Kerberos",
 }
 
-// Probe finds out what a mode would do. Whatever the server asks for, it sends nothing more, except
-// a goodbye if the server admits it. ctx must have a deadline.
+// Probe finds out what a mode would do, without the password. It connects as the mode asks, sends
+// the startup message with the user and the database, as every libpq client does, and reads the
+// server's first answer. A request for authentication means that the server's pg_hba.conf accepts
+// this user from here, with this encryption. An error says why not. Then the probe hangs up, with a
+// goodbye if it was admitted. PostgreSQL logs no failure, as for psql, which asks its user for a
+// password first (src/backend/libpq/auth.c, STATUS_EOF). ctx must have a deadline.
+//
+// Sources: PostgreSQL's manual, "Message Flow", sections "Start-up" and "SSL Session Encryption".
 func (t *Target) Probe(ctx context.Context, to Address, mode sslmode.Mode) Attempt {
 	a, as := Attempt{Mode: mode}, *t
 	as.Tunnel = t.Tunnel && mode == t.LoginMode() // the tunnel tries no other mode
@@ -110,9 +104,9 @@ func (t *Target) Probe(ctx context.Context, to Address, mode sslmode.Mode) Attem
 	return a
 }
 
-// LogIn connects to the first host in the login's mode, verifies, and gives the password. Call it
-// only after a probe in that mode has found nothing wrong. The connection is nil if it failed, and
-// the attempt says why. ctx must have a deadline.
+// LogIn makes a new connection to the first host in the login's mode, verifies again, and gives the
+// password. Call it only after a probe in that mode has found nothing wrong. The connection is nil
+// if it failed, and the attempt says why. ctx must have a deadline.
 func (t *Target) LogIn(ctx context.Context) (*pgconn.PgConn, Attempt) {
 	a, to := Attempt{Mode: t.LoginMode()}, t.Addresses()[0]
 	conn := t.start(ctx, to, &a, false)
@@ -120,9 +114,9 @@ func (t *Target) LogIn(ctx context.Context) (*pgconn.PgConn, Attempt) {
 	return conn, a
 }
 
-// start connects as the attempt's mode asks, and sends the startup message. A probe gives no password,
-// and ends as soon as the server asks for one. The connection is nil if there is no session, and the
-// attempt says why.
+// start connects as the attempt's mode asks, and sends the startup message. A probe gives no
+// password, and ends as soon as the server asks for one. The connection is nil if there is no
+// session, and the attempt says why.
 func (t *Target) start(ctx context.Context, to Address, a *Attempt, probes bool) *pgconn.PgConn {
 	config := t.LoginConfig(ctx, func(ctx context.Context) (net.Conn, error) {
 		conn := t.open(ctx, to, to.String(), a)

@@ -38,11 +38,6 @@ func extension(c *x509.Certificate, id asn1.ObjectIdentifier) []byte {
 	return nil
 }
 
-// lacks says whether a certificate restricts its key's usage, and to none of these.
-func lacks(c *x509.Certificate, usages x509.KeyUsage) bool {
-	return extension(c, keyUsage) != nil && c.KeyUsage&usages == 0
-}
-
 // OpenSSLRefuses says why OpenSSL does not accept a chain for a TLS server that Go has accepted, or
 // returns "". The chain ends at its root. Sources: check_purpose_ssl_server and X509_check_akid in
 // OpenSSL's v3_purp.c, check_key_level in x509_vfy.c, NAME_CONSTRAINTS_check_CN in v3_ncons.c.
@@ -50,13 +45,14 @@ func lacks(c *x509.Certificate, usages x509.KeyUsage) bool {
 // Python's ssl.create_default_context asks for the strict mode since 3.13 (check_extensions in
 // x509_vfy.c). It does not look at a pinned certificate.
 func (s Screen) OpenSSLRefuses(chain []*x509.Certificate, strict bool) string {
+	const ofServers = x509.KeyUsageDigitalSignature | x509.KeyUsageKeyEncipherment | x509.KeyUsageKeyAgreement
 	strict = strict && len(chain) > 1
 	for i, c := range chain {
 		issuer := chain[min(i+1, len(chain)-1)]
 		switch {
 		case c != issuer && truststore.IsRoot(c) && identifies(c, c):
 			return "OpenSSL takes " + s.name(c) + " for a root: it has its issuer's name, and no authorityKeyIdentifier"
-		case i == 0 && lacks(c, x509.KeyUsageDigitalSignature|x509.KeyUsageKeyEncipherment|x509.KeyUsageKeyAgreement):
+		case i == 0 && extension(c, keyUsage) != nil && c.KeyUsage&ofServers == 0:
 			return "its key usage is not that of a TLS server: it needs digitalSignature or keyEncipherment"
 		// Unlike Go, OpenSSL takes neither an empty list nor anyExtendedKeyUsage for serverAuth.
 		case extension(c, extendedKeyUsage) != nil && !slices.Contains(c.ExtKeyUsage, x509.ExtKeyUsageServerAuth):

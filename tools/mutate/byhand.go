@@ -233,7 +233,7 @@ var byHand = []mutant{
 		before: "if problem != nil {\n\t\t\t\treturn problem", after: "if false {\n\t\t\t\treturn problem",
 		tests: by("verify"), run: "TestPassword|TestLogin"},
 	{promise: "OpenSSL believes whom we believe", file: "src/wire/certificate.go",
-		before: `if why := v.OpenSSLRefuses(path, false); why != "" {`, after: `if why := v.OpenSSLRefuses(path, false); why == "-" {`, tests: by("wire"), run: "TestEachJudge"},
+		before: `why, who := v.OpenSSLRefuses(path, false),`, after: `why, who := "",`, tests: by("wire"), run: "TestEachJudge"},
 	{promise: "a server's bytes are bounded", file: "src/wire/bounded.go",
 		before: "case header+int(length) > b.left:", after: "case false:", tests: by("verify"), run: "TestWhatAServerSends"},
 	{promise: "… each message", file: "src/wire/bounded.go",

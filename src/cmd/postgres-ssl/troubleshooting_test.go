@@ -138,6 +138,12 @@ type reader struct {
 
 // define notes the package's constants, and the list of problems that keep an app from starting.
 func (r reader) define(n ast.Node) bool {
+	if is, ok := n.(*ast.BinaryExpr); ok && is.Op == token.EQL { // p.Code == PlainTextMode
+		of, isField := is.X.(*ast.SelectorExpr)
+		if code, ok := is.Y.(*ast.Ident); ok && isField && of.Sel.Name == "Code" {
+			r.stops[code.Name] = true
+		}
+	}
 	spec, ok := n.(*ast.ValueSpec)
 	if !ok || len(spec.Values) != len(spec.Names) {
 		return true
