@@ -411,7 +411,7 @@ func TestAModeThatIsNotATextIsAnErrorThatNamesTheKey(t *testing.T) {
 		})
 	}
 	b := one(t, vcap(t, map[string]any{"uri": "postgres://h/d", "ssl_mode": []any{"require"}}))
-	assert.Equal(t, "require by credential ssl_mode", modes(b), "a list with one text is that text")
+	assert.Equal(t, "require by credential ssl_mode[0]", modes(b), "a list with one text is that text")
 }
 
 func TestCredentialsBeyondTheLimitsAreRefused(t *testing.T) {

@@ -46,13 +46,15 @@ var directParameter = lazyregexp.New(`(?i)\b(channel_?binding)=require|\b(requir
 // findDirect returns a parameter of the service that only a direct connection to the server can
 // keep.
 func (r *reader) findDirect() string {
-	for _, t := range r.texts {
-		text := t.key + "=" + t.text
-		if t.isSecret() || !containsAny(text, []string{"channel", "auth=", "target"}) {
-			continue // a launch must not wait for a pattern that it does not need
-		}
-		if m := directParameter().FindStringSubmatch(text); m != nil {
-			return cmp.Or(m[1:]...)
+	for _, o := range r.objects {
+		for v, text := range o.texts() {
+			text = v.key + "=" + text
+			if !containsAny(text, []string{"channel", "auth=", "target"}) {
+				continue // a launch must not wait for a pattern that it does not need
+			}
+			if m := directParameter().FindStringSubmatch(text); m != nil {
+				return cmp.Or(m[1:]...)
+			}
 		}
 	}
 	return ""
@@ -74,7 +76,7 @@ func (d *database) credential(keys []string, parameter string) Credential {
 	for _, o := range d.objects {
 		for ; o != nil; o = o.parent {
 			if v, ok := o.first(keys); ok && o.about < doubtful {
-				return Credential{Place: Place{Path: v.path}, Value: Secret(joinTexts(v.raw, "\n"))}
+				return Credential{Place: Place{Path: v.path()}, Value: Secret(joinTexts(v.raw, "\n"))}
 			}
 		}
 	}
@@ -104,11 +106,11 @@ func (d *database) moreCAs() (cas []Credential) {
 		if slices.Contains(d.objects[:i], o) {
 			continue
 		}
-		for _, in := range o.levels() {
-			for _, t := range in.pems {
-				read := slices.Contains(clientCertKeys, t.key) || in == o && slices.Contains(caKeys, t.key)
-				if !read && speaksOfServerCA(strings.TrimPrefix(t.path, o.path)) {
-					cas = append(cas, Credential{Place: Place{Path: t.path}, Value: Secret(t.text), IsCA: t.saysCA(o)})
+		for _, in := range o.levels(nil) {
+			for v, text := range in.texts() {
+				read := slices.Contains(clientCertKeys, v.key) || in == o && slices.Contains(caKeys, v.key)
+				if v.isPEM && !read && speaksOfServerCA(strings.TrimPrefix(v.path(), o.path())) {
+					cas = append(cas, Credential{Place: Place{Path: v.path()}, Value: Secret(text), IsCA: v.saysCA(o)})
 				}
 			}
 		}
@@ -117,13 +119,13 @@ func (d *database) moreCAs() (cas []Credential) {
 }
 
 // saysCA says whether a certificate's key tells that it is the CA of the database around it.
-func (t text) saysCA(database *object) bool {
-	for o := t.in; o != database; o = o.parent {
+func (v *value) saysCA(database *object) bool {
+	for o := v.in; o != database; o = o.parent {
 		if len(o.hosts) > 0 {
 			return false // of something else: api.ca
 		}
 	}
-	return slices.ContainsFunc(words(strings.TrimPrefix(t.path, database.path)), isCAWord)
+	return slices.ContainsFunc(words(strings.TrimPrefix(v.path(), database.path())), isCAWord)
 }
 
 // looksLikePEM says whether a text looks like a certificate in PEM, or base64 of one.

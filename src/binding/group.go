@@ -53,34 +53,35 @@ type database struct {
 
 // connString is a connection string, and where it is.
 type connString struct {
-	text
+	*value
 	connection
-	by By
+	path, text string
+	by         By
 }
 
 // reader finds the databases of one service.
 type reader struct {
 	service
 	objects   []*object // the outermost first
-	texts     []text
 	strings   []connString
 	foreign   bool   // a well-known key has a URI of something else
 	direct    string // Binding.Direct
 	databases []*database
-	modeRead  map[string]bool // paths whose mode we have read
-	err       error           // the first
+	err       error // the first
 }
 
 // read returns the databases of a service, or none if it has no Postgres. An error is one line
 // that names the key.
 func (s service) read(file open) ([]Binding, error) {
-	objects, texts, err := walk(s.credentials)
+	objects, err := walk(s.credentials)
 	if err != nil {
 		return nil, err
 	}
-	r := &reader{service: s, objects: objects, texts: texts, modeRead: map[string]bool{}}
-	if r.readTexts(); len(r.strings) > mostStrings {
-		return nil, fmt.Errorf("the credentials have more than %d connection strings", mostStrings)
+	r := &reader{service: s, objects: objects}
+	for _, o := range objects {
+		if r.readTexts(o); len(r.strings) > mostStrings {
+			return nil, fmt.Errorf("the credentials have more than %d connection strings", mostStrings)
+		}
 	}
 	r.classify()
 	r.gather()
@@ -115,46 +116,39 @@ func (s service) read(file open) ([]Binding, error) {
 	return bindings, r.checkAllHeard(bindings)
 }
 
-// readTexts finds the connection strings and the certificates among the texts.
-func (r *reader) readTexts() {
-	for _, t := range r.texts {
-		if len(r.strings) > mostStrings {
-			return
-		}
-		if t.isSecret() {
-			continue
-		}
-		if looksLikePEM(t.text) {
-			t.in.pems = append(t.in.pems, t)
-		}
-		found := findStrings(t.text)
+// readTexts finds the connection strings and the certificates among the texts of an object.
+func (r *reader) readTexts(o *object) {
+	for v, text := range o.texts() {
+		v.isPEM = looksLikePEM(text)
+		found := findStrings(text)
 		for i, at := range found {
-			part := t
-			if part.text = t.text[at.start:at.end]; len(found) > 1 {
-				part.path += "[" + strconv.Itoa(i) + "]"
-				r.modeRead[t.path] = true
+			f := connString{v, at.connection, v.path(), text[at.start:at.end], ByString}
+			if len(found) > 1 {
+				f.path += "[" + strconv.Itoa(i) + "]"
+				v.heard = true
 			}
-			f := connString{part, at.connection, ByString}
 			switch {
 			case at.inProse:
 				f.by = ByProse
-			case t.in.parent == nil && t.key == "uri":
+			case o.parent == nil && v.key == "uri":
 				f.by = ByURI
 			}
-			r.strings = append(r.strings, f)
-			of := t.in.around(f.connection)
+			if r.strings = append(r.strings, f); len(r.strings) > mostStrings {
+				return
+			}
+			of := o.around(f.connection)
 			of.strings = append(of.strings, f)
 		}
 		if found != nil {
 			continue
 		}
-		scheme, _, ok := strings.Cut(t.text, "://")
-		r.foreign = r.foreign || ok && slices.Contains(uriKeys, t.key)
+		scheme, _, ok := strings.Cut(text, "://")
+		r.foreign = r.foreign || ok && slices.Contains(uriKeys, v.key)
 		if ok && len(scheme) < 64 && containsAny(scheme, otherWords) {
-			t.in.hasOtherURI = true
-		} else if c, ok := parseParameters(t.text); ok {
-			t.in.queries = append(t.in.queries, connString{t, c, ByString})
-			t.in.noteMode(anyMode)
+			o.hasOtherURI = true
+		} else if c, ok := parseParameters(text); ok {
+			o.queries = append(o.queries, connString{v, c, v.path(), text, ByString})
+			o.noteMode(anyMode)
 		}
 	}
 }
@@ -219,7 +213,7 @@ func (r *reader) aboutOf(o *object) about {
 }
 
 // asking says what modes an object writes, or one in it.
-type asking int
+type asking int8
 
 const (
 	anyMode asking = iota + 1 // one that MySQL may have too
@@ -299,16 +293,13 @@ func (r *reader) isPostgresByKeys(o *object) bool {
 
 // namesOther says whether a key or a text of an object names another kind of database.
 func (o *object) namesOther() bool {
-	for key, raw := range o.raw {
-		text, _ := raw.(string)
-		if slices.Contains(secretKeys, fold(key)) {
+	return slices.ContainsFunc(o.values, func(v value) bool {
+		text, _ := v.raw.(string)
+		if slices.Contains(secretKeys, v.key) {
 			text = ""
 		}
-		if containsAny(key+" "+text[:min(len(text), 256)], otherWords) {
-			return true
-		}
-	}
-	return false
+		return containsAny(v.name+" "+text[:min(len(text), 256)], otherWords)
+	}) || o.beside && o.parent.namesOther()
 }
 
 // gather makes the databases, one for each distinct list of hosts.
@@ -328,7 +319,7 @@ func (r *reader) gatherObject(o *object, same map[string]*database) {
 	if (len(o.hosts) > 0 || len(o.strings) == 0) && !o.isHost() {
 		known := o.parent == nil && o.family == "" && !o.guessed
 		main = r.add(&database{hosts: slices.Clone(o.hosts), objects: []*object{o}, byKeys: true, wellKnown: known}, same)
-		main.path, main.isMain = cmp.Or(main.path, o.path), true
+		main.path, main.isMain = cmp.Or(main.path, o.path()), true
 	}
 	slices.SortStableFunc(o.strings, func(a, b connString) int { return cmp.Compare(uriRank(a.key), uriRank(b.key)) })
 	for _, f := range o.strings {

@@ -68,11 +68,6 @@ func setOf(lists ...[]string) map[string]bool {
 	return set
 }
 
-// hasMeaning says whether we use the value under this folded key itself.
-func hasMeaning(key string) bool {
-	return meanings[key] || readsLikeMode(key) || isReplicaKey(key)
-}
-
 // inFamily returns the family of a folded key, and what the key means there: pg and host of
 // pghost. It returns the key itself if it has no family.
 func inFamily(key string) (family, meaning string) {

@@ -34,7 +34,7 @@ func (r *reader) setModes(b *Binding, d *database) {
 
 // addModes adds the modes of a connection string.
 func (r *reader) addModes(b *Binding, f connString) {
-	r.modeRead[f.path] = true
+	f.heard = true
 	written := false
 	for _, p := range f.modes {
 		mode := r.ask(b, p.value, Asked{Place: Place{Path: f.path, Of: p.key}, By: f.by, Alias: p.alias})
@@ -59,45 +59,45 @@ func (r *reader) addModes(b *Binding, f connString) {
 // addKeys adds the modes under the keys of an object and of what is nested in it. It skips nested
 // objects that are about another database.
 func (r *reader) addKeys(b *Binding, level *object) {
-	for _, in := range level.levels() {
-		for _, v := range in.values {
-			r.addKey(b, v)
+	for _, in := range level.levels(nil) {
+		for i := range in.values {
+			r.addKey(b, &in.values[i])
 		}
 		for _, f := range in.queries {
-			if !r.modeRead[f.path] {
+			if !f.heard {
 				r.addModes(b, f)
 			}
 		}
 	}
 }
 
-// levels returns the object itself and the objects nested in it, without those about a database of
+// levels adds the object itself and the objects nested in it, without those about a database of
 // their own.
-func (o *object) levels() []*object {
-	if o.nested == nil { // a thousand connections may share one outer object
-		o.nested = []*object{o}
-		for _, child := range o.children {
-			if child.about == unknown {
-				o.nested = append(o.nested, child.levels()...)
-			}
+func (o *object) levels(all []*object) []*object {
+	all = append(all, o)
+	for _, child := range o.children {
+		if child.about == unknown {
+			all = child.levels(all)
 		}
 	}
-	return o.nested
+	return all
 }
 
 // addKey adds the mode under a key, if it is a key for modes. Any other value there is an error: it
 // must have been meant as a mode.
-func (r *reader) addKey(b *Binding, v value) {
-	place := Place{Path: v.path}
-	written, isText := v.raw.(string)
-	switch {
-	case v.isEmpty():
-	case v.isMode() && !isText:
+func (r *reader) addKey(b *Binding, v *value) {
+	isMode := v.isMode()
+	if v.isEmpty() || !isMode && !v.asksForTLS() {
+		return
+	}
+	place := Place{Path: v.path()}
+	switch written, isText := v.raw.(string); {
+	case isMode && !isText:
 		r.refuse(fmt.Errorf("%s is not a text; write one of disable, allow, prefer, require, verify-ca, verify-full", place))
-	case v.isMode():
-		r.modeRead[v.path], r.modeRead[v.path+"[0]"] = true, true
+	case isMode:
+		v.heard = true
 		r.ask(b, written, Asked{Place: place, By: ByKey})
-	case v.asksForTLS():
+	default:
 		b.AsksTLS = cmp.Or(b.AsksTLS, place)
 		b.noteNoVerify(written, place)
 		if v.key == "rejectunauthorized" && !isYes(v.raw) {

@@ -295,7 +295,7 @@ func (r *renamer) value(value any, path, key, port string) any {
 			if m := hostKey().FindStringSubmatch(fold(key)); m != nil {
 				port = cmp.Or(ports[m[1]], ports[""])
 			}
-			v[key] = r.value(v[key], joinPath(path, key), fold(key), port)
+			v[key] = r.value(v[key], joinPath(path, shownKey(key)), fold(key), port)
 		}
 	}
 	return value

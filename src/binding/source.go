@@ -127,7 +127,7 @@ const caTag = "postgres-ssl-ca"
 
 // ca returns the CA of a service with caTag.
 func (s service) ca(open open) (Credential, error) {
-	objects, _, err := walk(s.credentials)
+	objects, err := walk(s.credentials)
 	if err != nil {
 		return Credential{}, err
 	}
@@ -241,7 +241,7 @@ func vcapServices(source string, document []byte) (services []service, parsed an
 				services = append(services, s)
 			case item != nil && !s.says(otherWords):
 				return nil, nil, fmt.Errorf("%s: the service %s does not have the form that the platform gives it",
-					source, cmp.Or(s.name, joinPath("", label)))
+					source, cmp.Or(s.name, shownKey(label)))
 			}
 		}
 	}
@@ -256,7 +256,7 @@ func asService(label string, raw any) (service, bool) {
 	}
 	field := func(name string) string { s, _ := fields[name].(string); return s }
 	// The binding's name, or the service instance's, on one line.
-	name := cmp.Or(field("name"), field("binding_name"), field("instance_name"), joinPath("", label))
+	name := cmp.Or(field("name"), field("binding_name"), field("instance_name"), shownKey(label))
 	s := service{
 		name:  strings.Join(strings.FieldsFunc(name, unicode.IsControl), " "),
 		label: label + " " + field("label"),

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,31 +16,29 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
 )
 
-// object is an object in the credentials, at any depth.
+// object is an object in the credentials, at any depth. It is small, because there may be many.
 type object struct {
-	path     string // "connection.postgres"; "" for the credentials themselves
+	name     string // where it is in its parent: "postgres", "tenants[0]"
 	key      string // the folded key that it is under
 	parent   *object
-	raw      map[string]any
-	values   []value // under keys that we read, sorted so that the result is always the same
+	values   []value // sorted by key, so that the result is always the same
+	items    []value // the texts in lists of several items
 	children []*object
 	hosts    []address // under its own keys
-	hasLogin bool      // it names a user or a database
 	family   string    // of the keys that name its host: PGHOST
-	beside   bool      // it has only the keys of a family, which are in its parent
 
 	strings     []connString // that are about it
 	queries     []connString // in it, without a URI around them
-	pems        []text       // in it: certificates
+	hasLogin    bool         // it names a user or a database
+	beside      bool         // it has only the keys of a family, which are in its parent
 	hasOtherURI bool         // it has a URI of another kind of database
+	guessed     bool         // it may be about something else than Postgres
 	asks        asking
 	about       about
-	guessed     bool      // it may be about something else than Postgres
-	nested      []*object // the cache of levels
 }
 
 // about says what an object is about.
-type about int
+type about int8
 
 const (
 	unknown  about = iota
@@ -48,142 +47,177 @@ const (
 	other          // MySQL or another kind of database, so never Postgres
 )
 
-// value is the value under a key of an object.
+// value is the value under a key of an object, or an item of a list there. A list of one is its
+// item.
 type value struct {
-	in     *object
-	path   string // for errors: "tenants[0].sslmode"
-	family string // of the key: pg of PGHOST
-	key    string // folded, without the family
-	raw    any    // string, json.Number, bool, nil, []any or map[string]any; the item of a list of one
+	in    *object
+	name  string // the key, for people: "sslmode", "hosts[0]"
+	key   string // folded, without the family
+	raw   any    // string, json.Number, bool, nil, []any or map[string]any
+	heard bool   // we have read the mode that it may contain
+	isPEM bool   // it contains a certificate
 }
 
-// text is a text anywhere in the credentials, also as an item of a list.
-type text struct {
-	in   *object
-	path string
-	key  string // folded; for an item, the key of the list
-	text string
+// path says where an object is, for errors: "connection.postgres". It is "" for the credentials
+// themselves.
+func (o *object) path() string {
+	if o.parent == nil {
+		return ""
+	}
+	return o.parent.inside(o.name)
 }
 
-// isSecret says whether the text is a password, which we never read as a connection string. A text
-// in a list is not.
-func (t text) isSecret() bool {
-	return slices.Contains(secretKeys, t.key) && !strings.HasSuffix(t.path, "]")
+func (v value) path() string { return v.in.inside(v.name) }
+
+// inside is the path of what is in the object. The keys of a family are beside one another.
+func (o *object) inside(name string) string {
+	if o.beside {
+		o = o.parent
+	}
+	return joinPath(o.path(), name)
+}
+
+// texts returns the texts in an object that may be connection strings or certificates, in order. A
+// password is neither, unless it is in a list.
+func (o *object) texts() iter.Seq2[*value, string] {
+	return func(yield func(*value, string) bool) {
+		items := o.items
+		for i := range o.values {
+			v := &o.values[i]
+			text, ok := v.raw.(string)
+			if ok && (!slices.Contains(secretKeys, v.key) || strings.HasSuffix(v.name, "]")) && !yield(v, text) {
+				return
+			}
+			for len(items) > 0 && items[0].key == v.key {
+				if !yield(&items[0], items[0].raw.(string)) {
+					return
+				}
+				items = items[1:]
+			}
+		}
+	}
 }
 
 const deepest = 32
 
 var errDeep = fmt.Errorf("the credentials are nested more than %d levels deep", deepest)
 
-// walk returns the objects and the texts of credentials, outer ones first. It also reads a text
-// that is a JSON object or list, because SERVICE_BINDING_ROOT delivers those as texts.
-func walk(credentials map[string]any) ([]*object, []text, error) {
+// walk returns the objects of credentials, outer ones first. It also reads a text that is a JSON
+// object or list, because SERVICE_BINDING_ROOT delivers those as texts.
+func walk(credentials map[string]any) ([]*object, error) {
 	w := walker{}
-	if w.object(nil, "", "", credentials, 0); w.tooDeep {
-		return nil, nil, errDeep
-	}
-	return w.objects, w.texts, nil
+	w.object(nil, "", "", credentials, 0)
+	return w.objects, w.err
 }
 
 type walker struct {
 	objects []*object
-	texts   []text
-	tooDeep bool
+	err     error // the first
 }
 
-func (w *walker) object(parent *object, key, path string, raw map[string]any, depth int) *object {
-	o := &object{path: path, key: key, parent: parent, raw: raw}
-	w.objects = append(w.objects, o)
-	values, hosts := make([]value, 0, len(raw)), 0
-	for key, raw := range raw {
-		v := value{path: key, raw: raw}
-		if v.family, v.key = inFamily(fold(key)); v.isHost() {
+func (w *walker) object(parent *object, name, key string, raw map[string]any, depth int) *object {
+	o := &object{name: name, key: key, parent: parent, values: make([]value, 0, len(raw))}
+	hosts := 0
+	for name, raw := range raw {
+		family, key := inFamily(fold(name))
+		o.values = append(o.values, value{in: o, name: name, key: key, raw: raw})
+		if slices.Contains(hostKeys, key) {
 			hosts++
+			o.family = family
 		}
-		values = append(values, v)
 	}
-	slices.SortFunc(values, func(a, b value) int { return strings.Compare(a.path, b.path) })
-	for i := range values {
-		values[i].path = joinPath(path, values[i].path)
-	}
-	var of map[string]*object
+	slices.SortFunc(o.values, func(a, b value) int { return strings.Compare(a.name, b.name) })
 	if hosts > 1 {
-		of = o.families(values)
-		w.objects = append(w.objects, o.children...)
+		o.splitFamilies()
 	}
-	for _, v := range values {
-		v.in = cmp.Or(of[v.family], o)
-		if s, ok := v.raw.(string); ok && !slices.Contains(secretKeys, v.key) {
-			if nested, ok := asJSON(s); ok {
-				v.raw = nested
-			}
-		}
-		w.value(v, depth)
-		if hasMeaning(v.key) {
-			v.raw = single(v.raw)
-			v.in.values = append(v.in.values, v)
-		}
-		if v.isHost() {
-			v.in.family = cmp.Or(v.in.family, v.family)
-		}
-	}
-	o.finish()
-	for _, family := range of {
-		family.finish()
+	families := slices.Clip(o.children)
+	w.objects = append(append(w.objects, o), families...)
+	w.values(o, depth)
+	for _, family := range families {
+		w.values(family, depth)
 	}
 	return o
 }
 
-func (o *object) finish() {
+// splitFamilies makes an object of each family of keys with a host, if there are several hosts
+// beside one another: "host": …, "PGHOST": …. A family without one belongs to the host beside it.
+func (o *object) splitFamilies() {
+	of := map[string]*object{}
+	for _, v := range o.values {
+		family, key := inFamily(fold(v.name))
+		if !slices.Contains(hostKeys, key) || of[family] != nil {
+			continue
+		}
+		of[family] = &object{name: shownKey(v.name), parent: o, beside: true, family: family}
+		if family != "" {
+			o.children = append(o.children, of[family])
+		}
+	}
+	if len(of) < 2 {
+		o.children = nil
+		return
+	}
+	o.family, of[""] = "", o
+	for i := range o.values {
+		v := &o.values[i]
+		family, _ := inFamily(fold(v.name))
+		if v.in = cmp.Or(of[family], o); v.in != o {
+			v.in.values = append(v.in.values, *v)
+		}
+	}
+	o.values = slices.DeleteFunc(o.values, func(v value) bool { return v.in != o })
+}
+
+// values goes on in the values of an object.
+func (w *walker) values(o *object, depth int) {
+	for i := range o.values {
+		v, depth := &o.values[i], depth
+		v.name = shownKey(v.name)
+		if text, ok := v.raw.(string); ok && !slices.Contains(secretKeys, v.key) {
+			if nested, ok := asJSON(text); ok {
+				v.raw = nested
+			}
+		}
+		list, ok := v.raw.([]any)
+		for ; ok && len(list) == 1 && depth <= deepest; list, ok = v.raw.([]any) {
+			v.name, v.raw, depth = v.name+"[0]", list[0], depth+1
+		}
+		w.value(*v, depth)
+	}
 	o.hosts = o.readHosts()
 	_, o.hasLogin = o.first(loginKeys)
 }
 
 func (w *walker) value(v value, depth int) {
-	if w.tooDeep = w.tooDeep || depth > deepest; w.tooDeep {
+	if depth > deepest {
+		w.err = errDeep
 		return
 	}
 	switch raw := v.raw.(type) {
-	case string:
-		w.texts = append(w.texts, text{v.in, v.path, v.key, raw})
 	case map[string]any:
-		v.in.children = append(v.in.children, w.object(v.in, v.key, v.path, raw, depth+1))
+		v.in.children = append(v.in.children, w.object(v.in, v.name, v.key, raw, depth+1))
 	case []any:
 		for i, item := range raw {
-			w.value(value{in: v.in, path: v.path + "[" + strconv.Itoa(i) + "]", key: v.key, raw: item}, depth+1)
+			v := value{in: v.in, name: v.name + "[" + strconv.Itoa(i) + "]", key: v.key, raw: item}
+			if _, ok := item.(string); ok {
+				v.in.items = append(v.in.items, v)
+			}
+			w.value(v, depth+1)
 		}
 	}
 }
 
-// families makes an object of each family of keys with a host, if there are several hosts beside
-// one another: "host": …, "PGHOST": …. A family without one belongs to the host beside it.
-func (o *object) families(values []value) map[string]*object {
-	of := map[string]*object{}
-	for _, v := range values {
-		if !v.isHost() || of[v.family] != nil {
-			continue
-		}
-		of[v.family] = &object{path: v.path, parent: o, raw: o.raw, beside: true}
-		if v.family != "" {
-			o.children = append(o.children, of[v.family])
-		}
-	}
-	if len(of) < 2 {
-		o.children = nil
-		return nil
-	}
-	delete(of, "")
-	return of
-}
-
-func (v value) isHost() bool { return slices.Contains(hostKeys, v.key) }
-
-// joinPath adds a key to a path. A key comes from the binding too. If it does not look like a key,
-// it may be anything, so it is not shown.
-func joinPath(path, key string) string {
+// shownKey is a key for people. It comes from the binding too. If it does not look like a key, it may
+// be anything, so it is not shown.
+func shownKey(key string) string {
 	if len(key) > 64 || strings.ContainsFunc(key, unicode.IsControl) || strings.ContainsAny(key, "@=?/ ") && strings.ContainsAny(key, "@=:") {
-		key = "(a key that is not shown)"
+		return "(a key that is not shown)"
 	}
+	return key
+}
+
+// joinPath adds a key to a path.
+func joinPath(path, key string) string {
 	if path == "" {
 		return key
 	}
@@ -301,14 +335,6 @@ func (v value) asksForTLS() bool {
 
 // isTLS says whether the object is the value of a key "ssl" or "tls".
 func (o *object) isTLS() bool { return o.key == "ssl" || o.key == "tls" }
-
-// single returns the only item of a list of one, and any other value unchanged.
-func single(raw any) any {
-	if list, ok := raw.([]any); ok && len(list) == 1 {
-		return list[0]
-	}
-	return raw
-}
 
 // nearest returns the nearest object, from o outwards, that is about a database of any kind.
 func (o *object) nearest() *object {

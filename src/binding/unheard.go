@@ -19,9 +19,9 @@ func (r *reader) checkAllHeard(bindings []Binding) error {
 			switch {
 			case !r.isUnheard(v):
 			case v.isMode() || !r.namesHost():
-				return r.unheard(v.path, "asks for an sslmode")
+				return r.unheard(v.path(), "asks for an sslmode")
 			default:
-				return fmt.Errorf("credential %s is no key that is read; did you mean sslmode?", v.path)
+				return fmt.Errorf("credential %s is no key that is read; did you mean sslmode?", v.path())
 			}
 		}
 	}
@@ -32,25 +32,30 @@ func (r *reader) checkAllHeard(bindings []Binding) error {
 	mayBeMeant := len(r.databases) > 0 || r.namesHost()
 	const unreadable = "contains an sslmode that cannot be read"
 	for _, f := range r.strings {
-		if unread := f.unread(f.text.text); unread > written || unread.Verifies() {
+		if unread := f.unread(f.text); unread > written || unread.Verifies() {
 			return r.unheard(f.path, unreadable)
 		}
 	}
-	for _, t := range r.texts {
-		if r.modeRead[t.path] || t.isSecret() || t.in.isForeign() {
+	for _, o := range r.objects {
+		if o.isForeign() {
 			continue
 		}
-		strictest, asks := modeIn(t.text)
-		if strictest != sslmode.None {
-			asks = strictest > written // else it is only an example
-		}
-		scheme, _, isURL := strings.Cut(t.text, "://")
-		foreign := isURL && len(scheme) < 64 && isForeignScheme(scheme)
-		if asks && !foreign {
-			return r.unheard(t.path, unreadable)
-		}
-		if mode, err := sslmode.Parse(t.text); err == nil && mode.Verifies() && mayBeMeant {
-			return r.unheard(t.path, "says "+mode.String())
+		for v, text := range o.texts() {
+			if v.heard {
+				continue
+			}
+			strictest, asks := modeIn(text)
+			if strictest != sslmode.None {
+				asks = strictest > written // else it is only an example
+			}
+			scheme, _, isURL := strings.Cut(text, "://")
+			foreign := isURL && len(scheme) < 64 && isForeignScheme(scheme)
+			if asks && !foreign {
+				return r.unheard(v.path(), unreadable)
+			}
+			if mode, err := sslmode.Parse(text); err == nil && mode.Verifies() && mayBeMeant {
+				return r.unheard(v.path(), "says "+mode.String())
+			}
 		}
 	}
 	return nil
@@ -74,7 +79,7 @@ func (r *reader) namesHost() bool {
 // the value must be a mode: ssl_moode.
 func (r *reader) isUnheard(v value) bool {
 	switch {
-	case !readsLikeMode(v.key), v.isEmpty(), r.modeRead[v.path], containsAny(v.key, otherWords):
+	case !readsLikeMode(v.key), v.isEmpty(), v.heard, containsAny(v.key, otherWords):
 		return false
 	case v.in.isForeign() && (v.in.nearest().about == other || !v.isOwnWord()):
 		return false
