@@ -223,7 +223,7 @@ func leaves(key string, raw any) int {
 	case map[string]any:
 		for key, item := range v {
 			if text, ok := item.(string); ok && !slices.Contains(secretKeys, fold(key)) {
-				if nested, ok := asJSON(text); ok {
+				if nested, err := asJSON(text); err == nil {
 					item = nested
 				}
 			}
@@ -330,8 +330,8 @@ func FuzzCredentialsAreReadOrRefusedWithoutTheSecret(f *testing.F) {
 func holdsKey(raw any) bool {
 	switch v := raw.(type) {
 	case string:
-		nested, ok := asJSON(v)
-		return ok && holdsKey(nested)
+		nested, err := asJSON(v)
+		return err == nil && holdsKey(nested)
 	case []any:
 		return slices.ContainsFunc(v, holdsKey)
 	case map[string]any:

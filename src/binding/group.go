@@ -232,11 +232,11 @@ func (o *object) noteMode(a asking) {
 // Source: MySQL's manual, "Command Options for Encrypted Connections", --ssl-mode.
 func (v value) isOwnWord() bool {
 	text, _ := v.raw.(string)
-	mode, err := sslmode.Parse(text)
-	if err != nil || !v.isMode() || mode == sslmode.Disable {
+	if !v.isMode() {
 		return false
 	}
-	return mode == sslmode.VerifyFull || text == mode.String()
+	mode, _ := sslmode.Parse(text)
+	return mode == sslmode.VerifyFull || mode > sslmode.Disable && text == mode.String()
 }
 
 // doubt says whether something tells that an object's keys are about another kind of database: its

@@ -311,7 +311,7 @@ func (r *renamer) text(text, path, key, port string) string {
 	if ca := r.ca(text, key, path); ca != "" {
 		return ca
 	}
-	if nested, ok := asJSON(text); ok {
+	if nested, err := asJSON(text); err == nil {
 		before := encodeJSON(nested)
 		if after := encodeJSON(r.value(nested, path, key, "")); !bytes.Equal(before, after) {
 			return string(after)

@@ -610,7 +610,7 @@ func onlyHostsDiffer(path string, before, after any) string {
 		}
 	case string:
 		a, _ := after.(string)
-		if nested, ok := asJSON(b); ok && a != b {
+		if nested, err := asJSON(b); err == nil && a != b {
 			changed, _ := asJSON(a)
 			return onlyHostsDiffer(path, nested, changed)
 		}

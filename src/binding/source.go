@@ -219,7 +219,9 @@ func vcapServices(source string, document []byte) (services []service, parsed an
 	if len(bytes.TrimSpace(document)) == 0 {
 		return nil, nil, nil
 	}
-	if parsed, err = decodeJSON(document); err != nil {
+	if parsed, err = decodeJSON(document); err == errMany {
+		return nil, nil, fmt.Errorf("%s has %w", source, err)
+	} else if err != nil {
 		broken := &json.SyntaxError{}
 		_ = errors.As(json.Unmarshal(document, new(any)), &broken) // it quotes the document, so say only where
 		return nil, nil, fmt.Errorf("%s is not valid JSON: broken at byte %d", source, broken.Offset)

@@ -196,6 +196,27 @@ func TestTwoDocumentsAreNotRead(t *testing.T) {
 	assert.NoError(t, err, "the control")
 }
 
+// A thousand services have half as many. It is an error, never "nothing bound".
+func TestMoreThanAThousandServicesIsNotRead(t *testing.T) {
+	document := func(texts int) string {
+		all := strings.TrimSuffix(strings.Repeat(`"",`, texts), ",")
+		return `{"a":[{"name":"db","credentials":{"uri":"postgres://h/d","more":[` + all + `]}}]}`
+	}
+	const others = 7 // signs
+	assert.Equal(t, []string{"h"}, one(t, map[string]string{"VCAP_SERVICES": document(mostSigns - others + 1)}).Hosts)
+	for _, read := range []func(map[string]string) (Bound, error){Read, ReadElsewhere} {
+		_, err := read(map[string]string{"VCAP_SERVICES": document(mostSigns - others + 2)})
+		assert.EqualError(t, err, "VCAP_SERVICES has more than 30000 commas and brackets: unbind some services")
+	}
+	root := t.TempDir()
+	require.NoError(t, os.Mkdir(filepath.Join(root, "db"), 0o755))
+	for name, text := range map[string]string{"uri": "postgres://h/d", "more": document(mostSigns)} {
+		require.NoError(t, os.WriteFile(filepath.Join(root, "db", name), []byte(text), 0o600))
+	}
+	_, err := Read(map[string]string{"SERVICE_BINDING_ROOT": root})
+	assert.EqualError(t, err, "db: more than 30000 commas and brackets: unbind some services")
+}
+
 func TestAnEmptyFileOfBindingsIsSaid(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "bindings.json")
 	require.NoError(t, os.WriteFile(file, []byte("\n"), 0o600))

@@ -16,7 +16,7 @@ import (
 var hostile = map[string]func() m{
 	"many keys that fold to host, beside strings": func() m {
 		c := m{}
-		for i := range 20000 {
+		for i := range 14000 {
 			c["h"+strings.Repeat("_", i%60)+"o.s-t"+strings.Repeat(".", i/60)] = ""
 			c[fmt.Sprintf("s%05d", i)] = "postgres://"
 		}
@@ -24,7 +24,7 @@ var hostile = map[string]func() m{
 	},
 	"hosts and strings without one": func() m {
 		c := m{"host": strings.Repeat("h,", 100)}
-		for i := range 30000 {
+		for i := range 28000 {
 			c[fmt.Sprintf("s%05d", i)] = "postgres:///d?sslmode=allow"
 		}
 		return c
@@ -41,31 +41,31 @@ var hostile = map[string]func() m{
 	"a list of URIs":               func() m { return texts("postgres://h/d,", 10) },
 	"schemes":                      func() m { return texts("a:", 10) },
 	"one long text":                func() m { return m{"note": strings.Repeat("sslmo", 200000)} },
-	"a list of hosts":              func() m { return m{"host": strings.Repeat("a,", 500000), "user": "u"} },
+	"a list of hosts":              func() m { return m{"host": strings.Repeat("a,", 29000), "user": "u"} },
 	"keys of families": func() m {
 		c := m{}
-		for i := range 30000 {
+		for i := range 29000 {
 			c["PG"+strings.Repeat("_", i%200)+"HOST"+strings.Repeat("-", i/200)] = "h"
 		}
 		return c
 	},
 	"objects with hosts": func() m {
 		c := m{}
-		for i := range 20000 {
+		for i := range 7000 {
 			c[fmt.Sprintf("o%05d", i)] = m{"host": "h", "user": "u", "port": 5432}
 		}
 		return c
 	},
 	"modes": func() m {
 		c := m{"host": "h"}
-		for i := range 20000 {
+		for i := range 14000 {
 			c[fmt.Sprintf("o%05d", i)] = m{"sslmode": "require"}
 		}
 		return c
 	},
 	"modes without a host": func() m {
 		c := m{}
-		for i := range 30000 {
+		for i := range 14000 {
 			c[fmt.Sprintf("o%05d", i)] = m{"strictness": "verify-full"}
 		}
 		return c
@@ -74,11 +74,17 @@ var hostile = map[string]func() m{
 }
 
 // texts returns n texts of the same, together a megabyte, each short enough to be a connection
-// string.
+// string. Parts with signs of JSON fill as many of them as may be.
 func texts(part string, n int) m {
-	c := m{}
+	c, most := m{}, mostSigns-1000
+	signs := len(part) - len(strings.NewReplacer("{", "", ",", "", "[", "").Replace(part))
 	for i := range max(n, 1<<20/longestString) {
-		c[fmt.Sprintf("t%03d", i)] = strings.Repeat(part, min(1<<20/max(n, 16), longestString)/len(part))
+		times := min(1<<20/max(n, 16), longestString) / len(part)
+		if times = min(times, most/max(signs, 1)); times == 0 {
+			break
+		}
+		c[fmt.Sprintf("t%03d", i)] = strings.Repeat(part, times)
+		most -= times * signs
 	}
 	return c
 }
@@ -97,8 +103,9 @@ func TestAMegabyteOfAnythingIsReadFast(t *testing.T) {
 				assert.NoError(t, json.Unmarshal([]byte(env["VCAP_SERVICES"]), &v))
 				parsed := time.Since(start)
 				start = time.Now()
-				_, _ = Read(env)
+				_, err := Read(env)
 				ratios = append(ratios, float64(time.Since(start))/float64(parsed))
+				assert.NotErrorIs(t, err, errMany)
 			}
 			t.Logf("%.1f", ratios)
 			assert.Less(t, slices.Min(ratios), 40.0, "of what encoding/json takes; going back and forth, it was some hundred times as much")

@@ -174,8 +174,12 @@ func (w *walker) values(o *object, depth int) {
 		v, depth := &o.values[i], depth
 		v.name = shownKey(v.name)
 		if text, ok := v.raw.(string); ok && !slices.Contains(secretKeys, v.key) {
-			if nested, ok := asJSON(text); ok {
+			nested, err := asJSON(text)
+			switch err {
+			case nil:
 				v.raw = nested
+			case errMany:
+				w.err = err
 			}
 		}
 		list, ok := v.raw.([]any)
@@ -225,25 +229,35 @@ func joinPath(path, key string) string {
 }
 
 // asJSON reads a text that is a JSON object or list.
-func asJSON(s string) (any, bool) {
+func asJSON(s string) (any, error) {
 	trimmed := strings.TrimSpace(s)
 	if !strings.HasPrefix(trimmed, "{") && !strings.HasPrefix(trimmed, "[") {
-		return nil, false
+		return nil, errNoJSON
 	}
-	nested, err := decodeJSON([]byte(trimmed))
-	return nested, err == nil
+	return decodeJSON([]byte(trimmed))
 }
 
+// mostSigns limits a JSON text, and so the time that a launch takes. A thousand services have half
+// as many.
+const mostSigns = 30_000
+
+var (
+	errMany   = fmt.Errorf("more than %d commas and brackets: unbind some services", mostSigns)
+	errNoJSON = errors.New("not one value")
+)
+
 // decodeJSON reads JSON and keeps numbers as they are written.
-func decodeJSON(data []byte) (any, error) {
+func decodeJSON(data []byte) (v any, err error) {
+	if bytes.Count(data, []byte(","))+bytes.Count(data, []byte("{"))+bytes.Count(data, []byte("[")) > mostSigns {
+		return nil, errMany
+	}
 	decoder := json.NewDecoder(bytes.NewReader(data))
 	decoder.UseNumber()
-	var v any
 	if err := decoder.Decode(&v); err != nil {
 		return nil, err
 	}
 	if _, err := decoder.Token(); err != io.EOF {
-		return nil, errors.New("more than one value")
+		return nil, errNoJSON
 	}
 	return v, nil
 }

@@ -36,11 +36,11 @@ func TestATextThatHoldsJSONIsReadAsJSON(t *testing.T) {
 		`{}`: true, `[]`: true, " {\"a\":1}\n": true, `["a"]`: true,
 		``: false, `{`: false, `[`: false, `{]`: false, `[}`: false, `a{}`: false, `{}a`: false, `"a"`: false, `12`: false, `{} {}`: false, `[1] [2]`: false, `{a}`: false,
 	} {
-		_, ok := asJSON(text)
-		assert.Equal(t, is, ok, text)
+		_, err := asJSON(text)
+		assert.Equal(t, is, err == nil, text)
 	}
 	_, err := decodeJSON([]byte(`{} {}`))
-	assert.EqualError(t, err, "more than one value")
+	assert.EqualError(t, err, "not one value")
 }
 
 func TestAListIsReadAsItsTexts(t *testing.T) {

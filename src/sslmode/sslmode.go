@@ -40,9 +40,10 @@ func (m Mode) Verifies() bool { return m >= VerifyCA }
 // Parse reads a mode as people write it. It accepts upper case, "_" for "-", a missing "-" and
 // surrounding blanks, nothing else. The error lists the six, and suggests the likely one.
 func Parse(s string) (Mode, error) {
-	if folded := normal(s); len(folded) <= len("verify-full") {
+	if s := strings.TrimSpace(s); len(s) <= len("verify-full") {
+		folded := normal(s)
 		for _, m := range All() {
-			if folded == m.String() || folded == strings.ReplaceAll(m.String(), "-", "") {
+			if folded == m.String() || m.Verifies() && folded == strings.ReplaceAll(m.String(), "-", "") {
 				return m, nil
 			}
 		}

@@ -35,7 +35,7 @@ var unseen = map[string]string{
 	"env is for the launch of a staged app; anywhere else, use env --explain":                    "a command at a terminal",
 	"tunnel is for the launch of a staged app, which starts it where POSTGRES_SSL_TUNNEL is set": "a command at a terminal",
 	"no Postgres database is bound":                                                              "verify at a terminal or in a task; a launch says that there is nothing to verify",
-	"more than one value":                                                                        "the text is then not read as JSON",
+	"not one value":                                                                              "the text is then not read as JSON",
 	"POSTGRES_SSL_MODE: …":                                                                       "says only where another error is",
 	"SERVICE_BINDING_ROOT: …":                                                                    "says only where another error is",
 }
