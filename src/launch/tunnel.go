@@ -7,10 +7,14 @@ import (
 	"strings"
 
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/binding"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
 )
 
-// tunnelVariable is the variable with which the app's owner asks for the tunnel.
-const tunnelVariable = "POSTGRES_SSL_TUNNEL"
+// The owner asks for the tunnel with this variable, or refuses one that nobody asked for.
+const (
+	tunnelVariable = "POSTGRES_SSL_TUNNEL"
+	refused        = "no"
+)
 
 // chooseTunnelled finds the databases that go through the tunnel: those of all services, or of the
 // named ones. byOwner says that the only database is the owner's DATABASE_URL, which stays as it
@@ -64,6 +68,86 @@ func (p *Plan) chooseTunnelled(byOwner bool) error {
 	return nil
 }
 
+// Carried is what staging saw in the app's own files: why its connections need the tunnel, and what
+// it would break. The zero value needs none.
+type Carried struct {
+	Why     string // "config/database.js:12 sets ssl itself", "slonik 47.0.0 reads no variable"
+	Setting bool   // Why is a setting of the app's own, not only its driver
+	Against string // "the app has CAs of its own, global-bundle.pem", or ""
+}
+
+// Carry lets databases go through the tunnel that nobody asked for. It does so only where nothing
+// else keeps the binding's word: their mode verifies and is written, and nothing speaks against it.
+// Elsewhere it says who may get less, and what the owner can do.
+func (p *Plan) Carry(c Carried) {
+	value := strings.TrimSpace(p.env[tunnelVariable])
+	if c.Why == "" || value != "" && value != refused {
+		return
+	}
+	p.carried = c
+	for i := range p.Databases {
+		db := &p.Databases[i]
+		if !db.Mode.Encrypts() || len(db.Hosts) == 0 || db.Tunnel {
+			continue
+		}
+		switch against := p.against(db); {
+		case against == "" && value == refused:
+			p.downgrade("%s may get less than %s: %s, and %s=%s refuses the tunnel", db.Title(), db.Mode, c.Why, tunnelVariable, refused)
+		case against == "":
+			db.Tunnel = true
+		case db.Main && value == "":
+			p.downgrade("%s may get less than %s: %s; it does not go through the tunnel by itself, since %s; %s=yes lets it",
+				db.Title(), db.Mode, c.Why, against, tunnelVariable)
+		}
+	}
+}
+
+// against says why a database does not go through the tunnel by itself, "" if nothing speaks against
+// it.
+func (p *Plan) against(db *Database) string {
+	if !db.Mode.Verifies() {
+		return "sslmode " + db.Mode.String() + " does not verify"
+	}
+	isWritten := db.Writes() != sslmode.None || db.Source.IsOwners()
+	libpq, stratos := Owners(p.env)
+	for _, own := range []Owner{libpq, stratos} {
+		if own.Value != "" && !own.Mode.Verifies() {
+			return own.Variable + " is set to less"
+		}
+		isWritten = isWritten || own.Value != ""
+	}
+	switch {
+	case !isWritten:
+		return "its mode is not written, but " + db.Source.String()
+	case p.carried.Against != "":
+		return p.carried.Against
+	case db.Direct != "":
+		return "the credentials ask for " + db.Direct
+	}
+	for _, name := range []string{"PGSSLROOTCERT", "NODE_EXTRA_CA_CERTS"} {
+		if file := p.env[name]; file != "" && !strings.Contains(file, "/.postgres-ssl/") { // not by an earlier script of ours
+			return name + " is the app's own"
+		}
+	}
+	return ""
+}
+
+// Forgo lets the app start without a tunnel that cannot be, if nobody asked for it and only a driver
+// needs it. Otherwise the app must not start, and Forgo returns the error to show.
+func (p *Plan) Forgo(err error) error {
+	switch {
+	case p.carried.Why == "":
+		return err
+	case p.carried.Setting:
+		return fmt.Errorf("%w; %s, so the app needs the tunnel (POSTGRES_SSL_TUNNEL=no to refuse it)", err, p.carried.Why)
+	}
+	for i := range p.Databases {
+		p.Databases[i].Tunnel = false
+	}
+	p.downgrade("the app starts without the tunnel, and connects as it does by itself, maybe in plain text, since %s; what is wrong: %s", p.carried.Why, err)
+	return nil
+}
+
 // Tunnelled says whether any database goes through the tunnel, and whether all do. For all, only
 // the main databases count: the app is told nothing about the others.
 func (p *Plan) Tunnelled() (any, all bool) {
@@ -84,11 +168,11 @@ func (p *Plan) DescribeTunnel() (line string, byItself bool) {
 			through = append(through, fmt.Sprintf("%s (%s)", db.Title(), db.Mode))
 		}
 	}
-	line = "the tunnel carries " + strings.Join(through, ", ")
-	switch {
-	case through == nil:
+	if through == nil {
 		return "", false
-	case p.carried.Why != "":
+	}
+	line = "the tunnel carries " + strings.Join(through, ", ")
+	if p.carried.Why != "" {
 		return fmt.Sprintf("%s, if the app takes the host from its binding: %s (%s=%s to refuse)", line, p.carried.Why, tunnelVariable, refused), true
 	}
 	return line + ": the bindings name addresses of 127.0.0.0/8 that each start chooses, and the app is told to trust the tunnel's own CA too", false

@@ -54,15 +54,11 @@ func Run(in io.Reader) error {
 	if p.Heir {
 		p.log.say("", "died", "the tunnel died, and another one took over: connections are lost, new ones are taken")
 	}
-	err, says := p.serve(), ready
-	if err != nil {
-		says = err.Error()
-	}
-	_, _ = io.WriteString(os.Stdout, says) // the launch may have ended
-	letGo(os.Stdout)
-	if err != nil {
+	if err := p.serve(); err != nil {
 		return err
 	}
+	_, _ = io.WriteString(os.Stdout, ready) // the launch may have ended
+	letGo(os.Stdout)
 	go p.keepHeir()
 	go p.watch()
 	for !p.unneeded() {
@@ -77,7 +73,6 @@ func (p *process) serve() error {
 	if err != nil {
 		return err
 	}
-	most := mostSessions(len(p.Targets))
 	for i := range p.Targets {
 		file := os.NewFile(uintptr(listenFD+i), "listener")
 		listener, err := net.FileListener(file)
@@ -85,22 +80,20 @@ func (p *process) serve() error {
 			return err
 		}
 		r := newRelay(&p.Targets[i], config, p.log)
-		r.most, r.logins = min(r.most, most), make(chan struct{}, max(1, mostLogins/len(p.Targets)))
+		r.most, r.logins = mostSessions(len(p.Targets)), make(chan struct{}, max(1, mostLogins/len(p.Targets)))
 		p.files, p.relays = append(p.files, file), append(p.relays, r)
 		go r.listen(listener)
 	}
 	return os.Chdir("/")
 }
 
-// mostSessions is how many connections each database may have by the limit on open files: each needs
-// two, and some more may wait.
+// mostSessions is how many connections each database may have, also by the limit on open files: each
+// needs two, and some more may wait.
 func mostSessions(databases int) int64 {
-	var limit syscall.Rlimit
-	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit) != nil {
-		return mostConnections
-	}
+	limit := syscall.Rlimit{Cur: 1024} // if it is not known
+	_ = syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit)
 	const own, each = 64, 4
-	return max(1, (int64(min(limit.Cur, 1<<20))-own)/int64(each*databases))
+	return min(mostConnections, max(1, (int64(min(limit.Cur, 1<<20))-own)/int64(each*databases)))
 }
 
 // keepHeir starts an heir, and another one whenever it ends.
@@ -129,11 +122,7 @@ func alive(stat *os.File) bool {
 	n, _ := stat.ReadAt(line, 0)
 	fields := strings.Fields(string(line[bytes.LastIndexByte(line[:n], ')')+1 : n]))
 	const state, threads = 0, 17
-	if len(fields) <= threads {
-		return false
-	}
-	ended := fields[state] == "Z" || fields[state] == "X"
-	return !ended || fields[threads] != "1"
+	return len(fields) > threads && (!strings.Contains("ZX", fields[state]) || fields[threads] != "1")
 }
 
 // anyMarked says whether a process has the mark in its environment. /proc/PID/environ shows what it

@@ -52,13 +52,7 @@ type relay struct {
 	most          int64         // connections
 	logins        chan struct{} // has room for one for each login at the same time
 	connections   atomic.Int64
-	sessions      sync.Map // session → the address of its server, as the host may have several
-}
-
-// session identifies a session as a client's cancel request does.
-type session struct {
-	pid uint32
-	key string
+	sessions      sync.Map // cancel request → the address of its server, as the host may have several
 }
 
 // refusal is what we tell a client that gets no connection, and the log.
@@ -135,30 +129,30 @@ func (r *relay) serve(conn *net.TCPConn) {
 		return
 	}
 	if count > r.most {
-		why := refuse(wire.Problem{Code: "too-many-connections",
-			What: fmt.Sprintf("the tunnel has %d connections, and takes no more", r.most),
-			Do:   "let the app open fewer, or close them"})
+		why := refuse(wire.Problem{Code: "too-many-connections", Do: "let the app open fewer, or close them",
+			What: fmt.Sprintf("the tunnel has %d connections, and takes no more", r.most)})
 		why.Code = "53300" // too_many_connections
 		r.tell(client, why)
 		return
 	}
-	var server *login
+	var server *pgconn.HijackedConn
+	var greeting []byte
 	done := make(chan struct{})
 	go func() { // its stack is several times a session's, and is free afterwards
 		defer close(done)
 		defer r.recovered()
-		server, err = r.logIn(ctx, client, startup.Parameters)
+		server, greeting, err = r.logIn(ctx, client, startup.Parameters)
 	}()
 	if <-done; server == nil || err != nil {
 		r.tell(client, err)
 		return
 	}
 	defer server.Conn.Close()
-	name := session{server.PID, string(server.SecretKey)}
-	r.sessions.Store(name, server.at)
-	defer r.sessions.Delete(name)
-	_, err = client.Write(server.greeting)
-	server.greeting = nil
+	request, _ := (&pgproto3.CancelRequest{ProcessID: server.PID, SecretKey: server.SecretKey}).Encode(nil)
+	r.sessions.Store(string(request), server.Conn.RemoteAddr().String())
+	defer r.sessions.Delete(string(request))
+	_, err = client.Write(greeting)
+	greeting = nil
 	if err == nil && client.SetDeadline(time.Time{}) == nil && server.Conn.SetDeadline(time.Time{}) == nil {
 		r.copyBoth(client, server.Conn)
 	}
@@ -184,24 +178,18 @@ func (r *relay) tell(client net.Conn, err error) {
 	}
 }
 
-// login is a session after a successful login.
-type login struct {
-	*pgconn.HijackedConn
-	greeting []byte // for the client: that the login worked, and what the server says besides, unchanged
-	at       string // the server's address
-}
-
 // logIn logs in with the client's parameters, when it is its turn. If the server wants a password,
-// logIn asks the client. The error is a *refusal, or the client's end.
-func (r *relay) logIn(ctx context.Context, client net.Conn, parameters map[string]string) (*login, error) {
+// logIn asks the client. greeting is for the client: that the login worked, and what the server says
+// besides, unchanged. The error is a *refusal, or the client's end.
+func (r *relay) logIn(ctx context.Context, client net.Conn, parameters map[string]string) (server *pgconn.HijackedConn, greeting []byte, err error) {
 	select {
 	case r.logins <- struct{}{}:
 		defer func() { <-r.logins }()
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		return nil, nil, ctx.Err()
 	}
-	made, host := &login{}, r.target.Addresses()[0]
-	made.greeting, _ = (&pgproto3.AuthenticationOk{}).Encode(nil) // it is never too long
+	greeting, _ = (&pgproto3.AuthenticationOk{}).Encode(nil) // it is never too long
+	host := r.target.Addresses()[0]
 	var config *pgconn.Config
 	var why error // why the login fails, if we know
 	connect := func(ctx context.Context) (net.Conn, error) {
@@ -213,15 +201,14 @@ func (r *relay) logIn(ctx context.Context, client net.Conn, parameters map[strin
 			why = refuse(*problem)
 			return nil, why
 		}
-		made.at = conn.RemoteAddr().String()
 		return conn, conn.SetDeadline(deadline)
 	}
 	asked := false
 	onMessage := func(kind byte, body []byte) error {
 		switch {
 		case kind == 'N' || kind == 'S' || kind == 'K': // notice, parameter status, cancel key
-			made.greeting = binary.BigEndian.AppendUint32(append(made.greeting, kind), uint32(len(body)+4))
-			made.greeting = append(made.greeting, body...)
+			greeting = binary.BigEndian.AppendUint32(append(greeting, kind), uint32(len(body)+4))
+			greeting = append(greeting, body...)
 		case kind == 'E':
 			refused := &refusal{}
 			if refused.Decode(body) == nil {
@@ -248,15 +235,15 @@ func (r *relay) logIn(ctx context.Context, client net.Conn, parameters map[strin
 		err = conn.SyncConn(ctx) // so that no buffer holds what the server says next
 	}
 	if err == nil {
-		made.HijackedConn, err = conn.Hijack()
+		server, err = conn.Hijack()
 	}
 	if err == nil {
-		made.greeting, err = (&pgproto3.ReadyForQuery{TxStatus: made.TxStatus}).Encode(made.greeting)
+		greeting, err = (&pgproto3.ReadyForQuery{TxStatus: server.TxStatus}).Encode(greeting)
 	}
 	if err != nil && why == nil {
 		why = refuse(*r.target.Explain(err, host, config.User, binding.Secret(config.Password)))
 	}
-	return made, why
+	return server, greeting, why
 }
 
 // copyBoth copies in both directions until both sides have closed. When one side stops sending,
@@ -293,9 +280,9 @@ func copyOne(to, from net.Conn) {
 // the server is done, because the client waits for that. It drops a request for an unknown session,
 // as PostgreSQL does.
 func (r *relay) cancel(ctx context.Context, request *pgproto3.CancelRequest) {
-	at, found := r.sessions.Load(session{request.ProcessID, string(request.SecretKey)})
-	packet, err := request.Encode(nil)
-	if !found || err != nil {
+	packet, _ := request.Encode(nil) // a key that is too long is nobody's
+	at, found := r.sessions.Load(string(packet))
+	if !found {
 		return
 	}
 	conn, problem := r.target.Connect(ctx, r.target.Addresses()[0], at.(string))

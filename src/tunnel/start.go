@@ -1,7 +1,6 @@
 package tunnel
 
 import (
-	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"syscall"
 	"time"
@@ -37,17 +37,13 @@ type settings struct {
 	Heir     bool
 }
 
-// ready is what a tunnel says on stdout when it takes connections. Anything else says why not.
-const ready = "ready"
-
-// The file descriptors that a tunnel inherits.
 const (
-	statFD   = 3 // /proc/PID/stat of the launched process
+	statFD   = 3 // in a tunnel: /proc/PID/stat of the launched process
 	listenFD = 4 // the first listener
-)
 
-// mostAddresses are the addresses of a tunnel.
-const mostAddresses = 254
+	ready         = "ready" // what a tunnel says on stdout when it takes connections
+	mostAddresses = 254     // of one tunnel
+)
 
 // mark is a part of what the launch exports: of binding.Tunnel.Net in JSON.
 func mark(t binding.Tunnel) string { return strconv.Quote(t.Net.String()) }
@@ -71,16 +67,15 @@ func Start(program string, pid int, endpoints []binding.Endpoint, targets []wire
 		names = append(names, tunnel.Address(e.Local).String(), e.Host)
 	}
 	told.Identity, tunnel.CA, err = newIdentity(names, time.Now())
-	if err = errors.Join(err, closeOnExec()); err != nil {
+	if err != nil {
 		return tunnel, err
 	}
 	_, out, err := told.start(append([]*os.File{process}, listeners...))
 	if err != nil {
 		return tunnel, err
 	}
-	said, err := io.ReadAll(out)
-	if err == nil && string(said) != ready {
-		err = errors.New(cmp.Or(string(said), "the tunnel ended as soon as it was started"))
+	if said, _ := io.ReadAll(out); string(said) != ready {
+		err = errors.New("the tunnel ended as soon as it was started")
 	}
 	return tunnel, err
 }
@@ -88,6 +83,12 @@ func Start(program string, pid int, endpoints []binding.Endpoint, targets []wire
 // start starts a tunnel's process with the files that it inherits, and tells it the settings. out is
 // what it says. For an heir, the settings have no end while this process lives.
 func (s settings) start(files []*os.File) (cmd *exec.Cmd, out io.Reader, err error) {
+	open, _ := filepath.Glob("/proc/self/fd/*") // another launch script may have left files open
+	for _, link := range open {
+		if fd, _ := strconv.Atoi(filepath.Base(link)); fd > 2 {
+			syscall.CloseOnExec(fd)
+		}
+	}
 	cmd = exec.Command(s.Program, "tunnel")
 	cmd.Env = []string{"GOTRACEBACK=none"} // a panic is one line
 	cmd.Stderr = os.Stderr
@@ -148,16 +149,4 @@ func listenAt(at netip.AddrPort) (*os.File, error) {
 	}
 	defer listener.Close()
 	return listener.File()
-}
-
-// closeOnExec marks all open files, so that the tunnel inherits only what Start passes to it.
-// Another launch script may have left files open.
-func closeOnExec() error {
-	open, err := os.ReadDir("/proc/self/fd")
-	for _, entry := range open {
-		if fd, err := strconv.Atoi(entry.Name()); err == nil && fd > 2 {
-			syscall.CloseOnExec(fd)
-		}
-	}
-	return err
 }

@@ -1,6 +1,7 @@
 package tunnel
 
 import (
+	"bufio"
 	"bytes"
 	"crypto/tls"
 	"encoding/binary"
@@ -27,29 +28,23 @@ var errJunk = errors.New("not a client of PostgreSQL")
 // greet reads what a client wants: a *pgproto3.StartupMessage or a *pgproto3.CancelRequest. It
 // returns a connection with TLS if the client asked for TLS, or began with it.
 func greet(conn *net.TCPConn, config *tls.Config) (client net.Conn, wish pgproto3.FrontendMessage, err error) {
-	first := make([]byte, 1)
-	if _, err := io.ReadFull(conn, first); err != nil {
-		return conn, nil, err
-	}
-	client = begun{conn, io.MultiReader(bytes.NewReader(first), conn)}
-	askedTLS, askedGSS := first[0] == tlsHandshake, false // sslnegotiation=direct of libpq 17
+	from := bufio.NewReaderSize(conn, 0) // it has room for 16 bytes
+	first, err := from.Peek(1)
+	client = begun{conn, from}
+	askedTLS, askedGSS := err == nil && first[0] == tlsHandshake, false // sslnegotiation=direct of libpq 17
 	if askedTLS {
 		client = tls.Server(client, config)
 	}
 	for err == nil {
-		var packet []byte
-		wish = nil
-		if packet, err = readPacket(client, 4, longestStartup); err == nil {
-			wish, err = decodeStartup(packet)
-		}
+		wish, err = readStartup(client)
 		switch wish.(type) {
 		case *pgproto3.SSLRequest:
 			if askedTLS {
 				return client, nil, errJunk
 			}
-			// We have read the packet and not a byte more. If somebody has put plain text right
-			// behind it, that text ends up in the handshake, and breaks it (CVE-2021-23214).
-			client, askedTLS = tls.Server(conn, config), true
+			// The handshake begins right behind the packet. If somebody has put plain text there, that
+			// text ends up in the handshake, and breaks it (CVE-2021-23214).
+			client, askedTLS = tls.Server(client, config), true
 			_, err = io.WriteString(conn, "S")
 		case *pgproto3.GSSEncRequest:
 			if askedGSS || askedTLS {
@@ -58,19 +53,16 @@ func greet(conn *net.TCPConn, config *tls.Config) (client net.Conn, wish pgproto
 			askedGSS = true
 			_, err = io.WriteString(conn, "N")
 		default:
-			if !askedTLS {
-				client = conn // the byte has been read again
-			}
 			return client, wish, err
 		}
 	}
 	return client, nil, err
 }
 
-// begun is a connection whose first byte we have read already: from reads it again.
+// begun is a connection of which from may have read some bytes already.
 type begun struct {
 	*net.TCPConn
-	from io.Reader
+	from *bufio.Reader
 }
 
 func (b begun) Read(p []byte) (int, error) { return b.from.Read(p) }
@@ -91,9 +83,13 @@ func readPacket(r io.Reader, header, longest int) ([]byte, error) {
 	return packet, err
 }
 
-// decodeStartup decodes a client's first packet. It reads a protocol 3.x newer than 3.0 as 3.0: see
+// readStartup reads a client's first packet. It reads a protocol 3.x newer than 3.0 as 3.0: see
 // negotiate.
-func decodeStartup(packet []byte) (pgproto3.FrontendMessage, error) {
+func readStartup(r io.Reader) (pgproto3.FrontendMessage, error) {
+	packet, err := readPacket(r, 4, longestStartup)
+	if err != nil {
+		return nil, err
+	}
 	if len(packet) < 8 {
 		return nil, errJunk
 	}

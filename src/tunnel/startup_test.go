@@ -1,6 +1,7 @@
 package tunnel
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"io"
@@ -65,7 +66,7 @@ func FuzzGreet(f *testing.F) {
 			message.ProtocolVersion = pgproto3.ProtocolVersion30
 			passed, err := message.Encode(nil)
 			require.NoError(t, err)
-			again, err := decodeStartup(passed)
+			again, err := readStartup(bytes.NewReader(passed))
 			if len(message.Parameters) > 0 {
 				require.NoError(t, err)
 				assert.Equal(t, message, again)
@@ -141,7 +142,7 @@ func TestWhatTheTunnelDoesNotSpeakIsNegotiatedAway(t *testing.T) {
 		{196608, "_pq_.x\x00\x00", []string{"_pq_.x"}},
 		{196608, "_pq_x\x00\x00", nil},
 	} {
-		message, err := decodeStartup([]byte(packet(test.version, "user\x00app\x00"+test.parameters+"\x00")))
+		message, err := readStartup(strings.NewReader(packet(test.version, "user\x00app\x00"+test.parameters+"\x00")))
 		require.NoError(t, err)
 		startup := message.(*pgproto3.StartupMessage)
 		answer := negotiate(startup)

@@ -32,8 +32,8 @@ func (p *process) watch() {
 			servers = p.servers()
 		}
 		now := strangers(servers)
-		for inode, line := range now {
-			if before[inode] == line && !said[line] {
+		for socket, line := range now {
+			if before[socket] == line && !said[line] {
 				said[line] = true
 				p.log.say("", line, line)
 			}
@@ -45,10 +45,8 @@ func (p *process) watch() {
 // servers returns the databases' servers, but for those that the app may connect to, by their address
 // as the kernel lists it, and what to say of a connection to each.
 func (p *process) servers() map[string]string {
-	ctx, cancel := context.WithTimeout(context.Background(), dialTime)
-	defer cancel()
 	resolve := func(host string) []netip.Addr {
-		ips, _ := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+		ips, _ := net.DefaultResolver.LookupNetIP(context.Background(), "ip", host)
 		return ips
 	}
 	var direct []netip.Addr
@@ -80,9 +78,9 @@ func listed(at netip.AddrPort) string {
 	return fmt.Sprintf("%X:%04X", ip, at.Port())
 }
 
-// strangers returns the container's connections to the servers that no process of ours has, by the
-// inode of their socket (proc_net_tcp in the kernel's documentation). Only those count that are
-// open, or about to be.
+// strangers returns the container's connections to the servers that no process of ours has, by their
+// socket as a link in /proc/PID/fd names it (proc_net_tcp in the kernel's documentation; proc(5)).
+// Only those count that are open, or about to be.
 func strangers(servers map[string]string) map[string]string {
 	all := map[string]string{}
 	v4, _ := os.ReadFile("/proc/net/tcp")
@@ -90,24 +88,16 @@ func strangers(servers map[string]string) map[string]string {
 	for line := range strings.Lines(string(v4) + string(v6)) {
 		const remote, state, inode = 2, 3, 9
 		fields := strings.Fields(line)
-		if len(fields) <= inode || fields[inode] == "0" || fields[state] != "01" && fields[state] != "02" {
-			continue
-		}
-		if to := servers[fields[remote]]; to != "" {
-			all[fields[inode]] = to
-		}
-	}
-	if len(all) > 0 { // ours looks at every process
-		for _, inode := range ours() {
-			delete(all, inode)
+		if len(fields) > inode && fields[inode] != "0" && (fields[state] == "01" || fields[state] == "02") {
+			if to := servers[fields[remote]]; to != "" {
+				all["socket:["+fields[inode]+"]"] = to
+			}
 		}
 	}
-	return all
-}
-
-// ours returns the inodes of the sockets of this program's processes: this tunnel, that of a
-// sidecar, verify, the gate.
-func ours() (inodes []string) {
+	if len(all) == 0 {
+		return nil // without a look at every process
+	}
+	// Ours are this program's processes: this tunnel, that of a sidecar, verify, the gate.
 	self, _ := os.Stat("/proc/self/exe")
 	programs, _ := filepath.Glob("/proc/[0-9]*/exe")
 	for _, program := range programs {
@@ -116,11 +106,9 @@ func ours() (inodes []string) {
 		}
 		links, _ := filepath.Glob(filepath.Join(filepath.Dir(program), "fd", "*"))
 		for _, link := range links {
-			to, _ := os.Readlink(link)
-			if inode, ok := strings.CutPrefix(to, "socket:["); ok {
-				inodes = append(inodes, strings.TrimSuffix(inode, "]"))
-			}
+			socket, _ := os.Readlink(link)
+			delete(all, socket)
 		}
 	}
-	return inodes
+	return all
 }

@@ -102,25 +102,21 @@ func sum(value string) string {
 // plan needs no tunnel, or does without one. pid is the process that becomes the app. If the script
 // is sourced again below that process, running is the tunnel that it uses.
 func startTunnel(app current.App, running *originals, pid int) (*binding.Redirection, *originals, error) {
-	if wanted, _ := app.Plan.Tunnelled(); !wanted {
-		return nil, running, nil
-	}
 	r, err := app.Plan.Redirect(app.Env)
-	if err != nil {
-		return nil, running, app.Plan.Forgo(err)
-	}
 	through, _ := app.Plan.DescribeTunnel()
-	wanted := sum(fmt.Sprint(through, r.Endpoints))
 	switch {
+	case through == "":
+		return nil, running, nil
+	case err != nil:
 	case pid <= 0:
 		err = errors.New("POSTGRES_SSL_TUNNEL is set, but the tunnel needs a launched process: " +
 			"source the launch script, or name the process with --launch")
 	case running == nil:
-		running = &originals{For: wanted}
+		running = &originals{For: sum(fmt.Sprint(through, r.Endpoints))}
 		if running.Tunnel, err = newTunnel(app, r, pid); err != nil {
 			err = fmt.Errorf("the tunnel does not start: %w", err)
 		}
-	case running.For != wanted:
+	case running.For != sum(fmt.Sprint(through, r.Endpoints)):
 		err = errors.New("the launch has started its tunnel for other databases or modes: " +
 			"leave POSTGRES_SSL_TUNNEL and POSTGRES_SSL_MODE as they were, or restart the app")
 	}
@@ -134,25 +130,25 @@ func startTunnel(app current.App, running *originals, pid int) (*binding.Redirec
 // newTunnel starts a tunnel. For it, each endpoint is a database of its own, and the client says
 // which user logs in.
 func newTunnel(app current.App, r *binding.Redirection, pid int) (started binding.Tunnel, err error) {
-	program, err := os.Executable()
-	if err != nil {
-		return started, err
-	}
-	all := app.Plan.Databases
 	plan := *app.Plan
-	app.Plan, plan.Databases = &plan, nil
+	plan.Databases = nil
 	for _, e := range r.Endpoints {
-		db := all[e.Database]
+		db := app.Plan.Databases[e.Database]
 		db.Hosts, db.Ports, db.Replicas, db.Username = []string{e.Host}, []string{fmt.Sprint(e.Port)}, 0, "the client's"
 		plan.Databases = append(plan.Databases, db)
 	}
 	var beside []string
-	for _, db := range all {
+	for _, db := range app.Plan.Databases {
 		if !db.Tunnel {
 			beside = append(beside, db.Hosts...)
 		}
 	}
+	app.Plan = &plan
 	targets, err := wire.Targets(app, true)
+	if err != nil {
+		return started, err
+	}
+	program, err := os.Executable()
 	if err != nil {
 		return started, err
 	}
