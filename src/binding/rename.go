@@ -74,7 +74,7 @@ func Redirect(env map[string]string, wanted []int) (*Redirection, error) {
 	if r.mounted, err = mountedFiles(env); err != nil {
 		return nil, err
 	}
-	services, _, err := r.services()
+	services, _, err := r.renamed(nil)
 	if err != nil {
 		return nil, err
 	}
@@ -91,21 +91,17 @@ func Redirect(env map[string]string, wanted []int) (*Redirection, error) {
 	return r, r.check(found.Databases, wanted)
 }
 
-// services reads the bindings anew. Those of the document come first, and are a part of it.
-func (r *Redirection) services() (all []service, document any, err error) {
+// renamed reads the bindings anew, and renames the hosts in them. The services of the document come
+// first, and are a part of it.
+func (r *Redirection) renamed(by map[string]*renamer) (all []service, document any, err error) {
 	all, document, err = vcapServices(r.source, r.document)
-	return append(all, mountedServices(r.mounted)...), document, err
-}
-
-// renamed returns the same with other hosts.
-func (r *Redirection) renamed(by map[string]*renamer) (all []service, document any) {
-	all, document, _ = r.services() // it was read before
+	all = append(all, mountedServices(r.mounted)...)
 	for _, s := range all {
 		if by[s.name] != nil {
 			by[s.name].value(s.credentials, "", "", "")
 		}
 	}
-	return all, document
+	return all, document, err
 }
 
 // addEndpoints adds the addresses of a database.
@@ -177,7 +173,7 @@ var example = Tunnel{"-----BEGIN CERTIFICATE-----\ntunnel\n-----END CERTIFICATE-
 // they must say what they said before.
 func (r *Redirection) check(before []Binding, wanted []int) error {
 	renamers := r.renamers(example)
-	services, _ := r.renamed(renamers)
+	services, _, _ := r.renamed(renamers) // they were read before
 	after, err := readAll(services, "", openNothing)
 	for _, name := range slices.Sorted(maps.Keys(renamers)) {
 		for _, path := range renamers[name].left {
@@ -213,7 +209,7 @@ func same(a, b Binding) bool {
 func (r *Redirection) To(t Tunnel) (variables map[string]string, paths map[string][]byte) {
 	variables, paths = map[string]string{}, map[string][]byte{t.caFile(): []byte(t.CA)}
 	renamers := r.renamers(t)
-	services, document := r.renamed(renamers)
+	services, document, _ := r.renamed(renamers)
 	switch path := filepath.Join(t.Dir, "vcap_services"); {
 	case document == nil:
 	case r.source != vcapVariable:
