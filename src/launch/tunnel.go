@@ -179,7 +179,7 @@ func (p *Plan) DescribeTunnel() (line string, byItself bool) {
 }
 
 // Redirect finds the places in the bindings that must name the tunnel. If one of them cannot be
-// changed, it returns an error, and the app must not start.
+// changed, or the tunnel may not listen at its port, it returns an error, and the app must not start.
 func (p *Plan) Redirect(env map[string]string) (*binding.Redirection, error) {
 	var through []int
 	for i, db := range p.Databases {
@@ -194,5 +194,14 @@ func (p *Plan) Redirect(env map[string]string) (*binding.Redirection, error) {
 		x, y := p.Databases[a], p.Databases[b]
 		return -cmp.Or(cmp.Compare(x.Mode, y.Mode), cmp.Compare(x.Trust.narrowness(), y.Trust.narrowness()))
 	})
-	return binding.Redirect(env, through)
+	r, err := binding.Redirect(env, through)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range r.Endpoints {
+		if e.Port < 1024 {
+			return nil, fmt.Errorf("%s: the database's port %d is below 1024, and no app may listen there", p.Databases[e.Database].Title(), e.Port)
+		}
+	}
+	return r, nil
 }

@@ -222,3 +222,20 @@ func TestTheStrictestDatabaseIsFirst(t *testing.T) {
 		assert.Equal(t, test.decides, r.Endpoints[0].Database, name)
 	}
 }
+
+func TestADatabaseAtAPortThatNoAppMayHaveHasNoTunnel(t *testing.T) {
+	for port, says := range map[string]string{"1023": "db: the database's port 1023 is below 1024, and no app may listen there", "1024": ""} {
+		env := through("yes")
+		env["VCAP_SERVICES"] = `{"x":[{"name":"db","credentials":{"uri":"postgres://u:p@a.example.com:` + port + `/d?sslmode=verify-full"}}]}`
+		found, err := binding.Read(env)
+		require.NoError(t, err)
+		plan, err := Decide(env, found, store(t))
+		require.NoError(t, err)
+		_, err = plan.Redirect(env)
+		if says == "" {
+			assert.NoError(t, err, "control")
+			continue
+		}
+		assert.EqualError(t, err, says)
+	}
+}

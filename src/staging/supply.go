@@ -8,7 +8,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"syscall"
 	"time"
 
 	"github.com/cloudfoundry/libbuildpack"
@@ -21,7 +20,6 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/lazyregexp"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/plain"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/truststore"
-	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/tunnel"
 )
 
 // ErrUsage says that the arguments are not those that the platform gives.
@@ -82,7 +80,7 @@ func Supply(args []string, env map[string]string, log io.Writer) error {
 	app.Seen = client.Seen{JavaSays: plain.Line(configuresTLS(buildDir.FS(), look)), PGSSLSays: plain.Line(look.WithoutPGSSL()),
 		Carried: look.Carried(), Shows: look.Shows}
 	app.Plan.Carry(app.Seen.Carried)
-	if err := tunnelStops(app.Plan, env); err != nil {
+	if _, err := app.Plan.Redirect(env); err != nil {
 		if err := app.Plan.Forgo(err); err != nil {
 			app.Plan.Warnings = append(app.Plan.Warnings, err.Error()+"; as it is, the app would not start")
 		}
@@ -116,20 +114,6 @@ func Supply(args []string, env map[string]string, log io.Writer) error {
 		return err
 	}
 	stager.StagingComplete()
-	return nil
-}
-
-// tunnelStops says why a start would stop for its tunnel, as far as that can be foreseen.
-func tunnelStops(plan *launch.Plan, env map[string]string) error {
-	r, err := plan.Redirect(env)
-	if err != nil {
-		return err
-	}
-	for _, e := range r.Endpoints {
-		if e.Port < 1024 {
-			return tunnel.Forbidden(e.Port, syscall.EACCES)
-		}
-	}
 	return nil
 }
 

@@ -9,7 +9,6 @@ import (
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"errors"
-	"math/big"
 	"net"
 	"strings"
 	"time"
@@ -28,7 +27,6 @@ func newIdentity(names []string, now time.Time) (made identity, ca string, err e
 		return made, "", err
 	}
 	issuer := &x509.Certificate{
-		SerialNumber: big.NewInt(1),
 		// A name of its own: the CAs of two launches in one container may end up in one list.
 		Subject:   pkix.Name{CommonName: "postgres-ssl tunnel " + rand.Text()},
 		NotBefore: now.Add(-time.Hour),
@@ -37,13 +35,12 @@ func newIdentity(names []string, now time.Time) (made identity, ca string, err e
 		KeyUsage: x509.KeyUsageCertSign,
 	}
 	leaf := &x509.Certificate{
-		SerialNumber: big.NewInt(2),
-		Subject:      pkix.Name{CommonName: "localhost"},
-		NotBefore:    issuer.NotBefore,
-		NotAfter:     issuer.NotAfter,
-		KeyUsage:     x509.KeyUsageDigitalSignature,
-		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-		DNSNames:     []string{"localhost"}, // node-postgres checks it if the host is an IP address
+		Subject:     pkix.Name{CommonName: "localhost"},
+		NotBefore:   issuer.NotBefore,
+		NotAfter:    issuer.NotAfter,
+		KeyUsage:    x509.KeyUsageDigitalSignature,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		DNSNames:    []string{"localhost"}, // node-postgres checks it if the host is an IP address
 	}
 	for _, name := range names {
 		if ip := net.ParseIP(name); ip != nil {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"syscall"
@@ -36,6 +37,7 @@ func Run(in io.Reader) error {
 	// work. SIGPIPE comes when nobody reads the log any more. At SIGABRT and SIGQUIT, Go would print
 	// what it does.
 	signal.Ignore(syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGPIPE, syscall.SIGABRT, syscall.SIGQUIT)
+	debug.SetGCPercent(50) // a login makes garbage, of which a session needs nothing
 	stat := os.NewFile(statFD, "stat")
 	p := &process{files: []*os.File{stat}, log: newJournal(os.Stderr)}
 	if file, _ := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", statFD)); !strings.Contains(file, "/stat") {

@@ -19,7 +19,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"net"
 	"runtime"
 	"strings"
@@ -228,7 +227,7 @@ func (r *relay) logIn(ctx context.Context, client net.Conn, parameters map[strin
 		return nil
 	}
 	config = r.target.LoginConfig(ctx, connect, onMessage)
-	config.RuntimeParams = maps.Clone(parameters) // pgconn adds user and database again
+	config.RuntimeParams = parameters // pgconn adds user and database again
 	config.User, config.Database, config.Password = parameters["user"], parameters["database"], ""
 	conn, err := pgconn.ConnectConfig(ctx, config)
 	if err == nil {

@@ -132,19 +132,12 @@ func listen(endpoints []binding.Endpoint) (tunnel binding.Tunnel, files []*os.Fi
 	return tunnel, files, err
 }
 
-// Forbidden says that no app may listen at a port.
-func Forbidden(port uint16, err error) error {
-	return fmt.Errorf("the database's port %d is below 1024, and no app may listen there: %w", port, err)
-}
-
 func listenAt(at netip.AddrPort) (*os.File, error) {
 	listener, err := net.ListenTCP("tcp4", net.TCPAddrFromAddrPort(at))
-	switch {
-	case errors.Is(err, syscall.EADDRINUSE):
-		return nil, fmt.Errorf("a process of this container listens at port %d of all addresses, and the tunnel needs it: %w", at.Port(), err)
-	case errors.Is(err, syscall.EACCES):
-		return nil, Forbidden(at.Port(), err)
-	case err != nil:
+	if errors.Is(err, syscall.EADDRINUSE) {
+		err = fmt.Errorf("a process of this container listens at port %d of all addresses, and the tunnel needs it: %w", at.Port(), err)
+	}
+	if err != nil {
 		return nil, err
 	}
 	defer listener.Close()

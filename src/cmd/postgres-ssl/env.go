@@ -18,6 +18,7 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/launch"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/plain"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/staging"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/truststore"
 )
 
 const envHelp = `Usage: postgres-ssl env [--launch PID]
@@ -62,7 +63,6 @@ func runEnv(args []string, env map[string]string, in io.Reader, out, errOut io.W
 	}
 	env = app.Env
 	if *explained {
-		running.trust(app.Plan)
 		if _, err := app.Plan.Redirect(env); err != nil {
 			return err
 		}
@@ -122,11 +122,14 @@ func runEnv(args []string, env map[string]string, in io.Reader, out, errOut io.W
 // boundTo returns the app with this environment, with the bindings as the platform gave them, or the
 // app of a document. path is the document's file, "-" for standard input, or "" for none. A document
 // replaces all of env, because an operator may have set PGSSLMODE for something else. If a launch has
-// started a tunnel, boundTo returns it as running.
+// started a tunnel, boundTo returns it as running, and the app trusts it.
 func boundTo(env map[string]string, path string, in io.Reader) (app current.App, running *originals, err error) {
 	if path == "" {
 		if env, running, err = withOriginals(env); err == nil {
 			app, err = current.Open(env, launch.Decide)
+		}
+		if err == nil && running != nil {
+			app.Plan.TunnelCA, err = truststore.ParseCredential(running.CA)
 		}
 		return app, running, err
 	}

@@ -17,7 +17,6 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/binding"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/client"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/current"
-	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/launch"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/truststore"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/tunnel"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/wire"
@@ -86,13 +85,6 @@ func withOriginals(env map[string]string) (map[string]string, *originals, error)
 	return env, &o, nil
 }
 
-// trust makes a plan's app trust the running tunnel, if there is one.
-func (o *originals) trust(plan *launch.Plan) {
-	if o != nil {
-		plan.TunnelCA, _ = truststore.ParseCredential(o.CA) // withOriginals has checked it
-	}
-}
-
 func sum(value string) string {
 	hash := sha256.Sum256([]byte(value))
 	return hex.EncodeToString(hash[:])
@@ -123,8 +115,8 @@ func startTunnel(app current.App, running *originals, pid int) (*binding.Redirec
 	if err != nil {
 		return nil, running, app.Plan.Forgo(err)
 	}
-	running.trust(app.Plan)
-	return r, running, nil
+	app.Plan.TunnelCA, err = truststore.ParseCredential(running.CA)
+	return r, running, err
 }
 
 // newTunnel starts a tunnel. For it, each endpoint is a database of its own, and the client says

@@ -48,7 +48,7 @@ func runVerify(args []string, env map[string]string, in io.Reader, out, _ io.Wri
 	if *timeout <= 0 {
 		return fmt.Errorf("%w: --timeout must be more than 0s", staging.ErrUsage)
 	}
-	app, running, err := boundTo(env, *services, in)
+	app, _, err := boundTo(env, *services, in)
 	if err != nil {
 		return err
 	}
@@ -58,7 +58,6 @@ func runVerify(args []string, env map[string]string, in io.Reader, out, _ io.Wri
 	case len(app.Plan.Databases) == 0:
 		return errors.New("no Postgres database is bound")
 	}
-	running.trust(app.Plan)
 	list, err := wire.Targets(app, false)
 	if err != nil {
 		return err
