@@ -57,7 +57,7 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root"
 
 # The environment's settings for go apply to no tool. All are compiled as our program is, so what they
-# have in common is compiled once.
+# have in common is compiled once. go tool would ignore GOFLAGS.
 export GOFLAGS='-trimpath -gcflags=all=-dwarf=false' CGO_ENABLED=0 GOAMD64=v1
 echo '-----> Certificates'
 status=0
@@ -90,8 +90,9 @@ if [[ $stack == any ]]; then
 else
   flags=(--stack "$stack")
 fi
+packager=github.com/cloudfoundry/libbuildpack/packager/buildpack-packager
 echo '-----> Packaging'
-if ! output=$(go tool -modfile="$root/tools/tools.mod" buildpack-packager build "${flags[@]}" ${cached:+"$cached"} 2>&1); then
+if ! output=$(go run -modfile="$root/tools/tools.mod" "$packager" build "${flags[@]}" ${cached:+"$cached"} 2>&1); then
   printf '%s\n' "$output" >&2
   exit 1
 fi

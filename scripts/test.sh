@@ -56,14 +56,15 @@ install() {
 # lint is for what no test waits for.
 lint() {
   local module
-  go tool -modfile=tools/tools.mod staticcheck ./...
+  # go run, because go tool ignores GOFLAGS and would compile all of Go once more.
+  go run -modfile=tools/tools.mod honnef.co/go/tools/cmd/staticcheck ./...
   for module in fixtures/stratos/src/jetstream fixtures/drivers/pgx fixtures/drivers/go-pg; do
     go -C "$module" vet ./...
   done
   git ls-files -z --cached --others --exclude-standard -- bin scripts tools .ci fixtures |
     xargs -0 grep -lZE '^#!.*\b(ba)?sh\b' -- | xargs -0 shellcheck -x
   # actionlint needs a newer yaml than the other tools, so it has a module file of its own.
-  go tool -modfile=tools/actionlint.mod actionlint
+  go run -modfile=tools/actionlint.mod github.com/rhysd/actionlint/cmd/actionlint
 }
 
 step 'gofmt, go vet; and what the tests need'
