@@ -327,3 +327,21 @@ func TestConnectionStringsAreFoundInLongerTexts(t *testing.T) {
 		assert.Equal(t, want, got, text)
 	}
 }
+
+// Names are shown to people. A driver may read what is behind them as a password.
+func TestNoNameHasParametersInIt(t *testing.T) {
+	const secret = canary
+	for _, credentials := range []m{
+		{"jdbcUrl": "jdbc:redshift://h:5439/dev;UID=u;PWD=" + secret}, {"uri": "postgres://u@h/dev;password=" + secret},
+		{"uri": "postgres://u;PWD=" + secret + "@h/dev"}, {"uri": "postgres://u@h/dev&password=" + secret},
+		{"host": "h", "port": 5432, "user": "u", "database": "dev;PWD=" + secret}, {"uri": "postgres://u@h/dev#password=" + secret},
+		{"host": "h", "port": 5432, "user": "u", "database": "dev?password=" + secret},
+	} {
+		b := one(t, vcap(t, credentials))
+		assert.Equal(t, []string{"u", "dev"}, []string{b.Username, b.Database}, credentials)
+	}
+	b := one(t, vcap(t, m{"jdbcUrl": "jdbc:redshift://h:5439/dev;UID=u;PWD=" + secret + ";ssl=true;sslmode=verify-full"}))
+	assert.Equal(t, secret, string(b.Password))
+	assert.Equal(t, "verify-full by sslmode in credential jdbcUrl", modes(b))
+	assert.Equal(t, "a;b&c", one(t, vcap(t, m{"host": "h", "port": 5432, "database": "a;b&c"})).Database, "the control: names may have these")
+}

@@ -26,8 +26,8 @@ func (r *reader) binding(d *database, open open) Binding {
 	b.CA.load(open)
 	b.MoreCAs = d.moreCAs()
 	b.ClientCert, b.ClientKey = d.credential(clientCertKeys, "sslcert"), d.credential(clientKeyKeys, "sslkey")
-	b.Username, b.Password = string(d.credential(usernameKeys, "user").Value), d.credential(passwordKeys, "password").Value
-	b.Database = string(d.credential(databaseKeys, "dbname").Value)
+	b.Username, b.Database = d.name(usernameKeys, "user"), d.name(databaseKeys, "dbname")
+	b.Password = d.credential(passwordKeys, "password").Value
 	b.Socket = len(hosts) == 0 && isSocket(string(d.credential(hostKeys, "").Value))
 	for _, f := range d.strings {
 		b.Socket = b.Socket || len(hosts) == 0 && (f.socket || isSocket(f.names))
@@ -81,6 +81,15 @@ func (d *database) credential(keys []string, parameter string) Credential {
 		}
 	}
 	return byString
+}
+
+// name returns a name that people see, without parameters in a wrong place: one may be a password.
+func (d *database) name(keys []string, parameter string) string {
+	name := string(d.credential(keys, parameter).Value)
+	if i := strings.IndexAny(name, ";&?#"); i >= 0 && strings.Contains(name[i:], "=") {
+		return name[:i]
+	}
+	return name
 }
 
 func isSystem(text string) bool { return strings.EqualFold(strings.TrimSpace(text), "system") }

@@ -394,11 +394,14 @@ func (r *renamer) connectionString(text string, c connection, path string) strin
 		}
 		return n
 	}
-	renamed := text
+	renamed, end := text, len(text)
 	for _, p := range slices.Backward(tries) {
+		if p.end > end {
+			continue // the root certificate may have a host's name
+		}
 		tried := renamed[:p.start] + p.to + renamed[p.end:]
 		if after, ok := c.readAgain(tried); ok && missing(after.written()) < missing(now) {
-			renamed, now = tried, after.written()
+			renamed, now, end = tried, after.written(), p.start
 		}
 	}
 	if missing(now) > 0 {
