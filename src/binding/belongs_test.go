@@ -208,3 +208,14 @@ func TestManyKeysNameFurtherHostsOfADatabase(t *testing.T) {
 		assert.Equal(t, []string{"a"}, one(t, vcap(t, m{"host": "a", key: []any{"r1", "r2"}}, "postgresql")).Hosts, key)
 	}
 }
+
+// Grafana, Gitea and others name the kind of their database in a family's own key, and a port behind
+// the host.
+func TestAFamilyNamesItsKindAndAPortBehindTheHost(t *testing.T) {
+	of := func(kind, host string) m {
+		return m{"GF_DATABASE_TYPE": kind, "GF_DATABASE_HOST": host, "GF_DATABASE_USER": "u", "GF_DATABASE_SSL_MODE": "require"}
+	}
+	assert.Empty(t, titles(t, vcap(t, of("mysql", "h"))))
+	assert.Equal(t, []string{"db: h"}, titles(t, vcap(t, of("postgres", "h:3306"))), "the control")
+	assert.Empty(t, titles(t, vcap(t, m{"DB_HOST": "h:3306", "DB_USER": "u"}, "mysql")))
+}

@@ -340,6 +340,7 @@ func TestNoNameHasParametersInIt(t *testing.T) {
 		b := one(t, vcap(t, credentials))
 		assert.Equal(t, []string{"u", "dev"}, []string{b.Username, b.Database}, credentials)
 	}
+	assert.Empty(t, one(t, vcap(t, m{"uri": "postgres://h/d", "database": "postgres://u:" + secret + "@h/d"})).Database)
 	b := one(t, vcap(t, m{"jdbcUrl": "jdbc:redshift://h:5439/dev;UID=u;PWD=" + secret + ";ssl=true;sslmode=verify-full"}))
 	assert.Equal(t, secret, string(b.Password))
 	assert.Equal(t, "verify-full by sslmode in credential jdbcUrl", modes(b))

@@ -83,11 +83,15 @@ func (d *database) credential(keys []string, parameter string) Credential {
 	return byString
 }
 
-// name returns a name that people see, without parameters in a wrong place: one may be a password.
+// name returns a name that people see. It is no URI, and has no parameters in it: one may be a
+// password.
 func (d *database) name(keys []string, parameter string) string {
 	name := string(d.credential(keys, parameter).Value)
-	if i := strings.IndexAny(name, ";&?#"); i >= 0 && strings.Contains(name[i:], "=") {
-		return name[:i]
+	if i := strings.IndexAny(name, " ;&?#"); i >= 0 && strings.Contains(name[i:], "=") {
+		name = name[:i]
+	}
+	if strings.Contains(name, "://") {
+		return ""
 	}
 	return name
 }

@@ -131,8 +131,12 @@ func (o *object) readHosts() (hosts []address) {
 	return hosts
 }
 
+// port returns the object's port, or that of its first host.
 func (o *object) port() string {
-	port, _ := o.first(portKeys)
+	port, ok := o.first(portKeys)
+	if !ok && len(o.hosts) > 0 {
+		return o.hosts[0].port
+	}
 	return asText(port.raw)
 }
 

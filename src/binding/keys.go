@@ -12,7 +12,7 @@ import (
 // The keys that brokers and people use for each thing, folded, in order of priority.
 var (
 	modeKeys     = []string{"sslmode", "tlsmode"}
-	askKeys      = strings.Fields("requiressl sslrequired usessl usetls requiretls tlsrequired sslenabled tlsenabled ssl tls")
+	askKeys      = strings.Fields("requiressl sslrequired sslrequire usessl usetls requiretls tlsrequired tlsrequire sslenabled tlsenabled ssl tls")
 	uriKeys      = []string{"uri", "url", "jdbcurl", "jdbcuri"}
 	hostKeys     = []string{"hostname", "host", "endpoint", "address", "hosts", "server", "masterhost", "connectaddr"}
 	portKeys     = []string{"port", "masterport"}
@@ -54,10 +54,10 @@ var (
 
 // inFamilies has the keys that we read, also behind a family's name.
 var inFamilies = setOf(modeKeys, askKeys, hostKeys, portKeys, databaseKeys, usernameKeys, passwordKeys, caKeys, clientCertKeys,
-	clientKeyKeys, inTLSKeys, []string{"mode", "level", "encryption"})
+	clientKeyKeys, inTLSKeys, kindKeys, []string{"mode", "level", "encryption"})
 
 // meanings has all keys that we read.
-var meanings = setOf(slices.Collect(maps.Keys(inFamilies)), uriKeys, kindKeys)
+var meanings = setOf(slices.Collect(maps.Keys(inFamilies)), uriKeys)
 
 func setOf(lists ...[]string) map[string]bool {
 	keys := slices.Concat(lists...)
