@@ -35,7 +35,7 @@ func parseURL(text string) (connection, bool) {
 	}
 	before, query := cutQuery(rest)
 	if api == "jdbc" {
-		before, query, _ = strings.Cut(rest, "?") // pgjdbc knows no password before it; people put one there
+		before, query, _ = strings.Cut(rest, "?")                            // pgjdbc knows no password before it; people put one there
 		if i := strings.IndexAny(rest, ";?"); name == "redshift" && i >= 0 { // its manual's own form
 			before, query = rest[:i], strings.ReplaceAll(rest[i+1:], ";", "&")
 		}
