@@ -258,7 +258,7 @@ func (a App) Lines() (lines, warnings []string) {
 			isUnreached = true
 		}
 	}
-	if isUnreached && !a.Tunnel {
+	if isUnreached && !a.Tunnel && a.env["POSTGRES_SSL_TUNNEL"] != "no" { // its owner has refused it
 		warnings = append(warnings, "POSTGRES_SSL_TUNNEL=yes lets whatever does not obey connect as its sslmode asks, with no change to the app")
 	}
 	for _, s := range a.Skipped[:min(len(a.Skipped), 50)] {
