@@ -47,7 +47,7 @@ type variables map[string]json.RawMessage
 
 type listed struct {
 	GUID, Name string
-	Lifecycle  *struct {
+	Lifecycle  struct {
 		Type string
 		Data struct{ Buildpacks []string }
 	}
@@ -96,14 +96,14 @@ func read(text []byte) (apps []App, rest []byte, err error) {
 		app := a.Application.VCAP
 		app.Env, app.Hidden = a.environment(text)
 		return []App{app}, rest, nil
-	case a.Lifecycle != nil:
+	case a.Lifecycle.Type != "":
 		a.Resources = []listed{a.listed}
 	case a.Resources == nil:
 		return nil, rest, errNoAnswer
 	}
 	apps = make([]App, len(a.Resources))
 	for i, l := range a.Resources {
-		if l.Lifecycle == nil || l.Lifecycle.Type == "" {
+		if l.Lifecycle.Type == "" {
 			return nil, rest, errNoAnswer
 		}
 		apps[i] = App{GUID: l.GUID, Name: l.Name, Lifecycle: l.Lifecycle.Type, Buildpacks: l.Lifecycle.Data.Buildpacks}

@@ -30,7 +30,7 @@ func Answers(name string, in io.Reader, each func(Answer)) (n int) {
 	parts.Buffer(nil, largest)
 	parts.Split(part)
 	line, unread := 1, 0
-	say := func(line int, apps []App, err error) {
+	say := func(apps []App, err error) {
 		from := name
 		if line > 1 {
 			from = fmt.Sprintf("%s, line %d", name, line)
@@ -41,12 +41,14 @@ func Answers(name string, in io.Reader, each func(Answer)) (n int) {
 		each(Answer{from, apps, err})
 	}
 	for parts.Scan() {
-		all := parts.Bytes()
-		for text := trim(all); len(text) > 0; {
-			line += bytes.Count(all[:len(all)-len(text)], []byte("\n"))
-			all = text
+		text := parts.Bytes()
+		goOnAt := func(rest []byte) {
+			line += bytes.Count(text[:len(text)-len(rest)], []byte("\n"))
+			text = rest
+		}
+		for goOnAt(trim(text)); len(text) > 0; {
 			if unread == mostUnread {
-				say(line, nil, fmt.Errorf("%d answers before it could not be read; the rest of it was not tried", mostUnread))
+				say(nil, fmt.Errorf("%d answers before it could not be read; the rest of it was not tried", mostUnread))
 				return n
 			}
 			apps, rest, err := read(text)
@@ -54,18 +56,17 @@ func Answers(name string, in io.Reader, each func(Answer)) (n int) {
 			if isBinary {
 				err = fmt.Errorf("%w; the rest was not tried", err)
 			}
-			if say(line, apps, err); isBinary {
+			if say(apps, err); isBinary {
 				return n
 			}
-			text = rest
+			goOnAt(rest)
 		}
-		line += bytes.Count(all, []byte("\n"))
 	}
 	switch err := parts.Err(); {
 	case errors.Is(err, bufio.ErrTooLong):
-		say(line, nil, fmt.Errorf("it is larger than %d MB; the rest was not tried", largest>>20))
+		say(nil, fmt.Errorf("it is larger than %d MB; the rest was not tried", largest>>20))
 	case err != nil:
-		say(line, nil, err)
+		say(nil, err)
 	}
 	return n
 }

@@ -372,14 +372,15 @@ func (p *Plan) chooseDecider(fallback sslmode.Mode) {
 		}
 	}
 	name := p.env["POSTGRES_SSL_SERVICE"]
-	candidates, chosen := prefer(mains, func(db *Database) bool { return name != "" && db.Name == name })
-	if !chosen {
-		candidates, _ = prefer(mains, func(db *Database) bool { return !db.Guessed })
-		candidates, _ = prefer(candidates, func(db *Database) bool { return !db.ByKeys() })
+	isNamed := func(db *Database) bool { return name != "" && db.Name == name }
+	candidates, isChosen := prefer(mains, isNamed), slices.ContainsFunc(mains, isNamed)
+	if !isChosen {
+		candidates = prefer(mains, func(db *Database) bool { return !db.Guessed })
+		candidates = prefer(candidates, func(db *Database) bool { return !db.ByKeys() })
 		if name != "" {
 			p.stop(p.atLaunch(fmt.Errorf("POSTGRES_SSL_SERVICE names no bound Postgres database; bound are: %s", cmp.Or(listModes(candidates), "none"))))
 		}
-		candidates, _ = prefer(candidates, func(db *Database) bool { return db.Tagged("stratos") })
+		candidates = prefer(candidates, func(db *Database) bool { return db.Tagged("stratos") })
 	}
 	switch {
 	case len(candidates) == 0:
@@ -389,8 +390,8 @@ func (p *Plan) chooseDecider(fallback sslmode.Mode) {
 	}
 	// In the tunnel, each database has its own mode. The exported mode matters to the others, if
 	// there are any.
-	candidates, direct := prefer(candidates, func(db *Database) bool { return !db.Tunnel })
-	if !direct {
+	candidates = prefer(candidates, func(db *Database) bool { return !db.Tunnel })
+	if candidates[0].Tunnel {
 		candidates = []*Database{slices.MaxFunc(candidates, byMode)}
 	}
 	for _, db := range candidates {
@@ -400,7 +401,7 @@ func (p *Plan) chooseDecider(fallback sslmode.Mode) {
 		}
 	}
 	p.Decider, p.Mode = candidates[0], candidates[0].Mode
-	p.compareOthers(fallback, chosen)
+	p.compareOthers(fallback, isChosen)
 }
 
 // compareOthers looks at the databases that get less than their own mode. If one writes its mode,
@@ -432,13 +433,12 @@ func (p *Plan) compareOthers(fallback sslmode.Mode, ownersChoice bool) {
 
 func byMode(a, b *Database) int { return cmp.Compare(a.Mode, b.Mode) }
 
-// prefer returns those of the databases that are wanted, or all of them if there are none, and false.
-func prefer(databases []*Database, wanted func(*Database) bool) ([]*Database, bool) {
-	kept := slices.DeleteFunc(slices.Clone(databases), func(db *Database) bool { return !wanted(db) })
-	if len(kept) == 0 {
-		return databases, false
+// prefer returns those of the databases that are wanted, or all of them if there are none.
+func prefer(databases []*Database, isWanted func(*Database) bool) []*Database {
+	if kept := slices.DeleteFunc(slices.Clone(databases), func(db *Database) bool { return !isWanted(db) }); len(kept) > 0 {
+		return kept
 	}
-	return kept, true
+	return databases
 }
 
 func listModes(databases []*Database) string {

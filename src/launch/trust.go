@@ -77,10 +77,7 @@ func (p *Plan) trustOwners() (all Trust) {
 
 // ClientCertificate returns the decider's client certificate and key in PEM, nil if it has none.
 func (p *Plan) ClientCertificate() (cert, key []byte) {
-	if p.Decider == nil {
-		return nil, nil
-	}
-	return p.Decider.ClientCertificate()
+	return cmp.Or(p.Decider, &Database{}).ClientCertificate()
 }
 
 // ClientCertificate returns the database's own client certificate and key in PEM, nil if its

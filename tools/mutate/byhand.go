@@ -194,7 +194,7 @@ var byHand = []mutant{
 	{promise: "… and lowers nothing that the owner asks for", file: "src/launch/launch.go",
 		before: "case mode != sslmode.None && b.Guessed && mode < fallback:", after: "case false:", tests: by("launch"), run: "TestEveryShape"},
 	{promise: "… nor what a sure database gets", file: "src/launch/launch.go",
-		before: "prefer(mains, func(db *Database) bool { return !db.Guessed })", after: "mains, true", tests: by("launch"), run: "TestEveryShape"},
+		before: "prefer(mains, func(db *Database) bool { return !db.Guessed })", after: "mains", tests: by("launch"), run: "TestEveryShape"},
 	{promise: "libpq's alias behind a sslmode counts", file: "src/binding/connection.go",
 		before: "case alias != sslmode.None:", after: "case false:", tests: by("binding"), run: "TestLibpq"},
 	{promise: "a password is never read as a connection string", file: "src/binding/tree.go",

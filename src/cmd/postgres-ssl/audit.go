@@ -120,8 +120,8 @@ func writeTable(out io.Writer, r audit.Report) {
 		fmt.Fprintln(out, line[4])
 	}
 	n := func(state audit.State) string { return plain.Number(r.Count[state]) }
-	fmt.Fprintf(out, "%s, %s with Postgres: %s that would stop, %s with an ignored mode, %s where the driver decides, "+
-		"%s without one, %s given theirs; %s could not be read\n", plain.Count(r.Apps, "app"), plain.Number(r.Postgres),
+	fmt.Fprintf(out, "%s, %s with Postgres: %s would stop, %s ignored, %s up to the driver, "+
+		"%s without a mode, %s given theirs; %s not read\n", plain.Count(r.Apps, "app"), plain.Number(r.Postgres),
 		n(audit.Stops), n(audit.Ignored), n(audit.Driver), n(audit.None), n(audit.InForce), plain.Number(r.Unread))
 	if r.Count[audit.InForce] > 0 {
 		fmt.Fprintln(out, "An app may set TLS itself: only postgres-ssl verify, in the app, sees its sessions")

@@ -86,7 +86,7 @@ acme/prod/api      api-db      verify-full  verify-full  this buildpack
 -/-/lost           -           unknown      unknown      could not be read: the answer is empty
 -/-/secret         -           unknown      unknown      could not be read: the platform refuses to show it to this user; it takes an admin, a read-only admin or a developer of the space
 -/-/unlucky        -           unknown      unknown      could not be read: it is HTML, as a router or a proxy answers; ask again
-4 apps, 4 with Postgres: 0 that would stop, 2 with an ignored mode, 0 where the driver decides, 1 without one, 1 given theirs; 4 could not be read
+4 apps, 4 with Postgres: 0 would stop, 2 ignored, 0 up to the driver, 1 without a mode, 1 given theirs; 4 not read
 An app may set TLS itself: only postgres-ssl verify, in the app, sees its sessions
 With this buildpack, such an app goes through the tunnel, if staging sees it and its written mode verifies
 `, stdout)
