@@ -176,7 +176,6 @@ func (d database) row(r Row) Row {
 	return r
 }
 
-// why gives the reason for a row in a few words.
 func (d database) why(r Row, set string) string {
 	ours := r.Buildpack == yes
 	switch {
@@ -214,5 +213,4 @@ func (d database) why(r Row, set string) string {
 	return "the binding names no mode; add sslmode"
 }
 
-// word returns a mode as rows show it.
 func word(mode sslmode.Mode) string { return cmp.Or(mode.String(), "none") }

@@ -117,7 +117,6 @@ func Supply(args []string, env map[string]string, log io.Writer) error {
 	return nil
 }
 
-// report logs sections.
 func report(stager *libbuildpack.Stager, sections ...explain.Section) {
 	log := stager.Logger()
 	explain.Say(sections, log.BeginStep, log.Info, log.Warning)

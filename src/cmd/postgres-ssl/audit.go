@@ -36,7 +36,6 @@ Exit status: 0 done, 1 an app has what --fail-on names, 2 the command was not un
 is no answer, 3 something could not be read, and no app has what --fail-on names.
 `
 
-// runAudit reads the platform's answers about many apps, and prints a row for each bound database.
 func runAudit(args []string, _ map[string]string, in io.Reader, out, errOut io.Writer) error {
 	flags := flag.NewFlagSet("audit", flag.ContinueOnError)
 	asJSON := flags.Bool("json", false, "")
@@ -97,7 +96,6 @@ func runAudit(args []string, _ map[string]string, in io.Reader, out, errOut io.W
 // widest limits a column, so that one long name does not push the rest out of the window.
 const widest = 60
 
-// writeTable writes the report for people.
 func writeTable(out io.Writer, r audit.Report) {
 	table := [][5]string{{"org/space/app", "database", "mode asked", "given", "why"}}
 	for _, row := range r.Rows {

@@ -21,8 +21,6 @@ sslmode of the bindings.
   --json    the same for programs
 ` + bindingsHelp + exitHelp
 
-// runDrivers names the Postgres drivers in an app's folder, as staging does. With --json, it writes
-// them for programs that look at many apps.
 func runDrivers(args []string, env map[string]string, _ io.Reader, out, _ io.Writer) error {
 	flags := flag.NewFlagSet("drivers", flag.ContinueOnError)
 	asJSON := flags.Bool("json", false, "")
@@ -75,7 +73,6 @@ func driverLines(app drivers.App) []string {
 	return lines
 }
 
-// driversJSON describes the drivers for programs.
 func driversJSON(app drivers.App) any {
 	type object map[string]any
 	found, signs, skipped := []object{}, []object{}, []object{}

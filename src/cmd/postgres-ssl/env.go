@@ -45,7 +45,6 @@ Exit status: 0 done, 1 something is wrong, and an app would not start, 2 the com
 understood.
 `
 
-// runEnv prints the export lines of a launch or, with --explain, what they would be and why.
 func runEnv(args []string, env map[string]string, in io.Reader, out, errOut io.Writer) error {
 	flags := flag.NewFlagSet("env", flag.ContinueOnError)
 	explained := flags.Bool("explain", false, "")
@@ -171,7 +170,6 @@ func shellQuote(value string) string {
 	return "'" + strings.ReplaceAll(value, "'", `'\''`) + "'"
 }
 
-// printer prints lines that begin with a prefix.
 func printer(out io.Writer, prefix string) func(format string, args ...any) {
 	return func(format string, args ...any) { fmt.Fprintf(out, prefix+format+"\n", args...) }
 }

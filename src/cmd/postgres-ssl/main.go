@@ -45,7 +45,6 @@ var commands = []command{
 	{"tunnel", "", tunnelHelp, 1, runTunnel},
 }
 
-// overview is the help of the whole program.
 func overview() string {
 	var b strings.Builder
 	b.WriteString("Usage: postgres-ssl COMMAND [ARGUMENT...]\n\nPuts the sslmode of bound Postgres databases in force.\n\n")

@@ -36,7 +36,6 @@ plain text, 1 something is not, 2 the command was not understood, the bindings c
 or no database is bound.
 `
 
-// runVerify connects to the bound databases, and prints what it finds.
 func runVerify(args []string, env map[string]string, in io.Reader, out, _ io.Writer) error {
 	flags := flag.NewFlagSet("verify", flag.ContinueOnError)
 	services := flags.String("services", "", "")
@@ -91,7 +90,6 @@ func writeJSON(out io.Writer, found any, indent string) error {
 	return encoder.Encode(found)
 }
 
-// appDrivers names the Postgres drivers in the app's folder, as staging does.
 func appDrivers(app current.App, folder string) []string {
 	look := drivers.LookIn(folder, app.Env)
 	if len(look.Found)+len(look.Signs) == 0 {
