@@ -174,7 +174,7 @@ func TestOneDatabaseDoesNotSilentlyWeakenAnother(t *testing.T) {
 	assert.Subset(t, chosen.Warnings, chosen.Downgrades, "and so does staging")
 
 	weaker := decide(t, nil, tagged, inferred)
-	assert.Equal(t, []string{fmt.Sprintf(downgrade, ForKnown)}, weaker.Downgrades)
+	assert.Equal(t, []string{fmt.Sprintf(downgrade, "the default for a host whose CA is known")}, weaker.Downgrades)
 
 	assert.Empty(t, decide(t, map[string]string{"POSTGRES_SSL_SERVICE": "orders"}, tagged, writes).Downgrades, "the control: nothing is lost")
 	settled := decide(t, map[string]string{"POSTGRES_SSL_MODE": "verify-full"}, tagged, writes)

@@ -51,31 +51,16 @@ type Database struct {
 	clientCert, clientKey []byte // PEM; nil if the credentials have none
 }
 
-// Source is the rule that a mode comes from.
-type Source struct {
-	Rule  Rule
-	Place binding.Place // what the rule goes by in the bindings, if anything
-}
+// Source is the rule that a mode comes from, in words for people.
+type Source string
 
-// Rule is a rule for a mode, in words for people. "%s" stands for its place.
-type Rule string
+// ofOwner is the rule that the owner's default for all bindings counts.
+const ofOwner Source = "POSTGRES_SSL_MODE"
 
-// The rules, in the order in which they count.
-const (
-	Written  Rule = "%s"
-	Default  Rule = "POSTGRES_SSL_MODE"
-	ForKnown Rule = "the default for a host whose CA is known"
-	ForCA    Rule = "the default for a CA of its own, %s"
-	ForFlag  Rule = "%s, which asks for TLS"
-	NoRule   Rule = "the binding names none, and the CA of the host is not known"
-)
-
-func (s Source) String() string {
-	return strings.Replace(string(s.Rule), "%s", s.Place.String(), 1)
-}
+func (s Source) String() string { return string(s) }
 
 // IsOwners says whether the mode is the owner's POSTGRES_SSL_MODE.
-func (s Source) IsOwners() bool { return s.Rule == Default }
+func (s Source) IsOwners() bool { return s == ofOwner }
 
 // Trust says which CAs may vouch for a database.
 type Trust struct {
@@ -245,27 +230,28 @@ func (p *Plan) decideDatabase(b binding.Binding, cas []binding.Credential, fallb
 
 // mode applies the rules for the mode of one database. cas are its own.
 func (p *Plan) mode(b binding.Binding, cas []binding.Credential, fallback sslmode.Mode) (sslmode.Mode, Source, error) {
-	_, _, named := moreCAs(b)
+	_, _, ownCA := moreCAs(b)
+	if len(cas) > 0 {
+		ownCA = cas[0].Place
+	}
 	switch mode, source, err := p.settle(b, fallback); {
 	case err != nil:
-		return sslmode.None, Source{}, err
+		return sslmode.None, "", err
 	case mode != sslmode.None && b.Guessed && mode < fallback:
-		p.warn("%s: %s says %s, but it may be no Postgres; POSTGRES_SSL_MODE=%s counts", b.Title(), source.Place, mode, fallback)
-		return fallback, Source{Rule: Default}, nil
+		p.warn("%s: %s says %s, but it may be no Postgres; POSTGRES_SSL_MODE=%s counts", b.Title(), source, mode, fallback)
+		return fallback, ofOwner, nil
 	case mode != sslmode.None:
 		return mode, source, nil
 	case fallback != sslmode.None:
-		return fallback, Source{Rule: Default}, nil
+		return fallback, ofOwner, nil
 	case p.knowsAll(b.Primaries(), len(cas) > 0):
-		return sslmode.VerifyFull, Source{Rule: ForKnown}, nil
-	case len(cas) > 0:
-		return sslmode.VerifyCA, Source{ForCA, cas[0].Place}, nil
-	case named.Known():
-		return sslmode.VerifyCA, Source{ForCA, named}, nil
+		return sslmode.VerifyFull, "the default for a host whose CA is known", nil
+	case ownCA.Known():
+		return sslmode.VerifyCA, Source("the default for a CA of its own, " + ownCA.String()), nil
 	case b.AsksTLS.Known():
-		return sslmode.Require, Source{ForFlag, b.AsksTLS}, nil
+		return sslmode.Require, Source(b.AsksTLS.String() + ", which asks for TLS"), nil
 	}
-	return sslmode.None, Source{Rule: NoRule}, nil
+	return sslmode.None, "the binding names none, and the CA of the host is not known", nil
 }
 
 // settle finds the one mode that a binding writes. A contradiction is an error, unless the owner's
@@ -277,7 +263,7 @@ func (p *Plan) settle(b binding.Binding, fallback sslmode.Mode) (sslmode.Mode, S
 		place := binding.Place{Path: b.System.Path, Of: "sslrootcert=system"}
 		asked = append(asked, binding.Asked{Mode: sslmode.VerifyFull, Place: place, By: binding.ByKey})
 	} else if b.Writes() == sslmode.None {
-		return sslmode.None, Source{}, nil // an alias alone lowers nothing
+		return sslmode.None, "", nil // an alias alone lowers nothing
 	}
 	strictest := slices.MaxFunc(asked, compareModes)
 	asked = slices.DeleteFunc(asked, func(a binding.Asked) bool { return a.By == binding.ByProse && a.Mode < strictest.Mode })
@@ -292,9 +278,9 @@ func (p *Plan) settle(b binding.Binding, fallback sslmode.Mode) (sslmode.Mode, S
 		case fallback >= strictest.Mode:
 			p.warn("%s: %s says %s, and %s says %s; POSTGRES_SSL_MODE=%s settles it, but a driver that reads the binding itself may not obey",
 				b.Title(), strictest.Place, strictest.Mode, a.Place, a.Mode, fallback)
-			return fallback, Source{Rule: Default}, nil
+			return fallback, ofOwner, nil
 		case a.By != binding.ByString, first.By == binding.ByKey: // strings alone may differ
-			return sslmode.None, Source{}, fmt.Errorf("%s asks for %s, but %s for %s; make them agree, or set POSTGRES_SSL_MODE=%s",
+			return sslmode.None, "", fmt.Errorf("%s asks for %s, but %s for %s; make them agree, or set POSTGRES_SSL_MODE=%s",
 				strictest.Place, strictest.Mode, a.Place, a.Mode, strictest.Mode)
 		default:
 			p.warn("%s: %s asks for %s, and %s for %s; the stricter one wins", b.Title(), strictest.Place, strictest.Mode, a.Place, a.Mode)
@@ -303,7 +289,7 @@ func (p *Plan) settle(b binding.Binding, fallback sslmode.Mode) (sslmode.Mode, S
 	if first.Mode < strictest.Mode {
 		first = strictest
 	}
-	return first.Mode, Source{Written, first.Place}, nil
+	return first.Mode, Source(first.Place.String()), nil
 }
 
 func compareModes(a, b binding.Asked) int { return cmp.Compare(a.Mode, b.Mode) }
@@ -378,7 +364,8 @@ func (p *Plan) chooseDecider(fallback sslmode.Mode) {
 		candidates = prefer(mains, func(db *Database) bool { return !db.Guessed })
 		candidates = prefer(candidates, func(db *Database) bool { return !db.ByKeys() })
 		if name != "" {
-			p.stop(p.atLaunch(fmt.Errorf("POSTGRES_SSL_SERVICE names no bound Postgres database; bound are: %s", cmp.Or(listModes(candidates), "none"))))
+			p.stop(p.atLaunch(fmt.Errorf("POSTGRES_SSL_SERVICE names no bound Postgres database; bound are: %s",
+				cmp.Or(listModes(candidates), "none"))))
 		}
 		candidates = prefer(candidates, func(db *Database) bool { return db.Tagged("stratos") })
 	}
@@ -417,7 +404,7 @@ func (p *Plan) compareOthers(fallback sslmode.Mode, ownersChoice bool) {
 		switch {
 		case written && fallback >= db.Mode:
 			// The owner's default is as strict as the strictest mode, so all may use it.
-			p.Mode, p.Decider.Mode, p.Decider.Source = fallback, fallback, Source{Rule: Default}
+			p.Mode, p.Decider.Mode, p.Decider.Source = fallback, fallback, ofOwner
 		case written && sameService:
 			p.stop(fmt.Errorf("%s asks for %s, but %s for %s, and both must use one mode; make them agree, or set POSTGRES_SSL_MODE=%s",
 				p.Decider.Title(), modeName(p.Mode), db.Title(), db.Mode, db.Mode))
