@@ -56,6 +56,8 @@ func TestAnswersAreFoundInAnyStream(t *testing.T) {
 		"a list":                       {"[" + two + "]\n" + one, []string{"f: it is not JSON", "f, line 2: 1"}},
 		"what is not UTF-8":            {"\xfe\n" + `{"a":"` + "\xff" + `","errors":[{"code":1}]}`, []string{"f: it is not JSON", "f, line 2: 1"}},
 		"a binary file is one":         {"\x7fELF\x00\n" + one + "\n{\x00\n{\x00", []string{"f: it is not JSON; the rest was not tried"}},
+		"… whatever its first byte is": {"\x00ELF\n" + one, []string{"f: it is not JSON; the rest was not tried"}},
+		"… nor behind an empty line":   {"\n{\"a\":\n" + one + "\n", []string{"f, line 2: " + broken, "f, line 3: 1"}},
 		"a word, and more on its line": {"502 Bad Gateway\n" + one, []string{"f: it is not JSON", "f, line 2: 1"}},
 	} {
 		t.Run(name, func(t *testing.T) {
