@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -13,13 +12,12 @@ import (
 
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/atomicfile"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/client"
-	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/plain"
 )
 
 // Write writes the files of a handout, before any variable names them. It stops at the first that
-// fails, and the app does not start. It leaves the files that it has written, because a sidecar may
-// use them already.
-func Write(h *client.Handout, errOut io.Writer) error {
+// fails, and the app does not start, but for a link, of which the handout then warns. It leaves the
+// files that it has written, because a sidecar may use them already.
+func Write(h *client.Handout) error {
 	if slices.ContainsFunc(h.Files, func(f client.File) bool { return f.Mode.IsRegular() }) {
 		if err := privateFolder(h.Dir); err != nil {
 			return err
@@ -28,7 +26,7 @@ func Write(h *client.Handout, errOut io.Writer) error {
 	for _, f := range h.Files {
 		err := writeFile(h.Dir, f)
 		if err != nil && !f.Mode.IsRegular() {
-			fmt.Fprintf(errOut, "postgres-ssl: continues without this file: %s\n", plain.Line(err.Error()))
+			h.Warnings = append(h.Warnings, "continues without this file: "+err.Error())
 		} else if err != nil {
 			return err
 		}

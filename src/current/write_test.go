@@ -1,7 +1,6 @@
 package current
 
 import (
-	"io"
 	"os"
 	"path/filepath"
 	"testing"
@@ -17,7 +16,7 @@ func TestAFolderThatIsAlreadyThereBecomesPrivate(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "private")
 	require.NoError(t, os.Mkdir(dir, 0o755))
 	h := &client.Handout{Dir: dir, Files: []client.File{{Path: filepath.Join(dir, "key"), Content: []byte("key"), Mode: 0o600}}}
-	require.NoError(t, Write(h, io.Discard))
+	require.NoError(t, Write(h))
 	for path, mode := range map[string]os.FileMode{dir: 0o700, filepath.Join(dir, "key"): 0o600} {
 		info, err := os.Stat(path)
 		require.NoError(t, err)

@@ -106,6 +106,17 @@ func TestAnOwnersDefaultThatIsNoModeIsAnError(t *testing.T) {
 	assert.ErrorContains(t, err, `POSTGRES_SSL_MODE: sslmode (not shown, it does not look like a mode) is not one of`)
 }
 
+func TestAWrongPOSTGRES_SSL_VERIFYIsAnErrorAndTheFirstReasonToStopIsTheOneThatIsSaid(t *testing.T) {
+	decide := func(mode, verify string) error {
+		_, err := Decide(map[string]string{"POSTGRES_SSL_MODE": mode, "POSTGRES_SSL_VERIFY": verify}, binding.Bound{}, store(t))
+		return err
+	}
+	require.NoError(t, decide("", ""))
+	require.NoError(t, decide("", "start"))
+	assert.EqualError(t, decide("", "yes"), "POSTGRES_SSL_VERIFY has only one valid value, start: set it to that, or unset it")
+	assert.ErrorContains(t, decide("on", "yes"), "POSTGRES_SSL_MODE: ")
+}
+
 func TestWhichOfSeveralDatabasesDecides(t *testing.T) {
 	tagged := db("console_db", "verify-full", oregon)
 	tagged.Tags = []string{"stratos"}

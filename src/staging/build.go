@@ -2,7 +2,6 @@ package staging
 
 import (
 	"errors"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -59,5 +58,5 @@ func buildEnvironment(stager *libbuildpack.Stager, app current.App) ([]client.Va
 	says.Add("a last buildpack with only bin/compile does not read these: its own scripts connect as they like")
 	says.Add(stagingVariable + "=no leaves them alone, if staging cannot reach the database")
 	report(stager, says)
-	return given, current.Write(handout, io.Discard)
+	return given, current.Write(handout)
 }

@@ -97,7 +97,7 @@ func runEnv(args []string, env map[string]string, in io.Reader, out, errOut io.W
 	} else if wanted { // what is asked in this app later must not say that it has a tunnel
 		handout.Variables = append(handout.Variables, client.Variable{Name: "POSTGRES_SSL_TUNNEL", Value: "no"})
 	}
-	if err := current.Write(handout, errOut); err != nil {
+	if err := current.Write(handout); err != nil {
 		return err
 	}
 	says := slices.Concat(app.Plan.Downgrades, handout.Warnings)
