@@ -112,7 +112,7 @@ var nodes = []named{
 func (h *Handout) oneFile() bool {
 	options := strings.ReplaceAll(h.app.Env["NODE_OPTIONS"]+" "+h.app.Command, "_", "-")
 	isSwitched := h.app.Env["NODE_USE_SYSTEM_CA"] == "1" || h.app.Shows[nodeSystemCAs] != ""
-	return isSwitched || strings.Contains(options, "--use-system-ca") || IsOurs(h.app.Env["SSL_CERT_FILE"])
+	return isSwitched || strings.Contains(options, "--use-system-ca") || truststore.IsOurs(h.app.Env["SSL_CERT_FILE"])
 }
 
 // Stratos reads its mode from DB_SSL_MODE and ignores a binding's sslmode. Its driver is lib/pq
@@ -198,7 +198,7 @@ func giveGolang(h *Handout) {
 // giveFile gives SSL_CERT_FILE, unless it is the owner's.
 func (h *Handout) giveFile() {
 	const name = "SSL_CERT_FILE"
-	if own := h.app.Env[name]; own != "" && !IsOurs(own) {
+	if own := h.app.Env[name]; own != "" && !truststore.IsOurs(own) {
 		h.Variables = append(h.Variables, Variable{Name: name, Value: own, Why: "set by the app's owner", Kept: true})
 		h.Warnings = append(h.Warnings, name+" is set by the app's owner, and stays: put the databases' CAs into that file "+
 			"for drivers in Go and on OpenSSL")
@@ -206,9 +206,6 @@ func (h *Handout) giveFile() {
 		h.set(name, all, "for Go and OpenSSL; Node takes a list in SSL_CERT_DIR for the name of one folder")
 	}
 }
-
-// IsOurs says whether SSL_CERT_FILE names a file that a launch has written.
-func IsOurs(file string) bool { return strings.Contains(file, privateFolder+"/root-") }
 
 // Erlang's clients have no modes. Those that verify call public_key:cacerts_get(), which finds only
 // the stack's CAs. So we point it to a file with these and the databases' CAs.

@@ -119,24 +119,13 @@ func (a App) Roots(everyone bool) ([]byte, error) {
 	}
 	var stores []truststore.Entry
 	if trust.Everyone {
-		stores, err = truststore.System(a.StoresEnv())
+		stores, err = truststore.System(a.Env)
 	}
 	all := slices.Concat(truststore.EncodePEM(trust.Own), sets)
 	for _, store := range stores {
 		all = append(all, store.Content...)
 	}
 	return all, err
-}
-
-// StoresEnv returns the variables that say where the stack's and the platform's stores are. A
-// SSL_CERT_FILE that an earlier launch has set is none of these.
-func (a App) StoresEnv() map[string]string {
-	if !client.IsOurs(a.Env["SSL_CERT_FILE"]) {
-		return a.Env
-	}
-	env := maps.Clone(a.Env)
-	delete(env, "SSL_CERT_FILE")
-	return env
 }
 
 // HandOutHere returns what the app is given in this container. command is for client.App.

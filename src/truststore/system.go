@@ -2,12 +2,12 @@ package truststore
 
 import (
 	"bytes"
-	"cmp"
 	"encoding/pem"
 	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
 // stackBundle is the file where Debian and Ubuntu, and so the platform's stacks, keep the CAs that
@@ -18,7 +18,11 @@ const stackBundle = "/etc/ssl/certs/ca-certificates.crt"
 // on this root file system now. One that does not exist is empty. It keeps only the certificates:
 // Erlang and the java-buildpack's provider reject a file with any other block.
 func System(env map[string]string) (files []Entry, err error) {
-	paths := []string{cmp.Or(env["SSL_CERT_FILE"], stackBundle)}
+	bundle := env["SSL_CERT_FILE"]
+	if bundle == "" || IsOurs(bundle) {
+		bundle = stackBundle
+	}
+	paths := []string{bundle}
 	if dir := env["CF_SYSTEM_CERT_PATH"]; dir != "" {
 		names, _ := fs.Glob(os.DirFS(dir), "*.crt") // Glob fails only for a malformed pattern
 		for _, name := range names {
@@ -37,6 +41,9 @@ func System(env map[string]string) (files []Entry, err error) {
 	}
 	return files, nil
 }
+
+// IsOurs says whether SSL_CERT_FILE names a file that a launch has written, with more than the stack's CAs.
+func IsOurs(file string) bool { return strings.Contains(file, "/.postgres-ssl/root-") }
 
 // onlyCertificates returns the certificates in a text. Without any other block, it is the text itself.
 func onlyCertificates(data []byte) []byte {

@@ -227,7 +227,7 @@ func (t *Target) trustFile(file string, content []byte, err error) {
 
 // trustStores adds the stack's and the platform's stores, as they are on this file system.
 func (t *Target) trustStores(app current.App) error {
-	files, err := truststore.System(app.StoresEnv())
+	files, err := truststore.System(app.Env)
 	who := "the stack's store"
 	for _, file := range files {
 		t.Trust = append(t.Trust, from(who+" ("+file.Name+")", truststore.ParseAny(file.Content))...)
