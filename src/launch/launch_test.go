@@ -106,6 +106,17 @@ func TestAnOwnersDefaultThatIsNoModeIsAnError(t *testing.T) {
 	assert.ErrorContains(t, err, `POSTGRES_SSL_MODE: sslmode (not shown, it does not look like a mode) is not one of`)
 }
 
+func TestWhereAGuessedDatabaseAsksForWhatTheOwnerAsksForItsOwnWordCounts(t *testing.T) {
+	guessed := db("a", "require", elsewhere)
+	guessed.Guessed = true
+	plan := decide(t, map[string]string{"POSTGRES_SSL_MODE": "require"}, guessed)
+	assert.False(t, plan.Databases[0].Source.IsOwners())
+	assert.Empty(t, plan.Warnings)
+	plan = decide(t, map[string]string{"POSTGRES_SSL_MODE": "verify-full"}, guessed)
+	assert.True(t, plan.Databases[0].Source.IsOwners(), "the control")
+	assert.Len(t, plan.Warnings, 1)
+}
+
 func TestAWrongPOSTGRES_SSL_VERIFYIsAnErrorAndTheFirstReasonToStopIsTheOneThatIsSaid(t *testing.T) {
 	decide := func(mode, verify string) error {
 		_, err := Decide(map[string]string{"POSTGRES_SSL_MODE": mode, "POSTGRES_SSL_VERIFY": verify}, binding.Bound{}, store(t))
