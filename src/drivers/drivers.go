@@ -5,7 +5,6 @@ package drivers
 import (
 	"cmp"
 	"fmt"
-	"io/fs"
 	"path"
 	"slices"
 	"strings"
@@ -60,7 +59,7 @@ type Look struct {
 // LookIn looks through an app's folder. It follows no link out of it. env is the app's environment,
 // with what its owner set.
 func LookIn(dir string, env map[string]string) Look {
-	files, done := seen.In(dir)
+	files, done := seen.In(dir, asks)
 	defer done()
 	look := Look{Found: Find(files), Signs: files.Signs(), Shows: client.Shown(files.App), env: env}
 	look.Skipped, look.told = files.Skipped, client.Told(look.Shows, env)
@@ -127,16 +126,18 @@ func Find(files *seen.Files) []Found {
 	return s.found
 }
 
+// asks says whether a file may list packages, or may be a jar or a program.
+func asks(dir, name string) bool {
+	extension := path.Ext(name)
+	fits := func(r reader) bool { return r.fits(dir, name) }
+	return dir == "." || dir == "bin" || extension == ".jar" || slices.ContainsFunc(byExtension()[extension], fits)
+}
+
 // folder reads what lists packages in a folder.
 func (s *scan) folder(dir string) {
-	extensions, parent := map[string]bool{}, path.Base(dir)+"/"
 	for _, r := range readers() {
-		extensions[path.Ext(r.pattern)] = true
-	}
-	files := slices.DeleteFunc(slices.Clone(s.List(dir)), func(e fs.DirEntry) bool { return !extensions[path.Ext(e.Name())] })
-	for _, r := range readers() {
-		for _, e := range files {
-			isOne := r.fits(parent, e.Name()) && !(r.otherwise && s.isDone(r.ecosystem, dir))
+		for _, e := range s.List(dir) {
+			isOne := r.fits(dir, e.Name()) && !(r.otherwise && s.isDone(r.ecosystem, dir))
 			if isOne && s.file(path.Join(dir, e.Name()), r) {
 				s.done[r.ecosystem] = append(s.done[r.ecosystem], dir)
 			}

@@ -33,7 +33,7 @@ func app(files map[string]string) fstest.MapFS {
 
 // find looks for drivers in a folder.
 func find(folder fs.FS) ([]Found, []seen.Skipped) {
-	files := seen.New(folder, folder)
+	files := seen.New(folder, folder, asks)
 	return Find(files), files.Skipped
 }
 
@@ -282,7 +282,9 @@ func TestABrokenFileIsSkippedWithItsName(t *testing.T) {
 func TestAPanicStopsNothing(t *testing.T) {
 	write(t, filepath.Join(t.TempDir(), "x"), "")
 	folder := app(map[string]string{"program": "x"})
-	assert.NotPanics(t, func() { seen.New(folder, folder).Parts("program", func(io.ReaderAt, int64) { panic("on purpose") }) })
+	assert.NotPanics(t, func() {
+		seen.New(folder, folder, asks).Parts("program", func(io.ReaderAt, int64) { panic("on purpose") })
+	})
 }
 
 // theApp is a real folder, as staging opens it.

@@ -45,7 +45,7 @@ func TestHostileFilesCostNoMoreThanTheirSize(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var before, after runtime.MemStats
 			app := fstest.MapFS{name: {Data: []byte(text), Mode: 0o755}}
-			files := seen.New(app, app)
+			files := seen.New(app, app, asks)
 			runtime.ReadMemStats(&before)
 			Find(files)
 			files.Signs()

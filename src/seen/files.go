@@ -51,22 +51,24 @@ const (
 // would quote the file.
 const Broken = "its content does not match its name"
 
-// In opens an app's folder. It follows no link out of it. Call done when you have read it.
-func In(dir string) (files *Files, done func()) {
+// In opens an app's folder. It follows no link out of it. asks is New's. Call done when you have read
+// it.
+func In(dir string, asks func(dir, name string) bool) (files *Files, done func()) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
-		files = New(embed.FS{}, embed.FS{})
+		files = New(embed.FS{}, embed.FS{}, asks)
 		files.Skip(".", "it cannot be opened")
 		return files, func() {}
 	}
 	// A folder that an os.Root opens is listed with a stat of each entry, which takes most of the
 	// time with many files. The walk asks only for real folders, so it needs no os.Root.
-	return New(os.DirFS(dir), root.FS()), func() { root.Close() }
+	return New(os.DirFS(dir), root.FS(), asks), func() { root.Close() }
 }
 
 // New lists an app's folders by tree, but follows no link to one, and opens its files by app, which
-// must follow no link out of the app.
-func New(tree, app fs.FS) *Files {
+// must follow no link out of the app. It keeps those that may have signs or that asks is true of: an
+// app has many others.
+func New(tree, app fs.FS, asks func(dir, name string) bool) *Files {
 	f := &Files{App: app, left: mostInAll, listed: map[string][]fs.DirEntry{}}
 	names, level := mostNames, []string{"."}
 	for depth := 0; depth <= deepest; depth++ {
@@ -78,6 +80,11 @@ func New(tree, app fs.FS) *Files {
 				f.Skipped = append(f.Skipped, Skipped{dir, why, true})
 			}
 			names -= len(entries)
+			tells := isTelling(dir)
+			entries = slices.DeleteFunc(entries, func(e fs.DirEntry) bool {
+				return !e.IsDir() && !mayDecide(dir, e.Name(), tells) && !asks(dir, e.Name())
+			})
+			slices.SortFunc(entries, func(a, b fs.DirEntry) int { return cmp.Compare(a.Name(), b.Name()) })
 			f.listed[dir] = entries
 			for _, e := range entries {
 				isHidden := e.Name()[0] == '.' && e.Name() != ".profile.d" && e.Name() != ".bp-config"
@@ -93,7 +100,7 @@ func New(tree, app fs.FS) *Files {
 
 var errTooMany = errors.New("too many files")
 
-// list returns what is in a folder, sorted by name.
+// list returns what is in a folder, in any order.
 func list(tree fs.FS, dir string, most int) ([]fs.DirEntry, error) {
 	folder, err := tree.Open(dir)
 	if err != nil {
@@ -107,7 +114,6 @@ func list(tree fs.FS, dir string, most int) ([]fs.DirEntry, error) {
 	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, err
 	}
-	slices.SortFunc(entries, func(a, b fs.DirEntry) int { return cmp.Compare(a.Name(), b.Name()) })
 	return entries, nil
 }
 
@@ -121,7 +127,7 @@ var elsewhere = lazyregexp.New(`(?i)^(?:node_modules|bower_components|vendor|sit
 // Skip says that a file is not read.
 func (f *Files) Skip(file, why string) { f.Skipped = append(f.Skipped, Skipped{file, why, false}) }
 
-// List returns what is in one of Folders, sorted by name.
+// List returns the folders in one of Folders, and the files that New keeps, sorted by name.
 func (f *Files) List(dir string) []fs.DirEntry { return f.listed[dir] }
 
 // Exists says whether there is such a file.

@@ -44,7 +44,7 @@ func TestHowMuchIsRead(t *testing.T) {
 		"most": {Data: make([]byte, MostOfFile)}, "more": {Data: make([]byte, MostOfFile+1)}, "a": {Data: []byte("ab")},
 		"pipe": {Mode: fs.ModeNamedPipe}, "binary": {Data: []byte("\xff")}, "bom": {Data: []byte("\ufeffa\r\nb")},
 	}
-	f := New(folder, folder)
+	f := New(folder, folder, all)
 	for name, want := range map[string]bool{"most": true, "more": false, "a": true, "pipe": false, "binary": false, "nothing": false} {
 		_, ok := f.Text(name)
 		assert.Equal(t, want, ok, name)
@@ -73,7 +73,7 @@ func TestPartsAreLimitedToo(t *testing.T) {
 		})
 		return err
 	}
-	f := New(folder, folder)
+	f := New(folder, folder, all)
 	require.NoError(t, read(f, MostOfFile))
 	assert.Equal(t, int64(mostInAll-MostOfFile), f.left)
 	require.Error(t, read(f, MostOfFile+1))
@@ -89,23 +89,23 @@ func TestAFolderIsListedUpToItsLimit(t *testing.T) {
 	for i := range mostOfFolder {
 		folder[fmt.Sprintf("db/%05d", i)] = &fstest.MapFile{}
 	}
-	f := New(folder, folder)
+	f := New(folder, folder, all)
 	assert.Empty(t, f.Skipped)
 	assert.Len(t, f.List("db"), mostOfFolder)
 	folder["db/x"] = &fstest.MapFile{}
-	f = New(folder, folder)
+	f = New(folder, folder, all)
 	assert.Equal(t, "db", f.Skipped[0].File)
 	assert.Empty(t, f.List("db"))
 }
 
 func TestAFolderThatIsNotThere(t *testing.T) {
-	f, done := In(filepath.Join(t.TempDir(), "nowhere"))
+	f, done := In(filepath.Join(t.TempDir(), "nowhere"), all)
 	done()
 	assert.Equal(t, []Skipped{{File: ".", Why: "it cannot be opened"}}, f.Skipped)
 
 	dir := t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "x.js"), []byte(pool), 0o644))
-	f, done = In(dir)
+	f, done = In(dir, all)
 	defer done()
 	assert.Len(t, f.Signs(), 1, "the control")
 }

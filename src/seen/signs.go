@@ -175,12 +175,15 @@ var (
 	bundles = lazyregexp.New(inBundles)
 )
 
-// mayDecide says whether a file of a folder may have signs. tells says that each may.
+// isTelling says whether each file of a folder may have signs.
+func isTelling(dir string) bool { return dir == "." || contains(dir+"/", telling) }
+
+// mayDecide says whether a file of a folder may have signs. tells is the folder's isTelling.
 func mayDecide(dir, base string, tells bool) bool {
 	_, isText := languageOf(base)
-	ext, runs := path.Ext(base), dir == "" || dir == "bin/" || dir == ".profile.d/"
+	ext, runs := path.Ext(base), dir == "." || dir == "bin" || dir == ".profile.d"
 	switch {
-	case runs && scripts().MatchString(dir+base):
+	case runs && scripts().MatchString(path.Join(dir, base)):
 		return true
 	case isText || strings.HasPrefix(base, ".env"):
 		return (tells || contains(base, telling)) && !unread().MatchString(base)
@@ -222,12 +225,12 @@ func (f *Files) Signs() []Sign {
 	signs := f.defaults
 	left := 1 << 20 // bytes of lines that may be looked at closely, which costs much more than reading
 	for _, dir := range f.Folders {
-		dir, tells := strings.TrimPrefix(dir+"/", "./"), dir == "." || contains(dir+"/", telling)
-		for _, e := range f.List(path.Clean(dir)) {
+		tells := isTelling(dir)
+		for _, e := range f.List(dir) {
 			if !e.Type().IsRegular() || !mayDecide(dir, e.Name(), tells) {
 				continue
 			}
-			name := dir + e.Name()
+			name := path.Join(dir, e.Name())
 			if left <= 0 || f.left < leastOfFile || len(signs) >= most {
 				f.Skipped = append(f.Skipped, Skipped{name, "enough has been read; the rest is not", true})
 				return signs[:min(len(signs), most)]

@@ -18,8 +18,11 @@ func in(files map[string]string) *Files {
 	for name, text := range files {
 		folder[name] = &fstest.MapFile{Data: []byte(text), Mode: 0o644}
 	}
-	return New(folder, folder)
+	return New(folder, folder, func(string, string) bool { return false })
 }
+
+// all asks for each file.
+func all(string, string) bool { return true }
 
 // lines describes each sign in one line.
 func lines(signs []Sign) []string {

@@ -28,7 +28,7 @@ func tree(files ...string) fstest.MapFS {
 
 // looking is what is seen in an app's files.
 func looking(app fs.FS) drivers.Look {
-	files := seen.New(app, app)
+	files := seen.New(app, app, func(string, string) bool { return false })
 	return drivers.Look{Signs: files.Signs(), Skipped: files.Skipped}
 }
 
