@@ -30,7 +30,7 @@ func TestTheDocumentShowsTheTable(t *testing.T) {
 	require.True(t, ok)
 	var b strings.Builder
 	b.WriteString("| in the app's files | it means |\n| --- | --- |\n")
-	for _, r := range rows {
+	for _, r := range rows() {
 		fmt.Fprintf(&b, "| %s | %s |\n", r.shape, r.means)
 	}
 	if *update {

@@ -65,9 +65,9 @@ func languageOf(name string) (Language, bool) {
 // row is a kind of line. Its pattern finds a key in its first group, and a value in its second.
 // Without a pattern, the file itself is the sign.
 type row struct {
-	shape   string // for docs/apps.md
-	files   string // a pattern of their names, "" for each
-	pattern string
+	shape   string         // for docs/apps.md
+	files   *regexp.Regexp // of their names
+	pattern *regexp.Regexp
 	kind    Kind
 	mode    sslmode.Mode // of Decides and Defaults, if there is no read
 	read    func(key, value string) (mode sslmode.Mode, ok bool)
@@ -89,76 +89,66 @@ const (
 // ours are our variables but PGSSLMODE, of which the mode counts.
 const ours = `PGSSL(?:ROOTCERT|CERT|KEY)?|NODE_EXTRA_CA_CERTS|SSL_CERT_(?:DIR|FILE)|DB_SSL_MODE|ERL_AFLAGS|JAVA_TOOL_OPTIONS`
 
-// rows is the table of signs. Of a line, the first row counts.
+// rows is the table of signs. Of a line, the first row counts. No launch needs it.
 //
 // Sources: node-postgres, lib/connection-parameters.js; libpq's manual, "SSL Support";
 // dj-database-url, ssl_require; pgjdbc's and Npgsql's documents on sslmode, sslfactory and Trust
 // Server Certificate; Node's cli.md; php-fpm's manual on clear_env; and the apps in docs/apps.md.
-var rows = []row{
-	{"`export PGSSLROOTCERT=…`, `JAVA_TOOL_OPTIONS=…` in a script", inScripts,
-		`(?:^|[\s;&|])(` + ours + `)=(.*)`,
-		Undoes, sslmode.None, nil, true, "the app does not get ours: the script runs after it"},
-	{"`unset PGSSLMODE`, `env -u …` in a script", inScripts,
-		`(?:\bunset\b|-u\b)[^;&|]*\b(PGSSLMODE|` + ours + `)\b()`,
-		Undoes, sslmode.None, nil, true, "the app does not get ours"},
-	{"`clear_env = yes` for php-fpm", inFPM,
-		`^\s*(clear_env)\s*=\s*(yes|on|true|1)\b`,
-		Undoes, sslmode.None, nil, true, "no variable gets to PHP"},
-	{"`DB_TYPE = postgres` in Gitea's `app.ini`", `(?:^|/)app\.ini$`,
-		`(?i)^\s*DB_TYPE\s*=\s*postgres()()`,
-		Defaults, sslmode.Disable, nil, true, "plain text, if no `SSL_MODE` says otherwise"},
-	{"`conf/sonar.properties`", `(?:^|/)conf/sonar\.properties$`, "",
-		Undoes, sslmode.None, nil, true, "SonarQube drops `JAVA_TOOL_OPTIONS` for the processes that it starts"},
-	{"`pgbouncer.ini`, `pgcat.toml`, `odyssey.conf`", `(?:^|/)(?:pgbouncer\.ini|pgcat\.toml|odyssey\.conf)$`, "",
-		Pools, sslmode.None, nil, true, "`PGSSLMODE` is meant for the database, and the pooler's clients read it too"},
-	{"`NODE_TLS_REJECT_UNAUTHORIZED=0`", "",
-		`(NODE_TLS_REJECT_UNAUTHORIZED)['"\]]*\s*[:=]\s*['"]?(0)`,
-		Decides, sslmode.Require, nil, true, "Node verifies nothing"},
-	{"`global-bundle.pem`, `rds-combined-ca-bundle.pem`, …", inBundles, "",
-		Bundles, sslmode.None, nil, true, "the app verifies by RDS's CAs of its own, which may have expired"},
-	{"`\"n8n\":` in a package.json", inPackage, `^\s*"(n8n)"\s*:()`,
-		Decides, sslmode.Disable, nil, true, "n8n's default is plain text"},
-	{"`\"unleash-server\":`, `\"@cap-js/postgres\":` in a package.json", inPackage,
-		`^\s*"(unleash-server|@cap-js/postgres)"\s*:()`,
-		Decides, sslmode.Require, nil, true, "it verifies nothing"},
-	{"`rds-signer`, `generate_db_auth_token`, AWS's wrapper drivers, `channel_binding=require`, `target_session_attrs=…`", "",
-		`(?i)(rds-signer|generate_db_auth_token|getAuthToken|aws[-_](?:advanced|wrapper)|` +
-			`channel_?binding['"]?\s*[:=]>?\s*['"]?require|require_?auth['"]?\s*[:=]|target_?session_?attrs['"]?\s*[:=])()`,
-		Direct, sslmode.None, nil, true, "the tunnel cannot carry it, so the app does not go through it by itself"},
-	{"`sslmode: …`, `'sslmode' => …`, `?sslmode=…`, `ssl_mode = …`, `SSL Mode=…`", "",
-		`(?i)([\w.]*ssl[ _-]?mode)(?:['"]?\]?\s*(?:=>|:=|[:=(])|['"]\s*,|,\s*['"])\s*([^=\s].*)`,
-		Decides, sslmode.None, ofMode, false, "the mode that is written there, or its default"},
-	{"`NonValidatingFactory`, `Trust Server Certificate=true`, `CERT_NONE`, `verify_none`, `InsecureSkipVerify: true`, `trust-all=true`",
-		"", `(?i)(` + verifiesNothing + `)()`,
-		Decides, sslmode.Require, nil, false, "it verifies nothing"},
-	{"`ssl: …`, `DATABASE_SSL=…`, `pg_ssl = off`, `ssl_require=True`", "",
-		`(?i)([\w.]*ssl(?:[_-]?(?:enabled?|required?|config|options?|context|verify))?)['"]?\]?` +
-			`\s*(?:=>|:=|[:=]|['"],|\bvalue\s*=|>)\s*([^=].*)?$`,
-		Decides, sslmode.None, ofFlag, false, "off where something can switch it off; unverified with `rejectUnauthorized: false`; " +
-			"verified where nothing can switch it off"},
-	{"`rejectUnauthorized: …`", "",
-		`()((?i:\w*rejectUnauthorized)['"]?\s*[:=]\s*[^=].*)`,
-		Decides, sslmode.None, ofFlag, false, "unverified, or verified"},
-	{"`jdbc:postgresql://…?ssl`", "",
-		`jdbc:postgresql:[^\s"']*[?&](ssl)()(?:[&"'\s<]|$)`,
-		Decides, sslmode.VerifyFull, nil, false, "verified, which is what pgjdbc makes of it"},
-	{"`process.env.PGSSLMODE`, `ENV['PGSSL']`, … in the app's code", inCode,
-		`(?i:env|environ|getenv)[.\[('"?]+(PGSSLMODE|PGSSL)()\b`,
-		Reads, sslmode.None, nil, true, "not only the driver reads the variable"},
-}
-
-// compiled are the rows with their patterns, which no launch needs.
-var compiled = sync.OnceValue(func() (list []compiledRow) {
-	for _, r := range rows {
-		list = append(list, compiledRow{r, regexp.MustCompile(r.files), regexp.MustCompile(r.pattern)})
+var rows = sync.OnceValue(func() []row {
+	re := regexp.MustCompile
+	return []row{
+		{"`export PGSSLROOTCERT=…`, `JAVA_TOOL_OPTIONS=…` in a script", re(inScripts),
+			re(`(?:^|[\s;&|])(` + ours + `)=(.*)`),
+			Undoes, sslmode.None, nil, true, "the app does not get ours: the script runs after it"},
+		{"`unset PGSSLMODE`, `env -u …` in a script", re(inScripts),
+			re(`(?:\bunset\b|-u\b)[^;&|]*\b(PGSSLMODE|` + ours + `)\b()`),
+			Undoes, sslmode.None, nil, true, "the app does not get ours"},
+		{"`clear_env = yes` for php-fpm", re(inFPM),
+			re(`^\s*(clear_env)\s*=\s*(yes|on|true|1)\b`),
+			Undoes, sslmode.None, nil, true, "no variable gets to PHP"},
+		{"`DB_TYPE = postgres` in Gitea's `app.ini`", re(`(?:^|/)app\.ini$`),
+			re(`(?i)^\s*DB_TYPE\s*=\s*postgres()()`),
+			Defaults, sslmode.Disable, nil, true, "plain text, if no `SSL_MODE` says otherwise"},
+		{"`conf/sonar.properties`", re(`(?:^|/)conf/sonar\.properties$`), nil,
+			Undoes, sslmode.None, nil, true, "SonarQube drops `JAVA_TOOL_OPTIONS` for the processes that it starts"},
+		{"`pgbouncer.ini`, `pgcat.toml`, `odyssey.conf`", re(`(?:^|/)(?:pgbouncer\.ini|pgcat\.toml|odyssey\.conf)$`), nil,
+			Pools, sslmode.None, nil, true, "`PGSSLMODE` is meant for the database, and the pooler's clients read it too"},
+		{"`NODE_TLS_REJECT_UNAUTHORIZED=0`", re(""),
+			re(`(NODE_TLS_REJECT_UNAUTHORIZED)['"\]]*\s*[:=]\s*['"]?(0)`),
+			Decides, sslmode.Require, nil, true, "Node verifies nothing"},
+		{"`global-bundle.pem`, `rds-combined-ca-bundle.pem`, …", re(inBundles), nil,
+			Bundles, sslmode.None, nil, true, "the app verifies by RDS's CAs of its own, which may have expired"},
+		{"`\"n8n\":` in a package.json", re(inPackage), re(`^\s*"(n8n)"\s*:()`),
+			Decides, sslmode.Disable, nil, true, "n8n's default is plain text"},
+		{"`\"unleash-server\":`, `\"@cap-js/postgres\":` in a package.json", re(inPackage),
+			re(`^\s*"(unleash-server|@cap-js/postgres)"\s*:()`),
+			Decides, sslmode.Require, nil, true, "it verifies nothing"},
+		{"`rds-signer`, `generate_db_auth_token`, AWS's wrapper drivers, `channel_binding=require`, `target_session_attrs=…`", re(""),
+			re(`(?i)(rds-signer|generate_db_auth_token|getAuthToken|aws[-_](?:advanced|wrapper)|` +
+				`channel_?binding['"]?\s*[:=]>?\s*['"]?require|require_?auth['"]?\s*[:=]|target_?session_?attrs['"]?\s*[:=])()`),
+			Direct, sslmode.None, nil, true, "the tunnel cannot carry it, so the app does not go through it by itself"},
+		{"`sslmode: …`, `'sslmode' => …`, `?sslmode=…`, `ssl_mode = …`, `SSL Mode=…`", re(""),
+			re(`(?i)([\w.]*ssl[ _-]?mode)(?:['"]?\]?\s*(?:=>|:=|[:=(])|['"]\s*,|,\s*['"])\s*([^=\s].*)`),
+			Decides, sslmode.None, ofMode, false, "the mode that is written there, or its default"},
+		{"`NonValidatingFactory`, `Trust Server Certificate=true`, `CERT_NONE`, `verify_none`, `InsecureSkipVerify: true`, `trust-all=true`",
+			re(""), re(`(?i)(` + verifiesNothing + `)()`),
+			Decides, sslmode.Require, nil, false, "it verifies nothing"},
+		{"`ssl: …`, `DATABASE_SSL=…`, `pg_ssl = off`, `ssl_require=True`", re(""),
+			re(`(?i)([\w.]*ssl(?:[_-]?(?:enabled?|required?|config|options?|context|verify))?)['"]?\]?` +
+				`\s*(?:=>|:=|[:=]|['"],|\bvalue\s*=|>)\s*([^=].*)?$`),
+			Decides, sslmode.None, ofFlag, false, "off where something can switch it off; unverified with `rejectUnauthorized: false`; " +
+				"verified where nothing can switch it off"},
+		{"`rejectUnauthorized: …`", re(""),
+			re(`()((?i:\w*rejectUnauthorized)['"]?\s*[:=]\s*[^=].*)`),
+			Decides, sslmode.None, ofFlag, false, "unverified, or verified"},
+		{"`jdbc:postgresql://…?ssl`", re(""),
+			re(`jdbc:postgresql:[^\s"']*[?&](ssl)()(?:[&"'\s<]|$)`),
+			Decides, sslmode.VerifyFull, nil, false, "verified, which is what pgjdbc makes of it"},
+		{"`process.env.PGSSLMODE`, `ENV['PGSSL']`, … in the app's code", re(inCode),
+			re(`(?i:env|environ|getenv)[.\[('"?]+(PGSSLMODE|PGSSL)()\b`),
+			Reads, sslmode.None, nil, true, "not only the driver reads the variable"},
 	}
-	return list
 })
-
-type compiledRow struct {
-	row
-	files, pattern *regexp.Regexp
-}
 
 // telling are in the names of files, or of their folders, that may configure a database; in the
 // app's own folder, each file may.
@@ -266,11 +256,11 @@ func (p *page) take(text string) bool {
 func (p *page) signs() (signs []Sign) {
 	const longest = 1000
 	language, _ := languageOf(p.name)
-	var mine []compiledRow
-	for _, r := range compiled() {
+	var mine []row
+	for _, r := range rows() {
 		switch {
 		case !r.files.MatchString(p.name):
-		case r.row.pattern == "":
+		case r.pattern == nil:
 			signs = append(signs, Sign{Kind: r.kind, File: p.name, Line: 1, Language: language, Until: lastExpiry(p.text)})
 		default:
 			mine = append(mine, r)
