@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -48,6 +49,7 @@ func db(name, mode string, hosts ...string) binding.Binding {
 // app is an app that is given a handout.
 type app struct {
 	env     map[string]string
+	home    string // "" for /home/vcap
 	brings  string
 	looks   string // what Shown found
 	says    string
@@ -68,7 +70,7 @@ func (a app) try(t testing.TB, bindings ...binding.Binding) (*Handout, error) {
 		brings[language] = true
 	}
 	seen := Seen{JavaSays: a.says, PGSSLSays: a.pgssl, Shows: map[string]string{a.looks: "file"}}
-	given := App{Home: "/home/vcap", Env: a.env, Store: store, Brings: brings, Seen: seen, Command: a.command, Staging: a.staging}
+	given := App{Home: cmp.Or(a.home, "/home/vcap"), Env: a.env, Store: store, Brings: brings, Seen: seen, Command: a.command, Staging: a.staging}
 	if a.staging {
 		given.Home = "/tmp"
 	}

@@ -11,7 +11,6 @@ import (
 	"strings"
 	"unicode/utf16"
 
-	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/lazyregexp"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/seen"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
 )
@@ -50,17 +49,18 @@ func giveJava(h *Handout) {
 	h.linkRoot()
 	// ssl=true means verify-full to pgjdbc, but only without an sslmode (SslMode.of). A weaker
 	// default would undo that. So an app that may say ssl=true gets no default.
-	if where := h.saysTLS(); where != "" && mode != sslmode.VerifyFull {
+	if where := h.saysTLS(mode); where != "" && mode != sslmode.VerifyFull {
 		h.Warnings = append(h.Warnings, fmt.Sprintf("pgjdbc is not given sslmode=%s, because %s, perhaps more strictly; "+
 			"write verify-full into the binding, or sslmode into the app's JDBC URL", mode, where))
 		return
 	}
 	config := h.driverConfig(mode)
-	const name = "org/postgresql/driverconfig.properties"
 	dir := filepath.Join(h.Dir, "java-"+hash(config))
-	option, err := javaOption("-Xbootclasspath/a:", dir)
-	h.fail(err)
-	h.put(filepath.Join(dir, name), config, 0o644)
+	if strings.ContainsAny(dir, ": \t\n\v\f\r'\"") { // a colon separates folders, white space options
+		h.fail(fmt.Errorf("%s: Java's class path cannot contain a folder with a colon, a blank or a quote in its name", dir))
+	}
+	h.put(filepath.Join(dir, "org/postgresql/driverconfig.properties"), config, 0o644)
+	option := "-Xbootclasspath/a:" + dir
 	options := h.app.Env["JAVA_TOOL_OPTIONS"]
 	if !strings.Contains(" "+options+" ", " "+option+" ") {
 		options = strings.TrimLeft(options+" "+option, " ")
@@ -106,34 +106,22 @@ func (h *Handout) driverConfig(mode sslmode.Mode) []byte {
 	return []byte(strings.Join(lines, "\n") + "\n")
 }
 
-// javaOption writes an option with a path for JAVA_TOOL_OPTIONS. White space outside quotes
-// separates options, and nothing escapes inside quotes. A colon separates folders.
-func javaOption(option, path string) (string, error) {
-	if strings.Contains(path, ":") {
-		return "", fmt.Errorf("%s: Java's class path cannot contain a folder with a colon in its name", path)
-	}
-	if !strings.ContainsAny(path, " \t\n\v\f\r'\"") {
-		return option + path, nil
-	}
-	return option + "'" + strings.ReplaceAll(path, "'", `'"'"'`) + "'", nil
-}
-
 // propertyValue writes a value as java.util.Properties reads it.
 func propertyValue(value string) string {
 	var b strings.Builder
-	for i, unit := range utf16.Encode([]rune(value)) {
-		switch {
-		case unit == '\\', unit < ' ', unit > '~', unit == ' ' && i == 0:
+	for _, unit := range utf16.Encode([]rune(value)) {
+		if unit == '\\' || unit <= ' ' || unit > '~' {
 			fmt.Fprintf(&b, `\u%04X`, unit)
-		default:
+		} else {
 			b.WriteByte(byte(unit))
 		}
 	}
 	return b.String()
 }
 
-// saysTLS says what else may configure pgjdbc's TLS. It returns "" if we find nothing.
-func (h *Handout) saysTLS() string {
+// saysTLS says what else may configure pgjdbc's TLS, more strictly than a mode. It returns "" if we
+// find nothing. Where there is an sslmode, our default weakens nothing.
+func (h *Handout) saysTLS(mode sslmode.Mode) string {
 	if h.app.JavaSays != "" {
 		return h.app.JavaSays + " configures its TLS"
 	}
@@ -142,29 +130,17 @@ func (h *Handout) saysTLS() string {
 			return db.Title() + " says ssl=true in " + db.SSLFlag.Whole()
 		}
 	}
+	isMore := func(s seen.Sign) bool { return s.Kind == seen.Decides && (s.Mode == sslmode.None || s.Mode > mode) }
+	ours := []string{"DB_SSL_MODE", "PGSSLMODE", "PGSSL", "VCAP_SERVICES"} // not pgjdbc's, or read above
 	for _, name := range slices.Sorted(maps.Keys(h.app.Env)) {
 		value := h.app.Env[name]
-		switch name {
-		case "DB_SSL_MODE", "PGSSLMODE", "PGSSL", "POSTGRES_SSL_MODE", "VCAP_SERVICES": // not pgjdbc's, or read above
-		case "DATABASE_URL": // a copy of a bound URI; a mode in it counts more than ours
-			if _, query, _ := strings.Cut(value, "?"); sslFlag().MatchString("&"+query) && !strings.Contains(query, "sslmode=") {
-				return "DATABASE_URL says ssl=true"
-			}
-		default:
-			if text := name + "=" + value; ConfiguresTLS(text) && seen.IsAboutADatabase(text) {
-				return "the variable " + name + " configures its TLS"
-			}
+		if strings.HasPrefix(value, "postgres") { // which a Java app makes of it
+			value = "jdbc:" + value
+		}
+		isOthers := !slices.Contains(ours, name) && !strings.HasPrefix(name, "POSTGRES_SSL_") && !strings.Contains(value, "sslmode=")
+		if isOthers && slices.ContainsFunc(seen.InVariable(name, value), isMore) {
+			return "the variable " + name + " configures its TLS"
 		}
 	}
 	return ""
 }
-
-// ConfiguresTLS says whether a text seems to configure pgjdbc's TLS: with ssl as a flag or true, in
-// a URL, properties, YAML or XML, or with any sslmode. Other libraries use such words too. But a
-// false alarm is better than weakening what the app asks for.
-func ConfiguresTLS(text string) bool { return tlsWords().MatchString(text) }
-
-var tlsWords = lazyregexp.New(`(?i)(?:^|[^a-z0-9])ssl["']?\s*(?:[:=]|value\s*=|>\s*(?:<value>)?)\s*["']?true` +
-	`|[?&;]ssl=?(?:[&;"'\s<]|$)|ssl[-_.]?mode`)
-
-var sslFlag = lazyregexp.New(`&ssl(=(true)?)?(&|$)`)

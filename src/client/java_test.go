@@ -172,16 +172,16 @@ func TestJavaTakesTheClientCertificateInItsOwnForm(t *testing.T) {
 
 // What the file looks like is told by the JVM itself; see TestJavaReadsWhatItIsGiven.
 func TestAPathThatJavaCannotTakeStopsTheStart(t *testing.T) {
-	option, err := javaOption("-X:", "/home/it's mine")
-	require.NoError(t, err)
-	assert.Equal(t, `-X:'/home/it'"'"'s mine'`, option)
-	_, err = javaOption("-X:", "/home/a:b")
-	assert.EqualError(t, err, "/home/a:b: Java's class path cannot contain a folder with a colon in its name")
+	for _, home := range []string{"/a:b", "/a b", "/it's", `/"a`, "/a\tb"} {
+		_, err := app{home: home, brings: "java"}.try(t, db("db", "require", oregon))
+		assert.ErrorContains(t, err, ": Java's class path cannot contain a folder with a colon, a blank or a quote in its name", home)
+		_, err = app{home: home}.try(t, db("db", "require", oregon))
+		assert.NoError(t, err, "the control: without Java")
+	}
 }
 
 func TestAPropertyKeepsItsValue(t *testing.T) {
-	assert.Equal(t, `/a\u005Cb\u00E9\uD83D\uDE00\u000A=:#! c`, propertyValue("/a\\bé😀\n=:#! c"))
-	assert.Equal(t, `\u0020a`, propertyValue(" a"))
+	assert.Equal(t, `\u0020/a\u005Cb\u00E9\uD83D\uDE00\u000A=:#!~\u0020c`, propertyValue(" /a\\bé😀\n=:#!~ c"))
 }
 
 func TestWordsThatConfigureTheTLSOfPgjdbc(t *testing.T) {
@@ -191,14 +191,17 @@ func TestWordsThatConfigureTheTLSOfPgjdbc(t *testing.T) {
 		`<property name="ssl" value="true"/>`, `<property name="ssl">true</property>`, `<entry key="ssl"><value>true</value></entry>`,
 		`<prop key='ssl'>true</prop>`, "<ssl>true</ssl>", "jdbc:postgresql://h/d?a=b&amp;ssl=true", "jdbc:postgresql://h/d?ssl",
 		`"jdbc:postgresql://h/d?ssl&a=b"`, "jdbc:postgresql://h/d?ssl=&a=b", "connectionProperties=\"a=b;ssl=true;\"",
-		"sslmode=verify-full", "sslMode: VERIFY_FULL", "ssl-mode=require", "ssl_mode: x",
+		"sslMode: VERIFY_FULL", "ssl-mode=verify-full", "ssl_mode: ${X_SSL}", "-Xmx1g -Da=" + strings.Repeat("x", 2000) + " -Durl=jdbc:postgresql://h/d?ssl=true -Db=?",
 	} {
-		assert.True(t, ConfiguresTLS(text), text)
+		h := app{env: env("DATASOURCE_X", text), brings: "java"}.given(t, db("db", "require", oregon))
+		assert.Empty(t, driverConfigOf(t, h), text)
 	}
 	for _, text := range []string{
 		"", "server.ssl.enabled=true", "server:\n  ssl:\n    enabled: true", "ssl=false", "ssl: false", "nossl=true", "useSSL=false",
-		"# about ssl", "spring.kafka.ssl.key-store=a", "ssl.truststore=true", "lib/ssl/true", `<ssl enabled="true"/>`,
+		"# about ssl", "spring.kafka.ssl.key-store=a", "ssl.truststore=true", "lib/ssl/true", `<ssl enabled="true"/>`, "ssl-mode=require",
+		"jdbc:postgresql://h/d?ssl=true&sslmode=verify-ca", "jdbc:postgresql://h/d?sslmode=disable",
 	} {
-		assert.False(t, ConfiguresTLS(text), text)
+		h := app{env: env("DATASOURCE_X", text), brings: "java"}.given(t, db("db", "require", oregon))
+		assert.Equal(t, "sslmode=require\n", driverConfigOf(t, h), text)
 	}
 }

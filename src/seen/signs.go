@@ -142,7 +142,7 @@ var rows = sync.OnceValue(func() []row {
 			re(`()((?i:\w*rejectUnauthorized)['"]?\s*[:=]\s*[^=].*)`),
 			Decides, sslmode.None, ofFlag, false, "unverified, or verified"},
 		{"`jdbc:postgresql://…?ssl`", re(""),
-			re(`jdbc:postgresql:[^\s"']*[?&](ssl)()(?:[&"'\s<]|$)`),
+			re(`jdbc:postgres(?:ql)?:[^\s"']*[?&](ssl)=?()(?:[&"'\s<]|$)`),
 			Decides, sslmode.VerifyFull, nil, false, "verified, which is what pgjdbc makes of it"},
 		{"`process.env.PGSSLMODE`, `ENV['PGSSL']`, … in the app's code", re(inCode),
 			re(`(?i:env|environ|getenv)[.\[('"?]+(PGSSLMODE|PGSSL)()\b`),
@@ -213,7 +213,7 @@ func (f *Files) Module(file, module string) {
 func (f *Files) Signs() []Sign {
 	const most = 50
 	signs := f.defaults
-	left := 1 << 20 // bytes of lines that may be looked at closely, which costs much more than reading
+	left := mostClosely
 	for _, dir := range f.Folders {
 		tells := isTelling(dir)
 		for _, e := range f.List(dir) {
@@ -226,7 +226,7 @@ func (f *Files) Signs() []Sign {
 				return signs[:min(len(signs), most)]
 			}
 			if text, ok := f.Text(name); ok {
-				p := page{name: name, text: text, left: &left}
+				p := page{name: name, text: text, longest: 1000, left: &left}
 				signs = append(signs, p.signs()...)
 			}
 		}
@@ -242,7 +242,8 @@ var hints = []string{"ssl", "db_type", "unauthorized", "clear_env", "erl_aflags"
 // page is a file that is looked at closely.
 type page struct {
 	name, text string
-	lines      []string // of the text, without comments and without what is too long to be read by people
+	longest    int      // bytes of a line that people may read
+	lines      []string // of the text, without comments and longer ones
 	left       *int     // bytes that may still be looked at
 	whole      *bool    // whether the text as a whole is about Postgres
 }
@@ -253,8 +254,21 @@ func (p *page) take(text string) bool {
 	return *p.left > 0
 }
 
+// mostClosely are the bytes of lines that may be looked at closely, which costs much more than
+// reading.
+const mostClosely = 1 << 20
+
+// InVariable returns the signs in an environment variable: each option and each member of JSON is a
+// line.
+func InVariable(name, value string) []Sign {
+	text, left := name+"="+value, mostClosely
+	is := about(text)
+	whole := is > 0 || is == 0 && database().MatchString(text)
+	p := page{name: ".env", text: strings.NewReplacer(" -", "\n", ",", "\n").Replace(text), longest: len(text), left: &left, whole: &whole}
+	return p.signs()
+}
+
 func (p *page) signs() (signs []Sign) {
-	const longest = 1000
 	language, _ := languageOf(p.name)
 	var mine []row
 	for _, r := range rows() {
@@ -271,7 +285,7 @@ func (p *page) signs() (signs []Sign) {
 	}
 	p.lines = strings.Split(p.text, "\n")
 	for i, line := range p.lines {
-		if len(line) > longest || !p.take("") {
+		if len(line) > p.longest || !p.take("") {
 			line = ""
 		}
 		p.lines[i] = uncommented(line)

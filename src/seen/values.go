@@ -81,6 +81,16 @@ func passesOn(key, value string) bool {
 // f"sslmode={mode}", "sslmode=#{mode}".
 var interpolated = lazyregexp.New(`^(?:%[sv]|\$?\{\w|#\{|\$\w|["'\x60]\s*[+.])`)
 
+// query is a value in a connection string, before the rest of its query.
+var query = lazyregexp.New(`^([^&]*)&(?:amp;)?\w+=`)
+
+func withoutRest(value string) string {
+	if m := query().FindStringSubmatch(value); m != nil {
+		return m[1]
+	}
+	return value
+}
+
 // choices begins a list of the values that are allowed, which says nothing about the one in force.
 var choices = lazyregexp.New(`(?i)\b(?:choices|cast|oneof|enum)\b`)
 
@@ -92,9 +102,8 @@ func ofMode(key, value string) (sslmode.Mode, bool) {
 	if at := choices().FindStringIndex(value); at != nil {
 		value = value[:at[0]]
 	}
-	value, _, _ = strings.Cut(value, "&") // the rest of a query
 	var modes []sslmode.Mode
-	for _, word := range modeWords().FindAllString(value, -1) {
+	for _, word := range modeWords().FindAllString(withoutRest(value), -1) {
 		mode, err := sslmode.Parse(word)
 		if strings.EqualFold(word, "no-verify") {
 			mode, err = sslmode.Require, nil
@@ -136,7 +145,7 @@ func isOff(value string) bool {
 // ofFlag reads the value of ssl, in code or in a file with settings: what it allows at least. Off
 // counts more than unverified, and that more than verified. What can be switched is not verified.
 func ofFlag(key, value string) (sslmode.Mode, bool) {
-	key = strings.ToLower(key)
+	key, value = strings.ToLower(key), withoutRest(value)
 	isSwitched := switches().MatchString(value)
 	weakest, ok := sslmode.VerifyFull, false
 	take := func(mode sslmode.Mode) { weakest, ok = min(weakest, mode), true }
@@ -151,7 +160,7 @@ func ofFlag(key, value string) (sslmode.Mode, bool) {
 	value = rejects().ReplaceAllString(value, "")
 	says := comparison().ReplaceAllString(value, "")
 	switch {
-	case strings.HasSuffix(key, "openssl"), strings.Contains(key, "disable"): // a library, the opposite
+	case strings.HasSuffix(key, "openssl"), strings.Contains(key, "disable"), strings.HasSuffix(key, "nossl"): // a library, the opposite
 		return sslmode.None, false
 	case isOff(value) && strings.HasSuffix(key, "verify"):
 		return sslmode.Require, true
@@ -192,13 +201,6 @@ func about(line string) int {
 		return -1
 	}
 	return 0
-}
-
-// IsAboutADatabase says whether a text, such as a variable with its value, is about Postgres, or
-// about a database and no other service.
-func IsAboutADatabase(text string) bool {
-	is := about(text)
-	return is > 0 || is == 0 && database().MatchString(text)
 }
 
 // isAboutADatabase says whether a line is about Postgres: it, or the lines around it, nearest
