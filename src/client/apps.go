@@ -2,13 +2,13 @@ package client
 
 import (
 	"fmt"
-	"io/fs"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/launch"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/seen"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
 )
 
@@ -59,30 +59,21 @@ var apps = []named{
 }
 
 // Shown returns what an app's own files show, each with its file.
-func Shown(app fs.FS) map[string]string {
+func Shown(app *seen.Files) map[string]string {
 	found := map[string]string{}
 	for _, a := range slices.Concat(apps, nodes) {
-		isShown := func(name string) bool { return a.isShownBy(app, name) }
+		isShown := func(name string) bool {
+			if a.says == "" {
+				return app.Exists(name)
+			}
+			text, ok := app.Text(name)
+			return ok && regexp.MustCompile(a.says).MatchString(text)
+		}
 		if i := slices.IndexFunc(a.files, isShown); i >= 0 {
 			found[a.name] = a.files[i]
 		}
 	}
 	return found
-}
-
-func (a named) isShownBy(app fs.FS, name string) bool {
-	const longest = 1 << 20
-	info, err := fs.Stat(app, name)
-	switch {
-	case err != nil, !info.Mode().IsRegular(): // to open a pipe waits for ever
-		return false
-	case a.says == "":
-		return true
-	case info.Size() > longest:
-		return false
-	}
-	text, _ := fs.ReadFile(app, name) // a file that cannot be read says nothing
-	return regexp.MustCompile(a.says).Match(text)
 }
 
 // Told returns those of the apps that were shown which a launch tells by their own variable. But for
@@ -103,20 +94,15 @@ func Told(shown, env map[string]string) map[string]string {
 func OwnModes(env map[string]string) (own []launch.Owner) {
 	for _, a := range apps {
 		for _, s := range a.gives {
-			value := env[s.name]
-			mode, _ := sslmode.Parse(value) // None, if it is none
-			isFlag := s.values[0] == s.values[2]
-			switch i := slices.Index(s.values[:], value); {
-			case value == "", s.values[0] == "":
-				continue
-			case isFlag && (value == "false" || value == "off"):
-				mode = sslmode.Disable
-			case !isFlag && i >= 0:
-				mode = sslmode.Require + sslmode.Mode(i)
-			case isFlag, mode.String() != value:
-				continue
+			mode, value := sslmode.None, env[s.name]
+			if s.values == words {
+				mode, _ = sslmode.Parse(value)
+			} else if s.values[0] != "" && (value == "false" || value == "off") {
+				mode, value = sslmode.Disable, sslmode.Disable.String()
 			}
-			own = append(own, launch.Owner{Variable: s.name, Value: value, Mode: mode})
+			if mode != sslmode.None && mode.String() == value {
+				own = append(own, launch.Owner{Variable: s.name, Value: env[s.name], Mode: mode})
+			}
 		}
 	}
 	return own

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -12,8 +13,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/launch"
-	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/seen"
 )
 
 // shown has, for each app, a file that shows it, as small as it may be.
@@ -35,7 +35,12 @@ func showing(files ...[2]string) map[string]string {
 	for _, f := range files {
 		tree[f[0]] = &fstest.MapFile{Data: []byte(f[1])}
 	}
-	return Shown(tree)
+	return Shown(in(tree))
+}
+
+// in is an app's folder.
+func in(app fs.FS) *seen.Files {
+	return seen.New(app, app, func(string, string) bool { return false })
 }
 
 func TestAnAppWithANameOfItsOwnIsToldByIt(t *testing.T) {
@@ -73,14 +78,6 @@ func TestTheOwnersModesForSuchAppsAreRead(t *testing.T) {
 		}
 		assert.Equal(t, want, strings.Join(slices.Compact(own), ", ")) // two apps read DATABASE_SSL
 	}
-}
-
-func TestAnAppsOwnWordsForTheModeAreRead(t *testing.T) {
-	before := apps
-	defer func() { apps = before }()
-	apps = []named{{"X", nil, "", []setting{{"X_MODE", [3]string{"REQUIRED", "VERIFY_CA", "VERIFY_IDENTITY"}}}}}
-	assert.Equal(t, []launch.Owner{{Variable: "X_MODE", Value: "VERIFY_CA", Mode: sslmode.VerifyCA}}, OwnModes(env("X_MODE", "VERIFY_CA")))
-	assert.Empty(t, OwnModes(env("X_MODE", "VERIFY-CA")), "a word that it does not have")
 }
 
 func TestAnAppWhoseOwnerSetItsVariableIsNotTold(t *testing.T) {
@@ -141,12 +138,12 @@ func TestTemplatesThatReadNoVariableAreNotToldByOne(t *testing.T) {
 	for _, name := range []string{"config/database.php", "package.json", "a"} {
 		require.NoError(t, syscall.Mkfifo(filepath.Join(dir, name), 0o644))
 	}
-	assert.Empty(t, Shown(os.DirFS(dir)), "nobody waits for a pipe")
+	assert.Empty(t, Shown(in(os.DirFS(dir))), "nobody waits for a pipe")
 	require.NoError(t, os.RemoveAll(filepath.Join(dir, "config")))
 	for _, name := range []string{"config", ".java-buildpack", "_build"} {
 		require.NoError(t, syscall.Mkfifo(filepath.Join(dir, name), 0o644))
 	}
-	assert.Empty(t, Shown(os.DirFS(dir)), "nor for one in the place of a folder")
+	assert.Empty(t, Shown(in(os.DirFS(dir))), "nor for one in the place of a folder")
 	assert.Equal(t, map[string]bool{"Stratos": false, "apps": false, "erlang": false, "golang": false, "java": false, "libpq": false, "node": false},
 		Look(os.DirFS(dir), os.DirFS(dir)))
 }

@@ -327,13 +327,13 @@ func TestTheFilesOfAnAppShowNodesSwitchAndItsBuildScripts(t *testing.T) {
 		"npm's own":      {"package.json", `{"scripts":{"postinstall":"prisma generate"}}`, false, true},
 		"neither":        {"package.json", `{"scripts": {"start": "node server.js", "build": "tsc"}}`, false, false},
 		"another file":   {"readme.md", "node --use-system-ca", false, false},
-		"a long file":    {"package.json", long(1<<20 + 1), false, false},
-		"not too long":   {"package.json", long(1 << 20), true, true},
+		"a long file":    {"package.json", long(2<<20 + 1), false, false},
+		"not too long":   {"package.json", long(2 << 20), true, true},
 	} {
-		found := Shown(fstest.MapFS{test.file: {Data: []byte(test.text)}})
+		found := Shown(in(fstest.MapFS{test.file: {Data: []byte(test.text)}}))
 		assert.Equal(t, [2]bool{test.systemCAs, test.builds}, [2]bool{found[nodeSystemCAs] != "", found[nodeBuilds] != ""}, name)
 	}
-	assert.Empty(t, Shown(fstest.MapFS{"package.json": {Mode: fs.ModeNamedPipe}}))
+	assert.Empty(t, Shown(in(fstest.MapFS{"package.json": {Mode: fs.ModeNamedPipe}})))
 }
 
 func TestBuildScriptsAtStagingAreGivenTheModeAndFilesOutsideTheDroplet(t *testing.T) {

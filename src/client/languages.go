@@ -199,7 +199,7 @@ func giveGolang(h *Handout) {
 func (h *Handout) giveFile() {
 	const name = "SSL_CERT_FILE"
 	if own := h.app.Env[name]; own != "" && !truststore.IsOurs(own) {
-		h.Variables = append(h.Variables, Variable{Name: name, Value: own, Why: "set by the app's owner", Kept: true})
+		h.give(name, "", "")
 		h.Warnings = append(h.Warnings, name+" is set by the app's owner, and stays: put the databases' CAs into that file "+
 			"for drivers in Go and on OpenSSL")
 	} else if all := h.roots(true); all != "" {

@@ -61,7 +61,7 @@ type Look struct {
 func LookIn(dir string, env map[string]string) Look {
 	files, done := seen.In(dir, asks)
 	defer done()
-	look := Look{Found: Find(files), Signs: files.Signs(), Shows: client.Shown(files.App), env: env}
+	look := Look{Shows: client.Shown(files), Found: Find(files), Signs: files.Signs(), env: env}
 	look.Skipped, look.told = files.Skipped, client.Told(look.Shows, env)
 
 	// What an app does by default counts where nothing else decides.

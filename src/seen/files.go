@@ -24,8 +24,8 @@ type Files struct {
 	// Folders are the app's own folder and those in it, the nearest first, then by name.
 	Folders []string
 	Skipped []Skipped
-	App     fs.FS // opens files, and follows no link out of the app
 
+	app      fs.FS // opens files, and follows no link out of the app
 	left     int64 // bytes that may still be read
 	listed   map[string][]fs.DirEntry
 	defaults []Sign // of Module
@@ -69,13 +69,13 @@ func In(dir string, asks func(dir, name string) bool) (files *Files, done func()
 // must follow no link out of the app. It keeps those that may have signs or that asks is true of: an
 // app has many others.
 func New(tree, app fs.FS, asks func(dir, name string) bool) *Files {
-	f := &Files{App: app, left: mostInAll, listed: map[string][]fs.DirEntry{}}
+	f := &Files{app: app, left: mostInAll, listed: map[string][]fs.DirEntry{}}
 	names, level := mostNames, []string{"."}
 	for depth := 0; depth <= deepest; depth++ {
 		var next []string
 		for _, dir := range level {
-			entries, err := list(tree, dir, min(mostOfFolder, names))
-			if err != nil {
+			entries, ok := list(tree, dir, min(mostOfFolder, names))
+			if !ok {
 				why := fmt.Sprintf("it cannot be listed, or has more than %d files, or the app more than %d", mostOfFolder, mostNames)
 				f.Skipped = append(f.Skipped, Skipped{dir, why, true})
 			}
@@ -98,23 +98,18 @@ func New(tree, app fs.FS, asks func(dir, name string) bool) *Files {
 	return f
 }
 
-var errTooMany = errors.New("too many files")
-
-// list returns what is in a folder, in any order.
-func list(tree fs.FS, dir string, most int) ([]fs.DirEntry, error) {
+// list returns what is in a folder, in any order, or false if that cannot be read or is too much.
+func list(tree fs.FS, dir string, most int) ([]fs.DirEntry, bool) {
 	folder, err := tree.Open(dir)
 	if err != nil {
-		return nil, err
+		return nil, false
 	}
 	defer folder.Close()
 	entries, err := folder.(fs.ReadDirFile).ReadDir(most + 1)
-	if len(entries) > most {
-		return nil, errTooMany
+	if len(entries) > most || err != nil && !errors.Is(err, io.EOF) {
+		return nil, false
 	}
-	if err != nil && !errors.Is(err, io.EOF) {
-		return nil, err
-	}
-	return entries, nil
+	return entries, true
 }
 
 // elsewhere are folders that say nothing about the app that runs: other people's code, tests,
@@ -124,22 +119,26 @@ var elsewhere = lazyregexp.New(`(?i)^(?:node_modules|bower_components|vendor|sit
 	`docs?|documentation|examples?|samples?|demos?|tutorials?|public|static|assets|locales?|i18n|logs?|tmp|` +
 	`docker|k8s|kubernetes|helm|charts|terraform|ansible)$`)
 
-// Skip says that a file is not read.
-func (f *Files) Skip(file, why string) { f.Skipped = append(f.Skipped, Skipped{file, why, false}) }
+// Skip says that a file is not read, once.
+func (f *Files) Skip(file, why string) {
+	if s := (Skipped{file, why, false}); !slices.Contains(f.Skipped, s) {
+		f.Skipped = append(f.Skipped, s)
+	}
+}
 
 // List returns the folders in one of Folders, and the files that New keeps, sorted by name.
 func (f *Files) List(dir string) []fs.DirEntry { return f.listed[dir] }
 
 // Exists says whether there is such a file.
 func (f *Files) Exists(name string) bool {
-	_, err := fs.Stat(f.App, name)
-	return err == nil
+	info, err := fs.Stat(f.app, name)
+	return err == nil && info.Mode().IsRegular()
 }
 
 // open opens a regular file. It returns nil if there is none. It opens nothing else: reading a pipe
 // could wait forever.
 func (f *Files) open(name string) (file fs.File, size int64) {
-	info, err := fs.Stat(f.App, name)
+	info, err := fs.Stat(f.app, name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, 0
 	}
@@ -147,7 +146,7 @@ func (f *Files) open(name string) (file fs.File, size int64) {
 		f.Skip(name, "it is not a file in the app")
 		return nil, 0
 	}
-	if file, err = f.App.Open(name); err != nil {
+	if file, err = f.app.Open(name); err != nil {
 		f.Skip(name, "it cannot be opened")
 		return nil, 0
 	}
