@@ -12,8 +12,8 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
 )
 
-// named is an app, or a way to start one, that a file of its own shows. Most read their mode from a
-// variable of their own, with a default that allows less: docs/apps.md has what was measured.
+// named is an app, or a way to start one, that a file of its own shows. docs/apps.md has what was
+// measured.
 type named struct {
 	name  string
 	files []string // below the app's folder: one of them shows it

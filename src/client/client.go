@@ -1,8 +1,6 @@
 // Package client tells the database drivers of each language what a launch decided. Each language is
-// a row: how to see that a droplet needs it, and what the app is then given.
-//
-// Nothing here reads or writes files by itself: a Handout is a value, which knows their names and
-// content, and App has a function that reads.
+// a row: how to see that a droplet needs it, and what the app is then given. It writes no file: a
+// Handout is a value, which knows their names and content.
 package client
 
 import (
@@ -30,8 +28,7 @@ type App struct {
 	Command string          // the command line of the process that becomes the app, or ""
 	Staging bool            // it is for what later buildpacks run at staging, not for the app
 
-	// Roots reads the CAs of all bound databases in PEM and, if everyone is set, the stores'. That
-	// takes time, so For asks only for what it needs.
+	// Roots reads the CAs of all bound databases in PEM and, if everyone is set, the stores'.
 	Roots func(everyone bool) ([]byte, error)
 }
 
@@ -126,8 +123,8 @@ type Seen struct {
 	Shows     map[string]string `json:",omitempty"` // the result of Shown
 }
 
-// Look says which languages a droplet brings, in the app's own folder and in the buildpacks'. It
-// waits for no pipe: only folders are opened.
+// Look says which languages a droplet brings, in the app's own folder and in the buildpacks'. Only
+// folders are opened: a pipe would wait.
 func Look(app, deps fs.FS) map[string]bool {
 	brings := map[string]bool{}
 	trees := map[string]fs.FS{"app": app, "deps": deps}
@@ -229,8 +226,8 @@ func (h *Handout) roots(everyone bool) string {
 	return h.files[everyone]
 }
 
-// modeWithoutVariable returns the mode for drivers that read none of libpq's variables. PGSSLMODE
-// decides: an owner who sets it means the whole app. A wrong one counts for nobody.
+// modeWithoutVariable returns the mode for drivers that read none of libpq's variables. An owner who
+// sets PGSSLMODE means the whole app. A wrong one counts for nobody.
 func (h *Handout) modeWithoutVariable() sslmode.Mode {
 	libpq, _ := launch.Owners(h.app.Env)
 	return cmp.Or(libpq.InForce(h.plan.Mode), h.plan.Mode)

@@ -15,16 +15,13 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
 )
 
-// pgjdbc reads no variable. It takes its defaults from every org/postgresql/driverconfig.properties
-// that its class loader finds, and every class loader asks the JVM's boot loader first. So we
-// append a folder with this file to the boot class path. It works for any pool, DataSource, Spring
-// Boot and Tomcat. The app's own URL or Properties win over it.
+// pgjdbc reads no variable, but each org/postgresql/driverconfig.properties that its class loader
+// finds, and every class loader asks the JVM's boot loader first. So we append a folder with this
+// file to the boot class path. The app's own URL or Properties win over it. JAVA_TOOL_OPTIONS
+// reaches every JVM; agents and other buildpacks use it too, so we add to it.
 //
 // R2DBC, Vert.x, HTTP clients and pgjdbc's DefaultJavaSSLFactory use the JVM's own trust. With the
-// java-buildpack, that is the JDK's store and the file in CF_CA_CERTS, which may contain only
-// certificates. It is the same file as Erlang's.
-//
-// JAVA_TOOL_OPTIONS reaches every JVM. Agents and other buildpacks use it too, so we add to it.
+// java-buildpack, that is the JDK's store and the file in CF_CA_CERTS, which has only certificates.
 //
 // Source: pgjdbc, Driver.loadDefaultProperties; HotSpot, arguments.cpp, parse_options_buffer;
 // java-buildpack, docs/framework-container_security_provider.md.
@@ -47,8 +44,8 @@ func giveJava(h *Handout) {
 		h.give("CF_CA_CERTS", cas, "for the java-buildpack's trust")
 	}
 	h.linkRoot()
-	// ssl=true means verify-full to pgjdbc, but only without an sslmode (SslMode.of). A weaker
-	// default would undo that. So an app that may say ssl=true gets no default.
+	// ssl=true means verify-full to pgjdbc, but only without an sslmode (SslMode.of): a weaker default
+	// would undo that.
 	if where := h.saysTLS(mode); where != "" && mode != sslmode.VerifyFull {
 		h.Warnings = append(h.Warnings, fmt.Sprintf("pgjdbc is not given sslmode=%s, because %s, perhaps more strictly; "+
 			"write verify-full into the binding, or sslmode into the app's JDBC URL", mode, where))
@@ -80,9 +77,8 @@ func (h *Handout) linkRoot() {
 	}
 }
 
-// driverConfig returns pgjdbc's defaults. sslrootcert is the file that libpq gets. pgjdbc takes the
-// client certificate in PEM, and the key as PKCS #8 in DER from a file that ends in .pk8
-// (LazyKeyManager).
+// driverConfig returns pgjdbc's defaults. It takes the client certificate in PEM, and the key as
+// PKCS #8 in DER from a file that ends in .pk8 (LazyKeyManager).
 func (h *Handout) driverConfig(mode sslmode.Mode) []byte {
 	lines := []string{"sslmode=" + mode.String()}
 	if mode.Verifies() {

@@ -12,11 +12,9 @@ import (
 
 // language is one that an app may be written in, or a driver that several share.
 type language struct {
-	name string
-	// places are patterns of path.Match, folder by folder, below app/ and deps/. A droplet that has
-	// one of them needs the language. Without places, every droplet needs it.
-	places     []string
-	launchOnly bool // it is given nothing at staging
+	name       string
+	places     []string // that show it in a droplet: patterns of path.Match below app/ and deps/; nil for each
+	launchOnly bool     // it is given nothing at staging
 	give       func(*Handout)
 }
 
@@ -31,8 +29,7 @@ var languages = []language{
 }
 
 // libpq is inside psql, psycopg, ruby-pg, PHP and many more. asyncpg, pgx and lib/pq read the same
-// variables, and Bun the mode. PGSSLROOTCERT replaces what they trust, so its file has the CAs of
-// every bound database.
+// variables, and Bun the mode. PGSSLROOTCERT replaces what they trust.
 //
 // Source: libpq's manual, "Environment Variables" and "SSL Support".
 func giveLibpq(h *Handout) {
@@ -52,10 +49,9 @@ func giveLibpq(h *Handout) {
 	}
 }
 
-// verifies says whether libpq and lib/pq may have a root certificate. With one, libpq, lib/pq and
-// pgx treat require as verify-ca (libpq's manual, "libpq-ssl", on backward compatibility). So every
-// mode in force has to verify, Stratos's too: its lib/pq reads the file. With a wrong mode, Stratos
-// does not start.
+// verifies says whether libpq and lib/pq may have a root certificate, which makes verify-ca of
+// require (libpq's manual, "libpq-ssl", on backward compatibility). So every mode in force has to
+// verify, Stratos's too: its lib/pq reads the file. With a wrong mode, Stratos does not start.
 func (h *Handout) verifies() bool {
 	libpq, stratos := launch.Owners(h.app.Env)
 	read := stratos.InForce(h.plan.Mode)
@@ -63,12 +59,11 @@ func (h *Handout) verifies() bool {
 }
 
 // Node's TLS adds the CAs in the file NODE_EXTRA_CA_CERTS to its own. node-postgres reads PGSSLMODE
-// and verifies in every mode from prefer up, so it needs them for require too. They make no driver
-// stricter: one that does not verify does not use them.
+// and verifies in every mode from prefer up, so it needs them for require too.
 //
-// postgres.js reads its option ssl from PGSSL. It takes any text as a request for TLS, even
-// "disable", so the modes below require must not get there. Other code reads PGSSL too, and verifies
-// less with it: it is not given where staging saw such code, or only other drivers.
+// postgres.js reads its option ssl from PGSSL, and takes any text as a request for TLS, even
+// "disable". Other code verifies less with it: it is not given where staging saw such code, or only
+// other drivers.
 //
 // Source: Node, doc/api/cli.md; node-postgres, lib/connection-parameters.js; postgres.js,
 // src/index.js, parseOptions, and src/connection.js, secure.
@@ -81,8 +76,8 @@ func giveNode(h *Handout) {
 	} else if through, _ := h.plan.Tunnelled(); !through {
 		return
 	}
-	// At staging, the file hides one that a buildpack behind us gives npm, for the platform's CAs.
-	// So there it has these too, and only an app whose own JavaScript runs there gets it.
+	// At staging, it hides the file of a buildpack behind us, for npm and the platform's CAs. So there
+	// it has these too, and only an app whose own JavaScript runs there gets it.
 	if !h.app.Staging || h.app.Shows[nodeBuilds] != "" {
 		h.giveRoots("NODE_EXTRA_CA_CERTS", h.roots(h.app.Staging), "for node-postgres and postgres.js")
 	}
@@ -93,11 +88,8 @@ const (
 	nodeBuilds    = "Node's build scripts"
 )
 
-// nodes are what an app's files say of Node. Its build scripts are those that nodejs-buildpack and
-// npm run at staging.
-//
-// Source: nodejs-buildpack, src/nodejs/supply/supply.go; npm, "scripts", "Life Cycle Operation
-// Order", npm ci.
+// nodes are what an app's files say of Node. Its build scripts are what runs at staging
+// (nodejs-buildpack, src/nodejs/supply/supply.go; npm, "Life Cycle Operation Order", npm ci).
 var nodes = []named{
 	{nodeSystemCAs, []string{"package.json", "Procfile"}, `--use[-_]system[-_]ca`, nil},
 	{nodeBuilds, []string{"package.json"},
@@ -105,10 +97,8 @@ var nodes = []named{
 }
 
 // oneFile says whether the app is given the databases' CAs in SSL_CERT_FILE, and not in a list of
-// folders. With its switch for the system's CAs, Node takes the list for the name of one folder, and
-// finds none of them.
-//
-// Source: Node, src/crypto/crypto_context.cc, GetSystemStoreCACertificates.
+// folders, which Node with its switch for the system's CAs takes for the name of one folder (Node,
+// src/crypto/crypto_context.cc, GetSystemStoreCACertificates).
 func (h *Handout) oneFile() bool {
 	options := strings.ReplaceAll(h.app.Env["NODE_OPTIONS"]+" "+h.app.Command, "_", "-")
 	isSwitched := h.app.Env["NODE_USE_SYSTEM_CA"] == "1" || h.app.Shows[nodeSystemCAs] != ""
@@ -116,10 +106,8 @@ func (h *Handout) oneFile() bool {
 }
 
 // Stratos reads its mode from DB_SSL_MODE and ignores a binding's sslmode. Its driver is lib/pq
-// 1.10, which reads SSL_CERT_DIR and PGSSLROOTCERT.
-//
-// It knows four of the six modes, and refuses to start with allow or prefer. We set them anyway:
-// without the variable, it would connect in plain text even to a server that offers TLS.
+// 1.10, which reads SSL_CERT_DIR and PGSSLROOTCERT. It refuses to start with allow or prefer. We set
+// them anyway: without the variable, it would connect in plain text even to a server with TLS.
 //
 // Any app may have a variable DB_SSL_MODE, with words that are not ours (MySQL's REQUIRED). A wrong
 // one stops only an app that is Stratos.
@@ -154,12 +142,9 @@ func (h *Handout) warnStratos() (warnings []string) {
 	return warnings
 }
 
-// Go's crypto/x509 and OpenSSL trust every certificate in the folders of SSL_CERT_DIR. The variable
-// replaces the stack's folder, so we list that one first. OpenSSL finds a CA by its file's name, the
-// hash of the CA's name.
-//
-// SSL_CERT_FILE replaces the stack's file, and OpenSSL loads all of it for each context. So we give
-// that only where a list does harm, and then the file has the stack's CAs too.
+// Go's crypto/x509 and OpenSSL trust every certificate in the folders of SSL_CERT_DIR, in place of
+// the stack's folder, so we list that one first. SSL_CERT_FILE replaces the stack's file, and OpenSSL
+// loads all of it for each context. So we give that only where a list does harm.
 //
 // Source: Go, crypto/x509/root_unix.go, loadSystemRoots; OpenSSL, X509_LOOKUP_hash_dir(3).
 func giveGolang(h *Handout) {
@@ -208,10 +193,8 @@ func (h *Handout) giveFile() {
 }
 
 // Erlang's clients have no modes. Those that verify call public_key:cacerts_get(), which finds only
-// the stack's CAs. So we point it to a file with these and the databases' CAs.
-//
-// PATH cannot tell whether there is an Erlang: the launch scripts of later buildpacks run after
-// ours.
+// the stack's CAs. So we point it to a file with these and the databases' CAs. PATH cannot tell
+// whether there is an Erlang: later buildpacks' launch scripts run after ours.
 var erlangPlaces = []string{
 	// supply buildpacks, apt-buildpack
 	"deps/*/bin/erl", "deps/*/erlang/bin/erl", "deps/*/apt/usr/lib/erlang/bin/erl",
@@ -231,13 +214,10 @@ func giveErlang(h *Handout) {
 	}
 }
 
-// erlangFlags makes public_key:cacerts_get() return the CAs of a file instead of the stack's. From
-// OTP 27.2 on, public_key reads its parameter cacerts_path, even before a release starts its
-// applications. Older versions run the -eval at the end of the boot. A release without public_key
-// boots all the same.
-//
-// The owner's flags come after ours, because they may end in "-extra", which swallows what follows.
-// The "--" keeps them from becoming arguments of our -eval.
+// erlangFlags makes public_key:cacerts_get() return the CAs of a file instead of the stack's: from
+// OTP 27.2 on by a parameter of public_key, and before by the -eval at the end of the boot. A release
+// without public_key boots all the same. The owner's flags come last, since they may end in "-extra",
+// which swallows what follows, and behind "--", or they become arguments of our -eval.
 //
 // Source: OTP, erts/etc/common/erlexec.c, build_args_from_string: nothing escapes between quotes.
 func erlangFlags(owners, file string) string {

@@ -28,7 +28,8 @@ type Files struct {
 	app      fs.FS // opens files, and follows no link out of the app
 	left     int64 // bytes that may still be read
 	listed   map[string][]fs.DirEntry
-	defaults []Sign // of Module
+	deciding []string // files that may have signs
+	defaults []Sign   // of Module
 }
 
 // Skipped is a file or a folder that we did not read, and why.
@@ -51,8 +52,7 @@ const (
 // would quote the file.
 const Broken = "its content does not match its name"
 
-// In opens an app's folder. It follows no link out of it. asks is New's. Call done when you have read
-// it.
+// In opens an app's folder for New. It follows no link out of it. Call done when you have read it.
 func In(dir string, asks func(dir, name string) bool) (files *Files, done func()) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
@@ -66,8 +66,8 @@ func In(dir string, asks func(dir, name string) bool) (files *Files, done func()
 }
 
 // New lists an app's folders by tree, but follows no link to one, and opens its files by app, which
-// must follow no link out of the app. It keeps those that may have signs or that asks is true of: an
-// app has many others.
+// must follow no link out of the app. List has only the files that asks is true of: an app may have
+// fifty thousand others.
 func New(tree, app fs.FS, asks func(dir, name string) bool) *Files {
 	f := &Files{app: app, left: mostInAll, listed: map[string][]fs.DirEntry{}}
 	names, level := mostNames, []string{"."}
@@ -80,19 +80,25 @@ func New(tree, app fs.FS, asks func(dir, name string) bool) *Files {
 				f.Skipped = append(f.Skipped, Skipped{dir, why, true})
 			}
 			names -= len(entries)
-			tells := isTelling(dir)
-			entries = slices.DeleteFunc(entries, func(e fs.DirEntry) bool {
-				return !e.IsDir() && !mayDecide(dir, e.Name(), tells) && !asks(dir, e.Name())
-			})
-			slices.SortFunc(entries, func(a, b fs.DirEntry) int { return cmp.Compare(a.Name(), b.Name()) })
-			f.listed[dir] = entries
+			tells := dir == "." || contains(dir+"/", telling)
+			var deciding []string
 			for _, e := range entries {
-				isHidden := e.Name()[0] == '.' && e.Name() != ".profile.d" && e.Name() != ".bp-config"
-				if e.IsDir() && !isHidden && !elsewhere().MatchString(e.Name()) {
-					next = append(next, path.Join(dir, e.Name()))
+				name := e.Name()
+				isHidden := name[0] == '.' && name != ".profile.d" && name != ".bp-config"
+				switch {
+				case e.IsDir() && !isHidden && !elsewhere().MatchString(name):
+					next = append(next, path.Join(dir, name))
+				case e.Type().IsRegular() && mayDecide(dir, name, tells):
+					deciding = append(deciding, path.Join(dir, name))
+				}
+				if asks(dir, name) {
+					f.listed[dir] = append(f.listed[dir], e)
 				}
 			}
+			slices.SortFunc(f.listed[dir], func(a, b fs.DirEntry) int { return cmp.Compare(a.Name(), b.Name()) })
+			f.deciding = append(f.deciding, slices.Sorted(slices.Values(deciding))...)
 		}
+		slices.Sort(next)
 		f.Folders, level = append(f.Folders, level...), next
 	}
 	return f
@@ -126,7 +132,7 @@ func (f *Files) Skip(file, why string) {
 	}
 }
 
-// List returns the folders in one of Folders, and the files that New keeps, sorted by name.
+// List returns what New keeps of one of Folders, sorted by name.
 func (f *Files) List(dir string) []fs.DirEntry { return f.listed[dir] }
 
 // Exists says whether there is such a file.

@@ -98,6 +98,23 @@ func TestAFolderIsListedUpToItsLimit(t *testing.T) {
 	assert.Empty(t, f.List("db"))
 }
 
+// An app may have fifty thousand files that nobody reads. Nothing else is done with them.
+func TestOnlyFilesThatSomebodyReadsAreKept(t *testing.T) {
+	folder := fstest.MapFS{}
+	for i := range 1000 {
+		folder[fmt.Sprintf("src/view%d.js", i)] = &fstest.MapFile{}
+		folder[fmt.Sprintf("src/view%d.css", i)] = &fstest.MapFile{}
+	}
+	folder["src/b.lock"], folder["src/a.lock"], folder["src/db.js"], folder["src/config.ts"] = &fstest.MapFile{}, &fstest.MapFile{}, &fstest.MapFile{}, &fstest.MapFile{}
+	f := New(folder, folder, func(dir, name string) bool { return dir == "src" && strings.HasSuffix(name, ".lock") })
+	assert.Equal(t, []string{"src/config.ts", "src/db.js"}, f.deciding)
+	var names []string
+	for _, e := range f.List("src") {
+		names = append(names, e.Name())
+	}
+	assert.Equal(t, []string{"a.lock", "b.lock"}, names)
+}
+
 func TestAFolderThatIsNotThere(t *testing.T) {
 	f, done := In(filepath.Join(t.TempDir(), "nowhere"), all)
 	done()

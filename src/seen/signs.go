@@ -165,10 +165,7 @@ var (
 	bundles = lazyregexp.New(inBundles)
 )
 
-// isTelling says whether each file of a folder may have signs.
-func isTelling(dir string) bool { return dir == "." || contains(dir+"/", telling) }
-
-// mayDecide says whether a file of a folder may have signs. tells is the folder's isTelling.
+// mayDecide says whether a file of a folder may have signs. tells says that each of them may.
 func mayDecide(dir, base string, tells bool) bool {
 	_, isText := languageOf(base)
 	ext, runs := path.Ext(base), dir == "." || dir == "bin" || dir == ".profile.d"
@@ -214,21 +211,14 @@ func (f *Files) Signs() []Sign {
 	const most = 50
 	signs := f.defaults
 	left := mostClosely
-	for _, dir := range f.Folders {
-		tells := isTelling(dir)
-		for _, e := range f.List(dir) {
-			if !e.Type().IsRegular() || !mayDecide(dir, e.Name(), tells) {
-				continue
-			}
-			name := path.Join(dir, e.Name())
-			if left <= 0 || f.left < leastOfFile || len(signs) >= most {
-				f.Skipped = append(f.Skipped, Skipped{name, "enough has been read; the rest is not", true})
-				return signs[:min(len(signs), most)]
-			}
-			if text, ok := f.Text(name); ok {
-				p := page{name: name, text: text, longest: 1000, left: &left}
-				signs = append(signs, p.signs()...)
-			}
+	for _, name := range f.deciding {
+		if left <= 0 || f.left < leastOfFile || len(signs) >= most {
+			f.Skipped = append(f.Skipped, Skipped{name, "enough has been read; the rest is not", true})
+			break
+		}
+		if text, ok := f.Text(name); ok {
+			p := page{name: name, text: text, longest: 1000, left: &left}
+			signs = append(signs, p.signs()...)
 		}
 	}
 	return signs[:min(len(signs), most)]
