@@ -76,8 +76,8 @@ func Shown(app *seen.Files) map[string]string {
 	return found
 }
 
-// Told returns those of the apps that were shown which a launch tells by their own variable. But for
-// Stratos, one whose owner set it is left out.
+// Told returns those of the apps that were shown which a launch tells by their own variable. But
+// for Stratos, one whose owner set it is left out.
 func Told(shown, env map[string]string) map[string]string {
 	told := map[string]string{}
 	for _, a := range apps {
@@ -89,8 +89,8 @@ func Told(shown, env map[string]string) map[string]string {
 	return told
 }
 
-// OwnModes returns the modes that the owner set in variables of such apps, whichever app it is. Of a
-// flag, only the word that turns it off tells anything.
+// OwnModes returns the modes that the owner set in variables of such apps, whichever app it is. Of
+// a flag, only the word that turns it off tells anything.
 func OwnModes(env map[string]string) (own []launch.Owner) {
 	for _, a := range apps {
 		for _, s := range a.gives {

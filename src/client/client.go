@@ -1,6 +1,6 @@
-// Package client tells the database drivers of each language what a launch decided. Each language is
-// a row: how to see that a droplet needs it, and what the app is then given. It writes no file: a
-// Handout is a value, which knows their names and content.
+// Package client tells the database drivers of each language what a launch decided. Each language
+// is a row: how to see that a droplet needs it, and what the app is then given. It writes no file:
+// a Handout is a value, which knows their names and content.
 package client
 
 import (
@@ -65,8 +65,8 @@ func (v Variable) String() string {
 	return v.Name + "=" + v.Value
 }
 
-// File has to be in place before the variables are exported. A link is at a place that belongs to the
-// app: an existing file stays, and if we cannot write there, the app still starts.
+// File has to be in place before the variables are exported. A link is at a place that belongs to
+// the app: an existing file stays, and if we cannot write there, the app still starts.
 type File struct {
 	Path    string
 	Content []byte // for a link, its target
@@ -226,8 +226,8 @@ func (h *Handout) roots(everyone bool) string {
 	return h.files[everyone]
 }
 
-// modeWithoutVariable returns the mode for drivers that read none of libpq's variables. An owner who
-// sets PGSSLMODE means the whole app. A wrong one counts for nobody.
+// modeWithoutVariable returns the mode for drivers that read none of libpq's variables. An owner
+// who sets PGSSLMODE means the whole app. A wrong one counts for nobody.
 func (h *Handout) modeWithoutVariable() sslmode.Mode {
 	libpq, _ := launch.Owners(h.app.Env)
 	return cmp.Or(libpq.InForce(h.plan.Mode), h.plan.Mode)

@@ -44,8 +44,8 @@ func giveJava(h *Handout) {
 		h.give("CF_CA_CERTS", cas, "for the java-buildpack's trust")
 	}
 	h.linkRoot()
-	// ssl=true means verify-full to pgjdbc, but only without an sslmode (SslMode.of): a weaker default
-	// would undo that.
+	// ssl=true means verify-full to pgjdbc, but only without an sslmode (SslMode.of): a weaker
+	// default would undo that.
 	if where := h.saysTLS(mode); where != "" && mode != sslmode.VerifyFull {
 		h.Warnings = append(h.Warnings, fmt.Sprintf("pgjdbc is not given sslmode=%s, because %s, perhaps more strictly; "+
 			"write verify-full into the binding, or sslmode into the app's JDBC URL", mode, where))
@@ -65,9 +65,10 @@ func giveJava(h *Handout) {
 	h.add("JAVA_TOOL_OPTIONS", options, option, "for pgjdbc: sslmode "+mode.String())
 }
 
-// linkRoot makes pgjdbc's own default file. A JVM that JAVA_TOOL_OPTIONS does not reach (SonarQube's
-// processes) refuses verify-ca and verify-full without it. libpq before version 15 reads it too, and
-// then makes plain text of prefer where it cannot verify. So only an app with Java gets it.
+// linkRoot makes pgjdbc's own default file. A JVM that JAVA_TOOL_OPTIONS does not reach
+// (SonarQube's processes) refuses verify-ca and verify-full without it. libpq before version 15
+// reads it too, and then makes plain text of prefer where it cannot verify. So only an app with
+// Java gets it.
 //
 // Source: pgjdbc, LibPQFactory, sslrootcert; libpq's manual, "libpq-ssl".
 func (h *Handout) linkRoot() {

@@ -76,8 +76,8 @@ func giveNode(h *Handout) {
 	} else if through, _ := h.plan.Tunnelled(); !through {
 		return
 	}
-	// At staging, it hides the file of a buildpack behind us, for npm and the platform's CAs. So there
-	// it has these too, and only an app whose own JavaScript runs there gets it.
+	// At staging, it hides the file of a buildpack behind us, for npm and the platform's CAs. So
+	// there it has these too, and only an app whose own JavaScript runs there gets it.
 	if !h.app.Staging || h.app.Shows[nodeBuilds] != "" {
 		h.giveRoots("NODE_EXTRA_CA_CERTS", h.roots(h.app.Staging), "for node-postgres and postgres.js")
 	}
@@ -106,8 +106,8 @@ func (h *Handout) oneFile() bool {
 }
 
 // Stratos reads its mode from DB_SSL_MODE and ignores a binding's sslmode. Its driver is lib/pq
-// 1.10, which reads SSL_CERT_DIR and PGSSLROOTCERT. It refuses to start with allow or prefer. We set
-// them anyway: without the variable, it would connect in plain text even to a server with TLS.
+// 1.10, which reads SSL_CERT_DIR and PGSSLROOTCERT. It refuses to start with allow or prefer. We
+// set them anyway: without the variable, it would connect in plain text even to a server with TLS.
 //
 // Any app may have a variable DB_SSL_MODE, with words that are not ours (MySQL's REQUIRED). A wrong
 // one stops only an app that is Stratos.
@@ -143,8 +143,8 @@ func (h *Handout) warnStratos() (warnings []string) {
 }
 
 // Go's crypto/x509 and OpenSSL trust every certificate in the folders of SSL_CERT_DIR, in place of
-// the stack's folder, so we list that one first. SSL_CERT_FILE replaces the stack's file, and OpenSSL
-// loads all of it for each context. So we give that only where a list does harm.
+// the stack's folder, so we list that one first. SSL_CERT_FILE replaces the stack's file, and
+// OpenSSL loads all of it for each context. So we give that only where a list does harm.
 //
 // Source: Go, crypto/x509/root_unix.go, loadSystemRoots; OpenSSL, X509_LOOKUP_hash_dir(3).
 func giveGolang(h *Handout) {
@@ -215,9 +215,9 @@ func giveErlang(h *Handout) {
 }
 
 // erlangFlags makes public_key:cacerts_get() return the CAs of a file instead of the stack's: from
-// OTP 27.2 on by a parameter of public_key, and before by the -eval at the end of the boot. A release
-// without public_key boots all the same. The owner's flags come last, since they may end in "-extra",
-// which swallows what follows, and behind "--", or they become arguments of our -eval.
+// OTP 27.2 on by a parameter of public_key, and before by the -eval at the end of the boot. A
+// release without public_key boots all the same. The owner's flags come last, since they may end in
+// "-extra", which swallows what follows, and behind "--", or they become arguments of our -eval.
 //
 // Source: OTP, erts/etc/common/erlexec.c, build_args_from_string: nothing escapes between quotes.
 func erlangFlags(owners, file string) string {

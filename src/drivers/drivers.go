@@ -22,8 +22,7 @@ type Found struct {
 	Use     Use
 }
 
-// Title is the driver's name and version for people. A module's path or a jar's name is no such
-// name.
+// Title is the driver's name and version for people.
 func (f Found) Title() string {
 	name := f.Package
 	if slices.Contains([]Ecosystem{golang, maven, debian, deno, composer, prisma}, f.Driver.Ecosystem) {
@@ -56,8 +55,7 @@ type Look struct {
 	told map[string]string // the apps that a launch tells by their own variables, and the file that shows each
 }
 
-// LookIn looks through an app's folder. It follows no link out of it. env is the app's environment,
-// with what its owner set.
+// LookIn looks through an app's folder, and follows no link out of it. env is its environment.
 func LookIn(dir string, env map[string]string) Look {
 	files, done := seen.In(dir, asks)
 	defer done()
@@ -78,8 +76,7 @@ func LookIn(dir string, env map[string]string) Look {
 }
 
 // WithoutPGSSL says why the app must not be given PGSSL, postgres.js's word for the mode: its own
-// code reads it, or it has other drivers of Node and not this one. It returns "" where nobody can
-// tell.
+// code reads it, or it has only other drivers of Node. It returns "" where nobody can tell.
 func (l Look) WithoutPGSSL() string {
 	for _, s := range l.Signs {
 		if s.Variable == "PGSSL" {
@@ -128,9 +125,9 @@ func Find(files *seen.Files) []Found {
 
 // asks says whether a file may list packages, or may be a jar or a program.
 func asks(dir, name string) bool {
-	extension := path.Ext(name)
 	fits := func(r reader) bool { return r.fits(dir, name) }
-	return dir == "." || dir == "bin" || extension == ".jar" || slices.ContainsFunc(byExtension()[extension], fits)
+	isAmongPrograms, extension := dir == "." || dir == "bin", path.Ext(name)
+	return isAmongPrograms || extension == ".jar" || slices.ContainsFunc(byExtension()[extension], fits)
 }
 
 // folder reads what lists packages in a folder.
@@ -180,23 +177,24 @@ func (s *scan) file(name string, r reader) bool {
 	return ok
 }
 
-// add keeps the drivers among a file's packages, sorted by name. The same driver in two files
-// counts once.
+// add keeps a file's drivers, sorted by name. The same driver in two files counts once.
 func (s *scan) add(e Ecosystem, file string, packages []Found) {
 	const most = 10 // versions of a package; a lock file may have anything
-	for i, f := range packages {
+	var found []Found
+	for _, f := range packages {
 		if e == pypi { // PEP 503 has the spelling of its names
 			f.Package = strings.ToLower(strings.NewReplacer("_", "-", ".", "-").Replace(f.Package))
 			f.Version = strings.TrimLeft(strings.ReplaceAll(f.Version, " ", ""), "=")
 		}
-		f.Driver, f.Version, f.File = lookUp(e, f.Package, f.Version), fmt.Sprintf("%.40s", f.Version), file
-		packages[i] = f
+		if f.Driver = lookUp(e, f.Package, f.Version); f.Driver != nil {
+			f.Version, f.File = fmt.Sprintf("%.40s", f.Version), file
+			found = append(found, f)
+		}
 	}
-	packages = slices.DeleteFunc(packages, func(f Found) bool { return f.Driver == nil })
-	slices.SortStableFunc(packages, func(a, b Found) int {
+	slices.SortStableFunc(found, func(a, b Found) int {
 		return cmp.Or(cmp.Compare(a.Package, b.Package), cmp.Compare(a.Version, b.Version))
 	})
-	for _, f := range packages {
+	for _, f := range found {
 		isSame := func(g Found) bool { return g.Driver == f.Driver && g.Package == f.Package && g.Version == f.Version }
 		if i := slices.IndexFunc(s.found, isSame); i >= 0 {
 			s.found[i].Use = max(s.found[i].Use, f.Use)

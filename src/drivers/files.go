@@ -45,15 +45,13 @@ var byExtension = sync.OnceValue(func() map[string][]reader {
 })
 
 // readers are in the order in which we look. A Node app has one lock file. A Python app may list
-// its packages in several files, and we cannot know which of them the buildpack uses.
-//
-// No reader takes more than linear time, and none has a limit of time: what staging finds depends
-// on the files alone.
+// its packages in several, and we cannot know which of them the buildpack uses. Each takes linear
+// time.
 //
 // Sources: classic.yarnpkg.com/en/docs/yarn-lock and yarnpkg/berry; pypa/pipfile; PEP 508.
 var readers = sync.OnceValue(func() []reader {
-	// In Cargo's, Poetry's and uv's lock files, each package is a table. In Cargo's, the app and its
-	// workspaces are packages too.
+	// In Cargo's, Poetry's and uv's lock files, each package is a table. In Cargo's, the app and
+	// its workspaces are packages too.
 	tables := strings.NewReplacer("\n[[package]]\n", "\n[[package]] ", "\n[metadata]", "\n[metadata]", "\n", " ")
 	const table = `^\[\[package\]\] name = "([^"]*)" version = "([^"]*)"`
 	// In JSON, each text gets on a line.
@@ -78,7 +76,8 @@ var readers = sync.OnceValue(func() []reader {
 		{"yarn.lock", npm, true, joined(strings.NewReplacer("\n  version", " version", "@workspace:", " "), // which is the app's own
 			linesOf("# yarn lockfile v1|__metadata:",
 				`^"?(?:(?:@[\w.-]+/)?[\w.-]+@npm:)?((?:@[\w.-]+/)?[\w.-]+)@[^|]*: version:? "?([^"\s|]+)"?$`, ""))},
-		// From version 9 of pnpm on, the second half of the file only says which package needs which.
+		// From version 9 of pnpm on, the second half of the file only says which package needs
+		// which.
 		{"pnpm-lock.yaml", npm, true, joined(strings.NewReplacer("\n    ", " "), linesOf("lockfileVersion:",
 			`^packages:\|  '?/?((?:@[^/@\s]+/)?[^/@\s]+)[@/]([^(_':\s]+).*?( dev: true)?(?: optional: true)?$`, ""))},
 		{"deno.lock", deno, false, joined(quoted, linesOf(`"version`, `^"(?:https://)?(deno\.land/x/\w+|@\w+/[\w-]+)@v?([^"/]+)`, ""))},
@@ -113,12 +112,9 @@ var readers = sync.OnceValue(func() []reader {
 
 // linesOf returns a reader of a file with one package on each line. A line that matches pattern has
 // its name, its version, and in a third group a word that it is there for development only. One
-// that matches direct has names of those that the app itself asks for; without it, the file does
-// not say so. sign begins such a file or one of its lines. It may be one of several, with | between
-// them.
-//
-// The patterns see a line behind the last one that is not indented, "packages:|  - pg", and only
-// lines that mention a driver: patterns are slow.
+// that matches direct has names of those that the app itself asks for. sign begins such a file or
+// one of its lines; | separates several. The patterns see a line behind the last one that is not
+// indented, "packages:|  - pg", and only lines that mention a driver: patterns are slow.
 func linesOf(sign, pattern, direct string) func(Ecosystem, string) ([]Found, bool) {
 	const most = 512 << 10 // bytes of lines that mention a driver; no real file comes near
 	each, ours := lazyregexp.New(pattern), lazyregexp.New(cmp.Or(direct, "^$"))
@@ -200,7 +196,7 @@ type manifest struct {
 
 // packageLock reads npm's lock file, in each of its three versions. From version 2 on, the places
 // of the app and its workspaces do not contain node_modules. Version 1 does not say what the app
-// asks for. What is inside another package is not read there: it is that package's own.
+// asks for; what is inside another package is that package's own.
 //
 // Source: https://docs.npmjs.com/cli/configuring-npm/package-lock-json
 func packageLock(_ Ecosystem, text string) (found []Found, ok bool) {
@@ -288,8 +284,7 @@ func prismaSchema(_ Ecosystem, text string) ([]Found, bool) {
 	return []Found{{Package: "prisma"}}, true
 }
 
-// programs looks into the programs and jars in the app's own folder, and into the programs in bin.
-// Nothing of it says who wants a driver.
+// programs looks into the programs in the app's own folder and in bin, and into jars in the first.
 func (s *scan) programs() {
 	const most = 50 // an app has a few
 	n := 0
@@ -347,16 +342,17 @@ func entries(at io.ReaderAt, size int64) (found []Found) {
 }
 
 // jarName matches NAME-VERSION.jar of Maven and Gradle, and Debian's NAME.jar.
-var jarName = lazyregexp.New(`^(?:.*/)?([^/]+?)(?:-(\d[^/]*))?\.jar$`)
+var jarName = lazyregexp.New(`^(.+?)(?:-(\d.*))?\.jar$`)
 
 // jar returns the package of a jar, or the class by which a driver is known; none for other names.
 func jar(name string) []Found {
-	m := jarName().FindStringSubmatch(name)
+	base := path.Base(name)
+	m := jarName().FindStringSubmatch(base[:min(len(base), 200)]) // a jar may have 20 MB of names
 	switch {
 	case path.Ext(name) == ".class" && lookUp(maven, name, "") != nil:
 		return []Found{{Package: name}}
 	// Testcontainers has a jar postgresql-1.x. No version of pgjdbc begins with 1.
-	case m == nil, strings.HasPrefix(path.Base(name), "postgresql-1."):
+	case m == nil, strings.HasPrefix(base, "postgresql-1."):
 		return nil
 	}
 	return []Found{{Package: m[1], Version: m[2]}}

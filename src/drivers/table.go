@@ -99,8 +99,7 @@ func likeLibpq(name string, e Ecosystem, packages []string, version string, clie
 		Version: version, Outcomes: "TxxxTT", Clients: clients}
 }
 
-// Table is what we know about each driver. The staging log, postgres-ssl drivers and
-// docs/drivers.md show it.
+// Table is what we know about each driver, for people, and for docs/drivers.md.
 var Table = []Driver{
 	{Name: "node-postgres", Ecosystem: npm, Packages: []string{"pg", prismaAdapter}, Answer: Verifies, Variable: "PGSSLMODE", URI: Verified,
 		Version: "8", Outcomes: "TxxxxT", Clients: []string{"node-postgres 8"}},
@@ -192,8 +191,7 @@ func lookUp(e Ecosystem, name, version string) *Driver {
 	return nil
 }
 
-// isNewer says whether a version's first number is greater than that of the last version that was
-// measured. What the table says of it is then a guess.
+// isNewer says whether a version's first number is greater than that of the last one measured.
 func (d *Driver) isNewer(version string) bool {
 	last := numbers(d.Version[strings.LastIndex(d.Version, " ")+1:])[0]
 	return last > 0 && numbers(version)[0] > last

@@ -94,8 +94,7 @@ func (a App) judge(f Found) Verdict {
 		return warn("does not connect", "does not connect: it does not know sslmode=%s", mode)
 	}
 
-	// Of the signs that decide for the driver, the one that allows least counts. It has a warning
-	// of its own.
+	// Of the signs that decide, the one that allows least counts. It has a warning of its own.
 	var weakest *seen.Sign
 	for i, s := range a.Signs {
 		switch name := a.toldByName(s); {
@@ -153,8 +152,8 @@ func (a App) judge(f Found) Verdict {
 	case d.Answer != Obeys && mode == sslmode.VerifyCA:
 		says = "obeys, and checks the name too"
 	}
-	// The owner may have set the driver's variable. A weak PGSSLMODE is the mode in force: launch
-	// warns of it, once for all drivers.
+	// The owner may have set the driver's variable. Launch warns of a weak PGSSLMODE, the mode in
+	// force.
 	set, err := sslmode.Parse(a.env[d.Variable])
 	if err != nil || set >= mode {
 		return Verdict{Says: says}
@@ -179,9 +178,8 @@ func (l Look) toldByName(s seen.Sign) string {
 	return ""
 }
 
-// mend says what to change in the app. Some drivers need a weaker mode in their URI than the one in
-// force. In the binding's URI, it would contradict or replace the binding's mode. So mend also says
-// how to keep that in force.
+// mend says what to change in the app, and how to keep the mode in force where a driver needs a
+// weaker one in its URI, which may be the binding's.
 func mend(d *Driver, mode sslmode.Mode) string {
 	text := strings.ReplaceAll(d.Mend, "MODE", mode.String())
 	if d.URI == OnlyRequire && mode > sslmode.Require {
@@ -267,9 +265,8 @@ func (a App) Lines() (lines, warnings []string) {
 	return lines, warnings
 }
 
-// means describes a sign in this app, and says whether it is less than the mode in force. A sign
-// whose mode is not known, and one that undoes what a launch gives, is less where the mode asks for
-// TLS.
+// means describes a sign, and says whether it is less than the mode in force. One whose mode is not
+// known, and one that undoes what a launch gives, is less where the mode asks for TLS.
 func (a App) means(s seen.Sign) (says string, isLess bool) {
 	asks := a.inForce().Encrypts()
 	switch s.Kind {

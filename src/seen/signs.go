@@ -184,8 +184,8 @@ func contains(text string, words []string) bool {
 	return slices.ContainsFunc(words, func(word string) bool { return strings.Contains(text, word) })
 }
 
-// defaults are the modules of apps that connect in plain text unless somebody sets a mode: in a file,
-// or in a variable. One that is set counts, whatever is in it: a launch names what it says.
+// defaults are the modules of apps that connect in plain text unless somebody sets a mode: in a
+// file, or in a variable. One that is set counts, whatever is in it: a launch names what it says.
 //
 // Sources: Gitea, modules/setting/database.go, which Forgejo has too; Mattermost,
 // public/model/config.go; Concourse, flag/postgres_config.go; Grafana, conf/defaults.ini.
@@ -206,7 +206,8 @@ func (f *Files) Module(file, module string) {
 	}
 }
 
-// Signs are what an app's own files say, in the order in which we look. Those of modules come first.
+// Signs are what an app's own files say, in the order in which we look. Those of modules come
+// first.
 func (f *Files) Signs() []Sign {
 	const most = 50
 	signs := f.defaults
