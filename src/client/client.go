@@ -131,13 +131,13 @@ func Look(app, deps fs.FS) map[string]bool {
 	read := map[string][]fs.DirEntry{} // each folder once: the patterns share most of them, and a launch must be fast
 	var has func(tree, dir, pattern string) bool
 	has = func(tree, dir, pattern string) bool {
+		if !strings.Contains(pattern, "*") {
+			_, err := fs.Stat(trees[tree], path.Join(dir, pattern))
+			return err == nil
+		}
 		name, rest, more := strings.Cut(pattern, "/")
 		if !strings.Contains(name, "*") {
-			if dir = path.Join(dir, name); more {
-				return has(tree, dir, rest)
-			}
-			_, err := fs.Stat(trees[tree], dir)
-			return err == nil
+			return has(tree, path.Join(dir, name), rest)
 		}
 		entries, isRead := read[tree+dir]
 		if !isRead {

@@ -117,9 +117,7 @@ func giveStratos(h *Handout) {
 	if h.app.Shows["Stratos"] != "" {
 		_, own := launch.Owners(h.app.Env)
 		h.fail(h.plan.Refuses(own))
-		if len(h.plan.Databases) > 0 {
-			h.Warnings = append(h.Warnings, h.warnStratos()...)
-		}
+		h.warnStratos()
 	}
 	isAnother := slices.ContainsFunc(apps, func(a named) bool { return a.gives != nil && h.app.Shows[a.name] != "" })
 	if h.app.Env["DB_SSL_MODE"] != "" || h.plan.Mode != sslmode.None && !isAnother {
@@ -128,18 +126,18 @@ func giveStratos(h *Handout) {
 }
 
 // warnStratos says what Stratos makes of the bound databases, if that is not what they ask for.
-func (h *Handout) warnStratos() (warnings []string) {
-	for _, name := range []string{"VCAP_SERVICES_FILE_PATH", "SERVICE_BINDING_ROOT"} {
-		if h.app.Env[name] != "" {
-			warnings = append(warnings, "Stratos does not read bindings in files ("+name+"), and uses SQLite: "+
-				"turn off the app's feature file-based-vcap-services or service-binding-k8s, and restart")
-		}
+func (h *Handout) warnStratos() {
+	isSet := func(name string) bool { return h.app.Env[name] != "" }
+	inFiles := []string{"VCAP_SERVICES_FILE_PATH", "SERVICE_BINDING_ROOT"}
+	switch i := slices.IndexFunc(inFiles, isSet); {
+	case len(h.plan.Databases) == 0:
+	case i >= 0:
+		h.Warnings = append(h.Warnings, "Stratos does not read bindings in files ("+inFiles[i]+"), and uses SQLite: "+
+			"turn off the app's feature file-based-vcap-services or service-binding-k8s, and restart")
+	case h.plan.Mode == sslmode.None && !isSet("DB_SSL_MODE"):
+		h.Warnings = append(h.Warnings, "Stratos connects in plain text, as no sslmode is in force: "+
+			"write one into the binding, or set POSTGRES_SSL_MODE")
 	}
-	if warnings == nil && h.plan.Mode == sslmode.None && h.app.Env["DB_SSL_MODE"] == "" {
-		warnings = []string{"Stratos connects in plain text, as no sslmode is in force: " +
-			"write one into the binding, or set POSTGRES_SSL_MODE"}
-	}
-	return warnings
 }
 
 // Go's crypto/x509 and OpenSSL trust every certificate in the folders of SSL_CERT_DIR, in place of

@@ -69,21 +69,16 @@ type row struct {
 	files   *regexp.Regexp // of their names
 	pattern *regexp.Regexp
 	kind    Kind
-	mode    sslmode.Mode // of Decides and Defaults, if there is no read
-	read    func(key, value string) (mode sslmode.Mode, ok bool)
-	always  bool   // also where nothing speaks of a database
-	means   string // for docs/apps.md
+	mode    sslmode.Mode                                         // of Decides and Defaults, if there is no read
+	read    func(key, value string) (mode sslmode.Mode, ok bool) // only where a database is spoken of
+	means   string                                               // for docs/apps.md
 }
 
-// Files. The launcher sources .profile.d and .profile after our launch script, and a start script
-// runs last. AWS publishes RDS's CAs under these names. The php-buildpack takes php-fpm's
-// configuration from its folder.
-const (
-	inScripts = `^(?:\.profile|Procfile|[^/]*\.sh|bin/[^./]+|\.profile\.d/[^/]+)$`
-	inBundles = `(?i)(?:^|/)(?:rds[-_][\w-]*|[\w-]*global-bundle|[\w-]+-bundle)\.(?:pem|crt)$`
-	inFPM     = `^\.bp-config/php/.*\.conf$`
-	inCode    = `\.(?:[mc]?[jt]s|py|rb|properties|xml|java|kt|go|exs?|cs|php|rs)$`
-	inPackage = `(?:^|/)package\.json$`
+// The launcher sources .profile.d and .profile after our launch script, and a start script runs
+// last. AWS publishes RDS's CAs under these names.
+var (
+	scripts = lazyregexp.New(`^(?:\.profile|Procfile|[^/]*\.sh|bin/[^./]+|\.profile\.d/[^/]+)$`)
+	bundles = lazyregexp.New(`(?i)(?:^|/)(?:rds[-_][\w-]*|[\w-]*global-bundle|[\w-]+-bundle)\.(?:pem|crt)$`)
 )
 
 // ours are our variables but PGSSLMODE, of which the mode counts.
@@ -95,60 +90,64 @@ const ours = `PGSSL(?:ROOTCERT|CERT|KEY)?|NODE_EXTRA_CA_CERTS|SSL_CERT_(?:DIR|FI
 // dj-database-url, ssl_require; pgjdbc's and Npgsql's documents on sslmode, sslfactory and Trust
 // Server Certificate; Node's cli.md; php-fpm's manual on clear_env; and the apps in docs/apps.md.
 var rows = sync.OnceValue(func() []row {
-	re := regexp.MustCompile
+	re, packages := regexp.MustCompile, regexp.MustCompile(`(?:^|/)package\.json$`)
 	return []row{
-		{"`export PGSSLROOTCERT=…`, `JAVA_TOOL_OPTIONS=…` in a script", re(inScripts),
+		{"`export PGSSLROOTCERT=…`, `JAVA_TOOL_OPTIONS=…` in a script", scripts(),
 			re(`(?:^|[\s;&|])(` + ours + `)=(.*)`),
-			Undoes, sslmode.None, nil, true, "the app does not get ours: the script runs after it"},
-		{"`unset PGSSLMODE`, `env -u …` in a script", re(inScripts),
+			Undoes, sslmode.None, nil, "the app does not get ours: the script runs after it"},
+		{"`unset PGSSLMODE`, `env -u …` in a script", scripts(),
 			re(`(?:\bunset\b|-u\b)[^;&|]*\b(PGSSLMODE|` + ours + `)\b()`),
-			Undoes, sslmode.None, nil, true, "the app does not get ours"},
-		{"`clear_env = yes` for php-fpm", re(inFPM),
+			Undoes, sslmode.None, nil, "the app does not get ours"},
+		{"`clear_env = yes` for php-fpm", re(`^\.bp-config/php/.*\.conf$`),
 			re(`^\s*(clear_env)\s*=\s*(yes|on|true|1)\b`),
-			Undoes, sslmode.None, nil, true, "no variable gets to PHP"},
+			Undoes, sslmode.None, nil, "no variable gets to PHP"},
 		{"`DB_TYPE = postgres` in Gitea's `app.ini`", re(`(?:^|/)app\.ini$`),
 			re(`(?i)^\s*DB_TYPE\s*=\s*postgres()()`),
-			Defaults, sslmode.Disable, nil, true, "plain text, if no `SSL_MODE` says otherwise"},
+			Defaults, sslmode.Disable, nil, "plain text, if no `SSL_MODE` says otherwise"},
 		{"`conf/sonar.properties`", re(`(?:^|/)conf/sonar\.properties$`), nil,
-			Undoes, sslmode.None, nil, true, "SonarQube drops `JAVA_TOOL_OPTIONS` for the processes that it starts"},
+			Undoes, sslmode.None, nil, "SonarQube drops `JAVA_TOOL_OPTIONS` for the processes that it starts"},
 		{"`pgbouncer.ini`, `pgcat.toml`, `odyssey.conf`", re(`(?:^|/)(?:pgbouncer\.ini|pgcat\.toml|odyssey\.conf)$`), nil,
-			Pools, sslmode.None, nil, true, "`PGSSLMODE` is meant for the database, and the pooler's clients read it too"},
+			Pools, sslmode.None, nil, "`PGSSLMODE` is meant for the database, and the pooler's clients read it too"},
 		{"`NODE_TLS_REJECT_UNAUTHORIZED=0`", re(""),
 			re(`(NODE_TLS_REJECT_UNAUTHORIZED)['"\]]*\s*[:=]\s*['"]?(0)`),
-			Decides, sslmode.Require, nil, true, "Node verifies nothing"},
-		{"`global-bundle.pem`, `rds-combined-ca-bundle.pem`, …", re(inBundles), nil,
-			Bundles, sslmode.None, nil, true, "the app verifies by RDS's CAs of its own, which may have expired"},
-		{"`\"n8n\":` in a package.json", re(inPackage), re(`^\s*"(n8n)"\s*:()`),
-			Decides, sslmode.Disable, nil, true, "n8n's default is plain text"},
-		{"`\"unleash-server\":`, `\"@cap-js/postgres\":` in a package.json", re(inPackage),
+			Decides, sslmode.Require, nil, "Node verifies nothing"},
+		{"`global-bundle.pem`, `rds-combined-ca-bundle.pem`, …", bundles(), nil,
+			Bundles, sslmode.None, nil, "the app verifies by RDS's CAs of its own, which may have expired"},
+		{"`\"n8n\":` in a package.json", packages, re(`^\s*"(n8n)"\s*:()`),
+			Decides, sslmode.Disable, nil, "n8n's default is plain text"},
+		{"`\"unleash-server\":`, `\"@cap-js/postgres\":` in a package.json", packages,
 			re(`^\s*"(unleash-server|@cap-js/postgres)"\s*:()`),
-			Decides, sslmode.Require, nil, true, "it verifies nothing"},
+			Decides, sslmode.Require, nil, "it verifies nothing"},
 		{"`rds-signer`, `generate_db_auth_token`, AWS's wrapper drivers, `channel_binding=require`, `target_session_attrs=…`", re(""),
 			re(`(?i)(rds-signer|generate_db_auth_token|getAuthToken|aws[-_](?:advanced|wrapper)|` +
 				`channel_?binding['"]?\s*[:=]>?\s*['"]?require|require_?auth['"]?\s*[:=]|target_?session_?attrs['"]?\s*[:=])()`),
-			Direct, sslmode.None, nil, true, "the tunnel cannot carry it, so the app does not go through it by itself"},
+			Direct, sslmode.None, nil, "the tunnel cannot carry it, so the app does not go through it by itself"},
 		{"`sslmode: …`, `'sslmode' => …`, `?sslmode=…`, `ssl_mode = …`, `SSL Mode=…`", re(""),
 			re(`(?i)([\w.]*ssl[ _-]?mode)(?:['"]?\]?\s*(?:=>|:=|[:=(])|['"]\s*,|,\s*['"])\s*([^=\s].*)`),
-			Decides, sslmode.None, ofMode, false, "the mode that is written there, or its default"},
+			Decides, sslmode.None, ofMode, "the mode that is written there, or its default"},
 		{"`NonValidatingFactory`, `Trust Server Certificate=true`, `CERT_NONE`, `verify_none`, `InsecureSkipVerify: true`, `trust-all=true`",
 			re(""), re(`(?i)(` + verifiesNothing + `)()`),
-			Decides, sslmode.Require, nil, false, "it verifies nothing"},
+			Decides, sslmode.None, always(sslmode.Require), "it verifies nothing"},
 		{"`ssl: …`, `DATABASE_SSL=…`, `pg_ssl = off`, `ssl_require=True`", re(""),
 			re(`(?i)([\w.]*ssl(?:[_-]?(?:enabled?|required?|config|options?|context|verify))?)['"]?\]?` +
 				`\s*(?:=>|:=|[:=]|['"],|\bvalue\s*=|>)\s*([^=].*)?$`),
-			Decides, sslmode.None, ofFlag, false, "off where something can switch it off; unverified with `rejectUnauthorized: false`; " +
+			Decides, sslmode.None, ofFlag, "off where something can switch it off; unverified with `rejectUnauthorized: false`; " +
 				"verified where nothing can switch it off"},
 		{"`rejectUnauthorized: …`", re(""),
 			re(`()((?i:\w*rejectUnauthorized)['"]?\s*[:=]\s*[^=].*)`),
-			Decides, sslmode.None, ofFlag, false, "unverified, or verified"},
+			Decides, sslmode.None, ofFlag, "unverified, or verified"},
 		{"`jdbc:postgresql://…?ssl`", re(""),
 			re(`jdbc:postgres(?:ql)?:[^\s"']*[?&](ssl)=?()(?:[&"'\s<]|$)`),
-			Decides, sslmode.VerifyFull, nil, false, "verified, which is what pgjdbc makes of it"},
-		{"`process.env.PGSSLMODE`, `ENV['PGSSL']`, … in the app's code", re(inCode),
+			Decides, sslmode.None, always(sslmode.VerifyFull), "verified, which is what pgjdbc makes of it"},
+		{"`process.env.PGSSLMODE`, `ENV['PGSSL']`, … in the app's code", re(`\.(?:[mc]?[jt]s|py|rb|properties|xml|java|kt|go|exs?|cs|php|rs)$`),
 			re(`(?i:env|environ|getenv)[.\[('"?]+(PGSSLMODE|PGSSL)()\b`),
-			Reads, sslmode.None, nil, true, "not only the driver reads the variable"},
+			Reads, sslmode.None, nil, "not only the driver reads the variable"},
 	}
 })
+
+func always(mode sslmode.Mode) func(key, value string) (sslmode.Mode, bool) {
+	return func(string, string) (sslmode.Mode, bool) { return mode, true }
+}
 
 // telling are in the names of files, or of their folders, that may configure a database; in the
 // app's own folder, each file may.
@@ -159,11 +158,6 @@ var telling = []string{"conf", "settings", "database", "db", "env", "knex", "orm
 // unread are names of files that do not run, or not here.
 var unread = lazyregexp.New(`(?i)example|sample|template|\.dist$|(?:^|[._-])(?:tests?|spec|dev|development|local|min|d)\.\w+$|` +
 	`^\.env\.(?:test|dev|local)|lock|compose|manifest|tsconfig|Jenkinsfile|\.gitlab|migrat`)
-
-var (
-	scripts = lazyregexp.New(inScripts)
-	bundles = lazyregexp.New(inBundles)
-)
 
 // mayDecide says whether a file of a folder may have signs. tells says that each of them may.
 func mayDecide(dir, base string, tells bool) bool {
@@ -295,19 +289,16 @@ func (p *page) signs() (signs []Sign) {
 			if m == nil {
 				continue
 			}
-			s := Sign{Kind: r.kind, File: p.name, Line: i + 1, Language: language, Variable: m[1]}
-			if s.Mode = r.mode; !r.always {
+			s := Sign{Kind: r.kind, File: p.name, Line: i + 1, Language: language, Mode: r.mode, Variable: m[1]}
+			if r.read != nil {
 				value, behind := p.valueOf(i, m[2])
-				isSign := true
-				if r.read != nil {
-					s.Mode, isSign = r.read(m[1], value)
-				}
-				if !isSign {
+				var isSign bool
+				if s.Mode, isSign = r.read(m[1], value); !isSign {
 					continue
 				}
 				s.Variable, end = cmp.Or(variable(value), variable(m[1]+"=")), behind
 			}
-			if !passesOn(m[1], m[2]) && (r.always || p.isAboutADatabase(i)) {
+			if !passesOn(m[1], m[2]) && (r.read == nil || p.isAboutADatabase(i)) {
 				signs = append(signs, s)
 			}
 			break
