@@ -94,14 +94,14 @@ func Told(shown, env map[string]string) map[string]string {
 func OwnModes(env map[string]string) (own []launch.Owner) {
 	for _, a := range apps {
 		for _, s := range a.gives {
-			mode, value := sslmode.None, env[s.name]
-			if s.values == words {
-				mode, _ = sslmode.Parse(value)
-			} else if s.values[0] != "" && (value == "false" || value == "off") {
-				mode, value = sslmode.Disable, sslmode.Disable.String()
+			value, isFlag := env[s.name], s.values == on || s.values == yes
+			mode, _ := sslmode.Parse(value)
+			isMode := s.values == words && value != "" && mode.String() == value
+			if isFlag && (value == "false" || value == "off") {
+				mode, isMode = sslmode.Disable, true
 			}
-			if mode != sslmode.None && mode.String() == value {
-				own = append(own, launch.Owner{Variable: s.name, Value: env[s.name], Mode: mode})
+			if isMode {
+				own = append(own, launch.Owner{Variable: s.name, Value: value, Mode: mode})
 			}
 		}
 	}
