@@ -60,7 +60,7 @@ var apps = []named{
 
 // Shown returns what an app's own files show, each with its file.
 func Shown(app *seen.Files) map[string]string {
-	found := map[string]string{}
+	found, skipped := map[string]string{}, app.Skipped
 	for _, a := range slices.Concat(apps, nodes) {
 		isShown := func(name string) bool {
 			if a.says == "" {
@@ -73,6 +73,7 @@ func Shown(app *seen.Files) map[string]string {
 			found[a.name] = a.files[i]
 		}
 	}
+	app.Skipped = skipped // none of these has to be there
 	return found
 }
 

@@ -125,12 +125,8 @@ var elsewhere = lazyregexp.New(`(?i)^(?:node_modules|bower_components|vendor|sit
 	`docs?|documentation|examples?|samples?|demos?|tutorials?|public|static|assets|locales?|i18n|logs?|tmp|` +
 	`docker|k8s|kubernetes|helm|charts|terraform|ansible)$`)
 
-// Skip says that a file is not read, once.
-func (f *Files) Skip(file, why string) {
-	if s := (Skipped{file, why, false}); !slices.Contains(f.Skipped, s) {
-		f.Skipped = append(f.Skipped, s)
-	}
-}
+// Skip says that a file is not read.
+func (f *Files) Skip(file, why string) { f.Skipped = append(f.Skipped, Skipped{file, why, false}) }
 
 // List returns what New keeps of one of Folders, sorted by name.
 func (f *Files) List(dir string) []fs.DirEntry { return f.listed[dir] }
