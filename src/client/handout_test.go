@@ -126,10 +126,6 @@ func TestWhatThePlatformsURLSaysOfTLSCountsOnlyWithoutAMode(t *testing.T) {
 	}
 }
 
-func TestAPropertyShowsWhatIsPrintableAsItIs(t *testing.T) {
-	assert.Equal(t, `~}!\u007F\u001F`, propertyValue("~}!\x7f\x1f"))
-}
-
 // libpq refuses a key that others may read. A certificate is no secret.
 func TestOnlyTheKeysAreForTheAppsUserAlone(t *testing.T) {
 	b := db("db", "verify-full", elsewhere)

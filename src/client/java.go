@@ -8,8 +8,8 @@ import (
 	"maps"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
-	"unicode/utf16"
 
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/seen"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
@@ -46,7 +46,7 @@ func giveJava(h *Handout) {
 	h.linkRoot()
 	// ssl=true means verify-full to pgjdbc, but only without an sslmode (SslMode.of): a weaker
 	// default would undo that.
-	if where := h.saysTLS(mode); where != "" && mode != sslmode.VerifyFull {
+	if where := h.saysTLS(mode); where != "" {
 		h.Warnings = append(h.Warnings, fmt.Sprintf("pgjdbc is not given sslmode=%s, because %s, perhaps more strictly; "+
 			"write verify-full into the binding, or sslmode into the app's JDBC URL", mode, where))
 		return
@@ -103,23 +103,19 @@ func (h *Handout) driverConfig(mode sslmode.Mode) []byte {
 	return []byte(strings.Join(lines, "\n") + "\n")
 }
 
-// propertyValue writes a value as java.util.Properties reads it.
-func propertyValue(value string) string {
-	var b strings.Builder
-	for _, unit := range utf16.Encode([]rune(value)) {
-		if unit == '\\' || unit <= ' ' || unit > '~' {
-			fmt.Fprintf(&b, `\u%04X`, unit)
-		} else {
-			b.WriteByte(byte(unit))
-		}
-	}
-	return b.String()
+// propertyValue writes a path as java.util.Properties reads it: not one with control characters.
+func propertyValue(path string) string {
+	quoted := strconv.QuoteToASCII(path)
+	return quoted[1 : len(quoted)-1]
 }
 
 // saysTLS says what else may configure pgjdbc's TLS, more strictly than a mode. It returns "" if we
 // find nothing. Where there is an sslmode, our default weakens nothing.
 func (h *Handout) saysTLS(mode sslmode.Mode) string {
-	if h.app.JavaSays != "" {
+	switch {
+	case mode == sslmode.VerifyFull:
+		return ""
+	case h.app.JavaSays != "":
 		return h.app.JavaSays + " configures its TLS"
 	}
 	for _, db := range h.plan.Databases {
