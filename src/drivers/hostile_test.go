@@ -2,6 +2,7 @@ package drivers
 
 import (
 	"fmt"
+	"path"
 	"runtime"
 	"strings"
 	"testing"
@@ -71,4 +72,17 @@ func TestAFileWithMoreThanAnyToolWritesIsSkipped(t *testing.T) {
 		assert.Empty(t, found, file)
 		assert.Equal(t, skips(file, seen.Broken), skipped)
 	}
+}
+
+// TestWhatNobodyReadsCostsNothing: an app may have fifty thousand files, and a jar 20 MB of names.
+func TestWhatNobodyReadsCostsNothing(t *testing.T) {
+	for name, want := range map[string]bool{
+		"src/view.js": false, "src/view.json": false, "src/x.txt": false, "src/start": false,
+		"src/setup.py": true, "src/go.mod": true, "src/a.jar": true, "requirements/x.txt": true, "src/requirements-dev.txt": true, "bin/start": true,
+	} {
+		assert.Equal(t, want, asks(path.Dir(name), path.Base(name)), name)
+	}
+	assert.True(t, asks(".", "start"))
+	assert.Len(t, jar("lib/"+strings.Repeat("x", 196)+".jar"), 1)
+	assert.Empty(t, jar("lib/"+strings.Repeat("x", 197)+".jar"))
 }
