@@ -101,7 +101,7 @@ const PathMark = "/."
 // fail makes For fail, if there is an error.
 func (h *Handout) fail(err error) { h.err = cmp.Or(h.err, err) }
 
-// add exports a variable that extends the owner's value, which may be a secret.
+// add exports a variable. What it adds to the owner's value is said alone: that may be a secret.
 func (h *Handout) add(name, value, added, why string) {
 	v := Variable{Name: name, Value: value, Why: why}
 	if h.app.Env[name] != "" || name == "PATH" {
@@ -166,7 +166,7 @@ func (h *Handout) give(name, value, why string) {
 		h.Variables = append(h.Variables, Variable{Name: name, Value: own, Why: "set by the app's owner", Kept: true})
 		return
 	}
-	h.set(name, value, why)
+	h.add(name, value, "", why)
 }
 
 // giveRoots gives a variable that names a file of CAs, the result of roots.
@@ -180,10 +180,6 @@ func (h *Handout) giveRoots(name, root, why string) {
 		h.Warnings = append(h.Warnings, name+" is set by the app's owner, and stays: a driver that verifies by it refuses the tunnel, "+
 			"whose CA is not in it. Unset it, and put the database's CA into the binding as sslrootcert")
 	}
-}
-
-func (h *Handout) set(name, value, why string) {
-	h.Variables = append(h.Variables, Variable{Name: name, Value: value, Why: why})
 }
 
 // file adds a file named after the hash of its content, and returns its path. Sidecars launch at

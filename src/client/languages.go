@@ -175,7 +175,7 @@ func giveGolang(h *Handout) {
 		}
 		dirs = appendPath(dirs, own)
 	}
-	h.set("SSL_CERT_DIR", dirs, "for Go and OpenSSL")
+	h.add("SSL_CERT_DIR", dirs, "", "for Go and OpenSSL")
 }
 
 // giveFile gives SSL_CERT_FILE, unless it is the owner's.
@@ -186,7 +186,7 @@ func (h *Handout) giveFile() {
 		h.Warnings = append(h.Warnings, name+" is set by the app's owner, and stays: put the databases' CAs into that file "+
 			"for drivers in Go and on OpenSSL")
 	} else if all := h.roots(true); all != "" {
-		h.set(name, all, "for Go and OpenSSL; Node takes a list in SSL_CERT_DIR for the name of one folder")
+		h.add(name, all, "", "for Go and OpenSSL; Node takes a list in SSL_CERT_DIR for the name of one folder")
 	}
 }
 

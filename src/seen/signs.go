@@ -46,7 +46,7 @@ const (
 // Language is what a file is written in.
 type Language string
 
-// languages are by the end of a file's name. No launch needs them.
+// languages are those of the files that are read, by the end of their name. No launch needs them.
 var languages = sync.OnceValue(func() map[string]Language {
 	return map[string]Language{
 		".js": "Node", ".mjs": "Node", ".cjs": "Node", ".ts": "Node", ".mts": "Node", ".cts": "Node", ".py": "Python", ".rb": "Ruby",
@@ -55,12 +55,6 @@ var languages = sync.OnceValue(func() map[string]Language {
 		".json": "", ".yml": "", ".yaml": "", ".toml": "", ".ini": "", ".conf": "", ".cfg": "", ".env": "", ".sh": "",
 	}
 })
-
-// languageOf returns a file's language, and whether it is of a kind that is read at all.
-func languageOf(name string) (Language, bool) {
-	language, isText := languages()[strings.ToLower(path.Ext(name))]
-	return language, isText
-}
 
 // row is a kind of line. Its pattern finds a key in its first group, and a value in its second.
 // Without a pattern, the file itself is the sign.
@@ -161,8 +155,9 @@ var unread = lazyregexp.New(`(?i)example|sample|template|\.dist$|(?:^|[._-])(?:t
 
 // mayDecide says whether a file of a folder may have signs. tells says that each of them may.
 func mayDecide(dir, base string, tells bool) bool {
-	_, isText := languageOf(base)
-	ext, runs := path.Ext(base), dir == "." || dir == "bin" || dir == ".profile.d"
+	ext := path.Ext(base)
+	_, isText := languages()[strings.ToLower(ext)]
+	runs := dir == "." || dir == "bin" || dir == ".profile.d"
 	switch {
 	case runs && scripts().MatchString(path.Join(dir, base)):
 		return true
@@ -254,7 +249,7 @@ func InVariable(name, value string) []Sign {
 }
 
 func (p *page) signs() (signs []Sign) {
-	language, _ := languageOf(p.name)
+	language := languages()[strings.ToLower(path.Ext(p.name))]
 	var mine []row
 	for _, r := range rows() {
 		switch {
