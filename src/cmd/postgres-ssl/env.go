@@ -123,7 +123,9 @@ func runEnv(args []string, env map[string]string, in io.Reader, out, errOut io.W
 // replaces all of env, because an operator may have set PGSSLMODE for something else. If a launch has
 // started a tunnel, boundTo returns it as running, and the app trusts it.
 func boundTo(env map[string]string, path string, in io.Reader) (app current.App, running *originals, err error) {
-	if path == "" {
+	var document []byte
+	switch path {
+	case "":
 		if env, running, err = withOriginals(env); err == nil {
 			app, err = current.Open(env, launch.Decide)
 		}
@@ -131,20 +133,17 @@ func boundTo(env map[string]string, path string, in io.Reader) (app current.App,
 			app.Plan.TunnelCA, err = truststore.ParseCredential(running.CA)
 		}
 		return app, running, err
-	}
-	var document []byte
-	name := path
-	if path == "-" {
-		name = "standard input"
+	case "-":
+		path = "standard input"
 		document, err = io.ReadAll(in)
-	} else {
+	default:
 		document, err = os.ReadFile(path)
 	}
 	if err != nil {
 		return app, nil, err
 	}
 	if env, err = cf.Environment(document); err != nil {
-		return app, nil, fmt.Errorf("%s: %w", name, err)
+		return app, nil, fmt.Errorf("%s: %w", path, err)
 	}
 	app, err = current.Elsewhere(env)
 	return app, nil, err
