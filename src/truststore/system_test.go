@@ -30,6 +30,7 @@ func TestTheSystemsStoresAreTheStacksAndThePlatforms(t *testing.T) {
 	}{
 		"the stack's":                     {nil, []string{"/etc/ssl/certs/ca-certificates.crt"}},
 		"the one that the owner names":    {map[string]string{"SSL_CERT_FILE": "/x.pem"}, []string{"/x.pem"}},
+		"but not one that a launch wrote": {map[string]string{"SSL_CERT_FILE": "/home/vcap/.postgres-ssl/root-0.pem"}, []string{"/etc/ssl/certs/ca-certificates.crt"}},
 		"the platform's behind it":        {map[string]string{"CF_SYSTEM_CERT_PATH": dir}, []string{"/etc/ssl/certs/ca-certificates.crt", a, b}},
 		"a folder of the platform's gone": {map[string]string{"CF_SYSTEM_CERT_PATH": dir + "/none"}, []string{"/etc/ssl/certs/ca-certificates.crt"}},
 	} {
