@@ -157,16 +157,12 @@ func (e *evidence) connectionProblem() *wire.Problem {
 
 // weakerThanAsked reports a mode in force that is weaker than the binding's own.
 func (e *evidence) weakerThanAsked() *wire.Problem {
-	force := "no sslmode is in force"
-	if e.Mode != sslmode.None {
-		force = "sslmode " + e.Mode.String() + " is in force"
-	}
 	remedy := fmt.Sprintf("set %s to %s", e.Lever, e.Asked)
 	if e.Owned {
 		remedy += ", or unset it"
 	}
 	return &wire.Problem{Code: WeakerThanAsked, Do: remedy,
-		What: fmt.Sprintf("%s (%s), but the binding asks for %s", force, e.Source, e.Asked)}
+		What: fmt.Sprintf("sslmode %s is in force (%s), but the binding asks for %s", cmp.Or(e.Mode.String(), "none"), e.Source, e.Asked)}
 }
 
 // strictest returns the strictest verifying mode that worked on the server, or None.

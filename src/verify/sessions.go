@@ -66,9 +66,6 @@ func askSessions(ctx context.Context, conn *pgconn.PgConn) ([]row, error) {
 			}
 			rows = append(rows, r)
 		}
-		if _, err := result.Close(); err != nil {
-			return nil, err
-		}
 	}
 	if err := results.Close(); err != nil {
 		return nil, err

@@ -158,8 +158,13 @@ func (v verifier) notTrusted(path []*x509.Certificate) *Problem {
 	// Try every CA in this buildpack. The path may lead to a trusted one after all, or to one that is
 	// trusted only for other hosts.
 	all := v.path(slices.Concat(v.Trust, knownCAs()))
-	end := all[len(all)-1]
-	home, root := bundle(end), v.likelyRoot(top)
+	end, root := all[len(all)-1], v.likelyRoot(top)
+	home := "" // where it is from
+	for _, a := range knownCAs() {
+		if a.Cert.Equal(end) {
+			home = max(home, a.Origin) // "region …" is more precise than "partition …"
+		}
+	}
 	if find(v.Trust, end) != nil {
 		home, root = "", end
 	}

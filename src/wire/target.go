@@ -98,17 +98,6 @@ var knownCAs = sync.OnceValue(func() []Anchor {
 	return all
 })
 
-// bundle names the most precise set of this buildpack that has a certificate, a region before its
-// partition, "" if there is none.
-func bundle(cert *x509.Certificate) (name string) {
-	for _, a := range knownCAs() {
-		if a.Cert.Equal(cert) {
-			name = max(name, a.Origin) // "region …" is more than "partition …"
-		}
-	}
-	return name
-}
-
 func (t *Target) setAddress(b binding.Binding) {
 	if b.Socket {
 		t.Further = true

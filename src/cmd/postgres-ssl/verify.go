@@ -98,11 +98,10 @@ func appDrivers(app current.App, folder string) []string {
 	return driverLines(look.In(app.Plan))
 }
 
-// gateVariable is the variable with which the app's owner asks for a check at each start.
-const gateVariable = "POSTGRES_SSL_VERIFY"
-
-// gateTimeout is how long a start waits for a database that does not answer.
-const gateTimeout = 10 * time.Second
+const (
+	gateVariable = "POSTGRES_SSL_VERIFY" // with it, the app's owner asks for a check at each start
+	gateTimeout  = 10 * time.Second      // how long a start waits for a database that does not answer
+)
 
 // gate connects to the databases before the app starts, in the way that the app will: with the
 // owner's variables, and the plan's for the rest. It does nothing unless its variable is set. If
