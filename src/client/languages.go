@@ -167,10 +167,8 @@ func giveGolang(h *Handout) {
 		dirs = appendPath(dirs, h.app.Store.Folder(set))
 	}
 	if len(trust.Own) > 0 {
-		index, err := truststore.Index(trust.Own)
-		h.fail(err)
 		own := filepath.Join(h.Dir, "own-"+hash(truststore.EncodePEM(trust.Own)))
-		for _, file := range index {
+		for _, file := range truststore.Index(trust.Own) {
 			h.put(filepath.Join(own, file.Name), file.Content, 0o644)
 		}
 		dirs = appendPath(dirs, own)

@@ -70,9 +70,7 @@ func TestNodesSwitchForTheSystemsCAs(t *testing.T) {
 	stack, err := os.ReadFile("/etc/ssl/certs/ca-certificates.crt")
 	require.NoError(t, err)
 	files["/etc/ssl/certs/ca-certificates.crt"] = string(stack) + string(company.PEM)
-	hash, err := truststore.SubjectHash(company.Cert.RawSubject)
-	require.NoError(t, err)
-	files[fmt.Sprintf("/etc/ssl/certs/%08x.0", hash)] = string(company.PEM)
+	files[fmt.Sprintf("/etc/ssl/certs/%08x.0", truststore.SubjectHash(company.Cert))] = string(company.PEM)
 
 	plain := buildApp(t, map[string]string{"node/pg.js": nodePostgres, "cas.js": systemCAs, "fetch/main.go": goFetch,
 		"fetch.js": `fetch(process.env.URL).then((r) => r.text()).then(console.log).catch((e) => { console.log(e.cause); process.exit(1) })`})

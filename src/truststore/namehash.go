@@ -2,16 +2,15 @@ package truststore
 
 import (
 	"crypto/sha1"
+	"crypto/x509"
 	"encoding/asn1"
 	"encoding/binary"
-	"errors"
 	"slices"
 	"strings"
 )
 
 // SubjectHash returns the hash that OpenSSL looks up in a folder of CAs, the number that
-// `openssl x509 -subject_hash` prints. The input is the subject's DER, as in
-// x509.Certificate.RawSubject. It fails if that is not a well-formed X.501 name.
+// `openssl x509 -subject_hash` prints.
 //
 // The hash is the first four bytes of a SHA-1, least significant first. What is hashed is the
 // canonical encoding of the name: its relative distinguished names without the outer SEQUENCE, each
@@ -19,24 +18,19 @@ import (
 //
 // Source: OpenSSL, crypto/x509/x509_cmp.c, X509_NAME_hash_ex, for the hash; crypto/x509/x_name.c,
 // x509_name_canon, for the encoding.
-func SubjectHash(rawSubject []byte) (uint32, error) {
+func SubjectHash(cert *x509.Certificate) uint32 {
 	var names []attributeSET
-	if rest, err := asn1.Unmarshal(rawSubject, &names); err != nil || len(rest) > 0 {
-		return 0, errors.New("subject is not a well-formed X.501 name")
-	}
+	_, _ = asn1.Unmarshal(cert.RawSubject, &names) // crypto/x509 has read the name, so it never fails
 	var canonical []byte
 	for _, name := range names {
 		for i := range name {
 			name[i].Value = canonicalValue(name[i].Value)
 		}
-		der, err := asn1.Marshal(name)
-		if err != nil {
-			return 0, err
-		}
+		der, _ := asn1.Marshal(name)
 		canonical = append(canonical, der...)
 	}
 	sum := sha1.Sum(canonical)
-	return binary.LittleEndian.Uint32(sum[:4]), nil
+	return binary.LittleEndian.Uint32(sum[:4])
 }
 
 // attribute is an AttributeTypeAndValue. The value stays raw, because OpenSSL copies or converts it

@@ -50,9 +50,7 @@ func utf8String(text string) asn1.RawValue {
 
 func hashOf(t testing.TB, name []byte) string {
 	t.Helper()
-	hash, err := SubjectHash(name)
-	require.NoError(t, err)
-	return fmt.Sprintf("%08x", hash)
+	return fmt.Sprintf("%08x", SubjectHash(&x509.Certificate{RawSubject: name}))
 }
 
 // certificateOf makes a certificate with this subject.
@@ -123,13 +121,17 @@ func TestGoReadsNoCertificateWithAValueOfAnotherTypeInItsName(t *testing.T) {
 	}
 }
 
-func TestANameOfAnotherFormHasNoHash(t *testing.T) {
+// So the hash cannot fail.
+func TestGoReadsNoCertificateWithANameOfAnotherForm(t *testing.T) {
 	sequence, set := asn1.TagSequence, asn1.TagSet
 	good := []asn1.RawValue{utf8String("a")}
 	for name, der := range map[string][]byte{
 		"a set for the whole":                 encode(t, set, set, good),
 		"a sequence for a relative name":      encode(t, sequence, sequence, good),
 		"something behind it":                 append(encode(t, sequence, set, good), 0),
+		"an OCTET STRING":                     []byte("\x04\x00"),
+		"nothing but a tag":                   []byte("\x30"),
+		"text":                                []byte("CN=db"),
 		"a relative name that is cut off":     []byte("\x30\x02\x31\x05"),
 		"an attribute that is cut off":        []byte("\x30\x04\x31\x02\x30\x05"),
 		"a relative name that is no set":      []byte("\x30\x02\x05\x00"),
@@ -139,9 +141,31 @@ func TestANameOfAnotherFormHasNoHash(t *testing.T) {
 		"a class of its own for a part of it": []byte("\x30\x02\xb1\x00"),
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := SubjectHash(der)
+			_, err := x509.ParseCertificate(certificateOf(t, der))
 			assert.Error(t, err)
 		})
 	}
-	hashOf(t, encode(t, sequence, set, good)) // the control
+	_, err := x509.ParseCertificate(certificateOf(t, encode(t, sequence, set, good)))
+	assert.NoError(t, err, "the control")
+}
+
+func FuzzANameThatGoReadsIsReadForTheHash(f *testing.F) {
+	f.Add(encode(f, asn1.TagSequence, asn1.TagSet, []asn1.RawValue{utf8String("a")}, []asn1.RawValue{utf8String("b"), utf8String("c")}))
+	f.Add([]byte("\x30\x00"))
+	f.Add([]byte("\x30\x02\x31\x00"))
+	f.Add([]byte("\x30\x0d\x31\x0b\x30\x09\x06\x03\x55\x04\x03\x0c\x01a\x0c"))
+	f.Fuzz(func(t *testing.T, name []byte) {
+		cert, err := x509.ParseCertificate(certificateOf(t, name))
+		if err != nil {
+			return
+		}
+		var names []attributeSET
+		rest, err := asn1.Unmarshal(cert.RawSubject, &names)
+		require.NoError(t, err)
+		assert.Empty(t, rest)
+		for _, name := range names {
+			_, err := asn1.Marshal(name)
+			assert.NoError(t, err)
+		}
+	})
 }

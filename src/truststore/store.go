@@ -78,11 +78,7 @@ func Write(dir string, sets Sets) error {
 		if err := os.MkdirAll(folder, 0o755); err != nil {
 			return err
 		}
-		files, err := Index(sets[name])
-		if err != nil {
-			return err
-		}
-		for _, file := range files {
+		for _, file := range Index(sets[name]) {
 			if err := os.WriteFile(filepath.Join(folder, file.Name), file.Content, 0o644); err != nil {
 				return err
 			}
@@ -105,19 +101,15 @@ type Entry struct {
 // looks for N from 0 up, and stops at the first gap.
 //
 // Source: OpenSSL, X509_LOOKUP_hash_dir(3).
-func Index(certs []*x509.Certificate) ([]Entry, error) {
-	var files []Entry
+func Index(certs []*x509.Certificate) (files []Entry) {
 	next := map[uint32]int{}
 	for _, c := range certs {
-		hash, err := SubjectHash(c.RawSubject)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", CommonName(c), err)
-		}
+		hash := SubjectHash(c)
 		name := fmt.Sprintf("%08x.%d", hash, next[hash])
 		next[hash]++
 		files = append(files, Entry{name, EncodePEM([]*x509.Certificate{c})})
 	}
-	return files, nil
+	return files
 }
 
 // Store is a droplet's trust store: its folder, and the names of its sets.

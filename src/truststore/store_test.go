@@ -1,7 +1,6 @@
 package truststore
 
 import (
-	"crypto/x509"
 	"os"
 	"path/filepath"
 	"slices"
@@ -81,8 +80,4 @@ func TestWhatCannotBeReadOrWrittenIsAnErrorThatNamesIt(t *testing.T) {
 	trust := filepath.Join(dir, "trust")
 	require.NoError(t, os.MkdirAll(filepath.Join(trust, "aws.pem"), 0o755))
 	assert.ErrorContains(t, Write(trust, sets), "aws.pem")
-	nameless := &x509.Certificate{RawSubject: []byte("no name")}
-	_, err = Index([]*x509.Certificate{nameless})
-	assert.ErrorContains(t, err, "subject is not a well-formed X.501 name")
-	assert.Error(t, Write(filepath.Join(dir, "nameless"), Sets{"nameless": {nameless}}))
 }

@@ -246,9 +246,9 @@ func (v verifier) nameMismatch() *Problem {
 
 // Names returns the DNS names and IP addresses of a certificate.
 func (s Screen) Names(c *x509.Certificate) []string {
-	names := append([]string{}, c.DNSNames...)
-	for i := range names {
-		names[i] = s.Shown(names[i])
+	names := []string{}
+	for _, name := range c.DNSNames {
+		names = append(names, s.Shown(name))
 	}
 	for _, ip := range c.IPAddresses {
 		names = append(names, ip.String())
@@ -256,5 +256,6 @@ func (s Screen) Names(c *x509.Certificate) []string {
 	return names
 }
 
-func (s Screen) name(c *x509.Certificate) string   { return s.quoted(truststore.CommonName(c)) }
-func (s Screen) issuer(c *x509.Certificate) string { return s.quoted(truststore.IssuerName(c)) }
+// name and issuer are in quotes, as they may contain spaces.
+func (s Screen) name(c *x509.Certificate) string   { return `"` + s.Shown(truststore.CommonName(c)) + `"` }
+func (s Screen) issuer(c *x509.Certificate) string { return `"` + s.Shown(truststore.IssuerName(c)) + `"` }

@@ -20,7 +20,6 @@ import (
 const (
 	checkHost = "check the host and the port in the binding"
 	groups    = "the database's firewall (on RDS: its security group) and the application security groups of the app's space"
-	readLog   = "ask the database's operator to look into the server's log; TLS 1.2 is the least that is accepted here"
 )
 
 // diagnose says what stopped an attempt at a host. It returns nil if nothing did.
@@ -67,7 +66,8 @@ func (t *Target) diagnose(a Attempt, to Address) *Problem {
 		return &Problem{certificateInvalid, "Go cannot read the certificate of " + address + stricter + ": " + said,
 			"ask the database's operator to replace that certificate"}
 	case isAlert || a.stage == handshaking:
-		return &Problem{handshakeFailed, fmt.Sprintf("the TLS handshake with %s failed: %s", address, said), readLog}
+		return &Problem{handshakeFailed, fmt.Sprintf("the TLS handshake with %s failed: %s", address, said),
+			"ask the database's operator to look into the server's log; TLS 1.2 is the least that is accepted here"}
 	}
 	return &Problem{serverError, fmt.Sprintf("the login at %s failed: %s", address, said), "look into the server's log"}
 }

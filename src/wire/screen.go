@@ -45,9 +45,6 @@ func (s Screen) Shown(text string) string {
 	return string(runes)
 }
 
-// quoted quotes a name that a server sent. It may contain spaces.
-func (s Screen) quoted(name string) string { return `"` + s.Shown(name) + `"` }
-
 // SQLState returns a code as " (SQLSTATE 28P01)", or "" if it is no code (PostgreSQL's manual,
 // "PostgreSQL Error Codes").
 func (s Screen) SQLState(code string) string {

@@ -20,9 +20,8 @@ import (
 
 // Targets makes a target of each database of an app. If something is wrong with one, that becomes
 // its problem. launching says that the app's environment is a launch's, before it exports anything:
-// its modes are the owner's. An error means that a trust store cannot be read.
-func Targets(app current.App, launching bool) ([]Target, error) {
-	var targets []Target
+// its modes are the owner's.
+func Targets(app current.App, launching bool) (targets []Target) {
 	for _, db := range app.Plan.Databases {
 		t := Target{
 			Name:        db.Title(),
@@ -41,19 +40,24 @@ func Targets(app current.App, launching bool) ([]Target, error) {
 		}
 		t.setAddress(db.Binding)
 		t.setMode(app, db, launching)
-		if err := t.setTrust(app, db); err != nil {
-			return nil, err
-		}
+		t.setTrust(app, db)
 		t.setClient(app, db)
 		targets = append(targets, t)
 	}
-	return targets, nil
+	return targets
 }
 
 // fail notes a problem. The first one counts.
 func (t *Target) fail(code, what, do string) {
 	if t.Problem == nil {
 		t.Problem = &Problem{code, what, do}
+	}
+}
+
+// failUnread notes that a trust store cannot be read, if so.
+func (t *Target) failUnread(err error) {
+	if err != nil {
+		t.fail(rootUnreadable, "the trusted CAs cannot be read: "+err.Error(), "restage the app")
 	}
 }
 
@@ -162,7 +166,7 @@ func (t *Target) setMode(app current.App, db launch.Database, launching bool) {
 
 // setTrust finds the trusted CAs: those in the owner's PGSSLROOTCERT, which replaces all others,
 // else those that the plan has for this database. A file with what a launch puts there is no owner's.
-func (t *Target) setTrust(app current.App, db launch.Database) error {
+func (t *Target) setTrust(app current.App, db launch.Database) {
 	switch file := app.Env["PGSSLROOTCERT"]; {
 	case file == "system": // the stack's store, and only with verify-full (libpq's manual, "sslrootcert")
 		if t.Mode == sslmode.None {
@@ -172,30 +176,28 @@ func (t *Target) setTrust(app current.App, db launch.Database) error {
 			t.fail(rootUnreadable, "PGSSLROOTCERT=system works with sslmode verify-full only",
 				"set PGSSLMODE to verify-full, or unset PGSSLROOTCERT")
 		}
-		return t.trustStores(app)
+		t.trustStores(app)
+		return
 	case file != "" && app.Elsewhere:
 		t.failUnseen(rootUnreadable, "PGSSLROOTCERT, "+file)
-		return nil
+		return
 	case file != "":
 		planned, err := app.Roots(false)
-		if err != nil {
-			return err
-		}
+		t.failUnread(err)
 		if content, err := os.ReadFile(file); err != nil || !bytes.Equal(content, planned) {
 			t.trustFile(file, content, err)
-			return nil
+			return
 		}
 	}
 	if db.Trust.Unseen {
 		t.failUnseen(rootUnreadable, db.Trust.Place.String())
-		return nil
 	}
 	sets, err := anchors(app.Store, db.Trust.Sets)
+	t.failUnread(err)
 	t.Trust = append(from(db.Trust.Place.String(), db.Trust.Own), sets...)
-	if err == nil && db.Trust.Everyone {
-		err = t.trustStores(app)
+	if db.Trust.Everyone {
+		t.trustStores(app)
 	}
-	return err
 }
 
 // trustFile takes the owner's root certificates. With them, require means verify-ca (libpq's
@@ -215,14 +217,14 @@ func (t *Target) trustFile(file string, content []byte, err error) {
 }
 
 // trustStores adds the stack's and the platform's stores, as they are on this file system.
-func (t *Target) trustStores(app current.App) error {
+func (t *Target) trustStores(app current.App) {
 	files, err := truststore.System(app.Env)
+	t.failUnread(err)
 	who := "the stack's store"
 	for _, file := range files {
 		t.Trust = append(t.Trust, from(who+" ("+file.Name+")", truststore.ParseAny(file.Content))...)
 		who = "the platform's store"
 	}
-	return err
 }
 
 // setClient takes the client certificate from the files in the owner's PGSSLCERT and PGSSLKEY, else

@@ -251,8 +251,7 @@ func TestModeInForce(t *testing.T) {
 		"the system's roots, and too weak":      {"verify-ca", map[string]string{"PGSSLROOTCERT": "system"}, sslmode.VerifyCA, ours, rootUnreadable},
 	} {
 		t.Run(name, func(t *testing.T) {
-			targets, err := Targets(plan(t, test.env, test.mode), false)
-			require.NoError(t, err)
+			targets := Targets(plan(t, test.env, test.mode), false)
 			require.Len(t, targets, 1)
 			assert.Equal(t, test.force, targets[0].Mode)
 			assert.Equal(t, test.source, targets[0].Source)
@@ -313,8 +312,7 @@ func TestBehindATunnelEachDatabaseHasItsOwnMode(t *testing.T) {
 			store := truststore.NewStore("/trust", truststore.Sets{})
 			plan, err := launch.Decide(env, binding.Bound{Databases: []binding.Binding{strict, weak}}, store)
 			require.NoError(t, err)
-			targets, err := Targets(current.App{Env: env, Plan: plan, Store: store}, false)
-			require.NoError(t, err)
+			targets := Targets(current.App{Env: env, Plan: plan, Store: store}, false)
 			require.Len(t, targets, 2)
 			for i, expected := range []struct {
 				mode sslmode.Mode
@@ -343,15 +341,13 @@ func TestTheOwnersModeHoldsInTheTunnelThoughAnotherDatabaseAsksForIt(t *testing.
 	plan, err := launch.Decide(env, found, store)
 	require.NoError(t, err)
 	for launching, mode := range map[bool]sslmode.Mode{true: sslmode.VerifyFull, false: sslmode.Require} {
-		targets, err := Targets(current.App{Env: env, Plan: plan, Store: store}, launching)
-		require.NoError(t, err)
+		targets := Targets(current.App{Env: env, Plan: plan, Store: store}, launching)
 		assert.Equal(t, mode, targets[1].Mode, "launching: %v", launching)
 	}
 }
 
 func TestATunnelDoesNotConnectIfTheTargetHasAProblem(t *testing.T) {
-	targets, err := Targets(plan(t, map[string]string{"PGSSLMODE": "strict"}, "verify-full"), false)
-	require.NoError(t, err)
+	targets := Targets(plan(t, map[string]string{"PGSSLMODE": "strict"}, "verify-full"), false)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	nobody := fmt.Sprintf("127.0.0.1:%d", pgtest.Nobody(t))
@@ -376,8 +372,7 @@ func TestATargetIsReachedWhereAndAsItsDriverReachesIt(t *testing.T) {
 		require.NoError(t, err)
 		plan, err := launch.Decide(nil, found, truststore.Store{})
 		require.NoError(t, err)
-		targets, err := Targets(current.App{Plan: plan}, false)
-		require.NoError(t, err)
+		targets := Targets(current.App{Plan: plan}, false)
 		targets[0].Trust = trust("the test", ca)
 		for _, target := range [][]Target{targets, passedOn(t, targets)} {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -527,8 +522,7 @@ func TestACASaysWhichCredentialItComesFrom(t *testing.T) {
 	} {
 		plan, err := launch.Decide(nil, found, truststore.Store{})
 		require.NoError(t, err)
-		targets, err := Targets(current.App{Plan: plan}, false)
-		require.NoError(t, err)
+		targets := Targets(current.App{Plan: plan}, false)
 		require.Len(t, targets[0].Trust, 1)
 		assert.Equal(t, want, targets[0].Trust[0].Origin)
 	}

@@ -136,15 +136,11 @@ func newTunnel(app current.App, r *binding.Redirection, pid int) (started bindin
 		}
 	}
 	app.Plan = &plan
-	targets, err := wire.Targets(app, true)
-	if err != nil {
-		return started, err
-	}
 	program, err := os.Executable()
 	if err != nil {
 		return started, err
 	}
-	return tunnel.Start(program, pid, r.Endpoints, targets, beside)
+	return tunnel.Start(program, pid, r.Endpoints, wire.Targets(app, true), beside)
 }
 
 // redirect adds to a handout the bindings that name the tunnel.

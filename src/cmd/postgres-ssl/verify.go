@@ -57,14 +57,12 @@ func runVerify(args []string, env map[string]string, in io.Reader, out, _ io.Wri
 	case len(app.Plan.Databases) == 0:
 		return errors.New("no Postgres database is bound")
 	}
-	list, err := wire.Targets(app, false)
-	if err != nil {
-		return err
-	}
-	report := verify.Run(context.Background(), list, app.Plan.Warnings, *timeout)
+	report := verify.Run(context.Background(), wire.Targets(app, false), app.Plan.Warnings, *timeout)
 	if program, err := os.Executable(); err == nil && *services == "" {
 		folder := filepath.Join(filepath.Dir(program), "..", "..", "..", "app")
-		report.Drivers = append(report.Drivers, appDrivers(app, folder)...)
+		if look := drivers.LookIn(folder, app.Env); len(look.Found)+len(look.Signs) > 0 { // else there is no droplet, or no driver
+			report.Drivers = append(report.Drivers, driverLines(look.In(app.Plan))...)
+		}
 		// cflinuxfs5's /etc/ssl/openssl.cnf includes this file (the stack's Dockerfile).
 		if _, err := os.Stat(filepath.Join(folder, "openssl.cnf")); err == nil {
 			report.Warnings = append(report.Warnings, "on cflinuxfs5, the app's openssl.cnf governs what uses OpenSSL: "+
@@ -74,7 +72,7 @@ func runVerify(args []string, env map[string]string, in io.Reader, out, _ io.Wri
 	if *asJSON {
 		err = writeJSON(out, report, "  ")
 	} else {
-		err = report.Write(out, colourful(out, env))
+		err = report.Write(out, env["NO_COLOR"] == "" && env["TERM"] != "dumb" && isTerminal(out)) // https://no-color.org
 	}
 	if err == nil && !report.OK {
 		err = said(1)
@@ -88,14 +86,6 @@ func writeJSON(out io.Writer, found any, indent string) error {
 	encoder.SetEscapeHTML(false)
 	encoder.SetIndent("", indent)
 	return encoder.Encode(found)
-}
-
-func appDrivers(app current.App, folder string) []string {
-	look := drivers.LookIn(folder, app.Env)
-	if len(look.Found)+len(look.Signs) == 0 {
-		return nil // no driver, or no droplet
-	}
-	return driverLines(look.In(app.Plan))
 }
 
 const (
@@ -115,11 +105,7 @@ func gate(app current.App, shell []byte, errOut io.Writer) error {
 		fmt.Fprintln(errOut, "postgres-ssl: no Postgres database is bound; there is nothing to verify")
 		return nil
 	}
-	list, err := wire.Targets(app, true)
-	if err != nil {
-		return err
-	}
-	lines, open := verify.Gate(context.Background(), list, gateTimeout)
+	lines, open := verify.Gate(context.Background(), wire.Targets(app, true), gateTimeout)
 	for _, line := range lines {
 		fmt.Fprintln(errOut, "postgres-ssl:", line)
 	}
@@ -140,11 +126,6 @@ func isTool(shell []byte) bool {
 }
 
 var tool = lazyregexp.New(`^[ \t]*(bash|([\w./-]+/deps/\d+/bin/)?postgres-ssl([ \t]+[\w./:=,@%+-]+)*)[ \t]*$`)
-
-// colourful says whether out is a terminal whose user wants colours (https://no-color.org).
-func colourful(out io.Writer, env map[string]string) bool {
-	return env["NO_COLOR"] == "" && env["TERM"] != "dumb" && isTerminal(out)
-}
 
 func isTerminal(out io.Writer) bool {
 	file, ok := out.(*os.File)
