@@ -257,5 +257,9 @@ func (s Screen) Names(c *x509.Certificate) []string {
 }
 
 // name and issuer are in quotes, as they may contain spaces.
-func (s Screen) name(c *x509.Certificate) string   { return `"` + s.Shown(truststore.CommonName(c)) + `"` }
-func (s Screen) issuer(c *x509.Certificate) string { return `"` + s.Shown(truststore.IssuerName(c)) + `"` }
+func (s Screen) name(c *x509.Certificate) string {
+	return `"` + s.Shown(truststore.CommonName(c)) + `"`
+}
+func (s Screen) issuer(c *x509.Certificate) string {
+	return `"` + s.Shown(truststore.IssuerName(c)) + `"`
+}
