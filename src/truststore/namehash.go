@@ -48,23 +48,20 @@ type attributeSET []attribute
 // space and lowers ASCII letters. NumericString is none of OpenSSL's ASN1_MASK_CANON. crypto/x509
 // reads no certificate with a value of a type that is not here, or with invalid characters.
 func canonicalValue(v asn1.RawValue) asn1.RawValue {
-	width := 1 // bytes of a character, in Latin-1 or UCS-2
+	var text []rune
 	switch v.Tag {
 	case asn1.TagNumericString:
 		return v
-	case asn1.TagBMPString:
-		width = 2
-	}
-	var text []rune
-	for character := range slices.Chunk(v.Bytes, width) {
-		var r rune
-		for _, b := range character {
-			r = r<<8 | rune(b)
-		}
-		text = append(text, r)
-	}
-	if v.Tag == asn1.TagUTF8String {
+	case asn1.TagUTF8String:
 		text = []rune(string(v.Bytes))
+	case asn1.TagBMPString:
+		for character := range slices.Chunk(v.Bytes, 2) {
+			text = append(text, rune(binary.BigEndian.Uint16(character)))
+		}
+	default: // Latin-1
+		for _, b := range v.Bytes {
+			text = append(text, rune(b))
+		}
 	}
 	lower := func(r rune) rune {
 		if 'A' <= r && r <= 'Z' {

@@ -100,33 +100,23 @@ func tooSmall(c *x509.Certificate) bool {
 	return false
 }
 
-// identifies says whether what a certificate says about its issuer's key is true of the issuer. A
-// root is its own.
+// identifies says whether what a certificate says about its issuer's is true of that: the key, and,
+// which Go does not read, its number and the name of its own issuer (RFC 5280, 4.2.1.1). A root is
+// its own issuer.
 func identifies(c, issuer *x509.Certificate) bool {
-	name, serial := authorityKey(c)
-	switch {
-	case c.AuthorityKeyId != nil && issuer.SubjectKeyId != nil && !bytes.Equal(c.AuthorityKeyId, issuer.SubjectKeyId),
-		serial != nil && serial.Cmp(issuer.SerialNumber) != 0,
-		name != nil && !bytes.Equal(name, issuer.RawIssuer):
+	if c.AuthorityKeyId != nil && issuer.SubjectKeyId != nil && !bytes.Equal(c.AuthorityKeyId, issuer.SubjectKeyId) {
 		return false
 	}
-	return true
-}
-
-// authorityKey reads what Go does not of a certificate's authorityKeyIdentifier: the name and the
-// number of its issuer's certificate (RFC 5280, 4.2.1.1).
-func authorityKey(c *x509.Certificate) (issuer []byte, serial *big.Int) {
 	var parts struct {
 		ID     []byte        `asn1:"optional,tag:0"`
 		Issuer asn1.RawValue `asn1:"optional,tag:1"`
 		Serial *big.Int      `asn1:"optional,tag:2"`
 	}
 	if _, err := asn1.Unmarshal(extension(c, authorityIdentifier), &parts); err != nil {
-		return nil, nil
+		return true // it says nothing
 	}
 	var name asn1.RawValue // a directoryName, [4] EXPLICIT
-	if _, err := asn1.Unmarshal(parts.Issuer.Bytes, &name); err == nil && name.Tag == 4 {
-		issuer = name.Bytes
-	}
-	return issuer, parts.Serial
+	_, err := asn1.Unmarshal(parts.Issuer.Bytes, &name)
+	isAnothers := err == nil && name.Tag == 4 && !bytes.Equal(name.Bytes, issuer.RawIssuer)
+	return !isAnothers && (parts.Serial == nil || parts.Serial.Cmp(issuer.SerialNumber) == 0)
 }

@@ -264,6 +264,25 @@ func TestModeInForce(t *testing.T) {
 	}
 }
 
+// Closed: no connection is made with fewer CAs, or with more, than the plan has.
+func TestAStoreThatCannotBeReadIsAProblemOfTheDatabase(t *testing.T) {
+	folder := t.TempDir()
+	for code, env := range map[string]map[string]string{
+		rootUnreadable: {"SSL_CERT_FILE": folder},
+		"":             {"SSL_CERT_FILE": filepath.Join(folder, "none")},
+	} {
+		problem := Targets(plan(t, env, "verify-full"), false)[0].Problem
+		if code == "" {
+			assert.Nil(t, problem, "the control")
+			continue
+		}
+		require.NotNil(t, problem)
+		assert.Equal(t, code, problem.Code)
+		assert.True(t, problem.Insecure(), "it stops a start")
+		assert.Contains(t, problem.What, "the trusted CAs cannot be read: read "+folder)
+	}
+}
+
 func TestBehindATunnelEachDatabaseHasItsOwnMode(t *testing.T) {
 	dir := t.TempDir()
 	write := func(name string, content []byte) string {
