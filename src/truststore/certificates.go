@@ -34,8 +34,8 @@ func parse(data []byte, accept func(*x509.Certificate) bool) ([]*x509.Certificat
 	case blocks == 0:
 		return nil, errors.New("has no PEM certificate")
 	case blocks != len(certs):
-		return nil, fmt.Errorf("has %d PEM blocks, but %d that can be read as certificates; the rest are keys, damaged or cut off",
-			blocks, len(certs))
+		return nil, fmt.Errorf("only %d of %d PEM blocks can be read as a certificate; the rest is a key, damaged or cut off",
+			len(certs), blocks)
 	}
 	return certs, nil
 }

@@ -53,7 +53,7 @@ func TestNoSecretLeavesTheEnvironment(t *testing.T) {
 		"one in the URI":            {service(credentials(map[string]any{"uri": "postgres://u:" + marker + "@h/d?sslmode=" + marker})), "is not one of"},
 		"a URI that makes no sense": {service(credentials(map[string]any{"uri": "postgres://" + marker + "@" + marker + "@[::1/" + marker, "sslmode": "nonsense"})), "is not one of"},
 		"a CA that is none":         {service(credentials(map[string]any{"sslrootcert": marker})), "neither PEM nor base64"},
-		"a key for a CA":            {service(credentials(map[string]any{"sslrootcert": pki.key})), "PEM blocks, but 0 that can be read as certificates"},
+		"a key for a CA":            {service(credentials(map[string]any{"sslrootcert": pki.key})), "0 of 1 PEM blocks can be read as a certificate"},
 		"a key that is none":        {service(credentials(map[string]any{"sslkey": marker})), "are no client certificate and its key"},
 		"somebody else's key":       {service(credentials(map[string]any{"sslkey": newPKI(t).key})), "are no client certificate and its key"},
 		"a host that is none":       {service(credentials(map[string]any{"hostname": "u:" + marker + "@h", "host": marker + "/x"})), ""},
