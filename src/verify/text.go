@@ -48,10 +48,8 @@ func (r Report) Write(out io.Writer, coloured bool) error {
 		p.database(db)
 	}
 	if len(r.Drivers) > 0 {
-		p.WriteString("\nPostgres drivers in the app's files; what each of them verifies is not seen from here\n")
-	}
-	for _, d := range r.Drivers {
-		p.WriteString("  " + d + "\n")
+		p.WriteString("\nPostgres drivers in the app's files; what each of them verifies is not seen from here\n  " +
+			strings.Join(r.Drivers, "\n  ") + "\n")
 	}
 	if len(r.Warnings) > 0 {
 		p.WriteString("\n")

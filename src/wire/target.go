@@ -67,13 +67,10 @@ func (t *Target) failUnseen(code, what string) {
 }
 
 // anchors returns the CAs in these sets of the trust store.
-func anchors(store truststore.Store, sets []string) ([]Anchor, error) {
-	var all []Anchor
+func (t *Target) anchors(store truststore.Store, sets []string) (all []Anchor) {
 	for _, set := range sets {
 		certs, err := store.Certificates(set)
-		if err != nil {
-			return nil, err
-		}
+		t.failUnread(err)
 		origin := "region " + set
 		switch {
 		case set == truststore.AmazonTrust, set == truststore.Extra:
@@ -83,7 +80,7 @@ func anchors(store truststore.Store, sets []string) ([]Anchor, error) {
 		}
 		all = append(all, from(origin, certs)...)
 	}
-	return all, nil
+	return all
 }
 
 func from(origin string, certs []*x509.Certificate) []Anchor {
@@ -98,8 +95,7 @@ func from(origin string, certs []*x509.Certificate) []Anchor {
 // store, that says less.
 var knownCAs = sync.OnceValue(func() []Anchor {
 	store, _ := current.TrustStore()
-	all, _ := anchors(store, store.Names)
-	return all
+	return new(Target).anchors(store, store.Names)
 })
 
 func (t *Target) setAddress(b binding.Binding) {
@@ -192,9 +188,7 @@ func (t *Target) setTrust(app current.App, db launch.Database) {
 	if db.Trust.Unseen {
 		t.failUnseen(rootUnreadable, db.Trust.Place.String())
 	}
-	sets, err := anchors(app.Store, db.Trust.Sets)
-	t.failUnread(err)
-	t.Trust = append(from(db.Trust.Place.String(), db.Trust.Own), sets...)
+	t.Trust = append(from(db.Trust.Place.String(), db.Trust.Own), t.anchors(app.Store, db.Trust.Sets)...)
 	if db.Trust.Everyone {
 		t.trustStores(app)
 	}
@@ -242,7 +236,6 @@ func (t *Target) setClient(app current.App, db launch.Database) {
 	if _, err := tls.X509KeyPair(cert, key); err != nil { // don't show its error: it might quote a key
 		t.fail(clientCertificateUnusable, "the client certificate and its key do not belong together, or one of them cannot be read",
 			"set PGSSLCERT and PGSSLKEY to a certificate and its key in PEM, without a passphrase")
-		return
 	}
 	t.Client = &ClientCertificate{Cert: cert, Key: key}
 }
