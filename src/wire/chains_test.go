@@ -213,6 +213,7 @@ func chains(t *testing.T) map[string]judged {
 	bareRoot := issued(t, nil, "Bare", nil, isCA, bare)
 
 	pinned := issued(t, nil, "pinned", nil, isServer)
+	bareServer := issued(t, nil, "pinned", nil, isServer, bare, usage(x509.KeyUsageCertSign|x509.KeyUsageDigitalSignature))
 	pinnedCA := issued(t, nil, "pinned", nil, isCA, names(chainHost))
 	imposter := issued(t, nil, "Root", nil, isCA)
 	short := issued(t, root, "Short", nil, isCA, pathLen(0))
@@ -255,6 +256,7 @@ func chains(t *testing.T) map[string]judged {
 		"only the intermediate is trusted":      none(judged{leaf: server(middle), sent: []*node{middle}, trust: []*node{middle}}, "which is not a root"),
 		"another root of the same name":         none(judged{leaf: server(root), trust: []*node{imposter}}, "comes from a CA that is not trusted"),
 		"a pinned certificate":                  all(judged{leaf: pinned, trust: []*node{pinned}}),
+		"a pinned CA that may be a server too":  all(judged{leaf: bareServer, trust: []*node{bareServer}}),
 		"a pinned CA as the server's":           none(judged{leaf: pinnedCA, trust: []*node{pinnedCA}}, "key usage is not that of a TLS server"),
 		"a server signs":                        none(judged{leaf: server(nonCA), sent: []*node{nonCA}, trust: []*node{root}}, `signed by "no CA", which may not sign`),
 

@@ -264,22 +264,40 @@ func TestModeInForce(t *testing.T) {
 	}
 }
 
-// Closed: no connection is made with fewer CAs, or with more, than the plan has.
+// Closed: no connection is made with fewer CAs than the plan has.
 func TestAStoreThatCannotBeReadIsAProblemOfTheDatabase(t *testing.T) {
-	folder := t.TempDir()
-	for code, env := range map[string]map[string]string{
-		rootUnreadable: {"SSL_CERT_FILE": folder},
-		"":             {"SSL_CERT_FILE": filepath.Join(folder, "none")},
-	} {
-		problem := Targets(plan(t, env, "verify-full"), false)[0].Problem
-		if code == "" {
-			assert.Nil(t, problem, "the control")
-			continue
+	dir := t.TempDir()
+	ca := pgtest.NewCA(t, "Root")
+	own := filepath.Join(dir, "own.pem")
+	require.NoError(t, os.WriteFile(own, ca.PEM, 0o600))
+	laidOut := filepath.Join(dir, "trust")
+	require.NoError(t, truststore.Write(laidOut, truststore.Sets{"aws": {ca.Cert}}))
+	store, err := truststore.Open(laidOut)
+	require.NoError(t, err)
+	b := binding.Binding{Name: "db", Hosts: []string{"h"}, Ports: []string{""}, Username: "u"}
+	for _, isDamaged := range []bool{false, true} {
+		if isDamaged {
+			require.NoError(t, os.Remove(store.Bundle("aws")))
 		}
-		require.NotNil(t, problem)
-		assert.Equal(t, code, problem.Code)
-		assert.True(t, problem.Insecure(), "it stops a start")
-		assert.Contains(t, problem.What, "the trusted CAs cannot be read: read "+folder)
+		for says, env := range map[string]map[string]string{
+			"open " + store.Bundle("aws"): nil,
+			"open " + laidOut:             {"PGSSLROOTCERT": own},
+			"read " + dir:                 {"SSL_CERT_FILE": dir},
+		} {
+			plan, err := launch.Decide(env, binding.Bound{Databases: []binding.Binding{b}}, store)
+			require.NoError(t, err)
+			problem := Targets(current.App{Env: env, Plan: plan, Store: store}, false)[0].Problem
+			if !isDamaged && env["SSL_CERT_FILE"] == "" {
+				assert.Nil(t, problem, "the control")
+				continue
+			}
+			require.NotNil(t, problem, says)
+			assert.Equal(t, rootUnreadable, problem.Code)
+			assert.True(t, problem.Insecure(), "it stops a start")
+			if isDamaged == (env["SSL_CERT_FILE"] == "") {
+				assert.Contains(t, problem.What, "the trusted CAs cannot be read: "+says)
+			}
+		}
 	}
 }
 
