@@ -112,10 +112,8 @@ func InString(text string) (hosts []string, weakest sslmode.Mode) {
 	for _, a := range c.hosts {
 		hosts = append(hosts, a.host)
 	}
-	for _, p := range c.modes {
-		if mode, err := parseMode(p.value); err == nil && (weakest == sslmode.None || mode < weakest) {
-			weakest = mode
-		}
+	if modes := c.read(true); len(modes) > 0 {
+		weakest = slices.Min(modes)
 	}
 	return hosts, weakest
 }
@@ -218,10 +216,10 @@ func (c *connection) setMode(p parameter) {
 	c.modes = append(c.modes, p)
 }
 
-// read returns the modes that the string writes, without aliases and what is no mode.
-func (c connection) read() (modes []sslmode.Mode) {
+// read returns the modes that the string writes, without what is no mode.
+func (c connection) read(aliases bool) (modes []sslmode.Mode) {
 	for _, p := range c.modes {
-		if mode, err := parseMode(p.value); err == nil && !p.alias {
+		if mode, err := parseMode(p.value); err == nil && (aliases || !p.alias) {
 			modes = append(modes, mode)
 		}
 	}
@@ -231,7 +229,7 @@ func (c connection) read() (modes []sslmode.Mode) {
 // asksForLess says whether the string could lower the mode of the database beside it, or widen its
 // trust.
 func (c connection) asksForLess() bool {
-	return c.unclear || c.rootCert != "" || slices.ContainsFunc(c.read(), func(m sslmode.Mode) bool { return m != sslmode.VerifyFull })
+	return c.unclear || c.rootCert != "" || slices.ContainsFunc(c.read(false), func(m sslmode.Mode) bool { return m != sslmode.VerifyFull })
 }
 
 // asksForMode says whether a text contains "sslmode=" in any spelling, even if we cannot read the

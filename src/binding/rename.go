@@ -36,11 +36,9 @@ type Redirection struct {
 	Endpoints []Endpoint
 	Bypassing []string // what names a host of them too, and stays: variables, credentials of another port
 
+	delivery
 	locals     map[[2]string]int // Endpoint.Local, by service and host
-	source     string
-	document   []byte
-	mounted    files
-	url, urlOf string // DATABASE_URL, if it is a copy of the uri of this service
+	url, urlOf string            // DATABASE_URL, if it is a copy of the uri of this service
 }
 
 // Tunnel is what a launch knows about the tunnel that it has started.
@@ -66,14 +64,11 @@ const defaultPort = "5432"
 // strictest first: it decides for an address that several name. Redirect fails if a host cannot be
 // replaced alone. The error names the service and the credential, and contains no secret.
 func Redirect(env map[string]string, wanted []int) (*Redirection, error) {
-	r := &Redirection{locals: map[[2]string]int{}}
-	var err error
-	if r.source, r.document, err = vcapDocument(env); err != nil {
+	d, err := deliver(env)
+	if err != nil {
 		return nil, err
 	}
-	if r.mounted, err = mountedFiles(env); err != nil {
-		return nil, err
-	}
+	r := &Redirection{delivery: d, locals: map[[2]string]int{}}
 	services, _, err := r.renamed(nil)
 	if err != nil {
 		return nil, err
@@ -91,11 +86,9 @@ func Redirect(env map[string]string, wanted []int) (*Redirection, error) {
 	return r, r.check(found.Databases, wanted)
 }
 
-// renamed reads the bindings anew, and renames the hosts in them. The services of the document come
-// first, and are a part of it.
+// renamed reads the bindings anew, and renames the hosts in them.
 func (r *Redirection) renamed(by map[string]*renamer) (all []service, document any, err error) {
-	all, document, err = vcapServices(r.source, r.document)
-	all = append(all, mountedServices(r.mounted)...)
+	all, document, err = r.services()
 	for _, s := range all {
 		if by[s.name] != nil {
 			by[s.name].value(s.credentials, "", "", "")

@@ -24,21 +24,17 @@ import (
 // app owner's DATABASE_URL is the database. An error names the variable or the service. It shows
 // keys, but no other content.
 func Read(env map[string]string) (Bound, error) {
-	source, document, err := vcapDocument(env)
+	d, err := deliver(env)
 	if err != nil {
 		return Bound{}, err
 	}
-	services, _, err := vcapServices(source, document)
+	services, _, err := d.services()
 	if err != nil {
 		return Bound{}, err
 	}
-	folders, err := mountedFiles(env)
-	if err != nil {
-		return Bound{}, err
-	}
-	bound, err := readAll(append(services, mountedServices(folders)...), env["DATABASE_URL"], readRegular)
-	if source != vcapVariable && len(bytes.TrimSpace(document)) == 0 {
-		bound.Notes = append(bound.Notes, source+" is empty: no binding can be seen")
+	bound, err := readAll(services, env["DATABASE_URL"], readRegular)
+	if d.source != vcapVariable && len(bytes.TrimSpace(d.document)) == 0 {
+		bound.Notes = append(bound.Notes, d.source+" is empty: no binding can be seen")
 	}
 	return bound, err
 }
@@ -47,7 +43,7 @@ func Read(env map[string]string) (Bound, error) {
 // (see the package cf). It opens no file: a path in a binding means nothing here, and the author of
 // a binding must not choose what we read on this machine. A credential with a path is Missing.
 func ReadElsewhere(env map[string]string) (Bound, error) {
-	services, _, err := vcapServices(vcapVariable, []byte(env[vcapVariable]))
+	services, _, err := delivery{source: vcapVariable, document: []byte(env[vcapVariable])}.services()
 	if err != nil {
 		return Bound{}, err
 	}
@@ -198,18 +194,31 @@ func (b Binding) names(hosts []address) bool {
 
 const vcapVariable = "VCAP_SERVICES"
 
-// vcapDocument returns VCAP_SERVICES or the content of its file, and its name for errors.
-func vcapDocument(env map[string]string) (source string, document []byte, err error) {
-	path := env["VCAP_SERVICES_FILE_PATH"]
-	if path == "" {
-		return vcapVariable, []byte(env[vcapVariable]), nil
+// delivery is what the platform delivers: VCAP_SERVICES or the content of its file, and the name of
+// that for errors; and the files below SERVICE_BINDING_ROOT.
+type delivery struct {
+	source   string
+	document []byte
+	mounted  files
+}
+
+func deliver(env map[string]string) (d delivery, err error) {
+	d = delivery{source: vcapVariable, document: []byte(env[vcapVariable])}
+	if path := env["VCAP_SERVICES_FILE_PATH"]; path != "" {
+		d.source = "VCAP_SERVICES_FILE_PATH (" + path + ")"
+		var cause *fs.PathError
+		if d.document, err = readRegular(path); errors.As(err, &cause) {
+			return d, fmt.Errorf("%s cannot be read: %w", d.source, cause.Err)
+		}
 	}
-	source = "VCAP_SERVICES_FILE_PATH (" + path + ")"
-	var cause *fs.PathError
-	if document, err = readRegular(path); errors.As(err, &cause) {
-		err = fmt.Errorf("%s cannot be read: %w", source, cause.Err)
-	}
-	return source, document, err
+	d.mounted, err = mountedFiles(env)
+	return d, err
+}
+
+// services reads the bindings. Those of the document come first, and are a part of it.
+func (d delivery) services() (all []service, document any, err error) {
+	all, document, err = vcapServices(d.source, d.document)
+	return append(all, mountedServices(d.mounted)...), document, err
 }
 
 // vcapServices reads the JSON of VCAP_SERVICES. We don't use go-cfenv here: one malformed service

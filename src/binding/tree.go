@@ -350,12 +350,12 @@ func (v value) asksForTLS() bool {
 // isTLS says whether the object is the value of a key "ssl" or "tls".
 func (o *object) isTLS() bool { return o.key == "ssl" || o.key == "tls" }
 
-// nearest returns the nearest object, from o outwards, that is about a database of any kind.
-func (o *object) nearest() *object {
+// kind says what the nearest object is about, from o outwards, that is about a database of any kind.
+func (o *object) kind() about {
 	for ; o != nil; o = o.parent {
 		if o.about != unknown {
-			return o
+			return o.about
 		}
 	}
-	return nil
+	return unknown
 }

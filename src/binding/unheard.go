@@ -37,7 +37,7 @@ func (r *reader) checkAllHeard(bindings []Binding) error {
 		}
 	}
 	for _, o := range r.objects {
-		if o.isForeign() {
+		if o.kind() > postgres {
 			continue
 		}
 		for v, text := range o.texts() {
@@ -78,21 +78,15 @@ func (r *reader) namesHost() bool {
 // isUnheard says whether a key seems to be for a mode that we have not read. Of a misspelled key,
 // the value must be a mode: ssl_moode.
 func (r *reader) isUnheard(v value) bool {
-	switch {
+	switch kind := v.in.kind(); {
 	case !readsLikeMode(v.key), v.isEmpty(), v.heard, containsAny(v.key, otherWords):
 		return false
-	case v.in.isForeign() && (v.in.nearest().about == other || !v.isOwnWord()):
+	case kind == other, kind == doubtful && !v.isOwnWord():
 		return false
 	}
 	text, _ := v.raw.(string)
 	_, err := sslmode.Parse(text)
 	return strings.Contains(v.key, "sslmode") || err == nil
-}
-
-// isForeign says whether the object is about another kind of database.
-func (o *object) isForeign() bool {
-	nearest := o.nearest()
-	return nearest != nil && nearest.about != postgres
 }
 
 // unread returns the strictest mode that a string writes outside its password, if nobody reads it:
@@ -108,7 +102,7 @@ func (c connection) unread(text string) sslmode.Mode {
 			strictest = mode
 		}
 	}
-	if slices.Max(append(c.read(), sslmode.None)) >= strictest {
+	if slices.Max(append(c.read(false), sslmode.None)) >= strictest {
 		return sslmode.None
 	}
 	return strictest
