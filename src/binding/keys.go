@@ -2,7 +2,6 @@ package binding
 
 import (
 	"cmp"
-	"maps"
 	"slices"
 	"strings"
 
@@ -52,35 +51,32 @@ var (
 	foreignPorts = strings.Fields("3306 33060 1433 1521 50000 6379 27017 5672 9092 25 465 587 389 636 22 80 443")
 )
 
-// inFamilies has the keys that we read, also behind a family's name.
-var inFamilies = setOf(modeKeys, askKeys, hostKeys, portKeys, databaseKeys, usernameKeys, passwordKeys, caKeys, clientCertKeys,
-	clientKeyKeys, inTLSKeys, kindKeys, []string{"mode", "level", "encryption"})
-
-// meanings has all keys that we read.
-var meanings = setOf(slices.Collect(maps.Keys(inFamilies)), uriKeys)
-
-func setOf(lists ...[]string) map[string]bool {
-	keys := slices.Concat(lists...)
-	set := make(map[string]bool, len(keys))
-	for _, key := range keys {
-		set[key] = true
+// meanings has all keys that we read. It says of each whether we read it behind a family's name too.
+var meanings = func() map[string]bool {
+	of := make(map[string]bool, 128)
+	for _, key := range slices.Concat(modeKeys, askKeys, hostKeys, portKeys, databaseKeys, usernameKeys, passwordKeys, caKeys,
+		clientCertKeys, clientKeyKeys, inTLSKeys, kindKeys, []string{"mode", "level", "encryption"}) {
+		of[key] = true
 	}
-	return set
-}
+	for _, key := range uriKeys {
+		of[key] = false
+	}
+	return of
+}()
 
 // inFamily returns the family of a folded key, and what the key means there: pg and host of
 // pghost. It returns the key itself if it has no family.
 func inFamily(key string) (family, meaning string) {
-	switch {
-	case key == "server": // SQL Server's word too
+	if key == "server" { // SQL Server's word too
 		return key, key
-	case meanings[key]:
+	}
+	if _, known := meanings[key]; known {
 		return "", key
 	}
 	for _, family := range families {
 		prefix, rest, ok := strings.Cut(key, family)
 		rest = cmp.Or(familyKeys[rest], rest)
-		if ok && inFamilies[rest] && !containsAny(prefix, otherWords) {
+		if ok && meanings[rest] && !containsAny(prefix, otherWords) {
 			return prefix + family, rest
 		}
 	}
