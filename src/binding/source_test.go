@@ -196,7 +196,7 @@ func TestTwoDocumentsAreNotRead(t *testing.T) {
 	assert.NoError(t, err, "the control")
 }
 
-// A thousand services have half as many. It is an error, never "nothing bound".
+// It is an error, never "nothing bound".
 func TestMoreThanAThousandServicesIsNotRead(t *testing.T) {
 	document := func(texts int) string {
 		all := strings.TrimSuffix(strings.Repeat(`"",`, texts), ",")

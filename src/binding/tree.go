@@ -237,7 +237,7 @@ func asJSON(s string) (any, error) {
 	return decodeJSON([]byte(trimmed))
 }
 
-// mostSigns limits a JSON text, and so the time that a launch takes. A thousand services have half
+// mostSigns limits a JSON text, and so the time that a launch takes. A thousand services have about
 // as many.
 const mostSigns = 30_000
 
