@@ -159,14 +159,14 @@ func (o *object) around(c connection) *object {
 	if len(c.hosts) > 0 || c.asksForLess() {
 		return o
 	}
-	for outer := o; outer != nil; outer = outer.parent {
-		if len(outer.hosts) > 0 && !outer.hasLogin {
-			return outer
-		} else if len(outer.hosts) > 0 {
-			break
-		}
+	outer := o
+	for outer != nil && len(outer.hosts) == 0 {
+		outer = outer.parent
 	}
-	return o
+	if outer == nil || outer.hasLogin {
+		return o
+	}
+	return outer
 }
 
 // classify finds what each object is about.
@@ -319,7 +319,9 @@ func (r *reader) gatherObject(o *object, same map[string]*database) {
 	if (len(o.hosts) > 0 || len(o.strings) == 0) && !o.isHost() {
 		known := o.parent == nil && o.family == "" && !o.guessed
 		main = r.add(&database{hosts: slices.Clone(o.hosts), objects: []*object{o}, byKeys: true, wellKnown: known}, same)
-		main.path, main.isMain = cmp.Or(main.path, o.path()), true
+		if main.isMain = true; main.path == "" && o.parent != nil {
+			main.path = joinPath(o.parent.path(), o.name)
+		}
 	}
 	slices.SortStableFunc(o.strings, func(a, b connString) int { return cmp.Compare(uriRank(a.key), uriRank(b.key)) })
 	for _, f := range o.strings {

@@ -148,9 +148,5 @@ var wordPattern = lazyregexp.New("[A-Z]*[a-z]+|[A-Z]+")
 // words splits a path at everything that is no letter, and before capitals: "tls.caBundle[0]"
 // becomes tls, ca, bundle.
 func words(path string) []string {
-	all := wordPattern().FindAllString(path, -1)
-	for i := range all {
-		all[i] = strings.ToLower(all[i])
-	}
-	return all
+	return strings.Fields(strings.ToLower(strings.Join(wordPattern().FindAllString(path, -1), " ")))
 }

@@ -59,23 +59,18 @@ type value struct {
 }
 
 // path says where an object is, for errors: "connection.postgres". It is "" for the credentials
-// themselves.
+// themselves. The keys of a family are where their parent's are.
 func (o *object) path() string {
-	if o.parent == nil {
+	switch {
+	case o.parent == nil:
 		return ""
+	case o.beside:
+		return o.parent.path()
 	}
-	return o.parent.inside(o.name)
+	return joinPath(o.parent.path(), o.name)
 }
 
-func (v value) path() string { return v.in.inside(v.name) }
-
-// inside is the path of what is in the object. The keys of a family are beside one another.
-func (o *object) inside(name string) string {
-	if o.beside {
-		o = o.parent
-	}
-	return joinPath(o.path(), name)
-}
+func (v value) path() string { return joinPath(v.in.path(), v.name) }
 
 // texts returns the texts in an object that may be connection strings or certificates, in order. A
 // password is neither, unless it is in a list.
