@@ -121,7 +121,7 @@ func list(tree fs.FS, dir string, most int) ([]fs.DirEntry, bool) {
 // elsewhere are folders that say nothing about the app that runs: other people's code, tests,
 // documents, what a browser gets, and what other platforms read.
 var elsewhere = lazyregexp.New(`(?i)^(?:node_modules|bower_components|vendor|site-packages|__pycache__|venv|` +
-	`(?:.*[_.-])?(?:tests?|specs?|fixtures|mocks?|e2e)_*|cypress|coverage|testdata|` +
+	`(?:.*[_.-])?(?:tests?|testutils?|specs?|fixtures|mocks?|e2e)_*|cypress|coverage|testdata|` +
 	`docs?|documentation|examples?|samples?|demos?|tutorials?|public|static|assets|locales?|i18n|logs?|tmp|` +
 	`docker|k8s|kubernetes|helm|charts|terraform|ansible)$`)
 

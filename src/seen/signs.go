@@ -112,6 +112,8 @@ var rows = sync.OnceValue(func() []row {
 		{"`\"unleash-server\":`, `\"@cap-js/postgres\":` in a package.json", packages,
 			re(`^\s*"(unleash-server|@cap-js/postgres)"\s*:()`),
 			Decides, sslmode.Require, nil, "it verifies nothing"},
+		{"`django_heroku.settings(locals())`", re(`\.py$`), re(`\b(django_(?:on_)?heroku)\.settings\(()`),
+			Decides, sslmode.Require, nil, "it asks for `require` where there is a `DATABASE_URL`"},
 		{"`rds-signer`, `generate_db_auth_token`, AWS's wrapper drivers, `channel_binding=require`, `target_session_attrs=…`", re(""),
 			re(`(?i)(rds-signer|generate_db_auth_token|getAuthToken|aws[-_](?:advanced|wrapper)|` +
 				`channel_?binding['"]?\s*[:=]>?\s*['"]?require|require_?auth['"]?\s*[:=]|target_?session_?attrs['"]?\s*[:=])()`),
@@ -119,6 +121,9 @@ var rows = sync.OnceValue(func() []row {
 		{"`sslmode: …`, `'sslmode' => …`, `?sslmode=…`, `ssl_mode = …`, `SSL Mode=…`", re(""),
 			re(`(?i)([\w.]*ssl[ _-]?mode)(?:['"]?\]?\s*(?:=>|:=|[:=(])|['"]\s*,|,\s*['"])\s*([^=\s].*)`),
 			Decides, sslmode.None, ofMode, "the mode that is written there, or its default"},
+		{"`SSLMode string`, with a default in its tag, in Go", re(`\.go$`),
+			re(`(?i)(\w*ssl_?mode)\s+\w+\s+(\x60.*default:.*)`),
+			Decides, sslmode.None, ofMode, "its default, until somebody sets the variable"},
 		{"`NonValidatingFactory`, `Trust Server Certificate=true`, `CERT_NONE`, `verify_none`, `InsecureSkipVerify: true`, `trust-all=true`",
 			re(""), re(`(?i)(` + verifiesNothing + `)()`),
 			Decides, sslmode.None, always(sslmode.Require), "it verifies nothing"},
@@ -150,7 +155,7 @@ var telling = []string{"conf", "settings", "database", "db", "env", "knex", "orm
 	"boot-inf/classes", "web-inf/classes", "meta-inf", "main/resources/", "main.", "app.", "server.", "index.", "package."}
 
 // unread are names of files that do not run, or not here.
-var unread = lazyregexp.New(`(?i)example|sample|template|\.dist$|(?:^|[._-])(?:tests?|spec|dev|development|local|min|d)\.\w+$|` +
+var unread = lazyregexp.New(`(?i)example|sample|template|schema|\.dist$|(?:^|[._-])(?:tests?|spec|dev|development|local|min|d)\.\w+$|` +
 	`^\.env\.(?:test|dev|local)|lock|compose|manifest|tsconfig|Jenkinsfile|\.gitlab|migrat`)
 
 // mayDecide says whether a file of a folder may have signs. tells says that each of them may.
@@ -217,7 +222,7 @@ func (f *Files) Signs() []Sign {
 // hints are in each line that can be a sign, in small letters. They spare the others the patterns.
 var hints = []string{"ssl", "db_type", "unauthorized", "clear_env", "erl_aflags", "java_tool", "node_extra", `"n8n"`, "cap-js", "unleash",
 	"certificate", "nonval", "_none", "insecureskip", "trust-all", "rds-signer", "auth_token", "getauthtoken", "aws-", "aws_",
-	"channel_binding", "channelbinding", "require_auth", "requireauth", "session_attrs", "sessionattrs"}
+	"channel_binding", "channelbinding", "require_auth", "requireauth", "session_attrs", "sessionattrs", "heroku"}
 
 // page is a file that is looked at closely.
 type page struct {
@@ -298,6 +303,11 @@ func (p *page) signs() (signs []Sign) {
 			}
 			break
 		}
+	}
+	// What allows less counts: ssl: true beside dialectOptions that verify nothing.
+	isLess := func(s Sign) bool { return s.Kind == Decides && s.Mode != sslmode.None && !s.Mode.Verifies() }
+	if slices.ContainsFunc(signs, isLess) {
+		signs = slices.DeleteFunc(signs, func(s Sign) bool { return s.Mode.Verifies() })
 	}
 	return signs
 }

@@ -29,7 +29,8 @@ func uncommented(line string) string {
 var harmless = lazyregexp.New(`(?i)\w*(?:contains|includes|index_?of|match|starts_?with)\w*\([^()]*ssl[^()]*\)|` +
 	`\w*replace\w*\([^(),]*ssl[^(),]*,\s*(?:['"]ssl=require)?|` +
 	`['"][^'"]*ssl[^'"]*['"]\s+(?:not\s+)?in\s|/[^/]*ssl[^/]*/\w*\.test\b|` +
-	`\b(?:console|log(?:ger|ging)?)\.\w+\([^;]*|\b(?:print\w*|panic|\w*Error\w*)\([^;]*|\b(?:raise|throw)\s[^;]*`)
+	`\b(?:console|log(?:ger|ging)?)\.\w+\([^;]*|\b(?:print\w*|panic|\w*Error\w*|errors\.New)\([^;]*|` +
+	`\bhelp\s*=\s*['"][^'"]*|\b(?:raise|throw)\s[^;]*`)
 
 func indent(line string) int { return len(line) - len(strings.TrimLeft(line, " \t")) }
 
@@ -53,7 +54,7 @@ func (p *page) valueOf(i int, value string) (string, int) {
 // variables finds one that a value is read from: process.env.X, env.bool('X'), ENV['X'],
 // ENV.fetch("X"), getenv('X'), os.environ["X"], ${X}, %env(X)%, config("X"), or X=… of a file with
 // variables.
-var variables = lazyregexp.New(`(?:(?i:env|environ|getenv|config)(?:\.\w+)?(?:\.|[(\[]+\s*['"]?(?:\w+:)*)|` +
+var variables = lazyregexp.New(`(?:(?i:env|environ|getenv|config)(?:\.\w+)?(?:\.|:"|[(\[]+\s*['"]?(?:\w+:)*)|` +
 	`\$\{)([A-Z][A-Z0-9_]{2,})|^(?:export )?([A-Z][A-Z0-9_]*SSL[A-Z0-9_]*)=$`)
 
 func variable(text string) string {
@@ -125,13 +126,15 @@ const verifiesNothing = `NonValidatingFactory|Trust ?Server ?Certificate['"]?\s*
 var (
 	rejects    = lazyregexp.New(`(?i)rejectUnauthorized['"]?\s*[:=]\s*([^,}\n]*(?:\([^)]*\))?[^,}\n]*)`)
 	comparison = lazyregexp.New(`([!=])==?\s*['"]?\w*['"]?`)
-	off        = lazyregexp.New(`(?i)\b(?:false|disabled?)\b|^\s*['"]?(?:off|no|0)['"]?\W*$|!1\b|&&`)
+	off        = lazyregexp.New(`(?i)\b(?:false|disabled?)\b|^\s*['"]?(?:off|no|0|null)['"]?\W*$|!1\b|&&|` +
+		`^\s*(?:!!|Boolean\()\s*process\.env|\bin\s+(?:~w\(|\[\s*['"])`)
 	halfway    = lazyregexp.New(`(?i)\b(?:allow|prefer)\b`)
 	on         = lazyregexp.New(`(?i)\b(?:true|verify[-_]?full|verify[-_]?ca|verify_peer|ca|create_default_context)\b|^\s*['"]?(?:on|yes|1)['"]?\W*$|!0\b`)
-	requires   = lazyregexp.New(`(?i)^\s*['"]?require\b`)
+	requires   = lazyregexp.New(`(?i)^\s*['"\x60]?require\b`)
 	switches   = lazyregexp.New(`\?|\|\||&&|\b(?:if|or|and|not)\b|[!=]=|![A-Za-z_(!]`)
 	unverified = lazyregexp.New(`(?i)` + verifiesNothing)
 	reference  = lazyregexp.New(`^\s*(?:await\s+)?(?:[a-z_$][\w$.]*|[A-Z][A-Z0-9_]+)(?:\(.*\))?[\s,;)}]*(?:$|\n)`)
+	opposite   = lazyregexp.New(`openssl$|no_?ssl$|disable`) // or a library
 	typeName   = lazyregexp.New(`(?i)^\s*(?:bool|boolean|str|string|any|object|undefined|null|none|nil|number|unknown|optional)\b`)
 )
 
@@ -142,14 +145,28 @@ func isOff(value string) bool {
 	return isUnset || off().MatchString(comparison().ReplaceAllString(value, ""))
 }
 
+// isType says whether a value is a type in TypeScript or Python: boolean | undefined.
+func isType(value string) bool {
+	return typeName().MatchString(value) && !isOff(value) && !strings.ContainsAny(value, "=(")
+}
+
 // ofFlag reads the value of ssl, in code or in a file with settings: what it allows at least. Off
 // counts more than unverified, and that more than verified. What can be switched is not verified.
 func ofFlag(key, value string) (sslmode.Mode, bool) {
 	key, value = strings.ToLower(key), withoutRest(value)
+	switch {
+	case opposite().MatchString(key), isType(value):
+		return sslmode.None, false
+	case strings.HasSuffix(key, "ssl_require"): // dj-database-url's: False is as without it
+		return sslmode.Require, !strings.HasPrefix(value, "False")
+	}
 	isSwitched := switches().MatchString(value)
 	weakest, ok := sslmode.VerifyFull, false
 	take := func(mode sslmode.Mode) { weakest, ok = min(weakest, mode), true }
 	for _, m := range rejects().FindAllStringSubmatch(value, -1) {
+		if isType(m[1]) {
+			continue
+		}
 		if take(sslmode.VerifyFull); isOff(m[1]) {
 			take(sslmode.Require)
 		}
@@ -157,11 +174,12 @@ func ofFlag(key, value string) (sslmode.Mode, bool) {
 	if unverified().MatchString(value) {
 		take(sslmode.Require)
 	}
+	if strings.Contains(value, "checkServerIdentity") {
+		take(sslmode.VerifyCA)
+	}
 	value = rejects().ReplaceAllString(value, "")
 	says := comparison().ReplaceAllString(value, "")
 	switch {
-	case strings.HasSuffix(key, "openssl"), strings.Contains(key, "disable"), strings.HasSuffix(key, "nossl"): // a library, the opposite
-		return sslmode.None, false
 	case isOff(value) && strings.HasSuffix(key, "verify"):
 		return sslmode.Require, true
 	case isOff(value):
@@ -175,18 +193,19 @@ func ofFlag(key, value string) (sslmode.Mode, bool) {
 	}
 	isElsewhere := reference().MatchString(value) && !typeName().MatchString(value) || variable(value) != ""
 	isSwitched = isSwitched || !ok && isElsewhere
-	if isSwitched && weakest == sslmode.VerifyFull {
+	if isSwitched && weakest.Verifies() {
 		return sslmode.None, true
 	}
 	return weakest, ok
 }
 
 var (
-	postgres = lazyregexp.New(`(?i)postgres|pgsql|\bpg\b|\bpg[_-]|[_-]pg\b|PGSSL|PGHOST|psycopg|asyncpg|npgsql|dj_database_url`)
+	postgres = lazyregexp.New(`(?i)(?-i:SSLMode)\s*:?=\s*["\x60]|` +
+		`postgres|pgsql|\bpg\b|\bpg[_-]|[_-]pg\b|PGSSL|PGHOST|psycopg|asyncpg|npgsql|dj_database_url`)
 	database = lazyregexp.New(`(?i)database|data-?source|jdbc|sequelize|typeorm|knex|drizzle|prisma|hikari|r2dbc|sqlalchemy|` +
-		`dialect|connectionString|\bdb\b|db_|_db\b|\bPool\(`)
+		`dialect|ormconfig|mikro-?orm|^config/config\.js|^models/index|connectionString|\bdb\b|db_|_db\b|\bPool\(`)
 	others = lazyregexp.New(`(?i)redis|kafka|rabbit|amqp|mail|smtp|ldap|mongo|my_?sql|maria|mssql|sqlserver|sqlite|oracle|elastic|` +
-		`opensearch|cassandra|memcache|` +
+		`opensearch|cassandra|memcache|download|verify_ssl|` +
 		`mqtt|nats|solr|consul|vault|eureka|zookeeper|https?\b|\bserver['"]?\s*[:=]|server\.|createServer|` +
 		`tomcat|axios|(?:^|[^.\w])fetch\(|transport|minio|cookie|force_ssl|redirect|keystore|\bs?ftp|influx|neo4j|couch|clickhouse|proxy|socket`)
 	notHere = lazyregexp.New(`(?i)^\W*(?:test|development|dev|local)\b(?:['"]?\s*(?::|=>|=)|\.)`) // also Quarkus's %dev.x=
