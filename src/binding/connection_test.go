@@ -336,11 +336,16 @@ func TestNoNameHasParametersInIt(t *testing.T) {
 		{"uri": "postgres://u;PWD=" + secret + "@h/dev"}, {"uri": "postgres://u@h/dev&password=" + secret},
 		{"host": "h", "port": 5432, "user": "u", "database": "dev;PWD=" + secret}, {"uri": "postgres://u@h/dev#password=" + secret},
 		{"host": "h", "port": 5432, "user": "u", "database": "dev?password=" + secret},
+		{"uri": "postgres://u%3A" + secret + "@h/dev"}, {"dsn": "host=h user=u dbname='dev password=" + secret + "'"},
+		{"jdbcUrl": "jdbc:postgresql://h/dev?user=u;password=" + secret}, {"jdbcUrl": "jdbc:postgresql://h/dev;password=" + secret + "?user=u"},
+		{"jdbcUrl": "jdbc:redshift:iam://h:5439/dev;UID=u;PWD=" + secret},
 	} {
 		b := one(t, vcap(t, credentials))
 		assert.Equal(t, []string{"u", "dev"}, []string{b.Username, b.Database}, credentials)
 	}
-	assert.Empty(t, one(t, vcap(t, m{"uri": "postgres://h/d", "database": "postgres://u:" + secret + "@h/d"})).Database)
+	for _, name := range []string{"postgres://u:" + secret + "@h/d", "password=" + secret, "PWD=" + secret} {
+		assert.Empty(t, one(t, vcap(t, m{"uri": "postgres://h/d", "database": name})).Database)
+	}
 	b := one(t, vcap(t, m{"jdbcUrl": "jdbc:redshift://h:5439/dev;UID=u;PWD=" + secret + ";ssl=true;sslmode=verify-full"}))
 	assert.Equal(t, secret, string(b.Password))
 	assert.Equal(t, "verify-full by sslmode in credential jdbcUrl", modes(b))

@@ -83,16 +83,16 @@ func (d *database) credential(keys []string, parameter string) Credential {
 	return byString
 }
 
-// name returns a name that people see. It is no URI, and has no parameters in it: one may be a
-// password.
+// name returns a name that people see. It is no URI, and has no parameters or "user:password" in it.
 func (d *database) name(keys []string, parameter string) string {
 	name := string(d.credential(keys, parameter).Value)
 	if i := strings.IndexAny(name, " ;&?#"); i >= 0 && strings.Contains(name[i:], "=") {
 		name = name[:i]
 	}
-	if strings.Contains(name, "://") {
+	if key, _, _ := strings.Cut(name, "="); strings.Contains(name, "://") || slices.Contains(secretKeys, fold(key)) {
 		return ""
 	}
+	name, _, _ = strings.Cut(name, ":")
 	return name
 }
 
