@@ -263,8 +263,8 @@ func (r *relay) copyBoth(client, server net.Conn) {
 }
 
 // copyOne copies until from ends. Then it closes to for writing, with TLS the connection below too:
-// a busy server looks for the end of TCP (client_connection_check_interval). Both are *net.TCPConn
-// or *tls.Conn.
+// a busy server looks for the end of TCP (client_connection_check_interval). Both are of TCP, or
+// *tls.Conn.
 func copyOne(to, from net.Conn) {
 	// The two structs hide ReadFrom and WriteTo: with these, io.CopyBuffer ignores our buffer.
 	_, _ = io.CopyBuffer(struct{ io.Writer }{to}, struct{ io.Reader }{from}, make([]byte, copyBuffer))

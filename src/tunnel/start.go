@@ -94,11 +94,9 @@ func (s settings) start(files []*os.File) (cmd *exec.Cmd, out io.Reader, err err
 	cmd.Stderr = os.Stderr
 	cmd.ExtraFiles = files
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		return nil, nil, err
-	}
-	if out, err = cmd.StdoutPipe(); err != nil {
+	in, failed := cmd.StdinPipe()
+	out, err = cmd.StdoutPipe()
+	if err = errors.Join(failed, err); err != nil {
 		return nil, nil, err
 	}
 	if err = cmd.Start(); err == nil {

@@ -152,10 +152,7 @@ func redirect(h *client.Handout, env map[string]string, r *binding.Redirection, 
 		o.Was[name], o.Is[name] = env[name], sum(variables[name])
 		h.Variables = append(h.Variables, client.Variable{Name: name, Value: variables[name]})
 	}
-	text, err := json.Marshal(o)
-	if err != nil {
-		return err
-	}
+	text, _ := json.Marshal(o) // it has texts and an address
 	if len(originalsVariable)+len(text)+2 > longestVariable {
 		return errors.New("the bindings are too long to be kept in a variable beside the tunnel's: " +
 			"let the platform deliver them as files (app feature file-based-vcap-services)")
