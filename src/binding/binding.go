@@ -85,6 +85,7 @@ const (
 	ByURI              // the string that the platform passes on as DATABASE_URL, or that variable
 	ByString           // another connection string
 	ByProse            // a connection string in a longer text, such as a psql command
+	ByFirst            // a parameter in a connection string that comes again: the last one counts
 )
 
 // Place is where a binding says something. The zero Place is nowhere.
@@ -122,7 +123,7 @@ func (p Place) Whole() string {
 func (p Place) Known() bool { return p != Place{} }
 
 // IsString says whether a driver may be given the string as it is.
-func (b By) IsString() bool { return b == ByURI || b == ByString }
+func (b By) IsString() bool { return b != ByKey && b != ByProse }
 
 // Credential is the value of one key of the credentials, and its place, for errors. The zero
 // Credential stands for one that is not there.

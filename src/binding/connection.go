@@ -22,6 +22,7 @@ type connection struct {
 	socket    bool              // its query names a Unix socket
 	rootCert  string            // sslrootcert: a path, PEM or "system"
 	modes     []parameter       // one for each key; the last of equal keys counts, as in libpq
+	first     parameter         // of equal keys in a query, which counts in pgx and lib/pq
 	asksTLS   parameter         // what asks for TLS without a mode: ssl=true, useSSL=1
 	says      map[string]string // user, password, dbname and what else it says, by the folded key
 }
@@ -191,26 +192,35 @@ func (c connection) get(parameter string) string {
 }
 
 // aliasOf returns the mode that a parameter of libpq stands for, None if it is no other name of
-// sslmode. "ssl" is one in a URI only, and only with this value.
+// sslmode. "ssl" is one in a URI only. libpq knows it with the value true. With one that means no,
+// node-postgres and postgres.js connect in plain text.
 //
-// Source: libpq's fe-connect.c, conninfo_uri_parse_params and conninfo_storeval.
+// Source: libpq's fe-connect.c, conninfo_uri_parse_params and conninfo_storeval;
+// pg-connection-string, index.js; postgres.js, src/index.js, parseOptions.
 func (c *connection) aliasOf(p parameter) sslmode.Mode {
 	switch {
 	case !c.libpq:
 		return sslmode.None
 	case c.inQuery && p.key == "ssl" && p.value == "true", p.key == "requiressl" && strings.HasPrefix(p.value, "1"):
 		return sslmode.Require
+	case c.inQuery && p.key == "ssl" && isNo(p.value):
+		return sslmode.Disable
 	case p.key == "requiressl":
 		return sslmode.Prefer
 	}
 	return sslmode.None
 }
 
-// setMode keeps the last of equal keys. A sslmode overrules an alias before it. An alias behind a
-// sslmode overrules that in libpq alone, so both stay.
+// setMode keeps the last of equal keys, as libpq does. A sslmode overrules an alias before it. An
+// alias behind a sslmode overrules that in libpq alone, so both stay.
 func (c *connection) setMode(p parameter) {
 	if strings.TrimSpace(p.value) == "" {
 		return
+	}
+	for _, old := range c.modes {
+		if _, err := parseMode(old.value); err == nil && c.libpq && c.inQuery && old.key == p.key && old.value != p.value {
+			c.first = cmp.Or(c.first, old)
+		}
 	}
 	c.modes = slices.DeleteFunc(c.modes, func(old parameter) bool { return old.alias || old.key == p.key })
 	c.modes = append(c.modes, p)

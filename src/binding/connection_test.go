@@ -145,7 +145,7 @@ func TestWhatAConnectionStringSays(t *testing.T) {
 			"postgres://h/d?ssl":                                   "h /d tls",
 			"postgres://h/d?ssl=":                                  "h /d tls",
 			"postgres://h/d?ssl=1":                                 "h /d tls",
-			"postgres://h/d?ssl=no":                                "h /d",
+			"postgres://h/d?ssl=no":                                "h /d ssl=disable",
 			"postgres://h/d?tls=verify-full":                       "h /d tls=verify-full",
 			"postgres://h/d?ssl=require&sslmode=verify-ca":         "h /d ssl=require sslmode=verify-ca",
 			"postgres://h/d?requiressl=1":                          "h /d requiressl=require",

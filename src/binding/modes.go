@@ -43,6 +43,9 @@ func (r *reader) addModes(b *Binding, f connString) {
 		}
 		written = written || !p.alias
 	}
+	if p := f.first; p.key != "" {
+		r.ask(b, p.value, Asked{Place: Place{Path: f.path, Of: p.key}, By: ByFirst, Alias: true})
+	}
 	if f.asksTLS.key != "" {
 		place := Place{Path: f.path, Of: f.asksTLS.key}
 		b.noteNoVerify(f.asksTLS.value, place)

@@ -55,6 +55,7 @@ func TestABindingThatContradictsItselfStopsTheAppAndNamesBothPlaces(t *testing.T
 		"a key and another string":  {says(key("verify-full"), jdbc("require")), "credential sslmode asks for verify-full, but sslmode in credential jdbcUrl for require"},
 		"two keys":                  {says(key("verify-full"), asked("require", binding.Place{Path: "sslMode"}, binding.ByKey)), "credential sslmode asks for verify-full, but credential sslMode for require"},
 		"a uri that is too weak":    {says(uri("require"), jdbc("verify-full")), "sslmode in credential jdbcUrl asks for verify-full, but sslmode in credential uri for require"},
+		"one string that is no uri": {says(jdbc("verify-full"), asked("require", binding.Place{Path: "jdbcUrl", Of: "sslfactory"}, binding.ByString)), "sslmode in credential jdbcUrl asks for verify-full, but sslfactory in credential jdbcUrl for require"},
 		"DATABASE_URL, set by hand": {says(uri("verify-full"), asked("disable", binding.Place{Path: "DATABASE_URL", Of: "sslmode", Variable: true}, binding.ByURI)), "sslmode in credential uri asks for verify-full, but sslmode in DATABASE_URL for disable"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -79,7 +80,7 @@ func TestABindingThatContradictsItselfStopsTheAppAndNamesBothPlaces(t *testing.T
 func TestOfTwoOtherStringsTheStricterWinsWithAWarning(t *testing.T) {
 	plan := decide(t, nil, says(jdbc("require"), dsn("verify-full")))
 	assert.Equal(t, sslmode.VerifyFull, plan.Mode)
-	assert.Equal(t, []string{"db: sslmode in credential dsn asks for verify-full, and sslmode in credential jdbcUrl for require; the stricter one wins"}, plan.Warnings)
+	assert.Equal(t, []string{"db: sslmode in credential dsn asks for verify-full, and sslmode in credential jdbcUrl for require; the stricter one wins, but a driver that is given the other string may not obey"}, plan.Downgrades)
 }
 
 func TestWhatAgreesIsNoContradiction(t *testing.T) {
@@ -389,6 +390,27 @@ func TestAnAliasAloneLowersNothingAndTheLogSaysWhatLibpqGets(t *testing.T) {
 			assert.Equal(t, test.line != "", strings.Contains(lines, "given this string"), lines)
 			assert.Contains(t, lines, test.line)
 		})
+	}
+}
+
+// A driver that is given the string itself may make less of it than the launch does.
+func TestWhatAStringGivesLessThanTheLaunchIsSaidAtEachStart(t *testing.T) {
+	for credentials, line := range map[string]string{
+		`"uri":"postgres://h.example.com/d?sslmode=disable&sslmode=verify-full"`:                                              "db: sslmode in credential uri means disable to a driver",
+		`"uri":"postgres://` + oregon + `/d?ssl=0"`:                                                                           "db: ssl in credential uri means disable to a driver",
+		`"hostname":"h.internal","username":"u","sslmode":"verify-full","uri":"postgres://u@h.example.com/d?sslmode=disable"`: "db (uri): sslmode in credential uri means disable to a driver",
+		`"uri":"postgres://h.example.com/d?sslmode=verify-full&sslmode=verify-full&ssl=true&sslmode=verify-full"`:             "",
+		`"hostname":"h.internal","username":"u","sslmode":"verify-full","other":"postgres://u@h.example.com/d?sslmode=allow"`: "",
+		`"jdbcUrl":"jdbc:postgresql://h.example.com/d?sslmode=disable&sslmode=verify-full"`:                                   "",
+		`"uri":"postgres://h.example.com/d?sslmode=nonsense&sslmode=verify-full"`:                                             "",
+	} {
+		found, err := binding.Read(map[string]string{"VCAP_SERVICES": `{"x":[{"name":"db","tags":["postgresql"],"credentials":{` + credentials + `}}]}`})
+		require.NoError(t, err, credentials)
+		plan, err := Decide(nil, found, store(t))
+		require.NoError(t, err, credentials)
+		assert.Equal(t, sslmode.VerifyFull, plan.Mode, credentials)
+		assert.Equal(t, line != "", len(plan.Downgrades) > 0, "%s: %s", credentials, plan.Downgrades)
+		assert.Contains(t, strings.Join(plan.Downgrades, "\n"), line)
 	}
 }
 

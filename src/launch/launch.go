@@ -266,7 +266,7 @@ func (p *Plan) settle(b binding.Binding, fallback sslmode.Mode) (sslmode.Mode, S
 		return sslmode.None, "", nil // an alias alone lowers nothing
 	}
 	strictest := slices.MaxFunc(asked, compareModes)
-	asked = slices.DeleteFunc(asked, func(a binding.Asked) bool { return a.By == binding.ByProse && a.Mode < strictest.Mode })
+	asked = slices.DeleteFunc(asked, func(a binding.Asked) bool { return a.By >= binding.ByProse && a.Mode < strictest.Mode })
 	if weakest := slices.MinFunc(asked, compareModes); b.AsksTLS.Known() && !weakest.Mode.Encrypts() {
 		asked = append(asked, binding.Asked{Mode: sslmode.Require, Place: b.AsksTLS, By: binding.ByKey})
 	}
@@ -279,11 +279,12 @@ func (p *Plan) settle(b binding.Binding, fallback sslmode.Mode) (sslmode.Mode, S
 			p.warn("%s: %s says %s, and %s says %s; POSTGRES_SSL_MODE=%s settles it, but a driver that reads the binding itself may not obey",
 				b.Title(), strictest.Place, strictest.Mode, a.Place, a.Mode, fallback)
 			return fallback, ofOwner, nil
-		case a.By != binding.ByString, first.By == binding.ByKey: // strings alone may differ
+		case a.By != binding.ByString, first.By == binding.ByKey, a.Place.Whole() == strictest.Place.Whole(): // two strings may differ
 			return sslmode.None, "", fmt.Errorf("%s asks for %s, but %s for %s; make them agree, or set POSTGRES_SSL_MODE=%s",
 				strictest.Place, strictest.Mode, a.Place, a.Mode, strictest.Mode)
 		default:
-			p.warn("%s: %s asks for %s, and %s for %s; the stricter one wins", b.Title(), strictest.Place, strictest.Mode, a.Place, a.Mode)
+			p.downgrade("%s: %s asks for %s, and %s for %s; the stricter one wins, but a driver that is given the other string may not obey",
+				b.Title(), strictest.Place, strictest.Mode, a.Place, a.Mode)
 		}
 	}
 	if first.Mode < strictest.Mode {
@@ -442,16 +443,22 @@ func listModes(databases []*Database) string {
 
 func modeName(mode sslmode.Mode) string { return cmp.Or(mode.String(), "no mode") }
 
-// warnOfAliases says what libpq makes of a string with another name of sslmode. A launch gives more.
+// warnOfAliases says what a driver makes of a string that gives less than the launch: by another name
+// of sslmode, by the first of two, or as the service's uri beside keys about another host.
 func (p *Plan) warnOfAliases() {
+	mains := map[string]Database{} // by service
 	for _, db := range p.Databases {
-		if db.Tunnel || db.Writes() != sslmode.None {
-			continue
+		if db.Main {
+			mains[db.Name] = db
 		}
+	}
+	for _, db := range p.Databases {
+		main := mains[db.Name]
 		for _, a := range db.Asked {
-			if a.Alias && a.Mode < db.Mode {
+			isAlone := a.Alias && db.Writes() == sslmode.None
+			if (isAlone || a.By == binding.ByFirst || db.WellKnown && !db.Main) && a.Mode < main.Mode && !db.Tunnel {
 				p.downgrade("%s: %s means %s to a driver that is given this string; others get %s, from %s",
-					db.Title(), a.Place, a.Mode, db.Mode, db.Source)
+					db.Title(), a.Place, a.Mode, main.Mode, main.Source)
 			}
 		}
 	}

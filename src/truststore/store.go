@@ -118,7 +118,7 @@ type Store struct {
 	Names   []string // sorted
 	LaidOut bool     // it is in Dir, and not just in memory
 
-	sets Sets // in memory
+	sets Sets // in memory, as far as they have been parsed
 }
 
 // NewStore returns the store that Write would make of the sets, without writing it.
@@ -127,7 +127,7 @@ func NewStore(dir string, sets Sets) Store { return Store{Dir: dir, Names: sets.
 // Open lists the trust store that Write laid out in dir. It reads no certificate: that would slow
 // down the launch.
 func Open(dir string) (Store, error) {
-	store := Store{Dir: dir, LaidOut: true}
+	store := Store{Dir: dir, LaidOut: true, sets: Sets{}}
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) || err == nil && len(entries) == 0 {
 		return store, fmt.Errorf("%s has no trust store; restage the app", dir)
@@ -161,15 +161,21 @@ func (s Store) PEM(names ...string) (all []byte, err error) {
 	return all, nil
 }
 
-// Certificates returns the certificates of sets.
-func (s Store) Certificates(names ...string) ([]*x509.Certificate, error) {
-	text, err := s.PEM(names...)
-	if err != nil || len(text) == 0 {
-		return nil, err
+// Certificates returns the certificates of sets. It parses each set once.
+func (s Store) Certificates(names ...string) (all []*x509.Certificate, err error) {
+	for _, name := range names {
+		if _, known := s.sets[name]; !known {
+			text, err := s.PEM(name)
+			if err != nil {
+				return nil, err
+			}
+			certs, err := Parse(text)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", s.Dir, err)
+			}
+			s.sets[name] = certs
+		}
+		all = append(all, s.sets[name]...)
 	}
-	certs, err := Parse(text)
-	if err != nil {
-		err = fmt.Errorf("%s: %w", s.Dir, err)
-	}
-	return certs, err
+	return all, nil
 }

@@ -42,6 +42,11 @@ func TestAStoreIsTheSameInMemoryAndInADroplet(t *testing.T) {
 	}
 
 	require.NoError(t, os.WriteFile(inDroplet.Bundle("aws"), []byte("damaged"), 0o600))
+	certs, err := inDroplet.Certificates("aws")
+	require.NoError(t, err)
+	assert.Equal(t, sets["aws"], certs, "each set is parsed once")
+	inDroplet, err = Open(dir)
+	require.NoError(t, err)
 	_, err = inDroplet.Certificates("aws")
 	assert.EqualError(t, err, inDroplet.Dir+": has no PEM certificate")
 	require.NoError(t, os.Remove(inDroplet.Bundle("aws")))
