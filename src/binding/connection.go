@@ -228,7 +228,7 @@ func (c *connection) setMode(p parameter) {
 
 // read returns the modes that the string writes, without what is no mode.
 func (c connection) read(aliases bool) (modes []sslmode.Mode) {
-	for _, p := range c.modes {
+	for _, p := range append([]parameter{c.first}, c.modes...) {
 		if mode, err := parseMode(p.value); err == nil && (aliases || !p.alias) {
 			modes = append(modes, mode)
 		}

@@ -55,7 +55,7 @@ func parseURL(text string) (connection, bool) {
 	if api == "jdbc" && strings.HasSuffix(c.says["sslfactory"], ".NonValidatingFactory") { // it always counts (pgjdbc's manual)
 		c.modes = append(c.modes, parameter{"sslfactory", sslmode.Require.String(), true})
 	}
-	if api == "r2dbcs" && slices.Max(append(c.read(), sslmode.None)) < sslmode.Require { // its sslMode counts
+	if api == "r2dbcs" && slices.Max(append(c.read(false), sslmode.None)) < sslmode.Require { // its sslMode counts
 		c.modes = append(c.modes, parameter{key: "r2dbcs", value: sslmode.Require.String()})
 	}
 	return c, true
