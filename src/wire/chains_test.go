@@ -315,6 +315,7 @@ func chains(t *testing.T) map[string]judged {
 
 		// Names of CAs and keys.
 		"no authorityKeyIdentifier":            strictly(judged{leaf: server(bareRoot), trust: []*node{bareRoot}}, "has no"),
+		"… of an issuer that has none itself":  strictly(judged{leaf: server(bareRoot, with(authorityIdentifier, false, keyID(1, 2, 3)...)), trust: []*node{bareRoot}}, "has no"),
 		"another key's authorityKeyIdentifier": none(direct(with(authorityIdentifier, false, keyID(1, 2, 3)...)), "names another key as its issuer's"),
 		"a root that names another key":        none(under(with(authorityIdentifier, false, keyID(1, 2, 3)...)), "names another key as its issuer's"),
 		"an issuer's name and number":          strictly(direct(with(authorityIdentifier, false, issuerSerial(root.cert, root.cert.SerialNumber)...)), "has no authorityKeyIdentifier"),

@@ -76,11 +76,11 @@ func TestVerifyChain(t *testing.T) {
 		"a root of the same name":                   {chain: direct.Chain(), trust: trust("x", imposter), problem: unknownCA},
 		"signed by itself":                          {chain: []*x509.Certificate{root.Cert}, trust: trust("x", other), mode: sslmode.VerifyCA, problem: unknownCA, says: `"Root" is signed by itself, and unknown here`},
 		"only an intermediate is trusted":           {chain: indirect.Chain(), trust: trust("credential ca", middle), problem: chainIncomplete, says: `ends at "Middle" (from credential ca), which is not a root`},
-		"an intermediate of ours is not sent":       {chain: indirect.Chain(), trust: trust("x", root), known: trust("region r", middle), problem: chainIncomplete, says: `does not send the intermediate certificate "Middle", which by its name leads to the trusted root "Root"`},
+		"an intermediate of ours is not sent":       {chain: indirect.Chain(), trust: trust("x", root), known: trust("region r", middle, root), problem: chainIncomplete, says: `does not send the intermediate certificate "Middle", which by its name leads to the trusted root "Root"`},
 		"an intermediate of the organization":       {chain: organization.Intermediate(t, "Sub", inOrganization).Issue(t, []string{west}).Chain(), trust: trust("x", other, organization), problem: chainIncomplete, says: `"Sub", which by its name leads to the trusted root "Organization Root"`},
 		"an intermediate that nobody knows":         {chain: indirect.Chain(), trust: trust("x", other), problem: unknownCA, says: `its issuer is "Middle"`},
 		"another region's":                          {chain: far.Issue(t, []string{west}).Chain(), trust: trust("region us-west-2", region), known: trust("region af-south-1", far), problem: unknownCA, says: "that CA belongs to the bundle of region af-south-1; trusted are: \"Amazon RDS us-west-2 Root CA RSA2048 G1\" (region us-west-2)"},
-		"one region is named before its partition":  {chain: far.Issue(t, []string{west}).Chain(), known: append(trust("partition aws", far), trust("region af-south-1", far)...), problem: unknownCA, says: "bundle of region af-south-1"},
+		"one region is named before its partition":  {chain: far.Issue(t, []string{west}).Chain(), known: append(trust("region af-south-1", far), trust("partition aws", far)...), problem: unknownCA, says: "bundle of region af-south-1"},
 		"a new root of RDS":                         {chain: pgtest.NewCA(t, "Amazon RDS us-west-2 Root CA RSA2048 G9").Issue(t, []string{west}).Chain(), trust: trust("x", region), problem: unknownCA, says: `its issuer is "Amazon RDS us-west-2 Root CA RSA2048 G9"`},
 		"expired":                                   {chain: late.Chain(middle), trust: trust("x", root), problem: certificateExpired, says: `the certificate of "` + west + `" in the chain`},
 		"an intermediate that expired":              {chain: oldMiddle.Issue(t, []string{west}).Chain(oldMiddle), trust: trust("x", root), problem: certificateExpired, says: `the certificate of "Old Middle" in the chain of ` + west + " expired"},
@@ -262,6 +262,39 @@ func TestModeInForce(t *testing.T) {
 			assert.Equal(t, test.problem, code)
 		})
 	}
+}
+
+func TestACertificateWithoutItsKeyIsUnusable(t *testing.T) {
+	pair := pgtest.NewCA(t, "Clients").Issue(t, []string{"app"})
+	file := func(name string, content []byte) string {
+		path := filepath.Join(t.TempDir(), name)
+		require.NoError(t, os.WriteFile(path, content, 0o600))
+		return path
+	}
+	cert, key := file("app.crt", pair.CertPEM), file("app.key", pair.KeyPEM)
+	for code, envs := range map[string][]map[string]string{
+		clientCertificateUnusable: {{"PGSSLCERT": cert}, {"PGSSLKEY": key}},
+		"":                        {{"PGSSLCERT": cert, "PGSSLKEY": key}, {}},
+	} {
+		for _, env := range envs {
+			problem := Targets(plan(t, env, "verify-full"), false)[0].Problem
+			assert.Equal(t, code != "", problem != nil, "%v", env)
+			if problem != nil {
+				assert.Equal(t, code, problem.Code)
+			}
+		}
+	}
+}
+
+// Nothing insecure has happened, so the app starts.
+func TestAServerThatHangsUpAtTheStartupMessageIsNotThere(t *testing.T) {
+	port := serveDirectTLS(t, pgtest.NewCA(t, "Root"), tls.NoClientCert, func(*tls.Conn) bool { return false })
+	target := Target{Host: "db.example.com", HostAddr: "127.0.0.1", Port: port, Direct: true, Mode: sslmode.Require}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	a := target.Probe(ctx, target.Addresses()[0], sslmode.Require)
+	require.NotNil(t, a.Problem)
+	assert.Equal(t, closed, a.Problem.Code)
 }
 
 // Closed: no connection is made with fewer CAs than the plan has.
