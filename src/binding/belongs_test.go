@@ -9,6 +9,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
 )
 
 // titles lists the databases of a service with their hosts: "db: h1 h2".
@@ -218,4 +220,38 @@ func TestAFamilyNamesItsKindAndAPortBehindTheHost(t *testing.T) {
 	assert.Empty(t, titles(t, vcap(t, of("mysql", "h"))))
 	assert.Equal(t, []string{"db: h"}, titles(t, vcap(t, of("postgres", "h:3306"))), "the control")
 	assert.Empty(t, titles(t, vcap(t, m{"DB_HOST": "h:3306", "DB_USER": "u"}, "mysql")))
+}
+
+// A mail server, a cache or a directory beside a database, or alone, is no Postgres, and its flags
+// are not the database's. A mode in Postgres's own words still counts.
+func TestOtherProtocolsAreNotTakenForPostgres(t *testing.T) {
+	for name, test := range map[string]struct {
+		credentials m
+		tag         string
+	}{
+		"Redis":                   {m{"host": "r", "port": 6379, "password": "p", "ssl": "require"}, "redis"},
+		"Redis without a tag":     {m{"host": "r", "port": 6380, "password": "p", "ssl": "require"}, "x"},
+		"SQL Server":              {m{"host": "s", "port": 1433, "username": "u", "ssl": "require"}, "sqlserver"},
+		"Oracle with TLS":         {m{"host": "s", "port": 2484, "username": "u", "ssl": "require"}, "oracle"},
+		"SMTP":                    {m{"hostname": "s", "port": 587, "username": "u", "tls": "require"}, "smtp"},
+		"SMTP with its own word":  {m{"hostname": "s", "port": 587, "username": "u", "ssl_mode": "STARTTLS"}, "smtp"},
+		"LDAP":                    {m{"hostname": "s", "port": 389, "username": "u", "tls_mode": "starttls"}, "ldap"},
+		"MongoDB":                 {m{"host": "s", "port": 27017, "username": "u", "tls": m{"mode": "requireTLS"}}, "x"},
+		"a mail server's own key": {m{"SMTP_HOST": "mail", "SMTP_SSL_MODE": "require"}, "x"},
+	} {
+		t.Run(name, func(t *testing.T) { assert.Empty(t, titles(t, vcap(t, test.credentials, test.tag))) })
+	}
+	for key, beside := range map[string]m{
+		"smtp": {"host": "mail", "port": 587, "username": "u", "tls": "require"}, "redis": {"host": "r", "ssl": true},
+		"mail": {"host": "mail", "username": "u", "tls": "require"},
+	} {
+		b := one(t, vcap(t, m{key: beside, "database_url": "postgres://u:p@h/d"}))
+		assert.Equal(t, []string{"h", ""}, []string{b.Hosts[0], b.AsksTLS.String() + modes(b)}, key)
+	}
+	for _, credentials := range []m{
+		{"host": "h", "port": 6379, "sslmode": "require"}, {"host": "h", "port": 443, "username": "u", "ssl": "require"},
+		{"mailings": m{"host": "h", "sslmode": "require"}}, {"db2": m{"host": "h", "port": 5432, "username": "u", "ssl": "require"}},
+	} {
+		assert.Equal(t, sslmode.Require, one(t, vcap(t, credentials)).Writes(), "the control: %v", credentials)
+	}
 }

@@ -236,20 +236,24 @@ func (v value) isOwnWord() bool {
 		return false
 	}
 	mode, _ := sslmode.Parse(text)
+	if !mode.Verifies() && !slices.Contains(modeKeys, v.key) {
+		return false // it may be a mail server's: "tls": "require"
+	}
 	return mode == sslmode.VerifyFull || mode > sslmode.Disable && text == mode.String()
 }
 
 // doubt says whether something tells that an object's keys are about another kind of database: its
 // own words or the label for certain, or only a tag or a port.
 func (r *reader) doubt(o *object) about {
-	tagged := !r.says(postgresWords) && r.says(otherWords)
-	port := o.port() == "3306"
+	sure := r.says(postgresWords)
+	tagged := !sure && r.says(otherKinds)
+	port := o.port() == "3306" || !sure && slices.Contains(otherPorts, o.port())
 	switch {
 	case o.says(postgresWords):
 		return unknown
-	case o.says(otherWords), tagged && (port || r.isOf(otherWords)):
+	case o.says(otherWords), tagged && (port || r.isOf(otherKinds)):
 		return other
-	case tagged, port:
+	case tagged, port, containsAny(o.key, otherKinds) && o.key != "db2": // the second one
 		return doubtful
 	}
 	return unknown

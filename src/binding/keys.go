@@ -45,10 +45,16 @@ var (
 	// otherWords name what is not Postgres. MySQL's modes even look like ours: REQUIRED, VERIFY_CA.
 	otherWords = strings.Fields("mysql mariadb redis valkey mongo rabbitmq amqp kafka sqlserver mssql oracle orcl db2")
 
+	// otherKinds name, in a label, a tag or the key of an object, what is no Postgres. In a text such a
+	// word may be of a database for mails.
+	otherKinds = slices.Concat(otherWords, []string{"smtp", "ldap", "mail"})
+
 	postgresWords = []string{"postgres", "pgsql"}
 
-	// foreignPorts are the default ports of other databases, of mail, LDAP, SSH and the web.
-	foreignPorts = strings.Fields("3306 33060 1433 1521 50000 6379 27017 5672 9092 25 465 587 389 636 22 80 443")
+	// otherPorts are the default ports of other databases, of mail and LDAP. A Postgres may be behind a
+	// proxy at the ports of SSH and the web, but is not known by its keys alone there.
+	otherPorts   = strings.Fields("3306 33060 1433 1521 2484 50000 50001 6379 6380 27017 5672 9092 25 465 587 389 636")
+	foreignPorts = slices.Concat(otherPorts, []string{"22", "80", "443"})
 )
 
 // meanings has all keys that we read. It says of each whether we read it behind a family's name too.

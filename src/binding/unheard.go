@@ -11,7 +11,7 @@ import (
 // checkAllHeard is the safety net. If a Postgres connection has a mode that we have not read, the
 // app must not start. The same is true of a service that may be Postgres and does not say so.
 func (r *reader) checkAllHeard(bindings []Binding) error {
-	if len(r.databases) == 0 && r.says(otherWords) {
+	if len(r.databases) == 0 && r.says(otherKinds) {
 		return nil
 	}
 	for _, o := range r.objects {
@@ -79,7 +79,7 @@ func (r *reader) namesHost() bool {
 // the value must be a mode: ssl_moode.
 func (r *reader) isUnheard(v value) bool {
 	switch kind := v.in.kind(); {
-	case !readsLikeMode(v.key), v.isEmpty(), v.heard, containsAny(v.key, otherWords):
+	case !readsLikeMode(v.key), v.isEmpty(), v.heard, containsAny(v.key, otherKinds):
 		return false
 	case kind == other, kind == doubtful && !v.isOwnWord():
 		return false
