@@ -1,16 +1,8 @@
 package launch
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
-	"math/big"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -18,6 +10,7 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/binding"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/truststore"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/tools/pgtest"
 )
 
 const (
@@ -278,24 +271,12 @@ func TestDatabasesWithDifferentClientCertificatesNeedTheOwnersChoice(t *testing.
 // caPEM returns a CA certificate as credentials hold it.
 func caPEM(t testing.TB) binding.Secret {
 	t.Helper()
-	certificate, _ := makePair(t, &x509.Certificate{IsCA: true, BasicConstraintsValid: true, Subject: pkix.Name{CommonName: "Test CA"}})
-	return binding.Secret(certificate)
+	return binding.Secret(pgtest.NewCA(t, "Test CA").PEM)
 }
 
 func clientPair(t testing.TB) (cert, key binding.Credential) {
 	t.Helper()
-	c, k := makePair(t, &x509.Certificate{Subject: pkix.Name{CommonName: "client"}})
-	return binding.Credential{Place: binding.Place{Path: "sslcert"}, Value: binding.Secret(c)}, binding.Credential{Place: binding.Place{Path: "sslkey"}, Value: binding.Secret(k)}
-}
-
-func makePair(t testing.TB, template *x509.Certificate) (certificate, key []byte) {
-	t.Helper()
-	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	require.NoError(t, err)
-	template.SerialNumber, template.NotBefore, template.NotAfter = big.NewInt(1), time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
-	der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
-	require.NoError(t, err)
-	pkcs8, err := x509.MarshalPKCS8PrivateKey(private)
-	require.NoError(t, err)
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8})
+	pair := pgtest.NewCA(t, "Test CA").Issue(t, []string{"client"})
+	return binding.Credential{Place: binding.Place{Path: "sslcert"}, Value: binding.Secret(pair.CertPEM)},
+		binding.Credential{Place: binding.Place{Path: "sslkey"}, Value: binding.Secret(pair.KeyPEM)}
 }

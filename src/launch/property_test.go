@@ -8,15 +8,13 @@ import (
 	"strings"
 	"testing"
 
-	"crypto/x509"
-	"crypto/x509/pkix"
-
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/binding"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/truststore"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/tools/pgtest"
 )
 
 // maker makes bindings as people and brokers write them. Its seed is fixed, so every run gets the
@@ -27,9 +25,7 @@ type maker struct {
 }
 
 func newMaker(t testing.TB, seed uint64) maker {
-	ca, _ := makePair(t, &x509.Certificate{IsCA: true, BasicConstraintsValid: true, Subject: pkix.Name{CommonName: "Own CA"}})
-	saml, _ := makePair(t, &x509.Certificate{IsCA: true, BasicConstraintsValid: true, Subject: pkix.Name{CommonName: "SAML"}})
-	return maker{rand.New(rand.NewPCG(10, seed)), string(ca), string(saml)}
+	return maker{rand.New(rand.NewPCG(10, seed)), string(pgtest.NewCA(t, "Own CA").PEM), string(pgtest.NewCA(t, "SAML").PEM)}
 }
 
 func (m maker) one(of ...string) string { return of[m.IntN(len(of))] }

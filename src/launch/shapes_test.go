@@ -3,7 +3,6 @@ package launch
 import (
 	"bytes"
 	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -22,6 +21,7 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/binding"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/truststore"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/tools/pgtest"
 )
 
 // chapter is a part of testdata/shapes.json: bindings in shapes that brokers and people really use,
@@ -56,24 +56,18 @@ const secretWord = "Zq7xWv9k"
 
 // placeholders replaces "$CA" and the like in the shapes.
 func placeholders(t testing.TB) *strings.Replacer {
-	pair := func(name string, ca bool) (string, string) {
-		certificate, key := makePair(t, &x509.Certificate{IsCA: ca, BasicConstraintsValid: ca, Subject: pkix.Name{CommonName: name}})
-		return string(certificate), string(key)
-	}
-	ca, _ := pair("Own CA", true)
-	saml, _ := pair("SAML", true)
-	selfSigned, _ := pair("Own, pinned", false)
-	server, _ := pair("Server", false)
-	client, key := pair("Client", false)
-	inJSON := func(text string) string {
-		quoted, err := json.Marshal(text)
+	own := pgtest.NewCA(t, "Own CA")
+	pinned := pgtest.NewCA(t, "Own, pinned", func(c *x509.Certificate) { c.IsCA = false })
+	client := own.Issue(t, []string{"Client"})
+	inJSON := func(pem []byte) string {
+		quoted, err := json.Marshal(string(pem))
 		require.NoError(t, err)
 		return strings.Trim(string(quoted), `"`)
 	}
 	return strings.NewReplacer(
-		"$FORM_CA", url.QueryEscape(ca), "$BASE64_CA", base64.StdEncoding.EncodeToString([]byte(ca)),
-		"$CA", inJSON(ca), "$SAML", inJSON(saml), "$SELF_SIGNED", inJSON(selfSigned), "$SERVER_CERT", inJSON(server),
-		"$CLIENT_CERT", inJSON(client), "$CLIENT_KEY", inJSON(key))
+		"$FORM_CA", url.QueryEscape(string(own.PEM)), "$BASE64_CA", base64.StdEncoding.EncodeToString(own.PEM),
+		"$CA", inJSON(own.PEM), "$SAML", inJSON(pgtest.NewCA(t, "SAML").PEM), "$SELF_SIGNED", inJSON(pinned.PEM),
+		"$SERVER_CERT", inJSON(own.Issue(t, []string{"Server"}).CertPEM), "$CLIENT_CERT", inJSON(client.CertPEM), "$CLIENT_KEY", inJSON(client.KeyPEM))
 }
 
 func readShapes(t testing.TB) []chapter {

@@ -8,13 +8,15 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/tools/pgtest"
 )
 
 func TestAStoreIsTheSameInMemoryAndInADroplet(t *testing.T) {
 	dir := t.TempDir()
 	sets := Sets{
-		"aws":       {newCertificate(t, "One", nil), newCertificate(t, "Two", nil)},
-		AmazonTrust: {newCertificate(t, "Three", nil)},
+		"aws":       {pgtest.NewCA(t, "One").Cert, pgtest.NewCA(t, "Two").Cert},
+		AmazonTrust: {pgtest.NewCA(t, "Three").Cert},
 	}
 	inMemory := NewStore(dir, sets)
 	assert.False(t, inMemory.LaidOut)
@@ -80,7 +82,7 @@ func TestWhatCannotBeReadOrWrittenIsAnErrorThatNamesIt(t *testing.T) {
 	_, err = Read("[")
 	assert.Error(t, err, "no such folder")
 
-	sets := Sets{"aws": {newCertificate(t, "One", nil)}}
+	sets := Sets{"aws": {pgtest.NewCA(t, "One").Cert}}
 	assert.ErrorContains(t, Write(filepath.Join(certFile(t, dir, "file", ""), "trust"), sets), "not a directory")
 	trust := filepath.Join(dir, "trust")
 	require.NoError(t, os.MkdirAll(filepath.Join(trust, "aws.pem"), 0o755))

@@ -1,7 +1,6 @@
 package truststore
 
 import (
-	"crypto/x509"
 	"os"
 	"path/filepath"
 	"strings"
@@ -9,6 +8,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/tools/pgtest"
 )
 
 // certFile writes a file, and returns its path.
@@ -47,8 +48,8 @@ func TestTheSystemsStoresAreTheStacksAndThePlatforms(t *testing.T) {
 }
 
 func TestOnlyTheCertificatesOfTheSystemsStoresAreHandedOn(t *testing.T) {
-	one := string(EncodePEM([]*x509.Certificate{newCertificate(t, "One", nil)}))
-	two := string(EncodePEM([]*x509.Certificate{newCertificate(t, "Two", nil)}))
+	one := string(pgtest.NewCA(t, "One").PEM)
+	two := string(pgtest.NewCA(t, "Two").PEM)
 	const key = "-----BEGIN PRIVATE KEY-----\nczNjcjN0\n-----END PRIVATE KEY-----\n"
 	const request = "-----BEGIN CERTIFICATE REQUEST-----\nMAA=\n-----END CERTIFICATE REQUEST-----\n"
 	for name, test := range map[string]struct{ stack, platform, want string }{
@@ -82,7 +83,7 @@ func contents(t *testing.T, env map[string]string) (all string) {
 
 func TestAStoreThatIsNotThereIsLeftOutAndOneThatCannotBeReadIsAnError(t *testing.T) {
 	dir := t.TempDir()
-	one := string(EncodePEM([]*x509.Certificate{newCertificate(t, "One", nil)}))
+	one := string(pgtest.NewCA(t, "One").PEM)
 	certFile(t, dir, "platform.crt", one)
 	assert.Equal(t, one, contents(t, map[string]string{"SSL_CERT_FILE": filepath.Join(dir, "none"), "CF_SYSTEM_CERT_PATH": dir}))
 

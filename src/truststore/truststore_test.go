@@ -2,16 +2,11 @@ package truststore
 
 import (
 	"bytes"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/asn1"
 	"encoding/base64"
 	"encoding/pem"
 	"fmt"
-	"math/big"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -23,29 +18,11 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/tools/pgtest"
 )
 
 const buildpackCA = "../../ca"
-
-// newCertificate makes a self-signed certificate; change may alter the template.
-func newCertificate(t testing.TB, commonName string, change func(*x509.Certificate)) *x509.Certificate {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	require.NoError(t, err)
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: commonName},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		BasicConstraintsValid: true, IsCA: true,
-	}
-	if change != nil {
-		change(template)
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	require.NoError(t, err)
-	cert, err := x509.ParseCertificate(der)
-	require.NoError(t, err)
-	return cert
-}
 
 // opensslHashes asks the real openssl, all at once: rehash links HHHHHHHH.N to each file.
 func opensslHashes(t testing.TB, certs []*x509.Certificate) []string {
@@ -224,7 +201,7 @@ func baseNames(paths []string) []string {
 
 func TestCertificatesWithOneNameAreNumberedWithoutAGap(t *testing.T) {
 	dir := t.TempDir()
-	twins := []*x509.Certificate{newCertificate(t, "Twin", nil), newCertificate(t, "TWIN", nil)}
+	twins := []*x509.Certificate{pgtest.NewCA(t, "Twin").Cert, pgtest.NewCA(t, "TWIN").Cert}
 	require.NoError(t, Write(dir, Sets{"twins": twins}))
 	entries, err := filepath.Glob(filepath.Join(dir, "twins", "*"))
 	require.NoError(t, err)
@@ -244,8 +221,8 @@ func TestSameCertificatesGiveTheSameFiles(t *testing.T) {
 func TestCompanyCAsAreASetOfTheirOwn(t *testing.T) {
 	dir := t.TempDir()
 	require.NoError(t, os.Mkdir(filepath.Join(dir, "extra"), 0o755))
-	company := newCertificate(t, "Amazon RDS us-west-2 Company", nil)
-	require.NoError(t, os.WriteFile(filepath.Join(dir, "aws.pem"), EncodePEM([]*x509.Certificate{newCertificate(t, "Amazon RDS us-west-2 Root CA RSA2048 G1", nil)}), 0o600))
+	company := pgtest.NewCA(t, "Amazon RDS us-west-2 Company").Cert
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "aws.pem"), pgtest.NewCA(t, "Amazon RDS us-west-2 Root CA RSA2048 G1").PEM, 0o600))
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "extra", "company.pem"), EncodePEM([]*x509.Certificate{company}), 0o600))
 	sets, err := Read(dir)
 	require.NoError(t, err)
@@ -261,7 +238,7 @@ func TestABuildpackWithoutCertificatesIsRefused(t *testing.T) {
 }
 
 func TestEveryFormOfCredentialIsRead(t *testing.T) {
-	a, b := newCertificate(t, "A", nil), newCertificate(t, "B", nil)
+	a, b := pgtest.NewCA(t, "A").Cert, pgtest.NewCA(t, "B").Cert
 	pemA, pemB := string(EncodePEM([]*x509.Certificate{a})), string(EncodePEM([]*x509.Certificate{b}))
 	for name, test := range map[string]struct {
 		value string
@@ -295,8 +272,8 @@ func split(s string, width int) []string {
 }
 
 func TestAnythingButACAIsRefusedAndNotShown(t *testing.T) {
-	ca := string(EncodePEM([]*x509.Certificate{newCertificate(t, "CA", nil)}))
-	leaf := newCertificate(t, "leaf", func(c *x509.Certificate) { c.IsCA = false })
+	ca := string(pgtest.NewCA(t, "CA").PEM)
+	leaf := pgtest.NewCA(t, "leaf", func(c *x509.Certificate) { c.IsCA = false }).Cert
 	// Bearing its issuer's name does not make it self-signed: the signature must be its own.
 	raw := slices.Clone(leaf.Raw)
 	raw[len(raw)-1] ^= 1
@@ -327,7 +304,7 @@ func TestAnythingButACAIsRefusedAndNotShown(t *testing.T) {
 }
 
 func TestAPinnedSelfSignedCertificateIsAnAnchorInCredentialsOnly(t *testing.T) {
-	pinned := EncodePEM([]*x509.Certificate{newCertificate(t, "db.example.com", func(c *x509.Certificate) { c.IsCA = false })})
+	pinned := pgtest.NewCA(t, "db.example.com", func(c *x509.Certificate) { c.IsCA = false }).PEM
 	certs, err := ParseCredential(string(pinned))
 	require.NoError(t, err)
 	assert.Len(t, certs, 1)
@@ -336,7 +313,7 @@ func TestAPinnedSelfSignedCertificateIsAnAnchorInCredentialsOnly(t *testing.T) {
 }
 
 func FuzzCredentialsAreCAsOrAnError(f *testing.F) {
-	ca := EncodePEM([]*x509.Certificate{newCertificate(f, "CA", nil)})
+	ca := pgtest.NewCA(f, "CA").PEM
 	f.Add(string(ca))
 	f.Add(strings.ReplaceAll(string(ca), "\n", `\n`))
 	f.Add(base64.StdEncoding.EncodeToString(ca))
