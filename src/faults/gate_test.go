@@ -95,12 +95,10 @@ func TestTheGateOfAStart(t *testing.T) {
 	other := map[string]any{"sslrootcert": string(pgtest.NewCA(t, "Another Root").PEM)}
 	client := clients.Issue(t, []string{"certain"})
 	stranger := pgtest.NewCA(t, "Unheard-of Root").Issue(t, []string{"certain"})
-	silent, err := net.Listen("tcp", "127.0.0.1:0") // lets clients connect, and never answers
-	require.NoError(t, err)
-	t.Cleanup(func() { silent.Close() })
-	hangsUp := listener(t, func(conn net.Conn) { conn.Close() })
-	junk := listener(t, func(conn net.Conn) { _, _ = conn.Write([]byte("220 mail.example.com ESMTP\r\n")) })
-	at := func(address net.Addr) map[string]any { return map[string]any{"port": address.(*net.TCPAddr).Port} }
+	silent := pgtest.Listen(t, pgtest.Silent)
+	hangsUp := pgtest.Listen(t, func(net.Conn) {})
+	junk := pgtest.Listen(t, pgtest.Greeting("220 mail.example.com ESMTP"))
+	at := func(port int) map[string]any { return map[string]any{"port": port} }
 
 	for name, test := range map[string]struct {
 		binding string
@@ -127,7 +125,7 @@ func TestTheGateOfAStart(t *testing.T) {
 		"nobody listens":              {good.binding(t, map[string]any{"port": pgtest.Nobody(t)}), nil, true, "; the app starts all the same"},
 		"a name without an address":   {good.binding(t, map[string]any{"hostname": "nosuchhost.invalid"}), nil, true, "orders: DNS gives no address for nosuchhost.invalid; the app starts all the same"},
 		"whoever hangs up":            {good.binding(t, at(hangsUp)), nil, true, "; the app starts all the same"},
-		"no answer for ten seconds":   {good.binding(t, at(silent.Addr())), nil, true, "does not answer the request for TLS in time; the app starts all the same"},
+		"no answer for ten seconds":   {good.binding(t, at(silent)), nil, true, "does not answer the request for TLS in time; the app starts all the same"},
 		"a wrong password":            {good.binding(t, map[string]any{"password": somebodyElses}), nil, true, "orders: TLS 1.3, as verify-full asks; the server refuses the password of user \"app\" (SQLSTATE 28P01); the app starts all the same"},
 		"nothing bound":               {"VCAP_SERVICES={}", nil, true, "no Postgres database is bound; there is nothing to verify"},
 	} {
@@ -153,34 +151,13 @@ func TestTheGateOfAStart(t *testing.T) {
 	}
 }
 
-func listener(t *testing.T, serve func(net.Conn)) net.Addr {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			t.Cleanup(func() { conn.Close() })
-			serve(conn)
-		}
-	}()
-	return l.Addr()
-}
-
 func TestOnlyTheOneValueOpensTheGateAndNothingElseSendsAPacket(t *testing.T) {
 	t.Parallel()
 	c := newContainer(t, smallBuildpack(t))
 	c.mustStage(t)
 	var connections atomic.Int64
-	address := listener(t, func(conn net.Conn) {
-		connections.Add(1)
-		conn.Close()
-	})
-	server := gated{&pgtest.Server{Port: address.(*net.TCPAddr).Port}, pgtest.NewCA(t, "Root")}
+	port := pgtest.Listen(t, func(net.Conn) { connections.Add(1) })
+	server := gated{&pgtest.Server{Port: port}, pgtest.NewCA(t, "Root")}
 	binding := server.binding(t, nil)
 	for _, value := range []string{"yes", "START", "start ", "true", "1", "launch", "off", "no", "0", "\n"} {
 		l := c.launch(t, binding, "POSTGRES_SSL_VERIFY="+value)

@@ -178,24 +178,12 @@ type between struct {
 
 func eavesdrop(t *testing.T) *between {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	t.Cleanup(func() { listener.Close() })
-	b := &between{port: listener.Addr().(*net.TCPAddr).Port}
-	go func() {
-		for {
-			conn, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			go b.listen(conn)
-		}
-	}()
+	b := &between{}
+	b.port = pgtest.Listen(t, b.listen)
 	return b
 }
 
 func (b *between) listen(conn net.Conn) {
-	defer conn.Close()
 	backend := pgproto3.NewBackend(conn, conn)
 	for {
 		message, err := backend.ReceiveStartupMessage()

@@ -37,7 +37,7 @@ func certificate(t testing.TB, ca *pgtest.CA, names ...string) *tls.Config {
 // and inside TLS.
 func thief(t testing.TB, config *tls.Config, asks ...pgproto3.BackendMessage) (port int, heard *buffer) {
 	heard = &buffer{}
-	port = proxy(t, func(conn net.Conn) {
+	port = pgtest.Listen(t, func(conn net.Conn) {
 		_ = conn.SetDeadline(time.Now().Add(patience))
 		backend := pgproto3.NewBackend(io.TeeReader(conn, heard), conn)
 		message, err := backend.ReceiveStartupMessage()
@@ -214,7 +214,7 @@ func TestNothingLeavesInPlainText(t *testing.T) {
 // inTheMiddle is an attacker between a client and the server, with a certificate of his own. He
 // passes on all that they say, but edit may change what the server says.
 func inTheMiddle(t testing.TB, config *tls.Config, server *pgtest.Server, edit func([]byte) []byte) int {
-	return proxy(t, func(conn net.Conn) {
+	return pgtest.Listen(t, func(conn net.Conn) {
 		if _, err := pgproto3.NewBackend(conn, conn).ReceiveStartupMessage(); err != nil {
 			return
 		}
@@ -439,7 +439,7 @@ func TestServersCannotFillTheMemory(t *testing.T) {
 // So is how many say it at the same time.
 func TestALoginWaitsForItsTurn(t *testing.T) {
 	arrived := make(chan net.Conn, 3)
-	port := proxy(t, func(conn net.Conn) {
+	port := pgtest.Listen(t, func(conn net.Conn) {
 		arrived <- conn
 		_, _ = io.Copy(io.Discard, conn)
 	})

@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -493,7 +492,7 @@ type tap struct {
 func newTap(t testing.TB, port int) *tap {
 	t.Helper()
 	w := &tap{}
-	w.port = proxy(t, func(client net.Conn) {
+	w.port = pgtest.Listen(t, func(client net.Conn) {
 		w.connections.Add(1)
 		server, err := net.Dial("tcp4", fmt.Sprintf("127.0.0.1:%d", port))
 		if err != nil {
@@ -511,32 +510,6 @@ func newTap(t testing.TB, port int) *tap {
 
 func (w *tap) heard() string { return w.bytes.String() }
 
-// proxy calls serve for each connection, and closes the connection afterwards.
-func proxy(t testing.TB, serve func(net.Conn)) int {
-	t.Helper()
-	listener, err := net.Listen("tcp4", "127.0.0.1:0")
-	require.NoError(t, err)
-	var wait sync.WaitGroup
-	t.Cleanup(wait.Wait)
-	t.Cleanup(func() { listener.Close() })
-	wait.Go(func() {
-		for {
-			conn, err := listener.Accept()
-			if err != nil {
-				if !errors.Is(err, net.ErrClosed) {
-					t.Error(err)
-				}
-				return
-			}
-			go func() {
-				defer conn.Close()
-				serve(conn)
-			}()
-		}
-	})
-	return listener.Addr().(*net.TCPAddr).Port
-}
-
 // A database that is slow must not take the descriptors that another one needs.
 func TestDescriptorsAreSharedAmongTheDatabases(t *testing.T) {
 	var was syscall.Rlimit
@@ -553,7 +526,7 @@ func TestASlowDatabaseTakesNoConnectionFromAnother(t *testing.T) {
 	ca := pgtest.NewCA(t, "Root")
 	server := pgtest.Start(t, serving(t, ca, "localhost"))
 	few := func(r *relay) { r.most = 3 }
-	silent := proxy(t, func(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) })
+	silent := pgtest.Listen(t, pgtest.Silent)
 	slow := openTunnel(t, target(silent, sslmode.VerifyFull, ca), few)
 	for range 3 {
 		conn := slow.dial(t)

@@ -124,18 +124,6 @@ func TestWhatTheTriesShowIsJudged(t *testing.T) {
 // A replica that nobody can reach is a warning. One that takes the connection and does not answer is
 // a problem, and it stops a checked start.
 func TestAFurtherHostThatTakesTheConnectionHasToAnswer(t *testing.T) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer listener.Close()
-	go func() {
-		for {
-			conn, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			conn.Close()
-		}
-	}()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	judged := func(port int) Database {
@@ -145,7 +133,7 @@ func TestAFurtherHostThatTakesTheConnectionHasToAnswer(t *testing.T) {
 		e.judgeOthers(&db, time.Now())
 		return db
 	}
-	db := judged(listener.Addr().(*net.TCPAddr).Port)
+	db := judged(pgtest.Listen(t, func(net.Conn) {}))
 	require.Len(t, db.Problems, 1)
 	assert.Equal(t, OtherHostFails, db.Problems[0].Code)
 	assert.Empty(t, db.Warnings)

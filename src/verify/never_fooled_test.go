@@ -50,37 +50,25 @@ func host(t *testing.T, serve func(v visit)) wire.Target {
 	t.Helper()
 	ca := pgtest.NewCA(t, "Root")
 	cert := certificate(t, ca, "localhost")
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	t.Cleanup(func() { listener.Close() })
-	go func() {
-		for {
-			conn, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer conn.Close()
-				if message, err := pgproto3.NewBackend(conn, conn).ReceiveStartupMessage(); err != nil {
-					return
-				} else if _, ok := message.(*pgproto3.SSLRequest); !ok {
-					v := visit{pgproto3.NewBackend(conn, conn), conn}
-					_ = v.send(&pgproto3.ErrorResponse{Severity: "FATAL", Code: "28000", Message: "no plain text"})
-					return
-				}
-				_, _ = conn.Write([]byte("S"))
-				secure := tls.Server(conn, &tls.Config{Certificates: []tls.Certificate{*cert}})
-				v := visit{pgproto3.NewBackend(secure, secure), secure}
-				if message, err := v.ReceiveStartupMessage(); err == nil {
-					if _, ok := message.(*pgproto3.StartupMessage); ok {
-						serve(v)
-					}
-				}
-			}()
+	port := pgtest.Listen(t, func(conn net.Conn) {
+		if message, err := pgproto3.NewBackend(conn, conn).ReceiveStartupMessage(); err != nil {
+			return
+		} else if _, ok := message.(*pgproto3.SSLRequest); !ok {
+			v := visit{pgproto3.NewBackend(conn, conn), conn}
+			_ = v.send(&pgproto3.ErrorResponse{Severity: "FATAL", Code: "28000", Message: "no plain text"})
+			return
 		}
-	}()
+		_, _ = conn.Write([]byte("S"))
+		secure := tls.Server(conn, &tls.Config{Certificates: []tls.Certificate{*cert}})
+		v := visit{pgproto3.NewBackend(secure, secure), secure}
+		if message, err := v.ReceiveStartupMessage(); err == nil {
+			if _, ok := message.(*pgproto3.StartupMessage); ok {
+				serve(v)
+			}
+		}
+	})
 	return wire.Target{
-		Name: "db", Host: "localhost", Port: uint16(listener.Addr().(*net.TCPAddr).Port), Database: "app", User: "app",
+		Name: "db", Host: "localhost", Port: uint16(port), Database: "app", User: "app",
 		Password: password, Mode: sslmode.VerifyFull, Source: "the test", Trust: trust("the test", ca),
 	}
 }

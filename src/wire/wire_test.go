@@ -477,20 +477,14 @@ func TestAServerThatRefusesThroughTheTunnelIsHeard(t *testing.T) {
 
 func TestWhatAServerAnswersToTheRequestForTLS(t *testing.T) {
 	for answer, code := range map[string]string{"N": noTLS, "E": noTLS, "H": notPostgres, "": closed} {
-		listener, err := net.Listen("tcp", "127.0.0.1:0")
-		require.NoError(t, err)
-		go func() {
-			if conn, err := listener.Accept(); err == nil {
-				_, _ = pgproto3.NewBackend(conn, conn).ReceiveStartupMessage()
-				_, _ = conn.Write([]byte(answer))
-				conn.Close()
-			}
-		}()
-		target := Target{Host: "127.0.0.1", Port: uint16(listener.Addr().(*net.TCPAddr).Port), Mode: sslmode.Require}
+		port := pgtest.Listen(t, func(conn net.Conn) {
+			_, _ = pgproto3.NewBackend(conn, conn).ReceiveStartupMessage()
+			_, _ = conn.Write([]byte(answer))
+		})
+		target := Target{Host: "127.0.0.1", Port: uint16(port), Mode: sslmode.Require}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		a := target.Probe(ctx, target.Addresses()[0], sslmode.Require)
 		cancel()
-		listener.Close()
 		require.NotNil(t, a.Problem, answer)
 		assert.Equal(t, code, a.Problem.Code, answer)
 	}
@@ -522,25 +516,16 @@ func serveDirectTLS(t *testing.T, ca *pgtest.CA, asks tls.ClientAuthType, isLetI
 	pair := ca.Issue(t, []string{"db.example.com"})
 	cert, err := tls.X509KeyPair(pair.CertPEM, pair.KeyPEM)
 	require.NoError(t, err)
-	listener, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{
-		Certificates: []tls.Certificate{cert}, NextProtos: []string{"postgresql"}, ClientAuth: asks})
-	require.NoError(t, err)
-	t.Cleanup(func() { listener.Close() })
-	go func() {
-		for {
-			conn, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			backend := pgproto3.NewBackend(conn, conn)
-			if _, err := backend.ReceiveStartupMessage(); err == nil && isLetIn(conn.(*tls.Conn)) {
-				backend.Send(&pgproto3.AuthenticationCleartextPassword{})
-				_ = backend.Flush()
-			}
-			conn.Close()
+	config := &tls.Config{Certificates: []tls.Certificate{cert}, NextProtos: []string{"postgresql"}, ClientAuth: asks}
+	return uint16(pgtest.Listen(t, func(conn net.Conn) {
+		secure := tls.Server(conn, config)
+		defer secure.Close()
+		backend := pgproto3.NewBackend(secure, secure)
+		if _, err := backend.ReceiveStartupMessage(); err == nil && isLetIn(secure) {
+			backend.Send(&pgproto3.AuthenticationCleartextPassword{})
+			_ = backend.Flush()
 		}
-	}()
-	return uint16(listener.Addr().(*net.TCPAddr).Port)
+	}))
 }
 
 func TestExplainHidesThePasswordOfThatLogin(t *testing.T) {

@@ -18,6 +18,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -363,6 +364,41 @@ func Nobody(t testing.TB) int {
 		t.Fatal(err)
 	}
 	return address.(*syscall.SockaddrInet4).Port
+}
+
+// Listen listens at a port of loopback until the test ends, and returns the port. It calls serve for
+// each connection, and closes the connection afterwards.
+func Listen(t testing.TB, serve func(net.Conn)) int {
+	t.Helper()
+	listener, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = listener.Close() })
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer conn.Close()
+				serve(conn)
+			}()
+		}
+	}()
+	return listener.Addr().(*net.TCPAddr).Port
+}
+
+// Silent is for Listen: a server that never answers.
+func Silent(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) }
+
+// Greeting is for Listen: a server that is not Postgres, and sends this text.
+func Greeting(text string) func(net.Conn) {
+	return func(conn net.Conn) {
+		_, _ = conn.Write([]byte(text + "\r\n"))
+		Silent(conn)
+	}
 }
 
 func wait(t testing.TB, done func() bool) {

@@ -263,10 +263,10 @@ func TestVerifyTellsOneThingFromAnother(t *testing.T) {
 
 		{name: "dns", binding: at("nosuchhost.invalid", 5432), status: 1},
 		{name: "refused", binding: at("localhost", pgtest.Nobody(t)), status: 1},
-		{name: "timeout", binding: at("localhost", listen(t, func(net.Conn) {})), args: []string{"--timeout", "300ms"}, status: 1},
-		{name: "closed", binding: at("localhost", listen(t, func(c net.Conn) { c.Close() })), status: 1},
-		{name: "not-postgres", binding: at("localhost", listen(t, greeting("220 mail.example.com ESMTP"))), status: 1},
-		{name: "not-postgres-either", binding: at("localhost", listen(t, greeting("SSH-2.0-OpenSSH_9.2p1"))), status: 1},
+		{name: "timeout", binding: at("localhost", pgtest.Listen(t, pgtest.Silent)), args: []string{"--timeout", "300ms"}, status: 1},
+		{name: "closed", binding: at("localhost", pgtest.Listen(t, func(net.Conn) {})), status: 1},
+		{name: "not-postgres", binding: at("localhost", pgtest.Listen(t, pgtest.Greeting("220 mail.example.com ESMTP"))), status: 1},
+		{name: "not-postgres-either", binding: at("localhost", pgtest.Listen(t, pgtest.Greeting("SSH-2.0-OpenSSH_9.2p1"))), status: 1},
 		{name: "no-tls", binding: at("localhost", plain.Port), status: 1},
 
 		{name: "mode-disable", binding: bound.with(credentials{"sslmode": "disable"}), status: 1},
@@ -407,31 +407,6 @@ func hold(t *testing.T, settings string) {
 	t.Cleanup(func() { assert.NoError(t, conn.Close(context.Background())) })
 }
 
-// listen accepts connections and calls the function for each. It closes those that are still open
-// when the test ends.
-func listen(t *testing.T, serve func(net.Conn)) int {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	t.Cleanup(func() { listener.Close() })
-	go func() {
-		for {
-			conn, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			t.Cleanup(func() { conn.Close() })
-			serve(conn)
-		}
-	}()
-	return listener.Addr().(*net.TCPAddr).Port
-}
-
-// greeting returns a server that is not Postgres. It sends this text.
-func greeting(text string) func(net.Conn) {
-	return func(c net.Conn) { _, _ = c.Write([]byte(text + "\r\n")) }
-}
-
 // TestVerifyInTheContainer runs the command after the launch script has run, in an environment with
 // much else.
 func TestVerifyInTheContainer(t *testing.T) {
@@ -540,28 +515,27 @@ func TestNobodysShellDecides(t *testing.T) {
 	require.NoError(t, err)
 	heard := make(chan pgproto3.FrontendMessage, 10)
 	var served sync.WaitGroup // done once every client's message is read
-	port := listen(t, func(conn net.Conn) {
-		served.Go(func() {
-			defer conn.Close()
-			if message, err := pgproto3.NewBackend(conn, conn).ReceiveStartupMessage(); err != nil {
-				return
-			} else if _, ok := message.(*pgproto3.SSLRequest); !ok {
-				return
+	port := pgtest.Listen(t, func(conn net.Conn) {
+		served.Add(1)
+		defer served.Done()
+		if message, err := pgproto3.NewBackend(conn, conn).ReceiveStartupMessage(); err != nil {
+			return
+		} else if _, ok := message.(*pgproto3.SSLRequest); !ok {
+			return
+		}
+		_, _ = conn.Write([]byte("S"))
+		secure := tls.Server(conn, &tls.Config{Certificates: []tls.Certificate{cert}})
+		server := pgproto3.NewBackend(secure, secure)
+		if _, err := server.ReceiveStartupMessage(); err != nil {
+			return
+		}
+		server.Send(&pgproto3.AuthenticationCleartextPassword{})
+		_ = server.SetAuthType(pgproto3.AuthTypeCleartextPassword)
+		if server.Flush() == nil {
+			if message, err := server.Receive(); err == nil {
+				heard <- message
 			}
-			_, _ = conn.Write([]byte("S"))
-			secure := tls.Server(conn, &tls.Config{Certificates: []tls.Certificate{cert}})
-			server := pgproto3.NewBackend(secure, secure)
-			if _, err := server.ReceiveStartupMessage(); err != nil {
-				return
-			}
-			server.Send(&pgproto3.AuthenticationCleartextPassword{})
-			_ = server.SetAuthType(pgproto3.AuthTypeCleartextPassword)
-			if server.Flush() == nil {
-				if message, err := server.Receive(); err == nil {
-					heard <- message
-				}
-			}
-		})
+		}
 	})
 	bound := credentials{"hostname": "localhost", "port": port, "username": "app", "password": password, "dbname": "app", "sslmode": "verify-full",
 		"sslrootcert": string(cas.client.PEM)}
