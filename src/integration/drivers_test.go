@@ -124,7 +124,7 @@ func javac(t *testing.T, folder string) {
 	sources, err := filepath.Glob(filepath.Join(folder, "*.java"))
 	require.NoError(t, err)
 	jars := javaOptions[strings.Index(javaOptions, "/usr/"):]
-	mustRun(t, "javac", append([]string{"-cp", jars, "-d", folder}, sources...)...)
+	mustRun(t, "javac", append([]string{"-J-XX:TieredStopAtLevel=1", "-cp", jars, "-d", folder}, sources...)...)
 }
 
 // outcome is what a driver did.

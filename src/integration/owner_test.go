@@ -3,7 +3,6 @@ package integration
 import (
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -19,21 +18,12 @@ func TestNodePostgresAndTheOwnersMode(t *testing.T) {
 	const host = "db.abc123.us-west-2.rds.amazonaws.com"
 	oregon := pgtest.NewCA(t, "Amazon RDS us-west-2 Root CA RSA2048 G1")
 	good, forged, plain := serving(t, oregon, host), serving(t, pgtest.NewCA(t, oregon.Cert.Subject.CommonName), host), pgtest.Config{HBA: anyLogin}
-	buildpack, app := buildpack(t, oregon), nodeApp(t)
+	buildpack, app := buildpack(t, oregon), buildApp(t, map[string]string{"node/pg.js": nodePostgres})
 	server := pgtest.Start(t, good)
 	services := func(mode string) string {
 		return vcapServices(t, map[string]credentials{"console_db": credentialsOf(server, host, mode)})
 	}
-	says := func(c *container, variables ...string) string {
-		said, err := c.run(t, nodeClients, variables...)
-		require.NoError(t, err, said)
-		for line := range strings.Lines(said) {
-			if said, ok := strings.CutPrefix(line, "node-postgres 8\t"); ok {
-				return strings.TrimSpace(said)
-			}
-		}
-		return said
-	}
+	says := func(c *container, variables ...string) string { return c.says(t, "node/pg.js", variables...) }
 	start := func(mode, owners string) *container {
 		return launch(t, buildpack, app, "compile", services(mode), hosts(host), "PGSSLMODE="+owners, "POSTGRES_SSL_TUNNEL=no")
 	}
@@ -54,15 +44,6 @@ func TestNodePostgresAndTheOwnersMode(t *testing.T) {
 	assert.Equal(t, encrypted, says(noVerify), "it counts as require")
 	server.Reload(t, plain)
 	assert.Regexp(t, withoutTLS, says(noVerify))
-}
-
-// nodeApp makes an app of Node's drivers.
-func nodeApp(t *testing.T) string {
-	t.Helper()
-	app := t.TempDir()
-	linkNodesDrivers(t, filepath.Join(app, "node"))
-	copyTree(t, "../../fixtures/drivers/node/clients.js", filepath.Join(app, "node/clients.js"))
-	return app
 }
 
 // linkNodesDrivers makes a folder in which Node finds its drivers. They are large, and the machine's

@@ -134,14 +134,14 @@ func stage(ctx context.Context, root string, o options, env environ, place strin
 	if o.final != "none" {
 		b.buildpacks = append(b.buildpacks, filepath.Join(root, "fixtures", "buildpacks", o.final))
 	}
-	droplet, vcap := filepath.Join(place, "droplet.tgz"), filepath.Join(place, "home", "vcap")
+	droplet, vcap := filepath.Join(place, "droplet.tar"), filepath.Join(place, "home", "vcap")
 	if err := b.build(ctx, app, droplet); err != nil {
 		return err
 	}
 	if err := os.MkdirAll(vcap, 0o755); err != nil {
 		return err
 	}
-	if output, err := command(ctx, "tar", "-xzf", droplet, "-C", vcap).CombinedOutput(); err != nil {
+	if output, err := command(ctx, "tar", "-xf", droplet, "-C", vcap).CombinedOutput(); err != nil {
 		return fmt.Errorf("stage.sh: cannot unpack the droplet in %s: %w: %s", vcap, err, output)
 	}
 	return nil
