@@ -11,7 +11,7 @@ import (
 // The keys that brokers and people use for each thing, folded, in order of priority.
 var (
 	modeKeys     = []string{"sslmode", "tlsmode"}
-	askKeys      = strings.Fields("requiressl sslrequired sslrequire usessl usetls requiretls tlsrequired tlsrequire sslenabled tlsenabled ssl tls")
+	askKeys      = strings.Fields("requiressl sslrequired sslrequire usessl usetls forcessl enforcessl enablessl requiretls tlsrequired tlsrequire sslenabled tlsenabled ssl tls")
 	uriKeys      = []string{"uri", "url", "jdbcurl", "jdbcuri"}
 	hostKeys     = []string{"hostname", "host", "endpoint", "address", "hosts", "server", "masterhost", "connectaddr"}
 	portKeys     = []string{"port", "masterport"}

@@ -103,7 +103,7 @@ func (r *reader) addKey(b *Binding, v *value) {
 	default:
 		b.AsksTLS = cmp.Or(b.AsksTLS, place)
 		b.noteNoVerify(written, place)
-		if v.key == "rejectunauthorized" && !isYes(v.raw) {
+		if v.tlsKey() == "rejectunauthorized" && !isYes(v.raw) {
 			b.Notes = append(b.Notes, place.String()+" asks for TLS that verifies nothing; for verified TLS, write sslmode verify-full")
 		}
 	}

@@ -199,3 +199,38 @@ func TestAPlaceReadsAsPeopleSayIt(t *testing.T) {
 		assert.Equal(t, want, place.String())
 	}
 }
+
+func TestFlatKeysAndOptionsAskAsNestedOnesDo(t *testing.T) {
+	for _, credentials := range []m{
+		{"ssl.require": true}, {"tls.enabled": "yes"}, {"ssl.rejectUnauthorized": true}, {"tls.level": "require"},
+		{"force_ssl": true}, {"enable_ssl": "true"}, {"use_ssl": "require"}, {"encryption": "required"}, {"sslOptions": m{"required": true}},
+		{"tlsConfig": m{"rejectUnauthorized": true}},
+	} {
+		credentials["uri"] = "postgres://h/d"
+		assert.True(t, one(t, vcap(t, credentials)).AsksTLS.Known(), credentials)
+	}
+	b := one(t, vcap(t, m{"uri": "postgres://h/d", "ssl.rejectUnauthorized": false}))
+	assert.Len(t, b.Notes, 1)
+	assert.Equal(t, "require by credential sslOptions.mode", modes(one(t, vcap(t, m{"uri": "postgres://h/d", "sslOptions": m{"mode": "require"}}))))
+	assert.False(t, one(t, vcap(t, m{"uri": "postgres://h/d", "ssl.require": false, "encryption": "at-rest", "sslx": m{"required": true}})).AsksTLS.Known(), "the control")
+}
+
+func TestAModeInAPairOrAnotherWordForVerifyIsNoticed(t *testing.T) {
+	for _, credentials := range []m{
+		{"params": []any{m{"name": "sslmode", "value": "require"}}}, {"args": []any{"--sslmode", "require"}},
+		{"options": []any{[]any{"sslmode", "require"}}}, {"ssl": "verify_identity"}, {"tls": "verify"}, {"encryption": "verify full"},
+	} {
+		credentials["uri"] = "postgres://h/d"
+		_, err := Read(vcap(t, credentials))
+		assert.ErrorContains(t, err, "asks for an sslmode, but it is not clear for which Postgres database", credentials)
+		delete(credentials, "uri")
+		credentials["host"] = "api"
+		found, err := Read(vcap(t, credentials))
+		_, isText := credentials["ssl"]
+		if isText {
+			assert.NoError(t, err)
+			assert.Empty(t, found.Databases, "the control: of something else")
+		}
+	}
+	assert.Equal(t, "verify-full by credential sslmode", modes(one(t, vcap(t, m{"uri": "postgres://h/d", "sslmode": "verify-full", "keys": []any{"sslmode", "host"}}))))
+}

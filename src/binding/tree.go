@@ -309,23 +309,24 @@ func (v value) isEmpty() bool {
 // there, only one that verifies is a mode, since that of a storage may say anything.
 func (v value) isMode() bool {
 	text, _ := v.raw.(string)
-	switch v.key {
-	case "mode":
-		return v.in.isTLS()
-	case "ssl", "tls":
+	switch {
+	case slices.Contains(modeKeys, v.key), v.tlsKey() == "mode":
+		return true
+	case v.key == "ssl", v.key == "tls":
 		return isModeWord(text)
-	case "level", "encryption":
-		return v.level().Verifies()
 	}
-	return slices.Contains(modeKeys, v.key)
+	return v.level().Verifies()
 }
 
 // level returns the mode under "encryption", or under "level" in an object "ssl" or "tls".
 func (v value) level() sslmode.Mode {
-	if v.key != "encryption" && (v.key != "level" || !v.in.isTLS()) {
+	if v.key != "encryption" && v.tlsKey() != "level" {
 		return sslmode.None
 	}
 	text, _ := v.raw.(string)
+	if isOneOf(text, "required") {
+		return sslmode.Require
+	}
 	mode, _ := parseMode(text)
 	return mode
 }
@@ -333,17 +334,37 @@ func (v value) level() sslmode.Mode {
 // asksForTLS says whether the value asks for TLS without a mode. Node's word for any certificate,
 // "rejectUnauthorized": false, does too.
 func (v value) asksForTLS() bool {
+	key := v.tlsKey()
 	switch {
 	case slices.Contains(askKeys, v.key):
-		return isYes(v.raw)
-	case v.key == "rejectunauthorized" && v.in.isTLS() && isNo(v.raw), v.level() == sslmode.Require:
+		return isYes(v.raw) || isOneOf(asText(v.raw), "require")
+	case key == "rejectunauthorized" && isNo(v.raw), v.level() == sslmode.Require:
 		return true
 	}
-	return slices.Contains(inTLSKeys, v.key) && v.in.isTLS() && isYes(v.raw)
+	return slices.Contains(inTLSKeys, key) && isYes(v.raw)
 }
 
-// isTLS says whether the object is the value of a key "ssl" or "tls".
-func (o *object) isTLS() bool { return o.key == "ssl" || o.key == "tls" }
+// tlsKey returns the key in an object "ssl" or "tls", also of a flat ssl.level. It is "" elsewhere.
+func (v value) tlsKey() string {
+	if v.in.isTLS() {
+		return v.key
+	}
+	key, _ := cutTLS(v.key)
+	return key
+}
+
+// isTLS says whether the object is the value of a key "ssl" or "tls", or of such as sslOptions.
+func (o *object) isTLS() bool {
+	rest, ok := cutTLS(o.key)
+	return ok && slices.Contains([]string{"", "options", "opts", "config", "configuration", "settings"}, rest)
+}
+
+func cutTLS(key string) (rest string, ok bool) {
+	if len(key) < len("ssl") || key[:3] != "ssl" && key[:3] != "tls" {
+		return "", false
+	}
+	return key[3:], true
+}
 
 // kind says what the nearest object is about, from o outwards, that is about a database of any kind.
 func (o *object) kind() about {

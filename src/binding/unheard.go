@@ -18,7 +18,7 @@ func (r *reader) checkAllHeard(bindings []Binding) error {
 		for _, v := range o.values {
 			switch {
 			case !r.isUnheard(v):
-			case v.isMode() || !r.namesHost():
+			case v.isMode(), !readsLikeMode(v.key), !r.namesHost():
 				return r.unheard(v.path(), "asks for an sslmode")
 			default:
 				return fmt.Errorf("credential %s is no key that is read; did you mean sslmode?", v.path())
@@ -53,8 +53,13 @@ func (r *reader) checkAllHeard(bindings []Binding) error {
 			if asks && !foreign {
 				return r.unheard(v.path(), unreadable)
 			}
-			if mode, err := sslmode.Parse(text); err == nil && mode.Verifies() && mayBeMeant {
+			mode, _ := sslmode.Parse(text)
+			switch {
+			case !mayBeMeant:
+			case mode.Verifies():
 				return r.unheard(v.path(), "says "+mode.String())
+			case written < sslmode.VerifyFull && fold(strings.TrimLeft(text, "-")) == "sslmode": // {"name": "sslmode", "value": …}
+				return r.unheard(v.path(), "asks for an sslmode")
 			}
 		}
 	}
@@ -76,15 +81,17 @@ func (r *reader) namesHost() bool {
 }
 
 // isUnheard says whether a key seems to be for a mode that we have not read. Of a misspelled key,
-// the value must be a mode: ssl_moode.
+// the value must be a mode: ssl_moode. Of ssl, it must begin like one: verify_identity.
 func (r *reader) isUnheard(v value) bool {
+	text, _ := v.raw.(string)
 	switch kind := v.in.kind(); {
+	case kind == postgres && slices.Contains([]string{"ssl", "tls", "encryption"}, v.key) && strings.HasPrefix(fold(text), "verify"):
+		return !v.heard
 	case !readsLikeMode(v.key), v.isEmpty(), v.heard, containsAny(v.key, otherKinds):
 		return false
 	case kind == other, kind == doubtful && !v.isOwnWord():
 		return false
 	}
-	text, _ := v.raw.(string)
 	_, err := sslmode.Parse(text)
 	return strings.Contains(v.key, "sslmode") || err == nil
 }
