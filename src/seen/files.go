@@ -25,6 +25,8 @@ type Files struct {
 	Folders []string
 	Skipped []Skipped
 
+	OldPostgrex bool // no postgrex is known to verify by itself, as it does from 0.21 on
+
 	app      fs.FS // opens files, and follows no link out of the app
 	left     int64 // bytes that may still be read
 	listed   map[string][]fs.DirEntry

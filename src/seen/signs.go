@@ -124,6 +124,8 @@ var rows = sync.OnceValue(func() []row {
 		{"`SSLMode string`, with a default in its tag, in Go", re(`\.go$`),
 			re(`(?i)(\w*ssl_?mode)\s+\w+\s+(\x60.*default:.*)`),
 			Decides, sslmode.None, ofMode, "its default, until somebody sets the variable"},
+		{"`TLSConfig = nil` in Go", re(`\.go$`), re(`(\.TLSConfig)\s*=\s*(nil)\b`),
+			Decides, sslmode.None, always(sslmode.Disable), "plain text, in pgx"},
 		{"`NonValidatingFactory`, `Trust Server Certificate=true`, `CERT_NONE`, `verify_none`, `InsecureSkipVerify: true`, `trust-all=true`",
 			re(""), re(`(?i)(` + verifiesNothing + `)()`),
 			Decides, sslmode.None, always(sslmode.Require), "it verifies nothing"},
@@ -212,7 +214,7 @@ func (f *Files) Signs() []Sign {
 			break
 		}
 		if text, ok := f.Text(name); ok {
-			p := page{name: name, text: text, longest: 1000, left: &left}
+			p := page{name: name, text: text, oldPostgrex: f.OldPostgrex, longest: 1000, left: &left}
 			signs = append(signs, p.signs()...)
 		}
 	}
@@ -222,15 +224,17 @@ func (f *Files) Signs() []Sign {
 // hints are in each line that can be a sign, in small letters. They spare the others the patterns.
 var hints = []string{"ssl", "db_type", "unauthorized", "clear_env", "erl_aflags", "java_tool", "node_extra", `"n8n"`, "cap-js", "unleash",
 	"certificate", "nonval", "_none", "insecureskip", "trust-all", "rds-signer", "auth_token", "getauthtoken", "aws-", "aws_",
-	"channel_binding", "channelbinding", "require_auth", "requireauth", "session_attrs", "sessionattrs", "heroku"}
+	"channel_binding", "channelbinding", "require_auth", "requireauth", "session_attrs", "sessionattrs", "heroku", "tlsconfig"}
 
 // page is a file that is looked at closely.
 type page struct {
 	name, text string
-	longest    int      // bytes of a line that people may read
-	lines      []string // of the text, without comments and longer ones
-	left       *int     // bytes that may still be looked at
-	whole      *bool    // whether the text as a whole is about Postgres
+	// oldPostgrex says that ssl: true verifies nothing. Source: postgrex, lib/postgrex/protocol.ex, 0.20 and 0.21
+	oldPostgrex bool
+	longest     int      // bytes of a line that people may read
+	lines       []string // of the text, without comments and longer ones
+	left        *int     // bytes that may still be looked at
+	whole       *bool    // whether the text as a whole is about Postgres
 }
 
 // take says whether a text may be looked at.
@@ -269,8 +273,10 @@ func (p *page) signs() (signs []Sign) {
 		return signs
 	}
 	p.lines = strings.Split(p.text, "\n")
+	isText := false // between two """: a docstring
 	for i, line := range p.lines {
-		if len(line) > p.longest || !p.take("") {
+		isText = isText != (strings.Count(line, `"""`)%2 == 1)
+		if isText || len(line) > p.longest || !p.take("") {
 			line = ""
 		}
 		p.lines[i] = uncommented(line)
@@ -295,6 +301,9 @@ func (p *page) signs() (signs []Sign) {
 				var isSign bool
 				if s.Mode, isSign = r.read(m[1], value); !isSign {
 					continue
+				}
+				if language == "BEAM" && p.oldPostgrex && !strings.Contains(value, "verify_peer") {
+					s.Mode = min(s.Mode, sslmode.Require)
 				}
 				s.Variable, end = cmp.Or(variable(value), variable(m[1]+"=")), behind
 			}

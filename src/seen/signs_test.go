@@ -138,6 +138,12 @@ const options = {
 		"Spring's sources":                        {"src/main/resources/application.yml", "spring:\n  datasource:\n    url: jdbc:postgresql://h/d?sslmode=disable\n", []string{"src/main/resources/application.yml:3 decides disable"}},
 		"a flag before the rest of a query":       {"db.properties", "url=jdbc:postgresql://h/d?ssl=true&binaryTransfer=false\n", []string{"db.properties:1 decides verify-full"}},
 		"a switch in JavaScript without blanks":   {"db.js", "new pg.Pool({ssl:e&&{rejectUnauthorized:!0}})\n", []string{"db.js:1 decides disable"}},
+		"a list of choices before the default":    {"app/config.py", "sslmode = Choice(['disable', 'require'], default='require')  # postgres\nsslmode: Literal['disable', 'require'] = 'verify-ca'  # postgres\n", []string{"app/config.py:1 decides require"}},
+		"types in TypeScript":                     {"src/types/database.ts", "interface Postgres {\n  sslmode: 'disable' | 'require';\n}\nfunction pg(): { rejectUnauthorized: boolean } | false {\n}\nfunction pg2(): { rejectUnauthorized: boolean; cipher?: string } | undefined {\n}\n", []string{}},
+		"constants":                               {"storage/sql/config.go", "const (\n\t// postgres SSL modes\n\tpgSSLDisable    = \"disable\"\n\tpgSSLRequire    = \"require\"\n)\n", []string{}},
+		"null behind a switch":                    {"db.js", "new pg.Pool({ ssl: process.env.DB_SSL === 'true' ? true : null })\n", []string{"db.js:1 decides disable DB_SSL"}},
+		"pgx":                                     {"db/db.go", "package db\n\nfunc f() {\n\tcfg.ConnConfig.TLSConfig = nil\n}\n", []string{"db/db.go:4 decides disable"}},
+		"a docstring":                             {"config.py", "\"\"\"\nUse postgresql://u:p@h/d?sslmode=disable locally.\n\"\"\"\nPG = \"\"\"postgres://h/d?sslmode=require\"\"\"\n", []string{"config.py:4 decides require"}},
 		"Spatie's downloads are no database's":    {"config/media-library.php", "<?php\nreturn [\n  'queue_conversions_after_database_commit' => env('QUEUE_DB_COMMIT', true),\n  'media_downloader_ssl' => env('MEDIA_DOWNLOADER_SSL', true),\n];\n", []string{}},
 		"Python's context, verified and then not": {"app/db.py", "import asyncpg\nssl_context = ssl.create_default_context()\nssl_context.verify_mode = ssl.CERT_NONE\n", []string{"app/db.py:3 decides require"}},
 		"ssl: true beside what counts":            {"config/database.js", "module.exports = {\n  dialect: 'postgres',\n  ssl: true,\n  dialectOptions: {\n    ssl: { rejectUnauthorized: false },\n  },\n};\n", []string{"config/database.js:5 decides require"}},
@@ -185,6 +191,16 @@ const options = {
 		t.Run(name, func(t *testing.T) {
 			assert.Equal(t, c.want, lines(in(map[string]string{c.file: c.text}).Signs()))
 		})
+	}
+}
+
+func TestAnOlderPostgrexVerifiesNothingWithSSLTrue(t *testing.T) {
+	for value, want := range map[string]string{
+		"true": "require", "false": "disable", "[verify: :verify_peer]": "verify-full", "true,\n  ssl_opts: [verify: :verify_peer]": "verify-full",
+	} {
+		files := in(map[string]string{"config/runtime.exs": "config :shop, Shop.Repo,\n  ssl: " + value + ",\n  url: database_url\n"})
+		files.OldPostgrex = true
+		assert.Equal(t, []string{"config/runtime.exs:2 decides " + want}, lines(files.Signs()), value)
 	}
 }
 

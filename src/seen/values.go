@@ -92,17 +92,16 @@ func withoutRest(value string) string {
 	return value
 }
 
-// choices begins a list of the values that are allowed, which says nothing about the one in force.
-var choices = lazyregexp.New(`(?i)\b(?:choices|cast|oneof|enum)\b`)
+// choices are the values that are allowed, or a type. They say nothing about the one in force.
+var choices = lazyregexp.New(`(?i)\b(?:choice|literal)\W*[\[({][^\])}]*|\b(?:choices|cast|oneof|enum)\b(?s:.*)|` +
+	`^\s*['"][\w-]+['"](?:\s*\|\s*['"][\w-]+['"])+`)
 
 // ofMode returns the weakest mode that a value names. Without one, it may come from a variable.
 func ofMode(key, value string) (sslmode.Mode, bool) {
 	if key == "POSTGRES_SSL_MODE" { // ours, which no app reads
 		return sslmode.None, false
 	}
-	if at := choices().FindStringIndex(value); at != nil {
-		value = value[:at[0]]
-	}
+	value = choices().ReplaceAllString(value, "")
 	var modes []sslmode.Mode
 	for _, word := range modeWords().FindAllString(withoutRest(value), -1) {
 		mode, err := sslmode.Parse(word)
@@ -127,7 +126,7 @@ var (
 	rejects    = lazyregexp.New(`(?i)rejectUnauthorized['"]?\s*[:=]\s*([^,}\n]*(?:\([^)]*\))?[^,}\n]*)`)
 	comparison = lazyregexp.New(`([!=])==?\s*['"]?\w*['"]?`)
 	off        = lazyregexp.New(`(?i)\b(?:false|disabled?)\b|^\s*['"]?(?:off|no|0|null)['"]?\W*$|!1\b|&&|` +
-		`^\s*(?:!!|Boolean\()\s*process\.env|\bin\s+(?:~w\(|\[\s*['"])`)
+		`^\s*(?:!!|Boolean\()\s*process\.env|:\s*null\b|\bin\s+(?:~w\(|\[\s*['"])`)
 	halfway    = lazyregexp.New(`(?i)\b(?:allow|prefer)\b`)
 	on         = lazyregexp.New(`(?i)\b(?:true|verify[-_]?full|verify[-_]?ca|verify_peer|ca|create_default_context)\b|^\s*['"]?(?:on|yes|1)['"]?\W*$|!0\b`)
 	requires   = lazyregexp.New(`(?i)^\s*['"\x60]?require\b`)
@@ -150,12 +149,18 @@ func isType(value string) bool {
 	return typeName().MatchString(value) && !isOff(value) && !strings.ContainsAny(value, "=(")
 }
 
+// isConstant says whether a text is what its name says: pgSSLRequire = "require".
+func isConstant(key, value string) bool {
+	word := strings.Trim(value, "'\"")
+	return word != "" && word != value && strings.HasSuffix(key, word)
+}
+
 // ofFlag reads the value of ssl, in code or in a file with settings: what it allows at least. Off
 // counts more than unverified, and that more than verified. What can be switched is not verified.
 func ofFlag(key, value string) (sslmode.Mode, bool) {
 	key, value = strings.ToLower(key), withoutRest(value)
 	switch {
-	case opposite().MatchString(key), isType(value):
+	case opposite().MatchString(key), isType(value), isConstant(key, value):
 		return sslmode.None, false
 	case strings.HasSuffix(key, "ssl_require"): // dj-database-url's: False is as without it
 		return sslmode.Require, !strings.HasPrefix(value, "False")
@@ -177,7 +182,9 @@ func ofFlag(key, value string) (sslmode.Mode, bool) {
 	if strings.Contains(value, "checkServerIdentity") {
 		take(sslmode.VerifyCA)
 	}
-	value = rejects().ReplaceAllString(value, "")
+	if value = rejects().ReplaceAllString(value, ""); key == "" { // only what is rejected was found
+		value, isSwitched = "", isSwitched && ok
+	}
 	says := comparison().ReplaceAllString(value, "")
 	switch {
 	case isOff(value) && strings.HasSuffix(key, "verify"):
