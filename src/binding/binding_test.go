@@ -216,7 +216,7 @@ func TestWhereTheModeIsReadFrom(t *testing.T) {
 		"sslMode":                    {map[string]any{"sslMode": "require"}, "require", "credential sslMode"},
 		"query of uri":               {map[string]any{"uri": "postgres://h/d?a=b&sslmode=verify%2Dca&c=d"}, "verify-ca", "sslmode in credential uri"},
 		"query of jdbcUrl":           {map[string]any{"jdbcUrl": "jdbc:postgresql://h/d?sslmode=verify-ca"}, "verify-ca", "sslmode in credential jdbcUrl"},
-		"the last of several":        {map[string]any{"uri": "postgres://h/d?sslmode=disable&sslmode=require"}, "require", "sslmode in credential uri, disable by sslmode in credential uri"},
+		"the last of several":        {map[string]any{"uri": "postgres://h/d?sslmode=disable&sslmode=require"}, "disable by sslmode in credential uri, require", "sslmode in credential uri"},
 		"beside a host that is none": {map[string]any{"uri": "postgres://u:p@h h/d?sslmode=require"}, "require", "sslmode in credential uri"},
 		"an empty one is none":       {map[string]any{"sslmode": "", "uri": "postgres://h/d?sslmode=require"}, "require", "sslmode in credential uri"},
 	} {

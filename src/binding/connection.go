@@ -22,7 +22,6 @@ type connection struct {
 	socket    bool              // its query names a Unix socket
 	rootCert  string            // sslrootcert: a path, PEM or "system"
 	modes     []parameter       // one for each key; the last of equal keys counts, as in libpq
-	first     parameter         // of equal keys in a query, which counts in pgx and lib/pq
 	asksTLS   parameter         // what asks for TLS without a mode: ssl=true, useSSL=1
 	says      map[string]string // user, password, dbname and what else it says, by the folded key
 }
@@ -31,6 +30,7 @@ type connection struct {
 type parameter struct {
 	key, value string
 	alias      bool // another name of sslmode, libpq's or pgjdbc's sslfactory; the value is the mode that it stands for
+	first      bool // of two equal keys in a URI: the last one counts, but not in pgx and lib/pq
 }
 
 // longestString limits a connection string. The most hosts that a service may have, a hundred, fit
@@ -146,7 +146,7 @@ func (c *connection) add(pairs []parameter) {
 		alias, isTLS := c.aliasOf(p), key == "ssl" || key == "tls"
 		switch {
 		case alias != sslmode.None:
-			if c.setMode(parameter{p.key, alias.String(), true}); alias == sslmode.Prefer && isYes(value) {
+			if c.setMode(parameter{key: p.key, value: alias.String(), alias: true}); alias == sslmode.Prefer && isYes(value) {
 				c.asksTLS = p // requiressl=true, which libpq does not take for 1
 			}
 			continue
@@ -211,24 +211,37 @@ func (c *connection) aliasOf(p parameter) sslmode.Mode {
 	return sslmode.None
 }
 
-// setMode keeps the last of equal keys, as libpq does. A sslmode overrules an alias before it. An
-// alias behind a sslmode overrules that in libpq alone, so both stay.
+// by returns the kind of place of a mode in a string of this kind.
+func (p parameter) by(kind By) By {
+	if p.first {
+		return ByFirst
+	}
+	return kind
+}
+
+// setMode keeps the last of equal keys, as libpq does. In a URI, pgx and lib/pq take the first, so that
+// stays too. A sslmode overrules an alias before it. An alias behind a sslmode overrules that in libpq
+// alone, so both stay.
 func (c *connection) setMode(p parameter) {
 	if strings.TrimSpace(p.value) == "" {
 		return
 	}
-	for _, old := range c.modes {
-		if _, err := parseMode(old.value); err == nil && c.libpq && c.inQuery && old.key == p.key && old.value != p.value {
-			c.first = cmp.Or(c.first, old)
+	var kept []parameter
+	for i, old := range c.modes {
+		if i == 0 && c.libpq && c.inQuery && old.key == p.key && old.value != p.value {
+			_, err := parseMode(old.value)
+			old.alias, old.first = true, err == nil
+		}
+		if old.first || !old.alias && old.key != p.key {
+			kept = append(kept, old)
 		}
 	}
-	c.modes = slices.DeleteFunc(c.modes, func(old parameter) bool { return old.alias || old.key == p.key })
-	c.modes = append(c.modes, p)
+	c.modes = append(kept, p)
 }
 
 // read returns the modes that the string writes, without what is no mode.
 func (c connection) read(aliases bool) (modes []sslmode.Mode) {
-	for _, p := range append([]parameter{c.first}, c.modes...) {
+	for _, p := range c.modes {
 		if mode, err := parseMode(p.value); err == nil && (aliases || !p.alias) {
 			modes = append(modes, mode)
 		}

@@ -37,14 +37,11 @@ func (r *reader) addModes(b *Binding, f connString) {
 	f.heard = true
 	written := false
 	for _, p := range f.modes {
-		mode := r.ask(b, p.value, Asked{Place: Place{Path: f.path, Of: p.key}, By: f.by, Alias: p.alias})
+		mode := r.ask(b, p.value, Asked{Place: Place{Path: f.path, Of: p.key}, By: p.by(f.by), Alias: p.alias})
 		if p.alias && mode.Encrypts() && f.asksTLS.key == "" {
 			f.asksTLS = p
 		}
 		written = written || !p.alias
-	}
-	if p := f.first; p.key != "" {
-		r.ask(b, p.value, Asked{Place: Place{Path: f.path, Of: p.key}, By: ByFirst, Alias: true})
 	}
 	if f.asksTLS.key != "" {
 		place := Place{Path: f.path, Of: f.asksTLS.key}

@@ -169,7 +169,7 @@ func (f *Bound) addDatabaseURL(text string, open open) error {
 				return inside(place.Path, err)
 			}
 			if !slices.ContainsFunc(b.Asked, func(a Asked) bool { return a.By != ByKey && a.Mode == mode }) {
-				b.Asked = append(b.Asked, Asked{mode, Place{Path: place.Path, Of: p.key, Variable: true}, ByURI, p.alias})
+				b.Asked = append(b.Asked, Asked{mode, Place{Path: place.Path, Of: p.key, Variable: true}, p.by(ByURI), p.alias})
 			}
 		}
 	}

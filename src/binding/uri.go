@@ -53,7 +53,7 @@ func parseURL(text string) (connection, bool) {
 		}
 	}
 	if api == "jdbc" && strings.HasSuffix(c.says["sslfactory"], ".NonValidatingFactory") { // it always counts (pgjdbc's manual)
-		c.modes = append(c.modes, parameter{"sslfactory", sslmode.Require.String(), true})
+		c.modes = append(c.modes, parameter{key: "sslfactory", value: sslmode.Require.String(), alias: true})
 	}
 	if api == "r2dbcs" && slices.Max(append(c.read(false), sslmode.None)) < sslmode.Require { // its sslMode counts
 		c.modes = append(c.modes, parameter{key: "r2dbcs", value: sslmode.Require.String()})

@@ -414,6 +414,23 @@ func TestWhatAStringGivesLessThanTheLaunchIsSaidAtEachStart(t *testing.T) {
 	}
 }
 
+func TestTwoModesInDATABASE_URLAreNotLostBesideABoundService(t *testing.T) {
+	read := func(query string) (*Plan, error) {
+		found, err := binding.Read(map[string]string{"VCAP_SERVICES": `{"x":[{"name":"db","credentials":{"uri":"postgres://u@h.example.com/d"}}]}`,
+			"DATABASE_URL": "postgres://u@h.example.com/d" + query})
+		if err != nil {
+			return nil, err
+		}
+		return Decide(nil, found, store(t))
+	}
+	_, err := read("?sslmode=verify-full&sslmode=disable")
+	assert.ErrorContains(t, err, "DATABASE_URL contains an sslmode that cannot be read")
+	plan, err := read("?sslmode=disable&sslmode=verify-full")
+	require.NoError(t, err)
+	assert.Equal(t, sslmode.VerifyFull, plan.Mode)
+	assert.Contains(t, strings.Join(plan.Downgrades, "\n"), "db: sslmode in DATABASE_URL means disable to a driver")
+}
+
 func TestADatabaseKnownByItsKeysAloneStopsNothingAndSaysWhatItWouldGet(t *testing.T) {
 	guess, sure := db("guess", "", oregon), db("sure", "disable", elsewhere)
 	guess.Guessed = true
