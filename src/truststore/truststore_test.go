@@ -285,6 +285,7 @@ func TestAnythingButACAIsRefusedAndNotShown(t *testing.T) {
 		"base64 of a word":   {base64.StdEncoding.EncodeToString([]byte("s3cr3t")), "has no PEM certificate"},
 		"a key":              {"-----BEGIN PRIVATE KEY-----\nczNjcjN0\n-----END PRIVATE KEY-----\n", "only 0 of 1 PEM blocks can be read as a certificate"},
 		"a key beside a CA":  {ca + "-----BEGIN PRIVATE KEY-----\nczNjcjN0\n-----END PRIVATE KEY-----\n", "only 1 of 2 PEM blocks can be read as a certificate; the rest is a key, damaged or cut off"},
+		"one called another": {strings.ReplaceAll(ca, "CERTIFICATE", "TRUSTED CERTIFICATE"), "only 0 of 1 PEM blocks"},
 		"not DER":            {"-----BEGIN CERTIFICATE-----\nczNjcjN0\n-----END CERTIFICATE-----\n", "only 0 of 1 PEM blocks"},
 		"cut off":            {ca + ca[:len(ca)-60], "damaged or cut off"},
 		"damaged in between": {ca[:100] + "s3cr3t" + ca[100:] + ca, "damaged"},

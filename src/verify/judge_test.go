@@ -68,6 +68,8 @@ func TestWhatTheTriesShowIsJudged(t *testing.T) {
 		"require, and nothing better":    {mode: require, tries: untrusted},
 		"disable": {mode: disable, tries: good,
 			problems: []wire.Problem{{Code: PlainTextMode, What: "sslmode disable asks for plain text", Do: "set PGSSLMODE to verify-full"}}},
+		"disable, and verify-ca works": {mode: disable, tries: misnamed,
+			problems: []wire.Problem{{Code: PlainTextMode, What: "sslmode disable asks for plain text", Do: "set PGSSLMODE to verify-ca"}}},
 		"disable, without TLS": {mode: disable, tries: noTLS, warnings: []string{"the server accepts plain text; to have it refused, write hostssl for host in its pg_hba.conf"},
 			problems: []wire.Problem{{Code: PlainTextMode, What: "sslmode disable asks for plain text", Do: "set PGSSLMODE to verify-full"}}},
 		"allow, where plain text is refused": {mode: sslmode.Allow, tries: good, warnings: []string{"sslmode allow accepts any certificate; verify-full works on this server"}},

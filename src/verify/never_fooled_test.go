@@ -241,6 +241,12 @@ func TestWhatAServerSendsIsBounded(t *testing.T) {
 			}
 			return 0
 		}, SessionsHidden, "cannot be listed"},
+		"a transaction, and nothing in it": {func(v visit) int64 {
+			if asked(v) {
+				_ = v.send(&pgproto3.CommandComplete{CommandTag: []byte("BEGIN")}, &pgproto3.ReadyForQuery{TxStatus: 'I'})
+			}
+			return 0
+		}, SessionsHidden, "cannot be listed"},
 		"nothing that was asked for": {func(v visit) int64 {
 			if asked(v) {
 				_ = v.send(&pgproto3.ReadyForQuery{TxStatus: 'I'})
