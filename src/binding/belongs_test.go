@@ -230,6 +230,7 @@ func TestOtherProtocolsAreNotTakenForPostgres(t *testing.T) {
 		tag         string
 	}{
 		"Redis":                   {m{"host": "r", "port": 6379, "password": "p", "ssl": "require"}, "redis"},
+		"Redis with a mode":       {m{"host": "r", "port": 6379, "password": "p", "sslmode": "require"}, "redis"},
 		"Redis without a tag":     {m{"host": "r", "port": 6380, "password": "p", "ssl": "require"}, "x"},
 		"SQL Server":              {m{"host": "s", "port": 1433, "username": "u", "ssl": "require"}, "sqlserver"},
 		"Oracle with TLS":         {m{"host": "s", "port": 2484, "username": "u", "ssl": "require"}, "oracle"},

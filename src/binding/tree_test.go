@@ -147,3 +147,12 @@ func TestAModeThatWasNotReadIsNoticed(t *testing.T) {
 		assert.Equal(t, more, c.unread(text) != sslmode.None, text)
 	}
 }
+
+func TestTextsAreReadInOrderAndKeysOfAFamilyHaveTheirOwnPath(t *testing.T) {
+	credentials := m{"a": "postgres://h1/d", "b": "postgres://h2/d", "k": []any{"postgres://h3/d", "postgres://h4/d"}, "z": "postgres://h5/d"}
+	assert.Equal(t, []string{"db (a): h1", "db (b): h2", "db (k[0]): h3", "db (k[1]): h4", "db (z): h5"}, titles(t, vcap(t, credentials)))
+	found, err := Read(vcap(t, m{"host": "app", "port": 5432, "username": "u", "PGHOST": "h", "PGUSER": "u", "PGSSLMODE": "require"}))
+	require.NoError(t, err)
+	require.Len(t, found.Databases, 2)
+	assert.Equal(t, "db (PGHOST): require by credential PGSSLMODE", found.Databases[1].Title()+": "+modes(found.Databases[1]))
+}
