@@ -245,7 +245,7 @@ func (p *page) take(text string) bool {
 
 // mostClosely are the bytes of lines that may be looked at closely, which costs much more than
 // reading.
-const mostClosely = 1 << 20
+const mostClosely = 1 << 19
 
 // InVariable returns the signs in an environment variable: each option and each member of JSON is a
 // line.
