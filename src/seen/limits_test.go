@@ -143,6 +143,10 @@ func TestNoMoreSignsThanPeopleRead(t *testing.T) {
 	assert.Len(t, in(map[string]string{"db.js": long(1000)}).Signs(), 1)
 	assert.Empty(t, in(map[string]string{"db.js": long(1001)}).Signs(), "no line of a person's")
 
+	said := strings.Repeat("console.log(ssl)\n", mostClosely/50) + line
+	assert.Empty(t, in(map[string]string{"db.js": said}).Signs(), "what is only said costs as much")
+	assert.Len(t, in(map[string]string{"db.js": said[len(said)/2:]}).Signs(), 1, "the control")
+
 	left := 10
 	p := page{left: &left}
 	assert.True(t, p.take("1234567"))

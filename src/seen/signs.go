@@ -286,10 +286,10 @@ func (p *page) signs() (signs []Sign) {
 		if end = i + 1; !contains(code, hints) {
 			continue
 		}
-		code = harmless().ReplaceAllString(code, "")
 		if !p.take(code + code + code + code) { // all patterns take longer than those for what it is about
 			break
 		}
+		code = harmless().ReplaceAllString(code, "")
 		for _, r := range mine {
 			m := r.pattern.FindStringSubmatch(code)
 			if m == nil {
