@@ -24,7 +24,7 @@ import (
 
 // Endpoint is a host and a port that the bindings name for a database. The tunnel listens for each.
 type Endpoint struct {
-	Database int // index in Bound.Databases: of several with this address, the strictest
+	Database int // index in the databases that were wanted: of several with this address, the first
 	Service  string
 	Host     string
 	Port     uint16
@@ -60,10 +60,10 @@ func (t Tunnel) caFile() string { return filepath.Join(t.Dir, "ca.pem") }
 
 const defaultPort = "5432"
 
-// Redirect finds the hosts of the wanted databases. wanted are their indexes in Read's answer, the
-// strictest first: it decides for an address that several name. Redirect fails if a host cannot be
-// replaced alone. The error names the service and the credential, and contains no secret.
-func Redirect(env map[string]string, wanted []int) (*Redirection, error) {
+// Redirect finds the hosts of the wanted databases, which Read has found. The strictest comes first: it
+// decides for an address that several name. Redirect fails if a host cannot be replaced alone. The
+// error names the service and the credential, and contains no secret.
+func Redirect(env map[string]string, wanted []Binding) (*Redirection, error) {
 	d, err := deliver(env)
 	if err != nil {
 		return nil, err
@@ -77,13 +77,20 @@ func Redirect(env map[string]string, wanted []int) (*Redirection, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, i := range wanted {
-		if err := r.addEndpoints(i, found.Databases[i]); err != nil {
+	var at []int // in found.Databases
+	for i, b := range wanted {
+		// Without DATABASE_URL, there may be others before it.
+		isSame := func(f Binding) bool { return f.Name == b.Name && slices.Equal(f.Hosts, b.Hosts) }
+		at = append(at, slices.IndexFunc(found.Databases, isSame))
+		if at[i] < 0 {
+			return nil, fmt.Errorf("%s: no service has it, so the tunnel cannot replace its host", b.Title())
+		}
+		if err := r.addEndpoints(i, found.Databases[at[i]]); err != nil {
 			return nil, err
 		}
 	}
 	r.findInVariables(env, services)
-	return r, r.check(found.Databases, wanted)
+	return r, r.check(found.Databases, at)
 }
 
 // renamed reads the bindings anew, and renames the hosts in them.

@@ -29,10 +29,10 @@ func redirect(env map[string]string, wanted func(int) bool) (*Redirection, error
 	bound := maps.Clone(env)
 	delete(bound, "DATABASE_URL")
 	found, _ := Read(bound) // Redirect returns the same error
-	var all []int
-	for i := range found.Databases {
+	var all []Binding
+	for i, b := range found.Databases {
 		if wanted(i) {
-			all = append(all, i)
+			all = append(all, b)
 		}
 	}
 	return Redirect(env, all)
@@ -390,10 +390,12 @@ func TestAStringThatTheTunnelsAddressMakesTooLongIsRefused(t *testing.T) {
 func TestTheStrictestDatabaseDecidesForAnAddress(t *testing.T) {
 	for _, other := range []string{`{"uri":"postgres://u:p@a:5432/d?sslmode=require"}`, `{"host":"a","port":5432,"user":"u","dbname":"d","sslmode":"require"}`} {
 		env := map[string]string{"VCAP_SERVICES": inService(`{"host":"a","hosts":["b"],"port":5432,"user":"u","sslmode":"verify-full","other":` + other + `}`)}
-		r, err := Redirect(env, []int{1, 0})
+		found, err := Read(env)
 		require.NoError(t, err)
-		assert.Equal(t, []Endpoint{{1, "db", "a", 5432, 0}, {0, "db", "b", 5432, 1}}, r.Endpoints)
-		r, err = Redirect(env, []int{0, 1})
+		r, err := Redirect(env, []Binding{found.Databases[1], found.Databases[0]})
+		require.NoError(t, err)
+		assert.Equal(t, []Endpoint{{0, "db", "a", 5432, 0}, {1, "db", "b", 5432, 1}}, r.Endpoints)
+		r, err = Redirect(env, found.Databases)
 		require.NoError(t, err)
 		assert.Equal(t, []Endpoint{{0, "db", "a", 5432, 0}, {0, "db", "b", 5432, 1}}, r.Endpoints)
 	}

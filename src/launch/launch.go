@@ -32,6 +32,7 @@ type Plan struct {
 	unsure    string   // what to say of an error that may be gone at the launch; "" if it may not
 	elsewhere bool     // not in the app's container, nor in that of its staging
 	carried   Carried
+	byOwner   bool  // the owner's DATABASE_URL is a database, which no tunnel changes
 	err       error // why the app must not start: the first reason
 }
 
@@ -109,7 +110,7 @@ func Elsewhere(env map[string]string, found binding.Bound, store truststore.Stor
 const InCredHub = "its credentials are in CredHub; only postgres-ssl in the app sees them"
 
 func makePlan(p *Plan, found binding.Bound) (*Plan, error) {
-	p.Others = found.Others
+	p.Others, p.byOwner = found.Others, found.ByOwner
 	p.unresolved(found.Unresolved)
 	for _, note := range found.Notes {
 		p.downgrade("%s", note)
@@ -135,7 +136,7 @@ func makePlan(p *Plan, found binding.Bound) (*Plan, error) {
 		}
 	}
 	p.chooseMains()
-	p.stop(p.chooseTunnelled(found.ByOwner))
+	p.stop(p.chooseTunnelled())
 	p.warnOfAliases()
 	p.chooseDecider(fallback)
 	if len(p.Databases) == 0 && fallback != sslmode.None {

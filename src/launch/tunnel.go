@@ -17,19 +17,18 @@ const (
 )
 
 // chooseTunnelled finds the databases that go through the tunnel: those of all services, or of the
-// named ones. byOwner says that the only database is the owner's DATABASE_URL, which stays as it
-// is.
-func (p *Plan) chooseTunnelled(byOwner bool) error {
+// named ones.
+func (p *Plan) chooseTunnelled() error {
 	value := strings.TrimSpace(p.env[tunnelVariable])
 	if value == "" || value == refused { // see Carry
 		return nil
 	}
-	if byOwner {
+	if p.byOwner {
 		p.downgrade("%s changes nothing for DATABASE_URL, which the app's owner set: the app connects as it says", tunnelVariable)
 	}
 	var bound []string
 	for _, db := range p.Databases {
-		if db.Main && !byOwner {
+		if db.Main && !p.byOwner {
 			bound = append(bound, db.Name)
 		}
 	}
@@ -44,7 +43,7 @@ func (p *Plan) chooseTunnelled(byOwner bool) error {
 					"services, separated by commas; bound are: %s", tunnelVariable, cmp.Or(strings.Join(bound, ", "), "none")))
 			}
 		}
-	case bound == nil && !byOwner:
+	case bound == nil && !p.byOwner:
 		p.downgrade("%s=yes, but no bound service has a Postgres database: the app connects without the tunnel", tunnelVariable)
 	}
 	for i := range p.Databases {
@@ -91,6 +90,8 @@ func (p *Plan) Carry(c Carried) {
 			continue
 		}
 		switch against := p.against(db); {
+		case p.byOwner && db.Name == "DATABASE_URL":
+			p.downgrade("%s may get less than %s: %s, and no tunnel changes what the app's owner set", db.Title(), db.Mode, c.Why)
 		case against == "" && value == refused:
 			p.downgrade("%s may get less than %s: %s, and %s=%s refuses the tunnel", db.Title(), db.Mode, c.Why, tunnelVariable, refused)
 		case against == "":
@@ -194,11 +195,17 @@ func (p *Plan) Redirect(env map[string]string) (*binding.Redirection, error) {
 		x, y := p.Databases[a], p.Databases[b]
 		return -cmp.Or(cmp.Compare(x.Mode, y.Mode), cmp.Compare(x.Trust.narrowness(), y.Trust.narrowness()))
 	})
-	r, err := binding.Redirect(env, through)
+	var wanted []binding.Binding
+	for _, i := range through {
+		wanted = append(wanted, p.Databases[i].Binding)
+	}
+	r, err := binding.Redirect(env, wanted)
 	if err != nil {
 		return nil, err
 	}
-	for _, e := range r.Endpoints {
+	for i := range r.Endpoints {
+		e := &r.Endpoints[i]
+		e.Database = through[e.Database]
 		if e.Port < 1024 {
 			return nil, fmt.Errorf("%s: the database's port %d is below 1024, and no app may listen there", p.Databases[e.Database].Title(), e.Port)
 		}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -238,4 +239,37 @@ func TestADatabaseAtAPortThatNoAppMayHaveHasNoTunnel(t *testing.T) {
 		}
 		assert.EqualError(t, err, says)
 	}
+}
+
+// What Decide leaves out, and what DATABASE_URL adds or replaces, shifts no other database.
+func TestTheTunnelReplacesTheHostsOfTheDatabasesThatItCarries(t *testing.T) {
+	uri := func(host string) string { return `{"uri":"postgres://u:p@` + host + `:5432/d?sslmode=verify-full"}` }
+	const guess = `{"host":"a.example.com","port":5432,"username":"u","password":"p","ca":"none"}`
+	read := func(url string, carried Carried, credentials ...string) (*Plan, []string) {
+		env := map[string]string{"DATABASE_URL": url}
+		var services []string
+		for i, c := range credentials {
+			services = append(services, fmt.Sprintf(`{"name":"s%d","credentials":%s}`, i, c))
+		}
+		env["VCAP_SERVICES"] = `{"x":[` + strings.Join(services, ",") + `]}`
+		found, err := binding.Read(env)
+		require.NoError(t, err)
+		plan, err := Decide(env, found, store(t))
+		require.NoError(t, err)
+		plan.Carry(carried)
+		r, err := plan.Redirect(env)
+		require.NoError(t, err)
+		var hosts []string
+		for _, e := range r.Endpoints {
+			hosts = append(hosts, plan.Databases[e.Database].Name+" "+e.Host)
+			assert.Contains(t, plan.Databases[e.Database].Hosts, e.Host)
+		}
+		return plan, hosts
+	}
+	_, hosts := read("", bySetting, guess, uri("b.example.com"), uri("c.example.com"))
+	assert.Equal(t, []string{"s1 b.example.com", "s2 c.example.com"}, hosts)
+
+	plan, hosts := read("postgres://u:p@h.example.com:5432/d?sslmode=verify-full", bySetting)
+	assert.Empty(t, hosts)
+	assert.Contains(t, plan.Downgrades, "DATABASE_URL may get less than verify-full: config/database.js:12 sets ssl itself, and no tunnel changes what the app's owner set")
 }
