@@ -89,7 +89,7 @@ func (d *database) name(keys []string, parameter string) string {
 	if i := strings.IndexAny(name, " ;&?#"); i >= 0 && strings.Contains(name[i:], "=") {
 		name = name[:i]
 	}
-	if key, _, _ := strings.Cut(name, "="); strings.Contains(name, "://") || slices.Contains(secretKeys, fold(key)) {
+	if key, _, ok := strings.Cut(name, "="); strings.Contains(name, "://") || ok && slices.Contains(secretKeys, fold(key)) {
 		return ""
 	}
 	name, _, _ = strings.Cut(name, ":")

@@ -297,7 +297,13 @@ func (r *reader) isPostgresByKeys(o *object) bool {
 
 // namesOther says whether a key or a text of an object names another kind of database.
 func (o *object) namesOther() bool {
-	return slices.ContainsFunc(o.values, func(v value) bool {
+	values := slices.Clip(o.values)
+	for _, child := range o.children {
+		if child.beside {
+			values = append(values, child.values...)
+		}
+	}
+	return slices.ContainsFunc(values, func(v value) bool {
 		text, _ := v.raw.(string)
 		if slices.Contains(secretKeys, v.key) {
 			text = ""

@@ -14,6 +14,9 @@ func (r *reader) setModes(b *Binding, d *database) {
 	for _, f := range d.strings {
 		r.addModes(b, f)
 	}
+	if !d.isMain && b.Writes() == sslmode.None { // ssl=0 alone lowers nothing
+		b.Asked = slices.DeleteFunc(b.Asked, func(a Asked) bool { return a.Alias && !a.Mode.Encrypts() })
+	}
 	if len(b.Asked) > 0 && !d.isMain {
 		return // the keys are about another host than the string
 	}

@@ -291,10 +291,15 @@ func (o *object) first(keys []string) (value, bool) {
 	return value{}, false
 }
 
-// says reports whether the object's kind, written under one of kindKeys, contains one of the words.
+// says reports whether the object's kind, written under one of kindKeys, contains one of the words. The
+// kind of something beside it does not count: cache_db_type.
 func (o *object) says(words []string) bool {
 	return slices.ContainsFunc(o.values, func(v value) bool {
-		return slices.Contains(kindKeys, v.key) && containsAny(asText(v.raw), words)
+		if !slices.Contains(kindKeys, v.key) || !containsAny(asText(v.raw), words) {
+			return false
+		}
+		family, _ := inFamily(fold(v.name))
+		return family == "" || family == o.family || slices.Contains(families, family)
 	})
 }
 

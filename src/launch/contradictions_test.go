@@ -414,6 +414,27 @@ func TestWhatAStringGivesLessThanTheLaunchIsSaidAtEachStart(t *testing.T) {
 	}
 }
 
+func TestWhatStandsBesideADatabaseSilencesNoModeOfIts(t *testing.T) {
+	const host = `"hostname":"h.example.com","port":5432,"username":"u","password":"p","dbname":"d"`
+	for credentials, want := range map[string]string{
+		host + `,"sslmode":"verify-full","cache_db_type":"redis"`:                                              "db h.example.com verify-full",
+		host + `,"sslmode":"verify-full","other_url":"postgres://u:p@h2.example.com/d?ssl=0"`:                  "db h.example.com verify-full, db h2.example.com verify-full",
+		`"uri":"postgres://secret:p@h.example.com/token?sslmode=verify-full"`:                                  "db h.example.com verify-full",
+		`"host":"` + oregon + `","username":"u","password":"p","dbname":"d","DB_HOST":"x","DB_ENGINE":"mysql"`: "",
+	} {
+		found, err := binding.Read(map[string]string{"VCAP_SERVICES": `{"x":[{"name":"db","credentials":{` + credentials + `}}]}`})
+		require.NoError(t, err, credentials)
+		plan, err := Decide(nil, found, store(t))
+		require.NoError(t, err, credentials)
+		var got []string
+		for _, db := range plan.Databases {
+			got = append(got, strings.Join([]string{db.Name, db.Hosts[0], db.Mode.String()}, " "))
+			assert.NotEmpty(t, db.Username+db.Database, credentials)
+		}
+		assert.Equal(t, want, strings.Join(got, ", "), credentials)
+	}
+}
+
 func TestTwoModesInDATABASE_URLAreNotLostBesideABoundService(t *testing.T) {
 	read := func(query string) (*Plan, error) {
 		found, err := binding.Read(map[string]string{"VCAP_SERVICES": `{"x":[{"name":"db","credentials":{"uri":"postgres://u@h.example.com/d"}}]}`,
