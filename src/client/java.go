@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/lazyregexp"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/seen"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
 )
@@ -46,7 +47,7 @@ func giveJava(h *Handout) {
 	h.linkRoot()
 	// ssl=true means verify-full to pgjdbc, but only without an sslmode (SslMode.of): a weaker
 	// default would undo that.
-	if where := h.saysTLS(mode); where != "" {
+	if where := h.saysTLS(); where != "" && mode != sslmode.VerifyFull {
 		h.Warnings = append(h.Warnings, fmt.Sprintf("pgjdbc is not given sslmode=%s, because %s, perhaps more strictly; "+
 			"write verify-full into the binding, or sslmode into the app's JDBC URL", mode, where))
 		return
@@ -109,13 +110,9 @@ func propertyValue(path string) string {
 	return quoted[1 : len(quoted)-1]
 }
 
-// saysTLS says what else may configure pgjdbc's TLS, more strictly than a mode. It returns "" if we
-// find nothing. Where there is an sslmode, our default weakens nothing.
-func (h *Handout) saysTLS(mode sslmode.Mode) string {
-	switch {
-	case mode == sslmode.VerifyFull:
-		return ""
-	case h.app.JavaSays != "":
+// saysTLS says what else may configure pgjdbc's TLS. It returns "" if we find nothing.
+func (h *Handout) saysTLS() string {
+	if h.app.JavaSays != "" {
 		return h.app.JavaSays + " configures its TLS"
 	}
 	for _, db := range h.plan.Databases {
@@ -123,17 +120,29 @@ func (h *Handout) saysTLS(mode sslmode.Mode) string {
 			return db.Title() + " says ssl=true in " + db.SSLFlag.Whole()
 		}
 	}
-	isMore := func(s seen.Sign) bool { return s.Kind == seen.Decides && (s.Mode == sslmode.None || s.Mode > mode) }
-	ours := []string{"DB_SSL_MODE", "PGSSLMODE", "PGSSL", "VCAP_SERVICES"} // not pgjdbc's, or read above
 	for _, name := range slices.Sorted(maps.Keys(h.app.Env)) {
 		value := h.app.Env[name]
-		if strings.HasPrefix(value, "postgres") { // which a Java app makes of it
-			value = "jdbc:" + value
-		}
-		isOthers := !slices.Contains(ours, name) && !strings.HasPrefix(name, "POSTGRES_SSL_") && !strings.Contains(value, "sslmode=")
-		if isOthers && slices.ContainsFunc(seen.InVariable(name, value), isMore) {
-			return "the variable " + name + " configures its TLS"
+		switch name {
+		case "DB_SSL_MODE", "PGSSLMODE", "PGSSL", "POSTGRES_SSL_MODE", "VCAP_SERVICES": // not pgjdbc's, or read above
+		case "DATABASE_URL": // a copy of a bound URI; a mode in it counts more than ours
+			if _, query, _ := strings.Cut(value, "?"); sslFlag().MatchString("&"+query) && !strings.Contains(query, "sslmode=") {
+				return "DATABASE_URL says ssl=true"
+			}
+		default:
+			if text := name + "=" + value; configuresTLS(text) && seen.IsAboutADatabase(text) {
+				return "the variable " + name + " configures its TLS"
+			}
 		}
 	}
 	return ""
 }
+
+// configuresTLS says whether a text seems to configure pgjdbc's TLS: with ssl as a flag or true, in
+// a URL, properties, YAML or XML, or with any sslmode. Other libraries use such words too. But a
+// false alarm is better than weakening what the app asks for.
+func configuresTLS(text string) bool { return tlsWords().MatchString(text) }
+
+var tlsWords = lazyregexp.New(`(?i)(?:^|[^a-z0-9])ssl["']?\s*(?:[:=]|value\s*=|>\s*(?:<value>)?)\s*["']?true` +
+	`|[?&;]ssl=?(?:[&;"'\s<]|$)|ssl[-_.]?mode`)
+
+var sslFlag = lazyregexp.New(`&ssl(=(true)?)?(&|$)`)

@@ -184,6 +184,22 @@ func TestAPropertyKeepsItsValue(t *testing.T) {
 	assert.Equal(t, `/a\\b\u00e9\n=:#!~ c`, propertyValue("/a\\bé\n=:#!~ c"))
 }
 
+// Each of these may mean verify-full to pgjdbc, which a weaker default of ours would undo.
+func TestAVariableThatMayAskForMoreTakesNoDefaultFromPgjdbc(t *testing.T) {
+	for _, value := range []string{
+		"jdbc:postgresql://h/d?ssl=true", "jdbc:aws-wrapper:postgresql://h/d?ssl=true", "jdbc:postgresql://h/d?channelBinding=require&ssl=true",
+		"jdbc:otel:postgresql://h/d?ssl", "database ssl=true;x=false", "jdbc:postgresql://h/d?sslmode=require jdbc:postgresql://g/d?ssl=true",
+		"-Xmx1g -Da=" + strings.Repeat("x", 2000) + " -Durl=jdbc:postgresql://h/d?ssl=true -Db=?",
+	} {
+		h := app{env: env("DATASOURCE_X", value), brings: "java"}.given(t, db("db", "require", oregon))
+		assert.Empty(t, driverConfigOf(t, h), value)
+	}
+	for _, value := range []string{"jdbc:postgresql://h/d", "redis ssl=true", "jdbc:postgresql://h/d?ssl=false"} {
+		h := app{env: env("DATASOURCE_X", value), brings: "java"}.given(t, db("db", "require", oregon))
+		assert.Equal(t, "sslmode=require\n", driverConfigOf(t, h), value)
+	}
+}
+
 func TestWordsThatConfigureTheTLSOfPgjdbc(t *testing.T) {
 	for _, text := range []string{
 		"spring.datasource.url=jdbc:postgresql://h/d?ssl=true", "url: jdbc:postgresql://h/d?user=u&ssl=true&x=1",
@@ -191,17 +207,14 @@ func TestWordsThatConfigureTheTLSOfPgjdbc(t *testing.T) {
 		`<property name="ssl" value="true"/>`, `<property name="ssl">true</property>`, `<entry key="ssl"><value>true</value></entry>`,
 		`<prop key='ssl'>true</prop>`, "<ssl>true</ssl>", "jdbc:postgresql://h/d?a=b&amp;ssl=true", "jdbc:postgresql://h/d?ssl",
 		`"jdbc:postgresql://h/d?ssl&a=b"`, "jdbc:postgresql://h/d?ssl=&a=b", "connectionProperties=\"a=b;ssl=true;\"",
-		"sslMode: VERIFY_FULL", "ssl-mode=verify-full", "ssl_mode: ${X_SSL}", "-Xmx1g -Da=" + strings.Repeat("x", 2000) + " -Durl=jdbc:postgresql://h/d?ssl=true -Db=?",
+		"sslmode=verify-full", "sslMode: VERIFY_FULL", "ssl-mode=require", "ssl_mode: x",
 	} {
-		h := app{env: env("DATASOURCE_X", text), brings: "java"}.given(t, db("db", "require", oregon))
-		assert.Empty(t, driverConfigOf(t, h), text)
+		assert.True(t, configuresTLS(text), text)
 	}
 	for _, text := range []string{
 		"", "server.ssl.enabled=true", "server:\n  ssl:\n    enabled: true", "ssl=false", "ssl: false", "nossl=true", "useSSL=false",
-		"# about ssl", "spring.kafka.ssl.key-store=a", "ssl.truststore=true", "lib/ssl/true", `<ssl enabled="true"/>`, "ssl-mode=require",
-		"jdbc:postgresql://h/d?ssl=true&sslmode=verify-ca", "jdbc:postgresql://h/d?sslmode=disable",
+		"# about ssl", "spring.kafka.ssl.key-store=a", "ssl.truststore=true", "lib/ssl/true", `<ssl enabled="true"/>`,
 	} {
-		h := app{env: env("DATASOURCE_X", text), brings: "java"}.given(t, db("db", "require", oregon))
-		assert.Equal(t, "sslmode=require\n", driverConfigOf(t, h), text)
+		assert.False(t, configuresTLS(text), text)
 	}
 }

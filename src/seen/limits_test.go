@@ -173,20 +173,8 @@ func TestWhatAValueSays(t *testing.T) {
 	mode, ok := ofFlag("ssl", "{ a: { rejectUnauthorized: true }, b: { rejectUnauthorized: true }, c: { rejectUnauthorized: false } }")
 	assert.True(t, ok)
 	assert.Equal(t, sslmode.Require, mode)
-	for text, want := range map[string]int{"postgres redis": 1, "database": 1, "database of redis": 0, "redis": 0, "x": 0} {
-		assert.Len(t, InVariable("X", text+"?ssl=true"), want, text)
-	}
-	for text, want := range map[string][]sslmode.Mode{
-		"-Dserver.ssl=false -Durl=jdbc:postgresql://h/d?ssl=true&binaryTransfer=false":                            {sslmode.VerifyFull},
-		`{"server":{"ssl":{"enabled":false}},"datasource":{"url":"jdbc:postgresql://h/d","hikari":{"ssl":true}}}`: {sslmode.VerifyFull},
-		`{"datasource":{"url":"jdbc:postgresql://h/d"},"redis":{"ssl":true},"x":{"ssl":false}}`:                   {sslmode.Disable},
-		"--spring.datasource.url=jdbc:postgresql://h/d?ssl --x=y":                                                 {sslmode.VerifyFull},
-	} {
-		var modes []sslmode.Mode
-		for _, s := range InVariable("X", text) {
-			modes = append(modes, s.Mode)
-		}
-		assert.Equal(t, want, modes, text)
+	for text, want := range map[string]bool{"postgres redis": true, "database": true, "database of redis": false, "redis": false, "x": false} {
+		assert.Equal(t, want, IsAboutADatabase(text), text)
 	}
 	blank := "x({\n    ssl: false,\n\n    client: 'pg',\n});\nredis();\n"
 	assert.Len(t, in(map[string]string{"config/x.js": blank}).Signs(), 1, "a blank line ends nothing")

@@ -214,7 +214,7 @@ func (f *Files) Signs() []Sign {
 			break
 		}
 		if text, ok := f.Text(name); ok {
-			p := page{name: name, text: text, oldPostgrex: f.OldPostgrex, longest: 1000, left: &left}
+			p := page{name: name, text: text, oldPostgrex: f.OldPostgrex, left: &left}
 			signs = append(signs, p.signs()...)
 		}
 	}
@@ -231,7 +231,6 @@ type page struct {
 	name, text string
 	// oldPostgrex says that ssl: true verifies nothing. Source: postgrex, lib/postgrex/protocol.ex, 0.20 and 0.21
 	oldPostgrex bool
-	longest     int      // bytes of a line that people may read
 	lines       []string // of the text, without comments and longer ones
 	left        *int     // bytes that may still be looked at
 	whole       *bool    // whether the text as a whole is about Postgres
@@ -247,17 +246,8 @@ func (p *page) take(text string) bool {
 // reading.
 const mostClosely = 1 << 19
 
-// InVariable returns the signs in an environment variable: each option and each member of JSON is a
-// line.
-func InVariable(name, value string) []Sign {
-	text, left := name+"="+value, mostClosely
-	is := about(text)
-	whole := is > 0 || is == 0 && database().MatchString(text)
-	p := page{name: ".env", text: strings.NewReplacer(" -", "\n", ",", "\n").Replace(text), longest: len(text), left: &left, whole: &whole}
-	return p.signs()
-}
-
 func (p *page) signs() (signs []Sign) {
+	const longest = 1000 // bytes of a line that people may read
 	language := languages()[strings.ToLower(path.Ext(p.name))]
 	var mine []row
 	for _, r := range rows() {
@@ -276,7 +266,7 @@ func (p *page) signs() (signs []Sign) {
 	isText := false // between two """: a docstring
 	for i, line := range p.lines {
 		isText = isText != (strings.Count(line, `"""`)%2 == 1)
-		if isText || len(line) > p.longest || !p.take("") {
+		if isText || len(line) > longest || !p.take("") {
 			line = ""
 		}
 		p.lines[i] = uncommented(line)

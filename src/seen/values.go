@@ -229,6 +229,13 @@ func about(line string) int {
 	return 0
 }
 
+// IsAboutADatabase says whether a text, such as a variable with its value, is about Postgres, or
+// about a database and no other service.
+func IsAboutADatabase(text string) bool {
+	is := about(text)
+	return is > 0 || is == 0 && database().MatchString(text)
+}
+
 // isAboutADatabase says whether a line is about Postgres: it, or the lines around it, nearest
 // first, on its own level and then those that it is inside of. What says Postgres counts, and what
 // says another service counts against it; a word for any database counts if there is neither. Of
