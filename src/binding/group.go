@@ -245,15 +245,18 @@ func (v value) isOwnWord() bool {
 // doubt says whether something tells that an object's keys are about another kind of database: its
 // own words or the label for certain, or only a tag or a port.
 func (r *reader) doubt(o *object) about {
-	sure := r.says(postgresWords)
-	tagged := !sure && r.says(otherKinds)
+	sure, words := r.says(postgresWords), otherKinds
+	if o.port() == "5432" { // a mailer may have a Postgres
+		words = otherWords
+	}
+	tagged := !sure && r.says(words)
 	port := o.port() == "3306" || !sure && slices.Contains(otherPorts, o.port())
 	switch {
 	case o.says(postgresWords):
 		return unknown
-	case o.says(otherWords), tagged && (port || r.isOf(otherKinds)):
+	case o.says(otherWords), tagged && (port || r.isOf(words)):
 		return other
-	case tagged, port, containsAny(o.key, otherKinds) && o.key != "db2": // the second one
+	case tagged, port, o.port() != "5432" && containsAny(o.key, otherKinds) && o.key != "db2": // the second one
 		return doubtful
 	}
 	return unknown

@@ -315,9 +315,9 @@ func (v value) isEmpty() bool {
 func (v value) isMode() bool {
 	text, _ := v.raw.(string)
 	switch {
-	case slices.Contains(modeKeys, v.key), v.tlsKey() == "mode":
+	case slices.Contains(modeKeys, v.key), v.key == "mode" && (v.in.key == "ssl" || v.in.key == "tls"):
 		return true
-	case v.key == "ssl", v.key == "tls":
+	case v.key == "ssl", v.key == "tls", v.tlsKey() == "mode":
 		return isModeWord(text)
 	}
 	return v.level().Verifies()

@@ -58,7 +58,7 @@ func (r *reader) checkAllHeard(bindings []Binding) error {
 			case !mayBeMeant:
 			case mode.Verifies():
 				return r.unheard(v.path(), "says "+mode.String())
-			case written < sslmode.VerifyFull && fold(strings.TrimLeft(text, "-")) == "sslmode": // {"name": "sslmode", "value": …}
+			case written < sslmode.Require && fold(strings.TrimLeft(text, "-")) == "sslmode": // {"name": "sslmode", "value": …}
 				return r.unheard(v.path(), "asks for an sslmode")
 			}
 		}

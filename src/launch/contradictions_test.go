@@ -396,7 +396,7 @@ func TestAnAliasAloneLowersNothingAndTheLogSaysWhatLibpqGets(t *testing.T) {
 // A driver that is given the string itself may make less of it than the launch does.
 func TestWhatAStringGivesLessThanTheLaunchIsSaidAtEachStart(t *testing.T) {
 	for credentials, line := range map[string]string{
-		`"uri":"postgres://h.example.com/d?sslmode=disable&sslmode=verify-full"`:                                              "db: sslmode in credential uri means disable to a driver",
+		`"uri":"postgres://h.example.com/d?sslmode=disable&sslmode=verify-full"`:                                              "db: sslmode in credential uri means disable to pgx or lib/pq, if it is given this string",
 		`"uri":"postgres://` + oregon + `/d?ssl=0"`:                                                                           "db: ssl in credential uri means disable to a driver",
 		`"hostname":"h.internal","username":"u","sslmode":"verify-full","uri":"postgres://u@h.example.com/d?sslmode=disable"`: "db (uri): sslmode in credential uri means disable to a driver",
 		`"uri":"postgres://h.example.com/d?sslmode=verify-full&sslmode=verify-full&ssl=true&sslmode=verify-full"`:             "",
@@ -417,10 +417,14 @@ func TestWhatAStringGivesLessThanTheLaunchIsSaidAtEachStart(t *testing.T) {
 func TestWhatStandsBesideADatabaseSilencesNoModeOfIts(t *testing.T) {
 	const host = `"hostname":"h.example.com","port":5432,"username":"u","password":"p","dbname":"d"`
 	for credentials, want := range map[string]string{
-		host + `,"sslmode":"verify-full","cache_db_type":"redis"`:                                              "db h.example.com verify-full",
-		host + `,"sslmode":"verify-full","other_url":"postgres://u:p@h2.example.com/d?ssl=0"`:                  "db h.example.com verify-full, db h2.example.com verify-full",
-		`"uri":"postgres://secret:p@h.example.com/token?sslmode=verify-full"`:                                  "db h.example.com verify-full",
-		`"host":"` + oregon + `","username":"u","password":"p","dbname":"d","DB_HOST":"x","DB_ENGINE":"mysql"`: "",
+		host + `,"sslmode":"verify-full","cache_db_type":"redis"`:                                                    "db h.example.com verify-full",
+		host + `,"sslmode":"verify-full","other_url":"postgres://u:p@h2.example.com/d?ssl=0"`:                        "db h.example.com verify-full, db h2.example.com verify-full",
+		`"uri":"postgres://u:p@h.example.com/d?sslmode=verify-full","params":[{"name":"sslmode","value":"require"}]`: "db h.example.com verify-full",
+		`"sslmode":"require","uri":"postgres://u:p@h.example.com/d","supported":["host","sslmode"]`:                  "db h.example.com require",
+		`"mailer_database":{"host":"` + oregon + `","port":5432,"username":"u","dbname":"d"}`:                        "db " + oregon + " verify-full",
+		host + `,"ssl_mode":"require","tls_settings":{"mode":"mutual"}`:                                              "db h.example.com require",
+		`"uri":"postgres://secret:p@h.example.com/token?sslmode=verify-full"`:                                        "db h.example.com verify-full",
+		`"host":"` + oregon + `","username":"u","password":"p","dbname":"d","DB_HOST":"x","DB_ENGINE":"mysql"`:       "",
 	} {
 		found, err := binding.Read(map[string]string{"VCAP_SERVICES": `{"x":[{"name":"db","credentials":{` + credentials + `}}]}`})
 		require.NoError(t, err, credentials)
@@ -449,7 +453,7 @@ func TestTwoModesInDATABASE_URLAreNotLostBesideABoundService(t *testing.T) {
 	plan, err := read("?sslmode=disable&sslmode=verify-full")
 	require.NoError(t, err)
 	assert.Equal(t, sslmode.VerifyFull, plan.Mode)
-	assert.Contains(t, strings.Join(plan.Downgrades, "\n"), "db: sslmode in DATABASE_URL means disable to a driver")
+	assert.Contains(t, strings.Join(plan.Downgrades, "\n"), "db: sslmode in DATABASE_URL means disable to pgx or lib/pq")
 }
 
 func TestADatabaseKnownByItsKeysAloneStopsNothingAndSaysWhatItWouldGet(t *testing.T) {

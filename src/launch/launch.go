@@ -458,8 +458,12 @@ func (p *Plan) warnOfAliases() {
 		for _, a := range db.Asked {
 			isAlone := a.Alias && db.Writes() == sslmode.None
 			if (isAlone || a.By == binding.ByFirst || db.WellKnown && !db.Main) && a.Mode < main.Mode && !db.Tunnel {
-				p.downgrade("%s: %s means %s to a driver that is given this string; others get %s, from %s",
-					db.Title(), a.Place, a.Mode, main.Mode, main.Source)
+				driver := "a driver that"
+				if a.By == binding.ByFirst {
+					driver = "pgx or lib/pq, if it"
+				}
+				p.downgrade("%s: %s means %s to %s is given this string; others get %s, from %s",
+					db.Title(), a.Place, a.Mode, driver, main.Mode, main.Source)
 			}
 		}
 	}
