@@ -305,10 +305,10 @@ func TestAStoreThatCannotBeReadIsAProblemOfTheDatabase(t *testing.T) {
 	require.NoError(t, os.WriteFile(own, ca.PEM, 0o600))
 	laidOut := filepath.Join(dir, "trust")
 	require.NoError(t, truststore.Write(laidOut, truststore.Sets{"aws": {ca.Cert}}))
-	store, err := truststore.Open(laidOut)
-	require.NoError(t, err)
 	b := binding.Binding{Name: "db", Hosts: []string{"h"}, Ports: []string{""}, Username: "u"}
 	for _, isDamaged := range []bool{false, true} {
+		store, err := truststore.Open(laidOut)
+		require.NoError(t, err)
 		if isDamaged {
 			require.NoError(t, os.Remove(store.Bundle("aws")))
 		}
