@@ -271,6 +271,7 @@ func (p *page) signs() (signs []Sign) {
 		}
 		p.lines[i] = uncommented(line)
 	}
+	isBare := map[int]bool{} // lines that only switch TLS on
 	for i, end := 0, 0; i < len(p.lines); i = end {
 		code := p.lines[i]
 		if end = i + 1; !contains(code, hints) {
@@ -296,6 +297,7 @@ func (p *page) signs() (signs []Sign) {
 					s.Mode = min(s.Mode, sslmode.Require)
 				}
 				s.Variable, end = cmp.Or(variable(value), variable(m[1]+"=")), behind
+				isBare[s.Line] = !verifying().MatchString(value)
 			}
 			if !passesOn(m[1], m[2]) && (r.read == nil || p.isAboutADatabase(i)) {
 				signs = append(signs, s)
@@ -303,10 +305,10 @@ func (p *page) signs() (signs []Sign) {
 			break
 		}
 	}
-	// What allows less counts: ssl: true beside dialectOptions that verify nothing.
+	// What allows less counts before a bare one: ssl: true beside dialectOptions that verify nothing.
 	isLess := func(s Sign) bool { return s.Kind == Decides && s.Mode != sslmode.None && !s.Mode.Verifies() }
 	if slices.ContainsFunc(signs, isLess) {
-		signs = slices.DeleteFunc(signs, func(s Sign) bool { return s.Mode.Verifies() })
+		signs = slices.DeleteFunc(signs, func(s Sign) bool { return s.Mode.Verifies() && isBare[s.Line] })
 	}
 	return signs
 }

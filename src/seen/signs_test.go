@@ -138,7 +138,7 @@ const options = {
 		"Spring's sources":                        {"src/main/resources/application.yml", "spring:\n  datasource:\n    url: jdbc:postgresql://h/d?sslmode=disable\n", []string{"src/main/resources/application.yml:3 decides disable"}},
 		"a flag before the rest of a query":       {"db.properties", "url=jdbc:postgresql://h/d?ssl=true&binaryTransfer=false\n", []string{"db.properties:1 decides verify-full"}},
 		"a switch in JavaScript without blanks":   {"db.js", "new pg.Pool({ssl:e&&{rejectUnauthorized:!0}})\n", []string{"db.js:1 decides disable"}},
-		"a list of choices before the default":    {"app/config.py", "sslmode = Choice(['disable', 'require'], default='require')  # postgres\nsslmode: Literal['disable', 'require'] = 'verify-ca'  # postgres\n", []string{"app/config.py:1 decides require"}},
+		"a list of choices before the default":    {"app/config.py", "sslmode = Choice(['disable', 'require'], default='require')  # postgres\nsslmode: Literal['disable', 'require'] = 'verify-ca'  # postgres\n", []string{"app/config.py:1 decides require", "app/config.py:2 decides verify-ca"}},
 		"types in TypeScript":                     {"src/types/database.ts", "interface Postgres {\n  sslmode: 'disable' | 'require';\n}\nfunction pg(): { rejectUnauthorized: boolean } | false {\n}\nfunction pg2(): { rejectUnauthorized: boolean; cipher?: string } | undefined {\n}\n", []string{}},
 		"constants":                               {"storage/sql/config.go", "const (\n\t// postgres SSL modes\n\tpgSSLDisable    = \"disable\"\n\tpgSSLRequire    = \"require\"\n)\n", []string{}},
 		"null behind a switch":                    {"db.js", "new pg.Pool({ ssl: process.env.DB_SSL === 'true' ? true : null })\n", []string{"db.js:1 decides disable DB_SSL"}},
@@ -201,6 +201,34 @@ func TestAnOlderPostgrexVerifiesNothingWithSSLTrue(t *testing.T) {
 		files := in(map[string]string{"config/runtime.exs": "config :shop, Shop.Repo,\n  ssl: " + value + ",\n  url: database_url\n"})
 		files.OldPostgrex = true
 		assert.Equal(t, []string{"config/runtime.exs:2 decides " + want}, lines(files.Signs()), value)
+	}
+}
+
+// The tunnel's CA is not in the app's own file, so what verifies by that one must be seen.
+func TestAnotherLineOfTheFileOnlyHidesWhatNamesNoCAAndNoMode(t *testing.T) {
+	for name, c := range map[string]struct {
+		file, text string
+		want       []string
+	}{
+		"Rails": {"config/database.yml", "staging:\n  adapter: postgresql\n  sslmode: require\nproduction:\n  adapter: postgresql\n  sslmode: verify-full\n  sslrootcert: config/rds.pem\n",
+			[]string{"config/database.yml:3 decides require", "config/database.yml:6 decides verify-full"}},
+		"two pools": {"src/db.js", "const a = new pg.Pool({ ssl: { ca: readFileSync('ca.pem'), rejectUnauthorized: true } })\nconst b = new pg.Pool({ ssl: { rejectUnauthorized: false } })\n",
+			[]string{"src/db.js:1 decides verify-full", "src/db.js:2 decides require"}},
+		"two objects for pools": {"src/db.js", "const tlsA = { // pg\n  rejectUnauthorized: true,\n  ca: readFileSync('ca.pem'),\n};\nconst b = new pg.Pool({ ssl: { rejectUnauthorized: false } })\n",
+			[]string{"src/db.js:2 decides verify-full", "src/db.js:5 decides require"}},
+		"Sequelize": {"config/config.json", "{\n  \"staging\": {\n    \"dialect\": \"postgres\",\n    \"dialectOptions\": {\n      \"ssl\": { \"rejectUnauthorized\": false }\n    }\n  },\n" +
+			"  \"production\": {\n    \"dialect\": \"postgres\",\n    \"dialectOptions\": {\n      \"ssl\": { \"ca\": \"…\" , \"rejectUnauthorized\": true }\n    }\n  }\n}\n",
+			[]string{"config/config.json:5 decides require", "config/config.json:11 decides verify-full"}},
+		"Spring": {"application.yml", "url: jdbc:postgresql://h/d?sslmode=require\n---\nurl: jdbc:postgresql://h/d?ssl=true&sslrootcert=/home/vcap/app/rds.pem\n",
+			[]string{"application.yml:1 decides require", "application.yml:3 decides verify-full"}},
+		"Python": {"db.py", "ssl_context = ssl.create_default_context(cadata=rds)  # asyncpg\nother.verify_mode = ssl.CERT_NONE  # asyncpg\n",
+			[]string{"db.py:1 decides verify-full", "db.py:2 decides require"}},
+		"control: Sequelize's own ssl": {"config/database.js", "module.exports = {\n  dialect: 'postgres',\n  ssl: true,\n  dialectOptions: {\n    ssl: {\n      rejectUnauthorized: false,\n    },\n  },\n};\n",
+			[]string{"config/database.js:5 decides require"}},
+		"control: Python's context": {"db.py", "ssl_context = ssl.create_default_context()  # asyncpg\nssl_context.verify_mode = ssl.CERT_NONE  # asyncpg\n",
+			[]string{"db.py:2 decides require"}},
+	} {
+		assert.Equal(t, c.want, lines(in(map[string]string{c.file: c.text}).Signs()), name)
 	}
 }
 

@@ -129,6 +129,7 @@ var (
 		`^\s*(?:!!|Boolean\()\s*process\.env|:\s*null\b|\bin\s+(?:~w\(|\[\s*['"])`)
 	halfway    = lazyregexp.New(`(?i)\b(?:allow|prefer)\b`)
 	on         = lazyregexp.New(`(?i)\b(?:true|verify[-_]?full|verify[-_]?ca|verify_peer|ca|create_default_context)\b|^\s*['"]?(?:on|yes|1)['"]?\W*$|!0\b`)
+	verifying  = lazyregexp.New(`(?i)verify|unauthorized|\bca\b|ca(?:file|path|data)|cert|root`) // it names a mode or a CA
 	requires   = lazyregexp.New(`(?i)^\s*['"\x60]?require\b`)
 	switches   = lazyregexp.New(`\?|\|\||&&|\b(?:if|or|and|not)\b|[!=]=|![A-Za-z_(!]`)
 	unverified = lazyregexp.New(`(?i)` + verifiesNothing)
