@@ -134,7 +134,7 @@ var (
 	switches   = lazyregexp.New(`\?|\|\||&&|\b(?:if|or|and|not)\b|[!=]=|![A-Za-z_(!]`)
 	unverified = lazyregexp.New(`(?i)` + verifiesNothing)
 	reference  = lazyregexp.New(`^\s*(?:await\s+)?(?:[a-z_$][\w$.]*|[A-Z][A-Z0-9_]+)(?:\(.*\))?[\s,;)}]*(?:$|\n)`)
-	opposite   = lazyregexp.New(`openssl$|no_?ssl$|disable`) // or a library
+	opposite   = lazyregexp.New(`openssl$|no_?ssl$|disable|download|(?:^|\.)verify_ssl$`) // or about something else
 	typeName   = lazyregexp.New(`(?i)^\s*(?:bool|boolean|str|string|any|object|undefined|null|none|nil|number|unknown|optional)\b`)
 )
 
@@ -213,7 +213,7 @@ var (
 	database = lazyregexp.New(`(?i)database|data-?source|jdbc|sequelize|typeorm|knex|drizzle|prisma|hikari|r2dbc|sqlalchemy|` +
 		`dialect|ormconfig|mikro-?orm|^config/config\.js|^models/index|connectionString|\bdb\b|db_|_db\b|\bPool\(`)
 	others = lazyregexp.New(`(?i)redis|kafka|rabbit|amqp|mail|smtp|ldap|mongo|my_?sql|maria|mssql|sqlserver|sqlite|oracle|elastic|` +
-		`opensearch|cassandra|memcache|download|verify_ssl|` +
+		`opensearch|cassandra|memcache|` +
 		`mqtt|nats|solr|consul|vault|eureka|zookeeper|https?\b|\bserver['"]?\s*[:=]|server\.|createServer|` +
 		`tomcat|axios|(?:^|[^.\w])fetch\(|transport|minio|cookie|force_ssl|redirect|keystore|\bs?ftp|influx|neo4j|couch|clickhouse|proxy|socket`)
 	notHere = lazyregexp.New(`(?i)^\W*(?:test|development|dev|local)\b(?:['"]?\s*(?::|=>|=)|\.)`) // also Quarkus's %dev.x=
