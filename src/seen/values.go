@@ -159,12 +159,13 @@ func isConstant(key, value string) bool {
 // ofFlag reads the value of ssl, in code or in a file with settings: what it allows at least. Off
 // counts more than unverified, and that more than verified. What can be switched is not verified.
 func ofFlag(key, value string) (sslmode.Mode, bool) {
-	key, value = strings.ToLower(key), withoutRest(value)
+	name, value := key, withoutRest(value)
+	key = strings.ToLower(name)
 	switch {
 	case opposite().MatchString(key), isType(value), isConstant(key, value):
 		return sslmode.None, false
-	case strings.HasSuffix(key, "ssl_require"): // dj-database-url's: False is as without it
-		return sslmode.Require, !strings.HasPrefix(value, "False")
+	case name == "ssl_require" && !strings.HasPrefix(value, "bool"): // dj-database-url's argument: False is as without it
+		return sslmode.Require, !strings.HasPrefix(value, "False") || strings.Contains(value, "True")
 	}
 	isSwitched := switches().MatchString(value)
 	weakest, ok := sslmode.VerifyFull, false
