@@ -157,7 +157,8 @@ var telling = []string{"conf", "settings", "database", "db", "env", "knex", "orm
 	"boot-inf/classes", "web-inf/classes", "meta-inf", "main/resources/", "main.", "app.", "server.", "index.", "package."}
 
 // unread are names of files that do not run, or not here.
-var unread = lazyregexp.New(`(?i)example|sample|template|schema|\.dist$|(?:^|[._-])(?:tests?|spec|dev|development|local|min|d)\.\w+$|` +
+var unread = lazyregexp.New(`(?i)example|sample|template|schema\.(?:json|ya?ml)$|\.dist$|` +
+	`(?:^|[._-])(?:tests?|spec|dev|development|local|min|d)\.\w+$|` +
 	`^\.env\.(?:test|dev|local)|lock|compose|manifest|tsconfig|Jenkinsfile|\.gitlab|migrat`)
 
 // mayDecide says whether a file of a folder may have signs. tells says that each of them may.

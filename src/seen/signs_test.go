@@ -160,6 +160,8 @@ const options = {
 		"a type of several":                       {"src/config/database.ts", "interface Postgres {\n  ssl: boolean | {\n    rejectUnauthorized: boolean;\n  };\n}\nconst x = { ssl: Boolean(sslOf(postgres)) };\n", []string{}},
 		"a value that only looks like a type":     {"src/db.py", "connect(pg, ssl=bool(os.environ.get('X_SSL')))\n", []string{"src/db.py:1 decides none X_SSL"}},
 		"TypeORM's file":                          {"ormconfig.js", "const production =\n  isProduction\n    ? { ssl: { rejectUnauthorized: false } }\n    : {};\n", []string{"ormconfig.js:3 decides require"}},
+		"Nest's schema of its variables":          {"src/config/env.schema.ts", "export default Joi.object({\n  DATABASE_URL: Joi.string(),\n  DATABASE_SSL: Joi.boolean().default(false),\n});\n", []string{"src/config/env.schema.ts:3 decides disable DATABASE_SSL"}},
+		"a schema in YAML":                        {"config/database.schema.yml", "sslmode:\n  default: disable\n", []string{}},
 		"a flag that requires it":                 {".env", "DATABASE_SSL_REQUIRE=false\nDB_SSL_REQUIRE=False\n", []string{".env:1 decides disable DATABASE_SSL_REQUIRE", ".env:2 decides disable DB_SSL_REQUIRE"}},
 		"a flag that is on":                       {".env", "DATABASE_SSL_REQUIRE=true\n", []string{".env:1 decides require DATABASE_SSL_REQUIRE"}},
 		"Pydantic's flags":                        {"app/config.py", "class Settings(BaseSettings):\n    database_url: str\n    database_ssl_require: bool = False\n    DB_SSL_REQUIRE: bool = True\nclass Postgres:\n    ssl_require: bool = False\n", []string{"app/config.py:3 decides disable", "app/config.py:4 decides require DB_SSL_REQUIRE", "app/config.py:6 decides disable"}},
