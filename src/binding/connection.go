@@ -228,7 +228,8 @@ func (c *connection) setMode(p parameter) {
 	}
 	var kept []parameter
 	for i, old := range c.modes {
-		if i == 0 && c.libpq && c.inQuery && old.key == p.key && old.value != p.value {
+		isAgain := c.libpq && c.inQuery && old.key == p.key
+		if i == 0 && isAgain && old.value != p.value {
 			_, err := parseMode(old.value)
 			old.alias, old.first = true, err == nil
 		}

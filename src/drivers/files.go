@@ -50,8 +50,7 @@ var byExtension = sync.OnceValue(func() map[string][]reader {
 //
 // Sources: classic.yarnpkg.com/en/docs/yarn-lock and yarnpkg/berry; pypa/pipfile; PEP 508.
 var readers = sync.OnceValue(func() []reader {
-	// In Cargo's, Poetry's and uv's lock files, each package is a table. In Cargo's, the app and
-	// its workspaces are packages too.
+	// A package is a table in the lock files of Cargo, where the app is one too, Poetry and uv.
 	tables := strings.NewReplacer("\n[[package]]\n", "\n[[package]] ", "\n[metadata]", "\n[metadata]", "\n", " ")
 	const table = `^\[\[package\]\] name = "([^"]*)" version = "([^"]*)"`
 	// In JSON, each text gets on a line.
@@ -76,8 +75,7 @@ var readers = sync.OnceValue(func() []reader {
 		{"yarn.lock", npm, true, joined(strings.NewReplacer("\n  version", " version", "@workspace:", " "), // which is the app's own
 			linesOf("# yarn lockfile v1|__metadata:",
 				`^"?(?:(?:@[\w.-]+/)?[\w.-]+@npm:)?((?:@[\w.-]+/)?[\w.-]+)@[^|]*: version:? "?([^"\s|]+)"?$`, ""))},
-		// From version 9 of pnpm on, the second half of the file only says which package needs
-		// which.
+		// From version 9 of pnpm on, the second half only says which package needs which.
 		{"pnpm-lock.yaml", npm, true, joined(strings.NewReplacer("\n    ", " "), linesOf("lockfileVersion:",
 			`^packages:\|  '?/?((?:@[^/@\s]+/)?[^/@\s]+)[@/]([^(_':\s]+).*?( dev: true)?(?: optional: true)?$`, ""))},
 		{"deno.lock", deno, false, joined(quoted, linesOf(`"version`, `^"(?:https://)?(deno\.land/x/\w+|@\w+/[\w-]+)@v?([^"/]+)`, ""))},

@@ -152,8 +152,7 @@ func (a App) judge(f Found) Verdict {
 	case d.Answer != Obeys && mode == sslmode.VerifyCA:
 		says = "obeys, and checks the name too"
 	}
-	// The owner may have set the driver's variable. Launch warns of a weak PGSSLMODE, the mode in
-	// force.
+	// The owner may have set the driver's variable. Launch warns of a weak PGSSLMODE.
 	set, err := sslmode.Parse(a.env[d.Variable])
 	if err != nil || set >= mode {
 		return Verdict{Says: says}

@@ -454,16 +454,18 @@ func (p *Plan) warnOfAliases() {
 		}
 	}
 	for _, db := range p.Databases {
-		main := mains[db.Name]
+		main, isFurther := mains[db.Name], db.WellKnown && !db.Main
 		for _, a := range db.Asked {
-			isAlone := a.Alias && db.Writes() == sslmode.None
-			if (isAlone || a.By == binding.ByFirst || db.WellKnown && !db.Main) && a.Mode < main.Mode && !db.Tunnel {
-				driver := "a driver that"
-				if a.By == binding.ByFirst {
-					driver = "pgx or lib/pq, if it"
-				}
+			say := func(driver string) {
 				p.downgrade("%s: %s means %s to %s is given this string; others get %s, from %s",
 					db.Title(), a.Place, a.Mode, driver, main.Mode, main.Source)
+			}
+			switch isAlone := a.Alias && db.Writes() == sslmode.None; {
+			case db.Tunnel, a.Mode >= main.Mode:
+			case a.By == binding.ByFirst:
+				say("pgx or lib/pq, if it")
+			case isAlone, isFurther:
+				say("a driver that")
 			}
 		}
 	}
