@@ -122,7 +122,7 @@ var rows = sync.OnceValue(func() []row {
 			re(`(?i)([\w.]*ssl[ _-]?mode)(?:['"]?\]?\s*(?:=>|:=|[:=(])|['"]\s*,|,\s*['"])\s*([^=\s].*)`),
 			Decides, sslmode.None, ofMode, "the mode that is written there, or its default"},
 		{"`SSLMode string`, with a default in its tag, in Go", re(`\.go$`),
-			re(`(?i)(\w*ssl_?mode)\s+\w+\s+(\x60.*default:.*)`),
+			re(`(?i)(\w*ssl_?mode)\s+\w+\s+(\x60.*default:"[^"]*")`),
 			Decides, sslmode.None, ofMode, "its default, until somebody sets the variable"},
 		{"`TLSConfig = nil` in Go", re(`\.go$`), re(`(\.TLSConfig)\s*=\s*(nil)\b`),
 			Decides, sslmode.None, always(sslmode.Disable), "plain text, in pgx"},
@@ -138,7 +138,7 @@ var rows = sync.OnceValue(func() []row {
 			re(`()((?i:\w*rejectUnauthorized)['"]?\s*[:=]\s*[^=].*)`),
 			Decides, sslmode.None, ofFlag, "unverified, or verified"},
 		{"`jdbc:postgresql://…?ssl`", re(""),
-			re(`jdbc:postgres(?:ql)?:[^\s"']*[?&](ssl)=?()(?:[&"'\s<]|$)`),
+			re(`jdbc:(?:[\w-]+:)*postgres(?:ql)?:[^\s"']*[?&](ssl)=?()(?:[&"'\s<]|$)`),
 			Decides, sslmode.None, always(sslmode.VerifyFull), "verified, which is what pgjdbc makes of it"},
 		{"`process.env.PGSSLMODE`, `ENV['PGSSL']`, … in the app's code", re(`\.(?:[mc]?[jt]s|py|rb|properties|xml|java|kt|go|exs?|cs|php|rs)$`),
 			re(`(?i:env|environ|getenv)[.\[('"?]+(PGSSLMODE|PGSSL)()\b`),
@@ -264,10 +264,16 @@ func (p *page) signs() (signs []Sign) {
 		return signs
 	}
 	p.lines = strings.Split(p.text, "\n")
-	isText := false // between two """: a docstring
+	docstring := map[Language]string{"Python": `"""`, "BEAM": "@"}[language] // begins its first line
+	isText, isDoc := false, false                                            // between two """, of a docstring
 	for i, line := range p.lines {
-		isText = isText != (strings.Count(line, `"""`)%2 == 1)
-		if isText || len(line) > longest || !p.take("") {
+		code := strings.TrimSpace(line)
+		ends := strings.Count(line, `"""`)%2 == 1 && !strings.HasPrefix(code, "#")
+		if ends && !isText {
+			isDoc = docstring != "" && strings.HasPrefix(code, docstring)
+		}
+		isText = isText != ends
+		if isText && isDoc || len(line) > longest || !p.take("") {
 			line = ""
 		}
 		p.lines[i] = uncommented(line)

@@ -126,7 +126,7 @@ var (
 	rejects    = lazyregexp.New(`(?i)rejectUnauthorized['"]?\s*[:=]\s*([^,}\n]*(?:\([^)]*\))?[^,}\n]*)`)
 	comparison = lazyregexp.New(`([!=])==?\s*['"]?\w*['"]?`)
 	off        = lazyregexp.New(`(?i)\b(?:false|disabled?)\b|^\s*['"]?(?:off|no|0|null)['"]?\W*$|!1\b|&&|` +
-		`^\s*(?:!!|Boolean\()\s*process\.env|:\s*null\b|\bin\s+(?:~w\(|\[\s*['"])`)
+		`^\s*(?:!!|Boolean\()\s*process\.env|^[^{]*\?[^\n]*:\s*null\b|\bin\s+(?:~w\(|\[\s*['"])`)
 	halfway    = lazyregexp.New(`(?i)\b(?:allow|prefer)\b`)
 	on         = lazyregexp.New(`(?i)\b(?:true|verify[-_]?full|verify[-_]?ca|verify_peer|ca|create_default_context)\b|^\s*['"]?(?:on|yes|1)['"]?\W*$|!0\b`)
 	verifying  = lazyregexp.New(`(?i)verify|unauthorized|\bca\b|ca(?:file|path|data)|cert|root`) // it names a mode or a CA
