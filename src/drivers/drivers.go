@@ -60,7 +60,7 @@ func LookIn(dir string, env map[string]string) Look {
 	files, done := seen.In(dir, asks)
 	defer done()
 	look := Look{Shows: client.Shown(files), Found: Find(files), env: env}
-	verifies := func(f Found) bool { return f.Driver.Name == "postgrex" && f.Version != "" && !isBelow(f.Version, "0.21") }
+	verifies := func(f Found) bool { return f.Driver.Name == "postgrex" && isBelow("0.20", f.Version) }
 	files.OldPostgrex = !slices.ContainsFunc(look.Found, verifies)
 	look.Signs = files.Signs()
 	look.Skipped, look.told = files.Skipped, client.Told(look.Shows, env)
