@@ -24,7 +24,7 @@ func (r *reader) binding(d *database, open open) Binding {
 		b.System, b.CA = Place{Path: b.CA.Path}, Credential{}
 	}
 	b.CA.load(open)
-	b.MoreCAs = d.moreCAs()
+	b.MoreCAs = r.moreCAs(d)
 	b.ClientCert, b.ClientKey = d.credential(clientCertKeys, "sslcert"), d.credential(clientKeyKeys, "sslkey")
 	b.Username, b.Database = d.name(usernameKeys, "user"), d.name(databaseKeys, "dbname")
 	b.Password = d.credential(passwordKeys, "password").Value
@@ -113,18 +113,29 @@ func isPath(text string) bool {
 }
 
 // moreCAs returns the certificates that are in a database's objects, or nested in them, but not
-// under a well-known key.
-func (d *database) moreCAs() (cas []Credential) {
+// under a well-known key. A hundred are more than any database has.
+func (r *reader) moreCAs(d *database) (cas []Credential) {
 	for i, o := range d.objects {
 		if slices.Contains(d.objects[:i], o) {
 			continue
 		}
-		for _, in := range o.levels(nil) {
-			for v, text := range in.texts() {
-				read := slices.Contains(clientCertKeys, v.key) || in == o && slices.Contains(caKeys, v.key)
-				if v.isPEM && !read && speaksOfServerCA(strings.TrimPrefix(v.path(), o.path())) {
-					cas = append(cas, Credential{Place: Place{Path: v.path()}, Value: Secret(text), IsCA: v.saysCA(o)})
-				}
+		if _, known := r.cas[o]; !known {
+			r.cas[o] = o.moreCAs()
+		}
+		cas = append(cas, r.cas[o]...)
+	}
+	return cas
+}
+
+func (o *object) moreCAs() (cas []Credential) {
+	for _, in := range o.levels(nil) {
+		if !in.hasPEM || len(cas) > mostHosts {
+			continue
+		}
+		for v, text := range in.texts() {
+			read := slices.Contains(clientCertKeys, v.key) || in == o && slices.Contains(caKeys, v.key)
+			if looksLikePEM(text) && !read && speaksOfServerCA(strings.TrimPrefix(v.path(), o.path())) {
+				cas = append(cas, Credential{Place: Place{Path: v.path()}, Value: Secret(text), IsCA: v.saysCA(o)})
 			}
 		}
 	}

@@ -67,6 +67,8 @@ type reader struct {
 	foreign   bool   // a well-known key has a URI of something else
 	direct    string // Binding.Direct
 	databases []*database
+	levels    map[*object]*level
+	cas       map[*object][]Credential
 	err       error // the first
 }
 
@@ -77,7 +79,7 @@ func (s service) read(file open) ([]Binding, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &reader{service: s, objects: objects}
+	r := &reader{service: s, objects: objects, levels: map[*object]*level{}, cas: map[*object][]Credential{}}
 	for _, o := range objects {
 		if r.readTexts(o); len(r.strings) > mostStrings {
 			return nil, fmt.Errorf("the credentials have more than %d connection strings", mostStrings)
@@ -119,7 +121,7 @@ func (s service) read(file open) ([]Binding, error) {
 // readTexts finds the connection strings and the certificates among the texts of an object.
 func (r *reader) readTexts(o *object) {
 	for v, text := range o.texts() {
-		v.isPEM = looksLikePEM(text)
+		o.hasPEM = o.hasPEM || looksLikePEM(text)
 		found := findStrings(text)
 		for i, at := range found {
 			f := connString{v, at.connection, v.path(), text[at.start:at.end], ByString}
@@ -172,7 +174,7 @@ func (o *object) around(c connection) *object {
 // classify finds what each object is about.
 func (r *reader) classify() {
 	for _, o := range r.objects {
-		for _, v := range o.values {
+		for _, v := range o.known {
 			if v.isOwnWord() {
 				o.noteMode(ownMode)
 			} else if v.isMode() && !v.isEmpty() {

@@ -115,7 +115,7 @@ func (o *object) namesHosts() bool { return len(o.hosts) > 0 && !o.isHost() }
 // readHosts returns the hosts under the object's own keys. One port is for all that have none.
 func (o *object) readHosts() (hosts []address) {
 	for _, key := range hostKeys {
-		for _, v := range o.values {
+		for _, v := range o.known {
 			if v.key == key {
 				hosts = addHosts(hosts, hostsOf(v.raw))
 			}

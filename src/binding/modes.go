@@ -22,9 +22,9 @@ func (r *reader) setModes(b *Binding, d *database) {
 	}
 	for _, o := range d.objects {
 		n := len(b.Asked)
-		for level := o; level != nil && len(b.Asked) == n; level = level.parent {
-			if level.about < doubtful && (level == o || r.doubt(level) == unknown) {
-				r.addKeys(b, level)
+		for outer := o; outer != nil && len(b.Asked) == n; outer = outer.parent {
+			if outer.about < doubtful && (outer == o || r.doubt(outer) == unknown) {
+				r.addKeys(b, outer)
 			}
 		}
 		for _, child := range o.children {
@@ -59,17 +59,33 @@ func (r *reader) addModes(b *Binding, f connString) {
 	}
 }
 
-// addKeys adds the modes under the keys of an object and of what is nested in it. It skips nested
-// objects that are about another database.
-func (r *reader) addKeys(b *Binding, level *object) {
-	for _, in := range level.levels(nil) {
-		for i := range in.values {
-			r.addKey(b, &in.values[i])
-		}
-		for _, f := range in.queries {
-			if !f.heard {
-				r.addModes(b, f)
+// level is what an object and those nested in it say, without those about another database. A hundred
+// databases may share it.
+type level struct {
+	says    Binding // by keys
+	queries []connString
+}
+
+// addKeys adds the modes under the keys of a level.
+func (r *reader) addKeys(b *Binding, of *object) {
+	l := r.levels[of]
+	if l == nil {
+		l = &level{}
+		for _, in := range of.levels(nil) {
+			for _, v := range in.known {
+				r.addKey(&l.says, v)
 			}
+			l.queries = append(l.queries, in.queries...)
+		}
+		r.levels[of] = l
+	}
+	for _, a := range l.says.Asked {
+		b.add(a)
+	}
+	b.AsksTLS, b.Notes = cmp.Or(b.AsksTLS, l.says.AsksTLS), append(b.Notes, l.says.Notes...)
+	for _, f := range l.queries {
+		if !f.heard {
+			r.addModes(b, f)
 		}
 	}
 }
@@ -109,8 +125,7 @@ func (r *reader) addKey(b *Binding, v *value) {
 	}
 }
 
-// ask adds a mode as it is written, once for each place. After a hundred, one of each kind is
-// enough to find a contradiction.
+// ask adds a mode as it is written.
 func (r *reader) ask(b *Binding, written string, a Asked) sslmode.Mode {
 	var err error
 	if a.Mode, err = parseMode(written); err != nil {
@@ -118,6 +133,13 @@ func (r *reader) ask(b *Binding, written string, a Asked) sslmode.Mode {
 		return a.Mode
 	}
 	b.noteNoVerify(written, a.Place)
+	b.add(a)
+	return a.Mode
+}
+
+// add adds a mode once for each place. After a hundred, one of each kind is enough to find a
+// contradiction.
+func (b *Binding) add(a Asked) {
 	known := func(old Asked) bool {
 		sameKind := old.Mode == a.Mode && old.By == a.By && old.Alias == a.Alias
 		return sameKind && (len(b.Asked) > mostHosts || old.Place == a.Place)
@@ -125,7 +147,6 @@ func (r *reader) ask(b *Binding, written string, a Asked) sslmode.Mode {
 	if !slices.ContainsFunc(b.Asked, known) {
 		b.Asked = append(b.Asked, a)
 	}
-	return a.Mode
 }
 
 // refuse keeps the first error.

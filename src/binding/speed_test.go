@@ -70,7 +70,22 @@ var hostile = map[string]func() m{
 		}
 		return c
 	},
-	"certificates": func() m { return texts("-----BEGIN CERTIFICATE-----", 100) },
+	"databases that share flags":        func() m { return beside(m{"ssl": true}) },
+	"databases that share modes":        func() m { return beside(m{"sslmode": "require"}) },
+	"databases that share certificates": func() m { return beside(m{"xca": "-----BEGIN CERTIFICATE-----"}) },
+	"certificates":                      func() m { return texts("-----BEGIN CERTIFICATE-----", 100) },
+}
+
+// beside returns as many databases as may be, and thousands of such objects in the object around them.
+func beside(object m) m {
+	c := m{}
+	for i := range mostHosts - 10 {
+		c[fmt.Sprintf("u%d", i)] = fmt.Sprintf("postgres://u:p@h%d/d", i)
+	}
+	for i := range 12000 {
+		c[fmt.Sprintf("o%d", i)] = object
+	}
+	return c
 }
 
 // texts returns n texts of the same, together a megabyte, each short enough to be a connection

@@ -21,8 +21,9 @@ type object struct {
 	name     string // where it is in its parent: "postgres", "tenants[0]"
 	key      string // the folded key that it is under
 	parent   *object
-	values   []value // sorted by key, so that the result is always the same
-	items    []value // the texts in lists of several items
+	values   []value  // sorted by name, so that the result is always the same
+	known    []*value // those whose key or value we know, which are asked for again and again
+	items    []value  // the texts in lists of several items
 	children []*object
 	hosts    []address // under its own keys
 	family   string    // of the keys that name its host: PGHOST
@@ -32,6 +33,7 @@ type object struct {
 	hasLogin    bool         // it names a user or a database
 	beside      bool         // it has only the keys of a family, which are in its parent
 	hasOtherURI bool         // it has a URI of another kind of database
+	hasPEM      bool         // it has a certificate
 	guessed     bool         // it may be about something else than Postgres
 	asks        asking
 	about       about
@@ -55,7 +57,6 @@ type value struct {
 	key   string // folded, without the family
 	raw   any    // string, json.Number, bool, nil, []any or map[string]any
 	heard bool   // we have read the mode that it may contain
-	isPEM bool   // it contains a certificate
 }
 
 // path says where an object is, for errors: "connection.postgres". It is "" for the credentials
@@ -181,6 +182,9 @@ func (w *walker) values(o *object, depth int) {
 		for ; ok && len(list) == 1 && depth <= deepest; list, ok = v.raw.([]any) {
 			v.name, v.raw, depth = v.name+"[0]", list[0], depth+1
 		}
+		if _, isKnown := meanings[v.key]; isKnown || v.isMode() || v.asksForTLS() {
+			o.known = append(o.known, v)
+		}
 		w.value(*v, depth)
 	}
 	o.hosts = o.readHosts()
@@ -282,9 +286,9 @@ func joinTexts(raw any, separator string) string {
 // first returns the value of the first key that has a text or a number in the object.
 func (o *object) first(keys []string) (value, bool) {
 	for _, key := range keys {
-		for _, v := range o.values {
+		for _, v := range o.known {
 			if v.key == key && asText(v.raw) != "" {
-				return v, true
+				return *v, true
 			}
 		}
 	}
@@ -294,7 +298,7 @@ func (o *object) first(keys []string) (value, bool) {
 // says reports whether the object's kind, written under one of kindKeys, contains one of the words. The
 // kind of something beside it does not count: cache_db_type.
 func (o *object) says(words []string) bool {
-	return slices.ContainsFunc(o.values, func(v value) bool {
+	return slices.ContainsFunc(o.known, func(v *value) bool {
 		if !slices.Contains(kindKeys, v.key) || !containsAny(asText(v.raw), words) {
 			return false
 		}
