@@ -161,8 +161,12 @@ func (e *evidence) weakerThanAsked() *wire.Problem {
 	if e.Owned {
 		remedy += ", or unset it"
 	}
+	force := "sslmode " + e.Mode.String()
+	if e.Mode == sslmode.None {
+		force = "no sslmode"
+	}
 	return &wire.Problem{Code: WeakerThanAsked, Do: remedy,
-		What: fmt.Sprintf("sslmode %s is in force (%s), but the binding asks for %s", cmp.Or(e.Mode.String(), "none"), e.Source, e.Asked)}
+		What: fmt.Sprintf("%s is in force (%s), but the binding asks for %s", force, e.Source, e.Asked)}
 }
 
 // strictest returns the strictest verifying mode that worked on the server, or None.

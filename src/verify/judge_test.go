@@ -87,7 +87,7 @@ func TestWhatTheTriesShowIsJudged(t *testing.T) {
 		"weaker than asked, by the owner": {mode: verifyCA, asked: verifyFull, tries: good, edit: func(t *wire.Target) { t.Owned = true },
 			problems: []wire.Problem{{Code: WeakerThanAsked, What: "sslmode verify-ca is in force (a rule), but the binding asks for verify-full", Do: "set PGSSLMODE to verify-full, or unset it"}}},
 		"none, and one is asked for": {asked: verifyFull, tries: untrusted, warnings: []string{"no sslmode is in force; tried as prefer, libpq's default, but a driver may choose plain text, as Stratos does"},
-			problems: []wire.Problem{{Code: WeakerThanAsked, What: "sslmode none is in force (a rule), but the binding asks for verify-full", Do: "set PGSSLMODE to verify-full"}}},
+			problems: []wire.Problem{{Code: WeakerThanAsked, What: "no sslmode is in force (a rule), but the binding asks for verify-full", Do: "set PGSSLMODE to verify-full"}}},
 		"weaker than asked, and refused": {mode: verifyCA, asked: verifyFull, tries: untrusted, problems: []wire.Problem{{Code: "unknown-ca", What: "it fails", Do: "mend it"},
 			{Code: WeakerThanAsked, What: "sslmode verify-ca is in force (a rule), but the binding asks for verify-full", Do: "set PGSSLMODE to verify-full"}}},
 		"disable, and verify-full is asked for": {mode: disable, asked: verifyFull, tries: untrusted,
