@@ -65,8 +65,8 @@ var dsql = lazyregexp.New(`^[a-z0-9]+\.dsql(?:-[a-z0-9]+)?\.([^.]+)\.on\.aws$`)
 func Parse(host string) (Endpoint, bool) {
 	host = strings.ToLower(strings.TrimSuffix(host, "."))
 	// A launch must not wait for a pattern that is compiled in vain.
-	if name, ok := strings.CutSuffix(host, ".postgres.database.azure.com"); ok {
-		return Endpoint{Service: Azure}, !isNoLabel(name)
+	if name, ok := strings.CutSuffix(host, ".postgres.database.azure.com"); ok && !isNoLabel(name) {
+		return Endpoint{Service: Azure}, true
 	}
 	if strings.HasSuffix(host, ".on.aws") {
 		m := dsql().FindStringSubmatch(host)
