@@ -2,6 +2,7 @@ package tunnel
 
 import (
 	"bytes"
+	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"io"
@@ -32,13 +33,7 @@ func FuzzGreet(f *testing.F) {
 	} {
 		f.Add([]byte(seed))
 	}
-	identity, _, err := newIdentity([]string{"127.0.0.1"}, time.Now())
-	require.NoError(f, err)
-	config, err := identity.config()
-	require.NoError(f, err)
-	listener, err := net.ListenTCP("tcp4", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
-	require.NoError(f, err)
-	f.Cleanup(func() { listener.Close() })
+	config, listener := listening(f)
 	answers := regexp.MustCompile(`^N?S?([\x14-\x17](?s:.*))?$`) // no to GSS, yes to TLS, and then TLS
 	f.Fuzz(func(t *testing.T, says []byte) {
 		client, err := net.DialTCP("tcp4", nil, listener.Addr().(*net.TCPAddr))
@@ -77,16 +72,22 @@ func FuzzGreet(f *testing.F) {
 	})
 }
 
-// A client that asks for TLS or GSS encryption and hangs up is no stranger, for which the log would
-// blame another program. One that asks twice is.
-func TestAClientThatHangsUpIsNoStranger(t *testing.T) {
+// listening is a tunnel's side: what it shows to its clients, and where they connect.
+func listening(t testing.TB) (*tls.Config, *net.TCPListener) {
 	identity, _, err := newIdentity([]string{"127.0.0.1"}, time.Now())
 	require.NoError(t, err)
 	config, err := identity.config()
 	require.NoError(t, err)
 	listener, err := net.ListenTCP("tcp4", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	require.NoError(t, err)
-	defer listener.Close()
+	t.Cleanup(func() { listener.Close() })
+	return config, listener
+}
+
+// A client that asks for TLS or GSS encryption and hangs up is no stranger, for which the log would
+// blame another program. One that asks twice is.
+func TestAClientThatHangsUpIsNoStranger(t *testing.T) {
+	config, listener := listening(t)
 	gss, err := (&pgproto3.GSSEncRequest{}).Encode(nil)
 	require.NoError(t, err)
 	tls, err := (&pgproto3.SSLRequest{}).Encode(nil)

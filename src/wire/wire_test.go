@@ -290,9 +290,7 @@ func TestACertificateWithoutItsKeyIsUnusable(t *testing.T) {
 func TestAServerThatHangsUpAtTheStartupMessageIsNotThere(t *testing.T) {
 	port := serveDirectTLS(t, pgtest.NewCA(t, "Root"), tls.NoClientCert, func(*tls.Conn) bool { return false })
 	target := Target{Host: "db.example.com", HostAddr: "127.0.0.1", Port: port, Direct: true, Mode: sslmode.Require}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	a := target.Probe(ctx, target.Addresses()[0], sslmode.Require)
+	a := probe(t, &target, sslmode.Require)
 	require.NotNil(t, a.Problem)
 	assert.Equal(t, closed, a.Problem.Code)
 }
@@ -445,9 +443,7 @@ func TestATargetIsReachedWhereAndAsItsDriverReachesIt(t *testing.T) {
 		targets := Targets(current.App{Plan: plan}, false)
 		targets[0].Trust = trust("the test", ca)
 		for _, target := range [][]Target{targets, passedOn(t, targets)} {
-			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-			a := target[0].Probe(ctx, target[0].Addresses()[0], sslmode.VerifyFull)
-			cancel()
+			a := probe(t, &target[0], sslmode.VerifyFull)
 			assert.Equal(t, works, a.Asks != "", "%s: %v", query, a.err)
 		}
 	}
@@ -467,9 +463,7 @@ func TestAServerThatRefusesThroughTheTunnelIsHeard(t *testing.T) {
 			return err == nil && says == unproven
 		})
 		target := Target{Host: "db.example.com", HostAddr: "127.0.0.1", Port: port, Direct: true, Mode: sslmode.Require, Tunnel: true}
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-		a := target.Probe(ctx, target.Addresses()[0], sslmode.Require)
-		cancel()
+		a := probe(t, &target, sslmode.Require)
 		require.NotNil(t, a.Problem)
 		assert.Equal(t, says, a.Problem.Code)
 	}
@@ -482,9 +476,7 @@ func TestWhatAServerAnswersToTheRequestForTLS(t *testing.T) {
 			_, _ = conn.Write([]byte(answer))
 		})
 		target := Target{Host: "127.0.0.1", Port: uint16(port), Mode: sslmode.Require}
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-		a := target.Probe(ctx, target.Addresses()[0], sslmode.Require)
-		cancel()
+		a := probe(t, &target, sslmode.Require)
 		require.NotNil(t, a.Problem, answer)
 		assert.Equal(t, code, a.Problem.Code, answer)
 	}
@@ -498,15 +490,21 @@ func TestAServerThatAsksForAClientCertificateIsShownIt(t *testing.T) {
 		return true
 	})
 	target := Target{Host: "db.example.com", HostAddr: "127.0.0.1", Port: port, Direct: true, Mode: sslmode.Require}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	without := target.Probe(ctx, target.Addresses()[0], sslmode.Require)
+	without := probe(t, &target, sslmode.Require)
 	require.NotNil(t, without.Problem)
 	assert.Equal(t, clientCertificateWanted, without.Problem.Code)
 	target.Client = &ClientCertificate{Cert: client.CertPEM, Key: client.KeyPEM}
-	with := target.Probe(ctx, target.Addresses()[0], sslmode.Require)
+	with := probe(t, &target, sslmode.Require)
 	assert.Nil(t, with.Problem)
 	assert.Equal(t, "app", <-shown)
+}
+
+// probe probes a target's first host.
+func probe(t *testing.T, target *Target, mode sslmode.Mode) Attempt {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	return target.Probe(ctx, target.Addresses()[0], mode)
 }
 
 // serveDirectTLS starts a server that begins with TLS, as db.example.com. It asks for the password of
