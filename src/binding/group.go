@@ -302,6 +302,9 @@ func (r *reader) isPostgresByKeys(o *object) bool {
 
 // namesOther says whether a key or a text of an object names another kind of database.
 func (o *object) namesOther() bool {
+	if o.beside { // its parent has all that is beside it
+		return o.parent.namesOther()
+	}
 	values := slices.Clip(o.values)
 	for _, child := range o.children {
 		if child.beside {
@@ -314,7 +317,7 @@ func (o *object) namesOther() bool {
 			text = ""
 		}
 		return containsAny(v.name+" "+text[:min(len(text), 256)], otherWords)
-	}) || o.beside && o.parent.namesOther()
+	})
 }
 
 // gather makes the databases, one for each distinct list of hosts.

@@ -108,7 +108,7 @@ func walk(credentials map[string]any) ([]*object, error) {
 
 type walker struct {
 	objects []*object
-	err     error // the first
+	err     error // errDeep or errMany
 }
 
 func (w *walker) object(parent *object, name, key string, raw map[string]any, depth int) *object {

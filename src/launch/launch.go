@@ -267,7 +267,10 @@ func (p *Plan) settle(b binding.Binding, fallback sslmode.Mode) (sslmode.Mode, S
 		return sslmode.None, "", nil // an alias alone lowers nothing
 	}
 	strictest := slices.MaxFunc(asked, compareModes)
-	asked = slices.DeleteFunc(asked, func(a binding.Asked) bool { return a.By >= binding.ByProse && a.Mode < strictest.Mode })
+	asked = slices.DeleteFunc(asked, func(a binding.Asked) bool {
+		isAside := a.By == binding.ByProse || a.By == binding.ByFirst
+		return isAside && a.Mode < strictest.Mode
+	})
 	if weakest := slices.MinFunc(asked, compareModes); b.AsksTLS.Known() && !weakest.Mode.Encrypts() {
 		asked = append(asked, binding.Asked{Mode: sslmode.Require, Place: b.AsksTLS, By: binding.ByKey})
 	}
