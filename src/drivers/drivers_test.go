@@ -470,3 +470,21 @@ func TestDebiansJarAndPythonPackages(t *testing.T) {
 		return line == "pgjdbc "+version("libpostgresql-jdbc-java")+", BOOT-INF/lib, unknown"
 	}), "%s", lines(found))
 }
+
+func TestOnlyANewPostgrexVerifiesWithSSLTrue(t *testing.T) {
+	for locked, want := range map[string]string{
+		`{:hex, :postgrex, "0.21.1", "x", [:mix]}`: "verify-full", `{:hex, :postgrex, "0.20.0", "x", [:mix]}`: "require",
+		`{:git, "https://example.com/postgrex.git", "x", []}`: "require",
+	} {
+		dir := t.TempDir()
+		require.NoError(t, os.MkdirAll(filepath.Join(dir, "config"), 0o755))
+		for name, text := range map[string]string{"mix.lock": "%{\n  \"postgrex\": " + locked + ",\n}\n",
+			"config/runtime.exs": "config :shop, Shop.Repo,\n  ssl: true,\n  url: database_url\n"} {
+			require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600))
+		}
+		look := LookIn(dir, nil)
+		require.Len(t, look.Found, 1, locked)
+		require.Len(t, look.Signs, 1, locked)
+		assert.Equal(t, want, look.Signs[0].Mode.String(), locked)
+	}
+}

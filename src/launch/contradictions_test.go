@@ -439,6 +439,19 @@ func TestWhatStandsBesideADatabaseSilencesNoModeOfIts(t *testing.T) {
 	}
 }
 
+// Whoever sends mails may keep them in a Postgres.
+func TestAPostgresOfAMailerKeepsItsMode(t *testing.T) {
+	for port, want := range map[string]int{"5432": 1, "587": 0} {
+		found, err := binding.Read(map[string]string{"VCAP_SERVICES": `{"x":[{"name":"db","tags":["email"],"credentials":
+			{"host":"h.example.com","port":` + port + `,"username":"u","password":"p","dbname":"d","ssl":"require"}}]}`})
+		require.NoError(t, err, port)
+		require.Len(t, found.Databases, want, port)
+		if want > 0 {
+			assert.Equal(t, "require", decide(t, nil, found.Databases...).Mode.String())
+		}
+	}
+}
+
 func TestTwoModesInDATABASE_URLAreNotLostBesideABoundService(t *testing.T) {
 	read := func(query string) (*Plan, error) {
 		found, err := binding.Read(map[string]string{"VCAP_SERVICES": `{"x":[{"name":"db","credentials":{"uri":"postgres://u@h.example.com/d"}}]}`,
