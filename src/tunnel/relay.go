@@ -188,22 +188,11 @@ func (r *relay) logIn(ctx context.Context, client net.Conn, parameters map[strin
 		return nil, nil, ctx.Err()
 	}
 	greeting, _ = (&pgproto3.AuthenticationOk{}).Encode(nil) // it is never too long
-	host := r.target.Addresses()[0]
-	var config *pgconn.Config
-	var why error // why the login fails, if we know
-	connect := func(ctx context.Context) (net.Conn, error) {
-		deadline, _ := ctx.Deadline()
-		ctx, cancel := context.WithTimeout(ctx, r.dial)
-		defer cancel()
-		conn, problem := r.target.Connect(ctx, host, host.String())
-		if problem != nil {
-			why = refuse(*problem)
-			return nil, why
-		}
-		return conn, conn.SetDeadline(deadline)
-	}
+	as := *r.target
+	as.User, as.Database = parameters["user"], parameters["database"]
+	var why error // why the login fails, if wire does not know
 	asked := false
-	onMessage := func(kind byte, body []byte) error {
+	conn, attempt := as.LogIn(ctx, wire.Login{Parameters: parameters, Dial: r.dial, OnMessage: func(kind byte, body []byte) error {
 		switch {
 		case kind == 'N' || kind == 'S' || kind == 'K': // notice, parameter status, cancel key
 			greeting = binary.BigEndian.AppendUint32(append(greeting, kind), uint32(len(body)+4))
@@ -220,29 +209,24 @@ func (r *relay) logIn(ctx context.Context, client net.Conn, parameters map[strin
 		case kind == 'R' && !asked:
 			asked = true
 			if binary.BigEndian.Uint32(body) != pgproto3.AuthTypeOk {
-				config.Password, why = askPassword(client)
+				var password string
+				password, why = askPassword(client)
+				as.Password = binding.Secret(password)
 			}
 			return why
 		}
 		return nil
+	}})
+	switch {
+	case why != nil:
+		return nil, nil, why
+	case attempt.Problem != nil:
+		return nil, nil, refuse(*attempt.Problem)
 	}
-	config = r.target.LoginConfig(ctx, connect, onMessage)
-	config.RuntimeParams = parameters // pgconn adds user and database again
-	config.User, config.Database, config.Password = parameters["user"], parameters["database"], ""
-	conn, err := pgconn.ConnectConfig(ctx, config)
-	if err == nil {
-		err = conn.SyncConn(ctx) // so that no buffer holds what the server says next
-	}
-	if err == nil {
-		server, err = conn.Hijack()
-	}
-	if err == nil {
+	if server, err = conn.Hijack(); err == nil {
 		greeting, err = (&pgproto3.ReadyForQuery{TxStatus: server.TxStatus}).Encode(greeting)
 	}
-	if err != nil && why == nil {
-		why = refuse(*r.target.Explain(err, host, config.User, binding.Secret(config.Password)))
-	}
-	return server, greeting, why
+	return server, greeting, err
 }
 
 // copyBoth copies in both directions until both sides have closed. When one side stops sending,

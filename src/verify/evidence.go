@@ -68,8 +68,8 @@ func run(ctx context.Context, t *wire.Target, timeout time.Duration, modes []ssl
 	}
 	first.Wait()
 	if e.byMode[t.LoginMode()].Problem == nil {
-		conn, attempt := t.LogIn(ctx)
-		if e.login = &attempt; conn != nil {
+		conn, attempt := t.LogIn(ctx, wire.Login{})
+		if e.login = &attempt; attempt.Problem == nil {
 			e.sessions, e.asked = askSessions(ctx, conn)
 			e.ports = localPorts(os.DirFS("/proc"))
 			conn.Close(ctx) // its error does not matter: we have the answers

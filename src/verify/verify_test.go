@@ -241,18 +241,12 @@ func TestNothingIsWrittenToTheDatabase(t *testing.T) {
 	// The transaction cannot write.
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
-	config := target.LoginConfig(ctx, func(ctx context.Context) (net.Conn, error) {
-		conn, problem := target.Connect(ctx, target.Addresses()[0], target.Addresses()[0].String())
-		require.Nil(t, problem)
-		return conn, nil
-	}, func(byte, []byte) error { return nil })
-	config.User, config.Database, config.Password = target.User, target.Database, password
-	conn, err := pgconn.ConnectConfig(ctx, config)
-	require.NoError(t, err)
+	conn, attempt := target.LogIn(ctx, wire.Login{})
+	require.Nil(t, attempt.Problem)
 	defer conn.Close(context.Background())
 	begin, rest, _ := strings.Cut(sessionsQuery, ";")
 	require.NotEmpty(t, rest)
-	_, err = conn.Exec(t.Context(), begin+"; create table t ()").ReadAll()
+	_, err := conn.Exec(t.Context(), begin+"; create table t ()").ReadAll()
 	var refused *pgconn.PgError
 	require.ErrorAs(t, err, &refused)
 	assert.Equal(t, "25006", refused.Code, "read_only_sql_transaction")

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -16,7 +17,6 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgproto3"
 
-	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/binding"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
 )
 
@@ -86,9 +86,14 @@ var methods = map[uint32]string{
 //
 // Sources: PostgreSQL's manual, "Message Flow", sections "Start-up" and "SSL Session Encryption".
 func (t *Target) Probe(ctx context.Context, to Address, mode sslmode.Mode) Attempt {
-	a, as := Attempt{Mode: mode}, *t
+	as := *t
 	as.Tunnel = t.Tunnel && mode == t.LoginMode() // the tunnel tries no other mode
-	conn := as.start(ctx, to, &a, true)
+	conn, a := as.start(ctx, to, mode, Login{OnMessage: func(kind byte, body []byte) error {
+		if kind == authentication && binary.BigEndian.Uint32(body) != pgproto3.AuthTypeOk {
+			return errAsked
+		}
+		return nil
+	}})
 	var network net.Error
 	switch {
 	case errors.Is(a.err, errAsked):
@@ -104,73 +109,93 @@ func (t *Target) Probe(ctx context.Context, to Address, mode sslmode.Mode) Attem
 	return a
 }
 
-// LogIn makes a new connection to the first host in the login's mode, verifies again, and gives the
-// password. Call it only after a probe in that mode has found nothing wrong. The connection is nil
-// if it failed, and the attempt says why. ctx must have a deadline.
-func (t *Target) LogIn(ctx context.Context) (*pgconn.PgConn, Attempt) {
-	a, to := Attempt{Mode: t.LoginMode()}, t.Addresses()[0]
-	conn := t.start(ctx, to, &a, false)
+// Login is how a client logs in as the target's user. The zero value is for verify.
+type Login struct {
+	Parameters map[string]string // further ones of the startup message
+	Dial       time.Duration     // within which the server has to answer, with TLS; 0 is all of ctx's time
+	// OnMessage sees each message of the server before pgconn does, and its error ends the login. When
+	// the server asks for a password, it may still change the target's.
+	OnMessage func(kind byte, body []byte) error
+}
+
+// LogIn makes a new connection to the first host in the login's mode, verifies the server, and gives
+// the password. There is a connection if the attempt has no problem. ctx must have a deadline.
+func (t *Target) LogIn(ctx context.Context, login Login) (*pgconn.PgConn, Attempt) {
+	to := t.Addresses()[0]
+	conn, a := t.start(ctx, to, t.LoginMode(), login)
 	a.Problem = t.diagnose(a, to)
 	return conn, a
 }
 
-// start connects as the attempt's mode asks, and sends the startup message. A probe gives no
-// password, and ends as soon as the server asks for one. The connection is nil if there is no
-// session, and the attempt says why.
-func (t *Target) start(ctx context.Context, to Address, a *Attempt, probes bool) *pgconn.PgConn {
-	config := t.LoginConfig(ctx, func(ctx context.Context) (net.Conn, error) {
-		conn := t.open(ctx, to, to.String(), a)
-		return conn, a.err
-	}, func(kind byte, body []byte) error {
-		if kind != authentication || !probes {
-			return nil
+// start connects as the mode asks, and logs in. If there is no session, the attempt has the error.
+func (t *Target) start(ctx context.Context, to Address, mode sslmode.Mode, login Login) (*pgconn.PgConn, Attempt) {
+	a := Attempt{Mode: mode}
+	deadline, _ := ctx.Deadline()
+	config := blankConfig().Copy()
+	config.User, config.Database, config.RuntimeParams = t.User, t.Database, login.Parameters
+	if login.Parameters == nil {
+		config.RuntimeParams = map[string]string{"application_name": ApplicationName}
+	}
+	var once sync.Once
+	config.DialFunc = func(ctx context.Context, _, _ string) (conn net.Conn, err error) {
+		// After an error, pgconn connects again to cancel the query. A server that misbehaves gets no
+		// second connection.
+		err = errors.New("there is only one connection")
+		once.Do(func() {
+			ctx, cancel := context.WithTimeout(ctx, cmp.Or(login.Dial, time.Until(deadline)))
+			defer cancel()
+			if conn, err = t.open(ctx, to, to.String(), &a), a.err; err == nil {
+				err = conn.SetDeadline(deadline)
+			}
+		})
+		return conn, err
+	}
+	onMessage := func(kind byte, body []byte) (err error) {
+		if kind == authentication && a.Asks == "" {
+			method := binary.BigEndian.Uint32(body)
+			if a.Asks = methods[method]; a.Asks == "" {
+				return errNotPostgres
+			}
+			err = t.distrust(method)
 		}
-		method := binary.BigEndian.Uint32(body)
-		switch a.Asks = methods[method]; {
-		case a.Asks == "":
-			return errNotPostgres
-		case method != pgproto3.AuthTypeOk:
-			return errAsked
+		if err == nil && login.OnMessage != nil {
+			err = login.OnMessage(kind, body)
 		}
-		return nil
-	})
-	config.User, config.Database = t.User, t.Database
-	if !probes {
 		config.Password = string(t.Password)
+		return err
 	}
-	config.RuntimeParams = map[string]string{"application_name": ApplicationName}
+	config.BuildFrontend = func(r io.Reader, w io.Writer) *pgproto3.Frontend {
+		b := &bounded{from: r, to: w, deadline: deadline, left: mostBefore, onMessage: onMessage}
+		return pgproto3.NewFrontend(b, b)
+	}
+	if t.distrust(pgproto3.AuthTypeOk) != nil {
+		config.RequireAuth = "scram-sha-256" // it may ask for SCRAM, and then for something else
+	}
 	conn, err := pgconn.ConnectConfig(ctx, config)
-	errors.As(err, &a.Refusal)
-	if a.err == nil {
-		a.err = err
+	if err == nil {
+		err = conn.SyncConn(ctx) // a tunnel takes over, so no buffer may have what the server says next
 	}
-	return conn
+	errors.As(err, &a.Refusal)
+	a.err = cmp.Or(a.err, err)
+	return conn, a
 }
 
 // Connect connects to a host of the database with TLS as its mode asks, and never without TLS. at
 // is the address to dial: the host's own, or one of its IP addresses. Either the connection or the
 // problem is nil. ctx must have a deadline, which the connection gets too.
 func (t *Target) Connect(ctx context.Context, to Address, at string) (net.Conn, *Problem) {
-	if t.Problem != nil {
-		return nil, t.Problem
-	}
 	a := Attempt{Mode: t.LoginMode()}
 	conn := t.open(ctx, to, at, &a)
 	return conn, t.diagnose(a, to)
 }
 
-// Explain says what went wrong in a login over a connection of Connect, unless the server said so
-// itself. user and password are the login's.
-func (t *Target) Explain(err error, to Address, user string, password binding.Secret) *Problem {
-	other := *t
-	other.User, other.Password = user, password
-	return other.diagnose(Attempt{Mode: t.LoginMode(), stage: startingUp, err: err}, to)
-}
-
 // open connects with TLS as the attempt's mode asks. If it fails, it returns nil, and the attempt
 // says where and why.
 func (t *Target) open(ctx context.Context, to Address, at string, a *Attempt) net.Conn {
-	a.stage = dialing
+	if t.Problem != nil {
+		a.err = t.Problem
+		return nil
+	}
 	if t.HostAddr != "" {
 		at = Address{t.HostAddr, to.Port}.String()
 	}
@@ -249,42 +274,6 @@ func askForTLS(conn net.Conn) error {
 		return errNoTLS
 	}
 	return errNotPostgres
-}
-
-// LoginConfig returns a configuration of pgconn for one login. connect makes the connection, TLS
-// included. onMessage sees each message of the server before pgconn does, and its error ends the
-// login. The server's messages are bounded. ctx must have a deadline. The caller fills in the user,
-// the database and the password.
-func (t *Target) LoginConfig(ctx context.Context, connect func(context.Context) (net.Conn, error),
-	onMessage func(kind byte, body []byte) error,
-) *pgconn.Config {
-	deadline, _ := ctx.Deadline()
-	config := blankConfig().Copy()
-	var once sync.Once
-	config.DialFunc = func(ctx context.Context, _, _ string) (conn net.Conn, err error) {
-		// After an error, pgconn connects again to cancel the query. A server that misbehaves gets no
-		// second connection.
-		err = errors.New("there is only one connection")
-		once.Do(func() { conn, err = connect(ctx) })
-		return conn, err
-	}
-	asked := false
-	config.BuildFrontend = func(r io.Reader, w io.Writer) *pgproto3.Frontend {
-		b := &bounded{from: r, to: w, deadline: deadline, left: mostBefore, onMessage: func(kind byte, body []byte) error {
-			if kind == authentication && !asked {
-				asked = true
-				if err := t.distrust(binary.BigEndian.Uint32(body)); err != nil {
-					return err
-				}
-			}
-			return onMessage(kind, body)
-		}}
-		return pgproto3.NewFrontend(b, b)
-	}
-	if t.distrust(pgproto3.AuthTypeOk) != nil {
-		config.RequireAuth = "scram-sha-256" // it may ask for SCRAM, and then for something else
-	}
-	return config
 }
 
 // distrust is the tunnel's rule for passwords. The worst mistake would be to give one to a server

@@ -526,11 +526,22 @@ func serveDirectTLS(t *testing.T, ca *pgtest.CA, asks tls.ClientAuthType, isLetI
 	}))
 }
 
-func TestExplainHidesThePasswordOfThatLogin(t *testing.T) {
-	target := Target{Host: "h", Port: 5432, Mode: sslmode.VerifyFull, User: "u", Password: "the-bindings-own"}
-	said := errors.New("the server said: THE clients/own")
-	assert.NotContains(t, target.Explain(said, target.Addresses()[0], "app", "the-clients-own").What, "clients")
-	assert.Contains(t, target.Explain(said, target.Addresses()[0], "app", "another").What, "clients", "control")
+// A client of the tunnel has a password of its own.
+func TestThePasswordOfALoginIsHidden(t *testing.T) {
+	ca := pgtest.NewCA(t, "Root")
+	port := serveDirectTLS(t, ca, tls.NoClientCert, func(*tls.Conn) bool { return true })
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	for password, isHidden := range map[binding.Secret]bool{"the-clients-own": true, "another": false} {
+		target := Target{Host: "db.example.com", HostAddr: "127.0.0.1", Port: port, Direct: true, Mode: sslmode.VerifyFull,
+			Trust: trust("the test", ca), User: "app", Password: "the-bindings-own"}
+		_, a := target.LogIn(ctx, Login{OnMessage: func(byte, []byte) error {
+			target.Password = password
+			return errors.New("the server said: THE clients/own")
+		}})
+		require.NotNil(t, a.Problem)
+		assert.Equal(t, isHidden, !strings.Contains(a.Problem.What, "clients"), a.Problem.What)
+	}
 }
 
 func TestEachHostHasAPortOfItsOwn(t *testing.T) {
