@@ -5,6 +5,7 @@ package sslmode
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -43,7 +44,7 @@ func Parse(s string) (Mode, error) {
 	if s := strings.TrimSpace(s); len(s) <= len("verify-full") {
 		folded := normal(s)
 		for _, m := range All() {
-			if folded == m.String() || m.Verifies() && folded == strings.ReplaceAll(m.String(), "-", "") {
+			if folded == m.String() || folded == strings.ReplaceAll(m.String(), "-", "") {
 				return m, nil
 			}
 		}
@@ -51,19 +52,14 @@ func Parse(s string) (Mode, error) {
 	return None, unknownError(s)
 }
 
-// normal lowers letters, replaces "_" by "-" and trims blanks.
 func normal(s string) string {
 	return strings.ReplaceAll(strings.ToLower(strings.TrimSpace(s)), "_", "-")
 }
 
-// slip is how many letters a typo may differ in. Beyond that, the value may be a secret in the
-// wrong field.
-const slip = 2
-
 // Resembles says whether a text is a mode, or a typo of one.
 func Resembles(s string) bool {
-	_, letters := nearest(s)
-	return letters <= slip
+	_, ok := nearest(s)
+	return ok
 }
 
 // unknownError is a value that is no sslmode.
@@ -72,54 +68,41 @@ type unknownError string
 func (e unknownError) Error() string {
 	value := normal(string(e))
 	shown := "(not shown, it does not look like a mode)"
-	mode, letters := nearest(value)
+	mode, isTypo := nearest(value)
 	switch {
 	case value == "ca":
 		mode = VerifyCA
-	case letters > slip:
-		// A value near none of them, such as true, on, ssl or yes, asks for TLS. Advice must never lower
-		// security.
-		mode = VerifyFull
-	case strings.Trim(value, "abcdefghijklmnopqrstuvwxyz-01 ") == "":
+	case isTypo && strings.Trim(value, "abcdefghijklmnopqrstuvwxyz-01 ") == "":
 		shown = fmt.Sprintf("%q", string(e))
 	}
 	return fmt.Sprintf("sslmode %s is not one of %s; did you mean %s?", shown, strings.Join(names[1:], ", "), mode)
 }
 
-// nearest returns the mode that differs in the fewest letters, and their number. The strictest mode
-// wins a tie.
-func nearest(s string) (Mode, int) {
-	value := normal(s)
-	if len(value) > len("verify-full")+slip {
-		return VerifyFull, len(value) // far from any mode, and long texts take time
-	}
-	mode, least := VerifyFull, 1<<30
-	for _, m := range All() {
-		if d := distance(value, m.String()); d <= least {
-			mode, least = m, d
+// slip is how many letters a typo may differ in. Beyond that, the value may be a secret in the
+// wrong field.
+const slip = 2
+
+// nearest returns the mode that a text is with the fewest typos, the stricter one of two. A text near
+// none of them, such as true, on, ssl or yes, asks for TLS, and advice must never lower security.
+func nearest(s string) (mode Mode, ok bool) {
+	s = normal(s)
+	for typos := range slip + 1 {
+		for _, m := range slices.Backward(All()) {
+			if within(typos, s, m.String()) {
+				return m, true
+			}
 		}
 	}
-	return mode, least
+	return VerifyFull, false
 }
 
-// distance is the Levenshtein distance: how many letters to insert, delete or replace to turn a
-// into b.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
+// within says whether n letters at most are to be inserted, deleted or replaced to turn a into b.
+func within(n int, a, b string) bool {
+	for a != "" && b != "" && a[0] == b[0] {
+		a, b = a[1:], b[1:]
 	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			replace := diagonal
-			if a[i] != b[j] {
-				replace++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(replace, row[j]+1, row[j+1]+1)
-		}
+	if a == "" || b == "" {
+		return len(a)+len(b) <= n
 	}
-	return row[len(b)]
+	return n > 0 && (within(n-1, a[1:], b) || within(n-1, a, b[1:]) || within(n-1, a[1:], b[1:]))
 }
