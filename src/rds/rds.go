@@ -5,8 +5,6 @@ package rds
 import (
 	"slices"
 	"strings"
-
-	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/lazyregexp"
 )
 
 // Endpoint is what an endpoint's host name says about its certificate.
@@ -31,23 +29,27 @@ const (
 	Azure    Service = "Azure"
 )
 
-// partitions are AWS's: the first letters of their regions, and the end of their host names. The
-// last one has all other regions.
-//
-// Source: botocore's partitions.json.
-var partitions = []struct{ name, regions, suffix string }{
-	{"aws-us-gov", "us-gov-", "amazonaws.com"},
-	{"aws-cn", "cn-", "amazonaws.com.cn"},
-	{"aws-eusc", "eusc-", "amazonaws.eu"},
-	{"aws-iso", "us-iso-", "c2s.ic.gov"},
-	{"aws-iso-b", "us-isob-", "sc2s.sgov.gov"},
-	{"aws-iso-e", "eu-isoe-", "cloud.adc-e.uk"},
-	{"aws-iso-f", "us-isof-", "csp.hci.ic.gov"},
-	{"aws", "", "amazonaws.com"},
+// partition has the first letters of its regions, and the end of its host names.
+type partition struct{ name, regions, suffix string }
+
+// The last one has all other regions. Source: botocore's partitions.json.
+var partitions = []partition{
+	{"aws-us-gov", "us-gov-", ".amazonaws.com"},
+	{"aws-cn", "cn-", ".amazonaws.com.cn"},
+	{"aws-eusc", "eusc-", ".amazonaws.eu"},
+	{"aws-iso", "us-iso-", ".c2s.ic.gov"},
+	{"aws-iso-b", "us-isob-", ".sc2s.sgov.gov"},
+	{"aws-iso-e", "eu-isoe-", ".cloud.adc-e.uk"},
+	{"aws-iso-f", "us-isof-", ".csp.hci.ic.gov"},
+	{"aws", "", ".amazonaws.com"},
 }
 
-var services = []string{"rds", "rds-fips", "redshift", "redshift-serverless"}
+var services = map[string]Service{"rds": RDS, "rds-fips": RDS, "redshift": Redshift, "redshift-serverless": Redshift}
 
+// Parse reads a host name without a port. Case does not matter and a trailing dot is allowed.
+// It returns false for any other host, IP addresses and CNAMEs included. There is no pattern here,
+// since to compile one takes a tenth of a launch's own work.
+//
 // The forms come from AWS's manuals and from the patterns of its drivers (RdsUtils):
 //
 //	db.abc123.us-west-2.rds.amazonaws.com            an instance
@@ -58,69 +60,47 @@ var services = []string{"rds", "rds-fips", "redshift", "redshift-serverless"}
 //	db.abc123.rds.us-iso-east-1.c2s.ic.gov           the isolated partitions, and GovCloud
 //	db.abc123.us-west-2.redshift.amazonaws.com       Redshift; also …redshift-serverless.…
 //	abc123.dsql.us-west-2.on.aws                     by PrivateLink also abc123.dsql-xyz.…
-var dsql = lazyregexp.New(`^[a-z0-9]+\.dsql(?:-[a-z0-9]+)?\.([^.]+)\.on\.aws$`)
-
-// Parse reads a host name without a port. Case does not matter and a trailing dot is allowed.
-// It returns false for any other host, IP addresses and CNAMEs included.
 func Parse(host string) (Endpoint, bool) {
 	host = strings.ToLower(strings.TrimSuffix(host, "."))
-	// A launch must not wait for a pattern that is compiled in vain.
-	if name, ok := strings.CutSuffix(host, ".postgres.database.azure.com"); ok && !isNoLabel(name) {
-		return Endpoint{Service: Azure}, true
-	}
-	if strings.HasSuffix(host, ".on.aws") {
-		m := dsql().FindStringSubmatch(host)
-		if m == nil || !isRegion(m[1]) {
-			return Endpoint{}, false
-		}
-		return Endpoint{DSQL, Partition(m[1]), m[1]}, true
-	}
-	names, region, service, suffix := split(host)
-	if service == "" {
+	labels := strings.Split(host, ".")
+	if slices.ContainsFunc(labels, isNoLabel) {
 		return Endpoint{}, false
 	}
-	e := Endpoint{RDS, "", region}
-	switch {
-	case strings.HasPrefix(service, "redshift"):
-		e.Service = Redshift
-	case strings.HasPrefix(names[len(names)-1], "proxy-"):
-		e.Service = Proxy
+	if len(labels) == 5 {
+		isDSQL := strings.HasPrefix(labels[1]+"-", "dsql-") && isRegion(labels[2])
+		switch {
+		case strings.HasSuffix(host, ".postgres.database.azure.com"):
+			return Endpoint{Service: Azure}, true
+		case strings.HasSuffix(host, ".on.aws") && isDSQL:
+			return Endpoint{DSQL, partitionOf(labels[2]).name, labels[2]}, true
+		}
 	}
 	for _, p := range partitions {
-		ofRegion := Partition(region) == p.name
-		if region == "" { // GovCloud's clusters are in the same domain, and global ones are not its own
-			ofRegion = p.name != "aws-us-gov"
+		rest, ok := strings.CutSuffix(host, p.suffix)
+		labels := strings.Split(rest, ".")
+		n := len(labels) - 2
+		if !ok || n < 1 {
+			continue
 		}
-		if p.suffix == suffix && ofRegion {
-			e.Partition = p.name
-			return e, true
+		region, service := labels[n], services[labels[n+1]]
+		if isRegion(labels[n+1]) {
+			region, service = labels[n+1], services[region]
+		}
+		if strings.HasPrefix(labels[n-1], "proxy-") && service == RDS {
+			service = Proxy
+		}
+		switch {
+		case service == "":
+		case region == "global" && p.name != "aws-us-gov": // its clusters are in the same domain as those of aws
+			return Endpoint{service, p.name, ""}, true
+		case isRegion(region) && partitionOf(region) == p:
+			return Endpoint{service, p.name, region}, true
 		}
 	}
 	return Endpoint{}, false
 }
 
-// split finds a service and its region side by side in a host name, as far behind as they can be. A
-// global cluster has no region. names are the labels before them, and suffix is what is behind.
-func split(host string) (names []string, region, service, suffix string) {
-	labels := strings.Split(host, ".")
-	for i := len(labels) - 3; i > 0; i-- {
-		region, service := labels[i], labels[i+1]
-		if slices.Contains(services, region) && service != "global" {
-			region, service = service, region
-		}
-		if !slices.Contains(services, service) || region != "global" && !isRegion(region) {
-			continue
-		}
-		if slices.ContainsFunc(labels[:i], isNoLabel) {
-			break
-		}
-		return labels[:i], strings.TrimSuffix(region, "global"), service, strings.Join(labels[i+2:], ".")
-	}
-	return nil, "", "", ""
-}
-
-// isRegion says whether a label is like us-west-2 or us-gov-east-1: words and a number. It is no
-// pattern, since to compile one takes a tenth of a launch's own work.
+// isRegion says whether a label is like us-west-2 or us-gov-east-1: words and a number.
 func isRegion(label string) bool {
 	parts := strings.Split(label, "-")
 	words, number := parts[:len(parts)-1], parts[len(parts)-1]
@@ -133,25 +113,17 @@ const labelLetters = "abcdefghijklmnopqrstuvwxyz0123456789-"
 
 func isNoLabel(label string) bool { return label == "" || strings.Trim(label, labelLetters) != "" }
 
-// Partition returns a region's partition.
-func Partition(region string) string {
-	for _, p := range partitions {
-		if strings.HasPrefix(region, p.regions) {
-			return p.name
-		}
-	}
-	return "" // not reached: the last one has all regions
+func partitionOf(region string) partition {
+	return partitions[slices.IndexFunc(partitions, func(p partition) bool { return strings.HasPrefix(region, p.regions) })]
 }
 
-// rootName is how AWS names the certificates in its bundles: "Amazon RDS us-west-2 Root CA RSA2048
-// G1", and without "Root CA" the intermediates of GovCloud.
-var rootName = lazyregexp.New(`^Amazon RDS ([^ ]+) `)
-
-// CertificateRegion returns the region in an RDS CA's common name. It returns "" for any other
+// CertificateRegion returns the region in an RDS CA's common name: "Amazon RDS us-west-2 Root CA
+// RSA2048 G1", and without "Root CA" the intermediates of GovCloud. It returns "" for any other
 // certificate, and for those of AWS's own test stages ("Amazon RDS Beta us-east-1 …").
 func CertificateRegion(commonName string) string {
-	if m := rootName().FindStringSubmatch(commonName); m != nil && isRegion(m[1]) {
-		return m[1]
+	name, ok := strings.CutPrefix(commonName, "Amazon RDS ")
+	if region, _, more := strings.Cut(name, " "); ok && more && isRegion(region) {
+		return region
 	}
 	return ""
 }
