@@ -17,7 +17,7 @@ func (r *reader) checkAllHeard(bindings []Binding) error {
 	for _, o := range r.objects {
 		for _, v := range o.values {
 			switch {
-			case !r.isUnheard(v):
+			case !v.isUnheard():
 			case v.isMode(), !readsLikeMode(v.key), !r.namesHost():
 				return r.unheard(v.path(), "asks for an sslmode")
 			default:
@@ -29,13 +29,13 @@ func (r *reader) checkAllHeard(bindings []Binding) error {
 	for _, b := range bindings {
 		written = max(written, b.Writes())
 	}
-	mayBeMeant := len(r.databases) > 0 || r.namesHost()
 	const unreadable = "contains an sslmode that cannot be read"
 	for _, f := range r.strings {
 		if unread := f.unread(f.text); unread > written || unread.Verifies() {
 			return r.unheard(f.path, unreadable)
 		}
 	}
+	mayBeMeant := len(r.databases) > 0 || r.namesHost()
 	for _, o := range r.objects {
 		if o.kind() > postgres {
 			continue
@@ -49,17 +49,17 @@ func (r *reader) checkAllHeard(bindings []Binding) error {
 				asks = strictest > written // else it is only an example
 			}
 			scheme, _, isURL := strings.Cut(text, "://")
-			foreign := isURL && len(scheme) < 64 && isForeignScheme(scheme)
-			if asks && !foreign {
-				return r.unheard(v.path(), unreadable)
+			what := ""
+			switch mode, _ := sslmode.Parse(text); {
+			case asks && !(isURL && len(scheme) < 64 && isForeignScheme(scheme)):
+				what = unreadable
+			case mayBeMeant && mode.Verifies():
+				what = "says " + mode.String()
+			case mayBeMeant && written < sslmode.Require && fold(text) == "sslmode": // {"name": "sslmode", "value": …}
+				what = "asks for an sslmode"
 			}
-			mode, _ := sslmode.Parse(text)
-			switch {
-			case !mayBeMeant:
-			case mode.Verifies():
-				return r.unheard(v.path(), "says "+mode.String())
-			case written < sslmode.Require && fold(strings.TrimLeft(text, "-")) == "sslmode": // {"name": "sslmode", "value": …}
-				return r.unheard(v.path(), "asks for an sslmode")
+			if what != "" {
+				return r.unheard(v.path(), what)
 			}
 		}
 	}
@@ -82,14 +82,14 @@ func (r *reader) namesHost() bool {
 
 // isUnheard says whether a key seems to be for a mode that we have not read. Of a misspelled key,
 // the value must be a mode: ssl_moode. Of ssl, it must begin like one: verify_identity.
-func (r *reader) isUnheard(v value) bool {
+func (v value) isUnheard() bool {
 	text, _ := v.raw.(string)
 	switch kind := v.in.kind(); {
-	case kind == postgres && slices.Contains([]string{"ssl", "tls", "encryption"}, v.key) && strings.HasPrefix(fold(text), "verify"):
-		return !v.heard
-	case !readsLikeMode(v.key), v.isEmpty(), v.heard, containsAny(v.key, otherKinds):
+	case v.heard, v.isEmpty():
 		return false
-	case kind == other, kind == doubtful && !v.isOwnWord():
+	case slices.Contains([]string{"ssl", "tls", "encryption"}, v.key):
+		return kind == postgres && strings.HasPrefix(fold(text), "verify")
+	case !readsLikeMode(v.key), containsAny(v.key, otherKinds), kind == other, kind == doubtful && !v.isOwnWord():
 		return false
 	}
 	_, err := sslmode.Parse(text)
@@ -115,6 +115,9 @@ func (c connection) unread(text string) sslmode.Mode {
 	return strictest
 }
 
+// readsLikeMode says whether a folded key may be for a mode, misspelled or not.
+func readsLikeMode(key string) bool { return containsAny(key, []string{"sslm", "tlsm"}) }
+
 // modeEscapes undoes the escapes that a "=" gets in a query, once or twice.
 var modeEscapes = strings.NewReplacer("%253d", "=", "%3d", "=", "%3a", ":", "%20", " ")
 
@@ -123,61 +126,35 @@ var modeEscapes = strings.NewReplacer("%253d", "=", "%3d", "=", "%3a", ":", "%20
 // parameters, such as channel_binding=require, are none, nor is prose: "sslmode require is fine".
 // asks says whether it contains "sslmode=" in any spelling, whatever follows.
 func modeIn(text string) (strictest sslmode.Mode, asks bool) {
-	if text = strings.ToLower(text); !strings.Contains(text, "ssl") && !strings.Contains(text, "tls") {
+	if text = strings.ToLower(text); !containsAny(text, []string{"ssl", "tls"}) {
 		return sslmode.None, false
 	}
-	if strings.Contains(text, "%") {
-		text = modeEscapes.Replace(text)
-	}
-	for i := 0; i+3 <= len(text); i++ {
-		if text[i:i+3] != "ssl" && text[i:i+3] != "tls" {
-			continue
-		}
-		rest, ok := cutModeName(text[i+3:])
-		if !ok {
-			continue
-		}
+	text = modeEscapes.Replace(text)
+	for i := range text {
+		name, _ := cutTLS(text[i:])
+		name = strings.TrimLeft(name, "_-. ")
+		rest := strings.TrimLeft(name, "mode")
 		value := strings.TrimLeft(rest, " \t'\"])}")
 		switch {
+		case !strings.HasPrefix(name, "m"):
+			continue
 		case strings.HasPrefix(value, "="):
 			asks = asks || fold(text[i:len(text)-len(rest)]) == "sslmode"
-		case strings.HasPrefix(value, ":") && beginsItem(text[:i]):
-		case value != rest && strings.HasSuffix(text[:i], "-"):
+		case strings.HasPrefix(value, ":") && beginsItem(text[:i]), value != rest && strings.HasSuffix(text[:i], "-"):
 		default:
 			continue
 		}
 		value = strings.TrimLeft(value, " \t'\"])}=:>[({")
 		word := value[:len(value)-len(strings.TrimLeft(value, "abcdefghijklmnopqrstuvwxyz_-"))]
-		if mode, err := parseMode(word); err == nil {
-			strictest = max(strictest, mode)
-		}
+		mode, _ := parseMode(word)
+		strictest = max(strictest, mode)
 	}
 	return strictest, asks
 }
 
-// cutModeName cuts what may follow "ssl" in a key for a mode, misspelt or not, and returns the rest.
-func cutModeName(text string) (rest string, ok bool) {
-	text = strings.TrimLeft(text, "_-. ")
-	rest = strings.TrimLeft(text, "mode")
-	name, ok := strings.CutSuffix(strings.TrimRight(text[:len(text)-len(rest)], "e"), "d")
-	return rest, ok && len(name) > 1 && strings.TrimRight(name, "o") == "m" && (rest == "" || rest[0] < 'a' || rest[0] > 'z')
-}
-
-// readsLikeMode says whether a folded key may be for a mode, misspelled or not.
-func readsLikeMode(key string) bool {
-	if strings.Contains(key, "sslmode") {
-		return true
-	}
-	i := max(strings.LastIndex(key, "ssl"), strings.LastIndex(key, "tls"))
-	if i < 0 {
-		return false
-	}
-	rest, ok := cutModeName(key[i+3:])
-	return ok && rest == ""
-}
-
 // beginsItem says whether an item of a list or an object, or a line, may begin behind this text.
 func beginsItem(before string) bool {
-	before = strings.TrimRight(before, " \t'\"-_dbpg")
+	before = strings.TrimRight(before, "abcdefghijklmnopqrstuvwxyz_-.") // PG, MY_DB_
+	before = strings.TrimRight(before, " \t'\"")
 	return before == "" || strings.IndexByte("\n\r{[(,;&?|", before[len(before)-1]) >= 0
 }
