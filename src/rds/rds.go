@@ -72,7 +72,7 @@ func Parse(host string) (Endpoint, bool) {
 		case strings.HasSuffix(host, ".postgres.database.azure.com"):
 			return Endpoint{Service: Azure}, true
 		case strings.HasSuffix(host, ".on.aws") && isDSQL:
-			return Endpoint{DSQL, partitionOf(labels[2]).name, labels[2]}, true
+			return Endpoint{DSQL, Partition(labels[2]), labels[2]}, true
 		}
 	}
 	for _, p := range partitions {
@@ -93,7 +93,7 @@ func Parse(host string) (Endpoint, bool) {
 		case service == "":
 		case region == "global" && p.name != "aws-us-gov": // its clusters are in the same domain as those of aws
 			return Endpoint{service, p.name, ""}, true
-		case isRegion(region) && partitionOf(region) == p:
+		case isRegion(region) && Partition(region) == p.name:
 			return Endpoint{service, p.name, region}, true
 		}
 	}
@@ -113,8 +113,9 @@ const labelLetters = "abcdefghijklmnopqrstuvwxyz0123456789-"
 
 func isNoLabel(label string) bool { return label == "" || strings.Trim(label, labelLetters) != "" }
 
-func partitionOf(region string) partition {
-	return partitions[slices.IndexFunc(partitions, func(p partition) bool { return strings.HasPrefix(region, p.regions) })]
+// Partition returns a region's partition.
+func Partition(region string) string {
+	return partitions[slices.IndexFunc(partitions, func(p partition) bool { return strings.HasPrefix(region, p.regions) })].name
 }
 
 // CertificateRegion returns the region in an RDS CA's common name: "Amazon RDS us-west-2 Root CA

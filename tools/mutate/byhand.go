@@ -145,7 +145,7 @@ var byHand = []mutant{
 	{promise: "China is China", file: "src/rds/rds.go",
 		before: `"aws-cn", "cn-"`, after: `"aws", "cn-"`, tests: by("rds")},
 	{promise: "a region belongs to one partition", file: "src/rds/rds.go",
-		before: `partitionOf(region) == p`, after: `true`, tests: by("rds")},
+		before: `Partition(region) == p.name`, after: `true`, tests: by("rds")},
 	{promise: "a region is read from a CA's name only as AWS writes it", file: "src/rds/rds.go",
 		before: `name, ok := strings.CutPrefix(`, after: `_, name, ok := strings.Cut(`, tests: by("rds")},
 	{promise: "OpenSSL's hash", file: "src/truststore/namehash.go",
