@@ -60,7 +60,6 @@ type Report struct {
 	Postgres int             // those with a Postgres; each counts for its worst database
 	Count    [Unreadable]int // the apps with a Postgres, by state
 	Unread   int             // the rows that say why something could not be read
-	NoList   int             // the apps with a Postgres whose buildpacks no answer names
 }
 
 // guid matches the platform's id of an app. A caller may name an answer's file after it.
@@ -69,17 +68,12 @@ var guid = lazyregexp.New(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a
 // this matches the buildpack's name: that of an admin buildpack, or the end of a URL.
 var this = lazyregexp.New(`(?i)postgres[-_]ssl`)
 
-const (
-	yes     = "yes"
-	no      = "no"
-	unknown = "unknown"
-)
+const unknown = "unknown"
 
 // Fleet is what the answers so far say. If two are about the same app, the later one counts.
 type Fleet struct {
-	store  truststore.Store
-	apps   map[string]*app // by GUID
-	unread []Row
+	store truststore.Store
+	apps  map[string]*app // by GUID
 }
 
 // app is what the answers say about an app: the list of apps its buildpacks, another its databases.
@@ -87,95 +81,72 @@ type app struct {
 	Row
 	isRead    bool // there is an answer about its environment
 	databases []database
+	unread    []database // the answers that could not be read
 }
 
 // New returns a fleet without apps. The store is this buildpack's.
-func New(store truststore.Store) *Fleet { return &Fleet{store: store, apps: map[string]*app{}} }
+func New(store truststore.Store) *Fleet { return &Fleet{store, map[string]*app{}} }
 
-// Add adds an answer. It keeps only what the rows need.
-func (f *Fleet) Add(a cf.Answer) {
-	if a.Err != nil {
-		row := Row{GUID: guid().FindString(a.From), From: cut(a.From, 300), Buildpack: unknown, Lifecycle: unknown}
-		f.unread = append(f.unread, unreadable(row, cut(a.Err.Error(), 300)))
+func (f *Fleet) app(guid string) *app {
+	guid = cut(guid, 255)
+	key := cmp.Or(guid, " "+strconv.Itoa(len(f.apps))) // one without is an app of its own
+	if f.apps[key] == nil {
+		f.apps[key] = &app{Row: Row{GUID: guid, Buildpack: unknown, Lifecycle: unknown}}
 	}
-	for _, app := range a.Apps {
-		f.add(a.From, app)
-	}
+	return f.apps[key]
 }
 
-// add reads what an answer says about an app.
-func (f *Fleet) add(from string, said cf.App) {
-	key := cmp.Or(cut(said.GUID, 255), " "+strconv.Itoa(len(f.apps))) // one without is an app of its own
-	a := f.apps[key]
-	if a == nil {
-		a = &app{Row: Row{GUID: cut(said.GUID, 255), Buildpack: unknown, Lifecycle: unknown}}
-		f.apps[key] = a
+// Add adds an answer. It keeps only what the rows need.
+func (f *Fleet) Add(answer cf.Answer) {
+	from := cut(answer.From, 300)
+	if answer.Err != nil {
+		a := f.app(guid().FindString(answer.From))
+		a.unread = append(a.unread, database{answer: from, unread: cut(answer.Err.Error(), 300)})
 	}
-	switch {
-	case said.Lifecycle != "":
-		a.App, a.Buildpack, a.Lifecycle = cmp.Or(a.App, cut(said.Name, 255)), no, cut(said.Lifecycle, 20)
-		if said.Lifecycle == "buildpack" && slices.ContainsFunc(said.Buildpacks, this().MatchString) {
-			a.Buildpack = yes
+	for _, said := range answer.Apps {
+		a := f.app(said.GUID)
+		if cycle := said.Lifecycle; cycle.Type != "" {
+			a.App, a.Buildpack, a.Lifecycle = cmp.Or(a.App, cut(said.Name, 255)), "no", cut(cycle.Type, 20)
+			if cycle.Type == "buildpack" && slices.ContainsFunc(cycle.Data.Buildpacks, this().MatchString) {
+				a.Buildpack = "yes"
+			}
+			continue
 		}
-		return
-	case said.Hidden != nil:
-		a.databases = []database{{unread: said.Hidden.Error()}}
-	default:
-		a.databases = decide(said.Env, f.store)
+		a.isRead, a.From, a.App = true, from, cmp.Or(cut(said.Name, 255), a.App)
+		a.Organization, a.Space = cut(said.Organization, 255), cut(said.Space, 255)
+		a.databases = decide(said, f.store)
 	}
-	a.isRead, a.From, a.App = true, cut(from, 300), cmp.Or(cut(said.Name, 255), a.App)
-	a.Organization, a.Space = cut(said.Organization, 255), cut(said.Space, 255)
 }
 
 // Report makes the rows.
 func (f *Fleet) Report() Report {
 	var r Report
-	isSaid := map[string]bool{} // by GUID
-	for _, row := range f.unread {
-		if a := f.apps[row.GUID]; a != nil {
-			row.App, row.Buildpack, row.Lifecycle = a.App, a.Buildpack, a.Lifecycle
-			isSaid[row.GUID] = true
-		}
-		r.Rows = append(r.Rows, row)
-	}
 	for _, a := range f.apps {
-		switch {
-		case a.isRead:
+		if a.isRead {
 			r.Apps++
-		case !isSaid[a.GUID]:
-			r.Rows = append(r.Rows, unreadable(a.Row, "it is in the list of apps, but there is no answer about its environment"))
+		} else if len(a.unread) == 0 {
+			a.unread = []database{{unread: "it is in the list of apps, but there is no answer about its environment"}}
 		}
 		worst := Unreadable
-		for _, db := range a.databases {
+		for _, db := range slices.Concat(a.databases, a.unread) {
 			row := db.row(a.Row)
 			r.Rows = append(r.Rows, row)
 			worst = min(worst, row.State)
+			if row.State == Unreadable {
+				r.Unread++
+			}
 		}
 		if worst < Unreadable {
 			r.Postgres++
 			r.Count[worst]++
-			if a.Buildpack == unknown {
-				r.NoList++
-			}
 		}
+	}
+	texts := func(r Row) []string {
+		return []string{r.Organization, r.Space, r.App, r.Database, r.GUID, r.From, r.Why}
 	}
 	slices.SortFunc(r.Rows, func(a, b Row) int {
-		return cmp.Or(cmp.Compare(a.State, b.State), cmp.Compare(a.inForce, b.inForce),
-			strings.Compare(a.Organization, b.Organization), strings.Compare(a.Space, b.Space), strings.Compare(a.App, b.App),
-			strings.Compare(a.Database, b.Database), strings.Compare(a.GUID, b.GUID), strings.Compare(a.From, b.From),
-			strings.Compare(a.Why, b.Why))
+		return cmp.Or(cmp.Compare(a.State, b.State), cmp.Compare(a.inForce, b.inForce), slices.Compare(texts(a), texts(b)))
 	})
-	for _, row := range r.Rows {
-		if row.State == Unreadable {
-			r.Unread++
-		}
-	}
-	return r
-}
-
-// unreadable returns a row that only says why nothing is known.
-func unreadable(r Row, why string) Row {
-	r.State, r.Asked, r.InForce, r.WouldGet, r.Why = Unreadable, unknown, unknown, unknown, "could not be read: "+why
 	return r
 }
 

@@ -156,7 +156,7 @@ func TestARowSaysWhatIsAskedAndWhatIsInForce(t *testing.T) {
 		{"… for another host", key, env{"DATA_SOURCE_NAME": "postgres://u:p@other.example.com/d?sslmode=require"}, this, "in-force verify-full verify-full verify-full", "this buildpack"},
 		{"… of another kind of database", key, env{"MYSQL_SSL_MODE": "require", "REDIS_SSLMODE": "require", "SSL_MODE": "disable", "POSTGRES_SSL_MODE_NOTE": "require", "DB_SSLMODE": "REQUIRED", "X_DB_SSLMODE": "Require"}, this, "in-force verify-full verify-full verify-full", "this buildpack"},
 		{"no word about TLS", credentials{"uri": uri}, nil, other, "none none none none", "the binding names no mode; add sslmode"},
-		{"… with this buildpack", credentials{"uri": uri}, nil, this, "none none none none", "this buildpack, but the binding names no mode; add sslmode"},
+		{"… with this buildpack", credentials{"uri": uri}, nil, this, "none none none none", "the binding names no mode; add sslmode"},
 		{"a mode that does not insist", credentials{"uri": uri, "sslmode": "prefer"}, nil, this, "none prefer prefer prefer", "prefer does not insist on TLS"},
 		{"a contradiction", credentials{"uri": uri + "?sslmode=disable", "sslmode": "verify-full"}, nil, other, "stops verify-full none stops", "would stop: db: credential sslmode asks for verify-full, but sslmode in credential uri for disable; make them agree, or set POSTGRES_SSL_MODE=verify-full"},
 		{"… that the owner settled", credentials{"uri": uri + "?sslmode=require", "sslmode": "verify-full"}, env{"POSTGRES_SSL_MODE": "verify-full"}, this, "in-force verify-full verify-full verify-full", "this buildpack"},
@@ -282,7 +282,7 @@ func TestTheWorstComesFirstAndAnAppCountsOnce(t *testing.T) {
 		order = append(order, row.App+row.From+" "+row.Database+" "+States[row.State])
 	}
 	assert.Equal(t, []string{"dd.json  stops", "aa.json x ignored", "aa.json y ignored", "bb.json db driver", "cc.json db none", "ee.json db in-force", "g  unreadable"}, order)
-	assert.Equal(t, Report{Rows: r.Rows, Apps: 6, Postgres: 5, Count: [...]int{1, 1, 1, 1, 1}, Unread: 1, NoList: 4}, r)
+	assert.Equal(t, Report{Rows: r.Rows, Apps: 6, Postgres: 5, Count: [...]int{1, 1, 1, 1, 1}, Unread: 1}, r)
 }
 
 func TestOfTwoAnswersAboutOneAppTheLaterCounts(t *testing.T) {
@@ -312,7 +312,7 @@ func TestAnAppWithoutBuildpacksIsPromisedNothing(t *testing.T) {
 			"db: credential sslmode: sslmode \"verify-fu11\" is not one of disable, allow, prefer, require, verify-ca, verify-full; did you mean verify-full?"},
 	} {
 		list := lists(t, "shop")
-		list.Apps[0].Lifecycle = "docker"
+		list.Apps[0].Lifecycle.Type = "docker"
 		row := of(t, answer(t, "shop", test.env, bound(map[string]credentials{"db": test.bound})), list).Rows[0]
 		assert.Equal(t, test.want, strings.Join([]string{States[row.State], row.Asked, row.InForce, row.WouldGet}, " "))
 		assert.Equal(t, test.why, row.Why)
@@ -327,7 +327,7 @@ func TestOnlyAnAppWithBuildpacksHasThisOne(t *testing.T) {
 	services := bound(map[string]credentials{"db": {"host": elsewhere, "sslmode": "require"}})
 	for kind, want := range map[string]string{"buildpack": "yes", "docker": "no", "cnb": "no"} {
 		list := lists(t, "shop", "postgres_ssl_buildpack")
-		list.Apps[0].Lifecycle = kind
+		list.Apps[0].Lifecycle.Type = kind
 		assert.Equal(t, want, of(t, answer(t, "shop", nil, services), list).Rows[0].Buildpack, kind)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/binding"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/cf"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/client"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/launch"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
@@ -15,12 +16,10 @@ import (
 // database is what an app's environment says about a bound database, whatever buildpacks the app
 // has.
 type database struct {
-	name  string
-	asked sslmode.Mode
-	from  launch.Source // where asked comes from, or else gets
-
-	inString bool         // a connection string asks for at least asked
-	strings  sslmode.Mode // the weakest mode that a connection string asks for
+	name    string
+	asked   sslmode.Mode
+	from    launch.Source // where asked comes from, or else gets
+	strings sslmode.Mode  // the weakest mode that a connection string asks for
 
 	libpq, stratos launch.Owner   // what the owner set
 	own            []launch.Owner // what only one app each reads
@@ -31,18 +30,26 @@ type database struct {
 	downgraded string       // why that is less than asked
 	openCA     bool         // its CA is a file in the container, so gets may be stricter
 	refused    string       // why a launch with this buildpack would stop
-	unread     string       // why nothing is known
+
+	unread string // why nothing is known
+	answer string // the answer that could not be read
 }
 
 // decide reads an app's environment and decides as its launch would.
-func decide(env map[string]string, store truststore.Store) []database {
-	app := database{own: client.OwnModes(env)}
-	app.libpq, app.stratos = launch.Owners(env)
-	found, err := binding.ReadElsewhere(env)
-	if err != nil {
-		return []database{app.stops(err, nil)}
+func decide(said cf.App, store truststore.Store) (databases []database) {
+	if said.Hidden != nil {
+		return []database{{unread: said.Hidden.Error()}}
 	}
-	var databases []database
+	app := database{own: client.OwnModes(said.Env)}
+	app.libpq, app.stratos = launch.Owners(said.Env)
+	var plan *launch.Plan
+	found, err := binding.ReadElsewhere(said.Env)
+	if err == nil {
+		plan, err = launch.Elsewhere(said.Env, found, store)
+	}
+	if err == nil {
+		err = plan.Refuses(app.libpq)
+	}
 	for _, reference := range found.Unresolved {
 		d := database{name: cut(reference.Service, 255), unread: launch.InCredHub}
 		if !reference.Postgres {
@@ -50,12 +57,15 @@ func decide(env map[string]string, store truststore.Store) []database {
 		}
 		databases = append(databases, d)
 	}
-	plan, err := launch.Elsewhere(env, found, store)
-	if err == nil {
-		err = plan.Refuses(app.libpq)
-	}
-	if err != nil {
-		return append(databases, app.stops(err, found.Databases))
+	if err != nil { // one row for the app, whatever it has bound
+		var names []string
+		for _, b := range found.Databases {
+			names = append(names, b.Name)
+			app.asked = max(app.asked, b.Writes())
+			app.hear(b.Asked)
+		}
+		app.name, app.refused = cut(strings.Join(slices.Compact(names), ", "), 255), cut(err.Error(), 300) // they are sorted
+		return append(databases, app)
 	}
 	for _, db := range plan.Databases {
 		if !db.Main {
@@ -63,7 +73,7 @@ func decide(env map[string]string, store truststore.Store) []database {
 		}
 		d := app
 		d.name, d.from, d.connect, d.gets, d.openCA = cut(db.Title(), 255), db.Source, db.Connect, plan.Mode, db.Trust.Unseen
-		if db.Writes() != sslmode.None || db.System.Known() || env["POSTGRES_SSL_MODE"] != "" {
+		if db.Writes() != sslmode.None || db.System.Known() || said.Env["POSTGRES_SSL_MODE"] != "" {
 			d.asked = db.Mode
 		}
 		if db.Tunnel {
@@ -80,26 +90,10 @@ func decide(env map[string]string, store truststore.Store) []database {
 // hear notes what connection strings ask for. A driver that gets such a string reads it itself.
 func (d *database) hear(asked []binding.Asked) {
 	for _, a := range asked {
-		if !a.By.IsString() {
-			continue
-		}
-		d.inString = d.inString || a.Mode >= d.asked
-		if d.strings == sslmode.None || a.Mode < d.strings {
+		if a.By.IsString() && (d.strings == sslmode.None || a.Mode < d.strings) {
 			d.strings = a.Mode
 		}
 	}
-}
-
-// stops returns the one row of an app that would stop, whatever it has bound.
-func (d database) stops(err error, bound []binding.Binding) database {
-	var names []string
-	for _, b := range bound {
-		names = append(names, b.Name)
-		d.asked = max(d.asked, b.Writes())
-		d.hear(b.Asked)
-	}
-	d.name, d.refused = cut(strings.Join(slices.Compact(names), ", "), 255), cut(err.Error(), 300) // they are sorted
-	return d
 }
 
 // inForce returns the weakest mode that reaches the app, since we don't know what its driver reads, and
@@ -132,40 +126,40 @@ func (d database) inForce(ours bool) (weakest sslmode.Mode, by string) {
 
 // row returns the row of a database. r says which app it is, and which buildpacks that has.
 func (d database) row(r Row) Row {
-	r.Database = d.name
+	r.Database, r.From, r.Asked, r.InForce, r.WouldGet = d.name, cmp.Or(d.answer, r.From), unknown, unknown, unknown
 	if d.unread != "" {
-		return unreadable(r, d.unread)
+		r.State, r.Why = Unreadable, "could not be read: "+d.unread
+		return r
 	}
-	ours, noBuildpack := r.Buildpack == yes, r.Lifecycle == "docker" || r.Lifecycle == "cnb"
+	ours, noBuildpack := r.Buildpack == "yes", r.Lifecycle == "docker" || r.Lifecycle == "cnb"
 	if noBuildpack {
 		d.gets, d.downgraded, d.openCA = sslmode.None, "", false
 	}
-	r.Asked, r.InForce, r.WouldGet = word(d.asked), "unknown", word(d.gets)
-	if d.openCA && d.asked == sslmode.None {
-		r.WouldGet = "unknown"
+	if d.asked != sslmode.None || d.refused == "" {
+		r.Asked = word(d.asked)
+	}
+	if d.asked != sslmode.None || !d.openCA {
+		r.WouldGet = word(d.gets)
 	}
 	var by string
 	r.inForce, by = d.inForce(ours)
-	known := d.libpq.Wrong == nil && !(ours && d.refused != "")
-	if known {
+	isKnown := d.libpq.Wrong == nil && !(ours && d.refused != "")
+	if isKnown {
 		r.InForce = word(r.inForce)
 	}
 	switch {
+	case d.refused != "" && noBuildpack:
+		r.State, r.Why = Ignored, d.refused
+		return r
 	case d.refused != "":
 		r.State, r.WouldGet, r.Why = Stops, "stops", "would stop: "+d.refused
-		if noBuildpack {
-			r.State, r.WouldGet, r.Why = Ignored, "none", d.refused
-		}
-		if d.asked == sslmode.None {
-			r.Asked = "unknown"
-		}
 		return r
-	case known && r.inForce.Encrypts() && r.inForce >= d.asked:
+	case isKnown && r.inForce.Encrypts() && r.inForce >= d.asked:
 		r.State = InForce
 	case !d.asked.Encrypts():
 		r.State = None
-	case r.InForce == "none" && !ours && d.inString:
-		r.State, r.InForce = Driver, "unknown"
+	case r.InForce == "none" && !ours && d.strings >= d.asked:
+		r.State, r.InForce = Driver, unknown
 	default:
 		r.State = Ignored
 	}
@@ -177,7 +171,7 @@ func (d database) row(r Row) Row {
 }
 
 func (d database) why(r Row, set string) string {
-	ours := r.Buildpack == yes
+	ours := r.Buildpack == "yes"
 	switch {
 	case d.libpq.Wrong != nil:
 		return cut(d.libpq.Wrong.Error(), 300)
@@ -189,11 +183,9 @@ func (d database) why(r Row, set string) string {
 		return "this buildpack, but " + d.downgraded
 	case d.asked != sslmode.None && !d.asked.Encrypts():
 		return d.asked.String() + " does not insist on TLS"
-	case ours && d.gets == sslmode.None:
-		return "this buildpack, but the binding names no mode; add sslmode"
 	case ours && d.tunnel:
 		return "this buildpack, through its tunnel"
-	case ours:
+	case ours && d.gets != sslmode.None:
 		return "this buildpack"
 	case r.State == Driver:
 		return "a driver that is given the connection string obeys it, others do not"
@@ -203,7 +195,7 @@ func (d database) why(r Row, set string) string {
 		return "only this buildpack reads POSTGRES_SSL_MODE"
 	case r.State == Ignored:
 		return "no variable carries the " + cut(d.from.String(), 200)
-	case r.WouldGet == "unknown":
+	case r.WouldGet == unknown:
 		return "its CA is a file in the container"
 	case d.downgraded != "":
 		return "with this buildpack, " + d.downgraded

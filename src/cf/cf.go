@@ -3,72 +3,76 @@
 package cf
 
 import (
+	"bufio"
 	"bytes"
 	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"slices"
 )
 
-// App is what an answer says about an app. An answer tells either the environment or the lifecycle.
+// App is what an answer says about an app: its environment or its lifecycle.
 type App struct {
-	GUID         string `json:"application_id"`
-	Name         string `json:"application_name"`
-	Space        string `json:"space_name"`
-	Organization string `json:"organization_name"`
-
-	Env    map[string]string `json:"-"` // what the owner set, and VCAP_SERVICES; nil if not told
-	Hidden error             `json:"-"` // why Env is not told, though the answer is about it
-
-	Lifecycle  string   `json:"-"` // "buildpack", "docker", "cnb"; "" if not told
-	Buildpacks []string `json:"-"`
+	GUID, Name          string
+	Space, Organization string            `json:"-"`
+	Env                 map[string]string `json:"-"` // what the owner set, and VCAP_SERVICES; nil if not told
+	Hidden              error             `json:"-"` // why Env is not told, though the answer is about it
+	Lifecycle           struct {
+		Type string // "buildpack", "docker", "cnb"; "" if not told
+		Data struct{ Buildpacks []string }
+	}
 }
 
 // answer has the fields that tell the platform's answers apart.
 type answer struct {
-	Errors []struct {
-		Code int
-	} `json:"errors"`
+	Errors []struct{ Code int }
 
 	// /v3/apps/GUID, or a page of /v3/apps.
-	listed
-	Resources []listed `json:"resources"`
+	App
+	Resources []App
 
 	// /v3/apps/GUID/env
 	System      json.RawMessage `json:"system_env_json"`
 	Group       variables       `json:"running_env_json"` // by the platform team
 	Own         variables       `json:"environment_variables"`
 	Application struct {
-		VCAP App `json:"VCAP_APPLICATION"`
+		VCAP struct {
+			GUID         string `json:"application_id"`
+			Name         string `json:"application_name"`
+			Space        string `json:"space_name"`
+			Organization string `json:"organization_name"`
+		} `json:"VCAP_APPLICATION"`
 	} `json:"application_env_json"`
 }
 
 type variables map[string]json.RawMessage
 
-type listed struct {
-	GUID, Name string
-	Lifecycle  struct {
-		Type string
-		Data struct{ Buildpacks []string }
-	}
-}
-
 var (
 	errNoAnswer = errors.New("it is not an answer to /v3/apps/GUID/env, /v3/apps/GUID or /v3/apps")
 	errNeither  = errors.New("it is neither the JSON of VCAP_SERVICES, " +
 		"nor an answer of `cf curl /v3/apps/GUID/env`, nor the text of `cf env APP`")
-	errHidden = errors.New("the platform does not show the bindings to this user; it takes " + roles)
+	// Source: the platform's docs on "Get environment for an app".
+	errHidden = errors.New("the platform does not show the bindings to this user; " +
+		"it takes an admin, a read-only admin or a developer of the space")
 )
 
-// roles see an app's environment.
+// refusals say in plain words what errors of the platform mean.
 //
-// Source: the platform's docs on "Get environment for an app".
-const roles = "an admin, a read-only admin or a developer of the space"
+// Source: the platform's errors/v2.yml.
+var refusals = map[int]string{
+	1000:   "the login has expired; run cf login",
+	10002:  "the login has expired; run cf login",
+	10003:  errHidden.Error(),
+	10010:  "there is no such app, or this user may not see it",
+	10013:  "the platform was asked too often; wait, and ask for less at a time",
+	330002: "the platform team has switched this off, by the feature flag env_var_visibility or space_developer_env_var_visibility",
+}
 
-// read reads the first answer in a text: to /v3/apps/GUID/env, to /v3/apps/GUID, or a page of
+// read reads the answer at the start of a text: to /v3/apps/GUID/env, to /v3/apps/GUID, or a page of
 // /v3/apps. rest is what follows it, nothing if it is broken.
 func read(text []byte) (apps []App, rest []byte, err error) {
-	text = trim(text)
 	switch {
 	case bytes.HasPrefix(text, []byte("\xff\xfe")), bytes.HasPrefix(text, []byte("\xfe\xff")):
 		return nil, nil, errors.New("it is in UTF-16; write it as UTF-8")
@@ -85,30 +89,24 @@ func read(text []byte) (apps []App, rest []byte, err error) {
 	}
 	text, rest = text[:decoder.InputOffset()], trim(text[decoder.InputOffset():])
 	switch {
-	case err != nil && a.System != nil:
-		return nil, rest, errors.New("it is an app's environment, but not in the form that the platform gives it")
 	case err != nil:
-		return nil, rest, errNoAnswer
+		err = errors.New("it is JSON, but not in the form that the platform gives it")
 	case len(a.Errors) > 0 && a.Errors[0].Code != 0:
 		code := a.Errors[0].Code
-		return nil, rest, errors.New(cmp.Or(refusals[code], fmt.Sprintf("the platform answers with error %d", code)))
+		err = errors.New(cmp.Or(refusals[code], fmt.Sprintf("the platform answers with error %d", code)))
 	case a.System != nil:
-		app := a.Application.VCAP
+		vcap := a.Application.VCAP
+		app := App{GUID: vcap.GUID, Name: vcap.Name, Space: vcap.Space, Organization: vcap.Organization}
 		app.Env, app.Hidden = a.environment(text)
-		return []App{app}, rest, nil
+		apps = []App{app}
 	case a.Lifecycle.Type != "":
-		a.Resources = []listed{a.listed}
-	case a.Resources == nil:
-		return nil, rest, errNoAnswer
+		apps = []App{a.App}
+	case a.Resources == nil, slices.ContainsFunc(a.Resources, func(app App) bool { return app.Lifecycle.Type == "" }):
+		err = errNoAnswer
+	default:
+		apps = a.Resources
 	}
-	apps = make([]App, len(a.Resources))
-	for i, l := range a.Resources {
-		if l.Lifecycle.Type == "" {
-			return nil, rest, errNoAnswer
-		}
-		apps[i] = App{GUID: l.GUID, Name: l.Name, Lifecycle: l.Lifecycle.Type, Buildpacks: l.Lifecycle.Data.Buildpacks}
-	}
-	return apps, rest, nil
+	return apps, rest, err
 }
 
 // trim removes white space and UTF-8's byte order mark in front.
@@ -162,7 +160,7 @@ func Environment(document []byte) (map[string]string, error) {
 	}
 	apps, rest, err := read(text)
 	switch {
-	case len(rest) > 0:
+	case len(rest) > 0, err == nil && (len(apps) != 1 || apps[0].Lifecycle.Type != ""):
 		return nil, errNeither
 	case errors.Is(err, errNoAnswer):
 		var named variables
@@ -170,8 +168,6 @@ func Environment(document []byte) (map[string]string, error) {
 		return map[string]string{"VCAP_SERVICES": cmp.Or(string(named["VCAP_SERVICES"]), string(text))}, nil
 	case err != nil:
 		return nil, err
-	case len(apps) != 1 || apps[0].Lifecycle != "":
-		return nil, errNeither
 	}
 	return apps[0].Env, apps[0].Hidden
 }
@@ -184,16 +180,16 @@ func fromText(text []byte) (map[string]string, error) {
 		return nil, err
 	}
 	env := map[string]string{}
-	_, after, found := bytes.Cut(text, []byte("VCAP_SERVICES"))
-	if start := bytes.IndexByte(after, '{'); found {
+	if _, after, found := bytes.Cut(text, []byte("VCAP_SERVICES")); found {
 		var services json.RawMessage
+		start := bytes.IndexByte(after, '{')
 		if start < 0 || json.NewDecoder(bytes.NewReader(after[start:])).Decode(&services) != nil {
 			return nil, errors.New("its VCAP_SERVICES is cut off, or is not valid JSON")
 		}
 		env["VCAP_SERVICES"] = string(services)
 	}
 	_, own, headed := bytes.Cut(text, []byte("User-Provided:\n"))
-	if !found && !headed && !bytes.Contains(text, []byte("VCAP_APPLICATION")) {
+	if len(env) == 0 && !headed && !bytes.Contains(text, []byte("VCAP_APPLICATION")) {
 		return nil, errNeither
 	}
 	for line := range bytes.Lines(own) {
@@ -206,14 +202,70 @@ func fromText(text []byte) (map[string]string, error) {
 	return env, nil
 }
 
-// refusals say in plain words what errors of the platform mean.
-//
-// Source: the platform's errors/v2.yml.
-var refusals = map[int]string{
-	1000:   "the login has expired; run cf login",
-	10002:  "the login has expired; run cf login",
-	10003:  "the platform refuses to show it to this user; it takes " + roles,
-	10010:  "there is no such app, or this user may not see it",
-	10013:  "the platform was asked too often; wait, and ask for less at a time",
-	330002: "the platform team has switched this off, by the feature flag env_var_visibility or space_developer_env_var_visibility",
+// Answer is one answer in a stream.
+type Answer struct {
+	From string // for people: "standard input, line 3"
+	Apps []App
+	Err  error // why it cannot be read
+}
+
+const (
+	largest    = 32 << 20 // limits one answer: the largest page of apps, with 5,000 of them, has 15 MB
+	mostUnread = 20_000   // limits the answers that cannot be read, each of which is a row
+)
+
+// Answers reads the answers in a stream, with name for people. Each begins a line with a brace, as cf
+// and jq print it, or follows another one. It returns how many there are.
+func Answers(name string, in io.Reader, each func(Answer)) (n int) {
+	parts := bufio.NewScanner(in)
+	parts.Buffer(nil, largest)
+	parts.Split(part)
+	line, unread := 1, 0
+	say := func(apps []App, err error) {
+		from := name
+		if line > 1 {
+			from = fmt.Sprintf("%s, line %d", name, line)
+		}
+		n++
+		each(Answer{from, apps, err})
+	}
+	goOn := func(text, rest []byte) []byte {
+		line += bytes.Count(text[:len(text)-len(rest)], []byte("\n"))
+		return rest
+	}
+	for parts.Scan() {
+		for text := goOn(parts.Bytes(), trim(parts.Bytes())); len(text) > 0; {
+			apps, rest, err := read(text)
+			if err != nil {
+				unread++
+				isBinary := bytes.IndexByte(text[:len(text)-len(rest)], 0) >= 0
+				if isBinary || unread > mostUnread {
+					say(nil, fmt.Errorf("%w; the rest was not tried", err))
+					return n
+				}
+			}
+			say(apps, err)
+			text = goOn(text, rest)
+		}
+	}
+	err := parts.Err()
+	if errors.Is(err, bufio.ErrTooLong) {
+		err = fmt.Errorf("it is larger than %d MB; the rest was not tried", largest>>20)
+	}
+	if err != nil {
+		say(nil, err)
+	}
+	return n
+}
+
+// part finds where the next line with a brace begins, for a bufio.Scanner. Neither cf nor jq writes such a
+// line within an answer. So a broken answer takes no other with it.
+func part(text []byte, isAll bool) (int, []byte, error) {
+	if i := bytes.Index(text, []byte("\n{")); i >= 0 {
+		return i + 1, text[:i+1], nil
+	}
+	if isAll && len(text) > 0 {
+		return len(text), text, nil
+	}
+	return 0, nil, nil
 }

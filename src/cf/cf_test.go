@@ -42,7 +42,7 @@ func TestWhatOperatorsHaveAtHandIsUnderstood(t *testing.T) {
 		`{"resources":[]}`:                           neither,
 		`{"resources":[{"guid":"a","lifecycle":{"type":"docker"}},{"guid":"b","lifecycle":{"type":"docker"}}]}`: neither,
 		`{"errors":[{"code":10010,"title":"CF-ResourceNotFound","detail":"s3cr3t"}]}`:                           "there is no such app, or this user may not see it",
-		`{"system_env_json":{"VCAP_SERVICES":{}},"environment_variables":["s3cr3t"]}`:                           "it is an app's environment, but not in the form that the platform gives it",
+		`{"system_env_json":{"VCAP_SERVICES":{}},"environment_variables":["s3cr3t"]}`:                           "it is JSON, but not in the form that the platform gives it",
 	} {
 		_, err := Environment([]byte(document))
 		assert.EqualError(t, err, want, document)
@@ -133,7 +133,7 @@ func TestAnythingButAnAnswerBecomesOneLine(t *testing.T) {
 		`null`:                                  "it is not JSON",
 		`[]`:                                    "it is not JSON",
 		`{}`:                                    "it is not an answer to /v3/apps/GUID/env, /v3/apps/GUID or /v3/apps",
-		`{"guid":1}`:                            "it is not an answer to /v3/apps/GUID/env, /v3/apps/GUID or /v3/apps",
+		`{"guid":1}`:                            "it is JSON, but not in the form that the platform gives it",
 		`{"guid":"a","name":"a space"}`:         "it is not an answer to /v3/apps/GUID/env, /v3/apps/GUID or /v3/apps",
 		`{"resources":[{"guid":"a"}]}`:          "it is not an answer to /v3/apps/GUID/env, /v3/apps/GUID or /v3/apps",
 		`{"system_env_json":{"VCAP_SERVICES":{`: "it is not valid JSON, or it is cut off",
@@ -144,7 +144,7 @@ func TestAnythingButAnAnswerBecomesOneLine(t *testing.T) {
 		`{"user-provided":[{"name":"db","credentials":{"uri":"postgres://h/d"}}]}`: "it is not an answer to /v3/apps/GUID/env, /v3/apps/GUID or /v3/apps",
 		`{"errors":[{}]}`:             "it is not an answer to /v3/apps/GUID/env, /v3/apps/GUID or /v3/apps",
 		`{"guid":"a","lifecycle":{}}`: "it is not an answer to /v3/apps/GUID/env, /v3/apps/GUID or /v3/apps",
-		`{"errors":[{"code":10003,"title":"CF-NotAuthorized","detail":"You are not authorized"}]}`: "the platform refuses to show it to this user; it takes an admin, a read-only admin or a developer of the space",
+		`{"errors":[{"code":10003,"title":"CF-NotAuthorized","detail":"You are not authorized"}]}`: "the platform does not show the bindings to this user; it takes an admin, a read-only admin or a developer of the space",
 		`{"errors":[{"code":10010,"title":"CF-ResourceNotFound","detail":"App not found"}]}`:       "there is no such app, or this user may not see it",
 		`{"errors":[{"code":1000,"title":"CF-InvalidAuthToken"}]}`:                                 "the login has expired; run cf login",
 		`{"errors":[{"code":10002,"title":"CF-NotAuthenticated"}]}`:                                "the login has expired; run cf login",
@@ -159,13 +159,19 @@ func TestAnythingButAnAnswerBecomesOneLine(t *testing.T) {
 	}
 }
 
+func listed(guid, name, kind string, buildpacks ...string) App {
+	app := App{GUID: guid, Name: name}
+	app.Lifecycle.Type, app.Lifecycle.Data.Buildpacks = kind, buildpacks
+	return app
+}
+
 func TestAnAnswerTellsTheEnvironmentOrTheLifecycle(t *testing.T) {
 	for document, want := range map[string][]App{
 		`{"system_env_json":{"VCAP_SERVICES":{}},"application_env_json":{"VCAP_APPLICATION":{"application_id":"g","application_name":"a","space_name":"s","organization_name":"o"}}}`: {
 			{GUID: "g", Name: "a", Space: "s", Organization: "o", Env: map[string]string{"VCAP_SERVICES": "{}"}}},
-		`{"guid":"g","name":"a","lifecycle":{"type":"buildpack","data":{"buildpacks":["b"],"stack":"s"}}}`: {{GUID: "g", Name: "a", Lifecycle: "buildpack", Buildpacks: []string{"b"}}},
+		`{"guid":"g","name":"a","lifecycle":{"type":"buildpack","data":{"buildpacks":["b"],"stack":"s"}}}`: {listed("g", "a", "buildpack", "b")},
 		`{"pagination":{},"resources":[{"guid":"g","lifecycle":{"type":"docker","data":{}}},{"guid":"h","lifecycle":{"type":"cnb"}}]}`: {
-			{GUID: "g", Lifecycle: "docker"}, {GUID: "h", Lifecycle: "cnb"}},
+			listed("g", "", "docker"), listed("h", "", "cnb")},
 		`{"resources":[]}`: {},
 	} {
 		apps, _, err := read([]byte(document))
@@ -192,7 +198,7 @@ func FuzzAnyDocumentIsReadOrRefusedInOneLine(f *testing.F) {
 		}
 		assert.True(t, wrong != nil || env != nil, "an environment, or why not")
 		for _, app := range apps {
-			assert.Equal(t, 1, count(app.Env != nil)+count(app.Hidden != nil)+count(app.Lifecycle != ""), "one of three")
+			assert.Equal(t, 1, count(app.Env != nil)+count(app.Hidden != nil)+count(app.Lifecycle.Type != ""), "one of three")
 		}
 	})
 }

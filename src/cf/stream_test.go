@@ -111,7 +111,7 @@ func TestAStreamOfNonsenseIsGivenUp(t *testing.T) {
 	n := Answers("f", strings.NewReader(nonsense), func(a Answer) { last = a })
 	runtime.ReadMemStats(&after)
 	assert.Equal(t, mostUnread+1, n)
-	assert.EqualError(t, last.Err, "20000 answers before it could not be read; the rest of it was not tried")
+	assert.EqualError(t, last.Err, "it is not an answer to /v3/apps/GUID/env, /v3/apps/GUID or /v3/apps; the rest was not tried")
 	assert.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(100<<20), "all that it ever allocated")
 
 	apps := strings.Repeat(`{"guid":"a","lifecycle":{"type":"docker"}}`+"\n", mostUnread+1)

@@ -10,8 +10,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
-	"unicode/utf8"
+	"text/tabwriter"
 
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/audit"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/cf"
@@ -69,10 +70,10 @@ func runAudit(args []string, _ map[string]string, in io.Reader, out, errOut io.W
 	if terminal {
 		fmt.Fprint(errOut, "\r\x1b[K") // ECMA-48: erase to the end of the line
 	}
-	report := fleet.Report()
 	if n == 0 {
 		return fmt.Errorf("there is no answer of cf curl in %s", strings.Join(paths, ", "))
 	}
+	report := fleet.Report()
 	buffer := bufio.NewWriter(out) // Flush returns the first error
 	if *asJSON {
 		for _, row := range report.Rows {
@@ -93,30 +94,17 @@ func runAudit(args []string, _ map[string]string, in io.Reader, out, errOut io.W
 	return nil
 }
 
-// widest limits a column, so that one long name does not push the rest out of the window.
-const widest = 60
-
 func writeTable(out io.Writer, r audit.Report) {
-	table := [][5]string{{"org/space/app", "database", "mode asked", "given", "why"}}
+	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "org/space/app\tdatabase\tmode asked\tgiven\twhy")
 	for _, row := range r.Rows {
-		app := strings.Join([]string{cmp.Or(row.Organization, "-"), cmp.Or(row.Space, "-"), cmp.Or(row.App, "-")}, "/")
+		app := strings.Join([]string{cmp.Or(row.Organization, "-"), cmp.Or(row.Space, "-"), row.App}, "/")
 		if row.App == "" {
 			app = cmp.Or(row.From, row.GUID)
 		}
-		table = append(table, [5]string{app, cmp.Or(row.Database, "-"), row.Asked, row.InForce, cmp.Or(row.Why, "-")})
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", app, cmp.Or(row.Database, "-"), row.Asked, row.InForce, row.Why)
 	}
-	var widths [4]int
-	for _, line := range table {
-		for i := range widths {
-			widths[i] = max(widths[i], min(utf8.RuneCountInString(line[i]), widest))
-		}
-	}
-	for _, line := range table {
-		for i, width := range widths {
-			fmt.Fprintf(out, "%-*s  ", width, line[i])
-		}
-		fmt.Fprintln(out, line[4])
-	}
+	_ = table.Flush() // out has the error
 	n := func(state audit.State) string { return plain.Number(r.Count[state]) }
 	fmt.Fprintf(out, "%s, %s with Postgres: %s would stop, %s ignored, %s up to the driver, "+
 		"%s without a mode, %s given theirs; %s not read\n", plain.Count(r.Apps, "app"), plain.Number(r.Postgres),
@@ -125,8 +113,8 @@ func writeTable(out io.Writer, r audit.Report) {
 		fmt.Fprintln(out, "An app may set TLS itself: only postgres-ssl verify, in the app, sees its sessions")
 		fmt.Fprintln(out, "With this buildpack, such an app goes through the tunnel, if staging sees it and its written mode verifies")
 	}
-	if r.NoList > 0 {
-		fmt.Fprintf(out, "The buildpacks of %s are not known; add the answers of /v3/apps\n", plain.Count(r.NoList, "app"))
+	if slices.ContainsFunc(r.Rows, func(row audit.Row) bool { return row.Buildpack == "unknown" && row.State < audit.Unreadable }) {
+		fmt.Fprintln(out, "The buildpacks of some apps are not known; add the answers of /v3/apps")
 	}
 }
 

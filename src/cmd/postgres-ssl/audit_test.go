@@ -84,7 +84,7 @@ acme/prod/shop     shop-db     none         none         with this buildpack, it
 acme/prod/api      api-db      verify-full  verify-full  this buildpack
 -/-/gone           -           unknown      unknown      could not be read: there is no such app, or this user may not see it
 -/-/lost           -           unknown      unknown      could not be read: the answer is empty
--/-/secret         -           unknown      unknown      could not be read: the platform refuses to show it to this user; it takes an admin, a read-only admin or a developer of the space
+-/-/secret         -           unknown      unknown      could not be read: the platform does not show the bindings to this user; it takes an admin, a read-only admin or a developer of the space
 -/-/unlucky        -           unknown      unknown      could not be read: it is HTML, as a router or a proxy answers; ask again
 4 apps, 4 with Postgres: 0 would stop, 2 ignored, 0 up to the driver, 1 without a mode, 1 given theirs; 4 not read
 An app may set TLS itself: only postgres-ssl verify, in the app, sees its sessions

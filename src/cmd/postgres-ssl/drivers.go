@@ -7,7 +7,6 @@ import (
 	"os"
 	"strings"
 
-	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/current"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/drivers"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/launch"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/plain"
@@ -34,15 +33,11 @@ func runDrivers(args []string, env map[string]string, _ io.Reader, out, _ io.Wri
 	} else if !info.IsDir() {
 		return fmt.Errorf("%s is not a folder; name the app's folder", dir)
 	}
-	env, _, err = withOriginals(env)
+	now, _, err := boundTo(env, "", nil, launch.Foresee)
 	if err != nil {
 		return err
 	}
-	now, err := current.Open(env, launch.Foresee)
-	if err != nil {
-		return err
-	}
-	look := drivers.LookIn(dir, env)
+	look := drivers.LookIn(dir, now.Env)
 	carried := look.Carried()
 	now.Plan.Carry(carried)
 	app := look.In(now.Plan)
@@ -51,7 +46,7 @@ func runDrivers(args []string, env map[string]string, _ io.Reader, out, _ io.Wri
 	}
 	lines := driverLines(app)
 	switch {
-	case carried.Why == "" || env["POSTGRES_SSL_TUNNEL"] != "":
+	case carried.Why == "" || now.Env["POSTGRES_SSL_TUNNEL"] != "":
 	case carried.Against != "":
 		lines = append(lines, plain.Line("it does not go through the tunnel by itself, since "+carried.Against))
 	default:

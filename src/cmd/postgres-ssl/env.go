@@ -56,7 +56,7 @@ func runEnv(args []string, env map[string]string, in io.Reader, out, errOut io.W
 	if *services != "" && !*explained {
 		return fmt.Errorf("%w: --services works only with --explain", staging.ErrUsage)
 	}
-	app, running, err := boundTo(env, *services, in)
+	app, running, err := boundTo(env, *services, in, launch.Decide)
 	if err != nil {
 		return err
 	}
@@ -122,12 +122,12 @@ func runEnv(args []string, env map[string]string, in io.Reader, out, errOut io.W
 // app of a document. path is the document's file, "-" for standard input, or "" for none. A document
 // replaces all of env, because an operator may have set PGSSLMODE for something else. If a launch has
 // started a tunnel, boundTo returns it as running, and the app trusts it.
-func boundTo(env map[string]string, path string, in io.Reader) (app current.App, running *originals, err error) {
+func boundTo(env map[string]string, path string, in io.Reader, rules current.Rules) (app current.App, running *originals, err error) {
 	var document []byte
 	switch path {
 	case "":
 		if env, running, err = withOriginals(env); err == nil {
-			app, err = current.Open(env, launch.Decide)
+			app, err = current.Open(env, rules)
 		}
 		if err == nil && running != nil {
 			app.Plan.TunnelCA, err = truststore.ParseCredential(running.CA)

@@ -106,19 +106,18 @@ func main() {
 // Variables"). GODEBUG=fips140=only has no SHA-1, others change which certificates are accepted,
 // and GOTRACEBACK=crash leaves passwords in a core dump.
 func dropGoVariables() error {
-	before := os.Environ()
-	after := slices.DeleteFunc(slices.Clone(before), func(entry string) bool {
+	rest := slices.DeleteFunc(os.Environ(), func(entry string) bool {
 		name, _, _ := strings.Cut(entry, "=")
 		return slices.Contains([]string{"GODEBUG", "GOGC", "GOMAXPROCS", "GOMEMLIMIT", "GOTRACEBACK"}, name)
 	})
-	if len(after) == len(before) {
+	if len(rest) == len(os.Environ()) {
 		return nil
 	}
 	self, err := os.Executable()
 	if err != nil {
 		return err
 	}
-	return syscall.Exec(self, os.Args, after)
+	return syscall.Exec(self, os.Args, rest)
 }
 
 // run is the program without its process. It returns the exit status.
@@ -127,29 +126,28 @@ func run(args []string, in io.Reader, out, errOut io.Writer) int {
 		fmt.Fprint(errOut, overview())
 		return 2
 	}
+	isHelp := func(arg string) bool { return arg == "--help" || arg == "-h" }
+	asked := args[0] == "help" || slices.ContainsFunc(args, isHelp)
 	name, args := args[0], args[1:]
-	asked := slices.Contains(args, "--help") || slices.Contains(args, "-h")
-	switch name {
-	case "version", "--version":
-		fmt.Fprintln(out, "postgres-ssl", version)
-		return 0
-	case "help", "--help", "-h":
-		if len(args) == 0 || asked {
-			fmt.Fprint(out, overview())
-			return 0
-		}
-		name, asked = args[0], true
+	if len(args) > 0 && (name == "help" || isHelp(name)) {
+		name = args[0]
 	}
 	i := slices.IndexFunc(commands, func(c command) bool { return c.name == name })
-	if i < 0 {
+	switch {
+	case name == "version" || name == "--version":
+		fmt.Fprintln(out, "postgres-ssl", version)
+		return 0
+	case name == "help" || isHelp(name):
+		fmt.Fprint(out, overview())
+		return 0
+	case i < 0:
 		fmt.Fprint(errOut, "postgres-ssl: there is no such command\n\n", overview())
 		return 2
-	}
-	c := commands[i]
-	if asked {
-		fmt.Fprint(out, c.help)
+	case asked:
+		fmt.Fprint(out, commands[i].help)
 		return 0
 	}
+	c := commands[i]
 	// The product was asked to build on go-cfenv. This is all that it serves: it reads all services or
 	// none, so that one malformed service hides the others, and it takes half of a launch's time. So
 	// bindings are not read by it; see src/binding.
@@ -170,18 +168,16 @@ func run(args []string, in io.Reader, out, errOut io.Writer) int {
 // They may come in any order.
 func parse(flags *flag.FlagSet, args []string, most int) (others []string, err error) {
 	flags.SetOutput(io.Discard)
-	for {
-		if err := flags.Parse(args); err != nil {
-			return nil, fmt.Errorf("%w: %w", staging.ErrUsage, err)
-		}
-		if flags.NArg() == 0 {
-			return others, nil
-		}
-		if len(others) == most {
-			return nil, fmt.Errorf("%w: there are too many arguments", staging.ErrUsage)
-		}
-		others, args = append(others, flags.Arg(0)), flags.Args()[1:]
+	for err = flags.Parse(args); err == nil && flags.NArg() > 0; err = flags.Parse(flags.Args()[1:]) {
+		others = append(others, flags.Arg(0))
 	}
+	if err == nil && len(others) > most {
+		err = errors.New("there are too many arguments")
+	}
+	if err != nil {
+		err = fmt.Errorf("%w: %w", staging.ErrUsage, err)
+	}
+	return others, err
 }
 
 // inLog makes a command of a part of the staging. The platform's log says why it stops.

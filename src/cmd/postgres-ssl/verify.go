@@ -47,7 +47,7 @@ func runVerify(args []string, env map[string]string, in io.Reader, out, _ io.Wri
 	if *timeout <= 0 {
 		return fmt.Errorf("%w: --timeout must be more than 0s", staging.ErrUsage)
 	}
-	app, _, err := boundTo(env, *services, in)
+	app, _, err := boundTo(env, *services, in, launch.Decide)
 	if err != nil {
 		return err
 	}
@@ -101,11 +101,10 @@ func gate(app current.App, shell []byte, errOut io.Writer) error {
 	if app.Env[gateVariable] == "" || isTool(shell) {
 		return nil
 	}
-	if len(app.Plan.Databases) == 0 {
-		fmt.Fprintln(errOut, "postgres-ssl: no Postgres database is bound; there is nothing to verify")
-		return nil
-	}
 	lines, open := verify.Gate(context.Background(), wire.Targets(app, true), gateTimeout)
+	if len(app.Plan.Databases) == 0 {
+		lines = []string{"no Postgres database is bound; there is nothing to verify"}
+	}
 	for _, line := range lines {
 		fmt.Fprintln(errOut, "postgres-ssl:", line)
 	}
@@ -121,17 +120,13 @@ func gate(app current.App, shell []byte, errOut io.Writer) error {
 // bash -c SCRIPT NAME FOLDER COMMAND (buildpackapplifecycle, launcher_unix.go and exec_unix.go).
 func isTool(shell []byte) bool {
 	args := strings.Split(string(shell), "\x00")
-	const command = 5
-	return len(args) > command && slices.Equal(args[:2], []string{"bash", "-c"}) && tool().MatchString(args[command])
+	return len(args) > 5 && slices.Equal(args[:2], []string{"bash", "-c"}) && tool().MatchString(args[5])
 }
 
 var tool = lazyregexp.New(`^[ \t]*(bash|([\w./-]+/deps/\d+/bin/)?postgres-ssl([ \t]+[\w./:=,@%+-]+)*)[ \t]*$`)
 
 func isTerminal(out io.Writer) bool {
-	file, ok := out.(*os.File)
-	if !ok {
-		return false
-	}
+	file, _ := out.(*os.File) // nil has no Stat
 	info, err := file.Stat()
 	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
