@@ -17,12 +17,10 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/lazyregexp"
 )
 
-// The same bindings with other hosts. A tunnel replaces each host of the wanted databases by a
-// loopback address of its own, at the host's own port. So nothing changes but the host's name and
-// the CA that an app verifies it by, wherever they are written. The reader is the judge: what it
-// reads afterwards must be what it read before.
-
-// Endpoint is a host and a port that the bindings name for a database. The tunnel listens for each.
+// Endpoint is a host and a port that the bindings name for a database. A tunnel listens for each, at
+// a loopback address in place of the host and at the host's own port. So nothing changes but the
+// host's name and the CA that an app verifies it by, wherever they are written. The reader is the
+// judge: what it reads afterwards must be what it read before.
 type Endpoint struct {
 	Database int // index in the databases that were wanted: of several with this address, the first
 	Service  string
@@ -48,8 +46,7 @@ type Tunnel struct {
 	Dir string       `json:"-"` // the folder for files that the app reads: its bindings, the CA
 }
 
-// Address returns one of a tunnel's addresses. All of 127.0.0.0/8 is local on Linux (RFC 1122,
-// 3.2.1.3).
+// Address returns one of a tunnel's addresses. All of 127.0.0.0/8 is local (RFC 1122, 3.2.1.3).
 func (t Tunnel) Address(local int) netip.Addr {
 	at := t.Net.Addr().As4()
 	at[3] = byte(local + 1)
@@ -64,17 +61,11 @@ const defaultPort = "5432"
 // decides for an address that several name. Redirect fails if a host cannot be replaced alone. The
 // error names the service and the credential, and contains no secret.
 func Redirect(env map[string]string, wanted []Binding) (*Redirection, error) {
-	d, err := deliver(env)
-	if err != nil {
-		return nil, err
-	}
+	d, undelivered := deliver(env)
 	r := &Redirection{delivery: d, locals: map[[2]string]int{}}
-	services, _, err := r.renamed(nil)
-	if err != nil {
-		return nil, err
-	}
+	services, _, unread := r.services()
 	found, err := readAll(services, "", openNothing)
-	if err != nil {
+	if err := cmp.Or(undelivered, unread, err); err != nil {
 		return nil, err
 	}
 	var at []int // in found.Databases
@@ -93,18 +84,6 @@ func Redirect(env map[string]string, wanted []Binding) (*Redirection, error) {
 	return r, r.check(found.Databases, at)
 }
 
-// renamed reads the bindings anew, and renames the hosts in them.
-func (r *Redirection) renamed(by map[string]*renamer) (all []service, document any, err error) {
-	all, document, err = r.services()
-	for _, s := range all {
-		if by[s.name] != nil {
-			by[s.name].value(s.credentials, "", "", "")
-		}
-	}
-	return all, document, err
-}
-
-// addEndpoints adds the addresses of a database.
 func (r *Redirection) addEndpoints(database int, b Binding) error {
 	if len(b.Hosts) == 0 {
 		return fmt.Errorf("%s: the tunnel needs a host to replace, but the credentials name none", b.Title())
@@ -165,6 +144,18 @@ func (r *Redirection) findInVariables(env map[string]string, services []service)
 	}
 }
 
+// renamed reads the bindings anew, and renames the hosts in them. It has no error: they were read
+// before.
+func (r *Redirection) renamed(by map[string]*renamer) (all []service, document any) {
+	all, document, _ = r.services()
+	for _, s := range all {
+		if by[s.name] != nil {
+			by[s.name].value(s.credentials, "", "", "")
+		}
+	}
+	return all, document
+}
+
 // example is a tunnel that no binding names: "this network" is nobody's address (RFC 1122, 3.2.1.3).
 var example = Tunnel{"-----BEGIN CERTIFICATE-----\ntunnel\n-----END CERTIFICATE-----\n",
 	netip.PrefixFrom(netip.AddrFrom4([4]byte{0, 9, 9, 0}), 24), "/tunnel.invalid"}
@@ -173,7 +164,7 @@ var example = Tunnel{"-----BEGIN CERTIFICATE-----\ntunnel\n-----END CERTIFICATE-
 // they must say what they said before.
 func (r *Redirection) check(before []Binding, wanted []int) error {
 	renamers := r.renamers(example)
-	services, _, _ := r.renamed(renamers) // they were read before
+	services, _ := r.renamed(renamers)
 	after, err := readAll(services, "", openNothing)
 	for _, name := range slices.Sorted(maps.Keys(renamers)) {
 		for _, path := range renamers[name].left {
@@ -184,7 +175,7 @@ func (r *Redirection) check(before []Binding, wanted []int) error {
 		b, rename := before[i], renamers[before[i].Name]
 		b.Hosts = slices.Clone(b.Hosts)
 		for j, host := range b.Hosts {
-			b.Hosts[j] = rename.addresses[host]
+			b.Hosts[j] = rename.to[address{host: host}]
 		}
 		if err != nil || len(after.Databases) != len(before) || !same(after.Databases[i], b) {
 			return fmt.Errorf("%s: %s a host that the tunnel cannot replace alone: "+
@@ -209,7 +200,7 @@ func same(a, b Binding) bool {
 func (r *Redirection) To(t Tunnel) (variables map[string]string, paths map[string][]byte) {
 	variables, paths = map[string]string{}, map[string][]byte{t.caFile(): []byte(t.CA)}
 	renamers := r.renamers(t)
-	services, document, _ := r.renamed(renamers)
+	services, document := r.renamed(renamers)
 	switch path := filepath.Join(t.Dir, "vcap_services"); {
 	case document == nil:
 	case r.source != vcapVariable:
@@ -246,10 +237,9 @@ func encodeJSON(value any) []byte {
 // renamer replaces the hosts and the CAs in the credentials of one service.
 type renamer struct {
 	Tunnel
-	addresses map[string]string // of the tunnel, by host
-	listens   map[address]bool  // the addresses that the tunnel listens for
-	left      []string          // the credentials that name a host at another port
-	stuck     string            // the first connection string whose host cannot be replaced
+	to    map[address]string // the tunnel's addresses, by host and port, and by the host alone
+	left  []string           // the credentials that name a host at another port
+	stuck string             // the first connection string whose host cannot be replaced
 }
 
 // renamers returns a renamer for each service, by its name.
@@ -257,16 +247,13 @@ func (r *Redirection) renamers(t Tunnel) map[string]*renamer {
 	all := map[string]*renamer{}
 	for _, e := range r.Endpoints {
 		if all[e.Service] == nil {
-			all[e.Service] = &renamer{Tunnel: t, addresses: map[string]string{}, listens: map[address]bool{}}
+			all[e.Service] = &renamer{Tunnel: t, to: map[address]string{}}
 		}
-		all[e.Service].addresses[e.Host] = t.Address(e.Local).String()
-		all[e.Service].listens[address{e.Host, strconv.Itoa(int(e.Port))}] = true
+		for _, port := range []string{"", strconv.Itoa(int(e.Port))} {
+			all[e.Service].to[address{e.Host, port}] = t.Address(e.Local).String()
+		}
 	}
 	return all
-}
-
-func (r *renamer) listensAt(a address) bool {
-	return r.listens[address{a.host, cmp.Or(a.port, defaultPort)}]
 }
 
 // value replaces in a value, in place, and returns it. path is where it is, key the folded key there,
@@ -323,12 +310,12 @@ func (r *renamer) text(text, path, key, port string) string {
 	}
 	hosts, _ := parseHosts(text, "")
 	isHost := len(hosts) > 0 && hostKey().MatchString(key)
-	for _, p := range slices.Backward(places(text, r.addresses)) {
-		at := address{p.host, cmp.Or(p.port, port)}
+	for _, p := range slices.Backward(places(text, r.to)) {
+		port := cmp.Or(p.port, port)
 		switch {
 		case !isHost && !strings.ContainsAny(p.host, ".:"): // any word
 		case p.start > 0 && strings.IndexByte("@/", text[p.start-1]) >= 0: // an e-mail address or a path
-		case at.port != "" && isNumber(at.port) && !r.listensAt(at):
+		case isNumber(port) && r.to[address{p.host, port}] == "":
 			r.left = append(r.left, path)
 		default:
 			text = text[:p.start] + p.to + text[p.end:]
@@ -364,91 +351,77 @@ var rootParameter = lazyregexp.New(`(?i)(?:ssl[ _-]?root[ _-]?cert|root[ _-]?cer
 // database's name may contain the host too. So we try each place where one of them may be, and let
 // the reader say what changed.
 func (r *renamer) connectionString(text string, c connection, path string) string {
-	now, to := c.written(), map[string]string{}
-	want, root := slices.Clone(now), len(now)-1
-	for i, name := range now[:root] {
-		if a := c.hosts[i%len(c.hosts)]; r.listensAt(a) {
-			want[i], to[name] = r.addresses[a.host], r.addresses[a.host]
+	want, to := c.written(), map[address]string{}
+	for i, name := range want[1:] {
+		a := c.hosts[i%len(c.hosts)]
+		if local := r.to[address{a.host, cmp.Or(a.port, defaultPort)}]; local != "" {
+			want[i+1], to[address{host: name}] = local, local
 		}
+	}
+	if len(to) > 0 && r.CA != "" && c.rootCert != "" {
+		want[0], to[rootPlace] = r.caFile(), r.caFile()
 	}
 	tries := places(text, to)
-	if len(to) > 0 && r.CA != "" && now[root] != "" {
-		want[root] = r.caFile()
-		for _, at := range rootParameter().FindAllStringSubmatchIndex(text, -1) {
-			end := at[3]
-			if strings.HasPrefix(text[at[2]:], now[root]) { // with blanks
-				end = at[2] + len(now[root])
-			}
-			tries = append(tries, place{start: at[2], end: end, to: want[root]})
-		}
-		slices.SortFunc(tries, func(a, b place) int { return a.start - b.start })
-	}
 	if c.overruled || len(tries) > mostPlaces {
 		tries = nil
 	}
-	missing := func(is []string) (n int) {
-		for i := range want {
-			if i >= len(is) || is[i] != want[i] {
-				n++
-			}
-		}
-		return n
-	}
-	renamed, end := text, len(text)
+	renamed, now := text, c.written()
 	for _, p := range slices.Backward(tries) {
-		if p.end > end {
-			continue // the root certificate may have a host's name
-		}
 		tried := renamed[:p.start] + p.to + renamed[p.end:]
-		if after, ok := c.readAgain(tried); ok && missing(after.written()) < missing(now) {
-			renamed, now, end = tried, after.written(), p.start
+		after, _ := parseString(tried)
+		written := after.written()
+		after.hosts, after.names, after.hostaddr, after.rootCert = c.hosts, c.names, c.hostaddr, c.rootCert
+		if reflect.DeepEqual(after, c) && !slices.Equal(written, now) {
+			renamed, now = tried, written
 		}
 	}
-	if missing(now) > 0 {
+	if !slices.Equal(now, want) {
 		r.stuck = cmp.Or(r.stuck, "credential "+path+" names")
 		return text
 	}
 	return renamed
 }
 
-// written returns the hosts that a connection string names: those whose certificate is verified, then
-// those that libpq connects to, if it has both. Its root certificate is last, "" if it has none.
-func (c connection) written() (all []string) {
+// written returns what may change in a connection string: its root certificate, "" if none; the hosts
+// whose certificate is verified; and those that libpq connects to, if it has both.
+func (c connection) written() []string {
+	all := []string{c.rootCert}
 	for _, a := range c.hosts {
 		all = append(all, a.host)
 	}
-	if c.hostaddr != "" && all != nil {
+	if c.hostaddr != "" && c.hosts != nil {
 		all = append(all, strings.Split(c.hostaddr, ",")...)
 	}
-	return append(all, c.rootCert)
+	return all
 }
 
-// readAgain reads a changed text, and says whether only hosts and the root certificate changed.
-func (c connection) readAgain(text string) (after connection, ok bool) {
-	after, _ = parseString(text)
-	but := after
-	but.hosts, but.names, but.hostaddr, but.rootCert = c.hosts, c.names, c.hostaddr, c.rootCert
-	return after, reflect.DeepEqual(but, c)
-}
-
-// place is where a text has a host as a whole name.
+// place is where a text has a host as a whole name, with its brackets and its final dot, or the path
+// of a root certificate.
 type place struct {
-	start, end int // with its brackets and its final dot
-	host, port string
-	to         string // what replaces it
+	start, end int
+	address
+	to string // what replaces it
 }
 
-// What may be a host: in brackets, IPv6, or a name. A port may follow.
-var addressPattern = lazyregexp.New(`(\[[\w.:-]+\]|[\w.-]*:[\w.-]*:[\w.:-]*|[\w.-]+)(?::([\w.-]*))?`)
+// rootPlace stands for a root certificate, which has no host.
+var rootPlace address
 
-// places returns where a text has one of the hosts.
-func places(text string, hosts map[string]string) (all []place) {
-	for _, at := range addressPattern().FindAllStringSubmatchIndex(text, -1) {
-		p := place{start: at[2], end: at[3], host: strings.TrimSuffix(strings.ToLower(strings.Trim(text[at[2]:at[3]], "[]")), ".")}
-		if at[4] != -1 {
-			p.port = text[at[4]:at[5]]
+// A root certificate; or what may be a host: in brackets, IPv6, or a name. A port may follow.
+var placePattern = lazyregexp.New(`(?i)(?:ssl[ _-]?root[ _-]?cert|root[ _-]?certificate)\s*=\s*('[^']*'|"[^"]*"|[^&;\s'"]*)|` +
+	`(\[[\w.:-]+\]|[\w.-]*:[\w.-]*:[\w.:-]*|[\w.-]+)(?::([\w.-]*))?`)
+
+// places returns where a text has what shall be replaced: to has hosts without a port, and rootPlace.
+func places(text string, to map[address]string) (all []place) {
+	for _, at := range placePattern().FindAllStringSubmatchIndex(text, -1) {
+		p := place{start: at[2], end: at[3]}
+		if p.start < 0 {
+			p.start, p.end = at[4], at[5]
+			p.host = strings.TrimSuffix(strings.ToLower(strings.Trim(text[p.start:p.end], "[]")), ".")
 		}
-		if p.to = hosts[p.host]; p.to != "" && isNumber(p.port) {
+		if p.to = to[p.address]; at[6] >= 0 {
+			p.port = text[at[6]:at[7]]
+		}
+		if p.to != "" && isNumber(p.port) {
 			all = append(all, p)
 		}
 	}

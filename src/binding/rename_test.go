@@ -271,7 +271,6 @@ var renamedCAs = []renamed{
 	{"in a URI, behind another one", `{"uri":"postgres://u:p@h/d?options=-c sslrootcert=/x&sslrootcert=/app/ca.pem"}`, `{"uri":"postgres://u:p@127.9.9.1/d?options=-c sslrootcert=/x&sslrootcert=/T/ca.pem"}`},
 	{"in a URI, the system's", `{"uri":"postgres://u:p@h/d?sslmode=verify-full&sslrootcert=system"}`, `{"uri":"postgres://u:p@127.9.9.1/d?sslmode=verify-full&sslrootcert=/T/ca.pem"}`},
 	{"in words", `{"dsn":"host=h user=u dbname=d sslrootcert='/my ca.pem' password=sslrootcert=x"}`, `{"dsn":"host=127.9.9.1 user=u dbname=d sslrootcert=/T/ca.pem password=sslrootcert=x"}`},
-	{"ADO.NET, with a blank", `{"dsn":"Host=h;Database=d;Username=u;Root Certificate=/my certs/ca.pem;"}`, `{"dsn":"Host=127.9.9.1;Database=d;Username=u;Root Certificate=/T/ca.pem;"}`},
 	{"ADO.NET", `{"dsn":"Host=h;Database=d;Username=u;Root Certificate=/ca.pem;"}`, `{"dsn":"Host=127.9.9.1;Database=d;Username=u;Root Certificate=/T/ca.pem;"}`},
 	{"not the client's, nor that of a login page", `{"uri":"postgres://u:p@h/d","sslcert":"PEM","saml_cert":"PEM","key":"-----BEGIN CERTIFICATE-----\nx\n-----BEGIN PRIVATE KEY-----\n"}`,
 		`{"key":"-----BEGIN CERTIFICATE-----\nx\n-----BEGIN PRIVATE KEY-----\n","saml_cert":"PEM","sslcert":"PEM","uri":"postgres://u:p@127.9.9.1/d"}`},
@@ -316,17 +315,18 @@ const stuck = "a host that the tunnel cannot replace alone: write host, port, us
 
 // notRenamed are credentials whose host cannot be replaced, with the error after "db: ".
 var notRenamed = map[string]string{
-	`{"uri":"postgres://u:Zq7xWv9k@db%2Eexample.com/d"}`:                              "credential uri names " + stuck,
-	`{"dsn":"host=db\\.example.com password=Zq7xWv9k dbname=d"}`:                      "credential dsn names " + stuck,
-	`{"uri":"postgres://u:Zq7xWv9k@h/d?hostaddr=10%2E1.2.3"}`:                         "credential uri names " + stuck,
-	`{"uri":"postgres://u:Zq7xWv9k@one/d?host=two"}`:                                  "credential uri names " + stuck,
-	`{"uri":"postgres://u:Zq7xWv9k@db%2Eexample.com:5432/d","port":5432}`:             "credential uri names " + stuck,
-	`{"host":1234,"port":5432,"user":"u","password":"Zq7xWv9k","sslmode":"require"}`:  "the credentials name " + stuck,
-	`{"uri":"postgres://u:Zq7xWv9k@/d?host=%2Fvar%2Frun"}`:                            "the tunnel needs a host to replace, but the credentials name none",
-	`{"host":"h","port":5432.0,"user":"u","password":"Zq7xWv9k","sslmode":"require"}`: "the port in the binding is not a number from 1 to 65535",
-	`{"host":"h","port":"Zq7xWv9k","user":"u","sslmode":"require"}`:                   "the port in the binding is not a number from 1 to 65535",
-	`{"host":"h","port":0,"user":"u","sslmode":"require","password":"Zq7xWv9k"}`:      "the port in the binding is not a number from 1 to 65535",
-	`{"host":"h","port":65536,"user":"u","sslmode":"require","password":"Zq7xWv9k"}`:  "the port in the binding is not a number from 1 to 65535",
+	`{"uri":"postgres://u:Zq7xWv9k@db%2Eexample.com/d"}`:                                          "credential uri names " + stuck,
+	`{"dsn":"host=db\\.example.com password=Zq7xWv9k dbname=d"}`:                                  "credential dsn names " + stuck,
+	`{"uri":"postgres://u:Zq7xWv9k@h/d?hostaddr=10%2E1.2.3"}`:                                     "credential uri names " + stuck,
+	`{"uri":"postgres://u:Zq7xWv9k@one/d?host=two"}`:                                              "credential uri names " + stuck,
+	`{"uri":"postgres://u:Zq7xWv9k@db%2Eexample.com:5432/d","port":5432}`:                         "credential uri names " + stuck,
+	`{"host":1234,"port":5432,"user":"u","password":"Zq7xWv9k","sslmode":"require"}`:              "the credentials name " + stuck,
+	`{"dsn":"Host=h;Database=d;Username=u;Password=Zq7xWv9k;Root Certificate=/my certs/ca.pem;"}`: "credential dsn names " + stuck,
+	`{"uri":"postgres://u:Zq7xWv9k@/d?host=%2Fvar%2Frun"}`:                                        "the tunnel needs a host to replace, but the credentials name none",
+	`{"host":"h","port":5432.0,"user":"u","password":"Zq7xWv9k","sslmode":"require"}`:             "the port in the binding is not a number from 1 to 65535",
+	`{"host":"h","port":"Zq7xWv9k","user":"u","sslmode":"require"}`:                               "the port in the binding is not a number from 1 to 65535",
+	`{"host":"h","port":0,"user":"u","sslmode":"require","password":"Zq7xWv9k"}`:                  "the port in the binding is not a number from 1 to 65535",
+	`{"host":"h","port":65536,"user":"u","sslmode":"require","password":"Zq7xWv9k"}`:              "the port in the binding is not a number from 1 to 65535",
 }
 
 func TestIfTheHostCannotBeReplacedTheErrorNamesThePlaceAndNoSecret(t *testing.T) {
