@@ -63,25 +63,17 @@ const defaultPort = "5432"
 func Redirect(env map[string]string, wanted []Binding) (*Redirection, error) {
 	d, undelivered := deliver(env)
 	r := &Redirection{delivery: d, locals: map[[2]string]int{}}
-	services, _, unread := r.services()
-	found, err := readAll(services, "", openNothing)
-	if err := cmp.Or(undelivered, unread, err); err != nil {
+	services, _, err := r.services()
+	if err := cmp.Or(undelivered, err); err != nil {
 		return nil, err
 	}
-	var at []int // in found.Databases
 	for i, b := range wanted {
-		// Without DATABASE_URL, there may be others before it.
-		isSame := func(f Binding) bool { return f.Name == b.Name && slices.Equal(f.Hosts, b.Hosts) }
-		at = append(at, slices.IndexFunc(found.Databases, isSame))
-		if at[i] < 0 {
-			return nil, fmt.Errorf("%s: no service has it, so the tunnel cannot replace its host", b.Title())
-		}
-		if err := r.addEndpoints(i, found.Databases[at[i]]); err != nil {
+		if err := r.addEndpoints(i, b); err != nil {
 			return nil, err
 		}
 	}
 	r.findInVariables(env, services)
-	return r, r.check(found.Databases, at)
+	return r, r.check(wanted)
 }
 
 func (r *Redirection) addEndpoints(database int, b Binding) error {
@@ -161,8 +153,8 @@ var example = Tunnel{"-----BEGIN CERTIFICATE-----\ntunnel\n-----END CERTIFICATE-
 	netip.PrefixFrom(netip.AddrFrom4([4]byte{0, 9, 9, 0}), 24), "/tunnel.invalid"}
 
 // check reads the bindings again, as they are for the example. Apart from the hosts and the CAs,
-// they must say what they said before.
-func (r *Redirection) check(before []Binding, wanted []int) error {
+// they must say of the wanted databases what they said before.
+func (r *Redirection) check(wanted []Binding) error {
 	renamers := r.renamers(example)
 	services, _ := r.renamed(renamers)
 	after, err := readAll(services, "", openNothing)
@@ -171,13 +163,13 @@ func (r *Redirection) check(before []Binding, wanted []int) error {
 			r.Bypassing = append(r.Bypassing, name+", credential "+path+",")
 		}
 	}
-	for _, i := range wanted {
-		b, rename := before[i], renamers[before[i].Name]
+	for _, b := range wanted {
+		rename := renamers[b.Name]
 		b.Hosts = slices.Clone(b.Hosts)
 		for j, host := range b.Hosts {
 			b.Hosts[j] = rename.to[address{host: host}]
 		}
-		if err != nil || len(after.Databases) != len(before) || !same(after.Databases[i], b) {
+		if err != nil || !slices.ContainsFunc(after.Databases, b.isSame) {
 			return fmt.Errorf("%s: %s a host that the tunnel cannot replace alone: "+
 				"write host, port, user, password and database as credentials of their own",
 				b.Title(), cmp.Or(rename.stuck, "the credentials name"))
@@ -186,10 +178,18 @@ func (r *Redirection) check(before []Binding, wanted []int) error {
 	return nil
 }
 
-// same compares two databases, but for their CAs and where else they name addresses.
-func same(a, b Binding) bool {
+// isSame compares two databases, but for their CAs, where else they name addresses, what a plan says
+// of them beside others, and what the owner's DATABASE_URL adds.
+func (b Binding) isSame(a Binding) bool {
 	for _, db := range []*Binding{&a, &b} {
+		var asked []Asked
+		for _, mode := range db.Asked {
+			if !mode.Place.Variable {
+				asked = append(asked, mode)
+			}
+		}
 		db.named, db.HostAddr, db.CA, db.MoreCAs, db.System = nil, "", Credential{}, nil, Place{}
+		db.Path, db.Guessed, db.Asked = "", false, asked
 	}
 	return reflect.DeepEqual(a, b)
 }
@@ -291,9 +291,6 @@ func (r *renamer) text(text, path, key, port string) string {
 	if slices.Contains(secretKeys, key) {
 		return text
 	}
-	if ca := r.ca(text, key, path); ca != "" {
-		return ca
-	}
 	if nested, err := asJSON(text); err == nil {
 		before := encodeJSON(nested)
 		if after := encodeJSON(r.value(nested, path, key, "")); !bytes.Equal(before, after) {
@@ -304,6 +301,9 @@ func (r *renamer) text(text, path, key, port string) string {
 	found := findStrings(text)
 	for _, at := range slices.Backward(found) {
 		text = text[:at.start] + r.connectionString(text[at.start:at.end], at.connection, path) + text[at.end:]
+	}
+	if ca := r.ca(text, key, path); ca != "" && found == nil {
+		return ca
 	}
 	if found != nil || slices.Contains(loginKeys, key) || strings.Contains(text, "://") {
 		return text

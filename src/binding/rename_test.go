@@ -270,6 +270,8 @@ var renamedCAs = []renamed{
 	{"in a URI, before another one", `{"uri":"postgres://u:p@h/d?sslrootcert=/app/ca.pem&options=-c sslrootcert=/x"}`, `{"uri":"postgres://u:p@127.9.9.1/d?sslrootcert=/T/ca.pem&options=-c sslrootcert=/x"}`},
 	{"in a URI, behind another one", `{"uri":"postgres://u:p@h/d?options=-c sslrootcert=/x&sslrootcert=/app/ca.pem"}`, `{"uri":"postgres://u:p@127.9.9.1/d?options=-c sslrootcert=/x&sslrootcert=/T/ca.pem"}`},
 	{"in a URI, the system's", `{"uri":"postgres://u:p@h/d?sslmode=verify-full&sslrootcert=system"}`, `{"uri":"postgres://u:p@127.9.9.1/d?sslmode=verify-full&sslrootcert=/T/ca.pem"}`},
+	{"in JSON in a text", `{"uri":"postgres://u:p@h/d","tls":"{\"ca\":\"-----BEGIN CERTIFICATE-----\\nx\",\"mode\":\"verify-ca\"}"}`, `{"tls":"{\"ca\":\"CA\",\"mode\":\"verify-ca\"}","uri":"postgres://u:p@127.9.9.1/d"}`},
+	{"PEM in a URI", `{"uri":"postgres://u:p@h/d?sslrootcert=-----BEGIN%20CERTIFICATE-----%0Ax&sslmode=verify-ca"}`, `{"uri":"postgres://u:p@127.9.9.1/d?sslrootcert=/T/ca.pem&sslmode=verify-ca"}`},
 	{"in words", `{"dsn":"host=h user=u dbname=d sslrootcert='/my ca.pem' password=sslrootcert=x"}`, `{"dsn":"host=127.9.9.1 user=u dbname=d sslrootcert=/T/ca.pem password=sslrootcert=x"}`},
 	{"ADO.NET", `{"dsn":"Host=h;Database=d;Username=u;Root Certificate=/ca.pem;"}`, `{"dsn":"Host=127.9.9.1;Database=d;Username=u;Root Certificate=/T/ca.pem;"}`},
 	{"not the client's, nor that of a login page", `{"uri":"postgres://u:p@h/d","sslcert":"PEM","saml_cert":"PEM","key":"-----BEGIN CERTIFICATE-----\nx\n-----BEGIN PRIVATE KEY-----\n"}`,
@@ -432,7 +434,7 @@ func TestOnlyTheWantedStringOfALaterServiceIsRedirected(t *testing.T) {
 
 // The safety net: an app gets no binding with another meaning than before.
 func TestARedirectionThatLeavesAHostOrChangesAPasswordIsRefused(t *testing.T) {
-	env := map[string]string{"VCAP_SERVICES": `{"x":[{"name":"db","credentials":{"uri":"postgres://u:Zq7xWv9k@h:5432/d"}},{"name":"mail","credentials":{"note":"NOTE"}}]}`}
+	env := map[string]string{"VCAP_SERVICES": `{"x":[{"name":"db","credentials":{"uri":"postgres://u:Zq7xWv9k@h:5432/d"}}]}`}
 	found, err := Read(env)
 	require.NoError(t, err)
 	for why, tamper := range map[string]func(*Redirection){
@@ -441,15 +443,15 @@ func TestARedirectionThatLeavesAHostOrChangesAPasswordIsRefused(t *testing.T) {
 		"another password": func(r *Redirection) {
 			r.document = []byte(strings.Replace(string(r.document), "Zq7xWv9k", "other", 1))
 		},
-		"another database": func(r *Redirection) {
-			r.document = []byte(strings.Replace(string(r.document), "NOTE", "postgres://x/d", 1))
+		"another mode": func(r *Redirection) {
+			r.document = []byte(strings.Replace(string(r.document), "h:5432/d", "h:5432/d?sslmode=prefer", 1))
 		},
 		"no JSON": func(r *Redirection) { r.document = []byte("{") },
 	} {
 		r, err := redirect(env, every)
 		require.NoError(t, err)
 		tamper(r)
-		err = r.check(found.Databases, []int{0})
+		err = r.check(found.Databases)
 		assert.Equal(t, why == "as it is", err == nil, why)
 		assert.NotContains(t, fmt.Sprint(err), "Zq7xWv9k")
 	}
