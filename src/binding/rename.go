@@ -36,7 +36,7 @@ type Redirection struct {
 
 	delivery
 	locals     map[[2]string]int // Endpoint.Local, by service and host
-	url, urlOf string            // DATABASE_URL, if it is a copy of the uri of this service
+	url, urlOf string            // DATABASE_URL, and the service whose uri it copies
 }
 
 // Tunnel is what a launch knows about the tunnel that it has started.
@@ -98,7 +98,7 @@ func (r *Redirection) addEndpoints(database int, b Binding) error {
 	return nil
 }
 
-// addresses returns each address that the credentials name for a database, in keys and in strings.
+// addresses returns each address that the credentials name, in keys and in strings.
 func (d *database) addresses(b Binding) (all []address) {
 	for i, host := range b.Hosts {
 		all = append(all, address{host, b.Port(i)})
@@ -136,10 +136,9 @@ func (r *Redirection) findInVariables(env map[string]string, services []service)
 	}
 }
 
-// renamed reads the bindings anew, and renames the hosts in them. It has no error: they were read
-// before.
+// renamed reads the bindings anew, and renames the hosts in them.
 func (r *Redirection) renamed(by map[string]*renamer) (all []service, document any) {
-	all, document, _ = r.services()
+	all, document, _ = r.services() // which worked before
 	for _, s := range all {
 		if by[s.name] != nil {
 			by[s.name].value(s.credentials, "", "", "")
@@ -213,8 +212,8 @@ func (r *Redirection) To(t Tunnel) (variables map[string]string, paths map[strin
 		variables["SERVICE_BINDING_ROOT"] = root
 		for name, content := range r.mounted[s.name] {
 			if text, ok := s.credentials[name].(string); ok {
-				ending := content[len(bytes.TrimRight(content, "\r\n")):]
-				content = slices.Concat([]byte(strings.TrimRight(text, "\r\n")), ending)
+				text = strings.TrimRight(text, "\r\n")
+				content = append([]byte(text), content[len(bytes.TrimRight(content, "\r\n")):]...)
 			}
 			paths[filepath.Join(root, s.name, name)] = content
 		}
@@ -242,7 +241,7 @@ type renamer struct {
 	stuck string             // the first connection string whose host cannot be replaced
 }
 
-// renamers returns a renamer for each service, by its name.
+// renamers returns them by service.
 func (r *Redirection) renamers(t Tunnel) map[string]*renamer {
 	all := map[string]*renamer{}
 	for _, e := range r.Endpoints {

@@ -136,7 +136,7 @@ func makePlan(p *Plan, found binding.Bound) (*Plan, error) {
 		}
 	}
 	p.chooseMains()
-	p.stop(p.chooseTunnelled())
+	p.chooseTunnelled()
 	p.warnOfAliases()
 	p.chooseDecider(fallback)
 	if len(p.Databases) == 0 && fallback != sslmode.None {

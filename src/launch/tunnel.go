@@ -18,13 +18,10 @@ const (
 
 // chooseTunnelled finds the databases that go through the tunnel: those of all services, or of the
 // named ones.
-func (p *Plan) chooseTunnelled() error {
+func (p *Plan) chooseTunnelled() {
 	value := strings.TrimSpace(p.env[tunnelVariable])
 	if value == "" || value == refused { // see Carry
-		return nil
-	}
-	if p.byOwner {
-		p.downgrade("%s changes nothing for DATABASE_URL, which the app's owner set: the app connects as it says", tunnelVariable)
+		return
 	}
 	var bound []string
 	for _, db := range p.Databases {
@@ -36,15 +33,18 @@ func (p *Plan) chooseTunnelled() error {
 	switch {
 	case value != "yes":
 		wanted = strings.Split(value, ",")
-		for i := range wanted {
-			if wanted[i] = strings.TrimSpace(wanted[i]); !slices.Contains(bound, wanted[i]) {
-				// Don't show the value: by mistake, it may be anything, even a password.
-				return p.atLaunch(fmt.Errorf("%s names something that is not a bound Postgres database: write yes, or names of "+
-					"services, separated by commas; bound are: %s", tunnelVariable, cmp.Or(strings.Join(bound, ", "), "none")))
-			}
-		}
-	case bound == nil && !p.byOwner:
+	case p.byOwner:
+		p.downgrade("%s changes nothing for DATABASE_URL, which the app's owner set: the app connects as it says", tunnelVariable)
+	case bound == nil:
 		p.downgrade("%s=yes, but no bound service has a Postgres database: the app connects without the tunnel", tunnelVariable)
+	}
+	for i, name := range wanted {
+		if wanted[i] = strings.TrimSpace(name); !slices.Contains(bound, wanted[i]) {
+			// Don't show the value: by mistake, it may be anything, even a password.
+			p.stop(p.atLaunch(fmt.Errorf("%s names something that is not a bound Postgres database: write yes, or names of "+
+				"services, separated by commas; bound are: %s", tunnelVariable, cmp.Or(strings.Join(bound, ", "), "none"))))
+			return
+		}
 	}
 	for i := range p.Databases {
 		db := &p.Databases[i]
@@ -57,14 +57,10 @@ func (p *Plan) chooseTunnelled() error {
 		case !db.Main, db.ByKeys():
 			p.downgrade("%s does not go through the tunnel: it needs a host, and an sslmode of require or stricter", db.Title())
 		default:
-			err := fmt.Errorf("%s: %s needs a host and an sslmode of require or stricter: add them to the binding, or set POSTGRES_SSL_MODE",
-				db.Title(), tunnelVariable)
-			if err := p.atLaunch(err); err != nil {
-				return err
-			}
+			p.stop(p.atLaunch(fmt.Errorf("%s: %s needs a host and an sslmode of require or stricter: "+
+				"add them to the binding, or set POSTGRES_SSL_MODE", db.Title(), tunnelVariable)))
 		}
 	}
-	return nil
 }
 
 // Carried is what staging saw in the app's own files: why its connections need the tunnel, and what
@@ -187,9 +183,6 @@ func (p *Plan) Redirect(env map[string]string) (*binding.Redirection, error) {
 		if db.Tunnel {
 			through = append(through, i)
 		}
-	}
-	if through == nil {
-		return &binding.Redirection{}, nil
 	}
 	slices.SortStableFunc(through, func(a, b int) int { // the strictest first
 		x, y := p.Databases[a], p.Databases[b]
