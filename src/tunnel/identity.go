@@ -21,11 +21,9 @@ type identity struct{ Cert, Key []byte }
 // newIdentity makes an identity, and the CA that signed it, in PEM. names are the tunnel's addresses
 // and the databases' hosts: an app that verifies may check either. The CA's key is forgotten.
 func newIdentity(names []string, now time.Time) (made identity, ca string, err error) {
-	caKey, failed := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err = errors.Join(failed, err); err != nil {
-		return made, "", err
-	}
+	caKey, _ := ecdsa.GenerateKey(elliptic.P256(), rand.Reader) // rand.Reader never fails
+	key, _ := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	made.Key, _ = x509.MarshalPKCS8PrivateKey(key)
 	issuer := &x509.Certificate{
 		// A name of its own: the CAs of two launches in one container may end up in one list.
 		Subject:   pkix.Name{CommonName: "postgres-ssl tunnel " + rand.Text()},
@@ -53,11 +51,7 @@ func newIdentity(names []string, now time.Time) (made identity, ca string, err e
 	}
 	caDER, failed := x509.CreateCertificate(rand.Reader, issuer, issuer, caKey.Public(), caKey)
 	made.Cert, err = x509.CreateCertificate(rand.Reader, leaf, issuer, key.Public(), caKey)
-	err = errors.Join(failed, err)
-	if err == nil {
-		made.Key, err = x509.MarshalPKCS8PrivateKey(key)
-	}
-	return made, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: caDER})), err
+	return made, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: caDER})), errors.Join(failed, err)
 }
 
 // config is for the app's side.

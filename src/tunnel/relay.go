@@ -21,7 +21,6 @@ import (
 	"io"
 	"net"
 	"runtime"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -40,6 +39,8 @@ const (
 	lingerTime      = 5 * time.Second  // for a client to leave after its server has left
 	mostLogins      = 128              // at once, to all databases; each keeps 64 KB of its server at most
 	copyBuffer      = 8192             // as in PostgreSQL; larger ones cost memory and gain nothing
+
+	tooMany = "too-many-connections"
 )
 
 // relay carries the connections to one database. If that is slow, the others are not.
@@ -66,9 +67,12 @@ func (r *refusal) Error() string { return r.Message }
 // that has several hosts goes on to the next one after 57P03 alone (fe-connect.c, PQconnectPoll).
 func refuse(p wire.Problem) *refusal {
 	code := "08006" // connection_failure: the connection broke
-	if p.NotThere() {
+	switch {
+	case p.Code == tooMany:
+		code = "53300" // too_many_connections
+	case p.NotThere():
 		code = "57P03" // cannot_connect_now
-	} else if p.Insecure() {
+	case p.Insecure():
 		code = "08001" // sqlclient_unable_to_establish_sqlconnection
 	}
 	return &refusal{pgproto3.ErrorResponse{Severity: "FATAL", SeverityUnlocalized: "FATAL", Code: code,
@@ -128,10 +132,8 @@ func (r *relay) serve(conn *net.TCPConn) {
 		return
 	}
 	if count > r.most {
-		why := refuse(wire.Problem{Code: "too-many-connections", Do: "let the app open fewer, or close them",
-			What: fmt.Sprintf("the tunnel has %d connections, and takes no more", r.most)})
-		why.Code = "53300" // too_many_connections
-		r.tell(client, why)
+		r.tell(client, refuse(wire.Problem{Code: tooMany, Do: "let the app open fewer, or close them",
+			What: fmt.Sprintf("the tunnel has %d connections, and takes no more", r.most)}))
 		return
 	}
 	var server *pgconn.HijackedConn
@@ -201,10 +203,8 @@ func (r *relay) logIn(ctx context.Context, client net.Conn, parameters map[strin
 			refused := &refusal{}
 			if refused.Decode(body) == nil {
 				// The server's words go to the client alone: they may contain anything, even the password.
-				if len(refused.Code) == 5 && strings.Trim(refused.Code, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ") == "" {
-					refused.cause = refused.Code
-				}
-				refused.line, why = fmt.Sprintf("the server refuses the login, SQLSTATE %q", refused.cause), refused
+				refused.cause, why = r.target.Screen().SQLState(refused.Code), refused
+				refused.line = "the server refuses the login" + refused.cause
 			}
 		case kind == 'R' && !asked:
 			asked = true

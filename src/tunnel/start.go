@@ -1,6 +1,7 @@
 package tunnel
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -29,7 +30,6 @@ import (
 
 // settings is what a launch tells its tunnel, and a tunnel its heir, on stdin.
 type settings struct {
-	Program  string // the path of this program
 	Targets  []wire.Target
 	Identity identity
 	Beside   []string // hosts of databases that the app connects to without the tunnel
@@ -48,11 +48,10 @@ const (
 // mark is a part of what the launch exports: of binding.Tunnel.Net in JSON.
 func mark(t binding.Tunnel) string { return strconv.Quote(t.Net.String()) }
 
-// Start starts the tunnel of a launch, and returns when it is ready for connections. program is the
-// path of this program, pid the process that becomes the app, and targets has one for each endpoint.
-// beside are hosts of databases that do not go through it. The launch ends soon, and with it its own
-// copies of the files.
-func Start(program string, pid int, endpoints []binding.Endpoint, targets []wire.Target, beside []string) (tunnel binding.Tunnel, err error) {
+// Start starts the tunnel of a launch, and returns when it is ready for connections. pid is the process
+// that becomes the app, and targets has one for each endpoint. beside are hosts of databases that do
+// not go through it. The launch ends soon, and with it its own copies of the files.
+func Start(pid int, endpoints []binding.Endpoint, targets []wire.Target, beside []string) (tunnel binding.Tunnel, err error) {
 	process, err := os.Open(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return tunnel, fmt.Errorf("cannot watch the process that the app will be: %w", err)
@@ -61,7 +60,7 @@ func Start(program string, pid int, endpoints []binding.Endpoint, targets []wire
 	if err != nil {
 		return tunnel, err
 	}
-	told := settings{Program: program, Targets: targets, Mark: mark(tunnel), Beside: beside}
+	told := settings{Targets: targets, Mark: mark(tunnel), Beside: beside}
 	var names []string
 	for _, e := range endpoints {
 		names = append(names, tunnel.Address(e.Local).String(), e.Host)
@@ -89,39 +88,35 @@ func (s settings) start(files []*os.File) (cmd *exec.Cmd, out io.Reader, err err
 			syscall.CloseOnExec(fd)
 		}
 	}
-	cmd = exec.Command(s.Program, "tunnel")
+	program, lost := os.Executable()
+	cmd = exec.Command(program, "tunnel")
 	cmd.Env = []string{"GOTRACEBACK=none"} // a panic is one line
 	cmd.Stderr = os.Stderr
 	cmd.ExtraFiles = files
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	in, failed := cmd.StdinPipe()
 	out, err = cmd.StdoutPipe()
-	if err = errors.Join(failed, err); err != nil {
+	if err = errors.Join(lost, failed, err, cmd.Start()); err != nil {
 		return nil, nil, err
 	}
-	if err = cmd.Start(); err == nil {
-		_ = json.NewEncoder(in).Encode(s) // if it has ended, it says nothing
-	}
+	_ = json.NewEncoder(in).Encode(s) // if it has ended, it says nothing
 	if !s.Heir {
 		in.Close()
 	}
-	return cmd, out, err
+	return cmd, out, nil
 }
 
 // listen opens the listeners at random addresses. If another tunnel has these, listen tries again.
 func listen(endpoints []binding.Endpoint) (tunnel binding.Tunnel, files []*os.File, err error) {
 	for range 3 {
 		network := netip.AddrFrom4([4]byte{127, byte(1 + rand.N(254)), byte(rand.N(256)), 0})
-		tunnel.Net, files = netip.PrefixFrom(network, 24), nil
+		tunnel.Net, files, err = netip.PrefixFrom(network, 24), nil, nil
 		for _, e := range endpoints {
 			if e.Local >= mostAddresses {
 				return tunnel, nil, fmt.Errorf("the bindings name more than %d hosts", mostAddresses)
 			}
-			var file *os.File
-			if file, err = listenAt(netip.AddrPortFrom(tunnel.Address(e.Local), e.Port)); err != nil {
-				break
-			}
-			files = append(files, file)
+			file, failed := listenAt(netip.AddrPortFrom(tunnel.Address(e.Local), e.Port))
+			files, err = append(files, file), cmp.Or(err, failed)
 		}
 		if !errors.Is(err, syscall.EADDRINUSE) {
 			break

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -121,7 +120,7 @@ func startTunnel(app current.App, running *originals, pid int) (*binding.Redirec
 
 // newTunnel starts a tunnel. For it, each endpoint is a database of its own, and the client says
 // which user logs in.
-func newTunnel(app current.App, r *binding.Redirection, pid int) (started binding.Tunnel, err error) {
+func newTunnel(app current.App, r *binding.Redirection, pid int) (binding.Tunnel, error) {
 	plan := *app.Plan
 	plan.Databases = nil
 	for _, e := range r.Endpoints {
@@ -136,11 +135,7 @@ func newTunnel(app current.App, r *binding.Redirection, pid int) (started bindin
 		}
 	}
 	app.Plan = &plan
-	program, err := os.Executable()
-	if err != nil {
-		return started, err
-	}
-	return tunnel.Start(program, pid, r.Endpoints, wire.Targets(app, true), beside)
+	return tunnel.Start(pid, r.Endpoints, wire.Targets(app, true), beside)
 }
 
 // redirect adds to a handout the bindings that name the tunnel.
