@@ -36,15 +36,14 @@ func runTunnel(args []string, _ map[string]string, in io.Reader, _, _ io.Writer)
 	return tunnel.Run(in)
 }
 
-// originalsVariable has what the platform gave an app that has a tunnel. Our other commands in
+// originalsVariable has the originals of an app that has a tunnel, as JSON. Our other commands in
 // the app read the bindings from it.
 const originalsVariable = "POSTGRES_SSL_ORIGINALS"
 
-// longestVariable is the longest variable that Linux accepts, with its name and the final zero byte
-// (MAX_ARG_STRLEN).
+// longestVariable is MAX_ARG_STRLEN of Linux: of name, value and the final zero byte.
 const longestVariable = 128 << 10
 
-// originals is the content of that variable, as JSON: the tunnel, and what the platform had set.
+// originals are the tunnel that a launch has started, and what the platform had set.
 type originals struct {
 	binding.Tunnel
 	For string            // what the tunnel was started for: a hash of databases, addresses and modes
@@ -52,10 +51,9 @@ type originals struct {
 	Is  map[string]string // the SHA-256 of their new values
 }
 
-// withOriginals returns the environment with the bindings as the platform gave them. It also
-// returns the tunnel that a launch has started, nil if there is none. It ignores originals that
-// were copied from another app or are older than the bindings: then the variables no longer have
-// the values that the launch gave them.
+// withOriginals returns the environment with the bindings as the platform gave them, and the
+// originals, nil if there are none. It ignores some that were copied from another app or are older
+// than the bindings: then the variables no longer have the values that the launch gave them.
 func withOriginals(env map[string]string) (map[string]string, *originals, error) {
 	text := env[originalsVariable]
 	env = maps.Clone(env)
@@ -93,11 +91,12 @@ func sum(value string) string {
 // plan needs no tunnel, or does without one. pid is the process that becomes the app. If the script
 // is sourced again below that process, running is the tunnel that it uses.
 func startTunnel(app current.App, running *originals, pid int) (*binding.Redirection, *originals, error) {
-	r, err := app.Plan.Redirect(app.Env)
 	through, _ := app.Plan.DescribeTunnel()
-	switch {
-	case through == "":
+	if through == "" {
 		return nil, running, nil
+	}
+	r, err := app.Plan.Redirect(app.Env)
+	switch {
 	case err != nil:
 	case pid <= 0:
 		err = errors.New("POSTGRES_SSL_TUNNEL is set, but the tunnel needs a launched process: " +
