@@ -42,7 +42,7 @@ type Binding struct {
 	Hosts []string // lower case, no port, no trailing dot; the primary comes first
 	Ports []string // one for each of Hosts, "" for the default
 
-	named []address // each host and port that the credentials name for it; no port is missing
+	named []address // each host and port that its strings and keys name, as they name it
 
 	WellKnown bool   // under the keys that every broker uses; wins over others of its service
 	HostAddr  string // where libpq connects instead of to the only host

@@ -35,8 +35,11 @@ func (r *reader) binding(d *database, open open) Binding {
 		if len(hosts) == 1 && hosts[0].host != f.hostaddr {
 			b.HostAddr = cmp.Or(b.HostAddr, f.hostaddr)
 		}
+		b.named = append(b.named, f.hosts...)
 	}
-	b.named = d.addresses(b)
+	for _, o := range d.objects {
+		b.named = append(b.named, o.hosts...)
+	}
 	b.Guessed = len(d.strings) == 0 && !slices.ContainsFunc(d.objects, func(o *object) bool { return !o.guessed })
 	return b
 }

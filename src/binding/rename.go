@@ -80,7 +80,11 @@ func (r *Redirection) addEndpoints(database int, b Binding) error {
 	if len(b.Hosts) == 0 {
 		return fmt.Errorf("%s: the tunnel needs a host to replace, but the credentials name none", b.Title())
 	}
-	for _, a := range b.named {
+	var all []address
+	for i, host := range b.Hosts {
+		all = append(all, address{host, b.Port(i)})
+	}
+	for _, a := range append(all, b.named...) {
 		port, err := strconv.ParseUint(cmp.Or(a.port, defaultPort), 10, 16)
 		if err != nil || port == 0 { // don't show the value: it is no port, so it may be a secret
 			return fmt.Errorf("%s: the port in the binding is not a number from 1 to 65535", b.Title())
@@ -96,20 +100,6 @@ func (r *Redirection) addEndpoints(database int, b Binding) error {
 		}
 	}
 	return nil
-}
-
-// addresses returns each address that the credentials name, in keys and in strings.
-func (d *database) addresses(b Binding) (all []address) {
-	for i, host := range b.Hosts {
-		all = append(all, address{host, b.Port(i)})
-	}
-	for _, f := range d.strings {
-		all = append(all, f.hosts...)
-	}
-	for _, o := range d.objects {
-		all = append(all, o.hosts...)
-	}
-	return all
 }
 
 // findInVariables finds the service whose uri the platform copied to DATABASE_URL. It changes the
@@ -137,14 +127,15 @@ func (r *Redirection) findInVariables(env map[string]string, services []service)
 }
 
 // renamed reads the bindings anew, and renames the hosts in them.
-func (r *Redirection) renamed(by map[string]*renamer) (all []service, document any) {
+func (r *Redirection) renamed(t Tunnel) (all []service, document any, by map[string]*renamer) {
 	all, document, _ = r.services() // which worked before
+	by = r.renamers(t)
 	for _, s := range all {
 		if by[s.name] != nil {
 			by[s.name].value(s.credentials, "", "", "")
 		}
 	}
-	return all, document
+	return all, document, by
 }
 
 // example is a tunnel that no binding names: "this network" is nobody's address (RFC 1122, 3.2.1.3).
@@ -154,8 +145,7 @@ var example = Tunnel{"-----BEGIN CERTIFICATE-----\ntunnel\n-----END CERTIFICATE-
 // check reads the bindings again, as they are for the example. Apart from the hosts and the CAs,
 // they must say of the wanted databases what they said before.
 func (r *Redirection) check(wanted []Binding) error {
-	renamers := r.renamers(example)
-	services, _ := r.renamed(renamers)
+	services, _, renamers := r.renamed(example)
 	after, err := readAll(services, "", openNothing)
 	for _, name := range slices.Sorted(maps.Keys(renamers)) {
 		for _, path := range renamers[name].left {
@@ -181,14 +171,10 @@ func (r *Redirection) check(wanted []Binding) error {
 // of them beside others, and what the owner's DATABASE_URL adds.
 func (b Binding) isSame(a Binding) bool {
 	for _, db := range []*Binding{&a, &b} {
-		var asked []Asked
-		for _, mode := range db.Asked {
-			if !mode.Place.Variable {
-				asked = append(asked, mode)
-			}
-		}
+		isVariable := func(asked Asked) bool { return asked.Place.Variable }
+		db.Asked = append([]Asked(nil), slices.DeleteFunc(slices.Clone(db.Asked), isVariable)...)
 		db.named, db.HostAddr, db.CA, db.MoreCAs, db.System = nil, "", Credential{}, nil, Place{}
-		db.Path, db.Guessed, db.Asked = "", false, asked
+		db.Path, db.Guessed = "", false
 	}
 	return reflect.DeepEqual(a, b)
 }
@@ -198,8 +184,7 @@ func (b Binding) isSame(a Binding) bool {
 // except in the credentials of the wanted services.
 func (r *Redirection) To(t Tunnel) (variables map[string]string, paths map[string][]byte) {
 	variables, paths = map[string]string{}, map[string][]byte{t.caFile(): []byte(t.CA)}
-	renamers := r.renamers(t)
-	services, document := r.renamed(renamers)
+	services, document, renamers := r.renamed(t)
 	switch path := filepath.Join(t.Dir, "vcap_services"); {
 	case document == nil:
 	case r.source != vcapVariable:

@@ -184,6 +184,9 @@ func (p *Plan) Redirect(env map[string]string) (*binding.Redirection, error) {
 			through = append(through, i)
 		}
 	}
+	if through == nil {
+		return &binding.Redirection{}, nil
+	}
 	slices.SortStableFunc(through, func(a, b int) int { // the strictest first
 		x, y := p.Databases[a], p.Databases[b]
 		return -cmp.Or(cmp.Compare(x.Mode, y.Mode), cmp.Compare(x.Trust.narrowness(), y.Trust.narrowness()))

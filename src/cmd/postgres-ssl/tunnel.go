@@ -91,12 +91,11 @@ func sum(value string) string {
 // plan needs no tunnel, or does without one. pid is the process that becomes the app. If the script
 // is sourced again below that process, running is the tunnel that it uses.
 func startTunnel(app current.App, running *originals, pid int) (*binding.Redirection, *originals, error) {
-	through, _ := app.Plan.DescribeTunnel()
-	if through == "" {
-		return nil, running, nil
-	}
 	r, err := app.Plan.Redirect(app.Env)
+	through, _ := app.Plan.DescribeTunnel()
 	switch {
+	case through == "":
+		return nil, running, nil
 	case err != nil:
 	case pid <= 0:
 		err = errors.New("POSTGRES_SSL_TUNNEL is set, but the tunnel needs a launched process: " +
