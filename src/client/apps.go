@@ -111,8 +111,7 @@ func OwnModes(env map[string]string) (own []launch.Owner) {
 
 // giveNamed gives each app that was found its own variables, from require up. The owner's own stay.
 func giveNamed(h *Handout) {
-	mode := h.modeWithoutVariable()
-	if !mode.Encrypts() {
+	if !h.mode.Encrypts() {
 		return
 	}
 	for _, a := range apps {
@@ -121,19 +120,19 @@ func giveNamed(h *Handout) {
 			continue
 		}
 		for _, s := range a.gives {
-			value := s.values[mode-sslmode.Require]
-			if strings.Contains(value, "FILE") {
-				value = strings.ReplaceAll(value, "FILE", h.roots(false))
+			enough := s.values[h.mode-sslmode.Require:]
+			before, after, isFile := strings.Cut(enough[0], "FILE")
+			if isFile {
+				before += h.roots(false) + after
 			}
-			if value == "" {
+			if before == "" {
 				continue
 			}
-			h.give(s.name, value, fmt.Sprintf("for %s, by %s", a.name, file))
+			h.give(s.name, before, fmt.Sprintf("for %s, by %s", a.name, file))
 			own := h.app.Env[s.name]
 			isOwn := func(value string) bool { return strings.EqualFold(value, own) }
-			if own != "" && !filepath.IsAbs(own) && !slices.ContainsFunc(s.values[mode-sslmode.Require:], isOwn) {
-				h.Warnings = append(h.Warnings, fmt.Sprintf("%s is set by the app's owner, and stays: %s connects with it, and that is less than %s",
-					s.name, a.name, mode))
+			if own != "" && !filepath.IsAbs(own) && !slices.ContainsFunc(enough, isOwn) {
+				h.warn("%s is set by the app's owner, and stays: %s connects with it, and that is less than %s", s.name, a.name, h.mode)
 			}
 		}
 	}

@@ -6,9 +6,8 @@ package client
 import (
 	"cmp"
 	"crypto/sha256"
-	"encoding/hex"
+	"fmt"
 	"io/fs"
-	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -32,9 +31,6 @@ type App struct {
 	Roots func(everyone bool) ([]byte, error)
 }
 
-// privateFolder is the name of Handout.Dir.
-const privateFolder = ".postgres-ssl"
-
 // Handout is what an app is given.
 type Handout struct {
 	Variables []Variable // sorted by name, PATH last
@@ -44,6 +40,7 @@ type Handout struct {
 
 	plan  *launch.Plan
 	app   App
+	mode  sslmode.Mode    // for drivers that read none of libpq's variables
 	files map[bool]string // the results of roots
 	err   error           // the first one
 }
@@ -75,10 +72,11 @@ type File struct {
 
 // For returns what an app is given under a plan.
 func For(plan *launch.Plan, app App) (*Handout, error) {
-	h := &Handout{Dir: filepath.Join(app.Home, privateFolder), plan: plan, app: app, files: map[bool]string{}}
+	h := &Handout{Dir: filepath.Join(app.Home, ".postgres-ssl"), plan: plan, app: app, files: map[bool]string{}}
+	// An owner who sets PGSSLMODE means the whole app. A wrong one counts for nobody.
+	h.mode = cmp.Or(plan.Libpq.InForce(plan.Mode), plan.Mode)
 	for _, l := range languages {
-		isNeeded := l.places == nil || app.Brings[l.name]
-		if isNeeded && !(l.launchOnly && app.Staging) {
+		if isNeeded := l.places == nil || app.Brings[l.name]; isNeeded && !(l.launchOnly && app.Staging) {
 			l.give(h)
 		}
 	}
@@ -98,8 +96,11 @@ func For(plan *launch.Plan, app App) (*Handout, error) {
 // run: other buildpacks' scripts put the folder there without it.
 const PathMark = "/."
 
-// fail makes For fail, if there is an error.
 func (h *Handout) fail(err error) { h.err = cmp.Or(h.err, err) }
+
+func (h *Handout) warn(format string, args ...any) {
+	h.Warnings = append(h.Warnings, fmt.Sprintf(format, args...))
+}
 
 // add exports a variable. What it adds to the owner's value is said alone: that may be a secret.
 func (h *Handout) add(name, value, added, why string) {
@@ -126,38 +127,32 @@ type Seen struct {
 // Look says which languages a droplet brings, in the app's own folder and in the buildpacks'. Only
 // folders are opened: a pipe would wait.
 func Look(app, deps fs.FS) map[string]bool {
+	trees := map[string]folders{"app": {app, map[string][]fs.DirEntry{}}, "deps": {deps, map[string][]fs.DirEntry{}}}
 	brings := map[string]bool{}
-	trees := map[string]fs.FS{"app": app, "deps": deps}
-	read := map[string][]fs.DirEntry{} // each folder once: the patterns share most of them, and a launch must be fast
-	var has func(tree, dir, pattern string) bool
-	has = func(tree, dir, pattern string) bool {
-		if !strings.Contains(pattern, "*") {
-			_, err := fs.Stat(trees[tree], path.Join(dir, pattern))
-			return err == nil
-		}
-		name, rest, more := strings.Cut(pattern, "/")
-		if !strings.Contains(name, "*") {
-			return has(tree, path.Join(dir, name), rest)
-		}
-		entries, isRead := read[tree+dir]
-		if !isRead {
-			entries, _ = fs.ReadDir(trees[tree], dir) // one that cannot be read shows no language
-			read[tree+dir] = entries
-		}
-		return slices.ContainsFunc(entries, func(e fs.DirEntry) bool {
-			isOne, _ := path.Match(name, e.Name())
-			return isOne && (!more || has(tree, path.Join(dir, e.Name()), rest))
-		})
-	}
 	for _, l := range languages {
-		isIn := func(place string) bool {
+		brings[l.name] = slices.ContainsFunc(l.places, func(place string) bool {
 			tree, pattern, _ := strings.Cut(place, "/")
-			return has(tree, ".", pattern)
-		}
-		brings[l.name] = slices.ContainsFunc(l.places, isIn)
+			found, _ := fs.Glob(trees[tree], pattern) // Glob fails only for a malformed pattern
+			return found != nil
+		})
 	}
 	return brings
 }
+
+// folders reads each folder once: the patterns share most of them, and a launch must be fast.
+type folders struct {
+	fs.FS
+	read map[string][]fs.DirEntry
+}
+
+func (f folders) ReadDir(dir string) ([]fs.DirEntry, error) {
+	if _, isRead := f.read[dir]; !isRead {
+		f.read[dir], _ = fs.ReadDir(f.FS, dir) // one that cannot be read shows no language
+	}
+	return f.read[dir], nil
+}
+
+func (f folders) Stat(name string) (fs.FileInfo, error) { return fs.Stat(f.FS, name) }
 
 // give exports a variable, unless the app's owner set it. A variable that already has our value
 // is ours: the script has run before, or the owner wants the same.
@@ -177,56 +172,42 @@ func (h *Handout) giveRoots(name, root, why string) {
 	h.give(name, root, why)
 	own := h.app.Env[name]
 	if through, _ := h.plan.Tunnelled(); through && own != "" && own != root {
-		h.Warnings = append(h.Warnings, name+" is set by the app's owner, and stays: a driver that verifies by it refuses the tunnel, "+
-			"whose CA is not in it. Unset it, and put the database's CA into the binding as sslrootcert")
+		h.warn("%s is set by the app's owner, and stays: a driver that verifies by it refuses the tunnel, "+
+			"whose CA is not in it. Unset it, and put the database's CA into the binding as sslrootcert", name)
 	}
 }
 
 // file adds a file named after the hash of its content, and returns its path. Sidecars launch at
 // the same time in the same container: the second one writes the same file.
 func (h *Handout) file(name, extension string, content []byte, mode fs.FileMode) string {
-	path := filepath.Join(h.Dir, name+"-"+hash(content)+extension)
-	return h.put(path, content, mode)
+	return h.put(filepath.Join(h.Dir, name+"-"+hash(content)+extension), content, mode)
 }
 
 func (h *Handout) put(path string, content []byte, mode fs.FileMode) string {
-	same := func(f File) bool { return f.Path == path }
-	if !slices.ContainsFunc(h.Files, same) {
-		h.Files = append(h.Files, File{Path: path, Content: content, Mode: mode})
+	if !slices.ContainsFunc(h.Files, func(f File) bool { return f.Path == path }) {
+		h.Files = append(h.Files, File{path, content, mode})
 	}
 	return path
 }
 
-func hash(content []byte) string {
-	sum := sha256.Sum256(content)
-	return hex.EncodeToString(sum[:16])
-}
+func hash(content []byte) string { return fmt.Sprintf("%x", sha256.Sum256(content))[:32] }
 
 // roots returns the path of a file with the CAs of all bound databases and, if everyone is set, the
 // stack's and the platform's. It returns "" if there is no CA to trust.
 func (h *Handout) roots(everyone bool) string {
 	trust := h.plan.TrustAll()
-	if trust.Empty() {
-		return ""
-	}
-	if set := h.plan.OneSet(); set != "" && !everyone && !h.app.Staging {
-		return h.app.Store.Bundle(set)
-	}
 	everyone = everyone || trust.Everyone
-	if path := h.files[everyone]; path != "" {
-		return path
+	switch set := trust.OneSet(); {
+	case trust.Empty():
+		return ""
+	case set != "" && !everyone && !h.app.Staging:
+		return h.app.Store.Bundle(set)
+	case h.files[everyone] == "":
+		text, err := h.app.Roots(everyone)
+		h.fail(err)
+		h.files[everyone] = h.file("root", ".pem", text, 0o644)
 	}
-	text, err := h.app.Roots(everyone)
-	h.fail(err)
-	h.files[everyone] = h.file("root", ".pem", text, 0o644)
 	return h.files[everyone]
-}
-
-// modeWithoutVariable returns the mode for drivers that read none of libpq's variables. An owner
-// who sets PGSSLMODE means the whole app. A wrong one counts for nobody.
-func (h *Handout) modeWithoutVariable() sslmode.Mode {
-	libpq, _ := launch.Owners(h.app.Env)
-	return cmp.Or(libpq.InForce(h.plan.Mode), h.plan.Mode)
 }
 
 // appendPath adds a folder to a list that does not have it yet. A script that is sourced twice must

@@ -390,7 +390,7 @@ func TestStratosIsToldThatItDoesNotReadBindingsInFiles(t *testing.T) {
 		warnings := test.app.given(t, test.bound...).Warnings
 		require.Len(t, warnings, test.want, name)
 		if test.want > 0 {
-			assert.Contains(t, warnings[0], "Stratos does not read bindings in files (")
+			assert.Contains(t, warnings[0], "Stratos does not read bindings in files, and uses SQLite")
 		}
 	}
 }

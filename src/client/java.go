@@ -37,8 +37,7 @@ var javaPlaces = []string{
 }
 
 func giveJava(h *Handout) {
-	mode := h.modeWithoutVariable()
-	if mode < sslmode.Require {
+	if !h.mode.Encrypts() {
 		return
 	}
 	if cas := h.roots(true); cas != "" {
@@ -47,12 +46,12 @@ func giveJava(h *Handout) {
 	h.linkRoot()
 	// ssl=true means verify-full to pgjdbc, but only without an sslmode (SslMode.of): a weaker
 	// default would undo that.
-	if where := h.saysTLS(); where != "" && mode != sslmode.VerifyFull {
-		h.Warnings = append(h.Warnings, fmt.Sprintf("pgjdbc is not given sslmode=%s, because %s, perhaps more strictly; "+
-			"write verify-full into the binding, or sslmode into the app's JDBC URL", mode, where))
+	if where := h.saysTLS(); where != "" && h.mode != sslmode.VerifyFull {
+		h.warn("pgjdbc is not given sslmode=%s, because %s, perhaps more strictly; "+
+			"write verify-full into the binding, or sslmode into the app's JDBC URL", h.mode, where)
 		return
 	}
-	config := h.driverConfig(mode)
+	config := h.driverConfig()
 	dir := filepath.Join(h.Dir, "java-"+hash(config))
 	if strings.ContainsAny(dir, ": \t\n\v\f\r'\"") { // a colon separates folders, white space options
 		h.fail(fmt.Errorf("%s: Java's class path cannot contain a folder with a colon, a blank or a quote in its name", dir))
@@ -63,7 +62,7 @@ func giveJava(h *Handout) {
 	if !strings.Contains(" "+options+" ", " "+option+" ") {
 		options = strings.TrimLeft(options+" "+option, " ")
 	}
-	h.add("JAVA_TOOL_OPTIONS", options, option, "for pgjdbc: sslmode "+mode.String())
+	h.add("JAVA_TOOL_OPTIONS", options, option, "for pgjdbc: sslmode "+h.mode.String())
 }
 
 // linkRoot makes pgjdbc's own default file. A JVM that JAVA_TOOL_OPTIONS does not reach
@@ -74,16 +73,15 @@ func giveJava(h *Handout) {
 // Source: pgjdbc, LibPQFactory, sslrootcert; libpq's manual, "libpq-ssl".
 func (h *Handout) linkRoot() {
 	if root := h.roots(false); root != "" && h.verifies() {
-		path := filepath.Join(h.app.Home, ".postgresql", "root.crt")
-		h.Files = append(h.Files, File{Path: path, Content: []byte(root), Mode: fs.ModeSymlink})
+		h.put(filepath.Join(h.app.Home, ".postgresql", "root.crt"), []byte(root), fs.ModeSymlink)
 	}
 }
 
 // driverConfig returns pgjdbc's defaults. It takes the client certificate in PEM, and the key as
 // PKCS #8 in DER from a file that ends in .pk8 (LazyKeyManager).
-func (h *Handout) driverConfig(mode sslmode.Mode) []byte {
-	lines := []string{"sslmode=" + mode.String()}
-	if mode.Verifies() {
+func (h *Handout) driverConfig() []byte {
+	lines := []string{"sslmode=" + h.mode.String()}
+	if h.mode.Verifies() {
 		root := h.roots(false)
 		// The owner's file replaces ours, as everywhere. "system" is libpq's word, not a file.
 		if own := h.app.Env["PGSSLROOTCERT"]; own != "" && own != "system" {
@@ -122,27 +120,18 @@ func (h *Handout) saysTLS() string {
 	}
 	for _, name := range slices.Sorted(maps.Keys(h.app.Env)) {
 		value := h.app.Env[name]
-		switch name {
-		case "DB_SSL_MODE", "PGSSLMODE", "PGSSL", "POSTGRES_SSL_MODE", "VCAP_SERVICES": // not pgjdbc's, or read above
-		case "DATABASE_URL": // a copy of a bound URI; a mode in it counts more than ours
-			if _, query, _ := strings.Cut(value, "?"); sslFlag().MatchString("&"+query) && !strings.Contains(query, "sslmode=") {
-				return "DATABASE_URL says ssl=true"
-			}
-		default:
-			if text := name + "=" + value; configuresTLS(text) && seen.IsAboutADatabase(text) {
-				return "the variable " + name + " configures its TLS"
-			}
+		switch text := name + "=" + value; {
+		case slices.Contains([]string{"DB_SSL_MODE", "PGSSLMODE", "PGSSL", "POSTGRES_SSL_MODE", "VCAP_SERVICES"}, name): // not pgjdbc's, or read above
+		case name == "DATABASE_URL" && strings.Contains(value, "sslmode="): // a copy of a bound URI; this counts more than ours
+		case tlsWords().MatchString(text) && seen.IsAboutADatabase(text):
+			return "the variable " + name + " configures its TLS"
 		}
 	}
 	return ""
 }
 
-// configuresTLS says whether a text seems to configure pgjdbc's TLS: with ssl as a flag or true, in
-// a URL, properties, YAML or XML, or with any sslmode. Other libraries use such words too. But a
-// false alarm is better than weakening what the app asks for.
-func configuresTLS(text string) bool { return tlsWords().MatchString(text) }
-
+// tlsWords seem to configure pgjdbc's TLS: ssl as a flag or true, in a URL, properties, YAML or XML,
+// or any sslmode. Other libraries use such words too. But a false alarm is better than weakening
+// what the app asks for.
 var tlsWords = lazyregexp.New(`(?i)(?:^|[^a-z0-9])ssl["']?\s*(?:[:=]|value\s*=|>\s*(?:<value>)?)\s*["']?true` +
 	`|[?&;]ssl=?(?:[&;"'\s<]|$)|ssl[-_.]?mode`)
-
-var sslFlag = lazyregexp.New(`&ssl(=(true)?)?(&|$)`)

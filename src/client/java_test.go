@@ -209,12 +209,12 @@ func TestWordsThatConfigureTheTLSOfPgjdbc(t *testing.T) {
 		`"jdbc:postgresql://h/d?ssl&a=b"`, "jdbc:postgresql://h/d?ssl=&a=b", "connectionProperties=\"a=b;ssl=true;\"",
 		"sslmode=verify-full", "sslMode: VERIFY_FULL", "ssl-mode=require", "ssl_mode: x",
 	} {
-		assert.True(t, configuresTLS(text), text)
+		assert.True(t, tlsWords().MatchString(text), text)
 	}
 	for _, text := range []string{
 		"", "server.ssl.enabled=true", "server:\n  ssl:\n    enabled: true", "ssl=false", "ssl: false", "nossl=true", "useSSL=false",
 		"# about ssl", "spring.kafka.ssl.key-store=a", "ssl.truststore=true", "lib/ssl/true", `<ssl enabled="true"/>`,
 	} {
-		assert.False(t, configuresTLS(text), text)
+		assert.False(t, tlsWords().MatchString(text), text)
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/launch"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/truststore"
 )
@@ -33,9 +32,8 @@ var languages = []language{
 //
 // Source: libpq's manual, "Environment Variables" and "SSL Support".
 func giveLibpq(h *Handout) {
-	own, _ := launch.Owners(h.app.Env)
-	h.fail(h.plan.Refuses(own))
-	if h.app.Env["PGSSLMODE"] != "" || h.plan.Mode != sslmode.None {
+	h.fail(h.plan.Refuses(h.plan.Libpq))
+	if h.plan.Libpq.Value != "" || h.plan.Mode != sslmode.None {
 		h.give("PGSSLMODE", h.plan.Mode.String(), h.plan.ModeSource())
 	}
 	if h.verifies() {
@@ -53,9 +51,8 @@ func giveLibpq(h *Handout) {
 // require (libpq's manual, "libpq-ssl", on backward compatibility). So every mode in force has to
 // verify, Stratos's too: its lib/pq reads the file. With a wrong mode, Stratos does not start.
 func (h *Handout) verifies() bool {
-	libpq, stratos := launch.Owners(h.app.Env)
-	read := stratos.InForce(h.plan.Mode)
-	return libpq.InForce(h.plan.Mode).Verifies() && (read.Verifies() || read == sslmode.None)
+	read := h.plan.Stratos.InForce(h.plan.Mode)
+	return h.plan.Libpq.InForce(h.plan.Mode).Verifies() && (read.Verifies() || read == sslmode.None)
 }
 
 // Node's TLS adds the CAs in the file NODE_EXTRA_CA_CERTS to its own. node-postgres reads PGSSLMODE
@@ -68,10 +65,9 @@ func (h *Handout) verifies() bool {
 // Source: Node, doc/api/cli.md; node-postgres, lib/connection-parameters.js; postgres.js,
 // src/index.js, parseOptions, and src/connection.js, secure.
 func giveNode(h *Handout) {
-	mode := h.modeWithoutVariable()
-	if mode >= sslmode.Require {
+	if h.mode.Encrypts() {
 		if h.app.PGSSLSays == "" || h.app.Env["PGSSL"] != "" {
-			h.give("PGSSL", mode.String(), "for postgres.js")
+			h.give("PGSSL", h.mode.String(), "for postgres.js")
 		}
 	} else if through, _ := h.plan.Tunnelled(); !through {
 		return
@@ -114,29 +110,21 @@ func (h *Handout) oneFile() bool {
 //
 // Source: Stratos, src/jetstream/datastore, the SSLMode constants and their validation.
 func giveStratos(h *Handout) {
+	mode, own := h.plan.Mode, h.plan.Stratos
 	if h.app.Shows["Stratos"] != "" {
-		_, own := launch.Owners(h.app.Env)
 		h.fail(h.plan.Refuses(own))
-		h.warnStratos()
+		switch {
+		case len(h.plan.Databases) == 0:
+		case h.app.Env["VCAP_SERVICES_FILE_PATH"]+h.app.Env["SERVICE_BINDING_ROOT"] != "":
+			h.warn("Stratos does not read bindings in files, and uses SQLite: " +
+				"turn off the app's feature file-based-vcap-services or service-binding-k8s, and restart")
+		case mode == sslmode.None && own.Value == "":
+			h.warn("Stratos connects in plain text, as no sslmode is in force: write one into the binding, or set POSTGRES_SSL_MODE")
+		}
 	}
 	isAnother := slices.ContainsFunc(apps, func(a named) bool { return a.gives != nil && h.app.Shows[a.name] != "" })
-	if h.app.Env["DB_SSL_MODE"] != "" || h.plan.Mode != sslmode.None && !isAnother {
-		h.give("DB_SSL_MODE", h.plan.Mode.String(), h.plan.ModeSource())
-	}
-}
-
-// warnStratos says what Stratos makes of the bound databases, if that is not what they ask for.
-func (h *Handout) warnStratos() {
-	isSet := func(name string) bool { return h.app.Env[name] != "" }
-	inFiles := []string{"VCAP_SERVICES_FILE_PATH", "SERVICE_BINDING_ROOT"}
-	switch i := slices.IndexFunc(inFiles, isSet); {
-	case len(h.plan.Databases) == 0:
-	case i >= 0:
-		h.Warnings = append(h.Warnings, "Stratos does not read bindings in files ("+inFiles[i]+"), and uses SQLite: "+
-			"turn off the app's feature file-based-vcap-services or service-binding-k8s, and restart")
-	case h.plan.Mode == sslmode.None && !isSet("DB_SSL_MODE"):
-		h.Warnings = append(h.Warnings, "Stratos connects in plain text, as no sslmode is in force: "+
-			"write one into the binding, or set POSTGRES_SSL_MODE")
+	if own.Value != "" || mode != sslmode.None && !isAnother {
+		h.give("DB_SSL_MODE", mode.String(), h.plan.ModeSource())
 	}
 }
 
@@ -146,8 +134,8 @@ func (h *Handout) warnStratos() {
 //
 // Source: Go, crypto/x509/root_unix.go, loadSystemRoots; OpenSSL, X509_LOOKUP_hash_dir(3).
 func giveGolang(h *Handout) {
-	libpq, stratos := launch.Owners(h.app.Env)
-	if len(h.plan.Databases) == 0 && h.plan.Mode == sslmode.None && libpq.Value+stratos.Value == "" {
+	isAsked := h.plan.Mode != sslmode.None || h.plan.Libpq.Value+h.plan.Stratos.Value != ""
+	if len(h.plan.Databases) == 0 && !isAsked {
 		return // nobody asks for anything
 	}
 	if h.oneFile() {
@@ -181,8 +169,7 @@ func (h *Handout) giveFile() {
 	const name = "SSL_CERT_FILE"
 	if own := h.app.Env[name]; own != "" && !truststore.IsOurs(own) {
 		h.give(name, "", "")
-		h.Warnings = append(h.Warnings, name+" is set by the app's owner, and stays: put the databases' CAs into that file "+
-			"for drivers in Go and on OpenSSL")
+		h.warn("%s is set by the app's owner, and stays: put the databases' CAs into that file for drivers in Go and on OpenSSL", name)
 	} else if all := h.roots(true); all != "" {
 		h.add(name, all, "", "for Go and OpenSSL; Node takes a list in SSL_CERT_DIR for the name of one folder")
 	}
@@ -201,7 +188,7 @@ var erlangPlaces = []string{
 }
 
 func giveErlang(h *Handout) {
-	if h.modeWithoutVariable() < sslmode.Require {
+	if !h.mode.Encrypts() {
 		return
 	}
 	if root := h.roots(true); root != "" {

@@ -18,19 +18,23 @@ import (
 
 // Plan is what an app is given, and why.
 type Plan struct {
-	Databases  []Database // sorted by service
-	Others     []string   // bound services that have no Postgres database
-	Unresolved []string   // those whose credentials are in CredHub
+	Databases  []*Database // sorted by service
+	Others     []string    // bound services that have no Postgres database
+	Unresolved []string    // those whose credentials are in CredHub
 	Mode       sslmode.Mode
 	Decider    *Database           // Mode and the client certificate are its own; may be nil
 	Warnings   []string            // one line each, for the staging log
-	Downgrades []string            // one line each, for every start's log: who gets less than asked
+	Downgrades []string            // those that each start repeats, since someone gets less than asked
 	TunnelCA   []*x509.Certificate // of the tunnel, once there is one
 
+	Libpq, Stratos Owner // see Owners
+
 	env       map[string]string
-	sets      []string // of the trust store
-	unsure    string   // what to say of an error that may be gone at the launch; "" if it may not
-	elsewhere bool     // not in the app's container, nor in that of its staging
+	sets      []string             // of the trust store
+	unsure    string               // what to say of an error that may be gone at the launch; "" if it may not
+	elsewhere bool                 // not in the app's container, nor in that of its staging
+	fallback  sslmode.Mode         // POSTGRES_SSL_MODE
+	mains     map[string]*Database // by service
 	carried   Carried
 	byOwner   bool  // the owner's DATABASE_URL is a database, which no tunnel changes
 	err       error // why the app must not start: the first reason
@@ -45,44 +49,19 @@ type Database struct {
 	Trust  Trust
 	Tunnel bool // the app connects through the tunnel, which uses this Mode
 
-	// Connect is the owner's variable with a connection string for this database whose mode is the
-	// weakest, if that is weaker than Mode. Its Value is that mode.
-	Connect Owner
-
-	clientCert, clientKey []byte // PEM; nil if the credentials have none
+	Connect         Owner  // the variable with a connection string of the weakest mode, if below Mode
+	CertPEM, KeyPEM []byte // the client's; nil if the credentials have none
 }
 
 // Source is the rule that a mode comes from, in words for people.
 type Source string
 
-// ofOwner is the rule that the owner's default for all bindings counts.
 const ofOwner Source = "POSTGRES_SSL_MODE"
 
 func (s Source) String() string { return string(s) }
 
 // IsOwners says whether the mode is the owner's POSTGRES_SSL_MODE.
 func (s Source) IsOwners() bool { return s == ofOwner }
-
-// Trust says which CAs may vouch for a database.
-type Trust struct {
-	Sets     []string            // of the trust store
-	Own      []*x509.Certificate // from the binding
-	Place    binding.Place       // of the first of Own
-	Everyone bool                // the stack's and the platform's stores too
-	Unseen   bool                // its own are in a file of the app's container; see Elsewhere
-	Why      string              // for people
-}
-
-// narrowness ranks trust: everyone, the CAs of RDS, its own CAs only.
-func (t Trust) narrowness() int {
-	switch {
-	case t.Everyone:
-		return 0
-	case len(t.Own) == 0 && !t.Unseen:
-		return 1
-	}
-	return 2
-}
 
 // Decide makes the plan of a launch, by the rules in docs/rules.md. After an error, the app must not
 // start. The error is one line that names the service and shows no secret.
@@ -110,15 +89,15 @@ func Elsewhere(env map[string]string, found binding.Bound, store truststore.Stor
 const InCredHub = "its credentials are in CredHub; only postgres-ssl in the app sees them"
 
 func makePlan(p *Plan, found binding.Bound) (*Plan, error) {
-	p.Others, p.byOwner = found.Others, found.ByOwner
+	p.Others, p.byOwner, p.mains = found.Others, found.ByOwner, map[string]*Database{}
+	p.Libpq, p.Stratos = Owners(p.env)
 	p.unresolved(found.Unresolved)
 	for _, note := range found.Notes {
 		p.downgrade("%s", note)
 	}
-	fallback := sslmode.None
 	if value := p.env["POSTGRES_SSL_MODE"]; value != "" {
 		var err error
-		if fallback, err = sslmode.Parse(value); err != nil {
+		if p.fallback, err = sslmode.Parse(value); err != nil {
 			p.stop(fmt.Errorf("POSTGRES_SSL_MODE: %w", err))
 		}
 	}
@@ -126,7 +105,7 @@ func makePlan(p *Plan, found binding.Bound) (*Plan, error) {
 		p.stop(p.atLaunch(errors.New("POSTGRES_SSL_VERIFY has only one valid value, start: set it to that, or unset it")))
 	}
 	for _, b := range found.Databases {
-		switch db, err := p.decideDatabase(b, found.CAs, fallback); {
+		switch db, err := p.decideDatabase(b, found.CAs); {
 		case err == nil:
 			p.Databases = append(p.Databases, db)
 		case b.ByKeys():
@@ -138,10 +117,10 @@ func makePlan(p *Plan, found binding.Bound) (*Plan, error) {
 	p.chooseMains()
 	p.chooseTunnelled()
 	p.warnOfAliases()
-	p.chooseDecider(fallback)
-	if len(p.Databases) == 0 && fallback != sslmode.None {
-		p.Mode = fallback
-		p.warn("POSTGRES_SSL_MODE=%s is exported, but no bound service has a Postgres database", fallback)
+	p.chooseDecider()
+	if len(p.Databases) == 0 && p.fallback != sslmode.None {
+		p.Mode = p.fallback
+		p.warn("POSTGRES_SSL_MODE=%s is exported, but no bound service has a Postgres database", p.Mode)
 	}
 	p.warnOfOwner()
 	p.warnOfStrings()
@@ -151,22 +130,20 @@ func makePlan(p *Plan, found binding.Bound) (*Plan, error) {
 	return p, nil
 }
 
-// unresolved refuses a reference to CredHub in a service that says that it is Postgres. Of any other
-// service, nobody can know.
 func (p *Plan) unresolved(references []binding.Reference) {
 	for _, r := range references {
-		err := fmt.Errorf("%s: the platform did not resolve the credentials: they are still a reference to CredHub", r.Service)
+		why := "the platform did not resolve the credentials: they are still a reference to CredHub"
 		if r.InFile {
-			err = fmt.Errorf("%s: the credentials are still a reference to CredHub, and the platform resolves none in files; "+
-				"turn off the app's feature file-based-vcap-services or service-binding-k8s, and restart", r.Service)
+			why = "the credentials are still a reference to CredHub, and the platform resolves none in files; " +
+				"turn off the app's feature file-based-vcap-services or service-binding-k8s, and restart"
 		}
 		switch {
 		case p.elsewhere:
 			p.warn("%s: %s", r.Service, InCredHub)
 		case !r.Postgres:
-			p.downgrade("%s; nobody can see whether it is a Postgres database", err)
+			p.downgrade("%s: %s; nobody can see whether it is a Postgres database", r.Service, why)
 		default:
-			p.stop(p.atLaunch(err))
+			p.stop(p.atLaunch(fmt.Errorf("%s: %s", r.Service, why)))
 		}
 		if r.Postgres {
 			p.Unresolved = append(p.Unresolved, r.Service)
@@ -174,7 +151,6 @@ func (p *Plan) unresolved(references []binding.Reference) {
 	}
 }
 
-// stop says why the app must not start, if there is an error.
 func (p *Plan) stop(err error) { p.err = cmp.Or(p.err, err) }
 
 // atLaunch returns the error at launch, and turns it into a warning where we are not sure.
@@ -190,65 +166,54 @@ func (p *Plan) warn(format string, args ...any) {
 	p.Warnings = append(p.Warnings, fmt.Sprintf(format, args...))
 }
 
-// downgrade is a warning that each start repeats, because someone gets less than asked.
 func (p *Plan) downgrade(format string, args ...any) {
 	p.warn(format, args...)
 	p.Downgrades = append(p.Downgrades, fmt.Sprintf(format, args...))
 }
 
-func (p *Plan) decideDatabase(b binding.Binding, cas []binding.Credential, fallback sslmode.Mode) (Database, error) {
-	db := Database{Binding: b}
-	switch {
-	case b.CA.Known():
-		cas = []binding.Credential{b.CA}
-	case b.System.Known():
-		cas = nil
+func (p *Plan) decideDatabase(b binding.Binding, tagged []binding.Credential) (*Database, error) {
+	db := &Database{Binding: b}
+	own, err := p.ownCAs(b, tagged)
+	if err != nil {
+		return nil, err
 	}
-	isMissing := func(ca binding.Credential) bool { return ca.Missing }
-	if i := slices.IndexFunc(cas, isMissing); i >= 0 && !p.elsewhere {
-		err := fmt.Errorf("%s names a file that is not in this container; put the certificate itself there, in PEM", cas[i].Place)
-		if err := p.atLaunch(err); err != nil {
-			return db, err
-		}
-		cas = nil
+	if db.Mode, db.Source, err = p.mode(b, own.Place); err != nil {
+		return nil, err
 	}
-	var err error
-	if db.Mode, db.Source, err = p.mode(b, cas, fallback); err != nil {
-		return db, err
-	}
-	if db.Trust, err = p.trust(b, cas); err != nil {
-		return db, err
-	}
+	db.Trust = p.trust(b, own)
 	for _, note := range b.Notes {
 		p.warn("%s: %s", b.Title(), note)
 	}
 	if db.Mode == sslmode.Require && len(db.Trust.Own) > 0 {
 		p.warn("%s: %s has its CA, so its sslmode can be verify-full instead of require, which trusts any server", b.Title(), db.Trust.Place)
 	}
-	db.clientCert, db.clientKey, err = p.clientCertificate(b)
+	db.CertPEM, db.KeyPEM, err = p.clientCertificate(b)
 	return db, err
 }
 
-// mode applies the rules for the mode of one database. cas are its own.
-func (p *Plan) mode(b binding.Binding, cas []binding.Credential, fallback sslmode.Mode) (sslmode.Mode, Source, error) {
-	_, _, ownCA := moreCAs(b)
-	if len(cas) > 0 {
-		ownCA = cas[0].Place
+// mode finds the mode of a database. own is the place of the CA that is bound for it.
+func (p *Plan) mode(b binding.Binding, own binding.Place) (sslmode.Mode, Source, error) {
+	mode, source, err := p.settle(b)
+	isBound := own.Known()
+	if !isBound {
+		_, _, own = moreCAs(b)
 	}
-	switch mode, source, err := p.settle(b, fallback); {
-	case err != nil:
-		return sslmode.None, "", err
-	case mode != sslmode.None && b.Guessed && mode < fallback:
-		p.warn("%s: %s says %s, but it may be no Postgres; POSTGRES_SSL_MODE=%s counts", b.Title(), source, mode, fallback)
-		return fallback, ofOwner, nil
+	isUnknown := func(host string) bool {
+		_, missing, isCloud := p.trustHost(host, false)
+		return !isCloud || missing != "" && !isBound
+	}
+	switch {
+	case err != nil, mode != sslmode.None && !(b.Guessed && mode < p.fallback):
+		return mode, source, err
 	case mode != sslmode.None:
-		return mode, source, nil
-	case fallback != sslmode.None:
-		return fallback, ofOwner, nil
-	case p.knowsAll(b.Primaries(), len(cas) > 0):
+		p.warn("%s: %s says %s, but it may be no Postgres; POSTGRES_SSL_MODE=%s counts", b.Title(), source, mode, p.fallback)
+		fallthrough
+	case p.fallback != sslmode.None:
+		return p.fallback, ofOwner, nil
+	case len(b.Primaries()) > 0 && !slices.ContainsFunc(b.Primaries(), isUnknown):
 		return sslmode.VerifyFull, "the default for a host whose CA is known", nil
-	case ownCA.Known():
-		return sslmode.VerifyCA, Source("the default for a CA of its own, " + ownCA.String()), nil
+	case own.Known():
+		return sslmode.VerifyCA, Source("the default for a CA of its own, " + own.String()), nil
 	case b.AsksTLS.Known():
 		return sslmode.Require, Source(b.AsksTLS.String() + ", which asks for TLS"), nil
 	}
@@ -257,7 +222,7 @@ func (p *Plan) mode(b binding.Binding, cas []binding.Credential, fallback sslmod
 
 // settle finds the one mode that a binding writes. A contradiction is an error, unless the owner's
 // POSTGRES_SSL_MODE is at least as strict as all of them: the app may use either.
-func (p *Plan) settle(b binding.Binding, fallback sslmode.Mode) (sslmode.Mode, Source, error) {
+func (p *Plan) settle(b binding.Binding) (sslmode.Mode, Source, error) {
 	asked := slices.Clone(b.Asked)
 	if b.System.Known() {
 		// libpq's manual, "sslrootcert": system works with verify-full only.
@@ -266,24 +231,25 @@ func (p *Plan) settle(b binding.Binding, fallback sslmode.Mode) (sslmode.Mode, S
 	} else if b.Writes() == sslmode.None {
 		return sslmode.None, "", nil // an alias alone lowers nothing
 	}
-	strictest := slices.MaxFunc(asked, compareModes)
+	byMode := func(a, b binding.Asked) int { return cmp.Compare(a.Mode, b.Mode) }
+	most := slices.MaxFunc(asked, byMode).Mode
 	asked = slices.DeleteFunc(asked, func(a binding.Asked) bool {
 		isAside := a.By == binding.ByProse || a.By == binding.ByFirst
-		return isAside && a.Mode < strictest.Mode
+		return isAside && a.Mode < most
 	})
-	if weakest := slices.MinFunc(asked, compareModes); b.AsksTLS.Known() && !weakest.Mode.Encrypts() {
+	if b.AsksTLS.Known() && !slices.MinFunc(asked, byMode).Mode.Encrypts() {
 		asked = append(asked, binding.Asked{Mode: sslmode.Require, Place: b.AsksTLS, By: binding.ByKey})
 	}
-	strictest = slices.MaxFunc(asked, compareModes)
-	first := slices.MinFunc(asked, func(a, b binding.Asked) int { return cmp.Compare(a.By, b.By) }) // a key wins over a string
+	slices.SortStableFunc(asked, func(a, b binding.Asked) int { return cmp.Compare(a.By, b.By) }) // a key wins over a string
+	strictest := slices.MaxFunc(asked, byMode)
 	for _, a := range asked {
 		switch {
 		case a.Mode == strictest.Mode:
-		case fallback >= strictest.Mode:
+		case p.fallback >= strictest.Mode:
 			p.warn("%s: %s says %s, and %s says %s; POSTGRES_SSL_MODE=%s settles it, but a driver that reads the binding itself may not obey",
-				b.Title(), strictest.Place, strictest.Mode, a.Place, a.Mode, fallback)
-			return fallback, ofOwner, nil
-		case a.By != binding.ByString, first.By == binding.ByKey, a.Place.Whole() == strictest.Place.Whole(): // two strings may differ
+				b.Title(), strictest.Place, strictest.Mode, a.Place, a.Mode, p.fallback)
+			return p.fallback, ofOwner, nil
+		case a.By != binding.ByString, asked[0].By == binding.ByKey, a.Place.Whole() == strictest.Place.Whole(): // two strings may differ
 			return sslmode.None, "", fmt.Errorf("%s asks for %s, but %s for %s; make them agree, or set POSTGRES_SSL_MODE=%s",
 				strictest.Place, strictest.Mode, a.Place, a.Mode, strictest.Mode)
 		default:
@@ -291,13 +257,8 @@ func (p *Plan) settle(b binding.Binding, fallback sslmode.Mode) (sslmode.Mode, S
 				b.Title(), strictest.Place, strictest.Mode, a.Place, a.Mode)
 		}
 	}
-	if first.Mode < strictest.Mode {
-		first = strictest
-	}
-	return first.Mode, Source(first.Place.String()), nil
+	return strictest.Mode, Source(strictest.Place.String()), nil
 }
-
-func compareModes(a, b binding.Asked) int { return cmp.Compare(a.Mode, b.Mode) }
 
 // clientCertificate reads sslcert and sslkey from the credentials. A certificate without a key is not
 // a client's: SAP's postgresql-db puts the server's certificate in sslcert.
@@ -320,18 +281,15 @@ func (p *Plan) clientCertificate(b binding.Binding) (cert, key []byte, err error
 	return cert, key, nil
 }
 
-// chooseMains finds the main database of each service: the first of those that compareForMain prefers.
 func (p *Plan) chooseMains() {
-	mains := map[string]*Database{} // by service
-	for i := range p.Databases {
-		db := &p.Databases[i]
-		if main := mains[db.Name]; main == nil || compareForMain(db, main) > 0 {
-			mains[db.Name] = db
+	for _, db := range p.Databases {
+		if main := p.mains[db.Name]; main == nil || compareForMain(db, main) > 0 {
+			p.mains[db.Name] = db
 		}
 	}
-	for _, main := range mains {
+	for _, main := range p.mains {
 		main.Main, main.Path = true, ""
-		surer := func(db Database) bool { return db.Name == main.Name && !db.Guessed }
+		surer := func(db *Database) bool { return db.Name == main.Name && !db.Guessed }
 		main.Guessed = main.Guessed && !slices.ContainsFunc(p.Databases, surer)
 	}
 }
@@ -355,18 +313,12 @@ func compareForMain(a, b *Database) int {
 }
 
 // chooseDecider finds the database whose mode the app gets: an environment has room for one only.
-func (p *Plan) chooseDecider(fallback sslmode.Mode) {
-	var mains []*Database
-	for i := range p.Databases {
-		if p.Databases[i].Main {
-			mains = append(mains, &p.Databases[i])
-		}
-	}
+func (p *Plan) chooseDecider() {
 	name := p.env["POSTGRES_SSL_SERVICE"]
-	isNamed := func(db *Database) bool { return name != "" && db.Name == name }
-	candidates, isChosen := prefer(mains, isNamed), slices.ContainsFunc(mains, isNamed)
+	isChosen := name != "" && p.mains[name] != nil
+	candidates := prefer(p.Databases, func(db *Database) bool { return db.Main && (!isChosen || db.Name == name) })
 	if !isChosen {
-		candidates = prefer(mains, func(db *Database) bool { return !db.Guessed })
+		candidates = prefer(candidates, func(db *Database) bool { return !db.Guessed })
 		candidates = prefer(candidates, func(db *Database) bool { return !db.ByKeys() })
 		if name != "" {
 			p.stop(p.atLaunch(fmt.Errorf("POSTGRES_SSL_SERVICE names no bound Postgres database; bound are: %s",
@@ -380,37 +332,33 @@ func (p *Plan) chooseDecider(fallback sslmode.Mode) {
 	case candidates[0].ByKeys(): // then all are, and none of them stops a start
 		candidates = []*Database{slices.MinFunc(candidates, byMode)}
 	}
-	// In the tunnel, each database has its own mode. The exported mode matters to the others, if
-	// there are any.
+	// In the tunnel, each has its own mode. The exported one matters to the others, if there are any.
 	candidates = prefer(candidates, func(db *Database) bool { return !db.Tunnel })
 	if candidates[0].Tunnel {
 		candidates = []*Database{slices.MaxFunc(candidates, byMode)}
 	}
+	p.Decider, p.Mode = candidates[0], candidates[0].Mode
 	for _, db := range candidates {
-		if db.Mode != candidates[0].Mode || string(db.clientCert) != string(candidates[0].clientCert) {
+		if db.Mode != p.Mode || string(db.CertPEM) != string(p.Decider.CertPEM) {
 			p.stop(fmt.Errorf("the bound databases ask for different things: %s; set POSTGRES_SSL_SERVICE to the name of the one that "+
 				"decides, tag it stratos, or give each its own mode with POSTGRES_SSL_TUNNEL=yes", listModes(candidates)))
 		}
 	}
-	p.Decider, p.Mode = candidates[0], candidates[0].Mode
-	p.compareOthers(fallback, isChosen)
+	p.compareOthers(isChosen)
 }
 
 // compareOthers looks at the databases that get less than their own mode. If one writes its mode,
 // the app must not start, unless the owner chose the decider by name.
-func (p *Plan) compareOthers(fallback sslmode.Mode, ownersChoice bool) {
-	for i := range p.Databases {
-		db := &p.Databases[i]
+func (p *Plan) compareOthers(ownersChoice bool) {
+	for _, db := range p.Databases {
 		if db.Mode <= p.Mode || !db.Mode.Encrypts() || db.Tunnel {
 			continue // below require nothing is promised; in the tunnel it has its own mode
 		}
 		written := db.Writes() > p.Mode
-		sameService := db.Name == p.Decider.Name
 		switch {
-		case written && fallback >= db.Mode:
-			// The owner's default is as strict as the strictest mode, so all may use it.
-			p.Mode, p.Decider.Mode, p.Decider.Source = fallback, fallback, ofOwner
-		case written && sameService:
+		case written && p.fallback >= db.Mode: // then all may use it
+			p.Mode, p.Decider.Mode, p.Decider.Source = p.fallback, p.fallback, ofOwner
+		case written && db.Name == p.Decider.Name:
 			p.stop(fmt.Errorf("%s asks for %s, but %s for %s, and both must use one mode; make them agree, or set POSTGRES_SSL_MODE=%s",
 				p.Decider.Title(), modeName(p.Mode), db.Title(), db.Mode, db.Mode))
 		case written && !ownersChoice:
@@ -437,7 +385,7 @@ func listModes(databases []*Database) string {
 	var modes []string
 	for _, db := range databases {
 		mode := modeName(db.Mode)
-		if db.clientCert != nil {
+		if db.CertPEM != nil {
 			mode += " with a client certificate"
 		}
 		modes = append(modes, fmt.Sprintf("%s (%s)", db.Name, mode))
@@ -450,43 +398,36 @@ func modeName(mode sslmode.Mode) string { return cmp.Or(mode.String(), "no mode"
 // warnOfAliases says what a driver makes of a string that gives less than the launch: by another name
 // of sslmode, by the first of two, or as the service's uri beside keys about another host.
 func (p *Plan) warnOfAliases() {
-	mains := map[string]Database{} // by service
 	for _, db := range p.Databases {
-		if db.Main {
-			mains[db.Name] = db
-		}
-	}
-	for _, db := range p.Databases {
-		main, isFurther := mains[db.Name], db.WellKnown && !db.Main
+		main := p.mains[db.Name]
 		for _, a := range db.Asked {
-			say := func(driver string) {
-				p.downgrade("%s: %s means %s to %s is given this string; others get %s, from %s",
-					db.Title(), a.Place, a.Mode, driver, main.Mode, main.Source)
-			}
-			switch isAlone := a.Alias && db.Writes() == sslmode.None; {
+			driver := ""
+			switch {
 			case db.Tunnel, a.Mode >= main.Mode:
 			case a.By == binding.ByFirst:
-				say("pgx or lib/pq, if it")
-			case isAlone, isFurther:
-				say("a driver that")
+				driver = "pgx or lib/pq, if it"
+			case a.Alias && db.Writes() == sslmode.None, db.WellKnown && !db.Main:
+				driver = "a driver that"
+			}
+			if driver != "" {
+				p.downgrade("%s: %s means %s to %s is given this string; others get %s, from %s",
+					db.Title(), a.Place, a.Mode, driver, main.Mode, main.Source)
 			}
 		}
 	}
 }
 
-// warnOfOwner compares the owner's variables with what the bindings ask for.
 func (p *Plan) warnOfOwner() {
-	libpq, stratos := Owners(p.env)
-	if stratos.Wrong != nil {
-		p.warn("%s; Stratos would not start with it, other apps do not read it", stratos.Wrong)
+	if p.Stratos.Wrong != nil {
+		p.warn("%s; Stratos would not start with it, other apps do not read it", p.Stratos.Wrong)
 	}
-	if libpq.Wrong != nil && p.Refuses(libpq) == nil {
-		p.warn("%s; %s", libpq.Wrong, libpq.Do)
+	if p.Libpq.Wrong != nil && p.Refuses(p.Libpq) == nil {
+		p.warn("%s; %s", p.Libpq.Wrong, p.Libpq.Do)
 	}
 	if p.Decider == nil || p.Decider.Tunnel { // in the tunnel, the database's own mode counts
 		return
 	}
-	for _, own := range []Owner{stratos, libpq} {
+	for _, own := range []Owner{p.Stratos, p.Libpq} {
 		if own.Mode != sslmode.None && own.Mode < p.Mode {
 			p.warn("%s=%s is set by the app's owner, and stays; it is weaker than %s, which %s asks for",
 				own.Variable, own.Value, p.Mode, p.Decider.Title())

@@ -87,13 +87,13 @@ func (p *Plan) warnOfStrings() {
 		if mode == sslmode.None {
 			continue
 		}
-		say := func(of string, is sslmode.Mode) {
+		say := func(of string, asked sslmode.Mode) {
 			p.downgrade("%s, set by the app's owner, has a connection string with sslmode=%s for %s: "+
-				"what connects with it gets no more, and %s is asked for", name, mode, of, is)
+				"what connects with it gets no more, and %s is asked for", name, mode, of, asked)
 		}
-		for i := range p.Databases {
-			db := &p.Databases[i]
-			if mode >= db.Mode || !slices.ContainsFunc(hosts, func(h string) bool { return slices.Contains(db.Hosts, h) }) {
+		isIn := func(host string) bool { return slices.Contains(hosts, host) }
+		for _, db := range p.Databases {
+			if mode >= db.Mode || !slices.ContainsFunc(db.Hosts, isIn) {
 				continue
 			}
 			say(db.Title(), db.Mode)
@@ -101,9 +101,10 @@ func (p *Plan) warnOfStrings() {
 				db.Connect = Owner{Variable: name, Value: mode.String(), Mode: mode}
 			}
 		}
+		asked := cmp.Or(p.Mode, sslmode.VerifyFull)
 		for _, host := range hosts {
-			if _, isRDS := rds.Parse(host); isRDS && len(p.Databases) == 0 && mode < cmp.Or(p.Mode, sslmode.VerifyFull) {
-				say(host, cmp.Or(p.Mode, sslmode.VerifyFull))
+			if _, isRDS := rds.Parse(host); isRDS && len(p.Databases) == 0 && mode < asked {
+				say(host, asked)
 			}
 		}
 	}

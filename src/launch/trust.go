@@ -15,6 +15,27 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/truststore"
 )
 
+// Trust says which CAs may vouch for a database.
+type Trust struct {
+	Sets     []string            // of the trust store
+	Own      []*x509.Certificate // from the binding
+	Place    binding.Place       // of the first of Own
+	Everyone bool                // the stack's and the platform's stores too
+	Unseen   bool                // its own are in a file of the app's container; see Elsewhere
+	Why      string              // for people
+}
+
+// narrowness ranks trust: everyone, the CAs of RDS, its own CAs only.
+func (t Trust) narrowness() int {
+	switch {
+	case t.Everyone:
+		return 0
+	case len(t.Own) == 0 && !t.Unseen:
+		return 1
+	}
+	return 2
+}
+
 // ModeSource says which database and which rule the mode comes from.
 func (p *Plan) ModeSource() string {
 	if p.Decider == nil {
@@ -56,8 +77,7 @@ func (t *Trust) addSets(more Trust) {
 // trustOwners returns whom to trust where nothing is bound, and the owner asks for a mode that
 // verifies: the CAs of the endpoints that the owner's variables name, such as Stratos's DB_HOST.
 func (p *Plan) trustOwners() (all Trust) {
-	libpq, stratos := Owners(p.env)
-	if len(p.Databases) > 0 || !libpq.Mode.Verifies() && !stratos.Mode.Verifies() {
+	if len(p.Databases) > 0 || max(p.Libpq.Mode, p.Stratos.Mode) < sslmode.VerifyCA {
 		return Trust{}
 	}
 	for _, name := range slices.Sorted(maps.Keys(p.env)) {
@@ -77,14 +97,10 @@ func (p *Plan) trustOwners() (all Trust) {
 
 // ClientCertificate returns the decider's client certificate and key in PEM, nil if it has none.
 func (p *Plan) ClientCertificate() (cert, key []byte) {
-	return cmp.Or(p.Decider, &Database{}).ClientCertificate()
+	decider := cmp.Or(p.Decider, &Database{})
+	return decider.CertPEM, decider.KeyPEM
 }
 
-// ClientCertificate returns the database's own client certificate and key in PEM, nil if its
-// binding has none.
-func (db Database) ClientCertificate() (cert, key []byte) { return db.clientCert, db.clientKey }
-
-// Empty says whether there is nobody to trust.
 func (t Trust) Empty() bool { return len(t.Sets) == 0 && len(t.Own) == 0 && !t.Everyone }
 
 // TrustStores returns the trust with the stack's and the platform's stores, and the platform team's CAs.
@@ -96,23 +112,14 @@ func (p *Plan) TrustStores(t Trust) Trust {
 	return t
 }
 
-// OneSet returns the set that has exactly the CAs of all bound databases, "" if there is none.
-func (p *Plan) OneSet() string {
-	if all := p.TrustAll(); len(all.Sets) == 1 && len(all.Own) == 0 && !all.Everyone {
-		return all.Sets[0]
+// OneSet returns the set that has exactly these CAs, "" if there is none.
+func (t Trust) OneSet() string {
+	if len(t.Sets) == 1 && len(t.Own) == 0 && !t.Everyone {
+		return t.Sets[0]
 	}
 	return ""
 }
 
-// knowsAll says whether every host is a cloud's and its CA is at hand: own says that one is bound.
-func (p *Plan) knowsAll(hosts []string, own bool) bool {
-	return len(hosts) > 0 && !slices.ContainsFunc(hosts, func(host string) bool {
-		_, missing, isCloud := p.trustHost(host, false)
-		return !isCloud || missing != "" && !own
-	})
-}
-
-// has says whether a set is in this buildpack.
 func (p *Plan) has(set string) bool { return slices.Contains(p.sets, set) }
 
 func isAWS(host string) bool {
@@ -120,17 +127,39 @@ func isAWS(host string) bool {
 	return endpoint.Partition != ""
 }
 
-// trust finds which CAs to trust: the database's own, or else those that its hosts call for. cas
-// are those of the binding, or else of the services tagged postgres-ssl-ca, which add to AWS's.
-func (p *Plan) trust(b binding.Binding, cas []binding.Credential) (Trust, error) {
-	t, err := trustOwn(cas)
+// ownCAs is the trust in the CAs of the binding, or else of the services tagged postgres-ssl-ca.
+func (p *Plan) ownCAs(b binding.Binding, cas []binding.Credential) (t Trust, err error) {
 	switch {
-	case err != nil || t.Unseen || b.CA.Known():
-		return t, err
-	case len(cas) > 0 && !slices.ContainsFunc(b.Hosts, isAWS):
-		return t, nil
+	case b.CA.Known():
+		cas = []binding.Credential{b.CA}
 	case b.System.Known():
-		return p.TrustStores(Trust{Why: "sslrootcert=system"}), nil
+		cas = nil
+	}
+	var why []string
+	for _, ca := range cas {
+		if ca.Missing && p.elsewhere {
+			return Trust{Place: ca.Place, Unseen: true, Why: ca.Place.String() + ", a file of the app's container"}, nil
+		} else if ca.Missing {
+			return Trust{}, p.atLaunch(fmt.Errorf("%s names a file that is not in this container; put the certificate itself there, in PEM", ca.Place))
+		}
+		certs, err := truststore.ParseCredential(string(ca.Value))
+		if err != nil {
+			return Trust{}, fmt.Errorf("%s: %w", ca.Place, err)
+		}
+		t.Own, t.Place, why = append(t.Own, certs...), cmp.Or(t.Place, ca.Place), append(why, ca.Place.String())
+	}
+	t.Why = strings.Join(why, " and ")
+	return t, nil
+}
+
+// trust finds which CAs to trust: the database's own, or else those that its hosts call for. Those of
+// a tagged service add to AWS's.
+func (p *Plan) trust(b binding.Binding, t Trust) Trust {
+	switch {
+	case t.Unseen, b.CA.Known(), t.Place.Known() && !slices.ContainsFunc(b.Hosts, isAWS):
+		return t
+	case b.System.Known():
+		return p.TrustStores(Trust{Why: "sslrootcert=system"})
 	}
 	own := t.Why
 	if more, place, _ := moreCAs(b); more != nil {
@@ -138,7 +167,7 @@ func (p *Plan) trust(b binding.Binding, cas []binding.Credential) (Trust, error)
 		own = strings.TrimPrefix(own+" and "+place.String(), " and ")
 	}
 	if len(b.Hosts) == 0 && own == "" {
-		return p.trustEveryone("the binding names no host"), nil
+		return p.trustEveryone("the binding names no host")
 	}
 	var why []string
 	for i, host := range b.Hosts {
@@ -150,7 +179,7 @@ func (p *Plan) trust(b binding.Binding, cas []binding.Credential) (Trust, error)
 			p.warn("%s: the replica %s is not RDS; it is verified by the CAs of the main host, and the connection may fail", b.Title(), host)
 			continue
 		case !isCloud:
-			return p.trustEveryone("not an RDS endpoint"), nil
+			return p.trustEveryone("not an RDS endpoint")
 		case missing != "" && own == "":
 			p.downgrade("%s: %s", b.Title(), missing)
 		}
@@ -163,29 +192,11 @@ func (p *Plan) trust(b binding.Binding, cas []binding.Credential) (Trust, error)
 		why = append(why, own)
 	}
 	t.Why = strings.Join(why, ", ")
-	return t, nil
+	return t
 }
 
-// trustOwn is the trust in the CAs of the binding, or of the services tagged postgres-ssl-ca.
-func trustOwn(cas []binding.Credential) (Trust, error) {
-	var t Trust
-	var why []string
-	for _, ca := range cas {
-		if ca.Missing {
-			return Trust{Place: ca.Place, Unseen: true, Why: ca.Place.String() + ", a file of the app's container"}, nil
-		}
-		certs, err := truststore.ParseCredential(string(ca.Value))
-		if err != nil {
-			return Trust{}, fmt.Errorf("%s: %w", ca.Place, err)
-		}
-		t.Own, t.Place, why = append(t.Own, certs...), cmp.Or(t.Place, ca.Place), append(why, ca.Place.String())
-	}
-	t.Why = strings.Join(why, " and ")
-	return t, nil
-}
-
-// moreCAs reads the CAs under keys that are not well-known. place is the first one's, and named that of
-// the first whose key says that it is a CA.
+// moreCAs reads the CAs under keys that are not well-known. named is the place of the first whose key
+// says that it is a CA.
 func moreCAs(b binding.Binding) (certs []*x509.Certificate, place, named binding.Place) {
 	for _, ca := range b.MoreCAs {
 		parsed, err := truststore.ParseCredential(string(ca.Value))
@@ -243,7 +254,6 @@ func (p *Plan) trustHost(host string, own bool) (t Trust, missing string, isClou
 	return t, missing, true
 }
 
-// trustEveryone is the trust for a host that tells nothing about its CA.
 func (p *Plan) trustEveryone(why string) Trust {
 	t := Trust{Why: why}
 	for _, name := range p.sets {

@@ -69,13 +69,13 @@ func TestOnlyTheFileOfOneSetIsReadyInTheDroplet(t *testing.T) {
 		"nothing bound":                 {nil, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			assert.Equal(t, test.want, decide(t, nil, test.bindings...).OneSet())
+			assert.Equal(t, test.want, decide(t, nil, test.bindings...).TrustAll().OneSet())
 		})
 	}
 	oneSet, err := Decide(nil, binding.Bound{Databases: []binding.Binding{db("db", "verify-full", elsewhere)}},
 		truststore.NewStore("/trust", truststore.Sets{"aws": nil}))
 	require.NoError(t, err)
-	assert.Empty(t, oneSet.OneSet(), "everyone, though the buildpack has only one set")
+	assert.Empty(t, oneSet.TrustAll().OneSet(), "everyone, though the buildpack has only one set")
 }
 
 func TestTheStoresBringAPlatformTeamsCAs(t *testing.T) {

@@ -47,7 +47,7 @@ func (p *Plan) chooseTunnelled() {
 		}
 	}
 	for i := range p.Databases {
-		db := &p.Databases[i]
+		db := p.Databases[i]
 		switch {
 		case !slices.Contains(wanted, db.Name):
 		case db.ByKeys() && (len(db.Hosts) == 0 || db.Ports[0] == ""):
@@ -81,7 +81,7 @@ func (p *Plan) Carry(c Carried) {
 	}
 	p.carried = c
 	for i := range p.Databases {
-		db := &p.Databases[i]
+		db := p.Databases[i]
 		if !db.Mode.Encrypts() || len(db.Hosts) == 0 || db.Tunnel {
 			continue
 		}

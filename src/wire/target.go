@@ -129,7 +129,7 @@ func (t *Target) setAddress(b binding.Binding) {
 //
 // Through the tunnel, the database's own mode is in force. The owner's counts only if it is
 // stricter: a weaker one is for the connection from the app to the tunnel.
-func (t *Target) setMode(app current.App, db launch.Database, launching bool) {
+func (t *Target) setMode(app current.App, db *launch.Database, launching bool) {
 	t.Mode, t.Source, t.Lever = app.Plan.Mode, db.Source.String(), "sslmode"
 	if db.Tunnel {
 		t.Mode = db.Mode
@@ -162,7 +162,7 @@ func (t *Target) setMode(app current.App, db launch.Database, launching bool) {
 
 // setTrust finds the trusted CAs: those in the owner's PGSSLROOTCERT, which replaces all others,
 // else those that the plan has for this database. A file with what a launch puts there is no owner's.
-func (t *Target) setTrust(app current.App, db launch.Database) {
+func (t *Target) setTrust(app current.App, db *launch.Database) {
 	switch file := app.Env["PGSSLROOTCERT"]; {
 	case file == "system": // the stack's store, and only with verify-full (libpq's manual, "sslrootcert")
 		if t.Mode == sslmode.None {
@@ -223,11 +223,11 @@ func (t *Target) trustStores(app current.App) {
 
 // setClient takes the client certificate from the files in the owner's PGSSLCERT and PGSSLKEY, else
 // from the credentials.
-func (t *Target) setClient(app current.App, db launch.Database) {
+func (t *Target) setClient(app current.App, db *launch.Database) {
 	plannedCert, plannedKey := app.Plan.ClientCertificate()
 	cert, key := plannedCert, plannedKey
 	if db.Tunnel {
-		cert, key = db.ClientCertificate()
+		cert, key = db.CertPEM, db.KeyPEM
 	}
 	cert, key = t.owners(app, "PGSSLCERT", plannedCert, cert), t.owners(app, "PGSSLKEY", plannedKey, key)
 	if t.Problem != nil || cert == nil && key == nil {

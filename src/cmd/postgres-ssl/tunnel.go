@@ -122,9 +122,9 @@ func newTunnel(app current.App, r *binding.Redirection, pid int) (binding.Tunnel
 	plan := *app.Plan
 	plan.Databases = nil
 	for _, e := range r.Endpoints {
-		db := app.Plan.Databases[e.Database]
+		db := *app.Plan.Databases[e.Database]
 		db.Hosts, db.Ports, db.Replicas, db.Username = []string{e.Host}, []string{fmt.Sprint(e.Port)}, 0, "the client's"
-		plan.Databases = append(plan.Databases, db)
+		plan.Databases = append(plan.Databases, &db)
 	}
 	var beside []string
 	for _, db := range app.Plan.Databases {
