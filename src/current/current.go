@@ -18,8 +18,7 @@ import (
 // Home is where the platform unpacks a droplet.
 const Home = "/home/vcap"
 
-// SeenFile is the droplet's file in deps/IDX with what staging has seen in the app's own files: a
-// client.Seen as JSON.
+// SeenFile is the file in deps/IDX with a client.Seen as JSON.
 const SeenFile = "seen.json"
 
 // App is an app as it is now.
@@ -36,7 +35,11 @@ type Rules func(env map[string]string, found binding.Bound, store truststore.Sto
 
 // Read reads the bindings that an environment names, and makes the plan.
 func Read(env map[string]string, store truststore.Store, rules Rules) (App, error) {
-	found, err := binding.Read(env)
+	return read(env, store, binding.Read, rules)
+}
+
+func read(env map[string]string, store truststore.Store, bindings func(map[string]string) (binding.Bound, error), rules Rules) (App, error) {
+	found, err := bindings(env)
 	if err != nil {
 		return App{}, err
 	}
@@ -70,26 +73,19 @@ func Elsewhere(env map[string]string) (App, error) {
 	if err != nil {
 		return App{}, err
 	}
-	found, err := binding.ReadElsewhere(env)
-	if err != nil {
-		return App{}, err
-	}
-	plan, err := launch.Elsewhere(env, found, store)
-	if err != nil {
-		return App{}, err
-	}
-	env = maps.Clone(env)
+	app, err := read(env, store, binding.ReadElsewhere, launch.Elsewhere)
+	app.Env, app.Elsewhere = maps.Clone(env), true
 	for _, name := range []string{"SSL_CERT_FILE", "CF_SYSTEM_CERT_PATH"} {
-		if env[name] != "" {
-			plan.Warnings = append(plan.Warnings, name+" names files of the app's container, which cannot be seen from here: they are left out")
-			delete(env, name)
+		if err == nil && env[name] != "" {
+			app.Plan.Warnings = append(app.Plan.Warnings, name+" names files of the app's container, which cannot be seen from here: they are left out")
+			delete(app.Env, name)
 		}
 	}
-	return App{Env: env, Store: store, Plan: plan, Elsewhere: true}, nil
+	return app, err
 }
 
-// TrustStore opens the trust store of this program. In a droplet it is beside the program. In a
-// buildpack it is made from the certificates there, as an app's first buildpack does.
+// TrustStore opens the trust store beside this program. In a buildpack, it is made from the
+// certificates there, as for an app's first buildpack.
 func TrustStore() (truststore.Store, error) {
 	program, err := os.Executable()
 	if err != nil {
@@ -114,32 +110,26 @@ func (a App) Roots(everyone bool) ([]byte, error) {
 		trust = a.Plan.TrustStores(trust)
 	}
 	sets, err := a.Store.PEM(trust.Sets...)
-	if err != nil {
-		return nil, err
-	}
-	var stores []truststore.Entry
-	if trust.Everyone {
-		stores, err = truststore.System(a.Env)
-	}
 	all := slices.Concat(truststore.EncodePEM(trust.Own), sets)
+	if err != nil || !trust.Everyone {
+		return all, err
+	}
+	stores, err := truststore.System(a.Env)
 	for _, store := range stores {
 		all = append(all, store.Content...)
 	}
 	return all, err
 }
 
-// HandOutHere returns what the app is given in this container. command is for client.App.
+// HandOutHere returns what the app in this container is given.
 func (a App) HandOutHere(command string) (*client.Handout, error) {
-	if !a.Store.LaidOut { // no droplet
-		return a.HandOut(client.App{Home: Home, Command: command}, "", "")
-	}
 	deps := filepath.Dir(filepath.Dir(a.Store.Dir))
 	home := filepath.Dir(deps)
 	return a.HandOut(client.App{Home: home, Command: command}, filepath.Join(home, "app"), deps)
 }
 
-// HandOut returns what the app is given. It completes c with what is in the folders of the app and
-// the buildpacks.
+// HandOut completes c with what is in the folders of the app and the buildpacks, and returns what
+// the app is given.
 func (a App) HandOut(c client.App, app, deps string) (*client.Handout, error) {
 	c.Env, c.Store, c.Seen, c.Roots = a.Env, a.Store, a.Seen, a.Roots
 	c.Brings = client.Look(os.DirFS(app), os.DirFS(deps))

@@ -24,7 +24,7 @@ func Write(h *client.Handout) error {
 		}
 	}
 	for _, f := range h.Files {
-		err := writeFile(h.Dir, f)
+		err := writeFile(f)
 		if err != nil && !f.Mode.IsRegular() {
 			h.Warnings = append(h.Warnings, "continues without this file: "+err.Error())
 		} else if err != nil {
@@ -34,14 +34,12 @@ func Write(h *client.Handout) error {
 	return nil
 }
 
-func writeFile(dir string, f client.File) error {
+func writeFile(f client.File) error {
 	if f.Mode.Type() == fs.ModeSymlink {
 		return link(string(f.Content), f.Path)
 	}
-	if parent := filepath.Dir(f.Path); parent != dir {
-		if err := os.MkdirAll(parent, 0o700); err != nil {
-			return err
-		}
+	if err := os.MkdirAll(filepath.Dir(f.Path), 0o700); err != nil {
+		return err
 	}
 	if old, err := os.ReadFile(f.Path); err == nil && bytes.Equal(old, f.Content) {
 		return nil
@@ -53,30 +51,22 @@ func writeFile(dir string, f client.File) error {
 // place, it fails.
 func privateFolder(dir string) error {
 	err := os.MkdirAll(dir, 0o700) // TMPDIR need not be there
-	info, gone := os.Lstat(dir)
-	switch {
-	case gone == nil && !info.IsDir():
+	if info, gone := os.Lstat(dir); gone == nil && !info.IsDir() {
 		return fmt.Errorf("%s is not a folder; remove it", dir)
-	case err != nil || gone != nil:
-		return cmp.Or(err, gone)
-	case info.Mode().Perm() != 0o700:
-		return os.Chmod(dir, 0o700)
 	}
-	return nil
+	return cmp.Or(err, os.Chmod(dir, 0o700))
 }
 
 // link makes a link in the home folder. An existing file is the app's own: leave it, and don't
 // follow it.
 func link(target, path string) error {
 	dir := filepath.Dir(path)
-	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-		return err
+	err := os.Mkdir(dir, 0o700)
+	if info, gone := os.Lstat(dir); gone == nil && info.IsDir() {
+		err = os.Symlink(target, path)
 	}
-	if info, err := os.Lstat(dir); err != nil || !info.IsDir() {
-		return err
+	if errors.Is(err, fs.ErrExist) {
+		return nil
 	}
-	if err := os.Symlink(target, path); err != nil && !errors.Is(err, fs.ErrExist) {
-		return err
-	}
-	return nil
+	return err
 }
