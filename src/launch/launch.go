@@ -132,10 +132,10 @@ func makePlan(p *Plan, found binding.Bound) (*Plan, error) {
 
 func (p *Plan) unresolved(references []binding.Reference) {
 	for _, r := range references {
-		why := "the platform did not resolve the credentials: they are still a reference to CredHub"
+		why := errors.New("the platform did not resolve the credentials: they are still a reference to CredHub")
 		if r.InFile {
-			why = "the credentials are still a reference to CredHub, and the platform resolves none in files; " +
-				"turn off the app's feature file-based-vcap-services or service-binding-k8s, and restart"
+			why = errors.New("the credentials are still a reference to CredHub, and the platform resolves none in files; " +
+				"turn off the app's feature file-based-vcap-services or service-binding-k8s, and restart")
 		}
 		switch {
 		case p.elsewhere:
@@ -143,7 +143,7 @@ func (p *Plan) unresolved(references []binding.Reference) {
 		case !r.Postgres:
 			p.downgrade("%s: %s; nobody can see whether it is a Postgres database", r.Service, why)
 		default:
-			p.stop(p.atLaunch(fmt.Errorf("%s: %s", r.Service, why)))
+			p.stop(p.atLaunch(fmt.Errorf("%s: %w", r.Service, why)))
 		}
 		if r.Postgres {
 			p.Unresolved = append(p.Unresolved, r.Service)
