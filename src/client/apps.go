@@ -77,8 +77,8 @@ func Shown(app *seen.Files) map[string]string {
 	return found
 }
 
-// Told returns those of the apps that were shown which a launch tells by their own variable. But
-// for Stratos, one whose owner set it is left out.
+// Told returns those of the apps shown that a launch tells by their own variable. One whose owner
+// set it is left out, but for Stratos.
 func Told(shown, env map[string]string) map[string]string {
 	told := map[string]string{}
 	for _, a := range apps {
@@ -90,8 +90,8 @@ func Told(shown, env map[string]string) map[string]string {
 	return told
 }
 
-// OwnModes returns the modes that the owner set in variables of such apps, whichever app it is. Of
-// a flag, only the word that turns it off tells anything.
+// OwnModes returns the modes that the owner set in such variables, whichever app it is. Of a flag,
+// only the word that turns it off tells anything.
 func OwnModes(env map[string]string) (own []launch.Owner) {
 	for _, a := range apps {
 		for _, s := range a.gives {
@@ -109,7 +109,7 @@ func OwnModes(env map[string]string) (own []launch.Owner) {
 	return own
 }
 
-// giveNamed gives each app that was found its own variables, from require up. The owner's own stay.
+// giveNamed gives each app that was shown its own variables, from require up. The owner's own stay.
 func giveNamed(h *Handout) {
 	if !h.mode.Encrypts() {
 		return

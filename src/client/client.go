@@ -76,7 +76,8 @@ func For(plan *launch.Plan, app App) (*Handout, error) {
 	// An owner who sets PGSSLMODE means the whole app. A wrong one counts for nobody.
 	h.mode = cmp.Or(plan.Libpq.InForce(plan.Mode), plan.Mode)
 	for _, l := range languages {
-		if isNeeded := l.places == nil || app.Brings[l.name]; isNeeded && !(l.launchOnly && app.Staging) {
+		isNeeded := l.places == nil || app.Brings[l.name]
+		if isNeeded && !(l.launchOnly && app.Staging) {
 			l.give(h)
 		}
 	}

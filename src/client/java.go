@@ -18,8 +18,8 @@ import (
 
 // pgjdbc reads no variable, but each org/postgresql/driverconfig.properties that its class loader
 // finds, and every class loader asks the JVM's boot loader first. So we append a folder with this
-// file to the boot class path. The app's own URL or Properties win over it. JAVA_TOOL_OPTIONS
-// reaches every JVM; agents and other buildpacks use it too, so we add to it.
+// file to the boot class path. The app's own URL or Properties win over it. Agents and other
+// buildpacks use JAVA_TOOL_OPTIONS too, so we add to it.
 //
 // R2DBC, Vert.x, HTTP clients and pgjdbc's DefaultJavaSSLFactory use the JVM's own trust. With the
 // java-buildpack, that is the JDK's store and the file in CF_CA_CERTS, which has only certificates.
@@ -65,10 +65,9 @@ func giveJava(h *Handout) {
 	h.add("JAVA_TOOL_OPTIONS", options, option, "for pgjdbc: sslmode "+h.mode.String())
 }
 
-// linkRoot makes pgjdbc's own default file. A JVM that JAVA_TOOL_OPTIONS does not reach
-// (SonarQube's processes) refuses verify-ca and verify-full without it. libpq before version 15
-// reads it too, and then makes plain text of prefer where it cannot verify. So only an app with
-// Java gets it.
+// linkRoot makes pgjdbc's own default file. A JVM that JAVA_TOOL_OPTIONS does not reach (SonarQube's
+// processes) refuses verify-ca and verify-full without it. Only an app with Java gets it: libpq
+// before version 15 reads it too, and then makes plain text of prefer where it cannot verify.
 //
 // Source: pgjdbc, LibPQFactory, sslrootcert; libpq's manual, "libpq-ssl".
 func (h *Handout) linkRoot() {
@@ -77,8 +76,8 @@ func (h *Handout) linkRoot() {
 	}
 }
 
-// driverConfig returns pgjdbc's defaults. It takes the client certificate in PEM, and the key as
-// PKCS #8 in DER from a file that ends in .pk8 (LazyKeyManager).
+// driverConfig returns pgjdbc's defaults. It takes a client's key as PKCS #8 in DER, from a file that
+// ends in .pk8 (LazyKeyManager).
 func (h *Handout) driverConfig() []byte {
 	lines := []string{"sslmode=" + h.mode.String()}
 	if h.mode.Verifies() {
@@ -108,7 +107,7 @@ func propertyValue(path string) string {
 	return quoted[1 : len(quoted)-1]
 }
 
-// saysTLS says what else may configure pgjdbc's TLS. It returns "" if we find nothing.
+// saysTLS says what else may configure pgjdbc's TLS, "" if we find nothing.
 func (h *Handout) saysTLS() string {
 	if h.app.JavaSays != "" {
 		return h.app.JavaSays + " configures its TLS"
@@ -118,10 +117,11 @@ func (h *Handout) saysTLS() string {
 			return db.Title() + " says ssl=true in " + db.SSLFlag.Whole()
 		}
 	}
+	others := []string{"DB_SSL_MODE", "PGSSLMODE", "PGSSL", "POSTGRES_SSL_MODE", "VCAP_SERVICES"} // not pgjdbc's, or read above
 	for _, name := range slices.Sorted(maps.Keys(h.app.Env)) {
 		value := h.app.Env[name]
 		switch text := name + "=" + value; {
-		case slices.Contains([]string{"DB_SSL_MODE", "PGSSLMODE", "PGSSL", "POSTGRES_SSL_MODE", "VCAP_SERVICES"}, name): // not pgjdbc's, or read above
+		case slices.Contains(others, name):
 		case name == "DATABASE_URL" && strings.Contains(value, "sslmode="): // a copy of a bound URI; this counts more than ours
 		case tlsWords().MatchString(text) && seen.IsAboutADatabase(text):
 			return "the variable " + name + " configures its TLS"

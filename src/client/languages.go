@@ -12,7 +12,7 @@ import (
 // language is one that an app may be written in, or a driver that several share.
 type language struct {
 	name       string
-	places     []string // that show it in a droplet: patterns of path.Match below app/ and deps/; nil for each
+	places     []string // that show it: patterns of path.Match below app/ and deps/; nil for each droplet
 	launchOnly bool     // it is given nothing at staging
 	give       func(*Handout)
 }
@@ -47,20 +47,18 @@ func giveLibpq(h *Handout) {
 	}
 }
 
-// verifies says whether libpq and lib/pq may have a root certificate, which makes verify-ca of
-// require (libpq's manual, "libpq-ssl", on backward compatibility). So every mode in force has to
-// verify, Stratos's too: its lib/pq reads the file. With a wrong mode, Stratos does not start.
+// verifies says whether every mode in force verifies, Stratos's too: only then may libpq and lib/pq
+// have a root certificate, which makes verify-ca of require (libpq's manual, "libpq-ssl", on
+// backward compatibility). With a wrong mode, Stratos does not start.
 func (h *Handout) verifies() bool {
 	read := h.plan.Stratos.InForce(h.plan.Mode)
 	return h.plan.Libpq.InForce(h.plan.Mode).Verifies() && (read.Verifies() || read == sslmode.None)
 }
 
-// Node's TLS adds the CAs in the file NODE_EXTRA_CA_CERTS to its own. node-postgres reads PGSSLMODE
-// and verifies in every mode from prefer up, so it needs them for require too.
-//
-// postgres.js reads its option ssl from PGSSL, and takes any text as a request for TLS, even
-// "disable". Other code verifies less with it: it is not given where staging saw such code, or only
-// other drivers.
+// node-postgres reads PGSSLMODE and verifies in every mode from prefer up, so it needs the CAs for
+// require too. postgres.js reads its option ssl from PGSSL, and takes any text as a request for TLS,
+// even "disable". Other code verifies less with it: it is not given where staging saw such code, or
+// only other drivers.
 //
 // Source: Node, doc/api/cli.md; node-postgres, lib/connection-parameters.js; postgres.js,
 // src/index.js, parseOptions, and src/connection.js, secure.
@@ -92,9 +90,8 @@ var nodes = []named{
 		`"(?:heroku-(?:pre|post)build|(?:pre|post)?install|prepublish|preprepare|prepare|postprepare)"`, nil},
 }
 
-// oneFile says whether the app is given the databases' CAs in SSL_CERT_FILE, and not in a list of
-// folders, which Node with its switch for the system's CAs takes for the name of one folder (Node,
-// src/crypto/crypto_context.cc, GetSystemStoreCACertificates).
+// oneFile says whether the CAs go into SSL_CERT_FILE: Node with its switch for the system's CAs takes
+// a list of folders for the name of one (src/crypto/crypto_context.cc, GetSystemStoreCACertificates).
 func (h *Handout) oneFile() bool {
 	options := strings.ReplaceAll(h.app.Env["NODE_OPTIONS"]+" "+h.app.Command, "_", "-")
 	isSwitched := h.app.Env["NODE_USE_SYSTEM_CA"] == "1" || h.app.Shows[nodeSystemCAs] != ""
@@ -102,11 +99,9 @@ func (h *Handout) oneFile() bool {
 }
 
 // Stratos reads its mode from DB_SSL_MODE and ignores a binding's sslmode. Its driver is lib/pq
-// 1.10, which reads SSL_CERT_DIR and PGSSLROOTCERT. It refuses to start with allow or prefer. We
-// set them anyway: without the variable, it would connect in plain text even to a server with TLS.
-//
-// Any app may have a variable DB_SSL_MODE, with words that are not ours (MySQL's REQUIRED). A wrong
-// one stops only an app that is Stratos.
+// 1.10, which reads SSL_CERT_DIR and PGSSLROOTCERT. It does not start with allow or prefer, but
+// without the variable, it would connect in plain text even to a server with TLS. Any app may have a
+// variable of this name, with other words (MySQL's REQUIRED): a wrong one stops only Stratos.
 //
 // Source: Stratos, src/jetstream/datastore, the SSLMode constants and their validation.
 func giveStratos(h *Handout) {
@@ -164,7 +159,6 @@ func giveGolang(h *Handout) {
 	h.add("SSL_CERT_DIR", dirs, "", "for Go and OpenSSL")
 }
 
-// giveFile gives SSL_CERT_FILE, unless it is the owner's.
 func (h *Handout) giveFile() {
 	const name = "SSL_CERT_FILE"
 	if own := h.app.Env[name]; own != "" && !truststore.IsOurs(own) {
@@ -176,8 +170,8 @@ func (h *Handout) giveFile() {
 }
 
 // Erlang's clients have no modes. Those that verify call public_key:cacerts_get(), which finds only
-// the stack's CAs. So we point it to a file with these and the databases' CAs. PATH cannot tell
-// whether there is an Erlang: later buildpacks' launch scripts run after ours.
+// the stack's CAs. So we point it to a file with these and the databases'. PATH cannot tell whether
+// there is an Erlang: later buildpacks' launch scripts run after ours.
 var erlangPlaces = []string{
 	// supply buildpacks, apt-buildpack
 	"deps/*/bin/erl", "deps/*/erlang/bin/erl", "deps/*/apt/usr/lib/erlang/bin/erl",
@@ -197,10 +191,10 @@ func giveErlang(h *Handout) {
 	}
 }
 
-// erlangFlags makes public_key:cacerts_get() return the CAs of a file instead of the stack's: from
-// OTP 27.2 on by a parameter of public_key, and before by the -eval at the end of the boot. A
-// release without public_key boots all the same. The owner's flags come last, since they may end in
-// "-extra", which swallows what follows, and behind "--", or they become arguments of our -eval.
+// erlangFlags makes public_key:cacerts_get() return the CAs of a file: from OTP 27.2 on by a
+// parameter of public_key, and before by the -eval at the end of the boot. A release without
+// public_key boots all the same. The owner's flags come last, since they may end in "-extra", which
+// swallows what follows, and behind "--", or they become arguments of our -eval.
 //
 // Source: OTP, erts/etc/common/erlexec.c, build_args_from_string: nothing escapes between quotes.
 func erlangFlags(owners, file string) string {

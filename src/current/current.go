@@ -35,16 +35,15 @@ type Rules func(env map[string]string, found binding.Bound, store truststore.Sto
 
 // Read reads the bindings that an environment names, and makes the plan.
 func Read(env map[string]string, store truststore.Store, rules Rules) (App, error) {
-	return read(env, store, binding.Read, rules)
+	return App{Env: env, Store: store}.read(binding.Read, rules)
 }
 
-func read(env map[string]string, store truststore.Store, bindings func(map[string]string) (binding.Bound, error), rules Rules) (App, error) {
-	found, err := bindings(env)
-	if err != nil {
-		return App{}, err
+func (a App) read(bindings func(env map[string]string) (binding.Bound, error), rules Rules) (App, error) {
+	found, err := bindings(a.Env)
+	if err == nil {
+		a.Plan, err = rules(a.Env, found, a.Store)
 	}
-	plan, err := rules(env, found, store)
-	return App{Env: env, Store: store, Plan: plan}, err
+	return a, err
 }
 
 // Open is Read with the trust store of this program, and with what staging has seen.
@@ -73,11 +72,11 @@ func Elsewhere(env map[string]string) (App, error) {
 	if err != nil {
 		return App{}, err
 	}
-	app, err := read(env, store, binding.ReadElsewhere, launch.Elsewhere)
-	app.Env, app.Elsewhere = maps.Clone(env), true
+	app, err := App{Env: maps.Clone(env), Store: store, Elsewhere: true}.read(binding.ReadElsewhere, launch.Elsewhere)
 	for _, name := range []string{"SSL_CERT_FILE", "CF_SYSTEM_CERT_PATH"} {
 		if err == nil && env[name] != "" {
-			app.Plan.Warnings = append(app.Plan.Warnings, name+" names files of the app's container, which cannot be seen from here: they are left out")
+			app.Plan.Warnings = append(app.Plan.Warnings, name+" names files of the app's container, "+
+				"which cannot be seen from here: they are left out")
 			delete(app.Env, name)
 		}
 	}

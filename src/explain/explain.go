@@ -1,4 +1,4 @@
-// Package explain says in words what a launch decides and gives, for the staging log and for
+// Package explain says in words what a launch decides and gives: in the staging log and in
 // env --explain.
 package explain
 
@@ -52,58 +52,47 @@ func Say(sections []Section, title, line, warning func(format string, args ...an
 // Plan explains a plan and what the app is given under it, with all warnings at the end. An error
 // means that the trust store cannot be read.
 func Plan(app current.App, handout *client.Handout, now time.Time) ([]Section, error) {
-	bound, err := databases(app, now)
-	gives := given(app, handout)
-	gives.Warnings, bound.Warnings = slices.Concat(app.Plan.Warnings, bound.Warnings, handout.Warnings), nil
-	return []Section{bound, gives}, err
-}
-
-// daysBefore is how long before its end a root certificate gets a warning.
-const daysBefore = 90
-
-func databases(app current.App, now time.Time) (Section, error) {
-	s := Section{Title: "Postgres databases"}
+	bound, gives := Section{Title: "Postgres databases"}, given(app, handout)
+	gives.Warnings = slices.Clone(app.Plan.Warnings)
 	if len(app.Plan.Databases) == 0 {
-		s.Add("no Postgres database is bound yet; bind one later and restart the app, no restage is needed")
+		bound.Add("no Postgres database is bound yet; bind one later and restart the app, no restage is needed")
 	}
 	if len(app.Plan.Others) > 0 {
-		s.Add("not Postgres: %s", strings.Join(app.Plan.Others, ", "))
+		bound.Add("not Postgres: %s", strings.Join(app.Plan.Others, ", "))
 	}
 	for _, db := range app.Plan.Databases {
-		title := db.Title()
+		title, mode, expiry := db.Title(), "none: ", ""
 		if !db.Main {
 			title += ", which decides nothing: the service has another main database"
 		}
-		mode := "none: " + db.Source.String()
 		if db.Mode != sslmode.None {
-			mode = db.Mode.String() + ", from " + db.Source.String()
+			mode = db.Mode.String() + ", from "
 		}
 		certs, err := app.Store.Certificates(db.Trust.Sets...)
 		if err != nil {
-			return s, err
+			return nil, err
 		}
-		expiry, end := "", truststore.EarliestExpiry(append(certs, db.Trust.Own...))
-		if !end.IsZero() {
+		if end := truststore.EarliestExpiry(append(certs, db.Trust.Own...)); !end.IsZero() {
 			expiry = ", first root expires " + plain.Day(end)
+			if end.Before(now.AddDate(0, 0, 90)) {
+				gives.Warn("%s: a root certificate in use expires on %s; renew it before that day", db.Name, plain.Day(end))
+			}
 		}
-		s.Add("%s", title)
-		s.Add("  host     %s", cmp.Or(strings.Join(db.Hosts, ", "), "none in the credentials"))
-		s.Add("  sslmode  %s", mode)
-		s.Add("  trusts   %s%s", trusted(db.Trust, len(certs)), expiry)
-		if expiry != "" && end.Before(now.AddDate(0, 0, daysBefore)) {
-			s.Warn("%s: a root certificate in use expires on %s; renew it before that day", db.Name, plain.Day(end))
-		}
+		bound.Add("%s", title)
+		bound.Add("  host     %s", cmp.Or(strings.Join(db.Hosts, ", "), "none in the credentials"))
+		bound.Add("  sslmode  %s%s", mode, db.Source)
+		bound.Add("  trusts   %s%s", trusted(db.Trust, len(certs)), expiry)
 		if db.Trust.Unseen {
-			s.Warn("%s: its CA cannot be seen from here, so the variables that name it are not shown: %s", db.Title(), db.Trust.Why)
+			gives.Warn("%s: its CA cannot be seen from here, so the variables that name it are not shown: %s", db.Title(), db.Trust.Why)
 		}
-		for _, host := range db.Hosts {
-			// Many people copy this from a blog post.
+		for _, host := range db.Hosts { // many people copy this from a blog post
 			if name, typo := strings.CutSuffix(host, ".rds.amazon.com"); typo {
-				s.Warn("%s: the host %s is not an RDS endpoint; did you mean %s.rds.amazonaws.com?", db.Title(), host, name)
+				gives.Warn("%s: the host %s is not an RDS endpoint; did you mean %s.rds.amazonaws.com?", db.Title(), host, name)
 			}
 		}
 	}
-	return s, nil
+	gives.Warnings = append(gives.Warnings, handout.Warnings...)
+	return []Section{bound, gives}, nil
 }
 
 // trusted says which CAs are trusted, and why. n are in this buildpack.

@@ -140,7 +140,8 @@ func (p *Plan) ownCAs(b binding.Binding, cas []binding.Credential) (t Trust, err
 		if ca.Missing && p.elsewhere {
 			return Trust{Place: ca.Place, Unseen: true, Why: ca.Place.String() + ", a file of the app's container"}, nil
 		} else if ca.Missing {
-			return Trust{}, p.atLaunch(fmt.Errorf("%s names a file that is not in this container; put the certificate itself there, in PEM", ca.Place))
+			return Trust{}, p.atLaunch(fmt.Errorf("%s names a file that is not in this container; "+
+				"put the certificate itself there, in PEM", ca.Place))
 		}
 		certs, err := truststore.ParseCredential(string(ca.Value))
 		if err != nil {

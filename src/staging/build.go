@@ -13,9 +13,6 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/explain"
 )
 
-// stagingVariable is the variable with which the app's owner leaves staging alone.
-const stagingVariable = "POSTGRES_SSL_STAGING"
-
 // buildEnvironment returns the variables for the app's own code that the buildpacks behind us run at
 // staging (npm's heroku-postbuild, Django's collectstatic, Rails' assets:precompile), and writes
 // their files. Without them, such code connects in plain text.
@@ -24,14 +21,14 @@ const stagingVariable = "POSTGRES_SSL_STAGING"
 // the hashes of their content: no two droplets may differ by a path, and none may contain a key.
 func buildEnvironment(stager *libbuildpack.Stager, app current.App) ([]client.Variable, error) {
 	says := explain.Section{Title: "At staging, for build scripts"}
-	switch app.Env[stagingVariable] {
+	switch app.Env["POSTGRES_SSL_STAGING"] {
 	case "":
 	case "no":
-		says.Add(stagingVariable + "=no: they connect as they like")
+		says.Add("POSTGRES_SSL_STAGING=no: they connect as they like")
 		report(stager, says)
 		return nil, nil
 	default:
-		return nil, errors.New(stagingVariable + " has only one valid value, no: set it to that, or unset it")
+		return nil, errors.New("POSTGRES_SSL_STAGING has only one valid value, no: set it to that, or unset it")
 	}
 	tmp := os.TempDir()
 	if !filepath.IsAbs(tmp) {
@@ -56,7 +53,7 @@ func buildEnvironment(stager *libbuildpack.Stager, app current.App) ([]client.Va
 		says.Add("but %s, and there is no tunnel at staging: such code may get less there, even plain text", why)
 	}
 	says.Add("a last buildpack with only bin/compile does not read these: its own scripts connect as they like")
-	says.Add(stagingVariable + "=no leaves them alone, if staging cannot reach the database")
+	says.Add("POSTGRES_SSL_STAGING=no leaves them alone, if staging cannot reach the database")
 	report(stager, says)
 	return given, current.Write(handout)
 }

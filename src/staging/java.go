@@ -52,8 +52,7 @@ func ownConfig(app fs.FS) string {
 // Source: JDK, src/hotspot/share/cds/filemap.cpp, validate_boot_class_paths; tried on 17 and 25.
 var ownArchive = lazyregexp.New(`-Xshare:on|-XX:SharedArchiveFile|-XX:ArchiveClassesAtExit|-XX:\+AutoCreateSharedArchive|-XX:AOT\w+`)
 
-// javaNotes tells the owner of a Java app what to know, and warns of anything that would undo our
-// settings.
+// javaNotes tells the owner of a Java app what to know, and what would undo our settings.
 func javaNotes(app fs.FS, signs []seen.Sign, mode sslmode.Mode, env map[string]string) explain.Section {
 	notes := explain.Section{Title: "Java"}
 	notes.Add("JAVA_TOOL_OPTIONS tells pgjdbc its sslmode; one in the app's own URL or properties wins over it")

@@ -23,11 +23,10 @@ const (
 // bash would run it as a script that succeeds.
 //
 // The launcher's shell is bash, with no option set (buildpackapplifecycle, launcher and shell). But
-// an earlier script may set any option, so ours has no pipeline, and exports in a way that "set -k"
-// takes nothing away from. Under "set -x" and "set -v" the shell prints what it evaluates, passwords
-// and all: they are off meanwhile. It works in dash too, if you source it by hand. $$ is the shell,
-// which becomes the app: a tunnel ends with it. A GOMEMLIMIT of the app's that Go cannot read would end
-// the program before its first line.
+// an earlier script may set any, so ours has no pipeline, and exports in a way that "set -k" takes
+// nothing away from. Under "set -x" and "set -v" the shell prints what it evaluates, passwords and
+// all: they are off meanwhile. It works in dash too, if sourced by hand. $$ is the shell, which
+// becomes the app: a tunnel ends with it. Go ends at once with a GOMEMLIMIT that it cannot read.
 //
 // It finds the program by its own place, since a helper for `cf ssh` may source it from any folder.
 // dash does not tell that place. Where the program is missing, only an interactive shell goes on:
@@ -52,8 +51,8 @@ case $postgres_ssl_set in *x*) set -x ;; esac
 unset postgres_ssl postgres_ssl_set
 `
 
-// depsScript goes to deps/IDX/profile.d. If the final buildpack is built on libbuildpack, it copies
-// the script to the droplet's profile.d as IDX_NAME.
+// depsScript goes to deps/IDX/profile.d. A final buildpack on libbuildpack copies it to the droplet's
+// profile.d as IDX_NAME.
 func depsScript(idx string) string {
 	return scriptMarker + "\n" +
 		"# The platform's launcher sources this file. The current bindings decide what it exports.\n" +
@@ -61,10 +60,10 @@ func depsScript(idx string) string {
 }
 
 // appScript goes to the app's .profile.d. The launcher sources only this one if the final buildpack
-// has no bin/finalize, as all of Stratos's, or collects no launch scripts, as java-buildpack 4. It
-// sources ../profile.d first: if the other copy is there, and has left its mark in PATH, the work is
-// done. The other copy runs before the scripts of the buildpacks behind us, which find our variables
-// then; php-buildpack's start script sources it once more.
+// has no bin/finalize, as all of Stratos's, or collects no launch scripts, as java-buildpack 4. If
+// the other copy is there, and has left its mark in PATH, the work is done. That one runs before the
+// scripts of the buildpacks behind us, which find our variables then; php-buildpack's start script
+// sources it once more.
 func appScript(idx string) string {
 	return scriptMarker + "\n" +
 		"# The platform's launcher sources this file after ../profile.d. If the copy there has done the\n" +
@@ -76,9 +75,9 @@ esac || {
 `+scriptWork+"}\n", idx, `"${postgres_ssl%/*}/../../deps"`)
 }
 
-// writeAppScript puts the script into BUILD_DIR/.profile.d. It is our only file outside deps/IDX.
-// Its name begins with zeros, so that it runs before the app's scripts, which may use the database.
-// If the app has a file with that name, we keep it and choose another.
+// writeAppScript puts the script into BUILD_DIR/.profile.d, our only file outside deps/IDX. Its name
+// begins with zeros, so that it runs before the app's scripts, which may use the database. If the
+// app has a file with that name, we keep it and choose another.
 func writeAppScript(buildDir, script string) error {
 	dir := filepath.Join(buildDir, ".profile.d")
 	if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
@@ -99,10 +98,9 @@ func writeAppScript(buildDir, script string) error {
 			old, err = os.ReadFile(path)
 			isFree = strings.HasPrefix(string(old), scriptMarker+"\n")
 		}
-		switch {
-		case isFree:
+		if isFree {
 			return atomicfile.Write(path, []byte(script), 0o755)
-		case err != nil:
+		} else if err != nil {
 			return err
 		}
 	}

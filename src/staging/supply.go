@@ -25,12 +25,11 @@ import (
 // ErrUsage says that the arguments are not those that the platform gives.
 var ErrUsage = errors.New("the command was not understood")
 
-// depsIndex is how the platform numbers buildpacks: "0", or "00" with ten or more. We
-// check it because it becomes part of a shell script.
+// depsIndex is "0", or "00" with ten or more buildpacks. It becomes part of a shell script.
 var depsIndex = lazyregexp.New(`^[0-9]+$`)
 
-// ofLast explains the builder's warning about a last buildpack with only bin/compile, such as Stratos's.
-// The warning comes right after our log, and sounds as if nothing would work.
+// ofLast explains the builder's warning about a last buildpack with only bin/compile, such as
+// Stratos's. It comes right after our log, and sounds as if nothing would work.
 var ofLast = explain.Section{Title: "If the platform warns that the last buildpack is not compatible with multi-buildpack apps",
 	Lines: []string{"this buildpack works all the same: its launch script is in the app's .profile.d too"}}
 
@@ -71,13 +70,8 @@ func Supply(args []string, env map[string]string, log io.Writer) error {
 	if err != nil {
 		return err
 	}
-	buildDir, err := os.OpenRoot(stager.BuildDir()) // a link out of the app is not followed
-	if err != nil {
-		return err
-	}
-	defer buildDir.Close()
-	look := drivers.LookIn(stager.BuildDir(), env)
-	app.Seen = client.Seen{JavaSays: plain.Line(configuresTLS(buildDir.FS(), look)), PGSSLSays: plain.Line(look.WithoutPGSSL()),
+	files, look := os.DirFS(stager.BuildDir()), drivers.LookIn(stager.BuildDir(), env)
+	app.Seen = client.Seen{JavaSays: plain.Line(configuresTLS(files, look)), PGSSLSays: plain.Line(look.WithoutPGSSL()),
 		Carried: look.Carried(), Shows: look.Shows}
 	app.Plan.Carry(app.Seen.Carried)
 	if _, err := app.Plan.Redirect(env); err != nil {
@@ -101,7 +95,7 @@ func Supply(args []string, env map[string]string, log io.Writer) error {
 	lines, warnings := look.In(app.Plan).Lines()
 	says := append([]explain.Section{extra}, plan...)
 	if handout.Gives("JAVA_TOOL_OPTIONS") {
-		says = append(says, javaNotes(buildDir.FS(), look.Signs, app.Plan.Mode, env))
+		says = append(says, javaNotes(files, look.Signs, app.Plan.Mode, env))
 	}
 	says = append(says, explain.Section{Title: "Postgres drivers in this app", Lines: lines, Warnings: warnings})
 	report(stager, says...)
@@ -154,9 +148,8 @@ func install(stager *libbuildpack.Stager, sets truststore.Sets, seen client.Seen
 	return nil
 }
 
-// Finalize does for the whole chain what any finalize built on libbuildpack does: it collects the
-// launch scripts of all buildpacks, and puts their folders on PATH and LD_LIBRARY_PATH. The start
-// command comes from the manifest or the Procfile.
+// Finalize does what any finalize built on libbuildpack does: it collects the launch scripts of all
+// buildpacks, and puts their folders on PATH and LD_LIBRARY_PATH.
 func Finalize(args []string, _ map[string]string, log io.Writer) error {
 	stager, _, err := newStager(args, 5, log)
 	if err != nil {
