@@ -196,7 +196,7 @@ func (p *Plan) mode(b binding.Binding, own binding.Place) (sslmode.Mode, Source,
 	mode, source, err := p.settle(b)
 	isBound := own.Known()
 	if !isBound {
-		_, _, own = moreCAs(b)
+		_, own = moreCAs(b)
 	}
 	isUnknown := func(host string) bool {
 		_, missing, isCloud := p.trustHost(host, false)

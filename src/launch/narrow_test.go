@@ -64,7 +64,7 @@ func TestATaggedServicesCAThatIsNotInTheContainerStopsTheApp(t *testing.T) {
 			found.CAs = []binding.Credential{there, there}
 			plan, err = Decide(nil, found, store(t))
 			require.NoError(t, err, "the control")
-			assert.Equal(t, "company, credential ca and company, credential ca", plan.Databases[0].Trust.Why)
+			assert.Equal(t, "company, credential ca", plan.Databases[0].Trust.Why)
 		})
 	}
 }

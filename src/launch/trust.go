@@ -45,40 +45,40 @@ func (p *Plan) ModeSource() string {
 }
 
 // TrustAll returns the trust of all bound databases together, with the tunnel's CA, for one file.
-func (p *Plan) TrustAll() Trust {
-	all := p.trustOwners()
-	if !all.Empty() {
-		return all
-	}
-	if len(p.Databases) == 0 && p.Mode != sslmode.None {
-		return p.trustEveryone("no database was found")
+func (p *Plan) TrustAll() (all Trust) {
+	if len(p.Databases) == 0 {
+		if all = p.trustOwners(); all.Empty() && p.Mode != sslmode.None {
+			return p.trustEveryone("no database was found")
+		}
 	}
 	sure := p.Decider != nil && !p.Decider.ByKeys()
 	for _, db := range p.Databases {
 		if !db.Main || db.ByKeys() && sure {
 			continue // it must not widen the trust of its service, or of a database that is surely one
 		}
-		all.addSets(db.Trust)
-		all.Own = truststore.Union(all.Own, db.Trust.Own...)
+		all.add(db.Trust)
 	}
-	all.Own = append(all.Own, p.TunnelCA...)
+	all.add(Trust{Own: p.TunnelCA})
 	return all
 }
 
-func (t *Trust) addSets(more Trust) {
+func (t *Trust) add(more Trust) {
 	for _, set := range more.Sets {
 		if !slices.Contains(t.Sets, set) {
 			t.Sets = append(t.Sets, set)
 		}
 	}
-	t.Everyone = t.Everyone || more.Everyone
+	t.Own, t.Place, t.Everyone = truststore.Union(t.Own, more.Own...), cmp.Or(t.Place, more.Place), t.Everyone || more.Everyone
+	if !strings.Contains(t.Why, more.Why) {
+		t.Why = strings.TrimPrefix(t.Why+", "+more.Why, ", ")
+	}
 }
 
 // trustOwners returns whom to trust where nothing is bound, and the owner asks for a mode that
 // verifies: the CAs of the endpoints that the owner's variables name, such as Stratos's DB_HOST.
 func (p *Plan) trustOwners() (all Trust) {
-	if len(p.Databases) > 0 || max(p.Libpq.Mode, p.Stratos.Mode) < sslmode.VerifyCA {
-		return Trust{}
+	if max(p.Libpq.Mode, p.Stratos.Mode) < sslmode.VerifyCA {
+		return all
 	}
 	for _, name := range slices.Sorted(maps.Keys(p.env)) {
 		hosts, _ := binding.InString(p.env[name])
@@ -88,7 +88,7 @@ func (p *Plan) trustOwners() (all Trust) {
 		}
 		for _, host := range append(hosts, host) {
 			if t, _, isCloud := p.trustHost(host, true); isCloud {
-				all.addSets(t)
+				all.add(t)
 			}
 		}
 	}
@@ -135,7 +135,6 @@ func (p *Plan) ownCAs(b binding.Binding, cas []binding.Credential) (t Trust, err
 	case b.System.Known():
 		cas = nil
 	}
-	var why []string
 	for _, ca := range cas {
 		if ca.Missing && p.elsewhere {
 			return Trust{Place: ca.Place, Unseen: true, Why: ca.Place.String() + ", a file of the app's container"}, nil
@@ -147,69 +146,59 @@ func (p *Plan) ownCAs(b binding.Binding, cas []binding.Credential) (t Trust, err
 		if err != nil {
 			return Trust{}, fmt.Errorf("%s: %w", ca.Place, err)
 		}
-		t.Own, t.Place, why = append(t.Own, certs...), cmp.Or(t.Place, ca.Place), append(why, ca.Place.String())
+		t.add(Trust{Own: certs, Place: ca.Place, Why: ca.Place.String()})
 	}
-	t.Why = strings.Join(why, " and ")
 	return t, nil
 }
 
 // trust finds which CAs to trust: the database's own, or else those that its hosts call for. Those of
 // a tagged service add to AWS's.
-func (p *Plan) trust(b binding.Binding, t Trust) Trust {
+func (p *Plan) trust(b binding.Binding, own Trust) (t Trust) {
 	switch {
-	case t.Unseen, b.CA.Known(), t.Place.Known() && !slices.ContainsFunc(b.Hosts, isAWS):
-		return t
+	case own.Unseen, b.CA.Known(), own.Place.Known() && !slices.ContainsFunc(b.Hosts, isAWS):
+		return own
 	case b.System.Known():
 		return p.TrustStores(Trust{Why: "sslrootcert=system"})
 	}
-	own := t.Why
-	if more, place, _ := moreCAs(b); more != nil {
-		t.Own, t.Place = append(t.Own, more...), cmp.Or(t.Place, place)
-		own = strings.TrimPrefix(own+" and "+place.String(), " and ")
-	}
-	if len(b.Hosts) == 0 && own == "" {
+	more, _ := moreCAs(b)
+	own.add(more)
+	hasOwn := len(own.Own) > 0
+	if len(b.Hosts) == 0 && !hasOwn {
 		return p.trustEveryone("the binding names no host")
 	}
-	var why []string
 	for i, host := range b.Hosts {
-		of, missing, isCloud := p.trustHost(host, own != "")
-		switch replica := i >= len(b.Hosts)-b.Replicas; {
-		case !isCloud && own != "":
-			continue
-		case !isCloud && replica && len(t.Sets) > 0:
+		of, missing, isCloud := p.trustHost(host, hasOwn)
+		switch replica := i >= len(b.Primaries()); {
+		case isCloud:
+			if missing != "" && !hasOwn {
+				p.downgrade("%s: %s", b.Title(), missing)
+			}
+			t.add(of)
+		case hasOwn:
+		case replica && len(t.Sets) > 0:
 			p.warn("%s: the replica %s is not RDS; it is verified by the CAs of the main host, and the connection may fail", b.Title(), host)
-			continue
-		case !isCloud:
+		default:
 			return p.trustEveryone("not an RDS endpoint")
-		case missing != "" && own == "":
-			p.downgrade("%s: %s", b.Title(), missing)
-		}
-		t.addSets(of)
-		if !slices.Contains(why, of.Why) {
-			why = append(why, of.Why)
 		}
 	}
-	if own != "" {
-		why = append(why, own)
-	}
-	t.Why = strings.Join(why, ", ")
+	t.add(own)
 	return t
 }
 
-// moreCAs reads the CAs under keys that are not well-known. named is the place of the first whose key
-// says that it is a CA.
-func moreCAs(b binding.Binding) (certs []*x509.Certificate, place, named binding.Place) {
+// moreCAs is the trust in CAs under keys that are not well-known. named is the place of the first
+// whose key says that it is a CA.
+func moreCAs(b binding.Binding) (t Trust, named binding.Place) {
 	for _, ca := range b.MoreCAs {
-		parsed, err := truststore.ParseCredential(string(ca.Value))
+		certs, err := truststore.ParseCredential(string(ca.Value))
 		if err != nil {
 			continue
 		}
-		certs, place = truststore.Union(certs, parsed...), cmp.Or(place, ca.Place)
+		t.add(Trust{Own: certs, Place: ca.Place, Why: cmp.Or(t.Why, ca.Place.String())})
 		if ca.IsCA {
 			named = cmp.Or(named, ca.Place)
 		}
 	}
-	return certs, place, named
+	return t, named
 }
 
 // bindCA is what to do for AWS's CAs that are not in this buildpack. An app's owner has no ca/extra.

@@ -166,7 +166,7 @@ var byHand = []mutant{
 	{promise: "only certificates go into the bundle", file: "src/truststore/system.go",
 		before: `if block.Type == "CERTIFICATE" {`, after: `if true {`, tests: by("truststore")},
 	{promise: "a tagged CA takes nothing from RDS's own", file: "src/launch/trust.go",
-		before: "t.Place.Known() && !slices.ContainsFunc(b.Hosts, isAWS)", after: "t.Place.Known()", tests: by("launch")},
+		before: "own.Place.Known() && !slices.ContainsFunc(b.Hosts, isAWS)", after: "own.Place.Known()", tests: by("launch")},
 	{promise: "another string does not widen the trust", file: "src/launch/trust.go",
 		before: "if !db.Main || db.ByKeys()", after: "if false && db.ByKeys()", tests: by("launch")},
 	{promise: "one region's CAs only", file: "src/launch/trust.go",
