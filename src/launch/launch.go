@@ -95,11 +95,9 @@ func makePlan(p *Plan, found binding.Bound) (*Plan, error) {
 	for _, note := range found.Notes {
 		p.downgrade("%s", note)
 	}
-	if value := p.env["POSTGRES_SSL_MODE"]; value != "" {
-		var err error
-		if p.fallback, err = sslmode.Parse(value); err != nil {
-			p.stop(fmt.Errorf("POSTGRES_SSL_MODE: %w", err))
-		}
+	mode, err := sslmode.Parse(p.env["POSTGRES_SSL_MODE"])
+	if p.fallback = mode; err != nil && p.env["POSTGRES_SSL_MODE"] != "" {
+		p.stop(fmt.Errorf("POSTGRES_SSL_MODE: %w", err))
 	}
 	if value := p.env["POSTGRES_SSL_VERIFY"]; value != "" && value != "start" {
 		p.stop(p.atLaunch(errors.New("POSTGRES_SSL_VERIFY has only one valid value, start: set it to that, or unset it")))

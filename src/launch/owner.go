@@ -28,20 +28,16 @@ type Owner struct {
 //
 // Source: node-postgres, lib/connection-parameters.js, readSSLConfigFromEnvironment.
 func Owners(env map[string]string) (libpq, stratos Owner) {
-	libpq, stratos = ownerOf(env, "PGSSLMODE"), ownerOf(env, "DB_SSL_MODE")
-	if libpq.Value == "no-verify" {
-		libpq.Mode, libpq.Wrong, libpq.Do = sslmode.Require, nil, ""
-	}
-	return libpq, stratos
+	return ownerOf(env, "PGSSLMODE"), ownerOf(env, "DB_SSL_MODE")
 }
 
 func ownerOf(env map[string]string, name string) Owner {
 	o := Owner{Variable: name, Value: env[name]}
-	if o.Value == "" {
-		return o
-	}
 	mode, err := sslmode.Parse(o.Value)
 	switch {
+	case o.Value == "":
+	case o.Value == "no-verify" && name == "PGSSLMODE":
+		o.Mode = sslmode.Require
 	case err != nil:
 		o.Wrong = fmt.Errorf("%s, set by the app's owner: %w", name, err)
 		o.Do = "set " + name + " to one of the modes, or unset it"
