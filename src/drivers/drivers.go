@@ -107,7 +107,7 @@ func Find(files *seen.Files) []Found {
 			s.folder(dir)
 		}
 		if dir == "." || slices.Contains(strings.Split(dir, "/"), "lib") {
-			for _, e := range s.List(dir) {
+			for _, e := range s.Listed[dir] {
 				s.add(maven, dir, jar(e.Name()))
 			}
 		}
@@ -128,15 +128,15 @@ func Find(files *seen.Files) []Found {
 
 // asks says whether a file may list packages, or may be a jar or a program.
 func asks(dir, name string) bool {
-	fits := func(r reader) bool { return r.fits(dir, name) }
-	isAmongPrograms, extension := dir == "." || dir == "bin", path.Ext(name)
-	return isAmongPrograms || extension == ".jar" || slices.ContainsFunc(byExtension()[extension], fits)
+	extension := path.Ext(name) // most of the files of a large app have none of these
+	fits := func(r reader) bool { return strings.HasSuffix(r.pattern, extension) && r.fits(dir, name) }
+	return dir == "." || dir == "bin" || extension == ".jar" || slices.ContainsFunc(readers(), fits)
 }
 
 // folder reads what lists packages in a folder.
 func (s *scan) folder(dir string) {
 	for _, r := range readers() {
-		for _, e := range s.List(dir) {
+		for _, e := range s.Listed[dir] {
 			isOne := r.fits(dir, e.Name()) && !(r.otherwise && s.isDone(r.ecosystem, dir))
 			if isOne && s.file(path.Join(dir, e.Name()), r) {
 				s.done[r.ecosystem] = append(s.done[r.ecosystem], dir)
@@ -190,7 +190,7 @@ func (s *scan) add(e Ecosystem, file string, packages []Found) {
 			f.Version = strings.TrimLeft(strings.ReplaceAll(f.Version, " ", ""), "=")
 		}
 		if f.Driver = lookUp(e, f.Package, f.Version); f.Driver != nil {
-			f.Version, f.File = fmt.Sprintf("%.40s", f.Version), file
+			f.Version, f.File = fmt.Sprintf("%.40s", strings.TrimSuffix(f.Version, "+incompatible")), file
 			found = append(found, f)
 		}
 	}

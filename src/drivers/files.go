@@ -34,16 +34,6 @@ func (r reader) fits(dir, name string) bool {
 	return strings.HasSuffix(name, end) && (strings.HasPrefix(name, begin) || strings.HasPrefix(path.Base(dir), begin))
 }
 
-// byExtension are the readers by the end of a file's name, for an app with many files.
-var byExtension = sync.OnceValue(func() map[string][]reader {
-	list := map[string][]reader{}
-	for _, r := range readers() {
-		extension := path.Ext(r.pattern)
-		list[extension] = append(list[extension], r)
-	}
-	return list
-})
-
 // readers are in the order in which we look. A Node app has one lock file. A Python app may list
 // its packages in several, and we cannot know which of them the buildpack uses. Each takes linear
 // time.
@@ -51,14 +41,14 @@ var byExtension = sync.OnceValue(func() map[string][]reader {
 // Sources: classic.yarnpkg.com/en/docs/yarn-lock and yarnpkg/berry; pypa/pipfile; PEP 508.
 var readers = sync.OnceValue(func() []reader {
 	// A package is a table in the lock files of Cargo, where the app is one too, Poetry and uv.
-	tables := strings.NewReplacer("\n[[package]]\n", "\n[[package]] ", "\n[metadata]", "\n[metadata]", "\n", " ")
+	tables := []string{"\n[[package]]\n", "\n[[package]] ", "\n[metadata]", "\n[metadata]", "\n", " "}
 	const table = `^\[\[package\]\] name = "([^"]*)" version = "([^"]*)"`
 	// In JSON, each text gets on a line.
-	quoted := strings.NewReplacer(`"`, "\n\"")
+	quoted := []string{`"`, "\n\""}
 	// A package and its version or range, before its markers, hashes and comments.
 	const specifier = `([A-Za-z0-9][\w.-]*)\s*(?:\[[^\]]*\])?\s*\(?([^;)@#"\\]*?)(?:\s--|[;)@#"\\]|$)`
-	frozen := linesOf("", "^"+specifier, "")
-	compiled := linesOf("", "^"+specifier, `^([\w.-]+).*# via\b.*(?:-r |\.in\b|pyproject\.toml)`)
+	frozen := linesOf("", "^"+specifier, "", "\n    ", " ", "\n-", "\n#")
+	compiled := linesOf("", "^"+specifier, `^([\w.-]+).*# via\b.*(?:-r |\.in\b|pyproject\.toml)`, "\n    ", " ", "\n-", "\n#")
 	requirements := func(e Ecosystem, text string) ([]Found, bool) {
 		if strings.Contains(text, "# via") { // by pip-compile, which alone says who asks for a package
 			return compiled(e, text)
@@ -66,25 +56,24 @@ var readers = sync.OnceValue(func() []reader {
 		return frozen(e, text)
 	}
 	// What a table for development asks for does not count.
-	pythonProject := joined(
-		strings.NewReplacer("\n[", "\n[", "\n", "\n ", " = ", "\n = ", "'", "\n \"", `"`, "\n \""),
-		linesOf("", `^(?:\[tool\.poetry\.dep[^|]*\|\s*|(?:\[(?:project|tool\.flit)[^|]*\|)?\s*")`+specifier, ""))
+	pythonProject := linesOf("", `^(?:\[tool\.poetry\.dep[^|]*\|\s*|(?:\[(?:project|tool\.flit)[^|]*\|)?\s*")`+specifier, "",
+		"\n[", "\n[", "\n", "\n ", " = ", "\n = ", "'", "\n \"", `"`, "\n \"")
 	return []reader{
 		{"npm-shrinkwrap.json", npm, true, packageLock}, // npm prefers it
 		{"package-lock.json", npm, true, packageLock},
-		{"yarn.lock", npm, true, joined(strings.NewReplacer("\n  version", " version", "@workspace:", " "), // which is the app's own
-			linesOf("# yarn lockfile v1|__metadata:",
-				`^"?(?:(?:@[\w.-]+/)?[\w.-]+@npm:)?((?:@[\w.-]+/)?[\w.-]+)@[^|]*: version:? "?([^"\s|]+)"?$`, ""))},
+		{"yarn.lock", npm, true, linesOf("# yarn lockfile v1|__metadata:",
+			`^"?(?:(?:@[\w.-]+/)?[\w.-]+@npm:)?((?:@[\w.-]+/)?[\w.-]+)@[^|]*: version:? "?([^"\s|]+)"?$`, "",
+			"\n  version", " version", "@workspace:", " ")}, // a workspace is the app's own
 		// From version 9 of pnpm on, the second half only says which package needs which.
-		{"pnpm-lock.yaml", npm, true, joined(strings.NewReplacer("\n    ", " "), linesOf("lockfileVersion:",
-			`^packages:\|  '?/?((?:@[^/@\s]+/)?[^/@\s]+)[@/]([^(_':\s]+).*?( dev: true)?(?: optional: true)?$`, ""))},
-		{"deno.lock", deno, false, joined(quoted, linesOf(`"version`, `^"(?:https://)?(deno\.land/x/\w+|@\w+/[\w-]+)@v?([^"/]+)`, ""))},
-		{"requirements*.txt", pypi, false, joined(strings.NewReplacer("\n    ", " ", "\n-", "\n#"), requirements)},
-		{"Pipfile.lock", pypi, false, joined(strings.NewReplacer("\n            ", " ", "\n    \"", "\n\""),
-			linesOf(`"default": {`, `^"default": \{\|        "([^"]+)": \{(?:.* "version": "([^"]*)")?`, ""))},
-		{"poetry.lock", pypi, false, joined(tables,
-			linesOf("[metadata]", table+`(?:.*( category = "dev"| groups = \["(?:[^"m]|m[^"a])))?`, ""))},
-		{"uv.lock", pypi, false, joined(tables, linesOf(" version = ", table, ""))},
+		{"pnpm-lock.yaml", npm, true, linesOf("lockfileVersion:",
+			`^packages:\|  '?/?((?:@[^/@\s]+/)?[^/@\s]+)[@/]([^(_':\s]+).*?( dev: true)?(?: optional: true)?$`, "", "\n    ", " ")},
+		{"deno.lock", deno, false, linesOf(`"version`, `^"(?:https://)?(deno\.land/x/\w+|@\w+/[\w-]+)@v?([^"/]+)`, "", quoted...)},
+		{"requirements*.txt", pypi, false, requirements},
+		{"Pipfile.lock", pypi, false, linesOf(`"default": {`,
+			`^"default": \{\|        "([^"]+)": \{(?:.* "version": "([^"]*)")?`, "", "\n            ", " ", "\n    \"", "\n\"")},
+		{"poetry.lock", pypi, false, linesOf("[metadata]",
+			table+`(?:.*( category = "dev"| groups = \["(?:[^"m]|m[^"a])))?`, "", tables...)},
+		{"uv.lock", pypi, false, linesOf(" version = ", table, "", tables...)},
 		{"environment.yml", pypi, false, linesOf("dependencies:\n", // conda's
 			`^dependencies:\|\s*- ['"]?([a-z][\w.-]*)(?:\s*[=<>~!]+\s*([\w.]+))?`, "")},
 		{"pyproject.toml", pypi, true, pythonProject},
@@ -92,12 +81,12 @@ var readers = sync.OnceValue(func() []reader {
 		{"Gemfile.lock", rubygems, false, linesOf("DEPENDENCIES\n", `^[A-Z]+\|    ([\w.-]+) \(([^)-]+)`, `^DEPENDENCIES\|  ([\w.-]+)`)},
 		{"go.mod", golang, false, linesOf("module ",
 			`^require(?: \(\|)?\s+"?([^\s"]+)"? v(\S+)`, `^require(?: \(\|)?\s+"?([^\s"]+)"? v\S+(?:\s*//\s*[^i\s].*)?$`)},
-		{"Cargo.lock", crates, false, joined(tables, linesOf("[[package]]", table, table+` dependencies = \[(.*)`))},
+		{"Cargo.lock", crates, false, linesOf("[[package]]", table, table+` dependencies = \[(.*)`, tables...)},
 		{"mix.lock", hex, false, linesOf("%{", `^%\{\|  "(\w+)": \{:(?:hex, :\w+, "([^"]*)"|git,)`, "")},
-		{"rebar.lock", hex, false, joined(strings.NewReplacer(",\n  {", ",{"),
-			linesOf("[{|{\"", `^(?:.*\| )?\[?\{<<"(?:\w+">>,\{pkg,<<")?(\w+)">>,(?:<<"([^"]*)|\{git)`, ""))},
+		{"rebar.lock", hex, false, linesOf("[{|{\"",
+			`^(?:.*\| )?\[?\{<<"(?:\w+">>,\{pkg,<<")?(\w+)">>,(?:<<"([^"]*)|\{git)`, "", ",\n  {", ",{")},
 		{"manifest.toml", hex, false, linesOf("packages = [", `^packages = \[\|  \{ ?name = "(\w+)", version = "([^"]*)"`, `^(\w+) = \{`)},
-		{"*.deps.json", nuget, false, joined(quoted, linesOf(`"libraries`, `^"([\w.]+)/(\d[^"]*)`, ""))},
+		{"*.deps.json", nuget, false, linesOf(`"libraries`, `^"([\w.]+)/(\d[^"]*)`, "", quoted...)},
 		{"*.csproj", nuget, true, linesOf("<Project",
 			`^<Project.*\|\s*<PackageReference Include="(Npgsql)(?:\.EntityFrameworkCore\.PostgreSQL)?"(?: Version="([^"]*)")?`, "")},
 		{"composer.lock", composer, true, linesOf("{", `^\{\|\s+"name": "([^"]+)()"`, "")},
@@ -108,16 +97,19 @@ var readers = sync.OnceValue(func() []reader {
 	}
 })
 
-// linesOf returns a reader of a file with one package on each line. A line that matches pattern has
-// its name, its version, and in a third group a word that it is there for development only. One
-// that matches direct has names of those that the app itself asks for. sign begins such a file or
-// one of its lines; | separates several. The patterns see a line behind the last one that is not
-// indented, "packages:|  - pg", and only lines that mention a driver: patterns are slow.
-func linesOf(sign, pattern, direct string) func(Ecosystem, string) ([]Found, bool) {
+// linesOf returns a reader of a file with one package on each line, once pairs of texts are replaced.
+// A line that matches pattern has its name, its version, and in a third group a word that it is
+// there for development only. One that matches direct has names of those that the app itself asks
+// for. sign begins such a file or one of its lines; | separates several. The patterns see a line
+// behind the last one that is not indented, "packages:|  - pg", and only lines that mention a
+// driver: patterns are slow.
+func linesOf(sign, pattern, direct string, pairs ...string) func(Ecosystem, string) ([]Found, bool) {
 	const most = 512 << 10 // bytes of lines that mention a driver; no real file comes near
 	each, ours := lazyregexp.New(pattern), lazyregexp.New(cmp.Or(direct, "^$"))
+	texts := strings.NewReplacer(pairs...)
 	return func(e Ecosystem, text string) (found []Found, ok bool) {
-		begins := func(sign string) bool { return strings.Contains("\n"+text, "\n"+sign) }
+		text = "\n" + texts.Replace("\n"+text)
+		begins := func(sign string) bool { return strings.Contains(text, "\n"+sign) }
 		if !slices.ContainsFunc(strings.Split(sign, "|"), begins) {
 			return nil, false
 		}
@@ -134,10 +126,11 @@ func linesOf(sign, pattern, direct string) func(Ecosystem, string) ([]Found, boo
 					return nil, false
 				}
 				if m := each().FindStringSubmatch(full); m != nil && (len(m) < 4 || m[3] == "") {
-					found = append(found, Found{Package: m[1], Version: strings.TrimSuffix(m[2], "+incompatible")})
+					found = append(found, Found{Package: m[1], Version: m[2]})
 				}
 				if m := ours().FindStringSubmatch(full); m != nil {
-					for _, name := range strings.FieldsFunc(m[len(m)-1], func(r rune) bool { return strings.ContainsRune(` "=,{}[]`, r) }) {
+					isBetween := func(r rune) bool { return strings.ContainsRune(` "=,{}[]`, r) }
+					for _, name := range strings.FieldsFunc(m[len(m)-1], isBetween) {
 						own[name] = true
 					}
 				}
@@ -151,12 +144,6 @@ func linesOf(sign, pattern, direct string) func(Ecosystem, string) ([]Found, boo
 		}
 		return found, true
 	}
-}
-
-// joined returns a reader of a file in which a package gets on a line of its own by replacing
-// texts.
-func joined(texts *strings.Replacer, read func(Ecosystem, string) ([]Found, bool)) func(Ecosystem, string) ([]Found, bool) {
-	return func(e Ecosystem, text string) ([]Found, bool) { return read(e, texts.Replace("\n"+text)) }
 }
 
 // namesOf returns the names of an ecosystem's drivers, in small letters.
@@ -192,9 +179,8 @@ type manifest struct {
 	Dependencies, OptionalDependencies map[string]string
 }
 
-// packageLock reads npm's lock file, in each of its three versions. From version 2 on, the places
-// of the app and its workspaces do not contain node_modules. Version 1 does not say what the app
-// asks for; what is inside another package is that package's own.
+// packageLock reads npm's lock file, in each of its three versions. The first does not say what the
+// app asks for; what is inside another package is that package's own.
 //
 // Source: https://docs.npmjs.com/cli/configuring-npm/package-lock-json
 func packageLock(_ Ecosystem, text string) (found []Found, ok bool) {
@@ -209,36 +195,39 @@ func packageLock(_ Ecosystem, text string) (found []Found, ok bool) {
 	if !decode(text, &lock) || lock.LockfileVersion == 0 {
 		return nil, false
 	}
-	if lock.LockfileVersion == 1 {
-		for name, d := range lock.Dependencies {
-			if !d.Dev {
-				found = append(found, Found{Package: name, Version: d.Version})
-			}
-		}
-		return found, true
+	if lock.LockfileVersion > 1 {
+		return packagesOf(lock.Packages), true
 	}
+	for name, d := range lock.Dependencies {
+		if !d.Dev {
+			found = append(found, Found{Package: name, Version: d.Version})
+		}
+	}
+	return found, true
+}
+
+// packagesOf returns the packages in node_modules. The places of the app and its workspaces are
+// outside. Without one of the app, nobody knows what it asks for.
+func packagesOf(places map[string]manifest) (found []Found) {
 	own := map[string]string{}
-	for place, p := range lock.Packages {
+	for place, p := range places {
 		if !strings.Contains(place, "node_modules/") {
 			maps.Copy(own, p.OptionalDependencies)
 			maps.Copy(own, p.Dependencies)
 		}
 	}
-	_, says := lock.Packages[""]
-	for place, p := range lock.Packages {
+	_, says := places[""]
+	for place, p := range places {
 		i := strings.LastIndex(place, "node_modules/")
 		if i < 0 || p.Dev || p.Link {
 			continue
 		}
-		name := place[i+len("node_modules/"):]
+		name, isNested := place[i+len("node_modules/"):], strings.Contains(place[:i], "node_modules/")
 		_, isOwn := own[name]
-		use := used(says, isOwn)
-		if strings.Contains(place[:i], "node_modules/") {
-			use = Transitive
-		}
+		use := used(says || isNested, isOwn && !isNested)
 		found = append(found, Found{Package: cmp.Or(p.Name, name), Version: p.Version, Use: use}) // the place may be an alias
 	}
-	return found, true
+	return found
 }
 
 // installed looks into node_modules for each driver. It counts where there is no lock file but
@@ -254,22 +243,19 @@ func (s *scan) installed(dir string) {
 		s.Skip(place, seen.Broken)
 		return
 	}
-	asked := map[string]string{}
-	maps.Copy(asked, app.OptionalDependencies)
-	maps.Copy(asked, app.Dependencies)
-	var found []Found
-	for _, name := range namesOf(npm) {
-		version, isAsked := asked[name]
-		var m manifest
-		text, ok := s.Text(path.Join(modules, name, "package.json"))
-		if ok && decode(text, &m) {
-			version = m.Version
-		} else if !isAsked {
-			continue
+	places := map[string]manifest{"": app}
+	for _, asked := range []map[string]string{app.OptionalDependencies, app.Dependencies} {
+		for name, version := range asked {
+			places["node_modules/"+name] = manifest{Version: version}
 		}
-		found = append(found, Found{Package: name, Version: version, Use: used(true, isAsked)})
 	}
-	s.add(npm, place, found)
+	for _, name := range namesOf(npm) {
+		var m manifest
+		if text, ok := s.Text(path.Join(modules, name, "package.json")); ok && decode(text, &m) {
+			places["node_modules/"+name] = manifest{Version: m.Version}
+		}
+	}
+	s.add(npm, place, packagesOf(places))
 }
 
 // prismaSchema finds Prisma's own engine. With a driver adapter, node-postgres connects.
@@ -284,34 +270,31 @@ func prismaSchema(_ Ecosystem, text string) ([]Found, bool) {
 
 // programs looks into the programs in the app's own folder and in bin, and into jars in the first.
 func (s *scan) programs() {
-	const most = 50 // an app has a few
-	n := 0
+	left := 50 // an app has a few
 	for _, dir := range []string{".", "bin"} {
-		for _, e := range s.List(dir) {
-			name, read := path.Join(dir, e.Name()), modules
+		for _, e := range s.Listed[dir] {
 			info, err := e.Info()
 			isProgram := err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0
-			ecosystem := golang
-			if path.Ext(name) == ".jar" && dir == "." {
-				ecosystem, read = maven, entries
-			} else if !isProgram {
+			isJar := path.Ext(e.Name()) == ".jar" && dir == "."
+			if left == 0 || !isProgram && !isJar {
 				continue
 			}
-			if n++; n <= most {
-				s.Parts(name, func(at io.ReaderAt, size int64) {
-					packages := read(at, size)
-					if ecosystem == golang && packages != nil {
-						s.Module(name, packages[0].Package)
-					}
-					s.add(ecosystem, name, packages)
-				})
-			}
+			left--
+			name := path.Join(dir, e.Name())
+			s.Parts(name, func(at io.ReaderAt, size int64) {
+				if isJar {
+					s.add(maven, name, entries(at, size))
+				} else if packages := modules(at); packages != nil {
+					s.Module(name, packages[0].Package)
+					s.add(golang, name, packages)
+				}
+			})
 		}
 	}
 }
 
 // modules returns those of a Go program, its own first, and nothing of any other file.
-func modules(at io.ReaderAt, _ int64) []Found {
+func modules(at io.ReaderAt) []Found {
 	info, err := buildinfo.Read(at)
 	if err != nil {
 		return nil
@@ -322,7 +305,7 @@ func modules(at io.ReaderAt, _ int64) []Found {
 		if m.Replace != nil {
 			version = cmp.Or(m.Replace.Version, version) // a local folder has none
 		}
-		found = append(found, Found{Package: m.Path, Version: strings.TrimSuffix(strings.TrimPrefix(version, "v"), "+incompatible")})
+		found = append(found, Found{Package: m.Path, Version: strings.TrimPrefix(version, "v")})
 	}
 	return found
 }

@@ -49,8 +49,8 @@ func FuzzAptYML(f *testing.F)       { fuzz(f, "apt.yml") }
 
 func FuzzGoProgram(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text []byte) {
-		fuzzed := modules(bytes.NewReader(text), 0)
-		assert.Equal(t, fuzzed, modules(bytes.NewReader(text), 0))
+		fuzzed := modules(bytes.NewReader(text))
+		assert.Equal(t, fuzzed, modules(bytes.NewReader(text)))
 	})
 }
 

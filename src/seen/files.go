@@ -23,13 +23,13 @@ import (
 type Files struct {
 	// Folders are the app's own folder and those in it, the nearest first, then by name.
 	Folders []string
+	Listed  map[string][]fs.DirEntry // what New keeps of each, sorted by name
 	Skipped []Skipped
 
 	OldPostgrex bool // no postgrex is known to verify by itself, as it does from 0.21 on
 
 	app      fs.FS // opens files, and follows no link out of the app
 	left     int64 // bytes that may still be read
-	listed   map[string][]fs.DirEntry
 	deciding []string // files that may have signs
 	defaults []Sign   // of Module
 }
@@ -71,7 +71,7 @@ func In(dir string, asks func(dir, name string) bool) (files *Files, done func()
 // must follow no link out of the app. List has only the files that asks is true of: an app may have
 // fifty thousand others.
 func New(tree, app fs.FS, asks func(dir, name string) bool) *Files {
-	f := &Files{app: app, left: mostInAll, listed: map[string][]fs.DirEntry{}}
+	f := &Files{app: app, left: mostInAll, Listed: map[string][]fs.DirEntry{}}
 	names, level := mostNames, []string{"."}
 	for depth := 0; depth <= deepest; depth++ {
 		var next []string
@@ -94,10 +94,10 @@ func New(tree, app fs.FS, asks func(dir, name string) bool) *Files {
 					deciding = append(deciding, path.Join(dir, name))
 				}
 				if asks(dir, name) {
-					f.listed[dir] = append(f.listed[dir], e)
+					f.Listed[dir] = append(f.Listed[dir], e)
 				}
 			}
-			slices.SortFunc(f.listed[dir], func(a, b fs.DirEntry) int { return cmp.Compare(a.Name(), b.Name()) })
+			slices.SortFunc(f.Listed[dir], func(a, b fs.DirEntry) int { return cmp.Compare(a.Name(), b.Name()) })
 			f.deciding = append(f.deciding, slices.Sorted(slices.Values(deciding))...)
 		}
 		slices.Sort(next)
@@ -129,9 +129,6 @@ var elsewhere = lazyregexp.New(`(?i)^(?:node_modules|bower_components|vendor|sit
 
 // Skip says that a file is not read.
 func (f *Files) Skip(file, why string) { f.Skipped = append(f.Skipped, Skipped{file, why, false}) }
-
-// List returns what New keeps of one of Folders, sorted by name.
-func (f *Files) List(dir string) []fs.DirEntry { return f.listed[dir] }
 
 // Exists says whether there is such a file.
 func (f *Files) Exists(name string) bool {

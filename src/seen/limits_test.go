@@ -91,11 +91,11 @@ func TestAFolderIsListedUpToItsLimit(t *testing.T) {
 	}
 	f := New(folder, folder, all)
 	assert.Empty(t, f.Skipped)
-	assert.Len(t, f.List("db"), mostOfFolder)
+	assert.Len(t, f.Listed["db"], mostOfFolder)
 	folder["db/x"] = &fstest.MapFile{}
 	f = New(folder, folder, all)
 	assert.Equal(t, "db", f.Skipped[0].File)
-	assert.Empty(t, f.List("db"))
+	assert.Empty(t, f.Listed["db"])
 }
 
 // An app may have fifty thousand files that nobody reads. Nothing else is done with them.
@@ -109,7 +109,7 @@ func TestOnlyFilesThatSomebodyReadsAreKept(t *testing.T) {
 	f := New(folder, folder, func(dir, name string) bool { return dir == "src" && strings.HasSuffix(name, ".lock") })
 	assert.Equal(t, []string{"src/config.ts", "src/db.js"}, f.deciding)
 	var names []string
-	for _, e := range f.List("src") {
+	for _, e := range f.Listed["src"] {
 		names = append(names, e.Name())
 	}
 	assert.Equal(t, []string{"a.lock", "b.lock"}, names)
