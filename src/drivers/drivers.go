@@ -31,7 +31,7 @@ func (f Found) Title() string {
 	return strings.TrimSpace(name + " " + f.Version)
 }
 
-// Use says who wants the driver. If two files disagree, the greater value counts.
+// Use says who wants the driver. If two files disagree, the greater one counts.
 type Use int
 
 const (
@@ -40,7 +40,6 @@ const (
 	Direct                    // the app itself asks for it
 )
 
-// String is the use in the output for programs.
 func (u Use) String() string { return [...]string{"transitive", "unknown", "direct"}[u+1] }
 
 // Look is what an app's own files show.
@@ -48,8 +47,7 @@ type Look struct {
 	Found   []Found
 	Signs   []seen.Sign
 	Skipped []seen.Skipped
-
-	Shows map[string]string // what else the files show, for a launch
+	Shows   map[string]string // what else the files show, for a launch
 
 	env  map[string]string
 	told map[string]string // the apps that a launch tells by their own variables, and the file that shows each
@@ -62,18 +60,19 @@ func LookIn(dir string, env map[string]string) Look {
 	look := Look{Shows: client.Shown(files), Found: Find(files), env: env}
 	verifies := func(f Found) bool { return f.Driver.Name == "postgrex" && isBelow("0.20", f.Version) }
 	files.OldPostgrex = !slices.ContainsFunc(look.Found, verifies)
-	look.Signs = files.Signs()
+	signs := files.Signs()
 	look.Skipped, look.told = files.Skipped, client.Told(look.Shows, env)
 
 	// What an app does by default counts where nothing else decides.
-	isDecided := len(look.told) > 0 || slices.ContainsFunc(look.Signs, func(s seen.Sign) bool { return s.Kind == seen.Decides })
-	look.Signs = slices.DeleteFunc(look.Signs, func(s seen.Sign) bool {
-		return s.Kind == seen.Defaults && (isDecided || env[s.Variable] != "")
-	})
-	for i := range look.Signs {
-		if look.Signs[i].Kind == seen.Defaults {
-			look.Signs[i].Kind = seen.Decides
+	isDecided := len(look.told) > 0 || slices.ContainsFunc(signs, func(s seen.Sign) bool { return s.Kind == seen.Decides })
+	for _, s := range signs {
+		if s.Kind == seen.Defaults {
+			if isDecided || env[s.Variable] != "" {
+				continue
+			}
+			s.Kind = seen.Decides
 		}
+		look.Signs = append(look.Signs, s)
 	}
 	return look
 }
@@ -81,21 +80,15 @@ func LookIn(dir string, env map[string]string) Look {
 // WithoutPGSSL says why the app must not be given PGSSL, postgres.js's word for the mode: its own
 // code reads it, or it has only other drivers of Node. It returns "" where nobody can tell.
 func (l Look) WithoutPGSSL() string {
-	for _, s := range l.Signs {
-		if s.Variable == "PGSSL" {
-			return s.Where() + " reads it"
-		}
+	if i := slices.IndexFunc(l.Signs, func(s seen.Sign) bool { return s.Variable == "PGSSL" }); i >= 0 {
+		return l.Signs[i].Where() + " reads it"
 	}
-	other := ""
-	for _, f := range l.Found {
-		switch {
-		case f.Driver.Variable == "PGSSL":
-			return ""
-		case f.Driver.Ecosystem == npm && other == "":
-			other = "the app has " + f.Title() + ", and not postgres.js"
-		}
+	isOther := func(f Found) bool { return f.Driver.Ecosystem == npm }
+	isReader := func(f Found) bool { return f.Driver.Variable == "PGSSL" }
+	if i := slices.IndexFunc(l.Found, isOther); i >= 0 && !slices.ContainsFunc(l.Found, isReader) {
+		return "the app has " + l.Found[i].Title() + ", and not postgres.js"
 	}
-	return other
+	return ""
 }
 
 // Find looks for drivers in an app's files: in its own folder and two folders down, and for jars in
@@ -128,12 +121,11 @@ func Find(files *seen.Files) []Found {
 
 // asks says whether a file may list packages, or may be a jar or a program.
 func asks(dir, name string) bool {
-	extension := path.Ext(name) // most of the files of a large app have none of these
+	isAmongPrograms, extension := dir == "." || dir == "bin", path.Ext(name)
 	fits := func(r reader) bool { return strings.HasSuffix(r.pattern, extension) && r.fits(dir, name) }
-	return dir == "." || dir == "bin" || extension == ".jar" || slices.ContainsFunc(readers(), fits)
+	return isAmongPrograms || extension == ".jar" || slices.ContainsFunc(readers(), fits)
 }
 
-// folder reads what lists packages in a folder.
 func (s *scan) folder(dir string) {
 	for _, r := range readers() {
 		for _, e := range s.Listed[dir] {
@@ -148,7 +140,6 @@ func (s *scan) folder(dir string) {
 	}
 }
 
-// scan is one look through an app's files.
 type scan struct {
 	*seen.Files
 	found    []Found
@@ -203,11 +194,9 @@ func (s *scan) add(e Ecosystem, file string, packages []Found) {
 			s.found[i].Use = max(s.found[i].Use, f.Use)
 			continue
 		}
-		s.versions[f.Package]++
-		switch n := s.versions[f.Package]; {
-		case n <= most:
+		if s.versions[f.Package]++; s.versions[f.Package] <= most {
 			s.found = append(s.found, f)
-		case n == most+1:
+		} else if s.versions[f.Package] == most+1 {
 			s.Skip(file, fmt.Sprintf("it has more than %d versions of %s; the others are not shown", most, f.Package))
 		}
 	}

@@ -34,9 +34,8 @@ func (r reader) fits(dir, name string) bool {
 	return strings.HasSuffix(name, end) && (strings.HasPrefix(name, begin) || strings.HasPrefix(path.Base(dir), begin))
 }
 
-// readers are in the order in which we look. A Node app has one lock file. A Python app may list
-// its packages in several, and we cannot know which of them the buildpack uses. Each takes linear
-// time.
+// readers are in the order in which we look. A Python app may list its packages in several files, and
+// we cannot know which of them the buildpack uses. Each takes linear time.
 //
 // Sources: classic.yarnpkg.com/en/docs/yarn-lock and yarnpkg/berry; pypa/pipfile; PEP 508.
 var readers = sync.OnceValue(func() []reader {
@@ -156,7 +155,7 @@ func namesOf(e Ecosystem) (names []string) {
 	return names
 }
 
-// used returns the use of a package, if its file says which ones the app itself asks for.
+// used returns the use of a package; says is whether its file tells what the app itself asks for.
 func used(says, isOwn bool) Use {
 	switch {
 	case !says:
@@ -230,8 +229,8 @@ func packagesOf(places map[string]manifest) (found []Found) {
 	return found
 }
 
-// installed looks into node_modules for each driver. It counts where there is no lock file but
-// npm's own list of what it installed.
+// installed looks into node_modules for each driver, where neither the app nor node_modules has a
+// lock file.
 func (s *scan) installed(dir string) {
 	place, modules := path.Join(dir, "package.json"), path.Join(dir, "node_modules")
 	text, ok := s.Text(place)

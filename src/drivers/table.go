@@ -23,17 +23,10 @@ type Driver struct {
 	Unknown  []sslmode.Mode // modes that it does not know, and refuses
 
 	Version  string   // the version that was measured
-	Outcomes Outcomes // "" if we only read its source
+	Outcomes string   // six letters, as docs/drivers.md explains them; "" if we only read its source
 	Clients  []string // its names in src/integration, which measures it in each run
 	Tried    string   // the version with which Mend was tested, with T x x x; "" if we did not test it
 }
-
-// Outcomes are six letters. T: it logs in over TLS. P: it logs in, in plain text. x: it refuses.
-//
-// The first four are for verify-full: with a good server, with a certificate of another CA, with
-// one for another name, and with a server without TLS. The fifth is for verify-ca, with a
-// certificate for another name. The last is for require, with a good server.
-type Outcomes = string
 
 // Ecosystem is where a package's name comes from.
 type Ecosystem string
@@ -78,13 +71,12 @@ func (a Answer) CanBeTold() bool { return a < Untold }
 type URIAnswer int
 
 const (
-	Ignored     URIAnswer = iota // it ignores the mode, or takes no URI like a binding's
+	Ignored     URIAnswer = iota // or it takes no URI like a binding's
 	Believed                     // it does what the URI says
 	Verified                     // it verifies in every mode from require up
 	OnlyRequire                  // it verifies with require, and refuses the stricter modes
 )
 
-// What several drivers do that cannot be told.
 const (
 	inPlainText   = "connects in plain text"
 	opportunistic = "verifies nothing, and connects in plain text to a server without TLS"
@@ -93,7 +85,6 @@ const (
 // prismaAdapter lets Prisma connect by node-postgres.
 const prismaAdapter = "@prisma/adapter-pg"
 
-// likeLibpq is a driver that obeys libpq's variables as libpq does.
 func likeLibpq(name string, e Ecosystem, packages []string, version string, clients ...string) Driver {
 	return Driver{Name: name, Ecosystem: e, Packages: packages, Answer: Obeys, Variable: "PGSSLMODE", URI: Believed,
 		Version: version, Outcomes: "TxxxTT", Clients: clients}
@@ -180,7 +171,7 @@ var Table = []Driver{
 	likeLibpq("libpq", debian, []string{"postgresql-client", "libpq5", "php-pgsql", "libdbd-pg-perl"}, "15", "psql", "DBD::Pg"),
 }
 
-// lookUp returns the driver of a package, or nil if the package is no driver.
+// lookUp returns nil if the package is no driver.
 func lookUp(e Ecosystem, name, version string) *Driver {
 	for i, d := range Table {
 		isOf := d.Below == "" || isBelow(version, d.Below)
@@ -197,7 +188,6 @@ func (d *Driver) isNewer(version string) bool {
 	return last > 0 && numbers(version)[0] > last
 }
 
-// isBelow compares the first two numbers of a version. A range is no version.
 func isBelow(version, limit string) bool {
 	v, l := numbers(version), numbers(limit)
 	return v[0]+v[1] > 0 && slices.Compare(v[:], l[:]) < 0

@@ -120,31 +120,28 @@ func (a App) judge(f Found) Verdict {
 	}
 
 	// A mode in the URI that the app connects with beats every variable.
-	if a.URI != sslmode.None {
-		isBelieved := d.URI == Believed || d.URI == Verified && a.URI < sslmode.Prefer
-		switch {
-		case isBelieved && a.URI < mode:
-			return warn("obeys, unless it uses the bound URI",
-				"obeys the bound URI if it uses that, and its sslmode=%s is weaker than %s", a.URI, mode)
-		case d.Answer.CanBeTold(), a.URI < mode && d.URI != OnlyRequire && d.URI != Verified:
-		case d.URI == Believed, d.URI == Verified, d.URI == OnlyRequire && a.URI == sslmode.Require:
-			return Verdict{Says: "obeys, if it uses the bound URI"}
-		case d.URI == OnlyRequire && a.URI.Verifies():
-			return warn("cannot be told", "reads no variable: it %s, and does not take the bound URI's sslmode=%s. %s",
-				d.Does, a.URI, mend(d, mode))
-		}
-	}
-
-	says := "obeys"
+	isTaken := a.URI != sslmode.None && (d.URI == Believed || d.URI == Verified)
+	isAsWritten := d.URI == Believed || a.URI < sslmode.Prefer
 	switch {
+	case isTaken && isAsWritten && a.URI < mode:
+		return warn("obeys, unless it uses the bound URI",
+			"obeys the bound URI if it uses that, and its sslmode=%s is weaker than %s", a.URI, mode)
+	case d.Answer.CanBeTold():
+	case isTaken, d.URI == OnlyRequire && a.URI == sslmode.Require:
+		return Verdict{Says: "obeys, if it uses the bound URI"}
+	case d.URI == OnlyRequire && a.URI.Verifies():
+		return warn("cannot be told", "reads no variable: it %s, and does not take the bound URI's sslmode=%s. %s",
+			d.Does, a.URI, mend(d, mode))
 	case d.Answer == Misreads:
 		return warn("does not connect", "does not connect: it %s. %s", d.Does, mend(d, mode))
-	case d.Answer == Untold:
-		// It may happen to do all that the mode asks: in require, to refuse a server without TLS.
-		if says = "cannot be told"; !mode.Encrypts() || mode == sslmode.Require && d.Outcomes == "TTTxTT" {
-			return Verdict{Says: says}
-		}
-		return warn(says, "reads no variable: it %s. %s", d.Does, mend(d, mode))
+	// It may happen to do all that the mode asks: in require, to refuse a server without TLS.
+	case !mode.Encrypts(), mode == sslmode.Require && d.Outcomes == "TTTxTT":
+		return Verdict{Says: "cannot be told"}
+	default:
+		return warn("cannot be told", "reads no variable: it %s. %s", d.Does, mend(d, mode))
+	}
+	says := "obeys"
+	switch {
 	case d.Answer == ObeysItsURL:
 		says = d.Answer.String()
 	case d.Answer == Verifies && (mode == sslmode.Prefer || mode == sslmode.Require):
@@ -161,8 +158,7 @@ func (a App) judge(f Found) Verdict {
 	return warn(says, "%s: it is weaker than %s", says, mode)
 }
 
-// language is what the apps that use an ecosystem's drivers are written in.
-var language = map[Ecosystem]seen.Language{npm: "Node", deno: "Node", prisma: "Node", pypi: "Python", rubygems: "Ruby", golang: "Go",
+var language = map[Ecosystem]string{npm: "Node", deno: "Node", prisma: "Node", pypi: "Python", rubygems: "Ruby", golang: "Go",
 	crates: "Rust", hex: "BEAM", nuget: ".NET", maven: "Java", composer: "PHP"}
 
 // toldByName returns the app that a sign belongs to, if a launch tells that app by its own
@@ -188,8 +184,8 @@ func mend(d *Driver, mode sslmode.Mode) string {
 	return text
 }
 
-// Carried says why the app's connections need the tunnel, as far as its files show it, and what the
-// tunnel would break. In doubt, something speaks against it.
+// Carried says why the app's connections need the tunnel, and what the tunnel would break. In doubt,
+// something speaks against it.
 func (l Look) Carried() (c launch.Carried) {
 	if len(l.told) > 0 { // a launch tells it by its own variable
 		return c
@@ -226,9 +222,8 @@ func (l Look) Carried() (c launch.Carried) {
 	return c
 }
 
-// Lines describes what was seen for people: a line for each driver and each sign, and a warning for
-// each driver that the app asks for and for each sign that does not do as the mode says. They have
-// the app's own words, so print them with plain.Line.
+// Lines describes what was seen, and warns of each driver that the app asks for and of each sign that
+// does not do as the mode says. They have the app's own words, so print them with plain.Line.
 func (a App) Lines() (lines, warnings []string) {
 	if len(a.Found) == 0 {
 		lines = append(lines, "none recognised; a driver inside a bundle is not seen, "+
@@ -287,6 +282,8 @@ func (a App) means(s seen.Sign) (says string, isLess bool) {
 		// That of JAVA_TOOL_OPTIONS has a warning of its own.
 		return "sets " + s.Variable + ", so the app does not get ours", asks && s.Variable != "JAVA_TOOL_OPTIONS"
 	}
+	how := map[sslmode.Mode]string{sslmode.None: "how is not known", sslmode.Disable: "plain text", sslmode.Require: "nothing is verified",
+		sslmode.Allow: "allow, plain text where TLS fails", sslmode.Prefer: "prefer, plain text where TLS fails"}
 	says, name := "sets ssl itself", a.toldByName(s)
 	if s.Variable != "" {
 		says += " by " + s.Variable
@@ -294,18 +291,7 @@ func (a App) means(s seen.Sign) (says string, isLess bool) {
 	if name != "" && asks && !a.Tunnel {
 		return says + "; a launch sets the variable of " + name, false
 	}
-	switch s.Mode {
-	case sslmode.None:
-		says += ": how is not known"
-	case sslmode.Disable:
-		says += ": plain text"
-	case sslmode.Require:
-		says += ": nothing is verified"
-	case sslmode.Allow, sslmode.Prefer:
-		says += ": " + s.Mode.String() + ", plain text where TLS fails"
-	default:
-		says += ": " + s.Mode.String()
-	}
+	says += ": " + cmp.Or(how[s.Mode], s.Mode.String())
 	cannotBeTold := func(f Found) bool { return !f.Driver.Answer.CanBeTold() }
 	switch {
 	case a.Tunnel && (len(a.Found) == 0 || slices.ContainsFunc(a.Found, cannotBeTold)):

@@ -28,8 +28,8 @@ type Files struct {
 
 	OldPostgrex bool // no postgrex is known to verify by itself, as it does from 0.21 on
 
-	app      fs.FS // opens files, and follows no link out of the app
-	left     int64 // bytes that may still be read
+	app      fs.FS    // opens files, and follows no link out of the app
+	left     int64    // bytes that may still be read
 	deciding []string // files that may have signs
 	defaults []Sign   // of Module
 }

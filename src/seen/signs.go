@@ -20,7 +20,7 @@ type Sign struct {
 	Kind     Kind
 	File     string
 	Line     int
-	Language Language     // "" if it concerns every driver
+	Language string       // of the file; "" if it concerns every driver
 	Mode     sslmode.Mode // of Decides and Defaults: the least that it allows, None if that is not known
 	Variable string       // that it reads, or sets
 	Until    time.Time    // of Bundles: when its last CA expires
@@ -43,12 +43,9 @@ const (
 	Direct   Kind = "direct"   // it asks for what only a direct connection to the server can do
 )
 
-// Language is what a file is written in.
-type Language string
-
 // languages are those of the files that are read, by the end of their name. No launch needs them.
-var languages = sync.OnceValue(func() map[string]Language {
-	return map[string]Language{
+var languages = sync.OnceValue(func() map[string]string {
+	return map[string]string{
 		".js": "Node", ".mjs": "Node", ".cjs": "Node", ".ts": "Node", ".mts": "Node", ".cts": "Node", ".py": "Python", ".rb": "Ruby",
 		".properties": "Java", ".xml": "Java", ".java": "Java", ".kt": "Java", ".go": "Go", ".ex": "BEAM", ".exs": "BEAM",
 		".cs": ".NET", ".php": "PHP", ".rs": "Rust",
@@ -264,8 +261,8 @@ func (p *page) signs() (signs []Sign) {
 		return signs
 	}
 	p.lines = strings.Split(p.text, "\n")
-	docstring := map[Language]string{"Python": `"""`, "BEAM": "@"}[language] // begins its first line
-	isText, isDoc := false, false                                            // between two """, of a docstring
+	docstring := map[string]string{"Python": `"""`, "BEAM": "@"}[language] // begins its first line
+	isText, isDoc := false, false                                          // between two """, of a docstring
 	for i, line := range p.lines {
 		code := strings.TrimSpace(line)
 		ends := strings.Count(line, `"""`)%2 == 1 && !strings.HasPrefix(code, "#")
