@@ -17,9 +17,8 @@ import (
 	"time"
 )
 
-// Parse reads one or more CA certificates in PEM. Text around them and Windows line ends are fine.
-// It fails if there is no certificate, or one that cannot be read or is not a CA. No error shows
-// the input.
+// Parse reads one or more CA certificates in PEM, with any text around them. It fails if there is
+// none, or one that cannot be read or is not a CA. No error shows the input.
 func Parse(data []byte) ([]*x509.Certificate, error) { return parse(data, isCA) }
 
 func parse(data []byte, accept func(*x509.Certificate) bool) ([]*x509.Certificate, error) {
@@ -29,15 +28,15 @@ func parse(data []byte, accept func(*x509.Certificate) bool) ([]*x509.Certificat
 			return nil, fmt.Errorf("certificate %d (%s) is not a CA", i+1, CommonName(cert))
 		}
 	}
-	// Count the blocks, so that none gets lost.
-	switch blocks := bytes.Count(data, []byte("-----BEGIN")); {
-	case blocks == 0:
+	switch blocks := bytes.Count(data, []byte("-----BEGIN")); blocks {
+	case 0:
 		return nil, errors.New("has no PEM certificate")
-	case blocks != len(certs):
+	case len(certs):
+		return certs, nil
+	default:
 		return nil, fmt.Errorf("only %d of %d PEM blocks can be read as a certificate; the rest is a key, damaged or cut off",
 			len(certs), blocks)
 	}
-	return certs, nil
 }
 
 // ParseAny reads the certificates in PEM, and skips what it cannot read, as OpenSSL and Go do.
@@ -50,21 +49,21 @@ func ParseAny(data []byte) (certs []*x509.Certificate) {
 	return certs
 }
 
-// isCA says whether OpenSSL accepts the certificate as a CA. Its basic constraints decide. X.509
-// version 1 has none, so there a self-issued certificate is a CA (crypto/x509/v3_purp.c, check_ca).
+// isCA says whether OpenSSL accepts the certificate as a CA, by its basic constraints. X.509 version
+// 1 has none, so there a self-issued certificate is a CA (crypto/x509/v3_purp.c, check_ca).
 func isCA(cert *x509.Certificate) bool {
 	says := cert.BasicConstraintsValid && cert.IsCA
 	return says || cert.Version == 1 && IsRoot(cert)
 }
 
-// isAnchor also accepts a self-signed certificate that is no CA. It vouches only for itself, and
-// libpq and Go accept it as a root. This is how people pin a server's own certificate.
+// isAnchor also accepts a self-signed certificate that is no CA, as libpq and Go do: this is how
+// people pin a server's own certificate.
 func isAnchor(cert *x509.Certificate) bool {
 	return isCA(cert) || IsRoot(cert) && cert.CheckSignature(cert.SignatureAlgorithm, cert.RawTBSCertificate, cert.Signature) == nil
 }
 
-// ParseCredential reads the CA certificates of a service credential: PEM as for Parse, or base64 of
-// it. A pinned self-signed certificate counts as a CA.
+// ParseCredential reads the CA certificates of a service credential, PEM as for Parse or base64 of
+// it. A self-signed certificate counts as a CA.
 func ParseCredential(value string) ([]*x509.Certificate, error) {
 	if !strings.Contains(value, "-----BEGIN") {
 		decoded, err := base64.StdEncoding.DecodeString(strings.Join(strings.Fields(value), ""))
@@ -76,14 +75,12 @@ func ParseCredential(value string) ([]*x509.Certificate, error) {
 	return parse(RepairPEM(value), isAnchor)
 }
 
-// RepairPEM replaces line ends written as the two characters `\n`, which hand-copied JSON often has,
-// and adds a final line end.
+// RepairPEM replaces line ends written as `\n`, as in hand-copied JSON, and adds a final one.
 func RepairPEM(text string) []byte {
 	return []byte(strings.TrimSpace(strings.NewReplacer(`\r\n`, "\n", `\n`, "\n", "\r\n", "\n").Replace(text)) + "\n")
 }
 
-// IsRoot says whether the certificate is self-issued. Every client accepts a root as the end of a
-// chain; an intermediate only helps to build one.
+// IsRoot says whether the certificate is self-issued: every client lets a chain end there.
 func IsRoot(cert *x509.Certificate) bool { return bytes.Equal(cert.RawSubject, cert.RawIssuer) }
 
 // CommonName returns the subject's common name, or the whole subject if it has none.
@@ -104,22 +101,21 @@ func Fingerprint(cert *x509.Certificate) string {
 
 // EarliestExpiry returns when the first root expires. Intermediates count only if there is no root.
 // Without certificates it returns the zero time.
-func EarliestExpiry(certs []*x509.Certificate) time.Time {
-	if roots := slices.DeleteFunc(slices.Clone(certs), func(c *x509.Certificate) bool { return !IsRoot(c) }); len(roots) > 0 {
-		certs = roots
+func EarliestExpiry(certs []*x509.Certificate) (first time.Time) {
+	hasRoot := slices.ContainsFunc(certs, IsRoot)
+	for _, c := range certs {
+		if IsRoot(c) == hasRoot && (first.IsZero() || c.NotAfter.Before(first)) {
+			first = c.NotAfter
+		}
 	}
-	if len(certs) == 0 {
-		return time.Time{}
-	}
-	return slices.MinFunc(certs, func(a, b *x509.Certificate) int { return a.NotAfter.Compare(b.NotAfter) }).NotAfter
+	return first
 }
 
 // EncodePEM returns the certificates in PEM, with nothing between them.
 func EncodePEM(certs []*x509.Certificate) []byte {
 	var b bytes.Buffer
 	for _, c := range certs {
-		// Neither a bytes.Buffer nor a block without headers can fail.
-		_ = pem.Encode(&b, &pem.Block{Type: "CERTIFICATE", Bytes: c.Raw})
+		_ = pem.Encode(&b, &pem.Block{Type: "CERTIFICATE", Bytes: c.Raw}) // a Buffer takes everything
 	}
 	return b.Bytes()
 }

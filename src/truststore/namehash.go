@@ -9,15 +9,9 @@ import (
 	"strings"
 )
 
-// SubjectHash returns the hash that OpenSSL looks up in a folder of CAs, the number that
-// `openssl x509 -subject_hash` prints.
-//
-// The hash is the first four bytes of a SHA-1, least significant first. What is hashed is the
-// canonical encoding of the name: its relative distinguished names without the outer SEQUENCE, each
-// character string in UTF-8 and lower case, its white space trimmed and collapsed.
-//
-// Source: OpenSSL, crypto/x509/x509_cmp.c, X509_NAME_hash_ex, for the hash; crypto/x509/x_name.c,
-// x509_name_canon, for the encoding.
+// SubjectHash returns the hash that OpenSSL looks up in a folder of CAs, as `openssl x509
+// -subject_hash` prints it: four bytes of a SHA-1 (crypto/x509/x509_cmp.c, X509_NAME_hash_ex) of the
+// name's relative distinguished names, without the outer SEQUENCE (x_name.c, x509_name_canon).
 func SubjectHash(cert *x509.Certificate) uint32 {
 	var names []attributeSET
 	_, _ = asn1.Unmarshal(cert.RawSubject, &names) // crypto/x509 has read the name, so it never fails
@@ -33,20 +27,16 @@ func SubjectHash(cert *x509.Certificate) uint32 {
 	return binary.LittleEndian.Uint32(sum[:4])
 }
 
-// attribute is an AttributeTypeAndValue. The value stays raw, because OpenSSL copies or converts it
-// by its tag.
-type attribute struct {
+// attributeSET is a relative distinguished name. By the end of its name, encoding/asn1 knows that it
+// is a SET OF, whose members DER sorts. Values stay raw: OpenSSL converts them by their tags.
+type attributeSET []struct {
 	Type  asn1.ObjectIdentifier
 	Value asn1.RawValue
 }
 
-// attributeSET is a relative distinguished name. By the end of its name, encoding/asn1 knows that it
-// is a SET OF, whose members DER sorts.
-type attributeSET []attribute
-
-// canonicalValue converts a character string as asn1_string_canon does: it trims and collapses white
-// space and lowers ASCII letters. NumericString is none of OpenSSL's ASN1_MASK_CANON. crypto/x509
-// reads no certificate with a value of a type that is not here, or with invalid characters.
+// canonicalValue converts a character string as asn1_string_canon does: into UTF-8, with ASCII letters
+// in lower case and white space trimmed and collapsed. NumericString is none of ASN1_MASK_CANON.
+// crypto/x509 reads no certificate with a type that is not here, or with invalid characters.
 func canonicalValue(v asn1.RawValue) asn1.RawValue {
 	var text []rune
 	switch v.Tag {
@@ -63,13 +53,12 @@ func canonicalValue(v asn1.RawValue) asn1.RawValue {
 			text = append(text, rune(b))
 		}
 	}
-	lower := func(r rune) rune {
+	for i, r := range text {
 		if 'A' <= r && r <= 'Z' {
-			return r + 'a' - 'A'
+			text[i] += 'a' - 'A'
 		}
-		return r
 	}
 	blank := func(r rune) bool { return strings.ContainsRune(" \t\n\v\f\r", r) }
-	words := strings.FieldsFunc(strings.Map(lower, string(text)), blank)
+	words := strings.FieldsFunc(string(text), blank)
 	return asn1.RawValue{Tag: asn1.TagUTF8String, Bytes: []byte(strings.Join(words, " "))}
 }

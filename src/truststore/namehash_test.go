@@ -37,7 +37,7 @@ func encode(t testing.TB, sequence, set int, relative ...[]asn1.RawValue) []byte
 	for _, values := range relative {
 		var members string
 		for _, v := range values {
-			members += marshal(attribute{asn1.ObjectIdentifier{2, 5, 4, 3}, v})
+			members += marshal(attributeSET{{asn1.ObjectIdentifier{2, 5, 4, 3}, v}}[0])
 		}
 		name += marshal(value(asn1.ClassUniversal, set, true, members))
 	}

@@ -1,6 +1,7 @@
 package truststore
 
 import (
+	"cmp"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -20,15 +21,14 @@ const (
 	Extra       = "extra"        // the CAs that a platform team put under ca/extra before packaging
 )
 
-// Sets are named groups of CAs that are trusted together: a partition ("aws"), a region
-// ("us-west-2"), AmazonTrust or Extra.
+// Sets are CAs by name: of a partition ("aws"), a region ("us-west-2"), AmazonTrust or Extra.
 type Sets map[string][]*x509.Certificate
 
 // Names returns the names of the sets, sorted.
 func (s Sets) Names() []string { return slices.Sorted(maps.Keys(s)) }
 
-// Read reads a buildpack's ca folder: a PEM file per partition, amazon-trust.pem, and extra/*.pem.
-// It also groups a partition's certificates by the region in their common name.
+// Read reads a buildpack's ca folder: a PEM file per partition, which it also splits by the region in
+// the common names, amazon-trust.pem, and extra/*.pem.
 func Read(caDir string) (Sets, error) {
 	ca := os.DirFS(caDir)
 	files, _ := fs.Glob(ca, "*.pem") // Glob fails only for a malformed pattern
@@ -38,13 +38,9 @@ func Read(caDir string) (Sets, error) {
 	extra, _ := fs.Glob(ca, Extra+"/*.pem")
 	sets := Sets{}
 	for _, file := range append(files, extra...) {
-		data, err := fs.ReadFile(ca, file)
-		var certs []*x509.Certificate
-		if err == nil {
-			certs, err = Parse(data)
-		}
+		certs, err := parseFile(filepath.Join(caDir, file))
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", filepath.Join(caDir, file), err)
+			return nil, err
 		}
 		name := strings.TrimSuffix(file, ".pem")
 		if strings.Contains(file, "/") {
@@ -58,6 +54,18 @@ func Read(caDir string) (Sets, error) {
 		}
 	}
 	return sets, nil
+}
+
+func parseFile(file string) ([]*x509.Certificate, error) {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	certs, err := Parse(data)
+	if err != nil {
+		err = fmt.Errorf("%s: %w", file, err)
+	}
+	return certs, err
 }
 
 // Union adds to certs those of more that it does not have.
@@ -75,15 +83,11 @@ func Union(certs []*x509.Certificate, more ...*x509.Certificate) []*x509.Certifi
 func Write(dir string, sets Sets) error {
 	for _, name := range sets.Names() {
 		folder := filepath.Join(dir, name)
-		if err := os.MkdirAll(folder, 0o755); err != nil {
-			return err
-		}
+		err := os.MkdirAll(folder, 0o755)
 		for _, file := range Index(sets[name]) {
-			if err := os.WriteFile(filepath.Join(folder, file.Name), file.Content, 0o644); err != nil {
-				return err
-			}
+			err = cmp.Or(err, os.WriteFile(filepath.Join(folder, file.Name), file.Content, 0o644))
 		}
-		if err := os.WriteFile(folder+".pem", EncodePEM(sets[name]), 0o644); err != nil {
+		if err = cmp.Or(err, os.WriteFile(folder+".pem", EncodePEM(sets[name]), 0o644)); err != nil {
 			return err
 		}
 	}
@@ -96,11 +100,8 @@ type Entry struct {
 	Content []byte
 }
 
-// Index returns one file per certificate, named HHHHHHHH.N as `openssl rehash` names its links.
-// HHHHHHHH is the subject's name hash, and N numbers the certificates with the same hash. OpenSSL
-// looks for N from 0 up, and stops at the first gap.
-//
-// Source: OpenSSL, X509_LOOKUP_hash_dir(3).
+// Index returns one file per certificate, named HHHHHHHH.N as `openssl rehash` does. N numbers the
+// certificates with the same hash: OpenSSL stops at the first gap (X509_LOOKUP_hash_dir(3)).
 func Index(certs []*x509.Certificate) (files []Entry) {
 	next := map[uint32]int{}
 	for _, c := range certs {
@@ -124,8 +125,7 @@ type Store struct {
 // NewStore returns the store that Write would make of the sets, without writing it.
 func NewStore(dir string, sets Sets) Store { return Store{Dir: dir, Names: sets.Names(), sets: sets} }
 
-// Open lists the trust store that Write laid out in dir. It reads no certificate: that would slow
-// down the launch.
+// Open lists the trust store that Write laid out in dir. It reads no certificate, for a quick launch.
 func Open(dir string) (Store, error) {
 	store := Store{Dir: dir, LaidOut: true, sets: Sets{}}
 	entries, err := os.ReadDir(dir)
@@ -146,8 +146,7 @@ func (s Store) Folder(name string) string { return filepath.Join(s.Dir, name) }
 // Bundle returns the path of a set's file, for PGSSLROOTCERT.
 func (s Store) Bundle(name string) string { return filepath.Join(s.Dir, name+".pem") }
 
-// PEM returns the certificates of sets as EncodePEM writes them. A launch has no time to parse them
-// all.
+// PEM returns the certificates of sets as EncodePEM writes them, without parsing them.
 func (s Store) PEM(names ...string) (all []byte, err error) {
 	for _, name := range names {
 		text := EncodePEM(s.sets[name])
@@ -165,13 +164,9 @@ func (s Store) PEM(names ...string) (all []byte, err error) {
 func (s Store) Certificates(names ...string) (all []*x509.Certificate, err error) {
 	for _, name := range names {
 		if _, known := s.sets[name]; !known {
-			text, err := s.PEM(name)
+			certs, err := parseFile(s.Bundle(name))
 			if err != nil {
 				return nil, err
-			}
-			certs, err := Parse(text)
-			if err != nil {
-				return nil, fmt.Errorf("%s: %w", s.Dir, err)
 			}
 			s.sets[name] = certs
 		}

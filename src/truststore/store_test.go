@@ -50,7 +50,7 @@ func TestAStoreIsTheSameInMemoryAndInADroplet(t *testing.T) {
 	inDroplet, err = Open(dir)
 	require.NoError(t, err)
 	_, err = inDroplet.Certificates("aws")
-	assert.EqualError(t, err, inDroplet.Dir+": has no PEM certificate")
+	assert.EqualError(t, err, inDroplet.Bundle("aws")+": has no PEM certificate")
 	require.NoError(t, os.Remove(inDroplet.Bundle("aws")))
 	_, err = inDroplet.Certificates(AmazonTrust, "aws")
 	assert.ErrorContains(t, err, inDroplet.Bundle("aws"))

@@ -10,13 +10,12 @@ import (
 	"strings"
 )
 
-// stackBundle is the file where Debian and Ubuntu, and so the platform's stacks, keep the CAs that
-// they trust.
+// stackBundle is where Debian and Ubuntu, and so the platform's stacks, keep the CAs that they trust.
 const stackBundle = "/etc/ssl/certs/ca-certificates.crt"
 
 // System returns the files of the stack's store, which is the first, and the platform's, as they are
-// on this root file system now. One that does not exist is empty. It keeps only the certificates:
-// Erlang and the java-buildpack's provider reject a file with any other block.
+// now. One that does not exist is empty. Only certificates are kept: Erlang and the java-buildpack's
+// provider reject a file with any other block.
 func System(env map[string]string) (files []Entry, err error) {
 	bundle := env["SSL_CERT_FILE"]
 	if bundle == "" || IsOurs(bundle) {
@@ -31,10 +30,9 @@ func System(env map[string]string) (files []Entry, err error) {
 	}
 	for _, path := range paths {
 		data, err := os.ReadFile(path)
-		switch {
-		case err == nil:
+		if err == nil {
 			data = onlyCertificates(data)
-		case !errors.Is(err, fs.ErrNotExist):
+		} else if !errors.Is(err, fs.ErrNotExist) {
 			return nil, err
 		}
 		files = append(files, Entry{path, data})
@@ -42,7 +40,7 @@ func System(env map[string]string) (files []Entry, err error) {
 	return files, nil
 }
 
-// IsOurs says whether SSL_CERT_FILE names a file that a launch has written, with more than the stack's CAs.
+// IsOurs says whether a launch has written the file in SSL_CERT_FILE, with more than the stack's CAs.
 func IsOurs(file string) bool { return strings.Contains(file, "/.postgres-ssl/root-") }
 
 // onlyCertificates returns the certificates in a text. Without any other block, it is the text itself.

@@ -2,8 +2,10 @@ package verify
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -24,7 +26,7 @@ type evidence struct {
 	ports    []int // of this container's own connections
 }
 
-// Run verifies all databases, each within the timeout. warnings are the plan's.
+// Run verifies all databases at the same time, each within the timeout. warnings are the plan's.
 func Run(ctx context.Context, targets []wire.Target, warnings []string, timeout time.Duration) Report {
 	report := Report{Warnings: []string{}, Drivers: []string{}}
 	report.Databases = runAll(ctx, targets, timeout, func(*wire.Target) []sslmode.Mode { return ladder })
@@ -35,7 +37,7 @@ func Run(ctx context.Context, targets []wire.Target, warnings []string, timeout 
 	return report
 }
 
-// runAll tries all databases at the same time, each in these modes and within the timeout.
+// runAll tries all databases, each in these modes, which include the login's.
 func runAll(ctx context.Context, targets []wire.Target, timeout time.Duration, modes func(*wire.Target) []sslmode.Mode) []Database {
 	found := make([]Database, len(targets))
 	var wait sync.WaitGroup
@@ -49,7 +51,6 @@ func runAll(ctx context.Context, targets []wire.Target, timeout time.Duration, m
 // ladder lists the modes to try, weakest first.
 var ladder = []sslmode.Mode{sslmode.Disable, sslmode.Require, sslmode.VerifyCA, sslmode.VerifyFull}
 
-// run tries these modes, which include the login's, logs in, and judges the results.
 func run(ctx context.Context, t *wire.Target, timeout time.Duration, modes []sslmode.Mode) Database {
 	e := evidence{Target: t, Screen: t.Screen()}
 	if t.Problem != nil {
@@ -57,13 +58,12 @@ func run(ctx context.Context, t *wire.Target, timeout time.Duration, modes []ssl
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	hosts := t.Addresses()
-	e.others = make([]wire.Attempt, len(hosts)-1)
+	e.others = make([]wire.Attempt, len(t.Others))
 	var first, rest sync.WaitGroup
 	for _, mode := range modes {
-		first.Go(func() { e.byMode[mode] = t.Probe(ctx, hosts[0], mode) })
+		first.Go(func() { e.byMode[mode] = t.Probe(ctx, t.Addresses()[0], mode) })
 	}
-	for i, host := range hosts[1:] {
+	for i, host := range t.Others {
 		rest.Go(func() { e.others[i] = t.Probe(ctx, host, t.LoginMode()) })
 	}
 	first.Wait()
@@ -77,4 +77,61 @@ func run(ctx context.Context, t *wire.Target, timeout time.Duration, modes []ssl
 	}
 	rest.Wait()
 	return e.judge(time.Now())
+}
+
+// stops says whether a problem keeps an app from starting. A server that does not answer must not:
+// nothing insecure has happened, and an app that restarts while its database fails over comes back.
+func stops(p wire.Problem) bool { return p.Insecure() || p.Code == PlainTextMode }
+
+// Gate connects to all databases as the app is about to do. It returns one line for each, and
+// whether the app may start. A database that only its keys tell stops nothing.
+func Gate(ctx context.Context, targets []wire.Target, timeout time.Duration) (lines []string, open bool) {
+	open = true
+	for i, db := range runAll(ctx, targets, timeout, gateModes) {
+		line, stop := gateLine(db, targets[i].ByKeys)
+		lines, open = append(lines, line), open && !stop
+	}
+	return lines, open
+}
+
+// gateModes are the modes that a start tries. Plain text is tried only if the mode allows it: that
+// sends the user's name in plain text.
+func gateModes(t *wire.Target) []sslmode.Mode {
+	if t.Mode.Encrypts() {
+		return []sslmode.Mode{t.LoginMode()}
+	}
+	return []sslmode.Mode{sslmode.Disable, t.LoginMode()}
+}
+
+// gateLine makes one line of a finding, and says whether it stops the start.
+func gateLine(db Database, byKeys bool) (line string, stop bool) {
+	problems := slices.Clone(db.Problems)
+	for _, o := range db.OtherHosts {
+		if p := o.Problem; p != nil {
+			problems = append(problems, wire.Problem{Code: p.Code, What: "further host: " + p.What, Do: p.Do})
+		}
+	}
+	if i := slices.IndexFunc(problems, stops); i >= 0 && !byKeys {
+		return fmt.Sprintf("%s: the app does not start: %s; %s", db.Name, problems[i].What, problems[i].Do), true
+	}
+	var said []string
+	switch {
+	case db.TLS == nil:
+	case db.Mode == "":
+		said = append(said, db.TLS.Version+", and no sslmode is in force")
+	default:
+		said = append(said, db.TLS.Version+", as "+db.Mode+" asks")
+	}
+	if c := db.Certificate; c.endsSoon() {
+		said = append(said, fmt.Sprintf("the server's certificate expires on %s, in %s", c.NotAfter, plain.Count(c.DaysLeft, "day")))
+	}
+	for _, p := range db.Problems {
+		said = append(said, p.What)
+	}
+	if len(said) == 0 { // no server answers at a further connection string
+		said = db.Warnings
+	} else if len(db.Problems) > 0 {
+		said = append(said, "the app starts all the same")
+	}
+	return db.Name + ": " + strings.Join(said, "; "), false
 }

@@ -21,7 +21,7 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/wire"
 )
 
-// judge turns the evidence into a finding. It is a pure function.
+// judge turns the evidence into a finding.
 func (e *evidence) judge(now time.Time) Database {
 	db := Database{
 		Name: e.Name, Host: e.Host, Port: int(e.Port), Database: e.Database, User: e.User,
@@ -63,9 +63,7 @@ func printable(v reflect.Value) {
 	case reflect.String:
 		v.SetString(plain.Line(v.String()))
 	case reflect.Pointer:
-		if !v.IsNil() {
-			printable(v.Elem())
-		}
+		printable(v.Elem()) // of none, which is of no kind
 	case reflect.Struct:
 		for i := range v.NumField() {
 			printable(v.Field(i))
@@ -85,7 +83,6 @@ func (e *evidence) seen() wire.Attempt {
 	return e.byMode[e.LoginMode()]
 }
 
-// describe fills in what each mode would do, and what the handshake showed.
 func (e *evidence) describe(db *Database, now time.Time) {
 	for _, a := range e.byMode {
 		o := Outcome{a.Mode.String(), Works, ""}
@@ -117,11 +114,11 @@ func (e *evidence) issued(c *x509.Certificate, now time.Time) Issued {
 	return Issued{e.Shown(truststore.CommonName(c)), plain.Day(c.NotAfter), int(left), truststore.Fingerprint(c)}
 }
 
-func (e *evidence) root(seen wire.Attempt, now time.Time) *Root {
-	if seen.Root == nil {
-		return nil
+func (e *evidence) root(a wire.Attempt, now time.Time) (root *Root) {
+	if a.Root != nil {
+		root = &Root{e.issued(a.Root.Cert, now), a.Root.Origin}
 	}
-	return &Root{e.issued(seen.Root.Cert, now), seen.Root.Origin}
+	return root
 }
 
 func describeKey(c *x509.Certificate) string {
@@ -155,7 +152,6 @@ func (e *evidence) connectionProblem() *wire.Problem {
 	return p
 }
 
-// weakerThanAsked reports a mode in force that is weaker than the binding's own.
 func (e *evidence) weakerThanAsked() *wire.Problem {
 	remedy := fmt.Sprintf("set %s to %s", e.Lever, e.Asked)
 	if e.Owned {
@@ -179,10 +175,9 @@ func (e *evidence) strictest() sslmode.Mode {
 	return sslmode.None
 }
 
-// plainText says whether a server accepts plain text, judging by its answer to a connection that
-// begins in it. A request for the password means yes: pg_hba.conf has let the connection pass. An
-// authorization error means no (no pg_hba.conf entry, "no encryption"; RDS with rds.force_ssl = 1).
-// So does an error that asks for SSL (PgBouncer, Azure). Any other error says nothing.
+// plainText says whether a server accepts plain text. A request for the password means yes:
+// pg_hba.conf has let the connection pass. An authorization error means no (no pg_hba.conf entry, "no
+// encryption"; RDS with rds.force_ssl = 1). So does an error that asks for SSL (PgBouncer, Azure).
 func (e *evidence) plainText() (result, why string) {
 	a := e.byMode[sslmode.Disable]
 	switch r := cmp.Or(a.Refusal, &pgconn.PgError{}); {
@@ -196,7 +191,6 @@ func (e *evidence) plainText() (result, why string) {
 	return Unknown, ""
 }
 
-// refusePlainText says how to make the server refuse plain text.
 func (e *evidence) refusePlainText() string {
 	if endpoint, _ := rds.Parse(e.Host); endpoint.Service == rds.RDS {
 		return "set rds.force_ssl = 1 in its parameter group"
@@ -204,18 +198,15 @@ func (e *evidence) refusePlainText() string {
 	return "write hostssl for host in its pg_hba.conf"
 }
 
-// judgeOthers reports what is wrong with the further hosts. One that cannot be reached is only a
-// warning: a replica may be away, and nothing insecure has happened.
+// judgeOthers: a further host that cannot be reached is only a warning, as a replica may be away.
 func (e *evidence) judgeOthers(db *Database, now time.Time) {
 	for i, a := range e.others {
 		to, p := e.Others[i], a.Problem
 		db.OtherHosts = append(db.OtherHosts, OtherHost{Host: to.Host, Port: int(to.Port), Root: e.root(a, now), Problem: p})
-		switch {
-		case p == nil:
-		case !a.Dialed():
-			db.Warnings = append(db.Warnings, "further host: "+p.What)
-		default:
+		if p != nil && a.Dialed() {
 			db.add(&wire.Problem{Code: OtherHostFails, What: "further host: " + p.What, Do: p.Do})
+		} else if p != nil {
+			db.Warnings = append(db.Warnings, "further host: "+p.What)
 		}
 	}
 }
@@ -223,7 +214,6 @@ func (e *evidence) judgeOthers(db *Database, now time.Time) {
 // endsSoon says whether to warn of a server's certificate. RDS renews it by itself.
 func (c *Certificate) endsSoon() bool { return c != nil && c.DaysLeft >= 0 && c.DaysLeft < 30 }
 
-// warn adds what is worth knowing, but not wrong.
 func (e *evidence) warn(db *Database) {
 	warn := func(format string, args ...any) { db.Warnings = append(db.Warnings, fmt.Sprintf(format, args...)) }
 	advice := ""

@@ -1,8 +1,8 @@
 // Package verify connects to the bound databases as the app does, and proves what happens on the
 // wire.
 //
-// wire connects. evidence.go collects what it finds, and only that file uses the network. The rest
-// are pure functions, which judge the evidence (judge.go, sessions.go) and write it down (text.go).
+// evidence.go connects. The rest are pure functions, which judge what that shows (judge.go,
+// sessions.go) and write it down (text.go).
 package verify
 
 import "github.com/cloudfoundry-community/postgres-ssl-buildpack/src/wire"
@@ -60,7 +60,7 @@ type Root struct {
 	Origin string `json:"origin"` // "region us-west-2", "credential sslrootcert", "the stack's store (FILE)", …
 }
 
-// Issued is what we say of both.
+// Issued is for both.
 type Issued struct {
 	Subject     string `json:"subject"`
 	NotAfter    string `json:"not_after"` // a day, 2027-03-01

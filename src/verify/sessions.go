@@ -18,15 +18,14 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/wire"
 )
 
-// mostSessions is how many sessions of a user we list.
-const mostSessions = 10_000
+const mostSessions = 10_000 // of a user
 
 var (
 	errTooManyRows = fmt.Errorf("the user has more than %d sessions", mostSessions)
 	errNotAsked    = errors.New("not an answer to the question")
 )
 
-// row is a session as the server shows it. What it does not show is null.
+// row is a session as the server shows it.
 type row struct {
 	Session
 	Port      int
@@ -34,10 +33,9 @@ type row struct {
 	Concealed bool // the user may not see the session
 }
 
-// sessionsQuery lists the user's sessions, in a transaction that cannot write. It leaves out
-// internal processes such as parallel workers, which have no client. Their client_port is null, and
-// that of a Unix socket is -1. But it is also null if the user may not see a session (PostgreSQL's
-// manual, "pg_stat_activity").
+// sessionsQuery lists the user's sessions, in a transaction that cannot write. It leaves out internal
+// processes such as parallel workers, whose client_port is null (that of a Unix socket is -1). But it
+// is also null if the user may not see a session (PostgreSQL's manual, "pg_stat_activity").
 const sessionsQuery = `begin read only;
 select pg_catalog.row_to_json(r) from (
     select a.datname as database, a.pid, a.application_name as application, pg_catalog.host(a.client_addr) as address,
@@ -52,11 +50,9 @@ rollback`
 // askSessions asks for the sessions. It stops at anything that it did not ask for.
 func askSessions(ctx context.Context, conn *pgconn.PgConn) ([]row, error) {
 	results := conn.Exec(ctx, sessionsQuery)
-	rows := []row{}
-	n := 0 // number of results so far; each statement has one
+	rows, n := []row{}, 0 // n results so far: each statement has one
 	for ; results.NextResult(); n++ {
-		result := results.ResultReader()
-		for result.NextRow() {
+		for result := results.ResultReader(); result.NextRow(); {
 			var r row
 			switch values := result.Values(); {
 			case n != 1 || len(values) != 1 || json.Unmarshal(values[0], &r) != nil: // only the second statement has rows
@@ -67,19 +63,15 @@ func askSessions(ctx context.Context, conn *pgconn.PgConn) ([]row, error) {
 			rows = append(rows, r)
 		}
 	}
-	if err := results.Close(); err != nil {
-		return nil, err
+	err := results.Close()
+	if err == nil && n < 2 {
+		err = errNotAsked
 	}
-	if n < 2 {
-		return nil, errNotAsked
-	}
-	return rows, nil
+	return rows, err
 }
 
-// localPorts returns the ports of this container's TCP connections. The platform leaves them as
-// they are on the way to the database, mostly.
-//
-// Source: Linux, Documentation/networking/proc_net_tcp.rst
+// localPorts returns the ports of this container's TCP connections (Linux,
+// Documentation/networking/proc_net_tcp.rst). Mostly, the database sees the same ones.
 func localPorts(proc fs.FS) (ports []int) {
 	for _, name := range []string{"net/tcp", "net/tcp6"} {
 		text, _ := fs.ReadFile(proc, name) // without it, nobody is told whose a session is
@@ -93,8 +85,7 @@ func localPorts(proc fs.FS) (ports []int) {
 
 var localPort = lazyregexp.New(`(?m)^ *[0-9]+: [0-9A-F]+:([0-9A-F]{4}) `)
 
-// judgeSessions lists the user's sessions, and says whether one of them is in plain text. It does
-// not judge Unix sockets, which cross no network.
+// judgeSessions lists the user's sessions, and says whether one of them is in plain text.
 func (e *evidence) judgeSessions() ([]Session, *wire.Problem) {
 	if e.asked != nil {
 		return nil, &wire.Problem{Code: SessionsHidden, What: "the user's sessions cannot be listed: " + e.Said(e.asked),
@@ -131,17 +122,16 @@ func (e *evidence) judgeSessions() ([]Session, *wire.Problem) {
 		}
 		sessions = append(sessions, s)
 	}
-	const most = 5
 	switch {
 	case len(unencrypted) > 0:
 		return sessions, &wire.Problem{Code: PlainTextSession,
-			What: fmt.Sprintf("user %s has sessions in plain text: %s", e.User, plain.List(unencrypted, most)),
+			What: fmt.Sprintf("user %s has sessions in plain text: %s", e.User, plain.List(unencrypted, 5)),
 			Do: "this app's own options may say less than its variables (postgres-ssl drivers names the line): " +
 				"change them, or set POSTGRES_SSL_TUNNEL=yes; it may also be an old instance, another app or a proxy. " +
 				"Then let the server refuse plain text: " + e.refusePlainText()}
 	case len(hidden) > 0:
 		return sessions, &wire.Problem{Code: SessionsHidden,
-			What: fmt.Sprintf("user %s may not see whether its sessions are encrypted: %s", e.User, plain.List(hidden, most)),
+			What: fmt.Sprintf("user %s may not see whether its sessions are encrypted: %s", e.User, plain.List(hidden, 5)),
 			Do:   "grant pg_read_all_stats to the user, or let it log in without another role set"}
 	}
 	return sessions, nil

@@ -18,13 +18,9 @@ type page struct {
 	coloured bool
 }
 
-const (
-	red    = "31"
-	green  = "32"
-	yellow = "33"
-)
+const red, green, yellow = "31", "32", "33" // in ECMA-48
 
-// paint wraps a text in ECMA-48's sequences for a colour, or leaves it as it is.
+// paint wraps a text in the sequences for a colour, or leaves it as it is.
 func (p *page) paint(colour, text string) string {
 	if !p.coloured || colour == "" {
 		return text
@@ -32,7 +28,6 @@ func (p *page) paint(colour, text string) string {
 	return "\x1b[" + colour + "m" + text + "\x1b[0m"
 }
 
-// row writes a line with a label.
 func (p *page) row(colour, label, format string, args ...any) {
 	pad := strings.Repeat(" ", 13-len(label)) // Fprintf would count the bytes of a colour
 	fmt.Fprintf(p, "  %s%s\n", p.paint(colour, label)+pad, fmt.Sprintf(format, args...))
@@ -138,7 +133,6 @@ var colourOf = map[string]string{Works: green, Refused: green, Accepted: yellow,
 // inTable is how the table of sessions shows a transport.
 var inTable = map[string]string{OverTLS: "yes", OverPlain: "NO", OverSocket: "socket", Hidden: "?"}
 
-// sessions writes the table of sessions.
 func (p *page) sessions(sessions []Session) {
 	var table strings.Builder
 	w := tabwriter.NewWriter(&table, 0, 0, 2, ' ', 0)

@@ -29,9 +29,8 @@ type verifier struct {
 // verify decides whether a server's chain is good enough for a mode. No other function does. It
 // returns the verified path, from the server's certificate to the root, or the problem.
 //
-// The one path that OpenSSL tries has to be good enough for it, so also for libpq, and for Go. It
-// has to end at a root: Go and Java also accept a trusted intermediate as its end. docs/verify.md
-// says which drivers refuse what verifies here.
+// The one path that OpenSSL tries, and so libpq, has to be good enough for it and for Go. It has to
+// end at a root: Go and Java also accept a trusted intermediate.
 func (t *Target) verify(chain []*x509.Certificate, host string, mode sslmode.Mode, now time.Time) (
 	path []*x509.Certificate, problem *Problem,
 ) {
@@ -51,7 +50,6 @@ func (t *Target) verify(chain []*x509.Certificate, host string, mode sslmode.Mod
 	return path, problem
 }
 
-// refuses returns what is wrong with a path, nil if nothing is.
 func (v verifier) refuses(path []*x509.Certificate) *Problem {
 	top, roots, intermediates := path[len(path)-1], x509.NewCertPool(), x509.NewCertPool()
 	switch anchor := find(v.Trust, top); {
@@ -77,17 +75,11 @@ func (v verifier) refuses(path []*x509.Certificate) *Problem {
 	roots.AddCert(top)
 	_, err := path[0].Verify(x509.VerifyOptions{Roots: roots, Intermediates: intermediates, CurrentTime: v.now})
 	why, who := v.OpenSSLRefuses(path, false), "libpq and all that use OpenSSL refuse it"
-	if err != nil {
-		why, who = v.Shown(strings.TrimPrefix(err.Error(), "x509: ")), "is not valid"
-		// Go counts CAs that only renew a key, and knows no name constraints of other kinds.
-		var invalid x509.CertificateInvalidError
-		tooLong := errors.As(err, &invalid) && invalid.Reason == x509.TooManyIntermediates
-		if tooLong || errors.As(err, new(x509.UnhandledCriticalExtension)) {
-			why += stricter
-		}
-	}
-	if why == "" {
+	switch {
+	case why == "" && err == nil:
 		return nil
+	case why == "":
+		why, who = v.Shown(strings.TrimPrefix(err.Error(), "x509: "))+stricter, "is not valid"
 	}
 	return &Problem{certificateInvalid,
 		fmt.Sprintf("the certificate of %s leads to a trusted root, but %s: %s", v.host, who, why),
@@ -106,14 +98,19 @@ func (v verifier) path(anchors []Anchor) []*x509.Certificate {
 	path := v.chain[:1:1]
 	const longest = 10
 	for top := path[0]; !selfSigned(top) && len(path) < longest; path = append(path, top) {
-		issuers := slices.DeleteFunc(slices.Clone(candidates), func(c *x509.Certificate) bool { return !signed(top, c) })
+		others := func(c *x509.Certificate) bool { return !signed(top, c) }
+		issuers := slices.DeleteFunc(slices.Clone(candidates), others)
 		if len(issuers) == 0 {
 			break
 		}
-		valid := slices.IndexFunc(issuers, func(c *x509.Certificate) bool { return !v.now.Before(c.NotBefore) && v.now.Before(c.NotAfter) })
-		top = issuers[max(valid, 0)]
+		top = issuers[max(slices.IndexFunc(issuers, v.isCurrent), 0)]
 	}
 	return path
+}
+
+// isCurrent: unlike Go, OpenSSL refuses a certificate in its last second.
+func (v verifier) isCurrent(c *x509.Certificate) bool {
+	return !v.now.Before(c.NotBefore) && v.now.Before(c.NotAfter)
 }
 
 // signed says whether an issuer has signed a certificate, may it or not.
@@ -126,8 +123,7 @@ func signed(cert, issuer *x509.Certificate) bool {
 // issuer's name. It misses old roots that are signed with SHA-1.
 func selfSigned(c *x509.Certificate) bool { return signed(c, c) }
 
-// outOfDate returns the problem of the first certificate of a path that is not valid now. Unlike Go,
-// OpenSSL refuses a certificate in its last second.
+// outOfDate returns the problem of the first certificate of a path that is not valid now.
 func (v verifier) outOfDate(path []*x509.Certificate) *Problem {
 	renew := "ask the database's operator to renew its certificate and the chain that it sends"
 	replace := "give the database a certificate of a newer root, and trust that root"
@@ -138,10 +134,10 @@ func (v verifier) outOfDate(path []*x509.Certificate) *Problem {
 	for i, c := range path {
 		name, end := v.name(c), plain.Day(c.NotAfter)
 		switch {
+		case v.isCurrent(c):
 		case v.now.Before(c.NotBefore):
 			return &Problem{notYetValid, fmt.Sprintf("the certificate of %s is valid only from %s on", name, plain.Day(c.NotBefore)),
 				"check the clock of this machine, which says " + plain.Day(v.now)}
-		case v.now.Before(c.NotAfter):
 		case i > 0 && truststore.IsRoot(c):
 			return &Problem{rootExpired, fmt.Sprintf("the root certificate %s expired on %s", name, end), replace}
 		default:
@@ -154,24 +150,23 @@ func (v verifier) outOfDate(path []*x509.Certificate) *Problem {
 // notTrusted explains a path that leads to no trusted certificate. Either the CA is not trusted, or
 // a certificate on the way to a trusted one is missing.
 func (v verifier) notTrusted(path []*x509.Certificate) *Problem {
-	top := path[len(path)-1]
-	// Try every CA in this buildpack. The path may lead to a trusted one after all, or to one that is
-	// trusted only for other hosts.
+	top, home := path[len(path)-1], ""
+	// Every CA in this buildpack may lead to a trusted one, or to one that is trusted for other hosts.
 	all := v.path(slices.Concat(v.Trust, knownCAs()))
-	end, root := all[len(all)-1], v.likelyRoot(top)
-	home := "" // where it is from
+	end := all[len(all)-1]
+	root := find(v.Trust, end)
 	for _, a := range knownCAs() {
-		if a.Cert.Equal(end) {
+		if root == nil && a.Cert.Equal(end) {
 			home = max(home, a.Origin) // "region …" is more precise than "partition …"
 		}
 	}
-	if find(v.Trust, end) != nil {
-		home, root = "", end
+	if root == nil && home == "" {
+		root = v.likelyRoot(top)
 	}
-	if root != nil && home == "" {
+	if root != nil {
 		return &Problem{chainIncomplete,
 			fmt.Sprintf("%s does not send the intermediate certificate %s, which by its name leads to the trusted root %s",
-				v.host, v.issuer(top), v.name(root)),
+				v.host, v.issuer(top), v.name(root.Cert)),
 			"append that certificate to the server's certificate file (ssl_cert_file), after its own"}
 	}
 	who := "its issuer is " + v.issuer(top)
@@ -209,15 +204,15 @@ func (v verifier) notTrusted(path []*x509.Certificate) *Problem {
 
 // likelyRoot guesses which trusted root the missing issuer of a certificate leads to: that of the
 // same organization. It returns nil if there is none, or if the issuer calls itself a root.
-func (v verifier) likelyRoot(top *x509.Certificate) *x509.Certificate {
+func (v verifier) likelyRoot(top *x509.Certificate) *Anchor {
 	issuer := top.Issuer
 	if selfSigned(top) || len(issuer.Organization) == 0 || strings.Contains(strings.ToLower(issuer.CommonName), "root") {
 		return nil
 	}
 	for _, a := range v.Trust {
-		anothers := bytes.Equal(a.Cert.RawSubject, top.RawIssuer) // a CA of the same name, which has not signed
-		if truststore.IsRoot(a.Cert) && !anothers && slices.Equal(issuer.Organization, a.Cert.Subject.Organization) {
-			return a.Cert
+		isItself := bytes.Equal(a.Cert.RawSubject, top.RawIssuer) // by its name: it has not signed
+		if truststore.IsRoot(a.Cert) && !isItself && slices.Equal(issuer.Organization, a.Cert.Subject.Organization) {
+			return &a
 		}
 	}
 	return nil

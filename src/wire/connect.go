@@ -28,31 +28,31 @@ type Attempt struct {
 	Mode    sslmode.Mode
 	Problem *Problem // what stopped it, nil if nothing did
 
-	// What the TLS handshake shows about the server.
-	tls.ConnectionState                     // also if its certificates don't verify
+	// What the TLS handshake shows.
+	tls.ConnectionState                     // also if the server's certificates don't verify
 	Path                []*x509.Certificate // the verified chain, from the server's certificate to Root
 	Root                *Anchor
-	wantsCerts          bool // it asked for a client certificate
+	wantsCerts          bool // the server asked for a client certificate
 
 	// The server's answer to the startup message.
-	Asks    string          // what it asks for, such as "a SCRAM password" or "nothing", or ""
+	Asks    string          // what it asks for first, or ""
 	Refusal *pgconn.PgError // its error
-	PID     uint32          // the session's, if the server admits a probe
+	PID     uint32          // the session's, if it admits a probe
 
 	stage stage // how far it got
 	err   error // what stopped it there
 }
 
-// Dialed says whether the server, or something else, took the connection.
+// Dialed says whether something took the connection.
 func (a Attempt) Dialed() bool { return a.stage != dialing }
 
-// Unverified returns the problem of a server's certificate that was refused, or nil.
+// Unverified returns the problem of a server that was not believed, or nil.
 func (a Attempt) Unverified() (p *Problem) {
 	errors.As(a.err, &p)
 	return p
 }
 
-// stage is a step on the way to a session: what the server is asked then.
+// stage is what the server is asked on the way to a session.
 type stage string
 
 const (
@@ -68,7 +68,7 @@ var (
 	errAsked       = errors.New("the server has asked for authentication") // ends a probe
 )
 
-// methods are what a server may ask for (PostgreSQL's manual, "Message Formats").
+// methods is what a server may ask for (PostgreSQL's manual, "Message Formats").
 var methods = map[uint32]string{
 	pgproto3.AuthTypeOk:                "nothing",
 	pgproto3.AuthTypeCleartextPassword: "the password in clear",
@@ -77,14 +77,11 @@ var methods = map[uint32]string{
 	pgproto3.AuthTypeGSS:               "Kerberos",
 }
 
-// Probe finds out what a mode would do, without the password. It connects as the mode asks, sends
-// the startup message with the user and the database, as every libpq client does, and reads the
-// server's first answer. A request for authentication means that the server's pg_hba.conf accepts
-// this user from here, with this encryption. An error says why not. Then the probe hangs up, with a
-// goodbye if it was admitted. PostgreSQL logs no failure, as for psql, which asks its user for a
-// password first (src/backend/libpq/auth.c, STATUS_EOF). ctx must have a deadline.
-//
-// Sources: PostgreSQL's manual, "Message Flow", sections "Start-up" and "SSL Session Encryption".
+// Probe finds out what a mode would do, without the password. It begins as every libpq client does,
+// and reads the server's first answer (PostgreSQL's manual, "Message Flow", "Start-up"). A request
+// for authentication means that pg_hba.conf accepts this user from here, with this encryption. Then
+// the probe hangs up. PostgreSQL logs no failure, as for psql, which asks its user for a password
+// first (src/backend/libpq/auth.c, STATUS_EOF). ctx must have a deadline.
 func (t *Target) Probe(ctx context.Context, to Address, mode sslmode.Mode) Attempt {
 	as := *t
 	as.Tunnel = t.Tunnel && mode == t.LoginMode() // the tunnel tries no other mode
@@ -138,9 +135,7 @@ func (t *Target) start(ctx context.Context, to Address, mode sslmode.Mode, login
 	}
 	var once sync.Once
 	config.DialFunc = func(ctx context.Context, _, _ string) (conn net.Conn, err error) {
-		// After an error, pgconn connects again to cancel the query. A server that misbehaves gets no
-		// second connection.
-		err = errors.New("there is only one connection")
+		err = errors.New("there is only one connection") // pgconn would cancel a query with another
 		once.Do(func() {
 			ctx, cancel := context.WithTimeout(ctx, cmp.Or(login.Dial, time.Until(deadline)))
 			defer cancel()
@@ -151,12 +146,8 @@ func (t *Target) start(ctx context.Context, to Address, mode sslmode.Mode, login
 		return conn, err
 	}
 	onMessage := func(kind byte, body []byte) (err error) {
-		if kind == authentication && a.Asks == "" {
-			method := binary.BigEndian.Uint32(body)
-			if a.Asks = methods[method]; a.Asks == "" {
-				return errNotPostgres
-			}
-			err = t.distrust(method)
+		if kind == authentication {
+			err = t.allows(body, &a, deadline)
 		}
 		if err == nil && login.OnMessage != nil {
 			err = login.OnMessage(kind, body)
@@ -165,10 +156,10 @@ func (t *Target) start(ctx context.Context, to Address, mode sslmode.Mode, login
 		return err
 	}
 	config.BuildFrontend = func(r io.Reader, w io.Writer) *pgproto3.Frontend {
-		b := &bounded{from: r, to: w, deadline: deadline, left: mostBefore, onMessage: onMessage}
+		b := &bounded{from: r, to: w, left: mostBefore, onMessage: onMessage}
 		return pgproto3.NewFrontend(b, b)
 	}
-	if t.distrust(pgproto3.AuthTypeOk) != nil {
+	if t.wantsSCRAM() {
 		config.RequireAuth = "scram-sha-256" // it may ask for SCRAM, and then for something else
 	}
 	conn, err := pgconn.ConnectConfig(ctx, config)
@@ -180,17 +171,16 @@ func (t *Target) start(ctx context.Context, to Address, mode sslmode.Mode, login
 	return conn, a
 }
 
-// Connect connects to a host of the database with TLS as its mode asks, and never without TLS. at
-// is the address to dial: the host's own, or one of its IP addresses. Either the connection or the
-// problem is nil. ctx must have a deadline, which the connection gets too.
+// Connect connects to a host with TLS, verified as the login's mode asks. at is the address to dial:
+// the host's own, or one of its IP addresses. Either the connection or the problem is nil. ctx must
+// have a deadline, which the connection gets too.
 func (t *Target) Connect(ctx context.Context, to Address, at string) (net.Conn, *Problem) {
 	a := Attempt{Mode: t.LoginMode()}
 	conn := t.open(ctx, to, at, &a)
 	return conn, t.diagnose(a, to)
 }
 
-// open connects with TLS as the attempt's mode asks. If it fails, it returns nil, and the attempt
-// says where and why.
+// open connects as the attempt's mode asks. If it fails, it returns nil, and the attempt says why.
 func (t *Target) open(ctx context.Context, to Address, at string, a *Attempt) net.Conn {
 	if t.Problem != nil {
 		a.err = t.Problem
@@ -223,9 +213,8 @@ func (t *Target) open(ctx context.Context, to Address, at string, a *Attempt) ne
 	return conn
 }
 
-// tlsConfig verifies as the attempt's mode does. Go's own verification is off, because it knows
-// only verify-full, and because the diagnosis needs whatever the server shows. Instead,
-// VerifyConnection does the work. It runs in every handshake.
+// tlsConfig verifies as the attempt's mode asks, by VerifyConnection, which runs in every handshake.
+// Go's own verification is off: it knows only verify-full, and tells the diagnosis too little.
 func (t *Target) tlsConfig(host string, a *Attempt) *tls.Config {
 	return &tls.Config{
 		ServerName:         host,
@@ -255,17 +244,14 @@ func (t *Target) tlsConfig(host string, a *Attempt) *tls.Config {
 	}
 }
 
-// askForTLS sends an SSLRequest, and reads exactly one byte. The server, or an attacker in between,
-// may send more in plain text. That must not pass for a part of the encrypted conversation
-// (CVE-2021-23222).
+// askForTLS reads exactly one byte of the answer ("SSL Session Encryption"): more in plain text, from
+// an attacker perhaps, must not pass for a part of the encrypted conversation (CVE-2021-23222).
 func askForTLS(conn net.Conn) error {
-	request, err := (&pgproto3.SSLRequest{}).Encode(nil)
+	request, _ := (&pgproto3.SSLRequest{}).Encode(nil) // never fails
+	_, err := conn.Write(request)
+	answer := make([]byte, 1)
 	if err == nil {
-		_, err = conn.Write(request)
-	}
-	var answer [1]byte
-	if err == nil {
-		_, err = io.ReadFull(conn, answer[:])
+		_, err = io.ReadFull(conn, answer)
 	}
 	switch {
 	case err != nil || answer[0] == 'S':
@@ -276,22 +262,31 @@ func askForTLS(conn net.Conn) error {
 	return errNotPostgres
 }
 
-// distrust is the tunnel's rule for passwords. The worst mistake would be to give one to a server
-// that was not verified. If the mode does not verify, the server may ask only for SCRAM, which
-// proves the password without showing it. A server that asks for anything else gets no answer. The
-// gate and verify keep the rule too, for the databases that the tunnel would let nobody into.
-func (t *Target) distrust(asks uint32) error {
-	if !t.Tunnel || t.Mode.Verifies() || asks == pgproto3.AuthTypeSASL {
-		return nil
+// wantsSCRAM is the tunnel's rule for passwords: a server that was not verified may ask only for
+// SCRAM, which proves the password without showing it. The gate and verify keep the rule too, for the
+// databases that the tunnel would let nobody into.
+func (t *Target) wantsSCRAM() bool { return t.Tunnel && !t.Mode.Verifies() }
+
+// allows says whether a server may ask for this.
+func (t *Target) allows(request []byte, a *Attempt, deadline time.Time) error {
+	method := binary.BigEndian.Uint32(request)
+	switch first := a.Asks == ""; {
+	case method == pgproto3.AuthTypeSASLContinue && tooMuchWork(request[4:], deadline):
+		return errTooMuch
+	case first && methods[method] == "":
+		return errNotPostgres
+	case first && t.wantsSCRAM() && method != pgproto3.AuthTypeSASL:
+		return &Problem{unproven, "the server does not ask for scram-sha-256, and sslmode require does not verify who it is",
+			"bind the database with sslmode verify-full and its CA, or let the server ask for scram-sha-256"}
+	case first:
+		a.Asks = methods[method]
 	}
-	return &Problem{unproven, "the server does not ask for scram-sha-256, and sslmode require does not verify who it is",
-		"bind the database with sslmode verify-full and its CA, or let the server ask for scram-sha-256"}
+	return nil
 }
 
-// blankConfig returns a configuration without outside influence, for one try at an address that
-// nobody looks up: connect knows the real one. Only pgconn.ParseConfig can make it. It reads the
-// process's PG* variables, which this program has read before, the files that they name, ~/.pgpass
-// and ~/.postgresql. So the variables go, and its connection string names no such file.
+// blankConfig returns a configuration without outside influence, for an address that nobody looks up.
+// Only pgconn.ParseConfig can make it, which reads the process's PG* variables, the files that they
+// name, ~/.pgpass and ~/.postgresql. So the variables go, which this program has read before.
 var blankConfig = sync.OnceValue(func() *pgconn.Config {
 	for _, variable := range os.Environ() {
 		if name, _, _ := strings.Cut(variable, "="); strings.HasPrefix(name, "PG") {

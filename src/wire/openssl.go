@@ -14,9 +14,8 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/truststore"
 )
 
-// Go and OpenSSL differ on a few chains. libpq uses OpenSSL, and so does nearly every driver that
-// is not written in Go or Java. A server has to be good enough for both. chains_test.go holds this
-// file beside OpenSSL's own commands.
+// Go and OpenSSL differ on a few chains. libpq uses OpenSSL, and so does nearly every driver that is
+// not written in Go or Java. chains_test.go holds this file beside OpenSSL's own commands.
 
 // The extensions that we read ourselves (RFC 5280, 4.2.1).
 var (
@@ -25,10 +24,9 @@ var (
 	authorityIdentifier = asn1.ObjectIdentifier{2, 5, 29, 35}
 )
 
-// stricter follows what only Go refuses, or may be the only one to refuse.
+// stricter follows what may be refused by Go alone.
 const stricter = "; drivers in Go and the tunnel refuse it, drivers on OpenSSL may accept it"
 
-// extension returns the value of an extension, nil if the certificate does not have it.
 func extension(c *x509.Certificate, id asn1.ObjectIdentifier) []byte {
 	for _, e := range c.Extensions {
 		if e.Id.Equal(id) {
@@ -38,12 +36,11 @@ func extension(c *x509.Certificate, id asn1.ObjectIdentifier) []byte {
 	return nil
 }
 
-// OpenSSLRefuses says why OpenSSL does not accept a chain for a TLS server that Go has accepted, or
-// returns "". The chain ends at its root. Sources: check_purpose_ssl_server and X509_check_akid in
-// OpenSSL's v3_purp.c, check_key_level in x509_vfy.c, NAME_CONSTRAINTS_check_CN in v3_ncons.c.
+// OpenSSLRefuses says why OpenSSL does not accept a chain for a TLS server, where it may differ from
+// Go, or returns "". The chain ends at its root. Sources: check_purpose_ssl_server and X509_check_akid
+// in OpenSSL's v3_purp.c, check_key_level in x509_vfy.c, NAME_CONSTRAINTS_check_CN in v3_ncons.c.
 //
-// Python's ssl.create_default_context asks for the strict mode since 3.13 (check_extensions in
-// x509_vfy.c). It does not look at a pinned certificate.
+// The strict mode (check_extensions in x509_vfy.c) does not look at a pinned certificate.
 func (s Screen) OpenSSLRefuses(chain []*x509.Certificate, strict bool) string {
 	const ofServers = x509.KeyUsageDigitalSignature | x509.KeyUsageKeyEncipherment | x509.KeyUsageKeyAgreement
 	strict = strict && len(chain) > 1
@@ -55,7 +52,7 @@ func (s Screen) OpenSSLRefuses(chain []*x509.Certificate, strict bool) string {
 		case i == 0 && extension(c, keyUsage) != nil && c.KeyUsage&ofServers == 0:
 			return "its key usage is not that of a TLS server: it needs digitalSignature or keyEncipherment"
 		// Unlike Go, OpenSSL takes neither an empty list nor anyExtendedKeyUsage for serverAuth.
-		case extension(c, extendedKeyUsage) != nil && !slices.Contains(c.ExtKeyUsage, x509.ExtKeyUsageServerAuth):
+		case extension(c, extendedKeyUsage) != nil && !slices.ContainsFunc(c.ExtKeyUsage, isForServers):
 			return "the extended key usage of " + s.name(c) + " does not name serverAuth"
 		case forbids(c, chain[0]):
 			return s.name(c) + " may not sign for the common name " + s.name(chain[0]) + ", which counts for want of a DNS name"
@@ -72,6 +69,11 @@ func (s Screen) OpenSSLRefuses(chain []*x509.Certificate, strict bool) string {
 		}
 	}
 	return ""
+}
+
+func isForServers(u x509.ExtKeyUsage) bool {
+	gated := u == x509.ExtKeyUsageNetscapeServerGatedCrypto || u == x509.ExtKeyUsageMicrosoftServerGatedCrypto
+	return gated || u == x509.ExtKeyUsageServerAuth
 }
 
 // forbids says whether a CA's name constraints exclude a server's common name. It counts if there
@@ -100,9 +102,8 @@ func tooSmall(c *x509.Certificate) bool {
 	return false
 }
 
-// identifies says whether what a certificate says about its issuer's is true of that: the key, and,
-// which Go does not read, its number and the name of its own issuer (RFC 5280, 4.2.1.1). A root is
-// its own issuer.
+// identifies says whether what a certificate says about its issuer's is true of that: the key, the
+// number and the name of its own issuer (RFC 5280, 4.2.1.1). A root is its own issuer.
 func identifies(c, issuer *x509.Certificate) bool {
 	if c.AuthorityKeyId != nil && issuer.SubjectKeyId != nil && !bytes.Equal(c.AuthorityKeyId, issuer.SubjectKeyId) {
 		return false

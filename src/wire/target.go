@@ -18,9 +18,8 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/truststore"
 )
 
-// Targets makes a target of each database of an app. If something is wrong with one, that becomes
-// its problem. launching says that the app's environment is a launch's, before it exports anything:
-// its modes are the owner's.
+// Targets makes a target of each database of an app. What is wrong with one becomes its problem.
+// launching says that a launch has not exported anything yet: the environment's modes are the owner's.
 func Targets(app current.App, launching bool) (targets []Target) {
 	for _, db := range app.Plan.Databases {
 		t := Target{
@@ -47,21 +46,19 @@ func Targets(app current.App, launching bool) (targets []Target) {
 	return targets
 }
 
-// fail notes a problem. The first one counts.
+// fail keeps the first problem.
 func (t *Target) fail(code, what, do string) {
 	if t.Problem == nil {
 		t.Problem = &Problem{code, what, do}
 	}
 }
 
-// failUnread notes that a trust store cannot be read, if so.
 func (t *Target) failUnread(err error) {
 	if err != nil {
 		t.fail(rootUnreadable, "the trusted CAs cannot be read: "+err.Error(), "restage the app")
 	}
 }
 
-// failUnseen notes that a file is not on this machine.
 func (t *Target) failUnseen(code, what string) {
 	t.fail(code, what+", is a file of the app's container, which cannot be seen from here", "run postgres-ssl verify in the app")
 }
@@ -72,10 +69,9 @@ func (t *Target) anchors(store truststore.Store, sets []string) (all []Anchor) {
 		certs, err := store.Certificates(set)
 		t.failUnread(err)
 		origin := "region " + set
-		switch {
-		case set == truststore.AmazonTrust, set == truststore.Extra:
+		if set == truststore.AmazonTrust || set == truststore.Extra {
 			origin = set + " in this buildpack"
-		case strings.HasPrefix(set, "aws"):
+		} else if strings.HasPrefix(set, "aws") {
 			origin = "partition " + set
 		}
 		all = append(all, from(origin, certs)...)
@@ -83,16 +79,14 @@ func (t *Target) anchors(store truststore.Store, sets []string) (all []Anchor) {
 	return all
 }
 
-func from(origin string, certs []*x509.Certificate) []Anchor {
-	var all []Anchor
+func from(origin string, certs []*x509.Certificate) (all []Anchor) {
 	for _, c := range certs {
 		all = append(all, Anchor{c, origin})
 	}
 	return all
 }
 
-// knownCAs returns every CA in this buildpack, trusted here or not, for a diagnosis. Without the trust
-// store, that says less.
+// knownCAs returns every CA in this buildpack, for a diagnosis. Without the trust store, that says less.
 var knownCAs = sync.OnceValue(func() []Anchor {
 	store, _ := current.TrustStore()
 	return new(Target).anchors(store, store.Names)
@@ -122,13 +116,12 @@ func (t *Target) setAddress(b binding.Binding) {
 	}
 }
 
-// setMode finds the mode in force: the owner's, else the plan's, which is the same for all
-// bindings. A variable with the plan's value is not the owner's: in an app's container, the
-// launch script has set it. If the owner set both variables, the weaker one counts, because we
-// cannot know which of them the app's driver reads.
+// setMode finds the mode in force: the owner's, else the plan's. A variable with the plan's value is
+// the launch script's. If the owner set both variables, the weaker one counts, because we cannot know
+// which of them the app's driver reads.
 //
-// Through the tunnel, the database's own mode is in force. The owner's counts only if it is
-// stricter: a weaker one is for the connection from the app to the tunnel.
+// Through the tunnel, the database's own mode is in force, or the owner's if that is stricter: a
+// weaker one is for the connection from the app to the tunnel.
 func (t *Target) setMode(app current.App, db *launch.Database, launching bool) {
 	t.Mode, t.Source, t.Lever = app.Plan.Mode, db.Source.String(), "sslmode"
 	if db.Tunnel {
@@ -153,15 +146,14 @@ func (t *Target) setMode(app current.App, db *launch.Database, launching bool) {
 		if db.Tunnel {
 			counts = own.Mode > t.Mode
 		}
-		exported := own.Mode == app.Plan.Mode && !(db.Tunnel && launching)
-		if counts && !exported {
+		if exported := own.Mode == app.Plan.Mode && !(db.Tunnel && launching); counts && !exported {
 			t.Mode, t.Source, t.Lever, t.Owned = own.Mode, own.Variable+", set by the app's owner", own.Variable, true
 		}
 	}
 }
 
-// setTrust finds the trusted CAs: those in the owner's PGSSLROOTCERT, which replaces all others,
-// else those that the plan has for this database. A file with what a launch puts there is no owner's.
+// setTrust takes the CAs in the owner's PGSSLROOTCERT, else the plan's for this database. A file with
+// what a launch puts there is not the owner's.
 func (t *Target) setTrust(app current.App, db *launch.Database) {
 	switch file := app.Env["PGSSLROOTCERT"]; {
 	case file == "system": // the stack's store, and only with verify-full (libpq's manual, "sslrootcert")
@@ -195,8 +187,8 @@ func (t *Target) setTrust(app current.App, db *launch.Database) {
 }
 
 // trustFile takes the owner's root certificates. With them, require means verify-ca (libpq's
-// manual, "libpq-ssl", on backward compatibility). lib/pq and pgx do the same. A missing file
-// matters only if the mode verifies.
+// manual, "libpq-ssl", on backward compatibility; so do lib/pq and pgx). A missing file matters only
+// if the mode verifies.
 func (t *Target) trustFile(file string, content []byte, err error) {
 	t.TrustPlace = "the file that PGSSLROOTCERT names"
 	t.Trust = from("PGSSLROOTCERT ("+file+")", truststore.ParseAny(content))
@@ -210,7 +202,6 @@ func (t *Target) trustFile(file string, content []byte, err error) {
 	}
 }
 
-// trustStores adds the stack's and the platform's stores, as they are on this file system.
 func (t *Target) trustStores(app current.App) {
 	files, err := truststore.System(app.Env)
 	t.failUnread(err)
@@ -229,7 +220,8 @@ func (t *Target) setClient(app current.App, db *launch.Database) {
 	if db.Tunnel {
 		cert, key = db.CertPEM, db.KeyPEM
 	}
-	cert, key = t.owners(app, "PGSSLCERT", plannedCert, cert), t.owners(app, "PGSSLKEY", plannedKey, key)
+	cert = t.owners(app, "PGSSLCERT", plannedCert, cert)
+	key = t.owners(app, "PGSSLKEY", plannedKey, key)
 	if t.Problem != nil || cert == nil && key == nil {
 		return
 	}

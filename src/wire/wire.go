@@ -1,9 +1,8 @@
 // Package wire reaches a database as its mode asks, or says why not. `postgres-ssl verify`, the
 // check before an app starts, and the tunnel connect with it.
 //
-// target.go works out how the app connects. connect.go and bounded.go use the network. The rest are
-// pure functions: certificate.go decides who is believed, diagnose.go says what went wrong, and
-// screen.go keeps the password out of what is said.
+// target.go works out how the app connects; connect.go and bounded.go use the network; the rest are
+// pure functions.
 package wire
 
 import (
@@ -37,8 +36,8 @@ type Target struct {
 	Asked       sslmode.Mode // what the binding asks for; an app has one set of variables for all
 	AskedSource string       // the rule that Asked comes from
 
-	Trust      []Anchor // the trusted CAs
-	TrustPlace string   // where to put a CA so that it is trusted
+	Trust      []Anchor
+	TrustPlace string // where to put a CA so that it is trusted
 
 	Client   *ClientCertificate // for a server that asks; nil if there is none
 	Direct   bool               // begin with TLS, without asking for it
@@ -76,17 +75,15 @@ func (a Anchor) MarshalJSON() ([]byte, error) {
 }
 
 // UnmarshalJSON reads it.
-func (a *Anchor) UnmarshalJSON(text []byte) error {
+func (a *Anchor) UnmarshalJSON(text []byte) (err error) {
 	var parts [2][]byte
-	err := json.Unmarshal(text, &parts)
-	if err == nil {
+	if err = json.Unmarshal(text, &parts); err == nil {
 		a.Origin = string(parts[1])
 		a.Cert, err = x509.ParseCertificate(parts[0])
 	}
 	return err
 }
 
-// find returns the anchor with a certificate, or nil.
 func find(anchors []Anchor, cert *x509.Certificate) *Anchor {
 	for _, a := range anchors {
 		if a.Cert.Equal(cert) {
@@ -107,17 +104,17 @@ type Problem struct {
 // The codes of problems.
 const (
 	// Before a connection.
-	modeUnknown               = "mode-unknown"                // PGSSLMODE is no mode
-	bindingIncomplete         = "binding-incomplete"          // no host, no user or an invalid port
-	rootUnreadable            = "root-unreadable"             // the file in PGSSLROOTCERT, or the CA's
-	clientCertificateUnusable = "client-certificate-unusable" // the files in PGSSLCERT and PGSSLKEY
+	modeUnknown               = "mode-unknown"
+	bindingIncomplete         = "binding-incomplete" // or its port is none
+	rootUnreadable            = "root-unreadable"
+	clientCertificateUnusable = "client-certificate-unusable"
 
 	// On the way to the server.
 	noAddress   = "dns"
 	notListened = "refused"
 	unreachable = "unreachable"
 	timedOut    = "timeout"
-	closed      = "closed" // the connection ended without an answer
+	closed      = "closed" // without an answer
 	notPostgres = "not-postgres"
 
 	// TLS.
@@ -135,7 +132,7 @@ const (
 	clientCertificateRefused = "client-certificate-refused"
 
 	// The login.
-	notAllowed      = "not-allowed" // by pg_hba.conf
+	notAllowed      = "not-allowed"
 	passwordRefused = "password-refused"
 	databaseMissing = "database-missing"
 	serverError     = "server-error" // anything else that the server says
@@ -148,8 +145,7 @@ func (p *Problem) Error() string { return p.What }
 func (p Problem) Insecure() bool { return slices.Contains(insecure, p.Code) }
 
 var insecure = []string{
-	modeUnknown, bindingIncomplete, rootUnreadable, clientCertificateUnusable,
-	notPostgres, noTLS, handshakeFailed,
+	modeUnknown, bindingIncomplete, rootUnreadable, clientCertificateUnusable, notPostgres, noTLS, handshakeFailed,
 	unknownCA, chainIncomplete, certificateExpired, rootExpired, notYetValid, certificateInvalid, nameMismatch,
 	clientCertificateRefused, unproven,
 }
