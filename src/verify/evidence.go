@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -17,7 +18,6 @@ import (
 // evidence is what all attempts at a database have shown.
 type evidence struct {
 	*wire.Target
-	wire.Screen
 	byMode   [sslmode.VerifyFull + 1]wire.Attempt // by its mode, which is None in those that were not tried
 	others   []wire.Attempt                       // one for each of Others
 	login    *wire.Attempt                        // nil if the probe in its mode failed
@@ -28,12 +28,10 @@ type evidence struct {
 
 // Run verifies all databases at the same time, each within the timeout. warnings are the plan's.
 func Run(ctx context.Context, targets []wire.Target, warnings []string, timeout time.Duration) Report {
-	report := Report{Warnings: []string{}, Drivers: []string{}}
+	report := Report{Warnings: append([]string{}, warnings...), Drivers: []string{}}
 	report.Databases = runAll(ctx, targets, timeout, func(*wire.Target) []sslmode.Mode { return ladder })
 	report.OK = !slices.ContainsFunc(report.Databases, func(db Database) bool { return !db.OK })
-	for _, w := range warnings {
-		report.Warnings = append(report.Warnings, plain.Line(w))
-	}
+	printable(reflect.ValueOf(&report))
 	return report
 }
 
@@ -52,7 +50,7 @@ func runAll(ctx context.Context, targets []wire.Target, timeout time.Duration, m
 var ladder = []sslmode.Mode{sslmode.Disable, sslmode.Require, sslmode.VerifyCA, sslmode.VerifyFull}
 
 func run(ctx context.Context, t *wire.Target, timeout time.Duration, modes []sslmode.Mode) Database {
-	e := evidence{Target: t, Screen: t.Screen()}
+	e := evidence{Target: t}
 	if t.Problem != nil {
 		return e.judge(time.Now())
 	}
@@ -89,7 +87,7 @@ func Gate(ctx context.Context, targets []wire.Target, timeout time.Duration) (li
 	open = true
 	for i, db := range runAll(ctx, targets, timeout, gateModes) {
 		line, stop := gateLine(db, targets[i].ByKeys)
-		lines, open = append(lines, line), open && !stop
+		lines, open = append(lines, plain.Line(line)), open && !stop
 	}
 	return lines, open
 }

@@ -108,7 +108,7 @@ func TestWhatTheTriesShowIsJudged(t *testing.T) {
 			if test.edit != nil {
 				test.edit(&target)
 			}
-			e := evidence{Target: &target, Screen: target.Screen(), login: test.login, others: test.others}
+			e := evidence{Target: &target, login: test.login, others: test.others}
 			for mode, a := range test.tries {
 				a.Mode = mode
 				e.byMode[mode] = a
@@ -130,7 +130,7 @@ func TestAFurtherHostThatTakesTheConnectionHasToAnswer(t *testing.T) {
 	defer cancel()
 	judged := func(port int) Database {
 		target := wire.Target{Host: "h", User: "app", Mode: sslmode.VerifyFull, Others: []wire.Address{{Host: "127.0.0.1", Port: uint16(port)}}}
-		e := evidence{Target: &target, Screen: target.Screen(), others: []wire.Attempt{target.Probe(ctx, target.Others[0], target.Mode)}}
+		e := evidence{Target: &target, others: []wire.Attempt{target.Probe(ctx, target.Others[0], target.Mode)}}
 		db := Database{}
 		e.judgeOthers(&db, time.Now())
 		return db

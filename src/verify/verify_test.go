@@ -54,7 +54,7 @@ func TestServersAnswerToPlainText(t *testing.T) {
 		"no answer":                        {wire.Attempt{}, Unknown},
 	} {
 		t.Run(name, func(t *testing.T) {
-			e := evidence{byMode: [sslmode.VerifyFull + 1]wire.Attempt{sslmode.Disable: test.answer}}
+			e := evidence{Target: &wire.Target{}, byMode: [sslmode.VerifyFull + 1]wire.Attempt{sslmode.Disable: test.answer}}
 			result, why := e.plainText()
 			assert.Equal(t, test.result, result)
 			assert.NotContains(t, why, "no such")
@@ -97,7 +97,7 @@ func TestSessionsOfTheUser(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			target := wire.Target{Host: "h", User: "app", Database: "app", Password: password}
-			e := evidence{Target: &target, Screen: target.Screen(), sessions: test.rows, asked: test.asked,
+			e := evidence{Target: &target, sessions: test.rows, asked: test.asked,
 				byMode: [sslmode.VerifyFull + 1]wire.Attempt{sslmode.Disable: {PID: 7, Asks: "nothing"}}}
 			sessions, problem := e.judgeSessions()
 			assert.Len(t, sessions, test.listed)
@@ -116,7 +116,7 @@ func TestSessionsOfTheUser(t *testing.T) {
 func TestASessionFromThisContainersPortIsLikelyTheApps(t *testing.T) {
 	proc := fstest.MapFS{"net/tcp": {Data: []byte("  sl  local_address rem_address   st\n   0: 0100007F:1388 0200007F:1538 01\n   1: bad\n")}}
 	target := wire.Target{Host: "h", User: "app", Database: "app"}
-	e := evidence{Target: &target, Screen: target.Screen(), sessions: []row{session(2, "b", false)}, ports: localPorts(proc)}
+	e := evidence{Target: &target, sessions: []row{session(2, "b", false)}, ports: localPorts(proc)}
 	_, problem := e.judgeSessions()
 	require.NotNil(t, problem)
 	assert.Contains(t, problem.What, "pid 2 (b, 10.0.0.9), likely this app's")

@@ -20,7 +20,6 @@ import (
 // verifier decides whether one server is believed, and explains why not.
 type verifier struct {
 	*Target
-	Screen
 	chain []*x509.Certificate // what the server sent, its own certificate first
 	host  string
 	now   time.Time
@@ -37,7 +36,7 @@ func (t *Target) verify(chain []*x509.Certificate, host string, mode sslmode.Mod
 	if !mode.Verifies() {
 		return nil, nil
 	}
-	v := verifier{t, t.Screen(), chain, host, now}
+	v := verifier{t, chain, host, now}
 	path = v.path(t.Trust)
 	if problem = v.refuses(path); problem != nil {
 		return nil, problem
@@ -240,10 +239,10 @@ func (v verifier) nameMismatch() *Problem {
 }
 
 // Names returns the DNS names and IP addresses of a certificate.
-func (s Screen) Names(c *x509.Certificate) []string {
+func (t *Target) Names(c *x509.Certificate) []string {
 	names := []string{}
 	for _, name := range c.DNSNames {
-		names = append(names, s.Shown(name))
+		names = append(names, t.Shown(name))
 	}
 	for _, ip := range c.IPAddresses {
 		names = append(names, ip.String())
@@ -252,9 +251,9 @@ func (s Screen) Names(c *x509.Certificate) []string {
 }
 
 // name and issuer are in quotes, as they may contain spaces.
-func (s Screen) name(c *x509.Certificate) string {
-	return `"` + s.Shown(truststore.CommonName(c)) + `"`
+func (t *Target) name(c *x509.Certificate) string {
+	return `"` + t.Shown(truststore.CommonName(c)) + `"`
 }
-func (s Screen) issuer(c *x509.Certificate) string {
-	return `"` + s.Shown(truststore.IssuerName(c)) + `"`
+func (t *Target) issuer(c *x509.Certificate) string {
+	return `"` + t.Shown(truststore.IssuerName(c)) + `"`
 }

@@ -422,7 +422,7 @@ func TestEachJudgeOfAChain(t *testing.T) {
 			if said != "all" {
 				return
 			}
-			strict := target.Screen().OpenSSLRefuses(path, true)
+			strict := target.OpenSSLRefuses(path, true)
 			assert.Equal(t, c.strict == "", strict == "", strict)
 			assert.Contains(t, strict, c.strict)
 			assert.Equal(t, c.strict == "", files.openssl(c, "-x509_strict"), "OpenSSL's strict mode")

@@ -27,20 +27,19 @@ const (
 // It never passes on a library's error as it is. pgconn's errors contain user, host and database,
 // and nobody promises what else they may contain.
 func (t *Target) diagnose(a Attempt, to Address) *Problem {
-	address, said := to.String(), t.Screen().Said(a.err)
+	address, said := to.String(), t.Said(a.err)
 	var dns *net.DNSError
 	var op *net.OpError
-	var record tls.RecordHeaderError // something else also begins with an S: "SSH-2.0…"
-	isDNS := errors.As(a.err, &dns)
+	var record tls.RecordHeaderError                            // something else also begins with an S: "SSH-2.0…"
 	isAlert := errors.As(a.err, &op) && op.Op == "remote error" // the server broke off the TLS handshake, and says why
 	switch {
 	case a.Refusal != nil:
 		return t.refused(a, address)
 	case a.err == nil || a.Unverified() != nil:
 		return a.Unverified()
-	case errors.Is(a.err, syscall.EMFILE), isDNS && strings.Contains(dns.Err, syscall.EMFILE.Error()):
+	case strings.Contains(said, syscall.EMFILE.Error()): // so says a resolver, too
 		return &Problem{unreachable, "no file descriptor is left to connect to " + address, "let the app open fewer connections and files"}
-	case isDNS:
+	case errors.As(a.err, &dns):
 		return &Problem{noAddress, "DNS gives no address for " + to.Host,
 			"check the host name in the binding, and that it can be resolved from where the app runs"}
 	case isTimeout(a.err) && a.stage == dialing:
@@ -84,21 +83,21 @@ func isAny(err error, kinds ...error) bool {
 
 // Said returns the text of the last error in a chain, without what each layer has added. It is safe to
 // print.
-func (s Screen) Said(err error) string {
+func (t *Target) Said(err error) string {
 	var refusal *pgconn.PgError
 	switch many, ok := err.(interface{ Unwrap() []error }); {
 	case err == nil:
 		return ""
 	case errors.As(err, &refusal):
-		return s.Shown(refusal.Message) + s.SQLState(refusal.Code)
+		return t.Shown(refusal.Message) + t.SQLState(refusal.Code)
 	case isTimeout(err):
 		return "no answer in time"
 	case ok:
-		return s.Said(many.Unwrap()[0])
+		return t.Said(many.Unwrap()[0])
 	case errors.Unwrap(err) != nil:
-		return s.Said(errors.Unwrap(err))
+		return t.Said(errors.Unwrap(err))
 	}
-	return s.Shown(err.Error())
+	return t.Shown(err.Error())
 }
 
 // clientCertificate says that the server wants a client certificate, or another one.
@@ -116,7 +115,7 @@ func (t *Target) clientCertificate(address, said string) *Problem {
 // another language, what the handshake has shown.
 func (t *Target) refused(a Attempt, address string) *Problem {
 	says := func(text string) bool { return strings.Contains(a.Refusal.Message, text) }
-	code, said := t.Screen().SQLState(a.Refusal.Code), ": "+t.Screen().Said(a.Refusal)
+	code, said := t.SQLState(a.Refusal.Code), ": "+t.Said(a.Refusal)
 	certificateMissing := a.wantsCerts && !says("role")
 	_, isRDS := rds.Parse(t.Host)
 	switch state := a.Refusal.Code; {
@@ -134,7 +133,7 @@ func (t *Target) refused(a Attempt, address string) *Problem {
 		return &Problem{notAllowed, "the server's pg_hba.conf does not let this user in from here with TLS" + said,
 			"add a hostssl line for the user, the database and this address"}
 	case state == "28000" && (says("certificate") || certificateMissing):
-		return t.clientCertificate(address, t.Screen().Said(a.Refusal))
+		return t.clientCertificate(address, t.Said(a.Refusal))
 	case says("PAM authentication failed") && isRDS: // how RDS checks IAM's tokens
 		return &Problem{notAllowed,
 			fmt.Sprintf(`the server wants IAM authentication of user "%s", and the password is no valid token%s`, t.User, code),

@@ -41,31 +41,31 @@ func extension(c *x509.Certificate, id asn1.ObjectIdentifier) []byte {
 // in OpenSSL's v3_purp.c, check_key_level in x509_vfy.c, NAME_CONSTRAINTS_check_CN in v3_ncons.c.
 //
 // The strict mode (check_extensions in x509_vfy.c) does not look at a pinned certificate.
-func (s Screen) OpenSSLRefuses(chain []*x509.Certificate, strict bool) string {
+func (t *Target) OpenSSLRefuses(chain []*x509.Certificate, strict bool) string {
 	const ofServers = x509.KeyUsageDigitalSignature | x509.KeyUsageKeyEncipherment | x509.KeyUsageKeyAgreement
 	strict = strict && len(chain) > 1
 	for i, c := range chain {
 		issuer := chain[min(i+1, len(chain)-1)]
 		switch {
 		case c != issuer && truststore.IsRoot(c) && identifies(c, c):
-			return "OpenSSL takes " + s.name(c) + " for a root: it has its issuer's name, and no authorityKeyIdentifier"
+			return "OpenSSL takes " + t.name(c) + " for a root: it has its issuer's name, and no authorityKeyIdentifier"
 		case i == 0 && extension(c, keyUsage) != nil && c.KeyUsage&ofServers == 0:
 			return "its key usage is not that of a TLS server: it needs digitalSignature or keyEncipherment"
 		// Unlike Go, OpenSSL takes neither an empty list nor anyExtendedKeyUsage for serverAuth.
 		case extension(c, extendedKeyUsage) != nil && !slices.ContainsFunc(c.ExtKeyUsage, isForServers):
-			return "the extended key usage of " + s.name(c) + " does not name serverAuth"
+			return "the extended key usage of " + t.name(c) + " does not name serverAuth"
 		case forbids(c, chain[0]):
-			return s.name(c) + " may not sign for the common name " + s.name(chain[0]) + ", which counts for want of a DNS name"
+			return t.name(c) + " may not sign for the common name " + t.name(chain[0]) + ", which counts for want of a DNS name"
 		case tooSmall(c):
-			return "the key of " + s.name(c) + " is too small: OpenSSL asks for RSA 2048 or P-224"
+			return "the key of " + t.name(c) + " is too small: OpenSSL asks for RSA 2048 or P-224"
 		case !identifies(c, issuer):
-			return s.name(c) + " names another key as its issuer's (authorityKeyIdentifier) than that of " + s.name(issuer)
+			return t.name(c) + " names another key as its issuer's (authorityKeyIdentifier) than that of " + t.name(issuer)
 		case strict && c.IsCA && len(c.SubjectKeyId) == 0:
-			return s.name(c) + " has no subjectKeyIdentifier"
+			return t.name(c) + " has no subjectKeyIdentifier"
 		case strict && c != issuer && c.AuthorityKeyId == nil:
-			return s.name(c) + " has no authorityKeyIdentifier"
+			return t.name(c) + " has no authorityKeyIdentifier"
 		case strict && i > 0 && extension(c, keyUsage) == nil:
-			return s.name(c) + " has no keyUsage"
+			return t.name(c) + " has no keyUsage"
 		}
 	}
 	return ""

@@ -607,7 +607,7 @@ func TestAPasswordInACertificateIsNotPrintedEither(t *testing.T) {
 				require.NotNil(t, problem)
 				said = append(said, problem.What, problem.Do)
 			}
-			said = append(said, strings.Join(target.Screen().Names(pair.Cert), " "))
+			said = append(said, strings.Join(target.Names(pair.Cert), " "))
 			printed := strings.Join(said, "\n")
 			assert.NotContains(t, pgtest.Letters(printed), pgtest.Letters(spelling))
 			assert.Contains(t, printed, "(not shown: it contains the password)")
@@ -620,35 +620,35 @@ func TestOnlyASQLSTATEIsShownAsOne(t *testing.T) {
 	for code, shown := range map[string]string{
 		"28P01": " (SQLSTATE 28P01)", "": "", "28p01": "", "28P011": "", "28 01": "", "\x1b[31m": "", "ABC12": "",
 	} {
-		assert.Equal(t, shown, target.Screen().SQLState(code), code)
+		assert.Equal(t, shown, target.SQLState(code), code)
 	}
 }
 
 func TestAPasswordThatIsAWordHidesNothingElse(t *testing.T) {
 	// People use such passwords in development. A text that could be one stays hidden.
 	target := Target{User: "postgres", Database: "app", Password: "postgres"}
-	assert.Equal(t, "postgres", target.Screen().Shown("postgres"))
-	assert.Equal(t, "sorry, too many clients already", target.Screen().Shown("sorry, too many clients already"))
-	assert.Equal(t, "(not shown: it contains the password)", target.Screen().Shown(`role "postgres" is none`))
+	assert.Equal(t, "postgres", target.Shown("postgres"))
+	assert.Equal(t, "sorry, too many clients already", target.Shown("sorry, too many clients already"))
+	assert.Equal(t, "(not shown: it contains the password)", target.Shown(`role "postgres" is none`))
 	target.Password = "four"
-	assert.Equal(t, "(not shown: it contains the password)", target.Screen().Shown("F-O-U-R"), "the shortest that is looked for in disguise")
+	assert.Equal(t, "(not shown: it contains the password)", target.Shown("F-O-U-R"), "the shortest that is looked for in disguise")
 	target.Password = "a"
-	assert.Equal(t, "SorrY, too mny", target.Screen().Shown("SorrY, too mny"))
+	assert.Equal(t, "SorrY, too mny", target.Shown("SorrY, too mny"))
 	target.Password = ""
-	assert.Equal(t, "anything", target.Screen().Shown("anything"))
+	assert.Equal(t, "anything", target.Shown("anything"))
 }
 
 // Nothing tells the pieces from other text.
 func TestAPasswordInPiecesIsNotFound(t *testing.T) {
 	target := Target{Password: "the-clients-own"}
-	assert.Equal(t, "the-cli and then ents-own", target.Screen().Shown("the-cli and then ents-own"))
-	assert.Equal(t, "(not shown: it contains the password)", target.Screen().Shown("the-cli. ents-own"), "control: with blanks and points between them it is")
+	assert.Equal(t, "the-cli and then ents-own", target.Shown("the-cli and then ents-own"))
+	assert.Equal(t, "(not shown: it contains the password)", target.Shown("the-cli. ents-own"), "control: with blanks and points between them it is")
 }
 
 func TestALongTextIsCut(t *testing.T) {
 	whole := strings.Repeat("é", longestShown)
-	assert.Equal(t, whole, new(Target).Screen().Shown(whole))
-	shown := new(Target).Screen().Shown(strings.Repeat("é", 10_000))
+	assert.Equal(t, whole, new(Target).Shown(whole))
+	shown := new(Target).Shown(strings.Repeat("é", 10_000))
 	assert.Equal(t, longestShown+1, len([]rune(shown)))
 }
 
