@@ -2,15 +2,18 @@ package wire
 
 import (
 	"bytes"
-	"cmp"
+	"crypto/ecdsa"
+	"crypto/rsa"
 	"crypto/x509"
+	"encoding/asn1"
 	"errors"
 	"fmt"
-	"net"
+	"math/big"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/lazyregexp"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/plain"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/rds"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
@@ -146,114 +149,110 @@ func (v verifier) outOfDate(path []*x509.Certificate) *Problem {
 	return nil
 }
 
-// notTrusted explains a path that leads to no trusted certificate. Either the CA is not trusted, or
-// a certificate on the way to a trusted one is missing.
-func (v verifier) notTrusted(path []*x509.Certificate) *Problem {
-	top, home := path[len(path)-1], ""
-	// Every CA in this buildpack may lead to a trusted one, or to one that is trusted for other hosts.
-	all := v.path(slices.Concat(v.Trust, knownCAs()))
-	end := all[len(all)-1]
-	root := find(v.Trust, end)
-	for _, a := range knownCAs() {
-		if root == nil && a.Cert.Equal(end) {
-			home = max(home, a.Origin) // "region …" is more precise than "partition …"
-		}
-	}
-	if root == nil && home == "" {
-		root = v.likelyRoot(top)
-	}
-	if root != nil {
-		return &Problem{chainIncomplete,
-			fmt.Sprintf("%s does not send the intermediate certificate %s, which by its name leads to the trusted root %s",
-				v.host, v.issuer(top), v.name(root.Cert)),
-			"append that certificate to the server's certificate file (ssl_cert_file), after its own"}
-	}
-	who := "its issuer is " + v.issuer(top)
-	if selfSigned(top) {
-		who = v.name(top) + " is signed by itself, and unknown here"
-	}
-	p := &Problem{Code: unknownCA,
-		What: fmt.Sprintf("the certificate of %s comes from a CA that is not trusted: %s; the chain that was sent ends at %s, SHA-256 %s",
-			v.host, who, v.name(top), truststore.Fingerprint(top))}
-	_, isEndpoint := rds.Parse(v.host)
-	callsItselfRDS := rds.CertificateRegion(end.Subject.CommonName)+rds.CertificateRegion(end.Issuer.CommonName) != ""
-	switch {
-	case home != "" && isEndpoint:
-		p.Do = "check that the host name leads to the right database"
-	case home != "":
-		p.Do = "check that the binding names the right host; if it does, put that CA into " + v.TrustPlace
-	case callsItselfRDS || isEndpoint:
-		p.Do = "if AWS has published that CA, bind it in a service tagged postgres-ssl-ca; else something else answers at this address " +
-			"(a proxy, a tunnel, a wrong DNS entry): find out what before you send anything there"
-	default:
-		p.Do = "ask the database's operator for the certificate of " + v.issuer(top) + ", and put that into " + v.TrustPlace
-	}
-	if home != "" {
-		p.What += "; that CA belongs to the bundle of " + home
-	}
-	var trusted []string
-	for _, a := range v.Trust {
-		trusted = append(trusted, v.name(a.Cert)+" ("+a.Origin+")")
-	}
-	if len(trusted) <= 5 { // more say nothing
-		p.What += "; trusted are: " + cmp.Or(plain.List(trusted, 5), "none")
-	}
-	return p
-}
+// Go and OpenSSL differ on a few chains. libpq uses OpenSSL, and so does nearly every driver that is
+// not written in Go or Java. chains_test.go holds this file beside OpenSSL's own commands.
 
-// likelyRoot guesses which trusted root the missing issuer of a certificate leads to: that of the
-// same organization. It returns nil if there is none, or if the issuer calls itself a root.
-func (v verifier) likelyRoot(top *x509.Certificate) *Anchor {
-	issuer := top.Issuer
-	if selfSigned(top) || len(issuer.Organization) == 0 || strings.Contains(strings.ToLower(issuer.CommonName), "root") {
-		return nil
-	}
-	for _, a := range v.Trust {
-		isItself := bytes.Equal(a.Cert.RawSubject, top.RawIssuer) // by its name: it has not signed
-		if truststore.IsRoot(a.Cert) && !isItself && slices.Equal(issuer.Organization, a.Cert.Subject.Organization) {
-			return &a
+// The extensions that we read ourselves (RFC 5280, 4.2.1).
+var (
+	keyUsage            = asn1.ObjectIdentifier{2, 5, 29, 15}
+	extendedKeyUsage    = asn1.ObjectIdentifier{2, 5, 29, 37}
+	authorityIdentifier = asn1.ObjectIdentifier{2, 5, 29, 35}
+)
+
+// stricter follows what may be refused by Go alone.
+const stricter = "; drivers in Go and the tunnel refuse it, drivers on OpenSSL may accept it"
+
+func extension(c *x509.Certificate, id asn1.ObjectIdentifier) []byte {
+	for _, e := range c.Extensions {
+		if e.Id.Equal(id) {
+			return e.Value
 		}
 	}
 	return nil
 }
 
-// nameMismatch says which names would have matched. Without one, libpq looks at the common name
-// (libpq's manual, "Client Verification of Server Certificates"). Go's drivers do not (crypto/x509,
-// VerifyHostname).
-func (v verifier) nameMismatch() *Problem {
-	leaf := v.chain[0]
-	isCloud := func(host string) bool { _, ok := rds.Parse(host); return ok }
-	if names := v.Names(leaf); len(names) > 0 {
-		do := "put one of these names into the binding as its host, or ask the database's operator for a certificate for " + v.host
-		if net.ParseIP(v.host) != nil {
-			do += "; under verify-ca, with a CA of the database's own, an address needs no name"
-		} else if i := slices.IndexFunc(names, isCloud); i >= 0 && !isCloud(v.host) {
-			do = "bind the endpoint's own name, " + names[i] + "; no certificate of the cloud names " + v.host
+// OpenSSLRefuses says why OpenSSL does not accept a chain for a TLS server, where it may differ from
+// Go, or returns "". The chain ends at its root. Sources: check_purpose_ssl_server and X509_check_akid
+// in OpenSSL's v3_purp.c, check_key_level in x509_vfy.c, NAME_CONSTRAINTS_check_CN in v3_ncons.c.
+//
+// The strict mode (check_extensions in x509_vfy.c) does not look at a pinned certificate.
+func (t *Target) OpenSSLRefuses(chain []*x509.Certificate, strict bool) string {
+	const ofServers = x509.KeyUsageDigitalSignature | x509.KeyUsageKeyEncipherment | x509.KeyUsageKeyAgreement
+	strict = strict && len(chain) > 1
+	for i, c := range chain {
+		issuer := chain[min(i+1, len(chain)-1)]
+		switch {
+		case c != issuer && truststore.IsRoot(c) && identifies(c, c):
+			return "OpenSSL takes " + t.name(c) + " for a root: it has its issuer's name, and no authorityKeyIdentifier"
+		case i == 0 && extension(c, keyUsage) != nil && c.KeyUsage&ofServers == 0:
+			return "its key usage is not that of a TLS server: it needs digitalSignature or keyEncipherment"
+		// Unlike Go, OpenSSL takes neither an empty list nor anyExtendedKeyUsage for serverAuth.
+		case extension(c, extendedKeyUsage) != nil && !slices.ContainsFunc(c.ExtKeyUsage, isForServers):
+			return "the extended key usage of " + t.name(c) + " does not name serverAuth"
+		case forbids(c, chain[0]):
+			return t.name(c) + " may not sign for the common name " + t.name(chain[0]) + ", which counts for want of a DNS name"
+		case tooSmall(c):
+			return "the key of " + t.name(c) + " is too small: OpenSSL asks for RSA 2048 or P-224"
+		case !identifies(c, issuer):
+			return t.name(c) + " names another key as its issuer's (authorityKeyIdentifier) than that of " + t.name(issuer)
+		case strict && c.IsCA && len(c.SubjectKeyId) == 0:
+			return t.name(c) + " has no subjectKeyIdentifier"
+		case strict && c != issuer && c.AuthorityKeyId == nil:
+			return t.name(c) + " has no authorityKeyIdentifier"
+		case strict && i > 0 && extension(c, keyUsage) == nil:
+			return t.name(c) + " has no keyUsage"
 		}
-		return &Problem{nameMismatch, fmt.Sprintf("the certificate is not issued for %s, but for %s", v.host, plain.List(names, 10)), do}
 	}
-	return &Problem{nameMismatch,
-		fmt.Sprintf("the certificate is not issued for %s: it has no subject alternative names; "+
-			"its common name is %s, at which libpq looks, but drivers in Go (lib/pq, pgx) do not", v.host, v.name(leaf)),
-		"ask the database's operator for a certificate with " + v.host + " as a subject alternative name"}
+	return ""
 }
 
-// Names returns the DNS names and IP addresses of a certificate.
-func (t *Target) Names(c *x509.Certificate) []string {
-	names := []string{}
-	for _, name := range c.DNSNames {
-		names = append(names, t.Shown(name))
-	}
-	for _, ip := range c.IPAddresses {
-		names = append(names, ip.String())
-	}
-	return names
+func isForServers(u x509.ExtKeyUsage) bool {
+	gated := u == x509.ExtKeyUsageNetscapeServerGatedCrypto || u == x509.ExtKeyUsageMicrosoftServerGatedCrypto
+	return gated || u == x509.ExtKeyUsageServerAuth
 }
 
-// name and issuer are in quotes, as they may contain spaces.
-func (t *Target) name(c *x509.Certificate) string {
-	return `"` + t.Shown(truststore.CommonName(c)) + `"`
+// forbids says whether a CA's name constraints exclude a server's common name. It counts if there
+// is no DNS name beside it, and it could be one.
+func forbids(ca, server *x509.Certificate) bool {
+	name := strings.ToLower(server.Subject.CommonName)
+	within := func(domain string) bool {
+		domain = strings.ToLower(domain)
+		return domain == "" || name == domain || strings.HasSuffix(name, "."+strings.TrimPrefix(domain, "."))
+	}
+	permitted := len(ca.PermittedDNSDomains) == 0 || slices.ContainsFunc(ca.PermittedDNSDomains, within)
+	counts := len(server.DNSNames) == 0 && hostName().MatchString(name)
+	return counts && (!permitted || slices.ContainsFunc(ca.ExcludedDNSDomains, within))
 }
-func (t *Target) issuer(c *x509.Certificate) string {
-	return `"` + t.Shown(truststore.IssuerName(c)) + `"`
+
+var hostName = lazyregexp.New(`^\w([\w-]*\w)?(\.\w([\w-]*\w)?)+$`)
+
+// tooSmall applies OpenSSL's security level 2, the default on the platform's stacks: 112 bits.
+func tooSmall(c *x509.Certificate) bool {
+	switch key := c.PublicKey.(type) {
+	case *rsa.PublicKey:
+		return key.N.BitLen() < 2048
+	case *ecdsa.PublicKey:
+		return key.Curve.Params().BitSize < 224
+	}
+	return false
+}
+
+// identifies says whether what a certificate says about its issuer's is true of that: the key, the
+// number and the name of its own issuer (RFC 5280, 4.2.1.1). A root is its own issuer.
+func identifies(c, issuer *x509.Certificate) bool {
+	if c.AuthorityKeyId != nil && issuer.SubjectKeyId != nil && !bytes.Equal(c.AuthorityKeyId, issuer.SubjectKeyId) {
+		return false
+	}
+	var parts struct {
+		ID     []byte        `asn1:"optional,tag:0"`
+		Issuer asn1.RawValue `asn1:"optional,tag:1"`
+		Serial *big.Int      `asn1:"optional,tag:2"`
+	}
+	if _, err := asn1.Unmarshal(extension(c, authorityIdentifier), &parts); err != nil {
+		return true // it says nothing
+	}
+	var name asn1.RawValue // a directoryName, [4] EXPLICIT
+	_, err := asn1.Unmarshal(parts.Issuer.Bytes, &name)
+	isAnothers := err == nil && name.Tag == 4 && !bytes.Equal(name.Bytes, issuer.RawIssuer)
+	return !isAnothers && (parts.Serial == nil || parts.Serial.Cmp(issuer.SerialNumber) == 0)
 }

@@ -1,7 +1,10 @@
 package wire
 
 import (
+	"bytes"
+	"cmp"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -12,7 +15,9 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/plain"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/rds"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/truststore"
 )
 
 // What to do in several cases. If packets do not arrive, it is most often the platform's own
@@ -142,4 +147,116 @@ func (t *Target) refused(a Attempt, address string) *Problem {
 		return &Problem{notAllowed, "the server does not let the user in" + said, "check the user in the binding, and its rights on the server"}
 	}
 	return &Problem{serverError, "the server refuses the connection" + said, "look into the server's log"}
+}
+
+// notTrusted explains a path that leads to no trusted certificate. Either the CA is not trusted, or
+// a certificate on the way to a trusted one is missing.
+func (v verifier) notTrusted(path []*x509.Certificate) *Problem {
+	top, home := path[len(path)-1], ""
+	// Every CA in this buildpack may lead to a trusted one, or to one that is trusted for other hosts.
+	all := v.path(slices.Concat(v.Trust, knownCAs()))
+	end := all[len(all)-1]
+	root := find(v.Trust, end)
+	for _, a := range knownCAs() {
+		if root == nil && a.Cert.Equal(end) {
+			home = max(home, a.Origin) // "region …" is more precise than "partition …"
+		}
+	}
+	if root == nil && home == "" {
+		root = v.likelyRoot(top)
+	}
+	if root != nil {
+		return &Problem{chainIncomplete,
+			fmt.Sprintf("%s does not send the intermediate certificate %s, which by its name leads to the trusted root %s",
+				v.host, v.issuer(top), v.name(root.Cert)),
+			"append that certificate to the server's certificate file (ssl_cert_file), after its own"}
+	}
+	who := "its issuer is " + v.issuer(top)
+	if selfSigned(top) {
+		who = v.name(top) + " is signed by itself, and unknown here"
+	}
+	p := &Problem{Code: unknownCA,
+		What: fmt.Sprintf("the certificate of %s comes from a CA that is not trusted: %s; the chain that was sent ends at %s, SHA-256 %s",
+			v.host, who, v.name(top), truststore.Fingerprint(top))}
+	_, isEndpoint := rds.Parse(v.host)
+	callsItselfRDS := rds.CertificateRegion(end.Subject.CommonName)+rds.CertificateRegion(end.Issuer.CommonName) != ""
+	switch {
+	case home != "" && isEndpoint:
+		p.Do = "check that the host name leads to the right database"
+	case home != "":
+		p.Do = "check that the binding names the right host; if it does, put that CA into " + v.TrustPlace
+	case callsItselfRDS || isEndpoint:
+		p.Do = "if AWS has published that CA, bind it in a service tagged postgres-ssl-ca; else something else answers at this address " +
+			"(a proxy, a tunnel, a wrong DNS entry): find out what before you send anything there"
+	default:
+		p.Do = "ask the database's operator for the certificate of " + v.issuer(top) + ", and put that into " + v.TrustPlace
+	}
+	if home != "" {
+		p.What += "; that CA belongs to the bundle of " + home
+	}
+	var trusted []string
+	for _, a := range v.Trust {
+		trusted = append(trusted, v.name(a.Cert)+" ("+a.Origin+")")
+	}
+	if len(trusted) <= 5 { // more say nothing
+		p.What += "; trusted are: " + cmp.Or(plain.List(trusted, 5), "none")
+	}
+	return p
+}
+
+// likelyRoot guesses which trusted root the missing issuer of a certificate leads to: that of the
+// same organization. It returns nil if there is none, or if the issuer calls itself a root.
+func (v verifier) likelyRoot(top *x509.Certificate) *Anchor {
+	issuer := top.Issuer
+	if selfSigned(top) || len(issuer.Organization) == 0 || strings.Contains(strings.ToLower(issuer.CommonName), "root") {
+		return nil
+	}
+	for _, a := range v.Trust {
+		isItself := bytes.Equal(a.Cert.RawSubject, top.RawIssuer) // by its name: it has not signed
+		if truststore.IsRoot(a.Cert) && !isItself && slices.Equal(issuer.Organization, a.Cert.Subject.Organization) {
+			return &a
+		}
+	}
+	return nil
+}
+
+// nameMismatch says which names would have matched. Without one, libpq looks at the common name
+// (libpq's manual, "Client Verification of Server Certificates"). Go's drivers do not (crypto/x509,
+// VerifyHostname).
+func (v verifier) nameMismatch() *Problem {
+	leaf := v.chain[0]
+	isCloud := func(host string) bool { _, ok := rds.Parse(host); return ok }
+	if names := v.Names(leaf); len(names) > 0 {
+		do := "put one of these names into the binding as its host, or ask the database's operator for a certificate for " + v.host
+		if net.ParseIP(v.host) != nil {
+			do += "; under verify-ca, with a CA of the database's own, an address needs no name"
+		} else if i := slices.IndexFunc(names, isCloud); i >= 0 && !isCloud(v.host) {
+			do = "bind the endpoint's own name, " + names[i] + "; no certificate of the cloud names " + v.host
+		}
+		return &Problem{nameMismatch, fmt.Sprintf("the certificate is not issued for %s, but for %s", v.host, plain.List(names, 10)), do}
+	}
+	return &Problem{nameMismatch,
+		fmt.Sprintf("the certificate is not issued for %s: it has no subject alternative names; "+
+			"its common name is %s, at which libpq looks, but drivers in Go (lib/pq, pgx) do not", v.host, v.name(leaf)),
+		"ask the database's operator for a certificate with " + v.host + " as a subject alternative name"}
+}
+
+// Names returns the DNS names and IP addresses of a certificate.
+func (t *Target) Names(c *x509.Certificate) []string {
+	names := []string{}
+	for _, name := range c.DNSNames {
+		names = append(names, t.Shown(name))
+	}
+	for _, ip := range c.IPAddresses {
+		names = append(names, ip.String())
+	}
+	return names
+}
+
+// name and issuer are in quotes, as they may contain spaces.
+func (t *Target) name(c *x509.Certificate) string {
+	return `"` + t.Shown(truststore.CommonName(c)) + `"`
+}
+func (t *Target) issuer(c *x509.Certificate) string {
+	return `"` + t.Shown(truststore.IssuerName(c)) + `"`
 }

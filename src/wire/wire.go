@@ -1,7 +1,7 @@
 // Package wire reaches a database as its mode asks, or says why not. `postgres-ssl verify`, the
 // check before an app starts, and the tunnel connect with it.
 //
-// target.go works out how the app connects; connect.go and bounded.go use the network; the rest are
+// target.go works out how the app connects; connect.go and hostile.go use the network; the rest are
 // pure functions.
 package wire
 
