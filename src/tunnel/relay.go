@@ -203,7 +203,7 @@ func (r *relay) logIn(ctx context.Context, client net.Conn, parameters map[strin
 			refused := &refusal{}
 			if refused.Decode(body) == nil {
 				// The server's words go to the client alone: they may contain anything, even the password.
-				refused.cause, why = r.target.Screen().SQLState(refused.Code), refused
+				refused.cause, why = as.SQLState(refused.Code), refused
 				refused.line = "the server refuses the login" + refused.cause
 			}
 		case kind == 'R' && !asked:
