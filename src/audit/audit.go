@@ -1,6 +1,5 @@
-// Package audit looks at many apps at once and says whose Postgres gets less than it asks for. It
-// is a pure function from the platform's answers, which cf reads, to rows. It reads bindings and
-// decides as a launch does, so the two always agree. judge.go makes the rows of one app.
+// Package audit says of many apps at once whose Postgres gets less than it asks for. It is a pure
+// function from the platform's answers to rows, and decides as a launch does, so the two always agree.
 package audit
 
 import (
@@ -9,7 +8,10 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/binding"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/cf"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/client"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/launch"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/lazyregexp"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/plain"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
@@ -28,11 +30,10 @@ const (
 	Unreadable              // nothing is known
 )
 
-// States are the names of the states in JSON.
-var States = [...]string{"stops", "ignored", "driver", "none", "in-force", "unreadable"}
+var states = [...]string{"stops", "ignored", "driver", "none", "in-force", "unreadable"}
 
 // MarshalText returns the state's name.
-func (s State) MarshalText() ([]byte, error) { return []byte(States[s]), nil }
+func (s State) MarshalText() ([]byte, error) { return []byte(states[s]), nil }
 
 // Row is one bound database of an app, or an answer that could not be read.
 type Row struct {
@@ -62,11 +63,10 @@ type Report struct {
 	Unread   int             // the rows that say why something could not be read
 }
 
-// guid matches the platform's id of an app. A caller may name an answer's file after it.
-var guid = lazyregexp.New(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`)
-
-// this matches the buildpack's name: that of an admin buildpack, or the end of a URL.
-var this = lazyregexp.New(`(?i)postgres[-_]ssl`)
+var (
+	guid = lazyregexp.New(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`) // an answer's file may be named after it
+	this = lazyregexp.New(`(?i)postgres[-_]ssl`)                                          // as an admin named it, or in a URL
+)
 
 const unknown = "unknown"
 
@@ -150,15 +150,204 @@ func (f *Fleet) Report() Report {
 	return r
 }
 
+// database is what an app's environment says about a bound database.
+type database struct {
+	name    string
+	asked   sslmode.Mode
+	from    launch.Source // where asked comes from, or else gets
+	strings sslmode.Mode  // the weakest mode that a connection string asks for
+
+	libpq, stratos launch.Owner   // what the owner set
+	own            []launch.Owner // what only one app each reads
+	connect        launch.Owner   // what connects with a string of the owner's gets no more than this
+
+	gets       sslmode.Mode // the mode with this buildpack
+	tunnel     bool         // through the tunnel, where no variable counts
+	downgraded string       // why that is less than asked
+	openCA     bool         // its CA is a file in the container, so gets may be stricter
+	refused    string       // why a launch with this buildpack would stop
+	unread     string       // why nothing is known
+	answer     string       // the answer that could not be read
+}
+
+// decide reads an app's environment and decides as its launch would.
+func decide(said cf.App, store truststore.Store) (databases []database) {
+	if said.Hidden != nil {
+		return []database{{unread: said.Hidden.Error()}}
+	}
+	app := database{own: client.OwnModes(said.Env)}
+	app.libpq, app.stratos = launch.Owners(said.Env)
+	var plan *launch.Plan
+	found, err := binding.ReadElsewhere(said.Env)
+	if err == nil {
+		plan, err = launch.Elsewhere(said.Env, found, store)
+	}
+	if err == nil {
+		err = plan.Refuses(app.libpq)
+	}
+	for _, reference := range found.Unresolved {
+		d := database{name: cut(reference.Service, 255), unread: launch.InCredHub}
+		if !reference.Postgres {
+			d.unread += "; it may be a Postgres database or not"
+		}
+		databases = append(databases, d)
+	}
+	if err != nil { // one row for the app, whatever it has bound
+		var names []string
+		for _, b := range found.Databases {
+			names = append(names, b.Name)
+			app.asked = max(app.asked, b.Writes())
+			app.hear(b.Asked)
+		}
+		app.name, app.refused = cut(strings.Join(slices.Compact(names), ", "), 255), cut(err.Error(), 300) // they are sorted
+		return append(databases, app)
+	}
+	for _, db := range plan.Databases {
+		if !db.Main {
+			continue // other connection strings of a service decide nothing
+		}
+		d := app
+		d.name, d.from, d.connect, d.gets, d.openCA = cut(db.Title(), 255), db.Source, db.Connect, plan.Mode, db.Trust.Unseen
+		if db.Writes() != sslmode.None || db.System.Known() || said.Env["POSTGRES_SSL_MODE"] != "" {
+			d.asked = db.Mode
+		}
+		if db.Tunnel {
+			d.gets, d.tunnel = db.Mode, true
+		} else if plan.Mode < db.Mode {
+			d.downgraded = cut(plan.Decider.Title(), 100) + " decides"
+		}
+		d.hear(db.Asked)
+		databases = append(databases, d)
+	}
+	return databases
+}
+
+// hear notes what connection strings ask for. A driver that gets such a string reads it itself.
+func (d *database) hear(asked []binding.Asked) {
+	for _, a := range asked {
+		if a.By.IsString() && (d.strings == sslmode.None || a.Mode < d.strings) {
+			d.strings = a.Mode
+		}
+	}
+}
+
+// inForce returns the weakest mode that reaches the app, since we don't know what its driver reads, and
+// what sets it: "" for this buildpack, which puts d.gets in PGSSLMODE and DB_SSL_MODE, where the owner
+// did not set them. The mode of a connection string wins over a variable's; this buildpack refuses a
+// binding's that is weaker.
+func (d database) inForce(ours bool) (weakest sslmode.Mode, by string) {
+	hear := func(mode sslmode.Mode, from string) {
+		if mode != sslmode.None && (weakest == sslmode.None || mode < weakest) {
+			weakest, by = mode, from
+		}
+	}
+	if isSet := min(d.libpq.Mode, d.stratos.Mode) != sslmode.None; ours && (d.tunnel || !isSet) {
+		hear(d.gets, "")
+	}
+	for _, own := range append([]launch.Owner{d.libpq, d.stratos}, d.own...) {
+		if !ours || !d.tunnel {
+			hear(own.Mode, own.Variable+"="+own.Value+", set by the owner")
+		}
+	}
+	if weakest == sslmode.None {
+		return sslmode.None, ""
+	}
+	if !ours {
+		hear(d.strings, d.strings.String()+" in a connection string, which counts more than a variable")
+	}
+	hear(d.connect.Mode, "a connection string with "+d.connect.Value+" in "+cut(d.connect.Variable, 100)+", set by the owner")
+	return weakest, by
+}
+
+// row returns the row of a database. r says which app it is, and which buildpacks that has.
+func (d database) row(r Row) Row {
+	r.Database, r.From, r.Asked, r.InForce, r.WouldGet = d.name, cmp.Or(d.answer, r.From), unknown, unknown, unknown
+	if d.unread != "" {
+		r.State, r.Why = Unreadable, "could not be read: "+d.unread
+		return r
+	}
+	ours, noBuildpack := r.Buildpack == "yes", r.Lifecycle == "docker" || r.Lifecycle == "cnb"
+	if noBuildpack {
+		d.gets, d.downgraded, d.openCA = sslmode.None, "", false
+	}
+	if d.asked != sslmode.None || d.refused == "" {
+		r.Asked = word(d.asked)
+	}
+	if d.asked != sslmode.None || !d.openCA {
+		r.WouldGet = word(d.gets)
+	}
+	var by string
+	r.inForce, by = d.inForce(ours)
+	isKnown := d.libpq.Wrong == nil && !(ours && d.refused != "")
+	if isKnown {
+		r.InForce = word(r.inForce)
+	}
+	switch {
+	case d.refused != "" && noBuildpack:
+		r.State, r.Why = Ignored, d.refused
+		return r
+	case d.refused != "":
+		r.State, r.WouldGet, r.Why = Stops, "stops", "would stop: "+d.refused
+		return r
+	case isKnown && r.inForce.Encrypts() && r.inForce >= d.asked:
+		r.State = InForce
+	case !d.asked.Encrypts():
+		r.State = None
+	case r.InForce == "none" && !ours && d.strings >= d.asked:
+		r.State, r.InForce = Driver, unknown
+	default:
+		r.State = Ignored
+	}
+	r.Why = d.why(r, by)
+	if d.stratos.Wrong != nil {
+		r.Why += "; Stratos would not start: " + cut(d.stratos.Wrong.Error(), 200)
+	}
+	return r
+}
+
+func (d database) why(r Row, set string) string {
+	ours := r.Buildpack == "yes"
+	switch {
+	case d.libpq.Wrong != nil:
+		return cut(d.libpq.Wrong.Error(), 300)
+	case set != "" && r.State == Ignored:
+		return set + ", is weaker"
+	case set != "":
+		return set
+	case ours && d.downgraded != "":
+		return "this buildpack, but " + d.downgraded
+	case d.asked != sslmode.None && !d.asked.Encrypts():
+		return d.asked.String() + " does not insist on TLS"
+	case ours && d.tunnel:
+		return "this buildpack, through its tunnel"
+	case ours && d.gets != sslmode.None:
+		return "this buildpack"
+	case r.State == Driver:
+		return "a driver that is given the connection string obeys it, others do not"
+	case r.Lifecycle == "docker", r.Lifecycle == "cnb":
+		return "a " + r.Lifecycle + " app: no buildpack of this kind runs for it"
+	case r.State == Ignored && d.from.IsOwners():
+		return "only this buildpack reads POSTGRES_SSL_MODE"
+	case r.State == Ignored:
+		return "no variable carries the " + cut(d.from.String(), 200)
+	case r.WouldGet == unknown:
+		return "its CA is a file in the container"
+	case d.downgraded != "":
+		return "with this buildpack, " + d.downgraded
+	case d.gets != sslmode.None:
+		return "with this buildpack, it would be given " + d.gets.String()
+	}
+	return "the binding names no mode; add sslmode"
+}
+
+func word(mode sslmode.Mode) string { return cmp.Or(mode.String(), "none") }
+
 // cut makes one short printable line of a text that anybody may have written. It makes a copy, so
 // that the rest need not stay in memory.
 func cut(text string, letters int) string {
-	text = plain.Line(text)
-	for i := range text {
-		if letters == 0 {
-			return text[:i] + "…"
-		}
-		letters--
+	all := []rune(plain.Line(text))
+	if len(all) > letters {
+		return string(all[:letters]) + "…"
 	}
-	return strings.Clone(text)
+	return string(all)
 }

@@ -180,7 +180,7 @@ func TestARowSaysWhatIsAskedAndWhatIsInForce(t *testing.T) {
 			r := of(t, answers...)
 			require.Len(t, r.Rows, 1)
 			row := r.Rows[0]
-			assert.Equal(t, test.want, strings.Join([]string{States[row.State], row.Asked, row.InForce, row.WouldGet}, " "))
+			assert.Equal(t, test.want, strings.Join([]string{states[row.State], row.Asked, row.InForce, row.WouldGet}, " "))
 			if test.why != "" {
 				assert.Equal(t, test.why, row.Why)
 			}
@@ -197,7 +197,7 @@ func TestWhatSeveralDatabasesOfAnAppGet(t *testing.T) {
 		r := of(t, answer(t, "shop", env, services), lists(t, "shop", buildpacks...))
 		var lines []string
 		for _, row := range r.Rows {
-			lines = append(lines, strings.Join([]string{row.Database, States[row.State], row.Asked, row.InForce, row.WouldGet, row.Why}, " | "))
+			lines = append(lines, strings.Join([]string{row.Database, states[row.State], row.Asked, row.InForce, row.WouldGet, row.Why}, " | "))
 		}
 		return strings.Join(lines, "\n")
 	}
@@ -243,7 +243,7 @@ func TestWhatIsInCredHubIsNotPassedOver(t *testing.T) {
 	}))
 	var rows []string
 	for _, row := range r.Rows {
-		rows = append(rows, row.Database+" "+States[row.State]+": "+row.Why)
+		rows = append(rows, row.Database+" "+states[row.State]+": "+row.Why)
 	}
 	const hub = "could not be read: its credentials are in CredHub; only postgres-ssl in the app sees them"
 	assert.Equal(t, []string{"console_db unreadable: " + hub + "; it may be a Postgres database or not", "db unreadable: " + hub}, rows)
@@ -279,7 +279,7 @@ func TestTheWorstComesFirstAndAnAppCountsOnce(t *testing.T) {
 	)
 	var order []string
 	for _, row := range r.Rows {
-		order = append(order, row.App+row.From+" "+row.Database+" "+States[row.State])
+		order = append(order, row.App+row.From+" "+row.Database+" "+states[row.State])
 	}
 	assert.Equal(t, []string{"dd.json  stops", "aa.json x ignored", "aa.json y ignored", "bb.json db driver", "cc.json db none", "ee.json db in-force", "g  unreadable"}, order)
 	assert.Equal(t, Report{Rows: r.Rows, Apps: 6, Postgres: 5, Count: [...]int{1, 1, 1, 1, 1}, Unread: 1}, r)
@@ -290,7 +290,7 @@ func TestOfTwoAnswersAboutOneAppTheLaterCounts(t *testing.T) {
 	r := of(t, answer(t, "shop", nil, services), lists(t, "shop", "go_buildpack"), answer(t, "shop", map[string]string{"PGSSLMODE": "require"}, services), lists(t, "shop", "postgres_ssl_buildpack"))
 	require.Len(t, r.Rows, 1)
 	assert.Equal(t, 1, r.Apps)
-	assert.Equal(t, "in-force yes", States[r.Rows[0].State]+" "+r.Rows[0].Buildpack)
+	assert.Equal(t, "in-force yes", states[r.Rows[0].State]+" "+r.Rows[0].Buildpack)
 }
 
 // No buildpack runs for a Docker image, and none of this form for a cloud-native build.
@@ -314,7 +314,7 @@ func TestAnAppWithoutBuildpacksIsPromisedNothing(t *testing.T) {
 		list := lists(t, "shop")
 		list.Apps[0].Lifecycle.Type = "docker"
 		row := of(t, answer(t, "shop", test.env, bound(map[string]credentials{"db": test.bound})), list).Rows[0]
-		assert.Equal(t, test.want, strings.Join([]string{States[row.State], row.Asked, row.InForce, row.WouldGet}, " "))
+		assert.Equal(t, test.want, strings.Join([]string{states[row.State], row.Asked, row.InForce, row.WouldGet}, " "))
 		assert.Equal(t, test.why, row.Why)
 		assert.Equal(t, "docker no", row.Lifecycle+" "+row.Buildpack)
 	}
@@ -338,7 +338,7 @@ func TestWhatIsHiddenBecomesOneLine(t *testing.T) {
 	for document, why := range map[string]string{
 		`<html>`: "it is HTML, as a router or a proxy answers; ask again",
 		`{"system_env_json":{"redacted_message":"[PRIVATE DATA HIDDEN]"},"environment_variables":{}}`:                         hidden,
-		`{"system_env_json":{"VCAP_SERVICES_FILE_PATH":"/etc/cf-service-bindings/vcap_services"}}`:                            "the app gets its bindings in files of its container (VCAP_SERVICES_FILE_PATH); only postgres-ssl in the app sees them",
+		`{"system_env_json":{"VCAP_SERVICES_FILE_PATH":"/etc/cf-service-bindings/vcap_services"}}`:                            "the app gets its bindings in files of its container; only postgres-ssl in the app sees them",
 		`{"system_env_json":{"VCAP_SERVICES":{"postgresql":[{"credentials":{"redacted_message":"[PRIVATE DATA HIDDEN]"}}]}}}`: hidden,
 	} {
 		r := of(t, read("a.json", []byte(document)))

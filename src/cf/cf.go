@@ -29,9 +29,8 @@ type App struct {
 type answer struct {
 	Errors []struct{ Code int }
 
-	// /v3/apps/GUID, or a page of /v3/apps.
-	App
-	Resources []App
+	App             // /v3/apps/GUID
+	Resources []App // a page of /v3/apps
 
 	// /v3/apps/GUID/env
 	System      json.RawMessage `json:"system_env_json"`
@@ -53,14 +52,13 @@ var (
 	errNoAnswer = errors.New("it is not an answer to /v3/apps/GUID/env, /v3/apps/GUID or /v3/apps")
 	errNeither  = errors.New("it is neither the JSON of VCAP_SERVICES, " +
 		"nor an answer of `cf curl /v3/apps/GUID/env`, nor the text of `cf env APP`")
-	// Source: the platform's docs on "Get environment for an app".
+	// The platform's docs on "Get environment for an app", and Cloud Foundry's RFC-0030.
 	errHidden = errors.New("the platform does not show the bindings to this user; " +
 		"it takes an admin, a read-only admin or a developer of the space")
+	errInFiles = errors.New("the app gets its bindings in files of its container; only postgres-ssl in the app sees them")
 )
 
-// refusals say in plain words what errors of the platform mean.
-//
-// Source: the platform's errors/v2.yml.
+// refusals say in plain words what errors of the platform mean (its errors/v2.yml).
 var refusals = map[int]string{
 	1000:   "the login has expired; run cf login",
 	10002:  "the login has expired; run cf login",
@@ -112,10 +110,8 @@ func read(text []byte) (apps []App, rest []byte, err error) {
 // trim removes white space and UTF-8's byte order mark in front.
 func trim(text []byte) []byte { return bytes.TrimLeft(text, " \t\r\n\ufeff") }
 
-// environment joins an app's variables. Later ones win.
-//
-// Source: the platform's Diego::Environment, which also makes texts of all values. For the words in
-// place of a hidden value, its Presenters::V3::BasePresenter, redact_hash.
+// environment joins an app's variables. Later ones win, and all values are texts (the platform's
+// Diego::Environment). redact_hash in its Presenters::V3::BasePresenter hides values.
 func (a answer) environment(text []byte) (map[string]string, error) {
 	var system variables
 	_ = json.Unmarshal(a.System, &system) // anything else has no bindings to show
@@ -129,26 +125,14 @@ func (a answer) environment(text []byte) (map[string]string, error) {
 			env[name] = text
 		}
 	}
-	if err := inFiles(func(name string) bool { return env[name] != "" }); err != nil {
-		return nil, err
-	}
 	redacted := bytes.Contains(text, []byte(`"redacted_message"`)) && bytes.Contains(text, []byte("PRIVATE DATA HIDDEN"))
-	if _, ok := system["VCAP_SERVICES"]; !ok || redacted {
+	switch _, ok := system["VCAP_SERVICES"]; {
+	case env["VCAP_SERVICES_FILE_PATH"]+env["SERVICE_BINDING_ROOT"] != "":
+		return nil, errInFiles
+	case !ok || redacted:
 		return nil, errHidden
 	}
 	return env, nil
-}
-
-// inFiles fails if the app has a variable that says where in its container the bindings are.
-//
-// Source: Cloud Foundry's RFC-0030.
-func inFiles(has func(name string) bool) error {
-	for _, name := range []string{"VCAP_SERVICES_FILE_PATH", "SERVICE_BINDING_ROOT"} {
-		if has(name) {
-			return fmt.Errorf("the app gets its bindings in files of its container (%s); only postgres-ssl in the app sees them", name)
-		}
-	}
-	return nil
 }
 
 // Environment returns an app's environment from what an operator has at hand: the JSON of
@@ -176,8 +160,8 @@ func Environment(document []byte) (map[string]string, error) {
 // variables as lines "NAME: value" below a heading.
 func fromText(text []byte) (map[string]string, error) {
 	text = bytes.ReplaceAll(text, []byte("\r\n"), []byte("\n"))
-	if err := inFiles(func(name string) bool { return bytes.Contains(text, []byte(name+": ")) }); err != nil {
-		return nil, err
+	if bytes.Contains(text, []byte("VCAP_SERVICES_FILE_PATH: ")) || bytes.Contains(text, []byte("SERVICE_BINDING_ROOT: ")) {
+		return nil, errInFiles
 	}
 	env := map[string]string{}
 	if _, after, found := bytes.Cut(text, []byte("VCAP_SERVICES")); found {

@@ -63,7 +63,7 @@ func TestAnAnswerOfThePlatformHasTheVariablesThatALaunchHas(t *testing.T) {
 // An answer without the bindings must not look like an app that has none.
 func TestAnAnswerThatDoesNotShowTheBindingsIsRefused(t *testing.T) {
 	const hidden = "the platform does not show the bindings to this user; it takes an admin, a read-only admin or a developer of the space"
-	const inFiles = "the app gets its bindings in files of its container (%s); only postgres-ssl in the app sees them"
+	const inFiles = "the app gets its bindings in files of its container; only postgres-ssl in the app sees them"
 	for document, want := range map[string]string{
 		`{"system_env_json": {"redacted_message": "[PRIVATE DATA HIDDEN]"}}`:                                                       hidden,
 		`{"system_env_json": {"VCAP_SERVICES": {"a": [{"credentials": {"redacted_message": "[PRIVATE DATA HIDDEN IN LISTS]"}}]}}}`: hidden,
@@ -71,10 +71,10 @@ func TestAnAnswerThatDoesNotShowTheBindingsIsRefused(t *testing.T) {
 		`{"system_env_json": {}}`:                                                                      hidden,
 		`{"system_env_json": []}`:                                                                      hidden,
 		`{"system_env_json": null}`:                                                                    hidden,
-		"User-Provided:\nVCAP_SERVICES_FILE_PATH: /etc/passwd\n":                                       fmt.Sprintf(inFiles, "VCAP_SERVICES_FILE_PATH"),
-		`{"system_env_json": {"SERVICE_BINDING_ROOT": "/etc/cf-service-bindings"}}`:                    fmt.Sprintf(inFiles, "SERVICE_BINDING_ROOT"),
-		`{"system_env_json": {"VCAP_SERVICES_FILE_PATH": "/etc/passwd"}}`:                              fmt.Sprintf(inFiles, "VCAP_SERVICES_FILE_PATH"),
-		`{"system_env_json": {"VCAP_SERVICES": {}}, "running_env_json": {"SERVICE_BINDING_ROOT":"/"}}`: fmt.Sprintf(inFiles, "SERVICE_BINDING_ROOT"),
+		"User-Provided:\nVCAP_SERVICES_FILE_PATH: /etc/passwd\n":                                       inFiles,
+		`{"system_env_json": {"SERVICE_BINDING_ROOT": "/etc/cf-service-bindings"}}`:                    inFiles,
+		`{"system_env_json": {"VCAP_SERVICES_FILE_PATH": "/etc/passwd"}}`:                              inFiles,
+		`{"system_env_json": {"VCAP_SERVICES": {}}, "running_env_json": {"SERVICE_BINDING_ROOT":"/"}}`: inFiles,
 	} {
 		_, err := Environment([]byte(document))
 		assert.EqualError(t, err, want, document)

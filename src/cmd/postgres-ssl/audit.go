@@ -151,9 +151,7 @@ func answers(paths []string, in io.Reader, each func(cf.Answer)) {
 // file reads the answers in a file. One that nobody named has to be a regular file, because a pipe
 // would block us. An empty file is an answer too: cf printed nothing.
 func file(folder fs.FS, at, name string, isNamed bool, each func(cf.Answer)) error {
-	if info, err := fs.Stat(folder, at); err != nil {
-		return err
-	} else if !isNamed && !info.Mode().IsRegular() {
+	if info, err := fs.Stat(folder, at); err == nil && !isNamed && !info.Mode().IsRegular() {
 		return errors.New("it is not a regular file")
 	}
 	f, err := folder.Open(at)

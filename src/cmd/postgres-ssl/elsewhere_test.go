@@ -77,9 +77,9 @@ func TestWithServicesNoFileIsOpenedThatTheDocumentNames(t *testing.T) {
 		"PGSSLKEY":             {"", map[string]string{"PGSSLKEY": key}, "PGSSLMODE=verify-full", "PGSSLKEY, " + key + ", is " + here},
 		"SSL_CERT_FILE":        {"", map[string]string{"SSL_CERT_FILE": root}, "SSL_CERT_FILE names files of the app's container", "SSL_CERT_FILE names files of the app's container"},
 		"CF_SYSTEM_CERT_PATH":  {"", map[string]string{"CF_SYSTEM_CERT_PATH": store}, "CF_SYSTEM_CERT_PATH names files of the app's container", "CF_SYSTEM_CERT_PATH names files of the app's container"},
-		"SERVICE_BINDING_ROOT": {"{}", map[string]string{"SERVICE_BINDING_ROOT": mounted}, "in files of its container (SERVICE_BINDING_ROOT)", "in files of its container (SERVICE_BINDING_ROOT)"},
-		"the file of VCAP_SERVICES": {"{}", map[string]string{"VCAP_SERVICES_FILE_PATH": vcap}, "in files of its container (VCAP_SERVICES_FILE_PATH)",
-			"in files of its container (VCAP_SERVICES_FILE_PATH)"},
+		"SERVICE_BINDING_ROOT": {"{}", map[string]string{"SERVICE_BINDING_ROOT": mounted}, "in files of its container", "in files of its container"},
+		"the file of VCAP_SERVICES": {"{}", map[string]string{"VCAP_SERVICES_FILE_PATH": vcap}, "in files of its container",
+			"in files of its container"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if test.services == "" {

@@ -60,9 +60,8 @@ func runEnv(args []string, env map[string]string, in io.Reader, out, errOut io.W
 	if err != nil {
 		return err
 	}
-	env = app.Env
 	if *explained {
-		if _, err := app.Plan.Redirect(env); err != nil {
+		if _, err := app.Plan.Redirect(app.Env); err != nil {
 			return err
 		}
 		handout, err := app.HandOutHere("")
@@ -91,7 +90,7 @@ func runEnv(args []string, env map[string]string, in io.Reader, out, errOut io.W
 		return err
 	}
 	if redirection != nil {
-		if err := redirect(handout, env, redirection, running); err != nil {
+		if err := redirect(handout, app.Env, redirection, running); err != nil {
 			return err
 		}
 	} else if wanted { // what is asked in this app later must not say that it has a tunnel
@@ -104,14 +103,15 @@ func runEnv(args []string, env map[string]string, in io.Reader, out, errOut io.W
 	if tunnel, byItself := app.Plan.DescribeTunnel(); byItself {
 		says = append(says, tunnel)
 	}
-	for _, w := range says {
-		fmt.Fprintf(errOut, "postgres-ssl: %s\n", plain.Line(w))
+	found, open := gate(app, command)
+	for _, line := range append(says, found...) {
+		fmt.Fprintf(errOut, "postgres-ssl: %s\n", plain.Line(line))
 	}
-	if err := gate(app, command, errOut); err != nil {
-		return err
+	if !open {
+		return said(1)
 	}
 	lines := exportLines(handout.Variables)
-	if env[gateVariable] != "" {
+	if app.Env[gateVariable] != "" {
 		lines += "unset " + gateVariable + "\n" // once per start: the script may be sourced again
 	}
 	_, err = io.WriteString(out, lines)
@@ -151,22 +151,17 @@ func boundTo(env map[string]string, path string, in io.Reader, rules current.Rul
 
 // exportLines writes the variables for the app's shell, but not those that the owner set. The
 // quotes are around name and value together: with "set -k" a shell takes NAME='value' away from
-// export, which then sets nothing and prints the whole environment. If a script has made a variable
-// readonly, the app does not start.
+// export, which then sets nothing and prints the whole environment. Between single quotes, each byte
+// except the single quote stands for itself (bash's manual, "Single Quotes"). If a script has made a
+// variable readonly, the app does not start.
 func exportLines(vars []client.Variable) string {
 	var b strings.Builder
 	for _, v := range vars {
 		if !v.Kept {
-			fmt.Fprintf(&b, "export %s || exit 1\n", shellQuote(v.Name+"="+v.Value))
+			fmt.Fprintf(&b, "export '%s' || exit 1\n", strings.ReplaceAll(v.Name+"="+v.Value, "'", `'\''`))
 		}
 	}
 	return b.String()
-}
-
-// shellQuote makes a value one word of the shell. Between single quotes, each byte except the
-// single quote stands for itself (bash's manual, "Single Quotes").
-func shellQuote(value string) string {
-	return "'" + strings.ReplaceAll(value, "'", `'\''`) + "'"
 }
 
 func printer(out io.Writer, prefix string) func(format string, args ...any) {

@@ -23,7 +23,6 @@ import (
 // version is set by the build.
 var version = "unknown"
 
-// A command is a subcommand of the program.
 type command struct {
 	name  string
 	does  string // its line in the overview, "" if the command is not for people
@@ -34,7 +33,7 @@ type command struct {
 
 type runner func(args []string, env map[string]string, in io.Reader, out, errOut io.Writer) error
 
-// commands are the subcommands in the order of the overview.
+// In the order of the overview.
 var commands = []command{
 	{"env", "print the export lines of a launch, or explain them", envHelp, 1, runEnv},
 	{"verify", "connect to the bound databases as the app does, and say what is wrong", verifyHelp, 2, runVerify},
@@ -60,22 +59,20 @@ func overview() string {
 	return b.String()
 }
 
-// bindingsHelp is in the help of each command that reads bindings.
-const bindingsHelp = `
+// Parts of the help of several commands.
+const (
+	bindingsHelp = `
 The bindings are read from VCAP_SERVICES, VCAP_SERVICES_FILE_PATH or SERVICE_BINDING_ROOT.
 `
-
-// servicesHelp is the flag --services, for the help of each command that has it.
-const servicesHelp = `  --services FILE   other bindings: the JSON of VCAP_SERVICES, an answer of
+	servicesHelp = `  --services FILE   other bindings: the JSON of VCAP_SERVICES, an answer of
                     "cf curl /v3/apps/GUID/env", or the text of "cf env APP". "-" is standard
                     input. Only FILE counts then, nothing of your own environment, and no file that
                     it names is opened.
 `
-
-// exitHelp ends the help of commands with no other exit status.
-const exitHelp = `
+	exitHelp = `
 Exit status: 0 done, 1 something is wrong, 2 the command was not understood.
 `
+)
 
 const supplyHelp = `Usage: postgres-ssl supply BUILD_DIR CACHE_DIR DEPS_DIR DEPS_IDX
 
@@ -113,11 +110,7 @@ func dropGoVariables() error {
 	if len(rest) == len(os.Environ()) {
 		return nil
 	}
-	self, err := os.Executable()
-	if err != nil {
-		return err
-	}
-	return syscall.Exec(self, os.Args, rest)
+	return syscall.Exec("/proc/self/exe", os.Args, rest)
 }
 
 // run is the program without its process. It returns the exit status.
@@ -164,8 +157,7 @@ func run(args []string, in io.Reader, out, errOut io.Writer) int {
 	return c.fails
 }
 
-// parse reads the flags of a command line, and its other arguments, of which there are so many at most.
-// They may come in any order.
+// parse reads a command's flags and its other arguments, of which there are so many at most, in any order.
 func parse(flags *flag.FlagSet, args []string, most int) (others []string, err error) {
 	flags.SetOutput(io.Discard)
 	for err = flags.Parse(args); err == nil && flags.NArg() > 0; err = flags.Parse(flags.Args()[1:]) {

@@ -93,25 +93,17 @@ const (
 	gateTimeout  = 10 * time.Second      // how long a start waits for a database that does not answer
 )
 
-// gate connects to the databases before the app starts, in the way that the app will: with the
-// owner's variables, and the plan's for the rest. It does nothing unless its variable is set. If
-// the app must not start, it prints why, a line for each database. shell is the command line of the
-// process that becomes the app, as in /proc: people need the tools that explain a bad server.
-func gate(app current.App, shell []byte, errOut io.Writer) error {
-	if app.Env[gateVariable] == "" || isTool(shell) {
-		return nil
+// gate connects to the databases before the app starts, in the way that the app will, if its owner
+// asks for that. It returns what to say, and whether the app may start. shell is the command line of
+// the process that becomes the app, as in /proc: people need the tools that explain a bad server.
+func gate(app current.App, shell []byte) (lines []string, open bool) {
+	switch {
+	case app.Env[gateVariable] == "" || isTool(shell):
+		return nil, true
+	case len(app.Plan.Databases) == 0:
+		return []string{"no Postgres database is bound; there is nothing to verify"}, true
 	}
-	lines, open := verify.Gate(context.Background(), wire.Targets(app, true), gateTimeout)
-	if len(app.Plan.Databases) == 0 {
-		lines = []string{"no Postgres database is bound; there is nothing to verify"}
-	}
-	for _, line := range lines {
-		fmt.Fprintln(errOut, "postgres-ssl:", line)
-	}
-	if !open {
-		return said(1)
-	}
-	return nil
+	return verify.Gate(context.Background(), wire.Targets(app, true), gateTimeout)
 }
 
 // isTool says whether a shell of the platform will only run a tool: one simple command of this
