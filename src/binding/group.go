@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/rds"
-	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
 )
 
 // service is a bound service, as the platform describes it.
@@ -175,11 +174,7 @@ func (o *object) around(c connection) *object {
 func (r *reader) classify() {
 	for _, o := range r.objects {
 		for _, v := range o.known {
-			if v.isOwnWord() {
-				o.noteMode(ownMode)
-			} else if v.isMode() && !v.isEmpty() {
-				o.noteMode(anyMode)
-			}
+			o.noteMode(v.asks)
 		}
 	}
 	found := false
@@ -214,34 +209,10 @@ func (r *reader) aboutOf(o *object) about {
 	return unknown
 }
 
-// asking says what modes an object writes, or one in it.
-type asking int8
-
-const (
-	anyMode asking = iota + 1 // one that MySQL may have too
-	ownMode                   // one in a word of Postgres's own
-)
-
 func (o *object) noteMode(a asking) {
 	for ; o != nil && o.asks < a; o = o.parent {
 		o.asks = a
 	}
-}
-
-// isOwnWord says whether the value is a mode that is no word of MySQL's. Its words are DISABLED,
-// PREFERRED, REQUIRED, VERIFY_CA and VERIFY_IDENTITY.
-//
-// Source: MySQL's manual, "Command Options for Encrypted Connections", --ssl-mode.
-func (v value) isOwnWord() bool {
-	text, _ := v.raw.(string)
-	if !v.isMode() {
-		return false
-	}
-	mode, _ := sslmode.Parse(text)
-	if !mode.Verifies() && !slices.Contains(modeKeys, v.key) {
-		return false // it may be a mail server's: "tls": "require"
-	}
-	return mode == sslmode.VerifyFull || mode > sslmode.Disable && text == mode.String()
 }
 
 // doubt says whether something tells that an object's keys are about another kind of database: its
@@ -269,7 +240,7 @@ func (r *reader) isPostgres(o *object) bool {
 	switch {
 	case !o.namesHosts():
 		return false
-	case o.says(postgresWords), o.asks > 0, o.hasLogin && r.objects[0].asks > 0:
+	case o.says(postgresWords), o.asks > asksTLS, o.hasLogin && r.objects[0].asks > asksTLS:
 		return true
 	case o.parent == nil, o.hasLogin, o.port() == "5432":
 		return r.says(postgresWords)
@@ -300,24 +271,18 @@ func (r *reader) isPostgresByKeys(o *object) bool {
 	return named && slices.ContainsFunc(words(r.name), func(word string) bool { return word == "pg" || containsAny(word, postgresWords) })
 }
 
-// namesOther says whether a key or a text of an object names another kind of database.
-func (o *object) namesOther() bool {
-	if o.beside { // its parent has all that is beside it
-		return o.parent.namesOther()
-	}
-	values := slices.Clip(o.values)
-	for _, child := range o.children {
-		if child.beside {
-			values = append(values, child.values...)
-		}
-	}
-	return slices.ContainsFunc(values, func(v value) bool {
-		text, _ := v.raw.(string)
-		if slices.Contains(secretKeys, v.key) {
+// namesOther says whether a key or a text names another kind of database.
+func namesOther(raw map[string]any) bool {
+	for name, item := range raw {
+		text, _ := item.(string)
+		if slices.Contains(secretKeys, fold(name)) {
 			text = ""
 		}
-		return containsAny(v.name+" "+text[:min(len(text), 256)], otherWords)
-	})
+		if containsAny(name+" "+text[:min(len(text), 256)], otherWords) {
+			return true
+		}
+	}
+	return false
 }
 
 // gather makes the databases, one for each distinct list of hosts.

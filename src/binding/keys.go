@@ -24,8 +24,12 @@ var (
 	clientCertKeys = []string{"sslcert", "clientcert", "clientcertificate"}
 	clientKeyKeys  = []string{"sslkey", "clientkey", "clientprivatekey"}
 
-	// inTLSKeys are keys in an object "ssl" or "tls", as node-postgres's ssl has them.
-	inTLSKeys = []string{"enabled", "require", "required", "rejectunauthorized"}
+	levelKeys  = []string{"encryption", "ssllevel", "tlslevel"}
+	rejectKeys = []string{"sslrejectunauthorized", "tlsrejectunauthorized"}
+	// inTLSKeys mean in tlsObjects what they mean behind ssl: ssl.require. Node-postgres's ssl has some.
+	inTLSKeys  = []string{"mode", "level", "enabled", "require", "required", "rejectunauthorized"}
+	tlsObjects = strings.Fields("ssl tls ssloptions tlsoptions sslopts tlsopts sslconfig tlsconfig sslconfiguration " +
+		"tlsconfiguration sslsettings tlssettings")
 
 	// families start keys of one database, such as PGHOST and PGUSER, or follow an app's own
 	// prefix: MB_DB_HOST. The first ones also say that it is Postgres.
@@ -61,10 +65,10 @@ var (
 var meanings = func() map[string]bool {
 	of := make(map[string]bool, 128)
 	for _, key := range slices.Concat(modeKeys, askKeys, hostKeys, portKeys, databaseKeys, usernameKeys, passwordKeys, caKeys,
-		clientCertKeys, clientKeyKeys, inTLSKeys, kindKeys, []string{"mode", "level", "encryption"}) {
+		clientCertKeys, clientKeyKeys, levelKeys, inTLSKeys, kindKeys) {
 		of[key] = true
 	}
-	for _, key := range uriKeys {
+	for _, key := range slices.Concat(uriKeys, rejectKeys) {
 		of[key] = false
 	}
 	return of

@@ -105,8 +105,8 @@ func (o *object) levels(all []*object) []*object {
 // addKey adds the mode under a key, if it is a key for modes. Any other value there is an error: it
 // must have been meant as a mode.
 func (r *reader) addKey(b *Binding, v *value) {
-	isMode := v.isMode()
-	if v.isEmpty() || !isMode && !v.asksForTLS() {
+	isMode := v.asks > asksTLS
+	if v.asks == 0 {
 		return
 	}
 	place := Place{Path: v.path()}
@@ -119,7 +119,7 @@ func (r *reader) addKey(b *Binding, v *value) {
 	default:
 		b.AsksTLS = cmp.Or(b.AsksTLS, place)
 		b.noteNoVerify(written, place)
-		if v.tlsKey() == "rejectunauthorized" && !isYes(v.raw) {
+		if isNo(v.raw) {
 			b.Notes = append(b.Notes, place.String()+" asks for TLS that verifies nothing; for verified TLS, write sslmode verify-full")
 		}
 	}

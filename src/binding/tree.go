@@ -8,9 +8,11 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"unicode"
 
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
@@ -22,7 +24,7 @@ type object struct {
 	key      string // the folded key that it is under
 	parent   *object
 	values   []value  // sorted by name, so that the result is always the same
-	known    []*value // those whose key or value we know, which are asked for again and again
+	known    []*value // those under keys that we read, which are asked for again and again
 	items    []value  // the texts in lists of several items
 	children []*object
 	hosts    []address // under its own keys
@@ -35,8 +37,9 @@ type object struct {
 	hasOtherURI bool         // it has a URI of another kind of database
 	hasPEM      bool         // it has a certificate
 	guessed     bool         // it may be about something else than Postgres
-	asks        asking
+	asks        asking       // its values, or those of an object in it
 	about       about
+	namesOther  func() bool // whether what is beside its host names another kind of database
 }
 
 // about says what an object is about.
@@ -52,12 +55,23 @@ const (
 // value is the value under a key of an object, or an item of a list there. A list of one is its
 // item.
 type value struct {
-	in    *object
-	name  string // the key, for people: "sslmode", "hosts[0]"
-	key   string // folded, without the family
-	raw   any    // string, json.Number, bool, nil, []any or map[string]any
-	heard bool   // we have read the mode that it may contain
+	in     *object
+	name   string // the key, for people: "sslmode", "hosts[0]"
+	key    string // folded, without the family
+	family string
+	raw    any // string, json.Number, bool, nil, []any or map[string]any
+	asks   asking
+	heard  bool // we have read the mode that it may contain
 }
+
+// asking is what a value asks for. Only a mode counts for the objects around it.
+type asking int8
+
+const (
+	asksTLS asking = iota + 1 // without a mode
+	anyMode                   // a mode that MySQL may have too
+	ownMode                   // one in a word of Postgres's own
+)
 
 // path says where an object is, for errors: "connection.postgres". It is "" for the credentials
 // themselves. The keys of a family are where their parent's are.
@@ -111,57 +125,50 @@ type walker struct {
 	err     error // errDeep or errMany
 }
 
-func (w *walker) object(parent *object, name, key string, raw map[string]any, depth int) *object {
+func (w *walker) object(parent *object, name, key string, raw map[string]any, depth int) {
 	o := &object{name: name, key: key, parent: parent, values: make([]value, 0, len(raw))}
-	hosts := 0
-	for name, raw := range raw {
+	hosts := map[string]string{} // the first key for a host, by its family
+	for _, name := range slices.Sorted(maps.Keys(raw)) {
 		family, key := inFamily(fold(name))
-		o.values = append(o.values, value{in: o, name: name, key: key, raw: raw})
+		o.values = append(o.values, value{in: o, name: name, key: key, family: family, raw: raw[name]})
 		if slices.Contains(hostKeys, key) {
-			hosts++
+			hosts[family] = cmp.Or(hosts[family], name)
 			o.family = family
 		}
 	}
-	slices.SortFunc(o.values, func(a, b value) int { return strings.Compare(a.name, b.name) })
-	if hosts > 1 {
-		o.splitFamilies()
+	if len(hosts) > 0 {
+		o.namesOther = sync.OnceValue(func() bool { return namesOther(raw) })
+	}
+	if len(hosts) > 1 {
+		o.splitFamilies(hosts)
 	}
 	families := slices.Clip(o.children)
 	w.objects = append(append(w.objects, o), families...)
-	w.values(o, depth)
-	for _, family := range families {
-		w.values(family, depth)
+	for _, in := range append([]*object{o}, families...) {
+		w.values(in, depth)
 	}
-	return o
+	if parent != nil {
+		parent.children = append(parent.children, o)
+	}
 }
 
 // splitFamilies makes an object of each family of keys with a host, if there are several hosts
 // beside one another: "host": …, "PGHOST": …. A family without one belongs to the host beside it.
-func (o *object) splitFamilies() {
-	of := map[string]*object{}
+func (o *object) splitFamilies(hosts map[string]string) {
+	of := map[string]*object{"": o}
 	for _, v := range o.values {
-		family, key := inFamily(fold(v.name))
-		if !slices.Contains(hostKeys, key) || of[family] != nil {
-			continue
+		host, ok := hosts[v.family]
+		if ok && of[v.family] == nil {
+			of[v.family] = &object{name: shownKey(host), parent: o, beside: true, family: v.family, namesOther: o.namesOther}
+			o.children = append(o.children, of[v.family])
 		}
-		of[family] = &object{name: shownKey(v.name), parent: o, beside: true, family: family}
-		if family != "" {
-			o.children = append(o.children, of[family])
-		}
-	}
-	if len(of) < 2 {
-		o.children = nil
-		return
-	}
-	o.family, of[""] = "", o
-	for i := range o.values {
-		v := &o.values[i]
-		family, _ := inFamily(fold(v.name))
-		if v.in = cmp.Or(of[family], o); v.in != o {
-			v.in.values = append(v.in.values, *v)
+		if v.in = cmp.Or(of[v.family], o); v.in != o {
+			v.in.values = append(v.in.values, v)
 		}
 	}
-	o.values = slices.DeleteFunc(o.values, func(v value) bool { return v.in != o })
+	slices.SortFunc(o.children, func(a, b *object) int { return strings.Compare(a.name, b.name) })
+	o.family = ""
+	o.values = slices.DeleteFunc(o.values, func(v value) bool { return cmp.Or(of[v.family], o) != o })
 }
 
 // values goes on in the values of an object.
@@ -182,7 +189,8 @@ func (w *walker) values(o *object, depth int) {
 		for ; ok && len(list) == 1 && depth <= deepest; list, ok = v.raw.([]any) {
 			v.name, v.raw, depth = v.name+"[0]", list[0], depth+1
 		}
-		if _, isKnown := meanings[v.key]; isKnown || v.isMode() || v.asksForTLS() {
+		if _, isKnown := meanings[v.key]; isKnown {
+			v.asks = v.asksFor()
 			o.known = append(o.known, v)
 		}
 		w.value(*v, depth)
@@ -198,7 +206,7 @@ func (w *walker) value(v value, depth int) {
 	}
 	switch raw := v.raw.(type) {
 	case map[string]any:
-		v.in.children = append(v.in.children, w.object(v.in, v.name, v.key, raw, depth+1))
+		w.object(v.in, v.name, v.key, raw, depth+1)
 	case []any:
 		for i, item := range raw {
 			v := value{in: v.in, name: v.name + "[" + strconv.Itoa(i) + "]", key: v.key, raw: item}
@@ -302,8 +310,7 @@ func (o *object) says(words []string) bool {
 		if !slices.Contains(kindKeys, v.key) || !containsAny(asText(v.raw), words) {
 			return false
 		}
-		family, _ := inFamily(fold(v.name))
-		return family == "" || family == o.family || slices.Contains(families, family)
+		return v.family == "" || v.family == o.family || slices.Contains(families, v.family)
 	})
 }
 
@@ -313,66 +320,36 @@ func (v value) isEmpty() bool {
 	return v.raw == nil || isText && strings.TrimSpace(text) == ""
 }
 
-// isMode says whether the value should be a mode: under sslmode, under "mode" in an object "ssl" or
-// "tls", or under "ssl" or "tls" itself if it looks like a mode. As "encryption" and as "level"
-// there, only one that verifies is a mode, since that of a storage may say anything.
-func (v value) isMode() bool {
-	text, _ := v.raw.(string)
-	switch {
-	case slices.Contains(modeKeys, v.key), v.key == "mode" && (v.in.key == "ssl" || v.in.key == "tls"):
-		return true
-	case v.key == "ssl", v.key == "tls", v.tlsKey() == "mode":
-		return isModeWord(text)
-	}
-	return v.level().Verifies()
-}
-
-// level returns the mode under "encryption", or under "level" in an object "ssl" or "tls".
-func (v value) level() sslmode.Mode {
-	if v.key != "encryption" && v.tlsKey() != "level" {
-		return sslmode.None
+// asksFor says what the value asks for. A mode is under sslmode, under "mode" in an object "ssl" or
+// "tls", or under "ssl" or "tls" itself if it looks like one. Of "encryption", and of "level" there,
+// only one that verifies is a mode, since that of a storage may say anything.
+//
+// MySQL's words are DISABLED, PREFERRED, REQUIRED, VERIFY_CA and VERIFY_IDENTITY (its manual, "Command
+// Options for Encrypted Connections", --ssl-mode). Node's rejectUnauthorized asks for TLS, whatever it
+// says.
+func (v value) asksFor() asking {
+	key := v.key
+	if slices.Contains(inTLSKeys, key) && slices.Contains(tlsObjects, v.in.key) {
+		key = "ssl" + key
 	}
 	text, _ := v.raw.(string)
-	if isOneOf(text, "required") {
-		return sslmode.Require
-	}
 	mode, _ := parseMode(text)
-	return mode
-}
-
-// asksForTLS says whether the value asks for TLS without a mode. Node's word for any certificate,
-// "rejectUnauthorized": false, does too.
-func (v value) asksForTLS() bool {
-	key := v.tlsKey()
+	isModeKey, isLevel := slices.Contains(modeKeys, key), slices.Contains(levelKeys, key)
 	switch {
-	case slices.Contains(askKeys, v.key):
-		return isYes(v.raw) || isOneOf(asText(v.raw), "require")
-	case key == "rejectunauthorized" && isNo(v.raw), v.level() == sslmode.Require:
-		return true
+	case v.isEmpty():
+		return 0
+	case isModeKey, isLevel && mode.Verifies(), (key == "ssl" || key == "tls") && isModeWord(text):
+		isOwn := mode == sslmode.VerifyFull || mode > sslmode.Disable && text == mode.String()
+		if isOwn && (mode.Verifies() || slices.Contains(modeKeys, v.key)) { // "tls": "require" may be a mail server's
+			return ownMode
+		}
+		return anyMode
+	case isLevel && (mode == sslmode.Require || isOneOf(text, "required")),
+		slices.Contains(askKeys, key) && (isYes(v.raw) || isOneOf(asText(v.raw), "require")),
+		slices.Contains(rejectKeys, key) && (isYes(v.raw) || isNo(v.raw)):
+		return asksTLS
 	}
-	return slices.Contains(inTLSKeys, key) && isYes(v.raw)
-}
-
-// tlsKey returns the key in an object "ssl" or "tls", also of a flat ssl.level. It is "" elsewhere.
-func (v value) tlsKey() string {
-	if v.in.isTLS() {
-		return v.key
-	}
-	key, _ := cutTLS(v.key)
-	return key
-}
-
-// isTLS says whether the object is the value of a key "ssl" or "tls", or of such as sslOptions.
-func (o *object) isTLS() bool {
-	rest, ok := cutTLS(o.key)
-	return ok && slices.Contains([]string{"", "options", "opts", "config", "configuration", "settings"}, rest)
-}
-
-func cutTLS(key string) (rest string, ok bool) {
-	if len(key) < len("ssl") || key[:3] != "ssl" && key[:3] != "tls" {
-		return "", false
-	}
-	return key[3:], true
+	return 0
 }
 
 // kind says what the nearest object is about, from o outwards, that is about a database of any kind.

@@ -18,7 +18,7 @@ func (r *reader) checkAllHeard(bindings []Binding) error {
 		for _, v := range o.values {
 			switch {
 			case !v.isUnheard():
-			case v.isMode(), !readsLikeMode(v.key), !r.namesHost():
+			case v.asks > asksTLS, !readsLikeMode(v.key), !r.namesHost():
 				return r.unheard(v.path(), "asks for an sslmode")
 			default:
 				return fmt.Errorf("credential %s is no key that is read; did you mean sslmode?", v.path())
@@ -89,7 +89,7 @@ func (v value) isUnheard() bool {
 		return false
 	case slices.Contains([]string{"ssl", "tls", "encryption"}, v.key):
 		return kind == postgres && strings.HasPrefix(fold(text), "verify")
-	case !readsLikeMode(v.key), containsAny(v.key, otherKinds), kind == other, kind == doubtful && !v.isOwnWord():
+	case !readsLikeMode(v.key), containsAny(v.key, otherKinds), kind == other, kind == doubtful && v.asks != ownMode:
 		return false
 	}
 	_, err := sslmode.Parse(text)
