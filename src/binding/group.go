@@ -13,22 +13,18 @@ import (
 // service is a bound service, as the platform describes it.
 type service struct {
 	name        string
-	label       string
+	label       string // and the type, which some brokers give
 	tags        []string
-	kind        string // the type, from SERVICE_BINDING_ROOT and some brokers
 	credentials map[string]any
 	inFile      bool // the platform delivers it in a file
 }
 
-// says reports whether the label, a tag or the type contains one of the words, as
-// csb-aws-postgresql contains "postgres".
+// isOf says whether the label or the type contains one of the words, as csb-aws-postgresql contains
+// "postgres". says counts the tags too, which anyone can give.
+func (s service) isOf(words []string) bool { return containsAny(s.label, words) }
+
 func (s service) says(words []string) bool {
 	return s.isOf(words) || slices.ContainsFunc(s.tags, func(tag string) bool { return tag != caTag && containsAny(tag, words) })
-}
-
-// isOf reports the same of the label and the type only. Anyone can tag a service.
-func (s service) isOf(words []string) bool {
-	return containsAny(s.label, words) || containsAny(s.kind, words)
 }
 
 // These limit what one service may have, and so the time that a launch takes.
@@ -63,9 +59,11 @@ type reader struct {
 	service
 	objects   []*object // the outermost first
 	strings   []connString
+	sure      bool   // the service says that it is Postgres
 	foreign   bool   // a well-known key has a URI of something else
 	direct    string // Binding.Direct
 	databases []*database
+	same      map[string]*database // by the list of its hosts
 	levels    map[*object]*level
 	cas       map[*object][]Credential
 	err       error // the first
@@ -78,14 +76,19 @@ func (s service) read(file open) ([]Binding, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &reader{service: s, objects: objects, levels: map[*object]*level{}, cas: map[*object][]Credential{}}
+	r := &reader{service: s, objects: objects, sure: s.says(postgresWords), same: map[string]*database{},
+		levels: map[*object]*level{}, cas: map[*object][]Credential{}}
 	for _, o := range objects {
 		if r.readTexts(o); len(r.strings) > mostStrings {
 			return nil, fmt.Errorf("the credentials have more than %d connection strings", mostStrings)
 		}
 	}
 	r.classify()
-	r.gather()
+	for _, o := range objects {
+		if o.about == postgres {
+			r.gather(o)
+		}
+	}
 	hosts := 0
 	for _, d := range r.databases {
 		// Count every object too. A database may have no host, and many objects may name the same
@@ -149,7 +152,7 @@ func (r *reader) readTexts(o *object) {
 			o.hasOtherURI = true
 		} else if c, ok := parseParameters(text); ok {
 			o.queries = append(o.queries, connString{v, c, v.path(), text, ByString})
-			o.noteMode(anyMode)
+			o.note(anyMode)
 		}
 	}
 }
@@ -161,114 +164,87 @@ func (o *object) around(c connection) *object {
 		return o
 	}
 	outer := o
-	for outer != nil && len(outer.hosts) == 0 {
+	for outer.parent != nil && len(outer.hosts) == 0 {
 		outer = outer.parent
 	}
-	if outer == nil || outer.hasLogin {
-		return o
+	if len(outer.hosts) > 0 && !outer.hasLogin {
+		return outer
 	}
-	return outer
+	return o
 }
 
 // classify finds what each object is about.
 func (r *reader) classify() {
-	for _, o := range r.objects {
-		for _, v := range o.known {
-			o.noteMode(v.asks)
-		}
-	}
 	found := false
 	for _, o := range r.objects {
-		o.about = r.aboutOf(o)
+		o.about, o.guessed = r.aboutOf(o)
 		found = found || o.about == postgres
 	}
-	if root := r.objects[0]; !found && !r.foreign && root.about != other && r.says(postgresWords) {
+	if root := r.objects[0]; !found && !r.foreign && root.about != other && r.sure {
 		root.about, root.guessed = postgres, root.about == doubtful
 	}
 }
 
-func (r *reader) aboutOf(o *object) about {
-	// The label or a tag says more than a port, and a mode in Postgres's own word more than a tag.
-	hasOwnMode := o.asks == ownMode && o.port() != "3306"
-	outweighed := o.namesHosts() && (r.says(postgresWords) || hasOwnMode)
+// aboutOf also says whether that is a guess. The label or a tag says more than a port, and a mode in
+// Postgres's own word more than a tag.
+func (r *reader) aboutOf(o *object) (is about, guessed bool) {
+	outweighed := r.sure || o.asks == ownMode && o.port() != "3306"
 	switch doubt := r.doubt(o); {
 	case len(o.strings) > 0:
-		return postgres
-	case o.hasOtherURI, doubt == other:
-		return other
-	case doubt == doubtful && !outweighed:
-		return doubtful
-	case doubt == doubtful, r.isPostgres(o):
-		sure := r.says(postgresWords) && !r.foreign
-		o.guessed = doubt == doubtful || o.family != "" && !sure
-		return postgres
+		return postgres, false
+	case o.hasOtherURI:
+		return other, false
+	case doubt == other, !o.namesHosts(), doubt == doubtful && !outweighed:
+		return doubt, false
+	case doubt == doubtful:
+		return postgres, true
+	case o.says(postgresWords), o.asks > asksTLS, o.hasLogin && r.objects[0].asks > asksTLS,
+		r.sure && (o.parent == nil || o.hasLogin || o.port() == "5432"):
+		return postgres, o.family != "" && (r.foreign || !r.sure)
+	case o.hasLogin && r.isPostgresByKeys(o):
+		return postgres, true
 	}
-	if o.guessed = r.isPostgresByKeys(o); o.guessed {
-		return postgres
-	}
-	return unknown
-}
-
-func (o *object) noteMode(a asking) {
-	for ; o != nil && o.asks < a; o = o.parent {
-		o.asks = a
-	}
+	return unknown, false
 }
 
 // doubt says whether something tells that an object's keys are about another kind of database: its
 // own words or the label for certain, or only a tag or a port.
 func (r *reader) doubt(o *object) about {
-	sure, words := r.says(postgresWords), otherKinds
-	if o.port() == "5432" { // a mailer may have a Postgres
+	port, words := o.port(), otherKinds
+	if port == "5432" { // a mailer may have a Postgres
 		words = otherWords
 	}
-	tagged := !sure && r.says(words)
-	port := o.port() == "3306" || !sure && slices.Contains(otherPorts, o.port())
+	tagged := !r.sure && r.says(words)
+	byPort := port == "3306" || !r.sure && slices.Contains(otherPorts, port)
 	switch {
 	case o.says(postgresWords):
 		return unknown
-	case o.says(otherWords), tagged && (port || r.isOf(words)):
+	case o.says(otherWords), tagged && (byPort || r.isOf(words)):
 		return other
-	case tagged, port, o.port() != "5432" && containsAny(o.key, otherKinds) && o.key != "db2": // the second one
+	case tagged, byPort, port != "5432" && containsAny(o.key, otherKinds) && o.key != "db2": // the second one
 		return doubtful
 	}
 	return unknown
 }
 
-// isPostgres says whether an object's keys are about Postgres.
-func (r *reader) isPostgres(o *object) bool {
-	switch {
-	case !o.namesHosts():
-		return false
-	case o.says(postgresWords), o.asks > asksTLS, o.hasLogin && r.objects[0].asks > asksTLS:
-		return true
-	case o.parent == nil, o.hasLogin, o.port() == "5432":
-		return r.says(postgresWords)
-	}
-	return false
-}
-
-// isPostgresByKeys says whether an object's keys alone tell that it is about Postgres: a host, a
-// user or a database, and one sign.
+// isPostgresByKeys says whether the keys of an object with a host and a login alone tell that it is
+// about Postgres: there must be one sign more.
 func (r *reader) isPostgresByKeys(o *object) bool {
-	if !o.namesHosts() || !o.hasLogin {
-		return false
-	}
 	port := o.hosts[0].port
-	if port == "5432" {
+	_, hasRoot := o.first([]string{"sslrootcert"})
+	_, isRDS := rds.Parse(o.hosts[0].host)
+	switch {
+	case port == "5432":
 		return true
-	}
-	if r.foreign || slices.Contains(foreignPorts, port) {
+	case r.foreign, slices.Contains(foreignPorts, port):
 		return false
-	}
-	if _, ok := o.first([]string{"sslrootcert"}); ok || containsAny(o.family, []string{"pg", "postgres"}) {
+	case hasRoot, containsAny(o.family, []string{"pg", "postgres"}):
 		return true
-	}
-	if _, ok := rds.Parse(o.hosts[0].host); ok {
+	case isRDS:
 		return port == "" && !o.namesOther() && !containsAny(r.name, otherWords)
 	}
 	_, named := o.first([]string{"dbname", "database", "databasename"})
-	return named && slices.ContainsFunc(words(r.name), func(word string) bool { return word == "pg" || containsAny(word, postgresWords) })
+	return named && (containsAny(r.name, postgresWords) || slices.Contains(words(r.name), "pg"))
 }
 
 // namesOther says whether a key or a text names another kind of database.
@@ -285,23 +261,13 @@ func namesOther(raw map[string]any) bool {
 	return false
 }
 
-// gather makes the databases, one for each distinct list of hosts.
-func (r *reader) gather() {
-	same := map[string]*database{}
-	for _, o := range r.objects {
-		if o.about == postgres {
-			r.gatherObject(o, same)
-		}
-	}
-}
-
-// gatherObject adds the databases of an object. A connection string belongs to the database of the
+// gather adds the databases of an object, one for each distinct list of hosts. A connection string belongs to the database of the
 // object's keys if it shares a host with it, or one of the two names none.
-func (r *reader) gatherObject(o *object, same map[string]*database) {
+func (r *reader) gather(o *object) {
 	var main *database
 	if (len(o.hosts) > 0 || len(o.strings) == 0) && !o.isHost() {
 		known := o.parent == nil && o.family == "" && !o.guessed
-		main = r.add(&database{hosts: slices.Clone(o.hosts), objects: []*object{o}, byKeys: true, wellKnown: known}, same)
+		main = r.add(&database{hosts: slices.Clone(o.hosts), objects: []*object{o}, byKeys: true, wellKnown: known})
 		if main.isMain = true; main.path == "" && o.parent != nil {
 			main.path = joinPath(o.parent.path(), o.name)
 		}
@@ -311,7 +277,7 @@ func (r *reader) gatherObject(o *object, same map[string]*database) {
 		d, isReplica := main, isReplicaKey(f.key)
 		switch {
 		case main == nil || !isReplica && !main.takes(f):
-			d = r.add(&database{hosts: f.hosts, objects: []*object{o}, path: f.path}, same)
+			d = r.add(&database{hosts: f.hosts, objects: []*object{o}, path: f.path})
 			if main == nil {
 				main, d.isMain = d, true
 			}
@@ -319,7 +285,7 @@ func (r *reader) gatherObject(o *object, same map[string]*database) {
 			d.replicas = append(d.replicas, f.hosts...)
 		case len(d.hosts) == 0:
 			d.hosts = f.hosts
-			same[hostList(d.hosts)] = d
+			r.same[hostList(d.hosts)] = d
 		default:
 			d.hosts = addHosts(d.hosts, f.hosts)
 		}
@@ -335,14 +301,14 @@ func (r *reader) gatherObject(o *object, same map[string]*database) {
 }
 
 // add adds a database, or returns the one with the same hosts.
-func (r *reader) add(d *database, same map[string]*database) *database {
+func (r *reader) add(d *database) *database {
 	key := hostList(d.hosts)
-	if old := same[key]; old != nil && len(d.hosts) > 0 {
+	if old := r.same[key]; old != nil && len(d.hosts) > 0 {
 		old.objects = append(old.objects, d.objects...)
 		old.wellKnown = old.wellKnown || d.wellKnown
 		return old
 	}
-	same[key] = d
+	r.same[key] = d
 	r.databases = append(r.databases, d)
 	return d
 }

@@ -270,8 +270,7 @@ func asService(label string, raw any) (service, bool) {
 	name := cmp.Or(field("name"), field("binding_name"), field("instance_name"), shownKey(label))
 	s := service{
 		name:  strings.Join(strings.FieldsFunc(name, unicode.IsControl), " "),
-		label: label + " " + field("label"),
-		kind:  field("type"),
+		label: label + " " + field("label") + " " + field("type"),
 	}
 	tags, _ := fields["tags"].([]any)
 	for _, tag := range tags {

@@ -191,6 +191,7 @@ func (w *walker) values(o *object, depth int) {
 		}
 		if _, isKnown := meanings[v.key]; isKnown {
 			v.asks = v.asksFor()
+			o.note(v.asks)
 			o.known = append(o.known, v)
 		}
 		w.value(*v, depth)
@@ -350,6 +351,13 @@ func (v value) asksFor() asking {
 		return asksTLS
 	}
 	return 0
+}
+
+// note notes what is asked for in an object, also for those around it.
+func (o *object) note(a asking) {
+	for ; o != nil && o.asks < a; o = o.parent {
+		o.asks = a
+	}
 }
 
 // kind says what the nearest object is about, from o outwards, that is about a database of any kind.
