@@ -131,8 +131,10 @@ func modeIn(text string) (strictest sslmode.Mode, asks bool) {
 	}
 	text = modeEscapes.Replace(text)
 	for i := range text {
-		name, _ := cutTLS(text[i:])
-		name = strings.TrimLeft(name, "_-. ")
+		if !strings.HasPrefix(text[i:], "ssl") && !strings.HasPrefix(text[i:], "tls") {
+			continue
+		}
+		name := strings.TrimLeft(text[i+3:], "_-. ")
 		rest := strings.TrimLeft(name, "mode")
 		value := strings.TrimLeft(rest, " \t'\"])}")
 		switch {
