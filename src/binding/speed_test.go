@@ -49,6 +49,14 @@ var hostile = map[string]func() m{
 		}
 		return c
 	},
+	"families with hosts at RDS": func() m {
+		c := m{}
+		for i := range 9000 {
+			c[fmt.Sprintf("a%04d_db_host", i)] = fmt.Sprintf("x%d.abc.us-east-1.rds.amazonaws.com", i)
+			c[fmt.Sprintf("a%04d_db_user", i)] = "u"
+		}
+		return c
+	},
 	"objects with hosts": func() m {
 		c := m{}
 		for i := range 7000 {
