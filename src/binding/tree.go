@@ -322,24 +322,27 @@ func (v value) isEmpty() bool {
 }
 
 // asksFor says what the value asks for. A mode is under sslmode, under "mode" in an object "ssl" or
-// "tls", or under "ssl" or "tls" itself if it looks like one. Of "encryption", and of "level" there,
-// only one that verifies is a mode, since that of a storage may say anything.
+// "tls", or if it looks like one, under "ssl" or "tls" itself, as "mode" in sslOptions is too. Of
+// "encryption", and of "level" there, only one that verifies is a mode, since that of a storage may
+// say anything. Node's rejectUnauthorized asks for TLS, whatever it says. MySQL has the words
+// DISABLED, PREFERRED, REQUIRED, VERIFY_CA and VERIFY_IDENTITY.
 //
-// MySQL's words are DISABLED, PREFERRED, REQUIRED, VERIFY_CA and VERIFY_IDENTITY (its manual, "Command
-// Options for Encrypted Connections", --ssl-mode). Node's rejectUnauthorized asks for TLS, whatever it
-// says.
+// Source: MySQL's manual, "Command Options for Encrypted Connections", --ssl-mode.
 func (v value) asksFor() asking {
 	key := v.key
-	if slices.Contains(inTLSKeys, key) && slices.Contains(tlsObjects, v.in.key) {
+	switch inTLS := slices.Contains(tlsObjects, v.in.key); {
+	case inTLS && key == "mode" && len(v.in.key) > len("ssl"):
+		key = "ssl"
+	case inTLS && slices.Contains(inTLSKeys, key):
 		key = "ssl" + key
 	}
 	text, _ := v.raw.(string)
 	mode, _ := parseMode(text)
-	isModeKey, isLevel := slices.Contains(modeKeys, key), slices.Contains(levelKeys, key)
+	isLevel := slices.Contains(levelKeys, key)
 	switch {
 	case v.isEmpty():
 		return 0
-	case isModeKey, isLevel && mode.Verifies(), (key == "ssl" || key == "tls") && isModeWord(text):
+	case slices.Contains(modeKeys, key), isLevel && mode.Verifies(), (key == "ssl" || key == "tls") && isModeWord(text):
 		isOwn := mode == sslmode.VerifyFull || mode > sslmode.Disable && text == mode.String()
 		if isOwn && (mode.Verifies() || slices.Contains(modeKeys, v.key)) { // "tls": "require" may be a mail server's
 			return ownMode
