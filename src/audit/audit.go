@@ -161,13 +161,13 @@ type database struct {
 	own            []launch.Owner // what only one app each reads
 	connect        launch.Owner   // what connects with a string of the owner's gets no more than this
 
-	gets       sslmode.Mode // the mode with this buildpack
-	tunnel     bool         // through the tunnel, where no variable counts
-	downgraded string       // why that is less than asked
-	openCA     bool         // its CA is a file in the container, so gets may be stricter
-	refused    string       // why a launch with this buildpack would stop
-	unread     string       // why nothing is known
-	answer     string       // the answer that could not be read
+	gets    sslmode.Mode // the mode with this buildpack
+	by      string       // how it gives that
+	tunnel  bool         // through the tunnel, where no variable counts
+	openCA  bool         // its CA is a file in the container, so gets may be stricter
+	refused string       // why a launch with this buildpack would stop
+	unread  string       // why nothing is known
+	answer  string       // the answer that could not be read
 }
 
 // decide reads an app's environment and decides as its launch would.
@@ -207,14 +207,15 @@ func decide(said cf.App, store truststore.Store) (databases []database) {
 			continue // other connection strings of a service decide nothing
 		}
 		d := app
-		d.name, d.from, d.connect, d.gets, d.openCA = cut(db.Title(), 255), db.Source, db.Connect, plan.Mode, db.Trust.Unseen
+		d.name, d.from, d.connect, d.openCA = cut(db.Title(), 255), db.Source, db.Connect, db.Trust.Unseen
+		d.gets, d.by = plan.Mode, "this buildpack"
 		if db.Writes() != sslmode.None || db.System.Known() || said.Env["POSTGRES_SSL_MODE"] != "" {
 			d.asked = db.Mode
 		}
 		if db.Tunnel {
-			d.gets, d.tunnel = db.Mode, true
+			d.gets, d.by, d.tunnel = db.Mode, "this buildpack, through its tunnel", true
 		} else if plan.Mode < db.Mode {
-			d.downgraded = cut(plan.Decider.Title(), 100) + " decides"
+			d.by = "this buildpack, but " + cut(plan.Decider.Title(), 100) + " decides"
 		}
 		d.hear(db.Asked)
 		databases = append(databases, d)
@@ -232,9 +233,8 @@ func (d *database) hear(asked []binding.Asked) {
 }
 
 // inForce returns the weakest mode that reaches the app, since we don't know what its driver reads, and
-// what sets it: "" for this buildpack, which puts d.gets in PGSSLMODE and DB_SSL_MODE, where the owner
-// did not set them. The mode of a connection string wins over a variable's; this buildpack refuses a
-// binding's that is weaker.
+// what sets it. This buildpack sets PGSSLMODE and DB_SSL_MODE where the owner did not. The mode of a
+// connection string wins over a variable's; this buildpack refuses a binding's that is weaker.
 func (d database) inForce(ours bool) (weakest sslmode.Mode, by string) {
 	hear := func(mode sslmode.Mode, from string) {
 		if mode != sslmode.None && (weakest == sslmode.None || mode < weakest) {
@@ -242,7 +242,7 @@ func (d database) inForce(ours bool) (weakest sslmode.Mode, by string) {
 		}
 	}
 	if isSet := min(d.libpq.Mode, d.stratos.Mode) != sslmode.None; ours && (d.tunnel || !isSet) {
-		hear(d.gets, "")
+		hear(d.gets, d.by)
 	}
 	for _, own := range append([]launch.Owner{d.libpq, d.stratos}, d.own...) {
 		if !ours || !d.tunnel {
@@ -268,7 +268,7 @@ func (d database) row(r Row) Row {
 	}
 	ours, noBuildpack := r.Buildpack == "yes", r.Lifecycle == "docker" || r.Lifecycle == "cnb"
 	if noBuildpack {
-		d.gets, d.downgraded, d.openCA = sslmode.None, "", false
+		d.gets, d.openCA = sslmode.None, false
 	}
 	if d.asked != sslmode.None || d.refused == "" {
 		r.Asked = word(d.asked)
@@ -276,68 +276,57 @@ func (d database) row(r Row) Row {
 	if d.asked != sslmode.None || !d.openCA {
 		r.WouldGet = word(d.gets)
 	}
-	var by string
-	r.inForce, by = d.inForce(ours)
+	is, by := d.inForce(ours)
 	isKnown := d.libpq.Wrong == nil && !(ours && d.refused != "")
-	if isKnown {
-		r.InForce = word(r.inForce)
-	}
 	switch {
 	case d.refused != "" && noBuildpack:
 		r.State, r.Why = Ignored, d.refused
-		return r
 	case d.refused != "":
 		r.State, r.WouldGet, r.Why = Stops, "stops", "would stop: "+d.refused
-		return r
-	case isKnown && r.inForce.Encrypts() && r.inForce >= d.asked:
-		r.State = InForce
-	case !d.asked.Encrypts():
-		r.State = None
-	case r.InForce == "none" && !ours && d.strings >= d.asked:
-		r.State, r.InForce = Driver, unknown
+	case d.libpq.Wrong != nil: // and no bound database asks for TLS
+		r.State, r.Why = None, cut(d.libpq.Wrong.Error(), 300)
+	case is == sslmode.None && d.asked.Encrypts() && d.strings >= d.asked:
+		r.State, r.Why = Driver, "a driver that is given the connection string obeys it, others do not"
+		isKnown = false
 	default:
-		r.State = Ignored
+		r.State, r.Why = d.judge(r, is, by)
 	}
-	r.Why = d.why(r, by)
-	if d.stratos.Wrong != nil {
+	if r.inForce = is; isKnown {
+		r.InForce = word(is)
+	}
+	if d.stratos.Wrong != nil && d.refused == "" {
 		r.Why += "; Stratos would not start: " + cut(d.stratos.Wrong.Error(), 200)
 	}
 	return r
 }
 
-func (d database) why(r Row, set string) string {
-	ours := r.Buildpack == "yes"
-	switch {
-	case d.libpq.Wrong != nil:
-		return cut(d.libpq.Wrong.Error(), 300)
-	case set != "" && r.State == Ignored:
-		return set + ", is weaker"
-	case set != "":
-		return set
-	case ours && d.downgraded != "":
-		return "this buildpack, but " + d.downgraded
-	case d.asked != sslmode.None && !d.asked.Encrypts():
-		return d.asked.String() + " does not insist on TLS"
-	case ours && d.tunnel:
-		return "this buildpack, through its tunnel"
-	case ours && d.gets != sslmode.None:
-		return "this buildpack"
-	case r.State == Driver:
-		return "a driver that is given the connection string obeys it, others do not"
-	case r.Lifecycle == "docker", r.Lifecycle == "cnb":
-		return "a " + r.Lifecycle + " app: no buildpack of this kind runs for it"
-	case r.State == Ignored && d.from.IsOwners():
-		return "only this buildpack reads POSTGRES_SSL_MODE"
-	case r.State == Ignored:
-		return "no variable carries the " + cut(d.from.String(), 200)
-	case r.WouldGet == unknown:
-		return "its CA is a file in the container"
-	case d.downgraded != "":
-		return "with this buildpack, " + d.downgraded
-	case d.gets != sslmode.None:
-		return "with this buildpack, it would be given " + d.gets.String()
+// judge compares what is in force, and by what, to what is asked for.
+func (d database) judge(r Row, is sslmode.Mode, by string) (State, string) {
+	state := Ignored
+	if !d.asked.Encrypts() {
+		state = None
 	}
-	return "the binding names no mode; add sslmode"
+	switch {
+	case is.Encrypts() && is >= d.asked:
+		return InForce, by
+	case state == None && d.asked != sslmode.None:
+		return None, d.asked.String() + " does not insist on TLS"
+	case by != "" && by != d.by && state == Ignored:
+		return Ignored, by + ", is weaker"
+	case by != "":
+		return state, by
+	case r.Lifecycle == "docker", r.Lifecycle == "cnb":
+		return state, "a " + r.Lifecycle + " app: no buildpack of this kind runs for it"
+	case state == Ignored && d.from.IsOwners():
+		return Ignored, "only this buildpack reads POSTGRES_SSL_MODE"
+	case state == Ignored:
+		return Ignored, "no variable carries the " + cut(d.from.String(), 200)
+	case r.WouldGet == unknown:
+		return None, "its CA is a file in the container"
+	case d.gets != sslmode.None:
+		return None, "with this buildpack, it would be given " + d.gets.String()
+	}
+	return None, "the binding names no mode; add sslmode"
 }
 
 func word(mode sslmode.Mode) string { return cmp.Or(mode.String(), "none") }

@@ -98,7 +98,7 @@ var byHand = []mutant{
 		before: "strings.ReplaceAll(v.Name+\"=\"+v.Value, \"'\", `'\\''`)", after: "v.Name+\"=\"+v.Value", tests: by("cmd/postgres-ssl"), run: "FuzzBash"},
 	{promise: "an operator's shell decides nothing", file: "src/cmd/postgres-ssl/env.go",
 		before: "if env, err = cf.Environment(document); err != nil {",
-		after:  "shell := env\n\tenv, err = cf.Environment(document)\n\tfor k, v := range shell {\n\t\tif env[k] == \"\" {\n\t\t\tenv[k] = v\n\t\t}\n\t}\n\tif err != nil {",
+		after:  "shell := c.env\n\tenv, err = cf.Environment(document)\n\tfor k, v := range shell {\n\t\tif env[k] == \"\" {\n\t\t\tenv[k] = v\n\t\t}\n\t}\n\tif err != nil {",
 		tests:  by("cmd/postgres-ssl"), run: "TestNobodysShellDecides"},
 	{promise: "the gate looks once", file: "src/cmd/postgres-ssl/env.go",
 		before: `if app.Env[gateVariable] != "" {`, after: `if false {`, tests: by("faults"), run: "TestTheGateInEveryShellAndOnce"},

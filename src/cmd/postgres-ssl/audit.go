@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"cmp"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"io/fs"
@@ -23,10 +22,9 @@ import (
 
 const auditHelp = `Usage: postgres-ssl audit [--json] [--fail-on stops|ignored|none] FILE|FOLDER|- ...
 
-Says which mode each bound Postgres asks for, and which one the app's variables give it. The worst
-comes first. It connects to nothing. It reads answers of "cf curl": to /v3/apps/GUID/env, and for an
-app's buildpacks to /v3/apps/GUID or /v3/apps. A file has any number of them, a folder any number of
-files, and "-" is standard input.
+Says which mode each bound Postgres asks for, and which one the app's variables give it, the worst
+first. It connects to nothing, but reads answers of "cf curl" to /v3/apps/GUID/env, and for an app's
+buildpacks to /v3/apps/GUID or /v3/apps, any number in a file or folder. "-" is standard input.
 
   --json               one object a line for programs, without the last lines of the report
   --fail-on stops      exit status 1 if an app would stop
@@ -37,11 +35,10 @@ Exit status: 0 done, 1 an app has what --fail-on names, 2 the command was not un
 is no answer, 3 something could not be read, and no app has what --fail-on names.
 `
 
-func runAudit(args []string, _ map[string]string, in io.Reader, out, errOut io.Writer) error {
-	flags := flag.NewFlagSet("audit", flag.ContinueOnError)
-	asJSON := flags.Bool("json", false, "")
-	failOn := flags.String("fail-on", "", "")
-	paths, err := parse(flags, args, len(args))
+func runAudit(c *call) error {
+	asJSON := c.Bool("json", false, "")
+	failOn := c.String("fail-on", "", "")
+	paths, err := c.parse(len(c.args))
 	mildest, isKnown := map[string]audit.State{"": -1, "stops": audit.Stops, "ignored": audit.Driver, "none": audit.None}[*failOn]
 	switch {
 	case err != nil:
@@ -60,21 +57,21 @@ func runAudit(args []string, _ map[string]string, in io.Reader, out, errOut io.W
 	if err != nil {
 		return err
 	}
-	fleet, n, terminal := audit.New(store), 0, isTerminal(errOut)
-	answers(paths, in, func(a cf.Answer) {
+	fleet, n, terminal := audit.New(store), 0, isTerminal(c.errOut)
+	answers(paths, c.in, func(a cf.Answer) {
 		fleet.Add(a)
 		if n++; terminal && n%100 == 0 {
-			fmt.Fprintf(errOut, "\r%s answers", plain.Number(n))
+			fmt.Fprintf(c.errOut, "\r%s answers", plain.Number(n))
 		}
 	})
 	if terminal {
-		fmt.Fprint(errOut, "\r\x1b[K") // ECMA-48: erase to the end of the line
+		fmt.Fprint(c.errOut, "\r\x1b[K") // ECMA-48: erase to the end of the line
 	}
 	if n == 0 {
 		return fmt.Errorf("there is no answer of cf curl in %s", strings.Join(paths, ", "))
 	}
 	report := fleet.Report()
-	buffer := bufio.NewWriter(out) // Flush returns the first error
+	buffer := bufio.NewWriter(c.out) // Flush returns the first error
 	if *asJSON {
 		for _, row := range report.Rows {
 			_ = writeJSON(buffer, row, "")

@@ -1,9 +1,7 @@
 package main
 
 import (
-	"flag"
 	"fmt"
-	"io"
 	"os"
 	"strings"
 
@@ -20,10 +18,9 @@ sslmode of the bindings.
   --json    the same for programs
 ` + bindingsHelp + exitHelp
 
-func runDrivers(args []string, env map[string]string, _ io.Reader, out, _ io.Writer) error {
-	flags := flag.NewFlagSet("drivers", flag.ContinueOnError)
-	asJSON := flags.Bool("json", false, "")
-	dirs, err := parse(flags, args, 1)
+func runDrivers(c *call) error {
+	asJSON := c.Bool("json", false, "")
+	dirs, err := c.parse(1)
 	if err != nil {
 		return err
 	}
@@ -33,7 +30,7 @@ func runDrivers(args []string, env map[string]string, _ io.Reader, out, _ io.Wri
 	} else if !info.IsDir() {
 		return fmt.Errorf("%s is not a folder; name the app's folder", dir)
 	}
-	now, _, err := boundTo(env, "", nil, launch.Foresee)
+	now, _, err := c.boundTo("", launch.Foresee)
 	if err != nil {
 		return err
 	}
@@ -42,7 +39,7 @@ func runDrivers(args []string, env map[string]string, _ io.Reader, out, _ io.Wri
 	now.Plan.Carry(carried)
 	app := look.In(now.Plan)
 	if *asJSON {
-		return writeJSON(out, driversJSON(app), "  ")
+		return writeJSON(c.out, driversJSON(app), "  ")
 	}
 	lines := driverLines(app)
 	switch {
@@ -52,7 +49,7 @@ func runDrivers(args []string, env map[string]string, _ io.Reader, out, _ io.Wri
 	default:
 		lines = append(lines, plain.Line("under a written verify-ca or verify-full it goes through the tunnel by itself: "+carried.Why))
 	}
-	_, err = fmt.Fprintln(out, strings.Join(lines, "\n"))
+	_, err = fmt.Fprintln(c.out, strings.Join(lines, "\n"))
 	return err
 }
 

@@ -3,7 +3,6 @@ package main
 import (
 	"bufio"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -40,23 +39,19 @@ What the app's owner can set:
     POSTGRES_SSL_TUNNEL     "yes", or names of services, separated by commas: the app reaches their
                             databases through a tunnel, for drivers that read no variable;
                             "no": no tunnel, not even one that a start would take by itself
+` + exitHelp
 
-Exit status: 0 done, 1 something is wrong, and an app would not start, 2 the command was not
-understood.
-`
-
-func runEnv(args []string, env map[string]string, in io.Reader, out, errOut io.Writer) error {
-	flags := flag.NewFlagSet("env", flag.ContinueOnError)
-	explained := flags.Bool("explain", false, "")
-	services := flags.String("services", "", "")
-	pid := flags.Int("launch", 0, "")
-	if _, err := parse(flags, args, 0); err != nil {
+func runEnv(c *call) error {
+	explained := c.Bool("explain", false, "")
+	services := c.String("services", "", "")
+	pid := c.Int("launch", 0, "")
+	if _, err := c.parse(0); err != nil {
 		return err
 	}
 	if *services != "" && !*explained {
 		return fmt.Errorf("%w: --services works only with --explain", staging.ErrUsage)
 	}
-	app, running, err := boundTo(env, *services, in, launch.Decide)
+	app, running, err := c.boundTo(*services, launch.Decide)
 	if err != nil {
 		return err
 	}
@@ -72,7 +67,7 @@ func runEnv(args []string, env map[string]string, in io.Reader, out, errOut io.W
 		if err != nil {
 			return err
 		}
-		buffer := bufio.NewWriter(out) // Flush returns the first error
+		buffer := bufio.NewWriter(c.out) // Flush returns the first error
 		explain.Say(sections, printer(buffer, ""), printer(buffer, "  "), printer(buffer, "warning: "))
 		return buffer.Flush()
 	}
@@ -105,7 +100,7 @@ func runEnv(args []string, env map[string]string, in io.Reader, out, errOut io.W
 	}
 	found, open := gate(app, command)
 	for _, line := range append(says, found...) {
-		fmt.Fprintf(errOut, "postgres-ssl: %s\n", plain.Line(line))
+		fmt.Fprintf(c.errOut, "postgres-ssl: %s\n", plain.Line(line))
 	}
 	if !open {
 		return said(1)
@@ -114,19 +109,20 @@ func runEnv(args []string, env map[string]string, in io.Reader, out, errOut io.W
 	if app.Env[gateVariable] != "" {
 		lines += "unset " + gateVariable + "\n" // once per start: the script may be sourced again
 	}
-	_, err = io.WriteString(out, lines)
+	_, err = io.WriteString(c.out, lines)
 	return err
 }
 
-// boundTo returns the app with this environment, with the bindings as the platform gave them, or the
-// app of a document. path is the document's file, "-" for standard input, or "" for none. A document
-// replaces all of env, because an operator may have set PGSSLMODE for something else. If a launch has
+// boundTo returns this app, with the bindings as the platform gave them, or the app of a document. path
+// is the document's file, "-" for standard input, or "" for none. A document replaces the whole
+// environment, because an operator may have set PGSSLMODE for something else. If a launch has
 // started a tunnel, boundTo returns it as running, and the app trusts it.
-func boundTo(env map[string]string, path string, in io.Reader, rules current.Rules) (app current.App, running *originals, err error) {
+func (c *call) boundTo(path string, rules current.Rules) (app current.App, running *originals, err error) {
+	var env map[string]string
 	var document []byte
 	switch path {
 	case "":
-		if env, running, err = withOriginals(env); err == nil {
+		if env, running, err = withOriginals(c.env); err == nil {
 			app, err = current.Open(env, rules)
 		}
 		if err == nil && running != nil {
@@ -135,7 +131,7 @@ func boundTo(env map[string]string, path string, in io.Reader, rules current.Rul
 		return app, running, err
 	case "-":
 		path = "standard input"
-		document, err = io.ReadAll(in)
+		document, err = io.ReadAll(c.in)
 	default:
 		document, err = os.ReadFile(path)
 	}

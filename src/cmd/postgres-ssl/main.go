@@ -28,10 +28,16 @@ type command struct {
 	does  string // its line in the overview, "" if the command is not for people
 	help  string // all that --help prints
 	fails int    // the exit status of an error
-	run   runner
+	run   func(*call) error
 }
 
-type runner func(args []string, env map[string]string, in io.Reader, out, errOut io.Writer) error
+type call struct {
+	flag.FlagSet
+	args        []string
+	env         map[string]string
+	in          io.Reader
+	out, errOut io.Writer
+}
 
 // In the order of the overview.
 var commands = []command{
@@ -76,8 +82,7 @@ Exit status: 0 done, 1 something is wrong, 2 the command was not understood.
 
 const supplyHelp = `Usage: postgres-ssl supply BUILD_DIR CACHE_DIR DEPS_DIR DEPS_IDX
 
-Lays the trust store, this program and the launch script into the droplet, and logs what a launch
-would do with the bindings as they are.
+Lays trust store, program and launch script into the droplet, and logs what a launch would do now.
 ` + bindingsHelp + exitHelp
 
 const finalizeHelp = `Usage: postgres-ssl finalize BUILD_DIR CACHE_DIR DEPS_DIR DEPS_IDX PROFILE_DIR
@@ -141,10 +146,9 @@ func run(args []string, in io.Reader, out, errOut io.Writer) int {
 		return 0
 	}
 	c := commands[i]
-	// The product was asked to build on go-cfenv. This is all that it serves: it reads all services or
-	// none, so that one malformed service hides the others, and it takes half of a launch's time. So
-	// bindings are not read by it; see src/binding.
-	err := c.run(args, cfenv.CurrentEnv(), in, out, errOut)
+	// The product was asked to build on go-cfenv. This is all that it serves: one malformed service hides
+	// the others from it, and it takes half of a launch's time. So src/binding reads the bindings.
+	err := c.run(&call{args: args, env: cfenv.CurrentEnv(), in: in, out: out, errOut: errOut})
 	var status said
 	if err == nil || errors.As(err, &status) {
 		return int(status)
@@ -157,11 +161,11 @@ func run(args []string, in io.Reader, out, errOut io.Writer) int {
 	return c.fails
 }
 
-// parse reads a command's flags and its other arguments, of which there are so many at most, in any order.
-func parse(flags *flag.FlagSet, args []string, most int) (others []string, err error) {
-	flags.SetOutput(io.Discard)
-	for err = flags.Parse(args); err == nil && flags.NArg() > 0; err = flags.Parse(flags.Args()[1:]) {
-		others = append(others, flags.Arg(0))
+// parse reads the flags and the other arguments, of which there are so many at most, in any order.
+func (c *call) parse(most int) (others []string, err error) {
+	c.SetOutput(io.Discard)
+	for err = c.Parse(c.args); err == nil && c.NArg() > 0; err = c.Parse(c.Args()[1:]) {
+		others = append(others, c.Arg(0))
 	}
 	if err == nil && len(others) > most {
 		err = errors.New("there are too many arguments")
@@ -173,13 +177,13 @@ func parse(flags *flag.FlagSet, args []string, most int) (others []string, err e
 }
 
 // inLog makes a command of a part of the staging. The platform's log says why it stops.
-func inLog(stage func([]string, map[string]string, io.Writer) error) runner {
-	return func(args []string, env map[string]string, _ io.Reader, log, _ io.Writer) error {
-		err := stage(args, env, log)
+func inLog(stage func([]string, map[string]string, io.Writer) error) func(*call) error {
+	return func(c *call) error {
+		err := stage(c.args, c.env, c.out)
 		if err == nil || errors.Is(err, staging.ErrUsage) {
 			return err
 		}
-		libbuildpack.NewLogger(log).Error("%s", plain.Line(err.Error()))
+		libbuildpack.NewLogger(c.out).Error("%s", plain.Line(err.Error()))
 		return said(1)
 	}
 }

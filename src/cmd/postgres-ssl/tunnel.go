@@ -5,9 +5,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"flag"
 	"fmt"
-	"io"
 	"maps"
 	"path/filepath"
 	"slices"
@@ -29,11 +27,11 @@ POSTGRES_SSL_TUNNEL is set, and tells it all that it needs; it cannot be started
 Exit status: 0 the app is gone, 1 something is wrong, 2 the command was not understood.
 `
 
-func runTunnel(args []string, _ map[string]string, in io.Reader, _, _ io.Writer) error {
-	if _, err := parse(flag.NewFlagSet("tunnel", flag.ContinueOnError), args, 0); err != nil {
+func runTunnel(c *call) error {
+	if _, err := c.parse(0); err != nil {
 		return err
 	}
-	return tunnel.Run(in)
+	return tunnel.Run(c.in)
 }
 
 // originalsVariable has the originals of an app that has a tunnel, as JSON. Our other commands in

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -36,18 +35,17 @@ plain text, 1 something is not, 2 the command was not understood, the bindings c
 or no database is bound.
 `
 
-func runVerify(args []string, env map[string]string, in io.Reader, out, _ io.Writer) error {
-	flags := flag.NewFlagSet("verify", flag.ContinueOnError)
-	services := flags.String("services", "", "")
-	asJSON := flags.Bool("json", false, "")
-	timeout := flags.Duration("timeout", 10*time.Second, "")
-	if _, err := parse(flags, args, 0); err != nil {
+func runVerify(c *call) error {
+	services := c.String("services", "", "")
+	asJSON := c.Bool("json", false, "")
+	timeout := c.Duration("timeout", 10*time.Second, "")
+	if _, err := c.parse(0); err != nil {
 		return err
 	}
 	if *timeout <= 0 {
 		return fmt.Errorf("%w: --timeout must be more than 0s", staging.ErrUsage)
 	}
-	app, _, err := boundTo(env, *services, in, launch.Decide)
+	app, _, err := c.boundTo(*services, launch.Decide)
 	if err != nil {
 		return err
 	}
@@ -70,9 +68,9 @@ func runVerify(args []string, env map[string]string, in io.Reader, out, _ io.Wri
 		}
 	}
 	if *asJSON {
-		err = writeJSON(out, report, "  ")
+		err = writeJSON(c.out, report, "  ")
 	} else {
-		err = report.Write(out, env["NO_COLOR"] == "" && env["TERM"] != "dumb" && isTerminal(out)) // https://no-color.org
+		err = report.Write(c.out, c.env["NO_COLOR"] == "" && c.env["TERM"] != "dumb" && isTerminal(c.out)) // https://no-color.org
 	}
 	if err == nil && !report.OK {
 		err = said(1)
