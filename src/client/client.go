@@ -45,7 +45,7 @@ type Handout struct {
 	err   error           // the first one
 }
 
-// Variable is an environment variable that we export, or keep as the app's owner set it.
+// Variable is an environment variable that the app gets.
 type Variable struct {
 	Name  string
 	Value string
@@ -165,7 +165,7 @@ func (h *Handout) give(name, value, why string) {
 	h.add(name, value, "", why)
 }
 
-// giveRoots gives a variable that names a file of CAs, the result of roots.
+// giveRoots gives a variable that names the result of roots.
 func (h *Handout) giveRoots(name, root, why string) {
 	if root == "" {
 		return
@@ -178,8 +178,8 @@ func (h *Handout) giveRoots(name, root, why string) {
 	}
 }
 
-// file adds a file named after the hash of its content, and returns its path. Sidecars launch at
-// the same time in the same container: the second one writes the same file.
+// file adds a file named after the hash of its content, since sidecars launch at the same time in
+// the same container, and returns its path.
 func (h *Handout) file(name, extension string, content []byte, mode fs.FileMode) string {
 	return h.put(filepath.Join(h.Dir, name+"-"+hash(content)+extension), content, mode)
 }
@@ -194,7 +194,7 @@ func (h *Handout) put(path string, content []byte, mode fs.FileMode) string {
 func hash(content []byte) string { return fmt.Sprintf("%x", sha256.Sum256(content))[:32] }
 
 // roots returns the path of a file with the CAs of all bound databases and, if everyone is set, the
-// stack's and the platform's. It returns "" if there is no CA to trust.
+// stack's and the platform's, or "" if there are none.
 func (h *Handout) roots(everyone bool) string {
 	trust := h.plan.TrustAll()
 	everyone = everyone || trust.Everyone
@@ -211,14 +211,11 @@ func (h *Handout) roots(everyone bool) string {
 	return h.files[everyone]
 }
 
-// appendPath adds a folder to a list that does not have it yet. A script that is sourced twice must
-// not grow the list.
+// appendPath adds a folder to a list that does not have it yet: a script may be sourced twice.
 func appendPath(list, dir string) string {
-	switch {
-	case dir == "" || slices.Contains(filepath.SplitList(list), dir):
+	dirs := filepath.SplitList(list)
+	if dir == "" || slices.Contains(dirs, dir) {
 		return list
-	case list == "":
-		return dir
 	}
-	return list + ":" + dir
+	return strings.Join(append(dirs, dir), ":")
 }

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -137,10 +138,7 @@ func giveGolang(h *Handout) {
 		h.giveFile()
 		return
 	}
-	dirs := h.app.Env["SSL_CERT_DIR"]
-	if dirs == "" {
-		dirs = "/etc/ssl/certs"
-	}
+	dirs := cmp.Or(h.app.Env["SSL_CERT_DIR"], "/etc/ssl/certs")
 	dirs = appendPath(dirs, h.app.Env["CF_SYSTEM_CERT_PATH"])
 	if slices.Contains(h.app.Store.Names, truststore.Extra) {
 		dirs = appendPath(dirs, h.app.Store.Folder(truststore.Extra))

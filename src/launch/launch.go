@@ -63,8 +63,8 @@ func (s Source) String() string { return string(s) }
 // IsOwners says whether the mode is the owner's POSTGRES_SSL_MODE.
 func (s Source) IsOwners() bool { return s == ofOwner }
 
-// Decide makes the plan of a launch, by the rules in docs/rules.md. After an error, the app must not
-// start. The error is one line that names the service and shows no secret.
+// Decide makes the plan of a launch, by the rules in docs/rules.md. After an error, which is one line
+// without secrets, the app must not start.
 func Decide(env map[string]string, found binding.Bound, store truststore.Store) (*Plan, error) {
 	return makePlan(&Plan{env: env, sets: store.Names}, found)
 }
@@ -185,8 +185,7 @@ func (p *Plan) decideDatabase(b binding.Binding, tagged []binding.Credential) (*
 	if db.Mode == sslmode.Require && len(db.Trust.Own) > 0 {
 		p.warn("%s: %s has its CA, so its sslmode can be verify-full instead of require, which trusts any server", b.Title(), db.Trust.Place)
 	}
-	db.CertPEM, db.KeyPEM, err = p.clientCertificate(b)
-	return db, err
+	return db, p.readClientCertificate(db)
 }
 
 // mode finds the mode of a database. own is the place of the CA that is bound for it.
@@ -258,25 +257,24 @@ func (p *Plan) settle(b binding.Binding) (sslmode.Mode, Source, error) {
 	return strictest.Mode, Source(strictest.Place.String()), nil
 }
 
-// clientCertificate reads sslcert and sslkey from the credentials. A certificate without a key is not
-// a client's: SAP's postgresql-db puts the server's certificate in sslcert.
-func (p *Plan) clientCertificate(b binding.Binding) (cert, key []byte, err error) {
+// readClientCertificate reads sslcert and sslkey. A certificate without a key is not a client's: SAP's
+// postgresql-db puts the server's certificate in sslcert.
+func (p *Plan) readClientCertificate(db *Database) error {
+	cert, key := db.ClientCert, db.ClientKey
 	switch {
-	case !b.ClientCert.Known() && !b.ClientKey.Known():
-		return nil, nil, nil
-	case !b.ClientKey.Known():
-		p.warn("%s: %s is not handed out as a client certificate: its key is missing", b.Title(), b.ClientCert.Place)
-		return nil, nil, nil
-	case !b.ClientCert.Known():
-		return nil, nil, fmt.Errorf("%s is a client key, but its certificate is missing: add sslcert", b.ClientKey.Place)
+	case !key.Known() && cert.Known():
+		p.warn("%s: %s is not handed out as a client certificate: its key is missing", db.Title(), cert.Place)
+		return nil
+	case !key.Known():
+		return nil
+	case !cert.Known():
+		return fmt.Errorf("%s is a client key, but its certificate is missing: add sslcert", key.Place)
 	}
-	cert, key = truststore.RepairPEM(string(b.ClientCert.Value)), truststore.RepairPEM(string(b.ClientKey.Value))
-	// Don't pass on the error of crypto/tls. Nothing guarantees that it never quotes a key.
-	if _, err := tls.X509KeyPair(cert, key); err != nil {
-		return nil, nil, fmt.Errorf("credentials %s and %s are no client certificate and its key in PEM, "+
-			"or the key has a passphrase", b.ClientCert.Path, b.ClientKey.Path)
+	db.CertPEM, db.KeyPEM = truststore.RepairPEM(string(cert.Value)), truststore.RepairPEM(string(key.Value))
+	if _, err := tls.X509KeyPair(db.CertPEM, db.KeyPEM); err != nil { // don't pass it on: it may quote a key
+		return fmt.Errorf("credentials %s and %s are no client certificate and its key in PEM, or the key has a passphrase", cert.Path, key.Path)
 	}
-	return cert, key, nil
+	return nil
 }
 
 func (p *Plan) chooseMains() {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/cloudfoundry/libbuildpack"
@@ -38,15 +39,14 @@ func buildEnvironment(stager *libbuildpack.Stager, app current.App) ([]client.Va
 	if err != nil {
 		return nil, err
 	}
-	var given []client.Variable
-	var names []string
-	for _, v := range handout.Variables {
-		if app.Env[v.Name] == "" { // a file would override the owner's
-			given, names = append(given, v), append(names, v.Name)
-		}
-	}
-	if given == nil {
+	isOwners := func(v client.Variable) bool { return app.Env[v.Name] != "" } // a file would override it
+	given := slices.DeleteFunc(handout.Variables, isOwners)
+	if len(given) == 0 {
 		return nil, nil
+	}
+	var names []string
+	for _, v := range given {
+		names = append(names, v.Name)
 	}
 	says.Add("those of the buildpacks behind this one connect as the launch does, or fail: %s", strings.Join(names, ", "))
 	if why := app.Seen.Carried.Why; why != "" {

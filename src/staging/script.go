@@ -51,8 +51,7 @@ case $postgres_ssl_set in *x*) set -x ;; esac
 unset postgres_ssl postgres_ssl_set
 `
 
-// depsScript goes to deps/IDX/profile.d. A final buildpack on libbuildpack copies it to the droplet's
-// profile.d as IDX_NAME.
+// depsScript goes to deps/IDX/profile.d. A finalize on libbuildpack copies it to profile.d/IDX_NAME.
 func depsScript(idx string) string {
 	return scriptMarker + "\n" +
 		"# The platform's launcher sources this file. The current bindings decide what it exports.\n" +

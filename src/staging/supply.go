@@ -119,10 +119,7 @@ func report(stager *libbuildpack.Stager, sections ...explain.Section) {
 // install writes the scripts first and this program last. The scripts refuse to start the app
 // without the program, so an app that was staged halfway does not start.
 func install(stager *libbuildpack.Stager, sets truststore.Sets, seen client.Seen, build []client.Variable) error {
-	text, err := json.Marshal(seen)
-	if err != nil {
-		return err
-	}
+	text, _ := json.Marshal(seen) // it has texts only
 	dir := stager.DepDir()
 	program := filepath.Join(dir, "bin", "postgres-ssl")
 	steps := []func() error{

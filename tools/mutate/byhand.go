@@ -117,7 +117,7 @@ var byHand = []mutant{
 	{promise: "… and so is the launch's folder, and that of a staging", file: "src/current/write.go",
 		before: "os.Chmod(dir, 0o700)", after: "nil", tests: by("current")},
 	{promise: "the owner's variable stays at staging", file: "src/staging/build.go",
-		before: `if app.Env[v.Name] == "" {`, after: "if true {", tests: by("cmd/postgres-ssl"), run: "TestScripts/build_scripts"},
+		before: `return app.Env[v.Name] != ""`, after: "return false", tests: by("cmd/postgres-ssl"), run: "TestScripts/build_scripts"},
 	{promise: "no key gets into a droplet", file: "src/staging/build.go",
 		before: "Home: tmp, Staging", after: "Home: stager.DepDir(), Staging", tests: by("cmd/postgres-ssl"), run: "TestScripts/build_scripts"},
 	{promise: "a key is private", file: "src/client/languages.go",
