@@ -12,8 +12,7 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
 )
 
-// named is an app, or a way to start one, that a file of its own shows. docs/apps.md has what was
-// measured.
+// named is an app, or a way to start one, that a file of its own shows; see docs/apps.md.
 type named struct {
 	name  string
 	files []string // below the app's folder: one of them shows it
@@ -34,7 +33,7 @@ var (
 	yes   = [3]string{"true", "true", "true"} // Node then verifies in each of them, as node-postgres does
 )
 
-// apps are those of which this is known. What Stratos is given is in languages.go.
+// What Stratos is given is in languages.go.
 //
 // Sources: Stratos, deploy/cloud-foundry/build.sh, and stratos-buildpack, bin/release; Grafana,
 // pkg/services/sqlstore (its lib/pq needs no more than SSL_CERT_DIR); Strapi's templates,
@@ -90,8 +89,7 @@ func Told(shown, env map[string]string) map[string]string {
 	return told
 }
 
-// OwnModes returns the modes that the owner set in such variables, whichever app it is. Of a flag,
-// only the word that turns it off tells anything.
+// OwnModes returns the modes that the owner set in such variables. Of a flag, only off tells anything.
 func OwnModes(env map[string]string) (own []launch.Owner) {
 	for _, a := range apps {
 		for _, s := range a.gives {
@@ -109,7 +107,6 @@ func OwnModes(env map[string]string) (own []launch.Owner) {
 	return own
 }
 
-// giveNamed gives each app that was shown its own variables, from require up. The owner's own stay.
 func giveNamed(h *Handout) {
 	if !h.mode.Encrypts() {
 		return

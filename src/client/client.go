@@ -1,6 +1,5 @@
 // Package client tells the database drivers of each language what a launch decided. Each language
-// is a row: how to see that a droplet needs it, and what the app is then given. It writes no file:
-// a Handout is a value, which knows their names and content.
+// is a row: how to see that a droplet needs it, and what the app is then given. It writes no file.
 package client
 
 import (
@@ -17,7 +16,7 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/truststore"
 )
 
-// App is what the languages need to know about an app, besides the plan.
+// App is what the languages need to know, besides the plan.
 type App struct {
 	Home    string // where the platform unpacks the droplet: /home/vcap
 	Env     map[string]string
@@ -93,8 +92,8 @@ func For(plan *launch.Plan, app App) (*Handout, error) {
 	return h, nil
 }
 
-// PathMark is the end of our folder in PATH. It tells the second launch script that the first has
-// run: other buildpacks' scripts put the folder there without it.
+// PathMark is the end of our folder in PATH, by which the second launch script knows that the first has
+// run. Other buildpacks' scripts put the folder there without it.
 const PathMark = "/."
 
 func (h *Handout) fail(err error) { h.err = cmp.Or(h.err, err) }

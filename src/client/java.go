@@ -24,15 +24,11 @@ import (
 // R2DBC, Vert.x, HTTP clients and pgjdbc's DefaultJavaSSLFactory use the JVM's own trust. With the
 // java-buildpack, that is the JDK's store and the file in CF_CA_CERTS, which has only certificates.
 //
-// Source: pgjdbc, Driver.loadDefaultProperties; HotSpot, arguments.cpp, parse_options_buffer;
+// Sources: pgjdbc, Driver.loadDefaultProperties; HotSpot, arguments.cpp, parse_options_buffer;
 // java-buildpack, docs/framework-container_security_provider.md.
 var javaPlaces = []string{
-	// java-buildpack 5, java-buildpack 4, apt-buildpack, apps that bring their own
-	"deps/*/jre/bin/java", "deps/*/jre/*/bin/java",
-	"app/.java-buildpack/*/bin/java",
-	"deps/*/apt/usr/lib/jvm/*/bin/java",
-	"app/.jdk/bin/java", "app/jre/bin/java",
-	// the app's own files
+	"deps/*/jre/bin/java", "deps/*/jre/*/bin/java", "app/.java-buildpack/*/bin/java", // java-buildpack 5 and 4
+	"deps/*/apt/usr/lib/jvm/*/bin/java", "app/.jdk/bin/java", "app/jre/bin/java",
 	"app/BOOT-INF", "app/WEB-INF", "app/META-INF/MANIFEST.MF", "app/*.jar",
 }
 
@@ -65,11 +61,10 @@ func giveJava(h *Handout) {
 	h.add("JAVA_TOOL_OPTIONS", options, option, "for pgjdbc: sslmode "+h.mode.String())
 }
 
-// linkRoot makes pgjdbc's own default file. A JVM that JAVA_TOOL_OPTIONS does not reach (SonarQube's
-// processes) refuses verify-ca and verify-full without it. Only an app with Java gets it: libpq
-// before version 15 reads it too, and then makes plain text of prefer where it cannot verify.
-//
-// Source: pgjdbc, LibPQFactory, sslrootcert; libpq's manual, "libpq-ssl".
+// linkRoot makes pgjdbc's own default file (LibPQFactory, sslrootcert). A JVM that JAVA_TOOL_OPTIONS
+// does not reach (SonarQube's processes) refuses verify-ca and verify-full without it. Only an app
+// with Java gets it: libpq before version 15 reads it too, and then makes plain text of prefer where
+// it cannot verify (libpq's manual, "libpq-ssl").
 func (h *Handout) linkRoot() {
 	if root := h.roots(false); root != "" && h.verifies() {
 		h.put(filepath.Join(h.app.Home, ".postgresql", "root.crt"), []byte(root), fs.ModeSymlink)
@@ -107,7 +102,7 @@ func propertyValue(path string) string {
 	return quoted[1 : len(quoted)-1]
 }
 
-// saysTLS says what else may configure pgjdbc's TLS, "" if we find nothing.
+// saysTLS says what else may configure pgjdbc's TLS.
 func (h *Handout) saysTLS() string {
 	if h.app.JavaSays != "" {
 		return h.app.JavaSays + " configures its TLS"

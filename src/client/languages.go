@@ -29,9 +29,7 @@ var languages = []language{
 }
 
 // libpq is inside psql, psycopg, ruby-pg, PHP and many more. asyncpg, pgx and lib/pq read the same
-// variables, and Bun the mode. PGSSLROOTCERT replaces what they trust.
-//
-// Source: libpq's manual, "Environment Variables" and "SSL Support".
+// variables (libpq's manual, "Environment Variables" and "SSL Support"), and Bun the mode.
 func giveLibpq(h *Handout) {
 	h.fail(h.plan.Refuses(h.plan.Libpq))
 	if h.plan.Libpq.Value != "" || h.plan.Mode != sslmode.None {
@@ -43,26 +41,21 @@ func giveLibpq(h *Handout) {
 	if cert, key := h.plan.ClientCertificate(); cert != nil {
 		name := h.plan.Decider.Title()
 		h.give("PGSSLCERT", h.file("client", ".crt", cert, 0o644), name+"'s client certificate")
-		// libpq refuses a key that others may read (libpq's manual, "Client Certificates").
-		h.give("PGSSLKEY", h.file("client", ".key", key, 0o600), "its key")
+		h.give("PGSSLKEY", h.file("client", ".key", key, 0o600), "its key") // libpq refuses one that others may read
 	}
 }
 
-// verifies says whether every mode in force verifies, Stratos's too: only then may libpq and lib/pq
-// have a root certificate, which makes verify-ca of require (libpq's manual, "libpq-ssl", on
-// backward compatibility). With a wrong mode, Stratos does not start.
+// verifies says whether every mode in force verifies, Stratos's too: a root certificate makes
+// verify-ca of require (libpq's manual, "libpq-ssl"). With a wrong mode, Stratos does not start.
 func (h *Handout) verifies() bool {
 	read := h.plan.Stratos.InForce(h.plan.Mode)
 	return h.plan.Libpq.InForce(h.plan.Mode).Verifies() && (read.Verifies() || read == sslmode.None)
 }
 
-// node-postgres reads PGSSLMODE and verifies in every mode from prefer up, so it needs the CAs for
-// require too. postgres.js reads its option ssl from PGSSL, and takes any text as a request for TLS,
-// even "disable". Other code verifies less with it: it is not given where staging saw such code, or
-// only other drivers.
-//
-// Source: Node, doc/api/cli.md; node-postgres, lib/connection-parameters.js; postgres.js,
-// src/index.js, parseOptions, and src/connection.js, secure.
+// node-postgres verifies in every mode from prefer up (lib/connection-parameters.js), so it needs the
+// CAs for require too. postgres.js reads its option ssl from PGSSL, and takes any text as a request
+// for TLS, even "disable" (src/index.js, parseOptions; src/connection.js, secure). Other code
+// verifies less with it: it is not given where staging saw such code, or only other drivers.
 func giveNode(h *Handout) {
 	if h.mode.Encrypts() {
 		if h.app.PGSSLSays == "" || h.app.Env["PGSSL"] != "" {
@@ -100,11 +93,10 @@ func (h *Handout) oneFile() bool {
 }
 
 // Stratos reads its mode from DB_SSL_MODE and ignores a binding's sslmode. Its driver is lib/pq
-// 1.10, which reads SSL_CERT_DIR and PGSSLROOTCERT. It does not start with allow or prefer, but
-// without the variable, it would connect in plain text even to a server with TLS. Any app may have a
-// variable of this name, with other words (MySQL's REQUIRED): a wrong one stops only Stratos.
-//
-// Source: Stratos, src/jetstream/datastore, the SSLMode constants and their validation.
+// 1.10, which reads SSL_CERT_DIR and PGSSLROOTCERT. It does not start with allow or prefer
+// (src/jetstream/datastore, SSLMode), but without the variable, it would connect in plain text even
+// to a server with TLS. Any app may have a variable of this name, with other words (MySQL's
+// REQUIRED): a wrong one stops only Stratos.
 func giveStratos(h *Handout) {
 	mode, own := h.plan.Mode, h.plan.Stratos
 	if h.app.Shows["Stratos"] != "" {
@@ -124,11 +116,10 @@ func giveStratos(h *Handout) {
 	}
 }
 
-// Go's crypto/x509 and OpenSSL trust every certificate in the folders of SSL_CERT_DIR, in place of
-// the stack's folder, so we list that one first. SSL_CERT_FILE replaces the stack's file, and
-// OpenSSL loads all of it for each context. So we give that only where a list does harm.
-//
-// Source: Go, crypto/x509/root_unix.go, loadSystemRoots; OpenSSL, X509_LOOKUP_hash_dir(3).
+// Go (crypto/x509/root_unix.go, loadSystemRoots) and OpenSSL (X509_LOOKUP_hash_dir(3)) trust every
+// certificate in the folders of SSL_CERT_DIR, in place of the stack's folder, so we list that one
+// first. SSL_CERT_FILE replaces the stack's file, and OpenSSL loads all of it for each context. So
+// we give that only where a list does harm.
 func giveGolang(h *Handout) {
 	isAsked := h.plan.Mode != sslmode.None || h.plan.Libpq.Value+h.plan.Stratos.Value != ""
 	if len(h.plan.Databases) == 0 && !isAsked {
@@ -171,12 +162,9 @@ func (h *Handout) giveFile() {
 // the stack's CAs. So we point it to a file with these and the databases'. PATH cannot tell whether
 // there is an Erlang: later buildpacks' launch scripts run after ours.
 var erlangPlaces = []string{
-	// supply buildpacks, apt-buildpack
-	"deps/*/bin/erl", "deps/*/erlang/bin/erl", "deps/*/apt/usr/lib/erlang/bin/erl",
-	// the Elixir and the Erlang buildpacks
-	"app/.platform_tools/erlang/bin/erl", "app/otp/bin/erl",
-	// a release
-	"app/erts-*/bin/erlexec", "app/*/erts-*/bin/erlexec", "app/_build/*/rel/*/erts-*/bin/erlexec",
+	"deps/*/bin/erl", "deps/*/erlang/bin/erl", "deps/*/apt/usr/lib/erlang/bin/erl", // supply buildpacks, apt
+	"app/.platform_tools/erlang/bin/erl", "app/otp/bin/erl", // the Elixir and the Erlang buildpacks
+	"app/erts-*/bin/erlexec", "app/*/erts-*/bin/erlexec", "app/_build/*/rel/*/erts-*/bin/erlexec", // a release
 }
 
 func giveErlang(h *Handout) {
@@ -192,9 +180,8 @@ func giveErlang(h *Handout) {
 // erlangFlags makes public_key:cacerts_get() return the CAs of a file: from OTP 27.2 on by a
 // parameter of public_key, and before by the -eval at the end of the boot. A release without
 // public_key boots all the same. The owner's flags come last, since they may end in "-extra", which
-// swallows what follows, and behind "--", or they become arguments of our -eval.
-//
-// Source: OTP, erts/etc/common/erlexec.c, build_args_from_string: nothing escapes between quotes.
+// swallows what follows, and behind "--", or they become arguments of our -eval. Nothing escapes
+// between quotes (OTP, erts/etc/common/erlexec.c, build_args_from_string).
 func erlangFlags(owners, file string) string {
 	if strings.Contains(owners, file) {
 		return owners

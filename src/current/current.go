@@ -64,9 +64,8 @@ func Open(env map[string]string, rules Rules) (App, error) {
 	return app, err
 }
 
-// Elsewhere is Open for an app that is not here: somebody brought its environment. It opens nothing
-// that this environment names, because whoever wrote it must not choose what we read on this
-// machine. This machine's store stands for the stack's.
+// Elsewhere is Open for an app that is not here. It opens nothing that this environment names: whoever
+// wrote it must not choose what we read on this machine, whose store stands for the stack's.
 func Elsewhere(env map[string]string) (App, error) {
 	store, err := TrustStore()
 	if err != nil {
@@ -101,8 +100,7 @@ func TrustStore() (truststore.Store, error) {
 	return truststore.NewStore(filepath.Join(Home, "deps", "0", "trust"), sets), nil
 }
 
-// Roots returns, in PEM, the CAs that the app trusts. everyone adds the stack's and the platform's
-// stores, if they are not among them.
+// Roots returns the CAs that the app trusts in PEM and, if everyone is set, the stores'.
 func (a App) Roots(everyone bool) ([]byte, error) {
 	trust := a.Plan.TrustAll()
 	if everyone {
@@ -127,8 +125,7 @@ func (a App) HandOutHere(command string) (*client.Handout, error) {
 	return a.HandOut(client.App{Home: home, Command: command}, filepath.Join(home, "app"), deps)
 }
 
-// HandOut completes c with what is in the folders of the app and the buildpacks, and returns what
-// the app is given.
+// HandOut returns what an app is given with these folders of its own and of its buildpacks.
 func (a App) HandOut(c client.App, app, deps string) (*client.Handout, error) {
 	c.Env, c.Store, c.Seen, c.Roots = a.Env, a.Store, a.Seen, a.Roots
 	c.Brings = client.Look(os.DirFS(app), os.DirFS(deps))

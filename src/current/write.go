@@ -14,9 +14,8 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/client"
 )
 
-// Write writes the files of a handout, before any variable names them. It stops at the first that
-// fails, and the app does not start, but for a link, of which the handout then warns. It leaves the
-// files that it has written, because a sidecar may use them already.
+// Write writes the files of a handout. It stops at the first that fails, and leaves those before it,
+// because a sidecar may use them already. Of a link that fails, the handout warns.
 func Write(h *client.Handout) error {
 	if slices.ContainsFunc(h.Files, func(f client.File) bool { return f.Mode.IsRegular() }) {
 		if err := privateFolder(h.Dir); err != nil {
@@ -47,8 +46,7 @@ func writeFile(f client.File) error {
 	return atomicfile.Write(f.Path, f.Content, f.Mode)
 }
 
-// privateFolder makes dir, for this user alone. If a link, a file or another user's folder is in its
-// place, it fails.
+// privateFolder makes dir, for this user alone. It fails if something else is in its place.
 func privateFolder(dir string) error {
 	err := os.MkdirAll(dir, 0o700) // TMPDIR need not be there
 	if info, gone := os.Lstat(dir); gone == nil && !info.IsDir() {
@@ -57,8 +55,7 @@ func privateFolder(dir string) error {
 	return cmp.Or(err, os.Chmod(dir, 0o700))
 }
 
-// link makes a link in the home folder. An existing file is the app's own: leave it, and don't
-// follow it.
+// link makes a link. An existing file is the app's own: it stays, and is not followed.
 func link(target, path string) error {
 	dir := filepath.Dir(path)
 	err := os.Mkdir(dir, 0o700)

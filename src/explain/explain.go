@@ -1,5 +1,4 @@
-// Package explain says in words what a launch decides and gives: in the staging log and in
-// env --explain.
+// Package explain says in words what a launch decides and gives.
 package explain
 
 import (
@@ -33,8 +32,7 @@ func (s *Section) Warn(format string, args ...any) {
 	s.Warnings = append(s.Warnings, fmt.Sprintf(format, args...))
 }
 
-// Say hands over the sections that have something to say, made printable, to those who print a
-// title, a line and a warning.
+// Say hands the sections that have something to say, made printable, to those who print them.
 func Say(sections []Section, title, line, warning func(format string, args ...any)) {
 	for _, s := range sections {
 		if len(s.Lines)+len(s.Warnings) > 0 {
@@ -49,8 +47,8 @@ func Say(sections []Section, title, line, warning func(format string, args ...an
 	}
 }
 
-// Plan explains a plan and what the app is given under it, with all warnings at the end. An error
-// means that the trust store cannot be read.
+// Plan explains a plan and what the app is given under it, with all warnings at the end. It fails if
+// the trust store cannot be read.
 func Plan(app current.App, handout *client.Handout, now time.Time) ([]Section, error) {
 	bound, gives := Section{Title: "Postgres databases"}, given(app, handout)
 	gives.Warnings = slices.Clone(app.Plan.Warnings)

@@ -12,8 +12,7 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
 )
 
-// Owner is a mode that the app's owner set in a variable. It reaches the drivers as it is, whatever
-// the binding asks for.
+// Owner is a mode that the app's owner set in a variable. It reaches the drivers as it is.
 type Owner struct {
 	Variable string
 	Value    string       // as the owner wrote it, "" if the variable is not set
@@ -23,10 +22,8 @@ type Owner struct {
 }
 
 // Owners returns what the owner set for all drivers, in PGSSLMODE, and for Stratos, in DB_SSL_MODE.
-// Only the exact word counts: of a misspelled PGSSLMODE, node-postgres makes plain text. It has a
-// word of its own, no-verify.
-//
-// Source: node-postgres, lib/connection-parameters.js, readSSLConfigFromEnvironment.
+// Only the exact word counts: of a misspelled PGSSLMODE, node-postgres makes plain text, and it has
+// the word no-verify of its own (lib/connection-parameters.js, readSSLConfigFromEnvironment).
 func Owners(env map[string]string) (libpq, stratos Owner) {
 	return ownerOf(env, "PGSSLMODE"), ownerOf(env, "DB_SSL_MODE")
 }
@@ -71,8 +68,8 @@ func (p *Plan) Refuses(o Owner) error {
 }
 
 // warnOfStrings names the owner's variables that contain a connection string with a weaker mode than
-// its database has: whatever connects with it gets no more. Where nothing is bound, a string for an
-// RDS endpoint counts. DATABASE_URL is read with the bindings.
+// its database has or, where nothing is bound, one for an RDS endpoint. DATABASE_URL is read with
+// the bindings.
 func (p *Plan) warnOfStrings() {
 	for _, name := range slices.Sorted(maps.Keys(p.env)) {
 		ofPlatform := name == "DATABASE_URL" || name == "VCAP_SERVICES"

@@ -16,10 +16,8 @@ import (
 
 // buildEnvironment returns the variables for the app's own code that the buildpacks behind us run at
 // staging (npm's heroku-postbuild, Django's collectstatic, Rails' assets:precompile), and writes
-// their files. Without them, such code connects in plain text.
-//
-// The files are outside the droplet, at a path that is the same in each staging, under names that are
-// the hashes of their content: no two droplets may differ by a path, and none may contain a key.
+// their files. Without them, such code connects in plain text. The files are outside the droplet, at
+// a path that is the same in each staging: no two droplets may differ, and none may contain a key.
 func buildEnvironment(stager *libbuildpack.Stager, app current.App) ([]client.Variable, error) {
 	says := explain.Section{Title: "At staging, for build scripts"}
 	switch app.Env["POSTGRES_SSL_STAGING"] {

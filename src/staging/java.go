@@ -47,9 +47,8 @@ func ownConfig(app fs.FS) string {
 	return ""
 }
 
-// ownArchive matches the JVM's options that use or make an archive of classes.
-//
-// Source: JDK, src/hotspot/share/cds/filemap.cpp, validate_boot_class_paths; tried on 17 and 25.
+// ownArchive matches the JVM's options that use or make an archive of classes. Tried on JDK 17 and 25
+// (src/hotspot/share/cds/filemap.cpp, validate_boot_class_paths).
 var ownArchive = lazyregexp.New(`-Xshare:on|-XX:SharedArchiveFile|-XX:ArchiveClassesAtExit|-XX:\+AutoCreateSharedArchive|-XX:AOT\w+`)
 
 // javaNotes tells the owner of a Java app what to know, and what would undo our settings.

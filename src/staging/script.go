@@ -59,10 +59,9 @@ func depsScript(idx string) string {
 }
 
 // appScript goes to the app's .profile.d. The launcher sources only this one if the final buildpack
-// has no bin/finalize, as all of Stratos's, or collects no launch scripts, as java-buildpack 4. If
-// the other copy is there, and has left its mark in PATH, the work is done. That one runs before the
-// scripts of the buildpacks behind us, which find our variables then; php-buildpack's start script
-// sources it once more.
+// has no bin/finalize, as all of Stratos's, or collects no launch scripts, as java-buildpack 4. The
+// other copy runs before the scripts of the buildpacks behind us, which find our variables then;
+// php-buildpack's start script sources it once more.
 func appScript(idx string) string {
 	return scriptMarker + "\n" +
 		"# The platform's launcher sources this file after ../profile.d. If the copy there has done the\n" +

@@ -33,8 +33,7 @@ var depsIndex = lazyregexp.New(`^[0-9]+$`)
 var ofLast = explain.Section{Title: "If the platform warns that the last buildpack is not compatible with multi-buildpack apps",
 	Lines: []string{"this buildpack works all the same: its launch script is in the app's .profile.d too"}}
 
-// newStager reads the arguments of bin/supply, BUILD_DIR CACHE_DIR DEPS_DIR DEPS_IDX, or of
-// bin/finalize, which has PROFILE_DIR too.
+// newStager reads BUILD_DIR CACHE_DIR DEPS_DIR DEPS_IDX, and PROFILE_DIR of bin/finalize.
 func newStager(args []string, wanted int, log io.Writer) (*libbuildpack.Stager, *libbuildpack.Manifest, error) {
 	if len(args) != wanted || !depsIndex().MatchString(args[3]) {
 		return nil, nil, fmt.Errorf("%w: it takes %d arguments, and DEPS_IDX must be a number", ErrUsage, wanted)
