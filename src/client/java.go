@@ -39,7 +39,13 @@ func giveJava(h *Handout) {
 	if cas := h.roots(true); cas != "" {
 		h.give("CF_CA_CERTS", cas, "for the java-buildpack's trust")
 	}
-	h.linkRoot()
+	// pgjdbc's own default file (LibPQFactory, sslrootcert). A JVM that JAVA_TOOL_OPTIONS does not reach
+	// (SonarQube's processes) refuses verify-ca and verify-full without it. Only an app with Java gets
+	// it: libpq before version 15 reads it too, and then makes plain text of prefer where it cannot
+	// verify (libpq's manual, "libpq-ssl").
+	if root := h.roots(false); root != "" && h.verifies() {
+		h.put(filepath.Join(h.app.Home, ".postgresql", "root.crt"), []byte(root), fs.ModeSymlink)
+	}
 	// ssl=true means verify-full to pgjdbc, but only without an sslmode (SslMode.of): a weaker
 	// default would undo that.
 	if where := h.saysTLS(); where != "" && h.mode != sslmode.VerifyFull {
@@ -59,16 +65,6 @@ func giveJava(h *Handout) {
 		options = strings.TrimLeft(options+" "+option, " ")
 	}
 	h.add("JAVA_TOOL_OPTIONS", options, option, "for pgjdbc: sslmode "+h.mode.String())
-}
-
-// linkRoot makes pgjdbc's own default file (LibPQFactory, sslrootcert). A JVM that JAVA_TOOL_OPTIONS
-// does not reach (SonarQube's processes) refuses verify-ca and verify-full without it. Only an app
-// with Java gets it: libpq before version 15 reads it too, and then makes plain text of prefer where
-// it cannot verify (libpq's manual, "libpq-ssl").
-func (h *Handout) linkRoot() {
-	if root := h.roots(false); root != "" && h.verifies() {
-		h.put(filepath.Join(h.app.Home, ".postgresql", "root.crt"), []byte(root), fs.ModeSymlink)
-	}
 }
 
 // driverConfig returns pgjdbc's defaults. It takes a client's key as PKCS #8 in DER, from a file that

@@ -84,14 +84,6 @@ var nodes = []named{
 		`"(?:heroku-(?:pre|post)build|(?:pre|post)?install|prepublish|preprepare|prepare|postprepare)"`, nil},
 }
 
-// oneFile says whether the CAs go into SSL_CERT_FILE: Node with its switch for the system's CAs takes
-// a list of folders for the name of one (src/crypto/crypto_context.cc, GetSystemStoreCACertificates).
-func (h *Handout) oneFile() bool {
-	options := strings.ReplaceAll(h.app.Env["NODE_OPTIONS"]+" "+h.app.Command, "_", "-")
-	isSwitched := h.app.Env["NODE_USE_SYSTEM_CA"] == "1" || h.app.Shows[nodeSystemCAs] != ""
-	return isSwitched || strings.Contains(options, "--use-system-ca") || truststore.IsOurs(h.app.Env["SSL_CERT_FILE"])
-}
-
 // Stratos reads its mode from DB_SSL_MODE and ignores a binding's sslmode. Its driver is lib/pq
 // 1.10, which reads SSL_CERT_DIR and PGSSLROOTCERT. It does not start with allow or prefer
 // (src/jetstream/datastore, SSLMode), but without the variable, it would connect in plain text even
@@ -119,22 +111,28 @@ func giveStratos(h *Handout) {
 // Go (crypto/x509/root_unix.go, loadSystemRoots) and OpenSSL (X509_LOOKUP_hash_dir(3)) trust every
 // certificate in the folders of SSL_CERT_DIR, in place of the stack's folder, so we list that one
 // first. SSL_CERT_FILE replaces the stack's file, and OpenSSL loads all of it for each context. So
-// we give that only where a list does harm.
+// we give that only where Node, with its switch for the system's CAs, takes a list for the name of
+// one folder (src/crypto/crypto_context.cc, GetSystemStoreCACertificates).
 func giveGolang(h *Handout) {
+	options := strings.ReplaceAll(h.app.Env["NODE_OPTIONS"]+" "+h.app.Command, "_", "-")
+	isSwitched := h.app.Env["NODE_USE_SYSTEM_CA"] == "1" || h.app.Shows[nodeSystemCAs] != "" || strings.Contains(options, "--use-system-ca")
 	isAsked := h.plan.Mode != sslmode.None || h.plan.Libpq.Value+h.plan.Stratos.Value != ""
-	if len(h.plan.Databases) == 0 && !isAsked {
-		return // nobody asks for anything
-	}
-	if h.oneFile() {
-		h.giveFile()
+	switch file := h.app.Env["SSL_CERT_FILE"]; {
+	case len(h.plan.Databases) == 0 && !isAsked:
+		return
+	case isSwitched && file != "" && !truststore.IsOurs(file):
+		h.give("SSL_CERT_FILE", "", "")
+		h.warn("SSL_CERT_FILE is set by the app's owner, and stays: put the databases' CAs into that file for drivers in Go and on OpenSSL")
+		return
+	case isSwitched, truststore.IsOurs(file):
+		if all := h.roots(true); all != "" {
+			h.add("SSL_CERT_FILE", all, "", "for Go and OpenSSL; Node takes a list in SSL_CERT_DIR for the name of one folder")
+		}
 		return
 	}
 	dirs := cmp.Or(h.app.Env["SSL_CERT_DIR"], "/etc/ssl/certs")
 	dirs = appendPath(dirs, h.app.Env["CF_SYSTEM_CERT_PATH"])
-	if slices.Contains(h.app.Store.Names, truststore.Extra) {
-		dirs = appendPath(dirs, h.app.Store.Folder(truststore.Extra))
-	}
-	trust := h.plan.TrustAll()
+	trust := h.plan.TrustStores(h.plan.TrustAll())
 	for _, set := range trust.Sets {
 		dirs = appendPath(dirs, h.app.Store.Folder(set))
 	}
@@ -146,16 +144,6 @@ func giveGolang(h *Handout) {
 		dirs = appendPath(dirs, own)
 	}
 	h.add("SSL_CERT_DIR", dirs, "", "for Go and OpenSSL")
-}
-
-func (h *Handout) giveFile() {
-	const name = "SSL_CERT_FILE"
-	if own := h.app.Env[name]; own != "" && !truststore.IsOurs(own) {
-		h.give(name, "", "")
-		h.warn("%s is set by the app's owner, and stays: put the databases' CAs into that file for drivers in Go and on OpenSSL", name)
-	} else if all := h.roots(true); all != "" {
-		h.add(name, all, "", "for Go and OpenSSL; Node takes a list in SSL_CERT_DIR for the name of one folder")
-	}
 }
 
 // Erlang's clients have no modes. Those that verify call public_key:cacerts_get(), which finds only

@@ -30,29 +30,29 @@ type App struct {
 	Elsewhere bool // this is not its container
 }
 
-// Rules are launch.Decide or launch.Foresee.
+// Rules are launch.Decide, launch.Foresee or launch.Elsewhere.
 type Rules func(env map[string]string, found binding.Bound, store truststore.Store) (*launch.Plan, error)
 
-// Read reads the bindings that an environment names, and makes the plan.
-func Read(env map[string]string, store truststore.Store, rules Rules) (App, error) {
-	return App{Env: env, Store: store}.read(binding.Read, rules)
-}
-
-func (a App) read(bindings func(env map[string]string) (binding.Bound, error), rules Rules) (App, error) {
-	found, err := bindings(a.Env)
+// Read reads the bindings that the environment names, and makes the plan.
+func (a App) Read(rules Rules) (App, error) {
+	read := binding.Read
+	if a.Elsewhere {
+		read = binding.ReadElsewhere
+	}
+	found, err := read(a.Env)
 	if err == nil {
 		a.Plan, err = rules(a.Env, found, a.Store)
 	}
 	return a, err
 }
 
-// Open is Read with the trust store of this program, and with what staging has seen.
+// Open reads this app, with the trust store of this program and with what staging has seen.
 func Open(env map[string]string, rules Rules) (App, error) {
 	store, err := TrustStore()
 	if err != nil {
 		return App{}, err
 	}
-	app, err := Read(env, store, rules)
+	app, err := App{Env: env, Store: store}.Read(rules)
 	if err != nil || !store.LaidOut {
 		return app, err
 	}
@@ -71,7 +71,7 @@ func Elsewhere(env map[string]string) (App, error) {
 	if err != nil {
 		return App{}, err
 	}
-	app, err := App{Env: maps.Clone(env), Store: store, Elsewhere: true}.read(binding.ReadElsewhere, launch.Elsewhere)
+	app, err := App{Env: maps.Clone(env), Store: store, Elsewhere: true}.Read(launch.Elsewhere)
 	for _, name := range []string{"SSL_CERT_FILE", "CF_SYSTEM_CERT_PATH"} {
 		if err == nil && env[name] != "" {
 			app.Plan.Warnings = append(app.Plan.Warnings, name+" names files of the app's container, "+

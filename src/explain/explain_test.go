@@ -20,7 +20,7 @@ func explained(t *testing.T, credentials string, day time.Time) (text, warnings 
 	sets, err := truststore.Read("../../ca")
 	require.NoError(t, err)
 	env := map[string]string{"VCAP_SERVICES": `{"user-provided": [{"name": "db", "credentials": ` + credentials + `}]}`}
-	app, err := current.Read(env, truststore.NewStore("/home/vcap/deps/0/trust", sets), launch.Decide)
+	app, err := current.App{Env: env, Store: truststore.NewStore("/home/vcap/deps/0/trust", sets)}.Read(launch.Decide)
 	require.NoError(t, err)
 	handout, err := app.HandOut(client.App{Home: current.Home}, t.TempDir(), t.TempDir())
 	require.NoError(t, err)

@@ -5,7 +5,6 @@ import (
 	"crypto/x509"
 	"fmt"
 	"maps"
-	"net"
 	"slices"
 	"strings"
 
@@ -82,10 +81,7 @@ func (p *Plan) trustOwners() (all Trust) {
 	}
 	for _, name := range slices.Sorted(maps.Keys(p.env)) {
 		hosts, _ := binding.InString(p.env[name])
-		host, _, err := net.SplitHostPort(p.env[name])
-		if err != nil {
-			host = p.env[name]
-		}
+		host, _, _ := strings.Cut(p.env[name], ":") // or a bare host, with a port
 		for _, host := range append(hosts, host) {
 			if t, _, isCloud := p.trustHost(host, true); isCloud {
 				all.add(t)

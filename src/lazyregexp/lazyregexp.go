@@ -1,5 +1,5 @@
-// Package lazyregexp compiles patterns when they are first used. Every launch starts this program, uses
-// few of its patterns, and must not wait for the others.
+// Package lazyregexp compiles patterns when they are first used: a launch, which uses few of them, must
+// not wait for the others.
 package lazyregexp
 
 import (
@@ -7,8 +7,7 @@ import (
 	"sync"
 )
 
-// New returns a function that compiles the pattern at its first call. It panics then if the pattern is
-// not one of package regexp.
+// New returns a function that compiles the pattern at its first call, and panics then if it is none.
 func New(pattern string) func() *regexp.Regexp {
 	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(pattern) })
 }

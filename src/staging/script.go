@@ -1,6 +1,7 @@
 package staging
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -78,13 +79,10 @@ esac || {
 // app has a file with that name, we keep it and choose another.
 func writeAppScript(buildDir, script string) error {
 	dir := filepath.Join(buildDir, ".profile.d")
-	if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
-		return err
-	}
-	// The app may have planted a link that leads out of BUILD_DIR.
+	made := os.Mkdir(dir, 0o755)
 	if info, err := os.Lstat(dir); err != nil {
-		return err
-	} else if !info.IsDir() {
+		return cmp.Or(made, err)
+	} else if !info.IsDir() { // the app may have planted a link that leads out of BUILD_DIR
 		return fmt.Errorf("%s is not a folder; the launch script cannot be put there: rename it in the app", dir)
 	}
 	for n := 0; ; n++ {

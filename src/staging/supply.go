@@ -65,7 +65,7 @@ func Supply(args []string, env map[string]string, log io.Writer) error {
 		return err
 	}
 	store := truststore.NewStore(filepath.Join(current.Home, "deps", stager.DepsIdx(), "trust"), sets)
-	app, err := current.Read(env, store, launch.Foresee)
+	app, err := current.App{Env: env, Store: store}.Read(launch.Foresee)
 	if err != nil {
 		return err
 	}
