@@ -59,12 +59,11 @@ func (o Owner) InForce(ours sslmode.Mode) sslmode.Mode {
 // Refuses returns the error for which the app must not start: its owner set a wrong mode, and a
 // bound database asks for TLS.
 func (p *Plan) Refuses(o Owner) error {
-	for _, db := range p.Databases {
-		if o.Wrong != nil && db.Mode.Encrypts() {
-			return fmt.Errorf("%w; %s", o.Wrong, o.Do)
-		}
+	asksTLS := func(db *Database) bool { return db.Mode.Encrypts() }
+	if o.Wrong == nil || !slices.ContainsFunc(p.Databases, asksTLS) {
+		return nil
 	}
-	return nil
+	return fmt.Errorf("%w; %s", o.Wrong, o.Do)
 }
 
 // warnOfStrings names the owner's variables that contain a connection string with a weaker mode than

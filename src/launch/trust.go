@@ -62,11 +62,8 @@ func (p *Plan) TrustAll() (all Trust) {
 }
 
 func (t *Trust) add(more Trust) {
-	for _, set := range more.Sets {
-		if !slices.Contains(t.Sets, set) {
-			t.Sets = append(t.Sets, set)
-		}
-	}
+	isIn := func(set string) bool { return slices.Contains(t.Sets, set) }
+	t.Sets = append(t.Sets, slices.DeleteFunc(slices.Clone(more.Sets), isIn)...)
 	t.Own, t.Place, t.Everyone = truststore.Union(t.Own, more.Own...), cmp.Or(t.Place, more.Place), t.Everyone || more.Everyone
 	if !strings.Contains(t.Why, more.Why) {
 		t.Why = strings.TrimPrefix(t.Why+", "+more.Why, ", ")
@@ -241,11 +238,6 @@ func (p *Plan) trustHost(host string, own bool) (t Trust, missing string, isClou
 }
 
 func (p *Plan) trustEveryone(why string) Trust {
-	t := Trust{Why: why}
-	for _, name := range p.sets {
-		if name == truststore.AmazonTrust || strings.HasPrefix(name, "aws") {
-			t.Sets = append(t.Sets, name)
-		}
-	}
-	return p.TrustStores(t)
+	isOthers := func(set string) bool { return set != truststore.AmazonTrust && !strings.HasPrefix(set, "aws") }
+	return p.TrustStores(Trust{Sets: slices.DeleteFunc(slices.Clone(p.sets), isOthers), Why: why})
 }
