@@ -93,14 +93,12 @@ func Told(shown, env map[string]string) map[string]string {
 func OwnModes(env map[string]string) (own []launch.Owner) {
 	for _, a := range apps {
 		for _, s := range a.gives {
-			value, isFlag := env[s.name], s.values == on || s.values == yes
-			mode, _ := sslmode.Parse(value)
-			isMode := s.values == words && value != "" && mode.String() == value
-			if isFlag && (value == "false" || value == "off") {
-				mode, isMode = sslmode.Disable, true
-			}
-			if isMode {
-				own = append(own, launch.Owner{Variable: s.name, Value: value, Mode: mode})
+			isFlag := s.values == on || s.values == yes
+			switch o := launch.OwnerOf(env, s.name); {
+			case s.values == words && o.Mode != sslmode.None:
+				own = append(own, o)
+			case isFlag && (o.Value == "false" || o.Value == "off"):
+				own = append(own, launch.Owner{Variable: s.name, Value: o.Value, Mode: sslmode.Disable})
 			}
 		}
 	}

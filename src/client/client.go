@@ -21,13 +21,11 @@ type App struct {
 	Home    string // where the platform unpacks the droplet: /home/vcap
 	Env     map[string]string
 	Store   truststore.Store
-	Brings  map[string]bool // the languages that Look found
-	Seen                    // at staging
-	Command string          // the command line of the process that becomes the app, or ""
-	Staging bool            // it is for what later buildpacks run at staging, not for the app
-
-	// Roots reads the CAs of all bound databases in PEM and, if everyone is set, the stores'.
-	Roots func(everyone bool) ([]byte, error)
+	Brings  map[string]bool                     // the languages that Look found
+	Seen                                        // at staging
+	Command string                              // the command line of the process that becomes the app, or ""
+	Staging bool                                // it is for what later buildpacks run at staging, not for the app
+	Roots   func(everyone bool) ([]byte, error) // of all bound databases, in PEM; everyone adds the stores'
 }
 
 // Handout is what an app is given.

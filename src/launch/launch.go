@@ -18,16 +18,15 @@ import (
 
 // Plan is what an app is given, and why.
 type Plan struct {
-	Databases  []*Database // sorted by service
-	Others     []string    // bound services that have no Postgres database
-	Unresolved []string    // those whose credentials are in CredHub
-	Mode       sslmode.Mode
-	Decider    *Database           // Mode and the client certificate are its own; may be nil
-	Warnings   []string            // one line each, for the staging log
-	Downgrades []string            // those that each start repeats, since someone gets less than asked
-	TunnelCA   []*x509.Certificate // of the tunnel, once there is one
-
-	Libpq, Stratos Owner // see Owners
+	Databases      []*Database // sorted by service
+	Others         []string    // bound services that have no Postgres database
+	Unresolved     []string    // those whose credentials are in CredHub
+	Mode           sslmode.Mode
+	Decider        *Database           // Mode and the client certificate are its own; may be nil
+	Warnings       []string            // one line each, for the staging log
+	Downgrades     []string            // those that each start repeats, since someone gets less than asked
+	TunnelCA       []*x509.Certificate // of the tunnel, once there is one
+	Libpq, Stratos Owner               // see Owners
 
 	env       map[string]string
 	sets      []string             // of the trust store

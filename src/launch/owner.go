@@ -25,10 +25,11 @@ type Owner struct {
 // Only the exact word counts: of a misspelled PGSSLMODE, node-postgres makes plain text, and it has
 // the word no-verify of its own (lib/connection-parameters.js, readSSLConfigFromEnvironment).
 func Owners(env map[string]string) (libpq, stratos Owner) {
-	return ownerOf(env, "PGSSLMODE"), ownerOf(env, "DB_SSL_MODE")
+	return OwnerOf(env, "PGSSLMODE"), OwnerOf(env, "DB_SSL_MODE")
 }
 
-func ownerOf(env map[string]string, name string) Owner {
+// OwnerOf returns what the owner set in a variable.
+func OwnerOf(env map[string]string, name string) Owner {
 	o := Owner{Variable: name, Value: env[name]}
 	mode, err := sslmode.Parse(o.Value)
 	switch {
