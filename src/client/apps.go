@@ -89,7 +89,7 @@ func Told(shown, env map[string]string) map[string]string {
 	return told
 }
 
-// OwnModes returns the modes that the owner set in such variables. Of a flag, only off tells anything.
+// OwnModes returns the modes that the owner set in such variables. Of a flag, only off says one.
 func OwnModes(env map[string]string) (own []launch.Owner) {
 	for _, a := range apps {
 		for _, s := range a.gives {

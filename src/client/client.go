@@ -90,8 +90,8 @@ func For(plan *launch.Plan, app App) (*Handout, error) {
 	return h, nil
 }
 
-// PathMark is the end of our folder in PATH, by which the second launch script knows that the first has
-// run. Other buildpacks' scripts put the folder there without it.
+// PathMark is the end of our folder in PATH. It tells the second launch script that the first has
+// run: other buildpacks' scripts put the folder there without it.
 const PathMark = "/."
 
 func (h *Handout) fail(err error) { h.err = cmp.Or(h.err, err) }

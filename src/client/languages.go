@@ -115,7 +115,8 @@ func giveStratos(h *Handout) {
 // one folder (src/crypto/crypto_context.cc, GetSystemStoreCACertificates).
 func giveGolang(h *Handout) {
 	options := strings.ReplaceAll(h.app.Env["NODE_OPTIONS"]+" "+h.app.Command, "_", "-")
-	isSwitched := h.app.Env["NODE_USE_SYSTEM_CA"] == "1" || h.app.Shows[nodeSystemCAs] != "" || strings.Contains(options, "--use-system-ca")
+	isSwitched := strings.Contains(options, "--use-system-ca") || h.app.Env["NODE_USE_SYSTEM_CA"] == "1" ||
+		h.app.Shows[nodeSystemCAs] != ""
 	isAsked := h.plan.Mode != sslmode.None || h.plan.Libpq.Value+h.plan.Stratos.Value != ""
 	switch file := h.app.Env["SSL_CERT_FILE"]; {
 	case len(h.plan.Databases) == 0 && !isAsked:

@@ -64,8 +64,8 @@ func Open(env map[string]string, rules Rules) (App, error) {
 	return app, err
 }
 
-// Elsewhere is Open for an app that is not here. It opens nothing that this environment names: whoever
-// wrote it must not choose what we read on this machine, whose store stands for the stack's.
+// Elsewhere is Open for an app that is not here. It opens nothing that this environment names:
+// whoever wrote it must not choose what we read on this machine, whose store stands for the stack's.
 func Elsewhere(env map[string]string) (App, error) {
 	store, err := TrustStore()
 	if err != nil {

@@ -256,7 +256,7 @@ func (p *Plan) settle(b binding.Binding) (sslmode.Mode, Source, error) {
 	return strictest.Mode, Source(strictest.Place.String()), nil
 }
 
-// readClientCertificate reads sslcert and sslkey. A certificate without a key is not a client's: SAP's
+// readClientCertificate reads sslcert and sslkey. A certificate without a key is no client's: SAP's
 // postgresql-db puts the server's certificate in sslcert.
 func (p *Plan) readClientCertificate(db *Database) error {
 	cert, key := db.ClientCert, db.ClientKey

@@ -96,7 +96,7 @@ func (p *Plan) ClientCertificate() (cert, key []byte) {
 
 func (t Trust) Empty() bool { return len(t.Sets) == 0 && len(t.Own) == 0 && !t.Everyone }
 
-// TrustStores returns the trust with the stack's and the platform's stores, and the platform team's CAs.
+// TrustStores adds the stack's and the platform's stores, and the platform team's CAs.
 func (p *Plan) TrustStores(t Trust) Trust {
 	t.Everyone = true
 	if p.has(truststore.Extra) && !slices.Contains(t.Sets, truststore.Extra) {

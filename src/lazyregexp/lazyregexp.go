@@ -1,5 +1,5 @@
-// Package lazyregexp compiles patterns when they are first used: a launch, which uses few of them, must
-// not wait for the others.
+// Package lazyregexp compiles patterns when they are first used: a launch, which uses few of them,
+// must not wait for the others.
 package lazyregexp
 
 import (
