@@ -39,8 +39,7 @@ func giveLibpq(h *Handout) {
 		h.giveRoots("PGSSLROOTCERT", h.roots(false), "for libpq, lib/pq and pgx")
 	}
 	if cert, key := h.plan.ClientCertificate(); cert != nil {
-		name := h.plan.Decider.Title()
-		h.give("PGSSLCERT", h.file("client", ".crt", cert, 0o644), name+"'s client certificate")
+		h.give("PGSSLCERT", h.file("client", ".crt", cert, 0o644), h.plan.Decider.Title()+"'s client certificate")
 		h.give("PGSSLKEY", h.file("client", ".key", key, 0o600), "its key") // libpq refuses one that others may read
 	}
 }
@@ -161,8 +160,7 @@ func giveErlang(h *Handout) {
 		return
 	}
 	if root := h.roots(true); root != "" {
-		flags := erlangFlags(h.app.Env["ERL_AFLAGS"], root)
-		h.add("ERL_AFLAGS", flags, "a flag that names "+root, "for Erlang's public_key:cacerts_get()")
+		h.add("ERL_AFLAGS", erlangFlags(h.app.Env["ERL_AFLAGS"], root), "a flag that names "+root, "for Erlang's public_key:cacerts_get()")
 	}
 }
 
