@@ -140,7 +140,7 @@ var sameKeys = map[string]string{"server": "host", "hostname": "host", "database
 // add adds what the parameters say about TLS and where to connect. As in libpq, the last of equal
 // keys counts, and a host replaces the one before the query.
 func (c *connection) add(pairs []parameter) {
-	where := map[string]string{"host": "", "hostaddr": "", "port": c.ports, "sslrootcert": ""}
+	c.says["port"] = c.ports
 	for _, p := range pairs {
 		key, value := fold(p.key), strings.TrimSpace(p.value)
 		alias, isTLS := c.aliasOf(p), key == "ssl" || key == "tls"
@@ -158,27 +158,27 @@ func (c *connection) add(pairs []parameter) {
 		case isTLS:
 			c.asksTLS = parameter{}
 		}
-		key = cmp.Or(sameKeys[key], key)
-		if _, ok := where[key]; ok {
-			where[key] = value
-		} else if c.says[key] = value; key == "password" {
-			c.says[key] = p.value
+		if key = cmp.Or(sameKeys[key], key); key == "password" {
+			value = p.value
 		}
+		c.says[key] = value
 	}
+	take := func(key string) string { defer delete(c.says, key); return c.says[key] }
 	if !looksLikePEM(c.says["sslcert"]) { // a path is for the driver that reads the string
-		delete(c.says, "sslcert")
-		delete(c.says, "sslkey")
+		take("sslcert")
+		take("sslkey")
 	}
-	c.hostaddr, c.rootCert = where["hostaddr"], where["sslrootcert"]
-	c.socket = isSocket(where["host"]) && c.hostaddr == "" // libpq connects there instead
-	if where["host"] == "" && len(c.hosts) == 0 {
-		where["host"] = c.hostaddr
+	host, port := take("host"), take("port")
+	c.hostaddr, c.rootCert = take("hostaddr"), take("sslrootcert")
+	c.socket = isSocket(host) && c.hostaddr == "" // libpq connects there instead
+	if host == "" && len(c.hosts) == 0 {
+		host = c.hostaddr
 	}
-	if named, ok := parseHosts(where["host"], where["port"]); len(named) > 0 {
+	if named, ok := parseHosts(host, port); len(named) > 0 {
 		c.overruled = len(c.hosts) > 0
 		c.hosts, c.unclear = named, false
 	} else {
-		c.hosts, _ = parseHosts(c.names, where["port"])
+		c.hosts, _ = parseHosts(c.names, port)
 		c.unclear = c.unclear || !ok && len(c.hosts) == 0
 	}
 }
@@ -226,18 +226,14 @@ func (c *connection) setMode(p parameter) {
 	if strings.TrimSpace(p.value) == "" {
 		return
 	}
-	var kept []parameter
-	for i, old := range c.modes {
-		isAgain := c.libpq && c.inQuery && old.key == p.key
-		if i == 0 && isAgain && old.value != p.value {
-			_, err := parseMode(old.value)
-			old.alias, old.first = true, err == nil
-		}
-		if old.first || !old.alias && old.key != p.key {
-			kept = append(kept, old)
+	if len(c.modes) > 0 && c.libpq && c.inQuery {
+		first := &c.modes[0]
+		if _, err := parseMode(first.value); err == nil && first.key == p.key && first.value != p.value {
+			first.alias, first.first = true, true
 		}
 	}
-	c.modes = append(kept, p)
+	isOver := func(old parameter) bool { return !old.first && (old.alias || old.key == p.key) }
+	c.modes = append(slices.DeleteFunc(c.modes, isOver), p)
 }
 
 // read returns the modes that the string writes, without what is no mode.

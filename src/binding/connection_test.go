@@ -274,15 +274,6 @@ func TestWhatAConnectionStringSays(t *testing.T) {
 	}
 }
 
-func TestWhatMayBeTheNameOfAParameter(t *testing.T) {
-	for _, name := range []string{"", "sslmode", "SSL Mode", "ssl%6Dode", "props[ssl.mode]", "a;b", strings.Repeat("x", 128)} {
-		assert.True(t, isParameterName(name), name)
-	}
-	for _, other := range []string{"{}", "a@b", "a/b", "a:b", "é", strings.Repeat("x", 129)} {
-		assert.False(t, isParameterName(other), other)
-	}
-}
-
 func TestWhichStringsCouldLowerWhatAHostGets(t *testing.T) {
 	for text, less := range map[string]bool{
 		"postgres://h/d":                                false,

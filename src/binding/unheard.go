@@ -126,11 +126,11 @@ var modeEscapes = strings.NewReplacer("%253d", "=", "%3d", "=", "%3a", ":", "%20
 // parameters, such as channel_binding=require, are none, nor is prose: "sslmode require is fine".
 // asks says whether it contains "sslmode=" in any spelling, whatever follows.
 func modeIn(text string) (strictest sslmode.Mode, asks bool) {
-	if text = strings.ToLower(text); !containsAny(text, []string{"ssl", "tls"}) {
+	if text = strings.ToLower(text); !strings.Contains(text, "ssl") && !strings.Contains(text, "tls") {
 		return sslmode.None, false
 	}
 	text = modeEscapes.Replace(text)
-	for i := range text {
+	for i := range len(text) {
 		if !strings.HasPrefix(text[i:], "ssl") && !strings.HasPrefix(text[i:], "tls") {
 			continue
 		}
@@ -138,8 +138,6 @@ func modeIn(text string) (strictest sslmode.Mode, asks bool) {
 		rest := strings.TrimLeft(name, "mode")
 		value := strings.TrimLeft(rest, " \t'\"])}")
 		switch {
-		case !strings.HasPrefix(name, "m"):
-			continue
 		case strings.HasPrefix(value, "="):
 			asks = asks || fold(text[i:len(text)-len(rest)]) == "sslmode"
 		case strings.HasPrefix(value, ":") && beginsItem(text[:i]), value != rest && strings.HasSuffix(text[:i], "-"):

@@ -40,7 +40,7 @@ func parseURL(text string) (connection, bool) {
 			before, query = rest[:i], strings.ReplaceAll(rest[i+1:], ";", "&")
 		}
 	}
-	c, _ := parseAuthority(before)
+	c := parseAuthority(before)
 	hosts := c.hosts
 	c.inQuery, c.libpq = query != "", scheme == "postgres" || scheme == "postgresql"
 	c.addQuery(query)
@@ -95,88 +95,59 @@ const mostTries = 32
 
 // cutQuery cuts what follows "scheme://" in a URI of libpq at the "?" that starts the query:
 // [user[:password]@][host[:port][,…]][/database][?query]. The password may contain @ / # % ?
-// without escapes. So a "?" before the last "@" starts the query only if a parameter that drivers
-// know follows.
+// without escapes. So a "?" before the last "@" starts the query only behind what may be an
+// authority, and if a parameter that drivers know follows.
 func cutQuery(rest string) (before, query string) {
 	at := strings.LastIndexByte(rest, '@') + 1
 	for i, tries := 0, 0; i < at && tries < mostTries; i++ {
 		if rest[i] != '?' {
 			continue
 		}
-		if tries++; startsQuery(rest[:i], rest[i+1:]) {
-			return rest[:i], rest[i+1:]
+		tries++
+		before, query := rest[:i], rest[i+1:]
+		key, _, ok := strings.Cut(strings.TrimLeft(query, "?&"), "=")
+		isKnown := ok && slices.Contains(knownParameters, fold(unescape(strings.TrimPrefix(key, "amp;"))))
+		if isKnown && strings.ContainsAny(before, "@/") && !parseAuthority(before).unclear {
+			return before, query
 		}
 	}
 	if before, query, ok := strings.Cut(rest[at:], "?"); ok {
 		return rest[:at] + before, query
 	}
 	last := strings.LastIndexByte(rest, '?')
-	if _, ok := parseAuthority(rest); ok || last < 0 {
+	if last < 0 || !parseAuthority(rest).unclear {
 		return rest, ""
 	}
 	return rest[:last], rest[last+1:] // a typo elsewhere must not make us lose the mode
 }
 
-// startsQuery says whether an authority ends before a "?", and each parameter between it and the "@"
-// is one that drivers know.
-func startsQuery(before, query string) bool {
-	if _, ok := parseAuthority(before); !ok || !strings.ContainsAny(before, "@/") {
-		return false
-	}
-	untilAt, _, _ := strings.Cut(query, "@")
-	isKnown := false
-	for pair := range strings.SplitSeq(strings.ReplaceAll(untilAt, "&amp;", "&"), "&") {
-		key, _, ok := strings.Cut(strings.TrimLeft(pair, "?"), "=")
-		if key == "" && !ok {
-			continue // a leading or doubled "&"
-		}
-		if !ok || !slices.Contains(knownParameters, fold(unescape(key))) {
-			return false
-		}
-		isKnown = true
-	}
-	return isKnown
-}
+// knownParameters are the parameters, folded, that may come first in a query with an "@" (libpq's
+// manual, "Parameter Key Words").
+var knownParameters = strings.Fields("applicationname channelbinding clientencoding connecttimeout currentschema dbname " +
+	"fallbackapplicationname gssencmode host hostaddr keepalives options passfile password port requiressl requireauth schema " +
+	"service sslcert sslkey sslmode sslpassword sslrootcert sslfactory ssl targetsessionattrs user username pgbouncer poolsize " +
+	"maxconns poolmaxconns connectionlimit usepreparedstatements preparethreshold searchpath")
 
-// knownParameters are the parameters, folded, whose values may contain an "@", and those that may
-// come before them (libpq's manual, "Parameter Key Words").
-var knownParameters = []string{
-	"applicationname", "channelbinding", "clientencoding", "connecttimeout", "currentschema", "dbname", "fallbackapplicationname",
-	"gssencmode", "host", "hostaddr", "keepalives", "options", "passfile", "password", "port", "requiressl", "requireauth", "schema",
-	"service", "sslcert", "sslkey", "sslmode", "sslpassword", "sslrootcert", "sslfactory", "ssl", "targetsessionattrs", "user", "username",
-	"pgbouncer", "poolsize", "maxconns", "poolmaxconns", "connectionlimit", "usepreparedstatements", "preparethreshold", "search_path",
-}
-
-// isParameterName says whether a text can be the name of a parameter. It may have percent escapes.
-func isParameterName(key string) bool {
-	return key == "" || len(key) <= 128 && strings.Trim(strings.ToLower(key), "abcdefghijklmnopqrstuvwxyz0123456789_-.%[] ;") == ""
-}
-
-// parseAuthority reads [user[:password]@][host[:port][,…]][/database]. It returns false if the
-// hosts cannot be hosts. The last @ ends the password, because a host cannot contain one.
-func parseAuthority(s string) (connection, bool) {
-	var c connection
-	userinfo, rest := "", s
-	if i := strings.LastIndexByte(s, '@'); i >= 0 {
-		userinfo, rest = s[:i], s[i+1:]
+// parseAuthority reads [user[:password]@][host[:port][,…]][/database]. It is unclear if the hosts
+// cannot be hosts. The last @ ends the password, because a host cannot contain one.
+func parseAuthority(s string) connection {
+	at := strings.LastIndexByte(s, '@')
+	username, password, _ := strings.Cut(s[:max(at, 0)], ":")
+	hosts, database, _ := strings.Cut(s[at+1:], "/")
+	c := connection{says: map[string]string{"user": unescape(username), "password": unescape(password), "dbname": unescape(database)}}
+	hosts = unescape(hosts)
+	named, ok := parseHosts(hosts, "")
+	if c.unclear = !ok; c.unclear {
+		return c
 	}
-	username, password, _ := strings.Cut(userinfo, ":")
-	hosts, database, _ := strings.Cut(rest, "/")
-	c.says = map[string]string{"user": unescape(username), "password": unescape(password), "dbname": unescape(database)}
+	c.hosts = named
 	var names, ports []string
-	for item := range strings.SplitSeq(unescape(hosts), ",") {
+	for item := range strings.SplitSeq(hosts, ",") {
 		name, port := splitPort(strings.TrimSpace(item))
-		c.unclear = c.unclear || !isNumber(port)
 		names, ports = append(names, name), append(ports, port)
 	}
-	if c.unclear {
-		return c, false
-	}
-	var ok bool
 	c.names, c.ports = strings.Join(names, ","), strings.Join(ports, ",")
-	c.hosts, ok = parseHosts(c.names, c.ports)
-	c.unclear = !ok
-	return c, ok
+	return c
 }
 
 // unescape decodes percent escapes. If they are invalid, the text was never escaped, and is
@@ -212,11 +183,10 @@ func parseParameters(text string) (connection, bool) {
 	if !asksForMode(text) {
 		return connection{}, false
 	}
-	text = strings.TrimLeft(unwrap(text), "?&")
-	text = strings.ReplaceAll(text, "&amp;", "&")
+	text = strings.ReplaceAll(strings.TrimLeft(unwrap(text), "?&"), "&amp;", "&")
 	pairs := strings.FieldsFunc(text, func(r rune) bool { return r == '&' || r == ';' || unicode.IsSpace(r) })
 	for _, pair := range pairs {
-		if key, _, found := strings.Cut(pair, "="); !found || !isParameterName(key) || key == "" {
+		if key, _, found := strings.Cut(pair, "="); !found || key == "" || strings.ContainsAny(key, `/:@{}"'`) {
 			return connection{}, false
 		}
 	}

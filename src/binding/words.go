@@ -120,44 +120,37 @@ func closing(text string, quote byte) int {
 
 // splitWords splits as libpq's conninfo_parse does. Blanks may surround "=". A value with blanks is
 // in single quotes, and a backslash escapes.
-func splitWords(text string) ([]parameter, bool) {
-	var pairs []parameter
-	for {
-		text = strings.TrimLeft(text, blanks)
-		if text == "" || len(pairs) > mostParameters {
-			return pairs, text == ""
-		}
+func splitWords(text string) (pairs []parameter, ok bool) {
+	for text = strings.TrimLeft(text, blanks); text != ""; text = strings.TrimLeft(text, blanks) {
 		key, rest, found := strings.Cut(text, "=")
 		key = strings.TrimRight(key, blanks)
-		if !found || !isWord(key) || strings.ContainsAny(key, blanks) {
+		if !found || !isWord(key) || strings.ContainsAny(key, blanks) || len(pairs) > mostParameters {
 			return nil, false
 		}
-		var value strings.Builder
-		rest = strings.TrimLeft(rest, blanks)
-		quoted := strings.HasPrefix(rest, "'")
-		i, closed := 0, false
+		ends, escaped := blanks, false
+		value, quoted := strings.CutPrefix(strings.TrimLeft(rest, blanks), "'")
 		if quoted {
-			i = 1
+			ends = "'"
 		}
-		for ; i < len(rest) && !closed; i++ {
-			switch c := rest[i]; {
-			case c == '\\':
-				if i++; i < len(rest) {
-					value.WriteByte(rest[i])
-				}
-			case quoted && c == '\'', !quoted && strings.IndexByte(blanks, c) >= 0:
-				closed = true
-			default:
-				value.WriteByte(c)
-			}
-		}
-		if quoted && !closed {
+		end := strings.IndexFunc(value, func(r rune) bool {
+			isEnd := !escaped && strings.ContainsRune(ends, r)
+			escaped = !escaped && r == '\\'
+			return isEnd
+		})
+		switch {
+		case end >= 0:
+			value, text = value[:end], value[end+1:]
+		case quoted:
 			return nil, false
+		default:
+			text = ""
 		}
-		pairs = append(pairs, parameter{key: key, value: value.String()})
-		text = rest[min(i, len(rest)):]
+		pairs = append(pairs, parameter{key: key, value: withoutEscapes.Replace(value)})
 	}
+	return pairs, true
 }
+
+var withoutEscapes = strings.NewReplacer(`\\`, `\`, `\`, "")
 
 // blanks are what isspace says in C.
 const blanks = " \t\n\v\f\r"
