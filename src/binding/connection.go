@@ -183,14 +183,6 @@ func (c *connection) add(pairs []parameter) {
 	}
 }
 
-// get returns a parameter, by the name that libpq gives it.
-func (c connection) get(parameter string) string {
-	if parameter == "sslrootcert" {
-		return c.rootCert
-	}
-	return c.says[parameter]
-}
-
 // aliasOf returns the mode that a parameter of libpq stands for, None if it is no other name of
 // sslmode. "ssl" is one in a URI only. libpq knows it with the value true. With one that means no,
 // node-postgres and postgres.js connect in plain text.

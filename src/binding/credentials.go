@@ -24,7 +24,10 @@ func (r *reader) binding(d *database, open open) Binding {
 		b.System, b.CA = Place{Path: b.CA.Path}, Credential{}
 	}
 	b.CA.load(open)
-	b.MoreCAs = r.moreCAs(d)
+	d.objects = slices.Compact(d.objects)
+	for _, o := range d.objects {
+		b.MoreCAs = append(b.MoreCAs, r.level(o).says.MoreCAs...)
+	}
 	b.ClientCert, b.ClientKey = d.credential(clientCertKeys, "sslcert"), d.credential(clientKeyKeys, "sslkey")
 	b.Username, b.Database = d.name(usernameKeys, "user"), d.name(databaseKeys, "dbname")
 	b.Password = d.credential(passwordKeys, "password").Value
@@ -69,7 +72,11 @@ func (r *reader) findDirect() string {
 func (d *database) credential(keys []string, parameter string) Credential {
 	byString := Credential{}
 	for _, f := range d.strings {
-		if value := f.get(parameter); parameter != "" && value != "" && !byString.Known() {
+		value := f.says[parameter]
+		if parameter == "sslrootcert" {
+			value = f.rootCert
+		}
+		if parameter != "" && value != "" && !byString.Known() {
 			byString = Credential{Place: Place{Path: f.path, Of: parameter}, Value: Secret(value)}
 		}
 	}
@@ -115,31 +122,13 @@ func isPath(text string) bool {
 	return len(text) <= 1024 && !strings.ContainsAny(text, "\n\x00") && (strings.HasPrefix(text, "/") || strings.Contains(text, "."))
 }
 
-// moreCAs returns the certificates that are in a database's objects, or nested in them, but not
-// under a well-known key. A hundred are more than any database has.
-func (r *reader) moreCAs(d *database) (cas []Credential) {
-	for i, o := range d.objects {
-		if slices.Contains(d.objects[:i], o) {
-			continue
-		}
-		if _, known := r.cas[o]; !known {
-			r.cas[o] = o.moreCAs()
-		}
-		cas = append(cas, r.cas[o]...)
-	}
-	return cas
-}
-
-func (o *object) moreCAs() (cas []Credential) {
-	for _, in := range o.levels(nil) {
-		if !in.hasPEM || len(cas) > mostHosts {
-			continue
-		}
-		for v, text := range in.texts() {
-			read := slices.Contains(clientCertKeys, v.key) || in == o && slices.Contains(caKeys, v.key)
-			if looksLikePEM(text) && !read && speaksOfServerCA(strings.TrimPrefix(v.path(), o.path())) {
-				cas = append(cas, Credential{Place: Place{Path: v.path()}, Value: Secret(text), IsCA: v.saysCA(o)})
-			}
+// moreCAs returns the certificates under the object's own keys, but for the well-known ones of the
+// database around it.
+func (o *object) moreCAs(database *object) (cas []Credential) {
+	for v, text := range o.texts() {
+		read := slices.Contains(clientCertKeys, v.key) || o == database && slices.Contains(caKeys, v.key)
+		if looksLikePEM(text) && !read && speaksOfServerCA(strings.TrimPrefix(v.path(), database.path())) {
+			cas = append(cas, Credential{Place: Place{Path: v.path()}, Value: Secret(text), IsCA: v.saysCA(database)})
 		}
 	}
 	return cas

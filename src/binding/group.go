@@ -65,7 +65,6 @@ type reader struct {
 	databases []*database
 	same      map[string]*database // by the list of its hosts
 	levels    map[*object]*level
-	cas       map[*object][]Credential
 	err       error // the first
 }
 
@@ -76,8 +75,7 @@ func (s service) read(file open) ([]Binding, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &reader{service: s, objects: objects, sure: s.says(postgresWords), same: map[string]*database{},
-		levels: map[*object]*level{}, cas: map[*object][]Credential{}}
+	r := &reader{service: s, objects: objects, sure: s.says(postgresWords), same: map[string]*database{}, levels: map[*object]*level{}}
 	for _, o := range objects {
 		if r.readTexts(o); len(r.strings) > mostStrings {
 			return nil, fmt.Errorf("the credentials have more than %d connection strings", mostStrings)

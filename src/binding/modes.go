@@ -59,26 +59,9 @@ func (r *reader) addModes(b *Binding, f connString) {
 	}
 }
 
-// level is what an object and those nested in it say, without those about another database. A hundred
-// databases may share it.
-type level struct {
-	says    Binding // by keys
-	queries []connString
-}
-
-// addKeys adds the modes under the keys of a level.
+// addKeys adds the modes under the keys of a level. A query about no host goes to one database.
 func (r *reader) addKeys(b *Binding, of *object) {
-	l := r.levels[of]
-	if l == nil {
-		l = &level{}
-		for _, in := range of.levels(nil) {
-			for _, v := range in.known {
-				r.addKey(&l.says, v)
-			}
-			l.queries = append(l.queries, in.queries...)
-		}
-		r.levels[of] = l
-	}
+	l := r.level(of)
 	for _, a := range l.says.Asked {
 		b.add(a)
 	}
@@ -88,6 +71,30 @@ func (r *reader) addKeys(b *Binding, of *object) {
 			r.addModes(b, f)
 		}
 	}
+}
+
+// level is what an object and those nested in it say, without those about another database. A hundred
+// databases may share it.
+type level struct {
+	says    Binding // by keys: modes, certificates and what else asks for TLS
+	queries []connString
+}
+
+func (r *reader) level(o *object) *level {
+	if r.levels[o] == nil {
+		l := &level{}
+		for _, in := range o.levels(nil) {
+			for _, v := range in.known {
+				r.addKey(&l.says, v)
+			}
+			l.queries = append(l.queries, in.queries...)
+			if in.hasPEM && len(l.says.MoreCAs) <= mostHosts {
+				l.says.MoreCAs = append(l.says.MoreCAs, in.moreCAs(o)...)
+			}
+		}
+		r.levels[o] = l
+	}
+	return r.levels[o]
 }
 
 // levels adds the object itself and the objects nested in it, without those about a database of
