@@ -33,8 +33,7 @@ type parameter struct {
 	first      bool // of two equal keys in a URI: the last one counts, but not in pgx and lib/pq
 }
 
-// longestString limits a connection string. The most hosts that a service may have, a hundred, fit
-// in easily.
+// longestString limits a connection string. The most hosts that a service may have fit in easily.
 const longestString = 64 << 10
 
 // stringAt is a connection string within a text.
@@ -78,7 +77,7 @@ func uriStarts(text string) (starts []int) {
 		if i < 0 {
 			break
 		}
-		start := len(strings.TrimRight(text[:end+i], "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+.:-"))
+		start := len(strings.TrimRight(text[:end+i], schemeSigns))
 		inList := start == 0 || strings.IndexByte(separators, text[start-1]) >= 0
 		if inList && isPostgresScheme(text[start:end+i]) {
 			starts = append(starts, start)
@@ -103,13 +102,9 @@ func parseString(text string) (connection, bool) {
 }
 
 // InString returns the hosts in a connection string of Postgres, and the weakest mode that it
-// writes. The mode is None for any other text, and for a string that writes none. no-verify is
-// node-postgres's word for require.
+// writes. The mode is None for any other text, and for a string that writes none.
 func InString(text string) (hosts []string, weakest sslmode.Mode) {
-	c, ok := parseString(text)
-	if !ok {
-		return nil, sslmode.None
-	}
+	c, _ := parseString(text)
 	for _, a := range c.hosts {
 		hosts = append(hosts, a.host)
 	}
@@ -133,7 +128,6 @@ func unwrap(text string) string {
 	}
 }
 
-// sameKeys are other names of a parameter.
 var sameKeys = map[string]string{"server": "host", "hostname": "host", "database": "dbname", "username": "user", "userid": "user",
 	"uid": "user", "pass": "password", "passwd": "password", "pwd": "password", "rootcertificate": "sslrootcert"}
 
@@ -203,7 +197,6 @@ func (c *connection) aliasOf(p parameter) sslmode.Mode {
 	return sslmode.None
 }
 
-// by returns the kind of place of a mode in a string of this kind.
 func (p parameter) by(kind By) By {
 	if p.first {
 		return ByFirst
@@ -244,20 +237,12 @@ func (c connection) asksForLess() bool {
 	return c.unclear || c.rootCert != "" || slices.ContainsFunc(c.read(false), func(m sslmode.Mode) bool { return m != sslmode.VerifyFull })
 }
 
-// asksForMode says whether a text contains "sslmode=" in any spelling, even if we cannot read the
-// rest.
-func asksForMode(text string) bool {
-	_, asks := modeIn(text)
-	return asks
-}
-
-// isYes says whether a value means yes to drivers and brokers.
+// isYes and isNo say what a value means to drivers and brokers.
 func isYes(raw any) bool {
 	text := asText(raw)
 	return raw == true || isNoVerify(text) || isOneOf(text, "true", "1", "yes", "on", "required", "enabled")
 }
 
-// isNo says whether a value means no to drivers and brokers.
 func isNo(raw any) bool {
 	return raw == false || isOneOf(asText(raw), "false", "0", "no", "off", "disabled")
 }
@@ -275,7 +260,6 @@ func isModeWord(text string) bool {
 	return err == nil || sslmode.Resembles(text)
 }
 
-// parseMode reads a mode as people write it in a binding.
 func parseMode(text string) (sslmode.Mode, error) {
 	if isNoVerify(text) {
 		return sslmode.Require, nil

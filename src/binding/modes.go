@@ -35,7 +35,6 @@ func (r *reader) setModes(b *Binding, d *database) {
 	}
 }
 
-// addModes adds the modes of a connection string.
 func (r *reader) addModes(b *Binding, f connString) {
 	f.heard = true
 	written := false
@@ -97,8 +96,7 @@ func (r *reader) level(o *object) *level {
 	return r.levels[o]
 }
 
-// levels adds the object itself and the objects nested in it, without those about a database of
-// their own.
+// levels adds the object and those nested in it, without those about a database of their own.
 func (o *object) levels(all []*object) []*object {
 	all = append(all, o)
 	for _, child := range o.children {
@@ -119,7 +117,7 @@ func (r *reader) addKey(b *Binding, v *value) {
 	place := Place{Path: v.path()}
 	switch written, isText := v.raw.(string); {
 	case isMode && !isText:
-		r.refuse(fmt.Errorf("%s is not a text; write one of disable, allow, prefer, require, verify-ca, verify-full", place))
+		r.err = cmp.Or(r.err, fmt.Errorf("%s is not a text; write one of disable, allow, prefer, require, verify-ca, verify-full", place))
 	case isMode:
 		v.heard = true
 		r.ask(b, written, Asked{Place: place, By: ByKey})
@@ -132,11 +130,10 @@ func (r *reader) addKey(b *Binding, v *value) {
 	}
 }
 
-// ask adds a mode as it is written.
 func (r *reader) ask(b *Binding, written string, a Asked) sslmode.Mode {
 	var err error
 	if a.Mode, err = parseMode(written); err != nil {
-		r.refuse(inside(a.Place.String(), err))
+		r.err = cmp.Or(r.err, inside(a.Place.String(), err))
 		return a.Mode
 	}
 	b.noteNoVerify(written, a.Place)
@@ -154,11 +151,6 @@ func (b *Binding) add(a Asked) {
 	if !slices.ContainsFunc(b.Asked, known) {
 		b.Asked = append(b.Asked, a)
 	}
-}
-
-// refuse keeps the first error.
-func (r *reader) refuse(err error) {
-	r.err = cmp.Or(r.err, err)
 }
 
 func (b *Binding) noteNoVerify(written string, place Place) {

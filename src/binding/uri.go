@@ -20,18 +20,18 @@ var postgresSchemes = strings.Fields("postgres postgresql postgis pgsql psql pg 
 func parseURL(text string) (connection, bool) {
 	scheme, rest, slashes := strings.Cut(text, "://")
 	if !slashes || len(scheme) > 64 {
-		// pgjdbc's short forms, jdbc:postgresql:database and jdbc:postgresql:database?…, name no
-		// host.
-		const short = "jdbc:postgresql:"
+		const short = "jdbc:postgresql:" // pgjdbc's jdbc:postgresql:database?… names no host
 		if !strings.HasPrefix(strings.ToLower(text), short) {
 			return connection{}, false
 		}
 		scheme, rest = short, "/"+strings.ReplaceAll(strings.TrimPrefix(text[len(short):], "/"), "@", "%40")
 	}
 	api, name := splitScheme(scheme)
-	isURL := isScheme(scheme) && !isForeignScheme(scheme)
-	if !isPostgresScheme(scheme) && !(isURL && asksForMode(rest)) {
-		return connection{}, false
+	if !isPostgresScheme(scheme) {
+		isScheme := scheme != "" && strings.Trim(scheme, schemeSigns) == ""
+		if _, asks := modeIn(rest); !asks || !isScheme || isForeignScheme(scheme) {
+			return connection{}, false
+		}
 	}
 	before, query := cutQuery(rest)
 	if api == "jdbc" {
@@ -84,14 +84,10 @@ func isForeignScheme(scheme string) bool {
 	return containsAny(scheme, otherWords) || slices.Contains([]string{"http", "https", "ws", "wss"}, name)
 }
 
-// isScheme says whether a text has only characters of a scheme (RFC 3986, section 3.1). The
-// colons of jdbc are allowed too.
-func isScheme(text string) bool {
-	return text != "" && strings.Trim(strings.ToLower(text), "abcdefghijklmnopqrstuvwxyz0123456789+.-:") == ""
-}
+// schemeSigns are the characters of a scheme (RFC 3986, section 3.1), and the colons of jdbc.
+const schemeSigns = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+.-:"
 
-// mostTries limits how often cutQuery reads a whole text.
-const mostTries = 32
+const mostTries = 32 // how often cutQuery may read a whole text
 
 // cutQuery cuts what follows "scheme://" in a URI of libpq at the "?" that starts the query:
 // [user[:password]@][host[:port][,…]][/database][?query]. The password may contain @ / # % ?
@@ -180,7 +176,7 @@ func (c *connection) addQuery(query string) {
 // "sslmode=verify-full&connect_timeout=5". It returns false for any other text.
 func parseParameters(text string) (connection, bool) {
 	c := connection{says: map[string]string{}}
-	if !asksForMode(text) {
+	if _, asks := modeIn(text); !asks {
 		return connection{}, false
 	}
 	text = strings.ReplaceAll(strings.TrimLeft(unwrap(text), "?&"), "&amp;", "&")

@@ -18,6 +18,9 @@ func parseWords(text string) (connection, bool) {
 		return connection{}, false // see areOfPostgres
 	}
 	pairs, ok := splitWords(text)
+	hasSemicolon := func(p parameter) bool { // in libpq's keywords, only the password may
+		return strings.Contains(p.value, ";") && !slices.Contains(passwordKeys, fold(p.key))
+	}
 	c := connection{libpq: ok && areOfPostgres(pairs) && !slices.ContainsFunc(pairs, hasSemicolon), says: map[string]string{}}
 	if !c.libpq && strings.Contains(text, ";") {
 		pairs, ok = splitSemicolons(text)
@@ -27,12 +30,6 @@ func parseWords(text string) (connection, bool) {
 	}
 	c.add(pairs)
 	return c, true
-}
-
-// hasSemicolon says whether a value contains a semicolon. In libpq's keywords, only the password
-// may.
-func hasSemicolon(p parameter) bool {
-	return strings.Contains(p.value, ";") && !slices.Contains(passwordKeys, fold(p.key))
 }
 
 // areOfPostgres tells the keywords of a Postgres connection from those of MySQL, SQL Server and any
@@ -56,24 +53,19 @@ func areOfPostgres(pairs []parameter) bool {
 	return where && what || named("dbname") && named("user", "sslmode", "password")
 }
 
-// mostParameters limits the keywords of one string. A longer text is no connection string.
-const mostParameters = 500
+const mostParameters = 500 // a longer text is no connection string
 
 // splitSemicolons splits as .NET and ODBC do. A value in quotes or braces may contain a semicolon.
 //
 // Source: .NET's DbConnectionStringBuilder; ODBC's SQLDriverConnect, on braces.
-func splitSemicolons(text string) ([]parameter, bool) {
-	var pairs []parameter
+func splitSemicolons(text string) (pairs []parameter, ok bool) {
 	unclosed := map[byte]bool{}
 	for text != "" && len(pairs) <= mostParameters {
 		item, rest, _ := strings.Cut(text, ";")
-		key, _, found := strings.Cut(item, "=")
-		key = strings.TrimSpace(key)
-		switch {
+		key, value, found := strings.Cut(item, "=")
+		switch key = strings.TrimSpace(key); {
 		case found && isWord(key):
-			_, after, _ := strings.Cut(text, "=")
-			var value string
-			value, rest = cutValue(after, unclosed)
+			value, rest = cutValue(text[len(item)-len(value):], unclosed)
 			pairs = append(pairs, parameter{key: key, value: value})
 		case strings.TrimSpace(item) != "" && len(pairs) == 0:
 			return nil, false
@@ -107,13 +99,11 @@ func cutValue(text string, unclosed map[byte]bool) (value, rest string) {
 // closing returns where the quote closes, -1 if it does not. Doubled, it stands for itself.
 func closing(text string, quote byte) int {
 	for i := 0; i < len(text); i++ {
-		if text[i] != quote {
-			continue
+		if text[i] == quote {
+			if i++; i == len(text) || text[i] != quote {
+				return i - 1
+			}
 		}
-		if i+1 == len(text) || text[i+1] != quote {
-			return i
-		}
-		i++
 	}
 	return -1
 }
