@@ -36,7 +36,6 @@ type parameter struct {
 // longestString limits a connection string. The most hosts that a service may have fit in easily.
 const longestString = 64 << 10
 
-// stringAt is a connection string within a text.
 type stringAt struct {
 	connection
 	start, end int
@@ -67,8 +66,7 @@ func findStrings(text string) (found []stringAt) {
 	return found
 }
 
-// separators are what may be between the URIs of a list.
-const separators = " \t\r\n,;|\"'[]"
+const separators = " \t\r\n,;|\"'[]" // between the URIs of a list
 
 // uriStarts returns where the Postgres URIs of a list begin.
 func uriStarts(text string) (starts []int) {
@@ -87,9 +85,8 @@ func uriStarts(text string) (starts []int) {
 	return starts
 }
 
-// parseString reads a connection string of Postgres: a URI, a URL of pgjdbc or R2DBC, libpq's
-// "host=… dbname=…", or ADO.NET's "Host=…;Database=…". It returns false for any other text. It
-// ignores white space, a byte order mark and quotes around the string.
+// parseString reads a connection string of Postgres, also in quotes: a URI, a URL of pgjdbc or
+// R2DBC, libpq's "host=… dbname=…", or ADO.NET's "Host=…;Database=…".
 func parseString(text string) (connection, bool) {
 	if len(text) > longestString || !strings.ContainsAny(text, ":=") {
 		return connection{}, false
@@ -114,7 +111,6 @@ func InString(text string) (hosts []string, weakest sslmode.Mode) {
 	return hosts, weakest
 }
 
-// unwrap removes white space, a byte order mark and quotes from both ends of a text.
 func unwrap(text string) string {
 	for {
 		trimmed := strings.TrimSpace(strings.Trim(text, "\ufeff"))
@@ -204,9 +200,9 @@ func (p parameter) by(kind By) By {
 	return kind
 }
 
-// setMode keeps the last of equal keys, as libpq does. In a URI, pgx and lib/pq take the first, so that
-// stays too. A sslmode overrules an alias before it. An alias behind a sslmode overrules that in libpq
-// alone, so both stay.
+// setMode keeps the last of equal keys, as libpq does. In a URI, pgx and lib/pq take the first, so
+// that stays too. A sslmode overrules an alias before it. An alias behind a sslmode overrules that
+// in libpq alone, so both stay.
 func (c *connection) setMode(p parameter) {
 	if strings.TrimSpace(p.value) == "" {
 		return
@@ -231,8 +227,7 @@ func (c connection) read(aliases bool) (modes []sslmode.Mode) {
 	return modes
 }
 
-// asksForLess says whether the string could lower the mode of the database beside it, or widen its
-// trust.
+// asksForLess says whether the string could lower the mode of what is beside it, or its trust.
 func (c connection) asksForLess() bool {
 	return c.unclear || c.rootCert != "" || slices.ContainsFunc(c.read(false), func(m sslmode.Mode) bool { return m != sslmode.VerifyFull })
 }

@@ -8,7 +8,6 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/lazyregexp"
 )
 
-// binding fills in what belongs to a database.
 func (r *reader) binding(d *database, open open) Binding {
 	b := Binding{Name: r.name, Path: d.path, WellKnown: d.wellKnown, Tags: r.tags, Direct: r.direct}
 	hosts := addHosts(slices.Clone(d.hosts), d.replicas)
@@ -49,8 +48,7 @@ func (r *reader) binding(d *database, open open) Binding {
 
 var directParameter = lazyregexp.New(`(?i)\b(channel_?binding)=require|\b(require_?auth)=|\b(target_?(?:session_?attrs|server_?type))=[^a]`)
 
-// findDirect returns a parameter of the service that only a direct connection to the server can
-// keep.
+// findDirect returns a parameter that only a direct connection to the server can keep.
 func (r *reader) findDirect() string {
 	for _, o := range r.objects {
 		for v, text := range o.texts() {
@@ -93,7 +91,7 @@ func (d *database) credential(keys []string, parameter string) Credential {
 	return byString
 }
 
-// name returns a name that people see. It is no URI, and has no parameters or "user:password" in it.
+// name returns a name that people see: no URI, and without parameters or a "user:password" in it.
 func (d *database) name(keys []string, parameter string) string {
 	name := string(d.credential(keys, parameter).Value)
 	if i := strings.IndexAny(name, " ;&?#"); i >= 0 && strings.Contains(name[i:], "=") {
@@ -108,8 +106,7 @@ func (d *database) name(keys []string, parameter string) string {
 
 func isSystem(text string) bool { return strings.EqualFold(strings.TrimSpace(text), "system") }
 
-// load replaces the path of a file by the file's content. It tells a path from base64 of PEM, which
-// has no dot and does not begin with a slash.
+// load replaces the path of a file by the file's content.
 func (c *Credential) load(open open) {
 	if path := strings.TrimSpace(string(c.Value)); isPath(path) {
 		data, err := open(path)
@@ -117,13 +114,12 @@ func (c *Credential) load(open open) {
 	}
 }
 
-// isPath says whether a credential for a certificate is the path of a file.
+// isPath tells a path from base64 of PEM, which has no dot and does not begin with a slash.
 func isPath(text string) bool {
 	return len(text) <= 1024 && !strings.ContainsAny(text, "\n\x00") && (strings.HasPrefix(text, "/") || strings.Contains(text, "."))
 }
 
-// moreCAs returns the certificates under the object's own keys, but for the well-known ones of the
-// database around it.
+// moreCAs returns the certificates under all but the well-known keys of the database around it.
 func (o *object) moreCAs(database *object) (cas []Credential) {
 	for v, text := range o.texts() {
 		read := slices.Contains(clientCertKeys, v.key) || o == database && slices.Contains(caKeys, v.key)

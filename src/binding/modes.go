@@ -72,8 +72,8 @@ func (r *reader) addKeys(b *Binding, of *object) {
 	}
 }
 
-// level is what an object and those nested in it say, without those about another database. A hundred
-// databases may share it.
+// level is what an object and those nested in it say, without those about another database. A
+// hundred databases may share it.
 type level struct {
 	says    Binding // by keys: modes, certificates and what else asks for TLS
 	queries []connString

@@ -66,7 +66,6 @@ func (r *reader) checkAllHeard(bindings []Binding) error {
 	return nil
 }
 
-// unheard returns the error for a place with a mode that we have not read.
 func (r *reader) unheard(path, what string) error {
 	if r.namesHost() {
 		return fmt.Errorf("credential %s %s, but it is not clear for which Postgres database; write it beside the host or the uri, "+
@@ -75,7 +74,6 @@ func (r *reader) unheard(path, what string) error {
 	return fmt.Errorf("credential %s %s, but no host was recognised; name it with the credential hostname, host or uri", path, what)
 }
 
-// namesHost says whether the service may name a host.
 func (r *reader) namesHost() bool {
 	return len(r.strings) > 0 || slices.ContainsFunc(r.objects, func(o *object) bool { return len(o.hosts) > 0 })
 }
@@ -115,7 +113,7 @@ func (c connection) unread(text string) sslmode.Mode {
 	return strictest
 }
 
-// readsLikeMode says whether a folded key may be for a mode, misspelled or not.
+// readsLikeMode says whether a folded key may be a misspelled sslmode.
 func readsLikeMode(key string) bool { return containsAny(key, []string{"sslm", "tlsm"}) }
 
 // modeEscapes undoes the escapes that a "=" gets in a query, once or twice.

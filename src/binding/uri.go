@@ -78,7 +78,6 @@ func isPostgresScheme(scheme string) bool {
 	return slices.Contains(postgresSchemes, name)
 }
 
-// isForeignScheme says whether a URL is of another kind of database, or of the web.
 func isForeignScheme(scheme string) bool {
 	_, name := splitScheme(scheme)
 	return containsAny(scheme, otherWords) || slices.Contains([]string{"http", "https", "ws", "wss"}, name)
@@ -146,8 +145,7 @@ func parseAuthority(s string) connection {
 	return c
 }
 
-// unescape decodes percent escapes. If they are invalid, the text was never escaped, and is
-// returned unchanged.
+// unescape decodes percent escapes. If they are invalid, the text was never escaped.
 func unescape(s string) string {
 	if decoded, err := url.PathUnescape(s); err == nil {
 		return decoded
@@ -155,8 +153,7 @@ func unescape(s string) string {
 	return s
 }
 
-// addQuery adds what the query of a URI says. It accepts HTML's &amp;, and a leading or doubled "&"
-// or "?".
+// addQuery accepts HTML's &amp;, and a leading or doubled "&" or "?".
 func (c *connection) addQuery(query string) {
 	var pairs []parameter
 	for pair := range strings.SplitSeq(strings.ReplaceAll(query, "&amp;", "&"), "&") {
@@ -172,8 +169,7 @@ func (c *connection) addQuery(query string) {
 	c.add(pairs)
 }
 
-// parseParameters reads a query that stands alone, as in "options":
-// "sslmode=verify-full&connect_timeout=5". It returns false for any other text.
+// parseParameters reads a query that stands alone: "options": "sslmode=require&connect_timeout=5".
 func parseParameters(text string) (connection, bool) {
 	c := connection{says: map[string]string{}}
 	if _, asks := modeIn(text); !asks {

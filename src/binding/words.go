@@ -64,7 +64,7 @@ func splitSemicolons(text string) (pairs []parameter, ok bool) {
 		item, rest, _ := strings.Cut(text, ";")
 		key, value, found := strings.Cut(item, "=")
 		switch key = strings.TrimSpace(key); {
-		case found && isWord(key):
+		case found && isKeyword(key):
 			value, rest = cutValue(text[len(item)-len(value):], unclosed)
 			pairs = append(pairs, parameter{key: key, value: value})
 		case strings.TrimSpace(item) != "" && len(pairs) == 0:
@@ -114,7 +114,7 @@ func splitWords(text string) (pairs []parameter, ok bool) {
 	for text = strings.TrimLeft(text, blanks); text != ""; text = strings.TrimLeft(text, blanks) {
 		key, rest, found := strings.Cut(text, "=")
 		key = strings.TrimRight(key, blanks)
-		if !found || !isWord(key) || strings.ContainsAny(key, blanks) || len(pairs) > mostParameters {
+		if !found || !isKeyword(key) || strings.ContainsAny(key, blanks) || len(pairs) > mostParameters {
 			return nil, false
 		}
 		ends, escaped := blanks, false
@@ -145,7 +145,6 @@ var withoutEscapes = strings.NewReplacer(`\\`, `\`, `\`, "")
 // blanks are what isspace says in C.
 const blanks = " \t\n\v\f\r"
 
-// isWord says whether a text can be a key of a connection string.
-func isWord(key string) bool {
+func isKeyword(key string) bool {
 	return key != "" && len(key) <= 64 && strings.Trim(strings.ToLower(key), "abcdefghijklmnopqrstuvwxyz0123456789_- ") == ""
 }

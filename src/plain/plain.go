@@ -10,9 +10,9 @@ import (
 	"unicode"
 )
 
-// Line makes one printable line of a text that may come from a binding or a server: people read logs
-// in terminals. It replaces control characters, line ends, and characters that nobody sees, which
-// turn a text around or make two names look the same (Unicode's categories Cc, Cf, Zl and Zp).
+// Line makes one printable line of a text of a binding or a server, for people at a terminal. It
+// replaces control characters, line ends, and characters that nobody sees, which turn a text around
+// or make two names look the same (Unicode's categories Cc, Cf, Zl and Zp).
 func Line(text string) string {
 	return strings.Map(func(r rune) rune {
 		if unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp) {

@@ -62,17 +62,13 @@ func Resembles(s string) bool {
 	return ok
 }
 
-// unknownError is a value that is no sslmode.
 type unknownError string
 
 func (e unknownError) Error() string {
 	value := normal(string(e))
 	shown := "(not shown, it does not look like a mode)"
 	mode, isTypo := nearest(value)
-	switch {
-	case value == "ca":
-		mode = VerifyCA
-	case isTypo && strings.Trim(value, "abcdefghijklmnopqrstuvwxyz-01 ") == "":
+	if isTypo && strings.Trim(value, "abcdefghijklmnopqrstuvwxyz-01 ") == "" {
 		shown = fmt.Sprintf("%q", string(e))
 	}
 	return fmt.Sprintf("sslmode %s is not one of %s; did you mean %s?", shown, strings.Join(names[1:], ", "), mode)
@@ -82,8 +78,8 @@ func (e unknownError) Error() string {
 // wrong field.
 const slip = 2
 
-// nearest returns the mode that a text is with the fewest typos, the stricter one of two. A text near
-// none of them, such as true, on, ssl or yes, asks for TLS, and advice must never lower security.
+// nearest returns the mode that a text is with the fewest typos, the stricter one of two. A text
+// near none of them, such as true, ssl or yes, asks for TLS: advice must never lower security.
 func nearest(s string) (mode Mode, ok bool) {
 	s = normal(s)
 	for typos := range slip + 1 {

@@ -85,7 +85,7 @@ func TestAnythingElseIsAnErrorThatSuggestsTheNearestMode(t *testing.T) {
 		{"enable", hidden, "verify-full"},
 		{"full", hidden, "verify-full"},
 		{"yes", hidden, "verify-full"},
-		{"ca", hidden, "verify-ca"},
+		{"ca", hidden, "verify-full"},
 		{"s3cr3t!", hidden, "verify-full"},
 		{"requ1r3d!", hidden, "verify-full"},
 		{strings.Repeat("verify", 40), hidden, "verify-full"},
