@@ -136,6 +136,8 @@ func modeIn(text string) (strictest sslmode.Mode, asks bool) {
 		rest := strings.TrimLeft(name, "mode")
 		value := strings.TrimLeft(rest, " \t'\"])}")
 		switch {
+		case !strings.HasPrefix(name, "m"):
+			continue
 		case strings.HasPrefix(value, "="):
 			asks = asks || fold(text[i:len(text)-len(rest)]) == "sslmode"
 		case strings.HasPrefix(value, ":") && beginsItem(text[:i]), value != rest && strings.HasSuffix(text[:i], "-"):
