@@ -24,7 +24,7 @@ type process struct {
 	settings
 	files  []*os.File // those that it inherits, and its heir too
 	relays []*relay
-	log    *journal
+	log    journal
 }
 
 // often is how often a tunnel looks whether it is needed. It costs nothing.

@@ -41,8 +41,7 @@ const (
 	statFD   = 3 // in a tunnel: /proc/PID/stat of the launched process
 	listenFD = 4 // the first listener
 
-	ready         = "ready" // what a tunnel says on stdout when it takes connections
-	mostAddresses = 254     // of one tunnel
+	ready = "ready" // what a tunnel says on stdout when it takes connections
 )
 
 // mark is a part of what the launch exports: of binding.Tunnel.Net in JSON.
@@ -112,9 +111,6 @@ func listen(endpoints []binding.Endpoint) (tunnel binding.Tunnel, files []*os.Fi
 		network := netip.AddrFrom4([4]byte{127, byte(1 + rand.N(254)), byte(rand.N(256)), 0})
 		tunnel.Net, files, err = netip.PrefixFrom(network, 24), nil, nil
 		for _, e := range endpoints {
-			if e.Local >= mostAddresses {
-				return tunnel, nil, fmt.Errorf("the bindings name more than %d hosts", mostAddresses)
-			}
 			file, failed := listenAt(netip.AddrPortFrom(tunnel.Address(e.Local), e.Port))
 			files, err = append(files, file), cmp.Or(err, failed)
 		}
