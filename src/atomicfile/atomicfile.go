@@ -9,8 +9,8 @@ import (
 	"path/filepath"
 )
 
-// Write creates or replaces the file at path. Nobody ever sees half a file. If Write fails, nothing
-// has changed, and the error names path.
+// Write creates or replaces the file at path. If it fails, nothing has changed, and the error names
+// path.
 func Write(path string, content []byte, mode fs.FileMode) error {
 	temporary, err := os.CreateTemp(filepath.Dir(path), ".writing-*")
 	if err == nil {

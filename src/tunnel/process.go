@@ -17,9 +17,8 @@ import (
 	"time"
 )
 
-// process is a tunnel's process. It keeps an heir: a second process with the same files, which waits
-// until the first one ends. If somebody may still connect then, it takes over, and keeps an heir
-// itself.
+// process is a tunnel's process. It keeps an heir: a process with the same files, which waits until
+// this one ends. If somebody may still connect then, it takes over, and keeps an heir itself.
 type process struct {
 	settings
 	files  []*os.File // those that it inherits, and its heir too
@@ -30,8 +29,8 @@ type process struct {
 // often is how often a tunnel looks whether it is needed. It costs nothing.
 const often = 100 * time.Millisecond
 
-// Run is the tunnel's process. It returns when no process is left that may connect, or at once if
-// the tunnel cannot start.
+// Run is the tunnel's process, told its settings by in. It returns when no process is left that may
+// connect, or an error if the tunnel cannot start.
 func Run(in io.Reader) error {
 	// SIGTERM and the like are meant for the app, which may still need its connections to finish its
 	// work. SIGPIPE comes when nobody reads the log any more. At SIGABRT and SIGQUIT, Go would print
@@ -69,7 +68,6 @@ func Run(in io.Reader) error {
 	return nil
 }
 
-// serve takes connections from here on.
 func (p *process) serve() error {
 	config, err := p.Identity.config()
 	if err != nil {
@@ -98,7 +96,6 @@ func mostSessions(databases int) int64 {
 	return min(mostConnections, max(1, (int64(min(limit.Cur, 1<<20))-own)/int64(each*databases)))
 }
 
-// keepHeir starts an heir, and another one whenever it ends.
 func (p *process) keepHeir() {
 	told := p.settings
 	told.Heir = true
@@ -109,8 +106,8 @@ func (p *process) keepHeir() {
 	}
 }
 
-// unneeded says whether the launched process is gone, and all others that may connect: a start
-// script that the platform ends may leave its app behind, to finish its work.
+// unneeded says whether all processes that may connect are gone. A start script that the platform
+// ends may leave its app behind, to finish its work.
 func (p *process) unneeded() bool {
 	connected := func(r *relay) bool { return r.connections.Load() > 0 }
 	return !alive(p.files[0]) && !slices.ContainsFunc(p.relays, connected) && !anyMarked(p.Mark)
@@ -137,7 +134,6 @@ func anyMarked(mark string) bool {
 	})
 }
 
-// letGo replaces an output by nothing.
 func letGo(output *os.File) {
 	if null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0); err == nil {
 		_ = syscall.Dup3(int(null.Fd()), int(output.Fd()), 0)

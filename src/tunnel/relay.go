@@ -2,9 +2,9 @@
 // loopback address. This package connects to the database, with the TLS and the checks of package
 // wire.
 //
-// startup.go reads how a client begins. relay.go logs in to the server with the client's own
-// password, and then copies both ways. start.go is what a launch does, process.go the process that
-// runs beside the app, and watch.go looks for connections that bypass it.
+// startup.go reads how a client begins, relay.go logs in to the server and copies both ways. start.go
+// is what a launch does, process.go the process beside the app, and watch.go looks for connections
+// that bypass it.
 //
 // The tunnel cannot just pass on what server and client say about the password. SCRAM's channel
 // binding would be for the wrong connection, and a client without TLS signs that it wants none. So
@@ -28,7 +28,6 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgproto3"
 
-	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/binding"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/wire"
 )
 
@@ -43,7 +42,7 @@ const (
 	tooMany = "too-many-connections"
 )
 
-// relay carries the connections to one database. If that is slow, the others are not.
+// relay carries the connections to one database.
 type relay struct {
 	target        *wire.Target
 	tls           *tls.Config // for the app's side
@@ -84,7 +83,6 @@ func newRelay(target *wire.Target, config *tls.Config, log journal) *relay {
 		logins: make(chan struct{}, mostLogins)}
 }
 
-// listen accepts connections until the listener is closed.
 func (r *relay) listen(listener net.Listener) {
 	for {
 		conn, err := listener.Accept()
@@ -171,7 +169,6 @@ func (r *relay) recovered() {
 	}
 }
 
-// tell tells a client why it gets no connection.
 func (r *relay) tell(client net.Conn, err error) {
 	if why, ok := err.(*refusal); ok { // or the client has left
 		r.log.say(r.target.Name, why.cause, why.line)
@@ -209,19 +206,17 @@ func (r *relay) logIn(ctx context.Context, client net.Conn, parameters map[strin
 		case kind == 'R' && !asked:
 			asked = true
 			if binary.BigEndian.Uint32(body) != pgproto3.AuthTypeOk {
-				var password string
-				password, why = askPassword(client)
-				as.Password = binding.Secret(password)
+				as.Password, why = askPassword(client)
 			}
 			return why
 		}
 		return nil
 	}})
-	switch {
-	case why != nil:
+	if why == nil && attempt.Problem != nil {
+		why = refuse(*attempt.Problem)
+	}
+	if why != nil {
 		return nil, nil, why
-	case attempt.Problem != nil:
-		return nil, nil, refuse(*attempt.Problem)
 	}
 	if server, err = conn.Hijack(); err == nil {
 		greeting, err = (&pgproto3.ReadyForQuery{TxStatus: server.TxStatus}).Encode(greeting)
@@ -229,8 +224,7 @@ func (r *relay) logIn(ctx context.Context, client net.Conn, parameters map[strin
 	return server, greeting, err
 }
 
-// copyBoth copies in both directions until both sides have closed. When one side stops sending,
-// copyBoth tells the other, which may finish what it does.
+// copyBoth copies until both sides have closed. One that stops sending may still receive.
 func (r *relay) copyBoth(client, server net.Conn) {
 	done := make(chan struct{})
 	go func() {

@@ -20,15 +20,9 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/wire"
 )
 
-// Each launch has a tunnel of its own: a shared one would keep an output open whose launch has ended,
-// and the platform reads a process's output to the end.
-//
-// The tunnel inherits the listeners, which are open before the app starts, and the open file
-// /proc/PID/stat of the launched process, the shell that becomes the app by exec. If another process
-// gets that PID later, this file does not show it. A pidfd would be the newer way, but Cloud Foundry's
-// containers forbid pidfd_open (cloudfoundry/guardian, guardiancmd/seccomp_linux.go).
-
-// settings is what a launch tells its tunnel, and a tunnel its heir, on stdin.
+// settings is what a launch tells its tunnel, and a tunnel its heir, on stdin. Each launch has its own
+// tunnel: a shared one would keep an output open whose launch has ended, and the platform reads a
+// process's output to the end.
 type settings struct {
 	Targets  []wire.Target
 	Identity identity
@@ -37,14 +31,18 @@ type settings struct {
 	Heir     bool
 }
 
+// What a tunnel inherits: /proc/PID/stat of the launched process, the shell that becomes the app by
+// exec, and the listeners, which are open before that. If another process gets the PID later, the
+// file does not show it. Cloud Foundry's containers forbid the newer pidfd_open
+// (cloudfoundry/guardian, guardiancmd/seccomp_linux.go).
 const (
-	statFD   = 3 // in a tunnel: /proc/PID/stat of the launched process
-	listenFD = 4 // the first listener
-
-	ready = "ready" // what a tunnel says on stdout when it takes connections
+	statFD   = 3
+	listenFD = 4 // the first one
 )
 
-// mark is a part of what the launch exports: of binding.Tunnel.Net in JSON.
+const ready = "ready" // what a tunnel says on stdout when it takes connections
+
+// mark is a part of what the launch exports: binding.Tunnel.Net in JSON.
 func mark(t binding.Tunnel) string { return strconv.Quote(t.Net.String()) }
 
 // Start starts the tunnel of a launch, and returns when it is ready for connections. pid is the process
@@ -78,8 +76,8 @@ func Start(pid int, endpoints []binding.Endpoint, targets []wire.Target, beside 
 	return tunnel, err
 }
 
-// start starts a tunnel's process with the files that it inherits, and tells it the settings. out is
-// what it says. For an heir, the settings have no end while this process lives.
+// start starts a tunnel's process. out is what it says. For an heir, its input does not end while
+// this process lives.
 func (s settings) start(files []*os.File) (cmd *exec.Cmd, out io.Reader, err error) {
 	open, _ := filepath.Glob("/proc/self/fd/*") // another launch script may have left files open
 	for _, link := range open {

@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgproto3"
+
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/binding"
 )
 
 // How a client begins. Sources: PostgreSQL's manual, "Message Flow", sections "Start-up", "SSL
@@ -59,7 +61,7 @@ func greet(conn *net.TCPConn, config *tls.Config) (client net.Conn, wish pgproto
 	return client, nil, err
 }
 
-// begun is a connection of which from may have read some bytes already.
+// begun is a connection of which some bytes may be read already.
 type begun struct {
 	*net.TCPConn
 	from *bufio.Reader
@@ -67,8 +69,7 @@ type begun struct {
 
 func (b begun) Read(p []byte) (int, error) { return b.from.Read(p) }
 
-// readPacket reads a packet, and not a byte more. Its header has its type, if it has one, and its
-// length.
+// readPacket reads a packet, and not a byte more. Its header has its length, behind its type if any.
 func readPacket(r io.Reader, header, longest int) ([]byte, error) {
 	packet := make([]byte, header)
 	if _, err := io.ReadFull(r, packet); err != nil {
@@ -123,14 +124,13 @@ func negotiate(startup *pgproto3.StartupMessage) (answer []pgproto3.BackendMessa
 	if startup.ProtocolVersion == pgproto3.ProtocolVersion30 && extensions == nil {
 		return nil
 	}
-	// As the server does, send the whole version, not only its minor part
-	// (SendNegotiateProtocolVersion).
+	// As the server does, send the whole version, not its minor part (SendNegotiateProtocolVersion).
 	return []pgproto3.BackendMessage{&pgproto3.NegotiateProtocolVersion{
 		NewestMinorProtocol: pgproto3.ProtocolVersion30, UnrecognizedOptions: extensions}}
 }
 
 // askPassword asks the client for its password in clear text, which never leaves this machine.
-func askPassword(client net.Conn) (string, error) {
+func askPassword(client net.Conn) (binding.Secret, error) {
 	if err := send(client, &pgproto3.AuthenticationCleartextPassword{}); err != nil {
 		return "", err
 	}
@@ -140,10 +140,9 @@ func askPassword(client net.Conn) (string, error) {
 	}
 	var message pgproto3.PasswordMessage
 	err = message.Decode(packet[5:])
-	return message.Password, err
+	return binding.Secret(message.Password), err
 }
 
-// send sends messages, in one packet if they fit.
 func send(client net.Conn, messages ...pgproto3.BackendMessage) error {
 	backend := pgproto3.NewBackend(nil, client)
 	for _, m := range messages {

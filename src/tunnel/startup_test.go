@@ -117,7 +117,7 @@ func TestOnlyAPasswordMessageIsAPassword(t *testing.T) {
 			client.Close()
 		}()
 		password, err := askPassword(tunnel)
-		assert.Equal(t, want, password)
+		assert.Equal(t, want, string(password))
 		assert.Equal(t, want == "", err != nil, "%q", says)
 	}
 }

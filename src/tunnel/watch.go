@@ -13,16 +13,14 @@ import (
 	"time"
 )
 
-// An app may take its host from elsewhere, and connect without the tunnel. The tunnel sees this:
-// Linux lists the connections of the container, and all of them are the app's or ours. It looks
-// every few seconds, so it misses short ones.
 const (
 	lookEvery    = 3 * time.Second
 	resolveEvery = 10 // looks
 )
 
-// watch says each connection that bypasses the tunnel, once for each address. A connection counts if
-// two looks in a row find it: a process of ours that ends may leave one for a moment.
+// watch says to which addresses the app connects without the tunnel. Linux lists the connections of
+// the container, and all of them are the app's or ours. One counts if two looks in a row find it: a
+// process of ours that ends may leave one for a moment.
 func (p *process) watch() {
 	said := map[string]bool{}
 	var servers, before map[string]string
