@@ -64,13 +64,12 @@ func Redirect(env map[string]string, wanted []Binding) (*Redirection, error) {
 	d, undelivered := deliver(env)
 	r := &Redirection{delivery: d, locals: map[[2]string]int{}}
 	services, _, err := r.services()
-	if err := cmp.Or(undelivered, err); err != nil {
-		return nil, err
-	}
+	err = cmp.Or(undelivered, err)
 	for i, b := range wanted {
-		if err := r.addEndpoints(i, b); err != nil {
-			return nil, err
-		}
+		err = cmp.Or(err, r.addEndpoints(i, b))
+	}
+	if err != nil {
+		return nil, err
 	}
 	r.findInVariables(env, services)
 	return r, r.check(wanted)
@@ -226,7 +225,6 @@ type renamer struct {
 	stuck string             // the first connection string whose host cannot be replaced
 }
 
-// renamers returns them by service.
 func (r *Redirection) renamers(t Tunnel) map[string]*renamer {
 	all := map[string]*renamer{}
 	for _, e := range r.Endpoints {
@@ -268,7 +266,6 @@ func (r *renamer) value(value any, path, key, port string) any {
 	return value
 }
 
-// hostKey is a folded key that ends with a word for hosts.
 var hostKey = lazyregexp.New("(.*)(?:" + strings.Join(hostKeys, "|") + ")s?$")
 
 func (r *renamer) text(text, path, key, port string) string {

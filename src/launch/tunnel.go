@@ -16,8 +16,7 @@ const (
 	refused        = "no"
 )
 
-// chooseTunnelled finds the databases that go through the tunnel: those of all services, or of the
-// named ones.
+// chooseTunnelled finds the databases that the owner asks for: those of all services, or of some.
 func (p *Plan) chooseTunnelled() {
 	value := strings.TrimSpace(p.env[tunnelVariable])
 	if value == "" || value == refused { // see Carry
@@ -99,8 +98,7 @@ func (p *Plan) Carry(c Carried) {
 	}
 }
 
-// against says why a database does not go through the tunnel by itself, "" if nothing speaks against
-// it.
+// against says why a database does not go through the tunnel by itself, or "".
 func (p *Plan) against(db *Database) string {
 	if !db.Mode.Verifies() {
 		return "sslmode " + db.Mode.String() + " does not verify"

@@ -54,7 +54,6 @@ func newIdentity(names []string, now time.Time) (made identity, ca string, err e
 	return made, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: caDER})), errors.Join(failed, err)
 }
 
-// config is for the app's side.
 func (i identity) config() (*tls.Config, error) {
 	key, err := x509.ParsePKCS8PrivateKey(i.Key)
 	return &tls.Config{

@@ -124,8 +124,7 @@ func alive(stat *os.File) bool {
 	return len(fields) > threads && (!strings.Contains("ZX", fields[state]) || fields[threads] != "1")
 }
 
-// anyMarked says whether a process has the mark in its environment. /proc/PID/environ shows what it
-// was started with.
+// anyMarked says whether any process was started with the mark in its environment.
 func anyMarked(mark string) bool {
 	environments, _ := filepath.Glob("/proc/[0-9]*/environ")
 	return slices.ContainsFunc(environments, func(path string) bool {

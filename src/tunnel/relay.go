@@ -20,7 +20,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -42,7 +41,6 @@ const (
 	tooMany = "too-many-connections"
 )
 
-// relay carries the connections to one database.
 type relay struct {
 	target        *wire.Target
 	tls           *tls.Config // for the app's side
@@ -157,15 +155,11 @@ func (r *relay) serve(conn *net.TCPConn) {
 	}
 }
 
-// recovered keeps a panic in one connection from ending the others. The value of a panic may contain
-// anything, so recovered shows it only if it is an error of Go's runtime.
+// recovered keeps a panic in one connection from ending the others. Its value may contain anything, so
+// only its type is shown.
 func (r *relay) recovered() {
 	if fault := recover(); fault != nil {
-		what := fmt.Sprintf("%T", fault)
-		if known, ok := fault.(runtime.Error); ok {
-			what = known.Error()
-		}
-		r.log.say(r.target.Name, "fault", "a fault in the tunnel ended a connection: "+what)
+		r.log.say(r.target.Name, "fault", fmt.Sprintf("a fault in the tunnel ended a connection: %T", fault))
 	}
 }
 
@@ -176,9 +170,9 @@ func (r *relay) tell(client net.Conn, err error) {
 	}
 }
 
-// logIn logs in with the client's parameters, when it is its turn. If the server wants a password,
-// logIn asks the client. greeting is for the client: that the login worked, and what the server says
-// besides, unchanged. The error is a *refusal, or the client's end.
+// logIn logs in when it is its turn, and asks the client for the password that the server wants.
+// greeting is for the client: that the login worked, and what the server says besides, unchanged. The
+// error is a *refusal, or the client's end.
 func (r *relay) logIn(ctx context.Context, client net.Conn, parameters map[string]string) (server *pgconn.HijackedConn, greeting []byte, err error) {
 	select {
 	case r.logins <- struct{}{}:
@@ -241,8 +235,7 @@ func (r *relay) copyBoth(client, server net.Conn) {
 }
 
 // copyOne copies until from ends. Then it closes to for writing, with TLS the connection below too:
-// a busy server looks for the end of TCP (client_connection_check_interval). Both are of TCP, or
-// *tls.Conn.
+// a busy server looks for the end of TCP (client_connection_check_interval).
 func copyOne(to, from net.Conn) {
 	// The two structs hide ReadFrom and WriteTo: with these, io.CopyBuffer ignores our buffer.
 	_, _ = io.CopyBuffer(struct{ io.Writer }{to}, struct{ io.Reader }{from}, make([]byte, copyBuffer))
@@ -253,9 +246,8 @@ func copyOne(to, from net.Conn) {
 	}
 }
 
-// cancel passes a cancel request on to the server of its session, with the same TLS. It waits until
-// the server is done, because the client waits for that. It drops a request for an unknown session,
-// as PostgreSQL does.
+// cancel passes a cancel request on to the server of its session, and waits until that is done, as
+// the client does. It drops one for an unknown session, as PostgreSQL does.
 func (r *relay) cancel(ctx context.Context, request *pgproto3.CancelRequest) {
 	packet, _ := request.Encode(nil) // a key that is too long is nobody's
 	at, found := r.sessions.Load(string(packet))

@@ -24,7 +24,6 @@ const (
 	tlsHandshake    = 0x16   // the first byte of TLS: ContentType handshake (RFC 8446, 5.1)
 )
 
-// errJunk means that the peer does not speak PostgreSQL's protocol.
 var errJunk = errors.New("not a client of PostgreSQL")
 
 // greet reads what a client wants: a *pgproto3.StartupMessage or a *pgproto3.CancelRequest. It
@@ -84,8 +83,7 @@ func readPacket(r io.Reader, header, longest int) ([]byte, error) {
 	return packet, err
 }
 
-// readStartup reads a client's first packet. It reads a protocol 3.x newer than 3.0 as 3.0: see
-// negotiate.
+// readStartup reads a client's first packet, and a newer protocol 3.x as 3.0: see negotiate.
 func readStartup(r io.Reader) (pgproto3.FrontendMessage, error) {
 	packet, err := readPacket(r, 4, longestStartup)
 	if err != nil {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -80,10 +79,7 @@ func withOriginals(env map[string]string) (map[string]string, *originals, error)
 	return env, &o, nil
 }
 
-func sum(value string) string {
-	hash := sha256.Sum256([]byte(value))
-	return hex.EncodeToString(hash[:])
-}
+func sum(value string) string { return fmt.Sprintf("%x", sha256.Sum256([]byte(value))) }
 
 // startTunnel starts the tunnel of a launch, and returns what names it in the bindings: nil if the
 // plan needs no tunnel, or does without one. pid is the process that becomes the app. If the script
