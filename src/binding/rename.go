@@ -178,9 +178,8 @@ func (b Binding) isSame(a Binding) bool {
 	return reflect.DeepEqual(a, b)
 }
 
-// To returns the bindings with each host replaced by its address of the tunnel: the variables that
-// change, and the files below t.Dir by their path. Keys may change their order, but no value changes
-// except in the credentials of the wanted services.
+// To returns the variables that change, and the files below t.Dir by their path, for an app that sees
+// the tunnel. Keys may change their order; no value changes beside the wanted services' credentials.
 func (r *Redirection) To(t Tunnel) (variables map[string]string, paths map[string][]byte) {
 	variables, paths = map[string]string{}, map[string][]byte{t.caFile(): []byte(t.CA)}
 	services, document, renamers := r.renamed(t)
@@ -376,8 +375,7 @@ func (c connection) written() []string {
 	return all
 }
 
-// place is where a text has a host as a whole name, with its brackets and its final dot, or the path
-// of a root certificate.
+// place is where a text has a host, with its brackets and its final dot, or a root certificate.
 type place struct {
 	start, end int
 	address

@@ -62,8 +62,7 @@ func (p *Plan) chooseTunnelled() {
 	}
 }
 
-// Carried is what staging saw in the app's own files: why its connections need the tunnel, and what
-// it would break. The zero value needs none.
+// Carried is what staging saw in the app's own files. The zero value needs no tunnel.
 type Carried struct {
 	Why     string // "config/database.js:12 sets ssl itself", "slonik 47.0.0 reads no variable"
 	Setting bool   // Why is a setting of the app's own, not only its driver
@@ -143,15 +142,12 @@ func (p *Plan) Forgo(err error) error {
 	return nil
 }
 
-// Tunnelled says whether any database goes through the tunnel, and whether all do. For all, only
-// the main databases count: the app is told nothing about the others.
+// Tunnelled says whether any database goes through the tunnel, and whether all main ones do: the app
+// is told nothing about the others.
 func (p *Plan) Tunnelled() (any, all bool) {
-	all = len(p.Databases) > 0
-	for _, db := range p.Databases {
-		any = any || db.Tunnel
-		all = all && (db.Tunnel || !db.Main)
-	}
-	return any, all
+	any = slices.ContainsFunc(p.Databases, func(db Database) bool { return db.Tunnel })
+	isBeside := func(db Database) bool { return db.Main && !db.Tunnel }
+	return any, any && !slices.ContainsFunc(p.Databases, isBeside)
 }
 
 // DescribeTunnel says in one line what goes through the tunnel, "" if nothing does. Each start repeats

@@ -15,19 +15,27 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/wire"
 )
 
-// process is a tunnel's process. It keeps an heir: a process with the same files, which waits until
-// this one ends. If somebody may still connect then, it takes over, and keeps an heir itself.
+// process is a tunnel's process, with what the launch tells it in JSON. Each launch has its own: a
+// shared one would keep an output open whose launch has ended, and the platform reads a process's
+// output to the end. It keeps an heir: a process with the same files, which waits until this one
+// ends. If somebody may still connect then, it takes over, and keeps an heir itself.
 type process struct {
-	settings
+	Targets  []wire.Target
+	Identity identity
+	Beside   []string // hosts of databases that the app connects to without the tunnel
+	Mark     string   // the environment of each process that knows the tunnel's addresses contains it
+	Heir     bool
+
 	files  []*os.File // those that it inherits, and its heir too
 	relays []*relay
 	log    journal
 }
 
-// often is how often a tunnel looks whether it is needed. It costs nothing.
-const often = 100 * time.Millisecond
+const often = 100 * time.Millisecond // a look whether the tunnel is needed costs nothing
 
 // Run is the tunnel's process, told its settings by in. It returns when no process is left that may
 // connect, or an error if the tunnel cannot start.
@@ -49,7 +57,7 @@ func Run(in io.Reader) error {
 		letGo(os.Stderr)
 	}()
 	told, _ := io.ReadAll(in) // which ends when the launch has told everything, or the tunnel before this one is gone
-	if json.Unmarshal(told, &p.settings) != nil || p.unneeded() {
+	if json.Unmarshal(told, p) != nil || p.unneeded() {
 		return nil
 	}
 	if p.Heir {
@@ -97,11 +105,11 @@ func mostSessions(databases int) int64 {
 }
 
 func (p *process) keepHeir() {
-	told := p.settings
-	told.Heir = true
+	heir := *p
+	heir.Heir = true
 	for ; ; time.Sleep(time.Second) {
-		if heir, _, err := told.start(p.files); err == nil { // or out of memory, perhaps: try again
-			_ = heir.Wait()
+		if cmd, _, err := heir.start(); err == nil { // or out of memory, perhaps: try again
+			_ = cmd.Wait()
 		}
 	}
 }

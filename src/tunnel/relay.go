@@ -1,6 +1,5 @@
-// Package tunnel lets drivers that read no variable connect as the mode asks. They connect to a
-// loopback address. This package connects to the database, with the TLS and the checks of package
-// wire.
+// Package tunnel lets drivers that read no variable connect as the mode asks: they connect to a
+// loopback address, and this package to the database, with the TLS and the checks of package wire.
 //
 // startup.go reads how a client begins, relay.go logs in to the server and copies both ways. start.go
 // is what a launch does, process.go the process beside the app, and watch.go looks for connections
@@ -34,11 +33,8 @@ const (
 	mostConnections = 1000             // to one database
 	startupTime     = 60 * time.Second // PostgreSQL's default of authentication_timeout
 	dialTime        = 15 * time.Second // for each host to answer, with TLS
-	lingerTime      = 5 * time.Second  // for a client to leave after its server has left
 	mostLogins      = 128              // at once, to all databases; each keeps 64 KB of its server at most
-	copyBuffer      = 8192             // as in PostgreSQL; larger ones cost memory and gain nothing
-
-	tooMany = "too-many-connections"
+	tooMany         = "too-many-connections"
 )
 
 type relay struct {
@@ -228,7 +224,7 @@ func (r *relay) copyBoth(client, server net.Conn) {
 	}()
 	copyOne(client, server)
 	// The server's too: it may be stuck in an answer that nobody takes any more, and so not read.
-	soon := time.Now().Add(lingerTime)
+	soon := time.Now().Add(5 * time.Second)
 	if client.SetDeadline(soon) == nil && server.SetDeadline(soon) == nil {
 		<-done
 	}
@@ -237,8 +233,9 @@ func (r *relay) copyBoth(client, server net.Conn) {
 // copyOne copies until from ends. Then it closes to for writing, with TLS the connection below too:
 // a busy server looks for the end of TCP (client_connection_check_interval).
 func copyOne(to, from net.Conn) {
-	// The two structs hide ReadFrom and WriteTo: with these, io.CopyBuffer ignores our buffer.
-	_, _ = io.CopyBuffer(struct{ io.Writer }{to}, struct{ io.Reader }{from}, make([]byte, copyBuffer))
+	// The two structs hide ReadFrom and WriteTo: with these, io.CopyBuffer ignores our buffer. It is as
+	// in PostgreSQL; a larger one costs memory and gains nothing.
+	_, _ = io.CopyBuffer(struct{ io.Writer }{to}, struct{ io.Reader }{from}, make([]byte, 8192))
 	type half interface{ CloseWrite() error }
 	_ = to.(half).CloseWrite()
 	if secure, ok := to.(*tls.Conn); ok {

@@ -20,17 +20,6 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/wire"
 )
 
-// settings is what a launch tells its tunnel, and a tunnel its heir, on stdin. Each launch has its own
-// tunnel: a shared one would keep an output open whose launch has ended, and the platform reads a
-// process's output to the end.
-type settings struct {
-	Targets  []wire.Target
-	Identity identity
-	Beside   []string // hosts of databases that the app connects to without the tunnel
-	Mark     string   // the environment of each process that knows the tunnel's addresses contains it
-	Heir     bool
-}
-
 // What a tunnel inherits: /proc/PID/stat of the launched process, the shell that becomes the app by
 // exec, and the listeners, which are open before that. If another process gets the PID later, the
 // file does not show it. Cloud Foundry's containers forbid the newer pidfd_open
@@ -49,7 +38,7 @@ func mark(t binding.Tunnel) string { return strconv.Quote(t.Net.String()) }
 // that becomes the app, and targets has one for each endpoint. beside are hosts of databases that do
 // not go through it. The launch ends soon, and with it its own copies of the files.
 func Start(pid int, endpoints []binding.Endpoint, targets []wire.Target, beside []string) (tunnel binding.Tunnel, err error) {
-	process, err := os.Open(fmt.Sprintf("/proc/%d/stat", pid))
+	stat, err := os.Open(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return tunnel, fmt.Errorf("cannot watch the process that the app will be: %w", err)
 	}
@@ -57,16 +46,16 @@ func Start(pid int, endpoints []binding.Endpoint, targets []wire.Target, beside 
 	if err != nil {
 		return tunnel, err
 	}
-	told := settings{Targets: targets, Mark: mark(tunnel), Beside: beside}
+	p := process{Targets: targets, Mark: mark(tunnel), Beside: beside, files: append([]*os.File{stat}, listeners...)}
 	var names []string
 	for _, e := range endpoints {
 		names = append(names, tunnel.Address(e.Local).String(), e.Host)
 	}
-	told.Identity, tunnel.CA, err = newIdentity(names, time.Now())
+	p.Identity, tunnel.CA, err = newIdentity(names, time.Now())
 	if err != nil {
 		return tunnel, err
 	}
-	_, out, err := told.start(append([]*os.File{process}, listeners...))
+	_, out, err := p.start()
 	if err != nil {
 		return tunnel, err
 	}
@@ -76,9 +65,9 @@ func Start(pid int, endpoints []binding.Endpoint, targets []wire.Target, beside 
 	return tunnel, err
 }
 
-// start starts a tunnel's process. out is what it says. For an heir, its input does not end while
-// this process lives.
-func (s settings) start(files []*os.File) (cmd *exec.Cmd, out io.Reader, err error) {
+// start starts the process. out is what it says. For an heir, its input does not end while this
+// process lives.
+func (p *process) start() (cmd *exec.Cmd, out io.Reader, err error) {
 	open, _ := filepath.Glob("/proc/self/fd/*") // another launch script may have left files open
 	for _, link := range open {
 		if fd, _ := strconv.Atoi(filepath.Base(link)); fd > 2 {
@@ -89,15 +78,15 @@ func (s settings) start(files []*os.File) (cmd *exec.Cmd, out io.Reader, err err
 	cmd = exec.Command(program, "tunnel")
 	cmd.Env = []string{"GOTRACEBACK=none"} // a panic is one line
 	cmd.Stderr = os.Stderr
-	cmd.ExtraFiles = files
+	cmd.ExtraFiles = p.files
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	in, failed := cmd.StdinPipe()
 	out, err = cmd.StdoutPipe()
 	if err = errors.Join(lost, failed, err, cmd.Start()); err != nil {
 		return nil, nil, err
 	}
-	_ = json.NewEncoder(in).Encode(s) // if it has ended, it says nothing
-	if !s.Heir {
+	_ = json.NewEncoder(in).Encode(p) // if it has ended, it says nothing
+	if !p.Heir {
 		in.Close()
 	}
 	return cmd, out, nil

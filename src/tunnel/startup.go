@@ -111,20 +111,19 @@ func readStartup(r io.Reader) (pgproto3.FrontendMessage, error) {
 
 // negotiate removes the parameters that ask for protocol extensions from a startup message. The
 // tunnel speaks protocol 3.0 only. If a client asks for more, negotiate returns what to send to it.
-func negotiate(startup *pgproto3.StartupMessage) (answer []pgproto3.BackendMessage) {
-	var extensions []string
+func negotiate(startup *pgproto3.StartupMessage) []pgproto3.BackendMessage {
+	// As the server does, send the whole version, not its minor part (SendNegotiateProtocolVersion).
+	answer := &pgproto3.NegotiateProtocolVersion{NewestMinorProtocol: pgproto3.ProtocolVersion30}
 	for name := range startup.Parameters {
 		if strings.HasPrefix(name, "_pq_.") {
-			extensions = append(extensions, name)
+			answer.UnrecognizedOptions = append(answer.UnrecognizedOptions, name)
 			delete(startup.Parameters, name)
 		}
 	}
-	if startup.ProtocolVersion == pgproto3.ProtocolVersion30 && extensions == nil {
+	if startup.ProtocolVersion == pgproto3.ProtocolVersion30 && answer.UnrecognizedOptions == nil {
 		return nil
 	}
-	// As the server does, send the whole version, not its minor part (SendNegotiateProtocolVersion).
-	return []pgproto3.BackendMessage{&pgproto3.NegotiateProtocolVersion{
-		NewestMinorProtocol: pgproto3.ProtocolVersion30, UnrecognizedOptions: extensions}}
+	return []pgproto3.BackendMessage{answer}
 }
 
 // askPassword asks the client for its password in clear text, which never leaves this machine.

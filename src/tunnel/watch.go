@@ -13,10 +13,7 @@ import (
 	"time"
 )
 
-const (
-	lookEvery    = 3 * time.Second
-	resolveEvery = 10 // looks
-)
+const lookEvery = 3 * time.Second
 
 // watch says to which addresses the app connects without the tunnel. Linux lists the connections of
 // the container, and all of them are the app's or ours. One counts if two looks in a row find it: a
@@ -26,7 +23,7 @@ func (p *process) watch() {
 	var servers, before map[string]string
 	for look := 0; ; look++ {
 		time.Sleep(lookEvery) // first, since a launch is not to wait for it
-		if look%resolveEvery == 0 {
+		if look%10 == 0 {     // the names may resolve to others
 			servers = p.servers()
 		}
 		now := strangers(servers)

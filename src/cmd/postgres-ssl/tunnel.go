@@ -33,12 +33,8 @@ func runTunnel(c *call) error {
 	return tunnel.Run(c.in)
 }
 
-// originalsVariable has the originals of an app that has a tunnel, as JSON. Our other commands in
-// the app read the bindings from it.
+// originalsVariable has the originals in JSON. Our other commands in the app read the bindings there.
 const originalsVariable = "POSTGRES_SSL_ORIGINALS"
-
-// longestVariable is MAX_ARG_STRLEN of Linux: of name, value and the final zero byte.
-const longestVariable = 128 << 10
 
 // originals are the tunnel that a launch has started, and what the platform had set.
 type originals struct {
@@ -140,7 +136,8 @@ func redirect(h *client.Handout, env map[string]string, r *binding.Redirection, 
 		h.Variables = append(h.Variables, client.Variable{Name: name, Value: variables[name]})
 	}
 	text, _ := json.Marshal(o) // it has texts and an address
-	if len(originalsVariable)+len(text)+2 > longestVariable {
+	const longest = 128 << 10  // name, value and the final zero byte (Linux's MAX_ARG_STRLEN)
+	if len(originalsVariable)+len(text)+2 > longest {
 		return errors.New("the bindings are too long to be kept in a variable beside the tunnel's: " +
 			"let the platform deliver them as files (app feature file-based-vcap-services)")
 	}
