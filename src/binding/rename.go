@@ -322,8 +322,7 @@ func (r *renamer) ca(text, key, path string) string {
 	return ""
 }
 
-// mostPlaces limits the tries for one connection string.
-const mostPlaces = 300
+const mostPlaces = 300 // to try in one connection string
 
 var rootParameter = lazyregexp.New(`(?i)(?:ssl[ _-]?root[ _-]?cert|root[ _-]?certificate)\s*=\s*('[^']*'|"[^"]*"|[^&;\s'"]*)`)
 
@@ -339,7 +338,7 @@ func (r *renamer) connectionString(text string, c connection, path string) strin
 		}
 	}
 	if len(to) > 0 && r.CA != "" && c.rootCert != "" {
-		want[0], to[rootPlace] = r.caFile(), r.caFile()
+		want[0], to[address{}] = r.caFile(), r.caFile()
 	}
 	tries := places(text, to)
 	if c.overruled || len(tries) > mostPlaces {
@@ -382,14 +381,11 @@ type place struct {
 	to string // what replaces it
 }
 
-// rootPlace stands for a root certificate, which has no host.
-var rootPlace address
-
 // A root certificate; or what may be a host: in brackets, IPv6, or a name. A port may follow.
 var placePattern = lazyregexp.New(`(?i)(?:ssl[ _-]?root[ _-]?cert|root[ _-]?certificate)\s*=\s*('[^']*'|"[^"]*"|[^&;\s'"]*)|` +
 	`(\[[\w.:-]+\]|[\w.-]*:[\w.-]*:[\w.:-]*|[\w.-]+)(?::([\w.-]*))?`)
 
-// places returns where a text has what shall be replaced: to has hosts without a port, and rootPlace.
+// places returns where a text has what shall be replaced: hosts, or a root certificate, address{}.
 func places(text string, to map[address]string) (all []place) {
 	for _, at := range placePattern().FindAllStringSubmatchIndex(text, -1) {
 		p := place{start: at[2], end: at[3]}

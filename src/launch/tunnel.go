@@ -80,10 +80,8 @@ func (p *Plan) Carry(c Carried) {
 	p.carried = c
 	for i := range p.Databases {
 		db := p.Databases[i]
-		if !db.Mode.Encrypts() || len(db.Hosts) == 0 || db.Tunnel {
-			continue
-		}
 		switch against := p.against(db); {
+		case !db.Mode.Encrypts(), len(db.Hosts) == 0, db.Tunnel:
 		case p.byOwner && db.Name == "DATABASE_URL":
 			p.downgrade("%s may get less than %s: %s, and no tunnel changes what the app's owner set", db.Title(), db.Mode, c.Why)
 		case against == "" && value == refused:

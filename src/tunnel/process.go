@@ -54,7 +54,10 @@ func Run(in io.Reader) error {
 		for alive(stat) {
 			time.Sleep(often)
 		}
-		letGo(os.Stderr)
+		if null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0); err == nil {
+			_ = syscall.Dup3(int(null.Fd()), int(os.Stderr.Fd()), 0)
+			null.Close()
+		}
 	}()
 	told, _ := io.ReadAll(in) // which ends when the launch has told everything, or the tunnel before this one is gone
 	if json.Unmarshal(told, p) != nil || p.unneeded() {
@@ -67,7 +70,6 @@ func Run(in io.Reader) error {
 		return err
 	}
 	_, _ = io.WriteString(os.Stdout, ready) // the launch may have ended
-	letGo(os.Stdout)
 	go p.keepHeir()
 	go p.watch()
 	for !p.unneeded() {
@@ -139,11 +141,4 @@ func anyMarked(mark string) bool {
 		text, _ := os.ReadFile(path) // it may be gone, or somebody else's
 		return bytes.Contains(text, []byte(mark))
 	})
-}
-
-func letGo(output *os.File) {
-	if null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0); err == nil {
-		_ = syscall.Dup3(int(null.Fd()), int(output.Fd()), 0)
-		null.Close()
-	}
 }

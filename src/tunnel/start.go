@@ -59,7 +59,7 @@ func Start(pid int, endpoints []binding.Endpoint, targets []wire.Target, beside 
 	if err != nil {
 		return tunnel, err
 	}
-	if said, _ := io.ReadAll(out); string(said) != ready {
+	if _, silent := io.ReadFull(out, make([]byte, len(ready))); silent != nil {
 		err = errors.New("the tunnel ended as soon as it was started")
 	}
 	return tunnel, err

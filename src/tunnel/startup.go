@@ -97,13 +97,12 @@ func readStartup(r io.Reader) (pgproto3.FrontendMessage, error) {
 		binary.BigEndian.PutUint32(packet[4:], pgproto3.ProtocolVersion30)
 	}
 	message, err := pgproto3.NewBackend(bytes.NewReader(packet), nil).ReceiveStartupMessage()
+	unnamed := false // an empty name ends the list, but something follows it
 	if startup, ok := message.(*pgproto3.StartupMessage); ok {
 		startup.ProtocolVersion = version
-		if _, unnamed := startup.Parameters[""]; unnamed {
-			err = errJunk // an empty name ends the list, but something follows it
-		}
+		_, unnamed = startup.Parameters[""]
 	}
-	if err != nil {
+	if err != nil || unnamed {
 		return nil, errJunk
 	}
 	return message, nil

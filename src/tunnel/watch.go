@@ -73,9 +73,8 @@ func listed(at netip.AddrPort) string {
 	return fmt.Sprintf("%X:%04X", ip, at.Port())
 }
 
-// strangers returns the container's connections to the servers that no process of ours has, by their
-// socket as a link in /proc/PID/fd names it (proc_net_tcp in the kernel's documentation; proc(5)).
-// Only those count that are open, or about to be.
+// strangers returns the container's open connections to the servers that no process of ours has, by
+// their socket as a link in /proc/PID/fd names it (the kernel's proc_net_tcp; proc(5)).
 func strangers(servers map[string]string) map[string]string {
 	all := map[string]string{}
 	v4, _ := os.ReadFile("/proc/net/tcp")

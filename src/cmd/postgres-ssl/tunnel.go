@@ -77,9 +77,8 @@ func withOriginals(env map[string]string) (map[string]string, *originals, error)
 
 func sum(value string) string { return fmt.Sprintf("%x", sha256.Sum256([]byte(value))) }
 
-// startTunnel starts the tunnel of a launch, and returns what names it in the bindings: nil if the
-// plan needs no tunnel, or does without one. pid is the process that becomes the app. If the script
-// is sourced again below that process, running is the tunnel that it uses.
+// startTunnel starts a tunnel for pid, the process that becomes the app, unless one is running. It
+// returns what names it in the bindings: nil if the plan needs no tunnel, or does without one.
 func startTunnel(app current.App, running *originals, pid int) (*binding.Redirection, *originals, error) {
 	r, err := app.Plan.Redirect(app.Env)
 	through, _ := app.Plan.DescribeTunnel()
