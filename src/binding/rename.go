@@ -324,8 +324,6 @@ func (r *renamer) ca(text, key, path string) string {
 
 const mostPlaces = 300 // to try in one connection string
 
-var rootParameter = lazyregexp.New(`(?i)(?:ssl[ _-]?root[ _-]?cert|root[ _-]?certificate)\s*=\s*('[^']*'|"[^"]*"|[^&;\s'"]*)`)
-
 // connectionString replaces hosts and a root certificate in a connection string. The password or the
 // database's name may contain the host too. So we try each place where one of them may be, and let
 // the reader say what changed.

@@ -32,18 +32,18 @@ func (p *Plan) chooseTunnelled() {
 	switch {
 	case value != "yes":
 		wanted = strings.Split(value, ",")
+		for i := range wanted {
+			if wanted[i] = strings.TrimSpace(wanted[i]); !slices.Contains(bound, wanted[i]) {
+				// Don't show the value: by mistake, it may be anything, even a password.
+				p.stop(p.atLaunch(fmt.Errorf("%s names something that is not a bound Postgres database: write yes, or names of "+
+					"services, separated by commas; bound are: %s", tunnelVariable, cmp.Or(strings.Join(bound, ", "), "none"))))
+				return
+			}
+		}
 	case p.byOwner:
 		p.downgrade("%s changes nothing for DATABASE_URL, which the app's owner set: the app connects as it says", tunnelVariable)
 	case bound == nil:
 		p.downgrade("%s=yes, but no bound service has a Postgres database: the app connects without the tunnel", tunnelVariable)
-	}
-	for i, name := range wanted {
-		if wanted[i] = strings.TrimSpace(name); !slices.Contains(bound, wanted[i]) {
-			// Don't show the value: by mistake, it may be anything, even a password.
-			p.stop(p.atLaunch(fmt.Errorf("%s names something that is not a bound Postgres database: write yes, or names of "+
-				"services, separated by commas; bound are: %s", tunnelVariable, cmp.Or(strings.Join(bound, ", "), "none"))))
-			return
-		}
 	}
 	for i := range p.Databases {
 		db := p.Databases[i]
