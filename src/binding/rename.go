@@ -335,7 +335,7 @@ func (r *renamer) connectionString(text string, c connection, path string) strin
 			want[i+1], to[address{host: name}] = local, local
 		}
 	}
-	if len(to) > 0 && r.CA != "" && c.rootCert != "" {
+	if len(to) > 0 && c.rootCert != "" {
 		want[0], to[address{}] = r.caFile(), r.caFile()
 	}
 	tries := places(text, to)

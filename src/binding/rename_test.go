@@ -425,6 +425,11 @@ func TestOnlyTheWantedDatabaseOfAServiceIsRedirected(t *testing.T) {
 	}
 }
 
+func TestAStringWithACertificateInItStaysAString(t *testing.T) {
+	document := inService(`{"a":{"uri":"postgres://u:p@a/d"},"b":{"uri":"postgres://u:p@b/d?sslrootcert=-----BEGIN CERTIFICATE-----"}}`)
+	assert.Equal(t, canonical(t, strings.Replace(document, "@a/", "@127.9.9.1/", 1)), seen(t, document, only(0)))
+}
+
 func TestOnlyTheWantedStringOfALaterServiceIsRedirected(t *testing.T) {
 	document := `{"x":[{"name":"a","credentials":{"uri":"postgres://u:p@a/d"}},{"name":"b","credentials":{"uri":"postgres://u:p@b/d","dsn":"postgres://u:p@c/d"}}]}`
 	for i, host := range []string{"a", "b", "c"} {
