@@ -45,8 +45,7 @@ func (p *Plan) chooseTunnelled() {
 	case bound == nil:
 		p.downgrade("%s=yes, but no bound service has a Postgres database: the app connects without the tunnel", tunnelVariable)
 	}
-	for i := range p.Databases {
-		db := p.Databases[i]
+	for _, db := range p.Databases {
 		switch {
 		case !slices.Contains(wanted, db.Name):
 		case db.ByKeys() && (len(db.Hosts) == 0 || db.Ports[0] == ""):
@@ -78,8 +77,7 @@ func (p *Plan) Carry(c Carried) {
 		return
 	}
 	p.carried = c
-	for i := range p.Databases {
-		db := p.Databases[i]
+	for _, db := range p.Databases {
 		switch against := p.against(db); {
 		case !db.Mode.Encrypts(), len(db.Hosts) == 0, db.Tunnel:
 		case p.byOwner && db.Name == "DATABASE_URL":
@@ -133,8 +131,8 @@ func (p *Plan) Forgo(err error) error {
 	case p.carried.Setting:
 		return fmt.Errorf("%w; %s, so the app needs the tunnel (POSTGRES_SSL_TUNNEL=no to refuse it)", err, p.carried.Why)
 	}
-	for i := range p.Databases {
-		p.Databases[i].Tunnel = false
+	for _, db := range p.Databases {
+		db.Tunnel = false
 	}
 	p.downgrade("the app starts without the tunnel, and connects as it does by itself, maybe in plain text, since %s; what is wrong: %s", p.carried.Why, err)
 	return nil
@@ -143,8 +141,8 @@ func (p *Plan) Forgo(err error) error {
 // Tunnelled says whether any database goes through the tunnel, and whether all main ones do: the app
 // is told nothing about the others.
 func (p *Plan) Tunnelled() (any, all bool) {
-	any = slices.ContainsFunc(p.Databases, func(db Database) bool { return db.Tunnel })
-	isBeside := func(db Database) bool { return db.Main && !db.Tunnel }
+	any = slices.ContainsFunc(p.Databases, func(db *Database) bool { return db.Tunnel })
+	isBeside := func(db *Database) bool { return db.Main && !db.Tunnel }
 	return any, any && !slices.ContainsFunc(p.Databases, isBeside)
 }
 
@@ -170,22 +168,16 @@ func (p *Plan) DescribeTunnel() (line string, byItself bool) {
 // Redirect finds the places in the bindings that must name the tunnel. If one of them cannot be
 // changed, or the tunnel may not listen at its port, it returns an error, and the app must not start.
 func (p *Plan) Redirect(env map[string]string) (*binding.Redirection, error) {
-	var through []int
-	for i, db := range p.Databases {
-		if db.Tunnel {
-			through = append(through, i)
-		}
-	}
-	if through == nil {
+	through := slices.DeleteFunc(slices.Clone(p.Databases), func(db *Database) bool { return !db.Tunnel })
+	if len(through) == 0 {
 		return &binding.Redirection{}, nil
 	}
-	slices.SortStableFunc(through, func(a, b int) int { // the strictest first
-		x, y := p.Databases[a], p.Databases[b]
-		return -cmp.Or(cmp.Compare(x.Mode, y.Mode), cmp.Compare(x.Trust.narrowness(), y.Trust.narrowness()))
+	slices.SortStableFunc(through, func(a, b *Database) int { // the strictest first
+		return -cmp.Or(cmp.Compare(a.Mode, b.Mode), cmp.Compare(a.Trust.narrowness(), b.Trust.narrowness()))
 	})
 	var wanted []binding.Binding
-	for _, i := range through {
-		wanted = append(wanted, p.Databases[i].Binding)
+	for _, db := range through {
+		wanted = append(wanted, db.Binding)
 	}
 	r, err := binding.Redirect(env, wanted)
 	if err != nil {
@@ -193,9 +185,10 @@ func (p *Plan) Redirect(env map[string]string) (*binding.Redirection, error) {
 	}
 	for i := range r.Endpoints {
 		e := &r.Endpoints[i]
-		e.Database = through[e.Database]
+		db := through[e.Database]
+		e.Database = slices.Index(p.Databases, db)
 		if e.Port < 1024 {
-			return nil, fmt.Errorf("%s: the database's port %d is below 1024, and no app may listen there", p.Databases[e.Database].Title(), e.Port)
+			return nil, fmt.Errorf("%s: the database's port %d is below 1024, and no app may listen there", db.Title(), e.Port)
 		}
 	}
 	return r, nil
