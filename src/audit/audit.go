@@ -64,8 +64,8 @@ type Report struct {
 }
 
 var (
-	guid = lazyregexp.New(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`) // an answer's file may be named after it
-	this = lazyregexp.New(`(?i)postgres[-_]ssl`)                                          // as an admin named it, or in a URL
+	guid = lazyregexp.New(`[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}`) // the name of an answer's file may have it
+	this = lazyregexp.New(`(?i)postgres[-_]ssl`)                       // as an admin named it, or in a URL
 )
 
 const unknown = "unknown"
@@ -122,13 +122,13 @@ func (f *Fleet) Add(answer cf.Answer) {
 func (f *Fleet) Report() Report {
 	var r Report
 	for _, a := range f.apps {
+		databases, worst := slices.Concat(a.databases, a.unread), Unreadable
 		if a.isRead {
 			r.Apps++
 		} else if len(a.unread) == 0 {
-			a.unread = []database{{unread: "it is in the list of apps, but there is no answer about its environment"}}
+			databases = []database{{unread: "it is in the list of apps, but there is no answer about its environment"}}
 		}
-		worst := Unreadable
-		for _, db := range slices.Concat(a.databases, a.unread) {
+		for _, db := range databases {
 			row := db.row(a.Row)
 			r.Rows = append(r.Rows, row)
 			worst = min(worst, row.State)
