@@ -139,7 +139,9 @@ func linesOf(sign, pattern, direct string, pairs ...string) func(Ecosystem, stri
 			}
 		}
 		for i, f := range found {
-			found[i].Use = used(direct != "", own[f.Package])
+			if direct != "" {
+				found[i].Use = useOf[own[f.Package]]
+			}
 		}
 		return found, true
 	}
@@ -155,16 +157,8 @@ func namesOf(e Ecosystem) (names []string) {
 	return names
 }
 
-// used returns the use of a package; says is whether its file tells what the app itself asks for.
-func used(says, isOwn bool) Use {
-	switch {
-	case !says:
-		return Unknown
-	case isOwn:
-		return Direct
-	}
-	return Transitive
-}
+// useOf has the use of a package, by whether the app itself asks for it.
+var useOf = map[bool]Use{true: Direct, false: Transitive}
 
 // decode reads JSON, but none with more members than 2 MB of a tool's own have.
 func decode(text string, into any) bool {
@@ -222,9 +216,11 @@ func packagesOf(places map[string]manifest) (found []Found) {
 			continue
 		}
 		name, isNested := place[i+len("node_modules/"):], strings.Contains(place[:i], "node_modules/")
-		_, isOwn := own[name]
-		use := used(says || isNested, isOwn && !isNested)
-		found = append(found, Found{Package: cmp.Or(p.Name, name), Version: p.Version, Use: use}) // the place may be an alias
+		f := Found{Package: cmp.Or(p.Name, name), Version: p.Version} // the place may be an alias
+		if _, isOwn := own[name]; says || isNested {
+			f.Use = useOf[isOwn && !isNested]
+		}
+		found = append(found, f)
 	}
 	return found
 }
@@ -281,11 +277,15 @@ func (s *scan) programs() {
 			left--
 			name := path.Join(dir, e.Name())
 			s.Parts(name, func(at io.ReaderAt, size int64) {
-				if isJar {
-					s.add(maven, name, entries(at, size))
-				} else if packages := modules(at); packages != nil {
+				if packages := modules(at); packages != nil {
 					s.Module(name, packages[0].Package)
 					s.add(golang, name, packages)
+				} else if isJar {
+					if archive, err := zip.NewReader(at, size); err == nil {
+						for _, f := range archive.File { // jars that it contains, classes that it has swallowed
+							s.add(maven, name, jar(f.Name))
+						}
+					}
 				}
 			})
 		}
@@ -305,18 +305,6 @@ func modules(at io.ReaderAt) []Found {
 			version = cmp.Or(m.Replace.Version, version) // a local folder has none
 		}
 		found = append(found, Found{Package: m.Path, Version: strings.TrimPrefix(version, "v")})
-	}
-	return found
-}
-
-// entries returns the packages in a jar that contains jars, or has swallowed their classes.
-func entries(at io.ReaderAt, size int64) (found []Found) {
-	archive, err := zip.NewReader(at, size)
-	if err != nil {
-		return nil
-	}
-	for _, f := range archive.File {
-		found = append(found, jar(f.Name)...)
 	}
 	return found
 }

@@ -3,7 +3,6 @@ package drivers
 import (
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
 )
@@ -180,12 +179,6 @@ func lookUp(e Ecosystem, name, version string) *Driver {
 		}
 	}
 	return nil
-}
-
-// isNewer says whether a version's first number is greater than that of the last one measured.
-func (d *Driver) isNewer(version string) bool {
-	last := numbers(d.Version[strings.LastIndex(d.Version, " ")+1:])[0]
-	return last > 0 && numbers(version)[0] > last
 }
 
 func isBelow(version, limit string) bool {

@@ -63,9 +63,10 @@ func (a App) inForce() sslmode.Mode {
 
 // Judge says what a driver does in this app.
 func (a App) Judge(f Found) Verdict {
-	v := a.judge(f)
-	if f.Driver.isNewer(f.Version) && !a.Tunnel {
-		v.Says += "; measured with " + f.Driver.Version
+	v, measured := a.judge(f), f.Driver.Version // "4.18, 5.12"
+	last := numbers(measured[strings.LastIndex(measured, " ")+1:])[0]
+	if last > 0 && numbers(f.Version)[0] > last && !a.Tunnel {
+		v.Says += "; measured with " + measured
 	}
 	if f.Use == Transitive {
 		return Verdict{Says: v.Says + "; another package brings it"}

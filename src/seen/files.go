@@ -34,7 +34,7 @@ type Files struct {
 	defaults []Sign   // of Module
 }
 
-// Skipped is a file or a folder that we did not read, and why.
+// Skipped is a file or a folder that is not read, and why.
 type Skipped struct {
 	File, Why string
 	More      bool // other files are not read either: those in it, or those behind it
@@ -50,8 +50,7 @@ const (
 	deepest      = 4 // folders below the app's own
 )
 
-// Broken is why a file is skipped that is no text, or not what its name says. A parser's own error
-// would quote the file.
+// Broken is why a file is skipped that is no text, or not what its name says.
 const Broken = "its content does not match its name"
 
 // In opens an app's folder for New. It follows no link out of it. Call done when you have read it.
@@ -106,7 +105,7 @@ func New(tree, app fs.FS, asks func(dir, name string) bool) *Files {
 	return f
 }
 
-// list returns what is in a folder, in any order, or false if that cannot be read or is too much.
+// list returns what is in a folder, in any order, or false.
 func list(tree fs.FS, dir string, most int) ([]fs.DirEntry, bool) {
 	folder, err := tree.Open(dir)
 	if err != nil {
@@ -136,26 +135,23 @@ func (f *Files) Exists(name string) bool {
 	return err == nil && info.Mode().IsRegular()
 }
 
-// open opens a regular file. It returns nil if there is none. It opens nothing else: reading a pipe
-// could wait forever.
+// open returns nil if there is no such file. It opens no pipe, which it might wait for forever.
 func (f *Files) open(name string) (file fs.File, size int64) {
 	info, err := fs.Stat(f.app, name)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, 0
-	}
-	if err != nil || !info.Mode().IsRegular() {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil || !info.Mode().IsRegular():
 		f.Skip(name, "it is not a file in the app")
-		return nil, 0
-	}
-	if file, err = f.app.Open(name); err != nil {
+	default:
+		if file, err = f.app.Open(name); err == nil {
+			return file, info.Size()
+		}
 		f.Skip(name, "it cannot be opened")
-		return nil, 0
 	}
-	return file, info.Size()
+	return nil, 0
 }
 
-// Text returns a file's text, with lines that end in \n. It returns false if there is no such file,
-// or if it is skipped.
+// Text returns a file's text, with lines that end in \n, or false if there is none or it is skipped.
 func (f *Files) Text(name string) (string, bool) {
 	file, size := f.open(name)
 	if file == nil {
@@ -198,7 +194,6 @@ func (f *Files) Parts(name string, read func(at io.ReaderAt, size int64)) {
 	read(&part{file.(io.ReaderAt), MostOfFile, &f.left}, size)
 }
 
-// part reads at most a number of bytes of a file, out of the budget.
 type part struct {
 	io.ReaderAt
 	most int64

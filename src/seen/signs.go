@@ -26,7 +26,7 @@ type Sign struct {
 	Until    time.Time    // of Bundles: when its last CA expires
 }
 
-// Where is the place, for people.
+// Where is the place, for people: "config/database.js:12".
 func (s Sign) Where() string { return fmt.Sprintf("%s:%d", s.File, s.Line) }
 
 // Kind is what a sign means.
@@ -53,8 +53,7 @@ var languages = sync.OnceValue(func() map[string]string {
 	}
 })
 
-// row is a kind of line. Its pattern finds a key in its first group, and a value in its second.
-// Without a pattern, the file itself is the sign.
+// row is a kind of line: its pattern finds a key and a value. Without one, the file itself is the sign.
 type row struct {
 	shape   string         // for docs/apps.md
 	files   *regexp.Regexp // of their names
@@ -65,8 +64,8 @@ type row struct {
 	means   string                                               // for docs/apps.md
 }
 
-// The launcher sources .profile.d and .profile after our launch script, and a start script runs
-// last. AWS publishes RDS's CAs under these names.
+// The launcher sources .profile.d and .profile after our launch script, and a start script runs last.
+// AWS publishes RDS's CAs under these names.
 var (
 	scripts = lazyregexp.New(`^(?:\.profile|Procfile|[^/]*\.sh|bin/[^./]+|\.profile\.d/[^/]+)$`)
 	bundles = lazyregexp.New(`(?i)(?:^|/)(?:rds[-_][\w-]*|[\w-]*global-bundle|[\w-]+-bundle)\.(?:pem|crt)$`)
@@ -158,7 +157,7 @@ var unread = lazyregexp.New(`(?i)example|sample|template|schema\.(?:json|ya?ml)$
 	`(?:^|[._-])(?:tests?|spec|dev|development|local|min|d)\.\w+$|` +
 	`^\.env\.(?:test|dev|local)|lock|compose|manifest|tsconfig|Jenkinsfile|\.gitlab|migrat`)
 
-// mayDecide says whether a file of a folder may have signs. tells says that each of them may.
+// mayDecide says whether a file may have signs. tells says that each text of its folder may.
 func mayDecide(dir, base string, tells bool) bool {
 	ext := path.Ext(base)
 	_, isText := languages()[strings.ToLower(ext)]
@@ -172,7 +171,7 @@ func mayDecide(dir, base string, tells bool) bool {
 	return (ext == ".pem" || ext == ".crt") && bundles().MatchString(base)
 }
 
-// contains says whether a text has one of these words, in capitals or not.
+// contains looks for words in capitals or not.
 func contains(text string, words []string) bool {
 	text = strings.ToLower(text)
 	return slices.ContainsFunc(words, func(word string) bool { return strings.Contains(text, word) })
@@ -191,7 +190,7 @@ var defaults = []struct{ module, variable string }{
 	{"github.com/grafana/grafana", "GF_DATABASE_SSL_MODE"},
 }
 
-// Module says which Go module a file is the go.mod or a program of.
+// Module says of which Go module a file is the go.mod or a program.
 func (f *Files) Module(file, module string) {
 	for _, d := range defaults {
 		if module == d.module || strings.HasPrefix(module, d.module+"/v") {
@@ -200,8 +199,7 @@ func (f *Files) Module(file, module string) {
 	}
 }
 
-// Signs are what an app's own files say, in the order in which we look. Those of modules come
-// first.
+// Signs are what an app's own files say: first those of modules, then in the order of the files.
 func (f *Files) Signs() []Sign {
 	const most = 50
 	signs := f.defaults
@@ -219,19 +217,22 @@ func (f *Files) Signs() []Sign {
 	return signs[:min(len(signs), most)]
 }
 
-// hints are in each line that can be a sign, in small letters. They spare the others the patterns.
+// hints are in each line that can be a sign. They spare the others the patterns.
 var hints = []string{"ssl", "db_type", "unauthorized", "clear_env", "erl_aflags", "java_tool", "node_extra", `"n8n"`, "cap-js", "unleash",
 	"certificate", "nonval", "_none", "insecureskip", "trust-all", "rds-signer", "auth_token", "getauthtoken", "aws-", "aws_",
 	"channel_binding", "channelbinding", "require_auth", "requireauth", "session_attrs", "sessionattrs", "heroku", "tlsconfig"}
 
+// mostClosely are the bytes of lines that may be looked at, which costs much more than reading.
+const mostClosely = 1 << 19
+
 // page is a file that is looked at closely.
 type page struct {
 	name, text string
-	// oldPostgrex says that ssl: true verifies nothing. Source: postgrex, lib/postgrex/protocol.ex, 0.20 and 0.21
+	lines      []string // of the text, without comments and longer ones
+	left       *int     // bytes that may still be looked at
+	whole      *bool    // whether the text as a whole is about Postgres
+	// ssl: true verifies nothing. Source: postgrex, lib/postgrex/protocol.ex, 0.20 and 0.21
 	oldPostgrex bool
-	lines       []string // of the text, without comments and longer ones
-	left        *int     // bytes that may still be looked at
-	whole       *bool    // whether the text as a whole is about Postgres
 }
 
 // take says whether a text may be looked at.
@@ -239,10 +240,6 @@ func (p *page) take(text string) bool {
 	*p.left -= len(text) + 1
 	return *p.left > 0
 }
-
-// mostClosely are the bytes of lines that may be looked at closely, which costs much more than
-// reading.
-const mostClosely = 1 << 19
 
 func (p *page) signs() (signs []Sign) {
 	const longest = 1000 // bytes of a line that people may read
@@ -317,8 +314,7 @@ func (p *page) signs() (signs []Sign) {
 	return signs
 }
 
-// lastExpiry returns when the last certificate of a text expires. One without any has expired long
-// ago.
+// lastExpiry is long ago for a text without certificates.
 func lastExpiry(text string) (until time.Time) {
 	certs, _ := truststore.Parse([]byte(text))
 	for _, c := range certs {

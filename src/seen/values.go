@@ -9,8 +9,8 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
 )
 
-// uncommented returns a line of code without its comment. A # or // in the middle begins a comment
-// only behind a blank: https://… and #{…} are none.
+// uncommented leaves out a comment. A # or // in the middle begins one only behind a blank: https://…
+// and #{…} are none.
 func uncommented(line string) string {
 	trimmed := strings.TrimSpace(line)
 	for _, mark := range []string{"#", ";", "//", "/*", "*", "--", "<!--", `"""`, "'''"} {
@@ -25,12 +25,14 @@ func uncommented(line string) string {
 }
 
 // harmless is what a line only asks or says: if "sslmode=require" in url, url.includes('ssl=true'),
-// console.log(…), an error.
+// console.log(…), an error, a constant that is what its name says; and our own variable, which no
+// app reads.
 var harmless = lazyregexp.New(`(?i)\w*(?:contains|includes|index_?of|match|starts_?with)\w*\([^()]*ssl[^()]*\)|` +
 	`\w*replace\w*\([^(),]*ssl[^(),]*,\s*(?:['"]ssl=require)?|` +
 	`['"][^'"]*ssl[^'"]*['"]\s+(?:not\s+)?in\s|/[^/]*ssl[^/]*/\w*\.test\b|` +
 	`\b(?:console|log(?:ger|ging)?)\.\w+\([^;]*|\b(?:print\w*|panic|\w*Error\w*|errors\.New)\([^;]*|` +
-	`\bhelp\s*=\s*['"][^'"]*|\b(?:raise|throw)\s[^;]*`)
+	`\bhelp\s*=\s*['"][^'"]*|\b(?:raise|throw)\s[^;]*|` +
+	`\w*ssl_?require['"]?\s*[:=]\s*['"]require['"]|(?:^|[^.\w])POSTGRES_SSL_MODE['"]?\s*[:=][^=].*`)
 
 func indent(line string) int { return len(line) - len(strings.TrimLeft(line, " \t")) }
 
@@ -52,8 +54,7 @@ func (p *page) valueOf(i int, value string) (string, int) {
 }
 
 // variables finds one that a value is read from: process.env.X, env.bool('X'), ENV['X'],
-// ENV.fetch("X"), getenv('X'), os.environ["X"], ${X}, %env(X)%, config("X"), or X=… of a file with
-// variables.
+// ENV.fetch("X"), os.environ["X"], ${X}, %env(X)%, config("X"), or X=… of a file with variables.
 var variables = lazyregexp.New(`(?:(?i:env|environ|getenv|config)(?:\.\w+)?(?:\.|:"|[(\[]+\s*['"]?(?:\w+:)*)|` +
 	`\$\{)([A-Z][A-Z0-9_]{2,})|^(?:export )?([A-Z][A-Z0-9_]*SSL[A-Z0-9_]*)=$`)
 
@@ -78,39 +79,23 @@ func passesOn(key, value string) bool {
 	return strings.Contains(value, "$"+key) || strings.Contains(value, "${"+key)
 }
 
-// interpolated begins a value that is put together at run time: "sslmode=%s", "sslmode=" + mode,
-// f"sslmode={mode}", "sslmode=#{mode}".
+// interpolated begins a value that is put together at run time: %s, " + mode, {mode}, #{mode}.
 var interpolated = lazyregexp.New(`^(?:%[sv]|\$?\{\w|#\{|\$\w|["'\x60]\s*[+.])`)
 
-// query is a value in a connection string, before the rest of its query.
-var query = lazyregexp.New(`^([^&]*)&(?:amp;)?\w+=`)
+// query is a value in a connection string, with the rest of its query.
+var query = lazyregexp.New(`(?s)^([^&]*)&(?:amp;)?\w+=.*`)
 
-func withoutRest(value string) string {
-	if m := query().FindStringSubmatch(value); m != nil {
-		return m[1]
-	}
-	return value
-}
-
-// choices are the values that are allowed, or a type. They say nothing about the one in force.
+// choices are the values that are allowed, or a type.
 var choices = lazyregexp.New(`(?i)\b(?:choice|literal)\W*[\[({][^\])}]*|\b(?:choices|cast|oneof|enum)\b(?s:.*)|` +
 	`^\s*['"][\w-]+['"](?:\s*\|\s*['"][\w-]+['"])+`)
 
 // ofMode returns the weakest mode that a value names. Without one, it may come from a variable.
-func ofMode(key, value string) (sslmode.Mode, bool) {
-	if key == "POSTGRES_SSL_MODE" { // ours, which no app reads
-		return sslmode.None, false
-	}
+func ofMode(_, value string) (sslmode.Mode, bool) {
 	value = choices().ReplaceAllString(value, "")
 	var modes []sslmode.Mode
-	for _, word := range modeWords().FindAllString(withoutRest(value), -1) {
-		mode, err := sslmode.Parse(word)
-		if strings.EqualFold(word, "no-verify") {
-			mode, err = sslmode.Require, nil
-		}
-		if err == nil {
-			modes = append(modes, mode)
-		}
+	for _, word := range modeWords().FindAllString(query().ReplaceAllString(value, "$1"), -1) {
+		mode, _ := sslmode.Parse(strings.Replace(strings.ToLower(word), "no-verify", "require", 1))
+		modes = append(modes, mode)
 	}
 	if modes != nil {
 		return slices.Min(modes), true
@@ -118,7 +103,6 @@ func ofMode(key, value string) (sslmode.Mode, bool) {
 	return sslmode.None, variable(value) != "" || interpolated().MatchString(value)
 }
 
-// verifiesNothing is what libraries of several languages call it.
 const verifiesNothing = `NonValidatingFactory|Trust ?Server ?Certificate['"]?\s*[:=]\s*true|\bCERT_NONE\b|\bverify_none\b|` +
 	`InsecureSkipVerify\s*[:=]\s*true|_create_unverified_context|\btrust-all\s*[:=]\s*true`
 
@@ -138,7 +122,7 @@ var (
 	typeName   = lazyregexp.New(`(?i)^\s*(?:bool|boolean|str|string|any|object|undefined|null|none|nil|number|unknown|optional)\b`)
 )
 
-// isOff says whether a value is off, or a comparison that is off until somebody sets a variable.
+// isOff also takes a comparison that is off until somebody sets a variable.
 func isOff(value string) bool {
 	equals := comparison().FindStringSubmatch(value)
 	isUnset := equals != nil && equals[1] == "=" && !strings.Contains(value, "?")
@@ -150,19 +134,12 @@ func isType(value string) bool {
 	return typeName().MatchString(value) && !isOff(value) && !strings.ContainsAny(value, "=(")
 }
 
-// isConstant says whether a text is what its name says: pgSSLRequire = "require".
-func isConstant(key, value string) bool {
-	word := strings.Trim(value, "'\"")
-	return word != "" && word != value && strings.HasSuffix(key, word)
-}
-
-// ofFlag reads the value of ssl, in code or in a file with settings: what it allows at least. Off
-// counts more than unverified, and that more than verified. What can be switched is not verified.
-func ofFlag(key, value string) (sslmode.Mode, bool) {
-	name, value := key, withoutRest(value)
-	key = strings.ToLower(name)
+// ofFlag reads the value of ssl, in code or settings: what it allows at least. What can be switched is
+// not verified.
+func ofFlag(name, value string) (sslmode.Mode, bool) {
+	key, value := strings.ToLower(name), query().ReplaceAllString(value, "$1")
 	switch {
-	case opposite().MatchString(key), isType(value), isConstant(key, value):
+	case opposite().MatchString(key), isType(value):
 		return sslmode.None, false
 	case name == "ssl_require" && !strings.HasPrefix(value, "bool"): // dj-database-url's argument: False is as without it
 		return sslmode.Require, !strings.HasPrefix(value, "False") || strings.Contains(value, "True")
@@ -238,10 +215,10 @@ func IsAboutADatabase(text string) bool {
 	return is > 0 || is == 0 && database().MatchString(text)
 }
 
-// isAboutADatabase says whether a line is about Postgres: it, or the lines around it, nearest
-// first, on its own level and then those that it is inside of. What says Postgres counts, and what
-// says another service counts against it; a word for any database counts if there is neither. Of
-// lines that are not indented, only the title of a section counts: [database].
+// isAboutADatabase asks a line, then those around it, nearest first: on its own level, and those that
+// it is inside of. The first that is about Postgres or another service decides; a word for any
+// database counts if there is none. Of lines that are not indented, only the title of a section
+// counts: [database].
 func (p *page) isAboutADatabase(i int) bool {
 	const most = 300 // lines
 	if notHere().MatchString(p.lines[i]) {

@@ -215,7 +215,7 @@ var byHand = []mutant{
 
 	// What is read of an app's files.
 	{promise: "the look for drivers waits for no FIFO", file: "src/seen/files.go",
-		before: "if err != nil || !info.Mode().IsRegular() {", after: "if err != nil {", tests: by("drivers"), run: "TestWhatIsNoFileIsNotWaitedFor"},
+		before: "case err != nil || !info.Mode().IsRegular():", after: "case err != nil:", tests: by("drivers"), run: "TestWhatIsNoFileIsNotWaitedFor"},
 	{promise: "… nor falls with a program that makes debug/buildinfo panic", file: "src/seen/files.go",
 		before: "defer func() { _ = recover() }()", after: "", tests: by("drivers"), run: "TestAPanicStopsNothing"},
 	{promise: "… and reads no more than its limits", file: "src/seen/files.go",
