@@ -171,7 +171,7 @@ func (s *scan) file(name string, r reader) bool {
 	return ok
 }
 
-// add keeps a file's drivers, sorted by name. The same driver in two files counts once.
+// add keeps a file's drivers, sorted. The same driver in two files counts once.
 func (s *scan) add(e Ecosystem, file string, packages []Found) {
 	const most = 10 // versions of a package; a lock file may have anything
 	var found []Found

@@ -16,7 +16,6 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/seen"
 )
 
-// reader knows one kind of file that lists packages.
 type reader struct {
 	pattern   string // of its name, with one * at most; what begins so may be its folder's name, too
 	ecosystem Ecosystem
@@ -96,12 +95,11 @@ var readers = sync.OnceValue(func() []reader {
 	}
 })
 
-// linesOf returns a reader of a file with one package on each line, once pairs of texts are replaced.
-// A line that matches pattern has its name, its version, and in a third group a word that it is
-// there for development only. One that matches direct has names of those that the app itself asks
-// for. sign begins such a file or one of its lines; | separates several. The patterns see a line
-// behind the last one that is not indented, "packages:|  - pg", and only lines that mention a
-// driver: patterns are slow.
+// linesOf reads a file with one package on each line, once pairs of texts are replaced. pattern finds
+// its name, its version, and in a third group a word that it is there for development only; direct
+// finds names of those that the app itself asks for. sign begins such a file or one of its lines; |
+// separates several. The patterns see a line behind the last one that is not indented,
+// "packages:|  - pg", and only lines that mention a driver: patterns are slow.
 func linesOf(sign, pattern, direct string, pairs ...string) func(Ecosystem, string) ([]Found, bool) {
 	const most = 512 << 10 // bytes of lines that mention a driver; no real file comes near
 	each, ours := lazyregexp.New(pattern), lazyregexp.New(cmp.Or(direct, "^$"))
@@ -157,8 +155,7 @@ func namesOf(e Ecosystem) (names []string) {
 	return names
 }
 
-// useOf has the use of a package, by whether the app itself asks for it.
-var useOf = map[bool]Use{true: Direct, false: Transitive}
+var useOf = map[bool]Use{true: Direct, false: Transitive} // by whether the app itself asks for it
 
 // decode reads JSON, but none with more members than 2 MB of a tool's own have.
 func decode(text string, into any) bool {
@@ -225,8 +222,7 @@ func packagesOf(places map[string]manifest) (found []Found) {
 	return found
 }
 
-// installed looks into node_modules for each driver, where neither the app nor node_modules has a
-// lock file.
+// installed counts where neither the app nor its node_modules has a lock file.
 func (s *scan) installed(dir string) {
 	place, modules := path.Join(dir, "package.json"), path.Join(dir, "node_modules")
 	text, ok := s.Text(place)
@@ -253,9 +249,8 @@ func (s *scan) installed(dir string) {
 	s.add(npm, place, packagesOf(places))
 }
 
-// prismaSchema finds Prisma's own engine. With a driver adapter, node-postgres connects.
-//
-// Source: Prisma's documents, "Database drivers"
+// prismaSchema: with a driver adapter, node-postgres connects. Source: Prisma's documents, "Database
+// drivers".
 func prismaSchema(_ Ecosystem, text string) ([]Found, bool) {
 	if !strings.Contains(text, `"postgresql"`) || !strings.Contains(text, `"prisma-client-js"`) || strings.Contains(text, "driverAdapters") {
 		return nil, true

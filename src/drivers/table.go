@@ -57,7 +57,6 @@ const (
 	Misreads           // misreads what it is told, and does not connect
 )
 
-// String is the answer in the table of docs/drivers.md.
 func (a Answer) String() string {
 	return [...]string{"obeys", "obeys, unless its URL says otherwise", "obeys, and checks the name in `verify-ca` too",
 		"verifies in every mode", "cannot be told", "does not connect"}[a]

@@ -26,10 +26,13 @@ type Files struct {
 	Listed  map[string][]fs.DirEntry // what New keeps of each, sorted by name
 	Skipped []Skipped
 
-	OldPostgrex bool // no postgrex is known to verify by itself, as it does from 0.21 on
+	// OldPostgrex says that ssl: true verifies nothing in Elixir.
+	// Source: postgrex, lib/postgrex/protocol.ex, 0.20 and 0.21
+	OldPostgrex bool
 
 	app      fs.FS    // opens files, and follows no link out of the app
 	left     int64    // bytes that may still be read
+	closely  int      // bytes of lines that may still be looked at
 	deciding []string // files that may have signs
 	defaults []Sign   // of Module
 }
@@ -46,6 +49,7 @@ const (
 	MostOfFile   = 2 << 20
 	leastOfFile  = 4 << 10 // a small file counts as much: to open it takes time
 	mostNames    = 60_000
+	mostClosely  = 1 << 19 // bytes of lines that are looked at, which costs much more than reading
 	mostOfFolder = 10_000
 	deepest      = 4 // folders below the app's own
 )
@@ -66,41 +70,38 @@ func In(dir string, asks func(dir, name string) bool) (files *Files, done func()
 	return New(os.DirFS(dir), root.FS(), asks), func() { root.Close() }
 }
 
-// New lists an app's folders by tree, but follows no link to one, and opens its files by app, which
-// must follow no link out of the app. List has only the files that asks is true of: an app may have
-// fifty thousand others.
+// New lists folders by tree, and opens files by app, which must follow no link out of the app. asks
+// says which files Listed keeps: an app may have fifty thousand others.
 func New(tree, app fs.FS, asks func(dir, name string) bool) *Files {
-	f := &Files{app: app, left: mostInAll, Listed: map[string][]fs.DirEntry{}}
-	names, level := mostNames, []string{"."}
-	for depth := 0; depth <= deepest; depth++ {
-		var next []string
-		for _, dir := range level {
-			entries, ok := list(tree, dir, min(mostOfFolder, names))
-			if !ok {
-				why := fmt.Sprintf("it cannot be listed, or has more than %d files, or the app more than %d", mostOfFolder, mostNames)
-				f.Skipped = append(f.Skipped, Skipped{dir, why, true})
-			}
-			names -= len(entries)
-			tells := dir == "." || contains(dir+"/", telling)
-			var deciding []string
-			for _, e := range entries {
-				name := e.Name()
-				isHidden := name[0] == '.' && name != ".profile.d" && name != ".bp-config"
-				switch {
-				case e.IsDir() && !isHidden && !elsewhere().MatchString(name):
-					next = append(next, path.Join(dir, name))
-				case e.Type().IsRegular() && mayDecide(dir, name, tells):
-					deciding = append(deciding, path.Join(dir, name))
-				}
-				if asks(dir, name) {
-					f.Listed[dir] = append(f.Listed[dir], e)
-				}
-			}
-			slices.SortFunc(f.Listed[dir], func(a, b fs.DirEntry) int { return cmp.Compare(a.Name(), b.Name()) })
-			f.deciding = append(f.deciding, slices.Sorted(slices.Values(deciding))...)
+	f := &Files{app: app, left: mostInAll, closely: mostClosely, Folders: []string{"."}, Listed: map[string][]fs.DirEntry{}}
+	names := mostNames
+	for i := 0; i < len(f.Folders); i++ { // it grows
+		dir := f.Folders[i]
+		entries, ok := list(tree, dir, min(mostOfFolder, names))
+		if !ok {
+			why := fmt.Sprintf("it cannot be listed, or has more than %d files, or the app more than %d", mostOfFolder, mostNames)
+			f.Skipped = append(f.Skipped, Skipped{dir, why, true})
 		}
-		slices.Sort(next)
-		f.Folders, level = append(f.Folders, level...), next
+		names -= len(entries)
+		tells := dir == "." || contains(dir+"/", telling)
+		var below, deciding []string
+		for _, e := range entries {
+			name := e.Name()
+			isHidden := name[0] == '.' && name != ".profile.d" && name != ".bp-config"
+			isBelow := e.IsDir() && strings.Count(path.Join(dir, name), "/") < deepest
+			switch {
+			case isBelow && !isHidden && !elsewhere().MatchString(name):
+				below = append(below, path.Join(dir, name))
+			case e.Type().IsRegular() && mayDecide(dir, name, tells):
+				deciding = append(deciding, path.Join(dir, name))
+			}
+			if asks(dir, name) {
+				f.Listed[dir] = append(f.Listed[dir], e)
+			}
+		}
+		slices.SortFunc(f.Listed[dir], func(a, b fs.DirEntry) int { return cmp.Compare(a.Name(), b.Name()) })
+		f.Folders = append(f.Folders, slices.Sorted(slices.Values(below))...)
+		f.deciding = append(f.deciding, slices.Sorted(slices.Values(deciding))...)
 	}
 	return f
 }
@@ -135,63 +136,59 @@ func (f *Files) Exists(name string) bool {
 	return err == nil && info.Mode().IsRegular()
 }
 
-// open returns nil if there is no such file. It opens no pipe, which it might wait for forever.
-func (f *Files) open(name string) (file fs.File, size int64) {
+// with lets a reader have a regular file and its size, and says why it is skipped. It opens no pipe,
+// which it might wait for forever.
+func (f *Files) with(name string, read func(file fs.File, size int64) (why string)) {
 	info, err := fs.Stat(f.app, name)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 	case err != nil || !info.Mode().IsRegular():
 		f.Skip(name, "it is not a file in the app")
 	default:
-		if file, err = f.app.Open(name); err == nil {
-			return file, info.Size()
+		file, err := f.app.Open(name)
+		if err != nil {
+			f.Skip(name, "it cannot be opened")
+			return
 		}
-		f.Skip(name, "it cannot be opened")
+		defer file.Close()
+		if why := read(file, info.Size()); why != "" {
+			f.Skip(name, why)
+		}
 	}
-	return nil, 0
 }
 
 // Text returns a file's text, with lines that end in \n, or false if there is none or it is skipped.
-func (f *Files) Text(name string) (string, bool) {
-	file, size := f.open(name)
-	if file == nil {
-		return "", false
-	}
-	defer file.Close()
-	skip := func(why string) (string, bool) {
-		f.Skip(name, why)
-		return "", false
-	}
-	switch {
-	case size > MostOfFile:
-		return skip(fmt.Sprintf("it is larger than %d MB", MostOfFile>>20))
-	case size > f.left:
-		return skip(fmt.Sprintf("%d MB have been read already", mostInAll>>20))
-	}
-	raw, err := io.ReadAll(io.LimitReader(file, size))
-	f.left -= max(int64(len(raw)), leastOfFile)
-	text := string(raw)
-	switch {
-	case err != nil:
-		return skip("it cannot be read")
-	case strings.HasPrefix(text, "# postgres-ssl-buildpack:"): // our own launch script
-		return "", false
-	case !utf8.ValidString(text):
-		return skip(Broken)
-	}
-	return strings.ReplaceAll(strings.TrimPrefix(text, "\ufeff"), "\r\n", "\n"), true
+func (f *Files) Text(name string) (text string, ok bool) {
+	f.with(name, func(file fs.File, size int64) string {
+		switch {
+		case size > MostOfFile:
+			return fmt.Sprintf("it is larger than %d MB", MostOfFile>>20)
+		case size > f.left:
+			return fmt.Sprintf("%d MB have been read already", mostInAll>>20)
+		}
+		raw, err := io.ReadAll(io.LimitReader(file, size))
+		f.left -= max(int64(len(raw)), leastOfFile)
+		switch {
+		case err != nil:
+			return "it cannot be read"
+		case !utf8.Valid(raw):
+			return Broken
+		}
+		text = strings.ReplaceAll(strings.TrimPrefix(string(raw), "\ufeff"), "\r\n", "\n")
+		ok = !strings.HasPrefix(text, "# postgres-ssl-buildpack:") // our own launch script
+		return ""
+	})
+	return text, ok
 }
 
 // Parts lets a reader have parts of a file: MostOfFile bytes at most, out of the budget. The
 // readers of the standard library were not made for hostile files, so one may panic.
 func (f *Files) Parts(name string, read func(at io.ReaderAt, size int64)) {
-	file, size := f.open(name)
-	if file == nil {
-		return
-	}
-	defer file.Close()
-	defer func() { _ = recover() }()
-	read(&part{file.(io.ReaderAt), MostOfFile, &f.left}, size)
+	f.with(name, func(file fs.File, size int64) string {
+		defer func() { _ = recover() }()
+		read(&part{file.(io.ReaderAt), MostOfFile, &f.left}, size)
+		return ""
+	})
 }
 
 type part struct {

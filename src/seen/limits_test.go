@@ -147,10 +147,9 @@ func TestNoMoreSignsThanPeopleRead(t *testing.T) {
 	assert.Empty(t, in(map[string]string{"db.js": said}).Signs(), "what is only said costs as much")
 	assert.Len(t, in(map[string]string{"db.js": said[len(said)/2:]}).Signs(), 1, "the control")
 
-	left := 10
-	p := page{left: &left}
+	p := page{Files: &Files{closely: 10}}
 	assert.True(t, p.take("1234567"))
-	assert.Equal(t, 2, left)
+	assert.Equal(t, 2, p.closely)
 	assert.False(t, p.take("1"))
 }
 

@@ -32,7 +32,6 @@ func (s Sign) Where() string { return fmt.Sprintf("%s:%d", s.File, s.Line) }
 // Kind is what a sign means.
 type Kind string
 
-// The kinds.
 const (
 	Decides  Kind = "decides"  // the app sets TLS itself: none of our variables counts there
 	Defaults Kind = "defaults" // it does so by its own default, unless anything else decides
@@ -171,7 +170,6 @@ func mayDecide(dir, base string, tells bool) bool {
 	return (ext == ".pem" || ext == ".crt") && bundles().MatchString(base)
 }
 
-// contains looks for words in capitals or not.
 func contains(text string, words []string) bool {
 	text = strings.ToLower(text)
 	return slices.ContainsFunc(words, func(word string) bool { return strings.Contains(text, word) })
@@ -203,14 +201,13 @@ func (f *Files) Module(file, module string) {
 func (f *Files) Signs() []Sign {
 	const most = 50
 	signs := f.defaults
-	left := mostClosely
 	for _, name := range f.deciding {
-		if left <= 0 || f.left < leastOfFile || len(signs) >= most {
+		if f.closely <= 0 || f.left < leastOfFile || len(signs) >= most {
 			f.Skipped = append(f.Skipped, Skipped{name, "enough has been read; the rest is not", true})
 			break
 		}
 		if text, ok := f.Text(name); ok {
-			p := page{name: name, text: text, oldPostgrex: f.OldPostgrex, left: &left}
+			p := page{Files: f, name: name, text: text}
 			signs = append(signs, p.signs()...)
 		}
 	}
@@ -222,23 +219,17 @@ var hints = []string{"ssl", "db_type", "unauthorized", "clear_env", "erl_aflags"
 	"certificate", "nonval", "_none", "insecureskip", "trust-all", "rds-signer", "auth_token", "getauthtoken", "aws-", "aws_",
 	"channel_binding", "channelbinding", "require_auth", "requireauth", "session_attrs", "sessionattrs", "heroku", "tlsconfig"}
 
-// mostClosely are the bytes of lines that may be looked at, which costs much more than reading.
-const mostClosely = 1 << 19
-
-// page is a file that is looked at closely.
 type page struct {
+	*Files
 	name, text string
 	lines      []string // of the text, without comments and longer ones
-	left       *int     // bytes that may still be looked at
 	whole      *bool    // whether the text as a whole is about Postgres
-	// ssl: true verifies nothing. Source: postgrex, lib/postgrex/protocol.ex, 0.20 and 0.21
-	oldPostgrex bool
 }
 
 // take says whether a text may be looked at.
 func (p *page) take(text string) bool {
-	*p.left -= len(text) + 1
-	return *p.left > 0
+	p.closely -= len(text) + 1
+	return p.closely > 0
 }
 
 func (p *page) signs() (signs []Sign) {
@@ -294,7 +285,7 @@ func (p *page) signs() (signs []Sign) {
 				if s.Mode, isSign = r.read(m[1], value); !isSign {
 					continue
 				}
-				if language == "BEAM" && p.oldPostgrex && !strings.Contains(value, "verify_peer") {
+				if language == "BEAM" && p.OldPostgrex && !strings.Contains(value, "verify_peer") {
 					s.Mode = min(s.Mode, sslmode.Require)
 				}
 				s.Variable, end = cmp.Or(variable(value), variable(m[1]+"=")), behind
