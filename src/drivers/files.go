@@ -235,14 +235,12 @@ func (s *scan) installed(dir string) {
 		return
 	}
 	places := map[string]manifest{"": app}
-	for _, asked := range []map[string]string{app.OptionalDependencies, app.Dependencies} {
-		for name, version := range asked {
-			places["node_modules/"+name] = manifest{Version: version}
-		}
-	}
 	for _, name := range namesOf(npm) {
-		var m manifest
-		if text, ok := s.Text(path.Join(modules, name, "package.json")); ok && decode(text, &m) {
+		version, isAsked := app.Dependencies[name]
+		m := manifest{Version: cmp.Or(version, app.OptionalDependencies[name])}
+		text, ok := s.Text(path.Join(modules, name, "package.json"))
+		isThere := ok && decode(text, &m)
+		if isThere || isAsked || m.Version != "" {
 			places["node_modules/"+name] = manifest{Version: m.Version}
 		}
 	}

@@ -146,37 +146,26 @@ func ofFlag(name, value string) (sslmode.Mode, bool) {
 	}
 	isSwitched := switches().MatchString(value)
 	weakest, ok := sslmode.VerifyFull, false
-	take := func(mode sslmode.Mode) { weakest, ok = min(weakest, mode), true }
+	take := func(mode sslmode.Mode, is bool) {
+		if is {
+			weakest, ok = min(weakest, mode), true
+		}
+	}
 	for _, m := range rejects().FindAllStringSubmatch(value, -1) {
-		if isType(m[1]) {
-			continue
-		}
-		if take(sslmode.VerifyFull); isOff(m[1]) {
-			take(sslmode.Require)
-		}
+		take(sslmode.VerifyFull, !isType(m[1]))
+		take(sslmode.Require, isOff(m[1]))
 	}
-	if unverified().MatchString(value) {
-		take(sslmode.Require)
-	}
-	if strings.Contains(value, "checkServerIdentity") {
-		take(sslmode.VerifyCA)
-	}
+	take(sslmode.Require, unverified().MatchString(value))
+	take(sslmode.VerifyCA, strings.Contains(value, "checkServerIdentity"))
 	if value = rejects().ReplaceAllString(value, ""); key == "" { // only what is rejected was found
 		value, isSwitched = "", isSwitched && ok
 	}
 	says := comparison().ReplaceAllString(value, "")
-	switch {
-	case isOff(value) && strings.HasSuffix(key, "verify"):
-		return sslmode.Require, true
-	case isOff(value):
-		take(sslmode.Disable)
-	case halfway().MatchString(says):
-		take(sslmode.Prefer)
-	case requires().MatchString(says), strings.Contains(key, "require") && on().MatchString(says):
-		take(sslmode.Require)
-	case on().MatchString(says):
-		take(sslmode.VerifyFull)
-	}
+	isOn, isRequired := on().MatchString(says), strings.Contains(key, "require")
+	take(sslmode.Disable, isOff(value) && !strings.HasSuffix(key, "verify"))
+	take(sslmode.Prefer, halfway().MatchString(says))
+	take(sslmode.Require, requires().MatchString(says) || isOn && isRequired || isOff(value))
+	take(sslmode.VerifyFull, isOn)
 	isElsewhere := reference().MatchString(value) && !typeName().MatchString(value) || variable(value) != ""
 	isSwitched = isSwitched || !ok && isElsewhere
 	if isSwitched && weakest.Verifies() {
