@@ -77,8 +77,8 @@ func LookIn(dir string, env map[string]string) Look {
 	return look
 }
 
-// WithoutPGSSL says why the app must not be given PGSSL, postgres.js's word for the mode: its own
-// code reads it, or it has only other drivers of Node. It returns "" where nobody can tell.
+// WithoutPGSSL says why the app must not be given PGSSL, postgres.js's word for the mode. It returns
+// "" where nobody can tell.
 func (l Look) WithoutPGSSL() string {
 	if i := slices.IndexFunc(l.Signs, func(s seen.Sign) bool { return s.Variable == "PGSSL" }); i >= 0 {
 		return l.Signs[i].Where() + " reads it"
@@ -127,15 +127,18 @@ func asks(dir, name string) bool {
 }
 
 func (s *scan) folder(dir string) {
+	isDone := func(e Ecosystem) bool { // here, or in a folder around this one
+		return slices.ContainsFunc(s.done[e], func(done string) bool { return done == "." || strings.HasPrefix(dir+"/", done+"/") })
+	}
 	for _, r := range readers() {
 		for _, e := range s.Listed[dir] {
-			isOne := r.fits(dir, e.Name()) && !(r.otherwise && s.isDone(r.ecosystem, dir))
+			isOne := r.fits(dir, e.Name()) && !(r.otherwise && isDone(r.ecosystem))
 			if isOne && s.file(path.Join(dir, e.Name()), r) {
 				s.done[r.ecosystem] = append(s.done[r.ecosystem], dir)
 			}
 		}
 	}
-	if !s.isDone(npm, dir) {
+	if !isDone(npm) {
 		s.installed(dir)
 	}
 }
@@ -145,11 +148,6 @@ type scan struct {
 	found    []Found
 	versions map[string]int         // of a package
 	done     map[Ecosystem][]string // folders of which a file has been read
-}
-
-// isDone says whether a file of this ecosystem has been read in this folder, or in one around it.
-func (s *scan) isDone(e Ecosystem, dir string) bool {
-	return slices.ContainsFunc(s.done[e], func(done string) bool { return done == "." || strings.HasPrefix(dir+"/", done+"/") })
 }
 
 // file reads a file and keeps the drivers in it. It returns false if the file is skipped.

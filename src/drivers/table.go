@@ -13,18 +13,16 @@ type Driver struct {
 	Ecosystem Ecosystem
 	Packages  []string // its names in the ecosystem's files
 	Below     string   // only versions below this one; the row without it has the other versions
-
-	Answer   Answer
-	Variable string         // the variable that tells it the mode
-	URI      URIAnswer      // what it does with an sslmode in its connection URI
-	Does     string         // what it does if it does not obey: "connects in plain text"
-	Mend     string         // what to change in the app; MODE stands for the mode in force
-	Unknown  []sslmode.Mode // modes that it does not know, and refuses
-
-	Version  string   // the version that was measured
-	Outcomes string   // six letters, as docs/drivers.md explains them; "" if we only read its source
-	Clients  []string // its names in src/integration, which measures it in each run
-	Tried    string   // the version with which Mend was tested, with T x x x; "" if we did not test it
+	Answer    Answer
+	Variable  string         // the variable that tells it the mode
+	URI       URIAnswer      // what it does with an sslmode in its connection URI
+	Does      string         // what it does if it does not obey: "connects in plain text"
+	Mend      string         // what to change in the app; MODE stands for the mode in force
+	Unknown   []sslmode.Mode // modes that it does not know, and refuses
+	Version   string         // the version that was measured
+	Outcomes  string         // six letters, as docs/drivers.md explains them; "" if we only read its source
+	Clients   []string       // its names in src/integration, which measures it in each run
+	Tried     string         // the version with which Mend was tested, with T x x x; "" if we did not test it
 }
 
 // Ecosystem is where a package's name comes from.

@@ -82,7 +82,6 @@ func (a App) judge(f Found) Verdict {
 	warn := func(says, format string, args ...any) Verdict {
 		return Verdict{says, f.Title() + " " + fmt.Sprintf(format, args...)}
 	}
-
 	own, _ := launch.Owners(a.env)
 	switch noVerify := own.Value == "no-verify"; { // node-postgres's word alone
 	case d.Variable != own.Variable:
@@ -94,7 +93,6 @@ func (a App) judge(f Found) Verdict {
 	if slices.Contains(d.Unknown, mode) {
 		return warn("does not connect", "does not connect: it does not know sslmode=%s", mode)
 	}
-
 	// Of the signs that decide, the one that allows least counts. It has a warning of its own.
 	var weakest *seen.Sign
 	for i, s := range a.Signs {
@@ -109,17 +107,14 @@ func (a App) judge(f Found) Verdict {
 	if weakest != nil && (weakest.Mode < mode || !d.Answer.CanBeTold()) {
 		return Verdict{Says: "sets TLS itself (" + weakest.Where() + ")"}
 	}
-
 	if mode == sslmode.None && d.Answer != Untold {
 		return Verdict{Says: "has no sslmode to obey"}
 	}
-
 	// Node's own switch turns verification off for everything that uses its TLS.
 	isNodes := d.Ecosystem == npm && d.Answer != Misreads
 	if isNodes && mode.Verifies() && a.env["NODE_TLS_REJECT_UNAUTHORIZED"] == "0" {
 		return warn("verifies nothing", "verifies nothing: NODE_TLS_REJECT_UNAUTHORIZED=0 is set. Unset it")
 	}
-
 	// A mode in the URI that the app connects with beats every variable.
 	isTaken := a.URI != sslmode.None && (d.URI == Believed || d.URI == Verified)
 	isAsWritten := d.URI == Believed || a.URI < sslmode.Prefer
@@ -293,12 +288,9 @@ func (a App) means(s seen.Sign) (says string, isLess bool) {
 		return says + "; a launch sets the variable of " + name, false
 	}
 	says += ": " + cmp.Or(how[s.Mode], s.Mode.String())
-	cannotBeTold := func(f Found) bool { return !f.Driver.Answer.CanBeTold() }
 	switch {
-	case a.Tunnel && (len(a.Found) == 0 || slices.ContainsFunc(a.Found, cannotBeTold)):
-		return says + "; " + throughTunnel, false
 	case a.Tunnel:
-		return says + "; " + throughTunnel + "; without this line, it needs no tunnel", false
+		return says + "; " + throughTunnel, false
 	case !s.Mode.Verifies():
 		says += "; our variables lose there"
 	}

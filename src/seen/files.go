@@ -80,7 +80,7 @@ func New(tree, app fs.FS, asks func(dir, name string) bool) *Files {
 		entries, ok := list(tree, dir, min(mostOfFolder, names))
 		if !ok {
 			why := fmt.Sprintf("it cannot be listed, or has more than %d files, or the app more than %d", mostOfFolder, mostNames)
-			f.Skipped = append(f.Skipped, Skipped{dir, why, true})
+			f.Skipped, entries = append(f.Skipped, Skipped{dir, why, true}), nil
 		}
 		names -= len(entries)
 		tells := dir == "." || contains(dir+"/", telling)
@@ -106,22 +106,18 @@ func New(tree, app fs.FS, asks func(dir, name string) bool) *Files {
 	return f
 }
 
-// list returns what is in a folder, in any order, or false.
-func list(tree fs.FS, dir string, most int) ([]fs.DirEntry, bool) {
+// list returns what is in a folder, in any order. It returns false if that cannot be read or is more.
+func list(tree fs.FS, dir string, most int) (entries []fs.DirEntry, ok bool) {
 	folder, err := tree.Open(dir)
 	if err != nil {
 		return nil, false
 	}
 	defer folder.Close()
-	entries, err := folder.(fs.ReadDirFile).ReadDir(most + 1)
-	if len(entries) > most || err != nil && !errors.Is(err, io.EOF) {
-		return nil, false
-	}
-	return entries, true
+	entries, err = folder.(fs.ReadDirFile).ReadDir(most + 1)
+	return entries, len(entries) <= most && (err == nil || errors.Is(err, io.EOF))
 }
 
-// elsewhere are folders that say nothing about the app that runs: other people's code, tests,
-// documents, what a browser gets, and what other platforms read.
+// elsewhere are folders that say nothing about the app that runs.
 var elsewhere = lazyregexp.New(`(?i)^(?:node_modules|bower_components|vendor|site-packages|__pycache__|venv|` +
 	`(?:.*[_.-])?(?:tests?|testutils?|specs?|fixtures|mocks?|e2e)_*|cypress|coverage|testdata|` +
 	`docs?|documentation|examples?|samples?|demos?|tutorials?|public|static|assets|locales?|i18n|logs?|tmp|` +

@@ -42,17 +42,15 @@ const (
 	Direct   Kind = "direct"   // it asks for what only a direct connection to the server can do
 )
 
-// languages are those of the files that are read, by the end of their name. No launch needs them.
-var languages = sync.OnceValue(func() map[string]string {
-	return map[string]string{
-		".js": "Node", ".mjs": "Node", ".cjs": "Node", ".ts": "Node", ".mts": "Node", ".cts": "Node", ".py": "Python", ".rb": "Ruby",
-		".properties": "Java", ".xml": "Java", ".java": "Java", ".kt": "Java", ".go": "Go", ".ex": "BEAM", ".exs": "BEAM",
-		".cs": ".NET", ".php": "PHP", ".rs": "Rust",
-		".json": "", ".yml": "", ".yaml": "", ".toml": "", ".ini": "", ".conf": "", ".cfg": "", ".env": "", ".sh": "",
-	}
-})
+// languages are those of the files that are read, by the end of their name.
+var languages = map[string]string{
+	".js": "Node", ".mjs": "Node", ".cjs": "Node", ".ts": "Node", ".mts": "Node", ".cts": "Node", ".py": "Python", ".rb": "Ruby",
+	".properties": "Java", ".xml": "Java", ".java": "Java", ".kt": "Java", ".go": "Go", ".ex": "BEAM", ".exs": "BEAM",
+	".cs": ".NET", ".php": "PHP", ".rs": "Rust",
+	".json": "", ".yml": "", ".yaml": "", ".toml": "", ".ini": "", ".conf": "", ".cfg": "", ".env": "", ".sh": "",
+}
 
-// row is a kind of line: its pattern finds a key and a value. Without one, the file itself is the sign.
+// row is a kind of line. Its pattern finds a key and a value; without one, the file is the sign.
 type row struct {
 	shape   string         // for docs/apps.md
 	files   *regexp.Regexp // of their names
@@ -63,10 +61,10 @@ type row struct {
 	means   string                                               // for docs/apps.md
 }
 
-// The launcher sources .profile.d and .profile after our launch script, and a start script runs last.
-// AWS publishes RDS's CAs under these names.
 var (
+	// The launcher sources .profile.d and .profile after our launch script; a start script runs last.
 	scripts = lazyregexp.New(`^(?:\.profile|Procfile|[^/]*\.sh|bin/[^./]+|\.profile\.d/[^/]+)$`)
+	// AWS publishes RDS's CAs under these names.
 	bundles = lazyregexp.New(`(?i)(?:^|/)(?:rds[-_][\w-]*|[\w-]*global-bundle|[\w-]+-bundle)\.(?:pem|crt)$`)
 )
 
@@ -145,8 +143,7 @@ func always(mode sslmode.Mode) func(key, value string) (sslmode.Mode, bool) {
 	return func(string, string) (sslmode.Mode, bool) { return mode, true }
 }
 
-// telling are in the names of files, or of their folders, that may configure a database; in the
-// app's own folder, each file may.
+// telling are in the names of files, or of their folders, that may configure a database.
 var telling = []string{"conf", "settings", "database", "db", "env", "knex", "orm", "drizzle", "prisma", "datasource", "data-source",
 	"sequelize", "postgres", "pg", "pool", "sql", "stor", "persist", "connect", "credential",
 	"boot-inf/classes", "web-inf/classes", "meta-inf", "main/resources/", "main.", "app.", "server.", "index.", "package."}
@@ -159,7 +156,7 @@ var unread = lazyregexp.New(`(?i)example|sample|template|schema\.(?:json|ya?ml)$
 // mayDecide says whether a file may have signs. tells says that each text of its folder may.
 func mayDecide(dir, base string, tells bool) bool {
 	ext := path.Ext(base)
-	_, isText := languages()[strings.ToLower(ext)]
+	_, isText := languages[strings.ToLower(ext)]
 	runs := dir == "." || dir == "bin" || dir == ".profile.d"
 	switch {
 	case runs && scripts().MatchString(path.Join(dir, base)):
@@ -234,7 +231,7 @@ func (p *page) take(text string) bool {
 
 func (p *page) signs() (signs []Sign) {
 	const longest = 1000 // bytes of a line that people may read
-	language := languages()[strings.ToLower(path.Ext(p.name))]
+	language := languages[strings.ToLower(path.Ext(p.name))]
 	var mine []row
 	for _, r := range rows() {
 		switch {

@@ -9,8 +9,8 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
 )
 
-// uncommented leaves out a comment. A # or // in the middle begins one only behind a blank: https://…
-// and #{…} are none.
+// uncommented leaves out a comment. In the middle, one begins only behind a blank: https://… and #{…}
+// are none.
 func uncommented(line string) string {
 	trimmed := strings.TrimSpace(line)
 	for _, mark := range []string{"#", ";", "//", "/*", "*", "--", "<!--", `"""`, "'''"} {
@@ -68,8 +68,6 @@ func variable(text string) string {
 	return ""
 }
 
-var modeWords = lazyregexp.New(`(?i)\b(?:disable|allow|prefer|require|verify[-_]?ca|verify[-_]?full|no-verify)\b`)
-
 // passesOn says whether a value passes ours on: ENV['PGSSLMODE'] || 'disable', Stratos's
 // env.String("DB_SSL_MODE", "disable"), or a script's JAVA_TOOL_OPTIONS="$JAVA_TOOL_OPTIONS …".
 func passesOn(key, value string) bool {
@@ -79,34 +77,18 @@ func passesOn(key, value string) bool {
 	return strings.Contains(value, "$"+key) || strings.Contains(value, "${"+key)
 }
 
-// interpolated begins a value that is put together at run time: %s, " + mode, {mode}, #{mode}.
-var interpolated = lazyregexp.New(`^(?:%[sv]|\$?\{\w|#\{|\$\w|["'\x60]\s*[+.])`)
-
-// query is a value in a connection string, with the rest of its query.
-var query = lazyregexp.New(`(?s)^([^&]*)&(?:amp;)?\w+=.*`)
-
-// choices are the values that are allowed, or a type.
-var choices = lazyregexp.New(`(?i)\b(?:choice|literal)\W*[\[({][^\])}]*|\b(?:choices|cast|oneof|enum)\b(?s:.*)|` +
-	`^\s*['"][\w-]+['"](?:\s*\|\s*['"][\w-]+['"])+`)
-
-// ofMode returns the weakest mode that a value names. Without one, it may come from a variable.
-func ofMode(_, value string) (sslmode.Mode, bool) {
-	value = choices().ReplaceAllString(value, "")
-	var modes []sslmode.Mode
-	for _, word := range modeWords().FindAllString(query().ReplaceAllString(value, "$1"), -1) {
-		mode, _ := sslmode.Parse(strings.Replace(strings.ToLower(word), "no-verify", "require", 1))
-		modes = append(modes, mode)
-	}
-	if modes != nil {
-		return slices.Min(modes), true
-	}
-	return sslmode.None, variable(value) != "" || interpolated().MatchString(value)
-}
-
 const verifiesNothing = `NonValidatingFactory|Trust ?Server ?Certificate['"]?\s*[:=]\s*true|\bCERT_NONE\b|\bverify_none\b|` +
 	`InsecureSkipVerify\s*[:=]\s*true|_create_unverified_context|\btrust-all\s*[:=]\s*true`
 
 var (
+	modeWords = lazyregexp.New(`(?i)\b(?:disable|allow|prefer|require|verify[-_]?ca|verify[-_]?full|no-verify)\b`)
+	query     = lazyregexp.New(`(?s)^([^&]*)&(?:amp;)?\w+=.*`) // a value in a connection string, and the rest of its query
+	// choices are the values that are allowed, or a type.
+	choices = lazyregexp.New(`(?i)\b(?:choice|literal)\W*[\[({][^\])}]*|\b(?:choices|cast|oneof|enum)\b(?s:.*)|` +
+		`^\s*['"][\w-]+['"](?:\s*\|\s*['"][\w-]+['"])+`)
+	// interpolated begins a value that is put together at run time: %s, " + mode, {mode}, #{mode}.
+	interpolated = lazyregexp.New(`^(?:%[sv]|\$?\{\w|#\{|\$\w|["'\x60]\s*[+.])`)
+
 	rejects    = lazyregexp.New(`(?i)rejectUnauthorized['"]?\s*[:=]\s*([^,}\n]*(?:\([^)]*\))?[^,}\n]*)`)
 	comparison = lazyregexp.New(`([!=])==?\s*['"]?\w*['"]?`)
 	off        = lazyregexp.New(`(?i)\b(?:false|disabled?)\b|^\s*['"]?(?:off|no|0|null)['"]?\W*$|!1\b|&&|` +
@@ -122,6 +104,20 @@ var (
 	typeName   = lazyregexp.New(`(?i)^\s*(?:bool|boolean|str|string|any|object|undefined|null|none|nil|number|unknown|optional)\b`)
 )
 
+// ofMode returns the weakest mode that a value names. Without one, it may come from a variable.
+func ofMode(_, value string) (sslmode.Mode, bool) {
+	value = choices().ReplaceAllString(value, "")
+	var modes []sslmode.Mode
+	for _, word := range modeWords().FindAllString(query().ReplaceAllString(value, "$1"), -1) {
+		mode, _ := sslmode.Parse(strings.Replace(strings.ToLower(word), "no-verify", "require", 1))
+		modes = append(modes, mode)
+	}
+	if modes != nil {
+		return slices.Min(modes), true
+	}
+	return sslmode.None, variable(value) != "" || interpolated().MatchString(value)
+}
+
 // isOff also takes a comparison that is off until somebody sets a variable.
 func isOff(value string) bool {
 	equals := comparison().FindStringSubmatch(value)
@@ -134,8 +130,7 @@ func isType(value string) bool {
 	return typeName().MatchString(value) && !isOff(value) && !strings.ContainsAny(value, "=(")
 }
 
-// ofFlag reads the value of ssl, in code or settings: what it allows at least. What can be switched is
-// not verified.
+// ofFlag reads what the value of ssl allows at least. What can be switched is not verified.
 func ofFlag(name, value string) (sslmode.Mode, bool) {
 	key, value := strings.ToLower(name), query().ReplaceAllString(value, "$1")
 	switch {
@@ -161,11 +156,11 @@ func ofFlag(name, value string) (sslmode.Mode, bool) {
 		value, isSwitched = "", isSwitched && ok
 	}
 	says := comparison().ReplaceAllString(value, "")
-	isOn, isRequired := on().MatchString(says), strings.Contains(key, "require")
 	take(sslmode.Disable, isOff(value) && !strings.HasSuffix(key, "verify"))
+	take(sslmode.Require, isOff(value))
 	take(sslmode.Prefer, halfway().MatchString(says))
-	take(sslmode.Require, requires().MatchString(says) || isOn && isRequired || isOff(value))
-	take(sslmode.VerifyFull, isOn)
+	take(sslmode.Require, requires().MatchString(says) || strings.Contains(key, "require") && on().MatchString(says))
+	take(sslmode.VerifyFull, on().MatchString(says))
 	isElsewhere := reference().MatchString(value) && !typeName().MatchString(value) || variable(value) != ""
 	isSwitched = isSwitched || !ok && isElsewhere
 	if isSwitched && weakest.Verifies() {
