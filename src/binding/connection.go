@@ -19,7 +19,7 @@ type connection struct {
 	names     string            // the hosts before the query, as a list
 	ports     string            // their ports, which stay if the query names other hosts
 	hostaddr  string            // if set, libpq connects here instead
-	socket    bool              // its query names a Unix socket
+	socket    bool              // it names a Unix socket
 	rootCert  string            // sslrootcert: a path, PEM or "system"
 	modes     []parameter       // one for each key; the last of equal keys counts, as in libpq
 	asksTLS   parameter         // what asks for TLS without a mode: ssl=true, useSSL=1
@@ -160,7 +160,7 @@ func (c *connection) add(pairs []parameter) {
 	}
 	host, port := take("host"), take("port")
 	c.hostaddr, c.rootCert = take("hostaddr"), take("sslrootcert")
-	c.socket = isSocket(host) && c.hostaddr == "" // libpq connects there instead
+	c.socket = isSocket(cmp.Or(host, c.names)) && c.hostaddr == "" // libpq connects there instead
 	if host == "" && len(c.hosts) == 0 {
 		host = c.hostaddr
 	}
@@ -180,17 +180,17 @@ func (c *connection) add(pairs []parameter) {
 // Source: libpq's fe-connect.c, conninfo_uri_parse_params and conninfo_storeval;
 // pg-connection-string, index.js; postgres.js, src/index.js, parseOptions.
 func (c *connection) aliasOf(p parameter) sslmode.Mode {
-	switch {
-	case !c.libpq:
+	switch isSSL := c.inQuery && p.key == "ssl"; {
+	case !c.libpq || !isSSL && p.key != "requiressl":
 		return sslmode.None
-	case c.inQuery && p.key == "ssl" && p.value == "true", p.key == "requiressl" && strings.HasPrefix(p.value, "1"):
-		return sslmode.Require
-	case c.inQuery && p.key == "ssl" && isNo(p.value):
+	case isSSL && isNo(p.value):
 		return sslmode.Disable
-	case p.key == "requiressl":
-		return sslmode.Prefer
+	case isSSL && p.value != "true":
+		return sslmode.None
+	case isSSL || strings.HasPrefix(p.value, "1"):
+		return sslmode.Require
 	}
-	return sslmode.None
+	return sslmode.Prefer
 }
 
 func (p parameter) by(kind By) By {

@@ -32,7 +32,7 @@ func (r *reader) binding(d *database, open open) Binding {
 	b.Password = d.credential(passwordKeys, "password").Value
 	b.Socket = len(hosts) == 0 && isSocket(string(d.credential(hostKeys, "").Value))
 	for _, f := range d.strings {
-		b.Socket = b.Socket || len(hosts) == 0 && (f.socket || isSocket(f.names))
+		b.Socket = b.Socket || len(hosts) == 0 && f.socket
 		b.DirectTLS = b.DirectTLS || f.says["sslnegotiation"] == "direct"
 		if len(hosts) == 1 && hosts[0].host != f.hostaddr {
 			b.HostAddr = cmp.Or(b.HostAddr, f.hostaddr)
@@ -116,7 +116,8 @@ func (c *Credential) load(open open) {
 
 // isPath tells a path from base64 of PEM, which has no dot and does not begin with a slash.
 func isPath(text string) bool {
-	return len(text) <= 1024 && !strings.ContainsAny(text, "\n\x00") && (strings.HasPrefix(text, "/") || strings.Contains(text, "."))
+	isFile := strings.HasPrefix(text, "/") || strings.Contains(text, ".")
+	return isFile && len(text) <= 1024 && !strings.ContainsAny(text, "\n\x00")
 }
 
 // moreCAs returns the certificates under all but the well-known keys of the database around it.

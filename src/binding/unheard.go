@@ -49,9 +49,10 @@ func (r *reader) checkAllHeard(bindings []Binding) error {
 				asks = strictest > written // else it is only an example
 			}
 			scheme, _, isURL := strings.Cut(text, "://")
+			foreign := isURL && len(scheme) < 64 && isForeignScheme(scheme)
 			what := ""
 			switch mode, _ := sslmode.Parse(text); {
-			case asks && !(isURL && len(scheme) < 64 && isForeignScheme(scheme)):
+			case asks && !foreign:
 				what = unreadable
 			case mayBeMeant && mode.Verifies():
 				what = "says " + mode.String()

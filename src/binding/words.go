@@ -50,7 +50,8 @@ func areOfPostgres(pairs []parameter) bool {
 	}
 	where := named("host", "hostaddr", "server", "hostname", "service")
 	what := named("dbname", "database", "user", "username", "userid", "uid", "sslmode")
-	return where && what || named("dbname") && named("user", "sslmode", "password")
+	withoutHost := named("dbname") && named("user", "sslmode", "password")
+	return where && what || withoutHost
 }
 
 const mostParameters = 500 // a longer text is no connection string
@@ -114,7 +115,8 @@ func splitWords(text string) (pairs []parameter, ok bool) {
 	for text = strings.TrimLeft(text, blanks); text != ""; text = strings.TrimLeft(text, blanks) {
 		key, rest, found := strings.Cut(text, "=")
 		key = strings.TrimRight(key, blanks)
-		if !found || !isKeyword(key) || strings.ContainsAny(key, blanks) || len(pairs) > mostParameters {
+		isKey := found && isKeyword(key) && !strings.ContainsAny(key, blanks)
+		if !isKey || len(pairs) > mostParameters {
 			return nil, false
 		}
 		ends, escaped := blanks, false

@@ -105,8 +105,10 @@ func isRegion(label string) bool {
 	parts := strings.Split(label, "-")
 	words, number := parts[:len(parts)-1], parts[len(parts)-1]
 	isNoWord := func(part string) bool { return part == "" || strings.Trim(part, labelLetters[:26]) != "" }
-	return len(words) > 1 && len(words[0]) > 1 && !slices.ContainsFunc(words, isNoWord) &&
-		number != "" && strings.Trim(number, "0123456789") == ""
+	if len(words) < 2 || len(words[0]) < 2 || number == "" {
+		return false
+	}
+	return !slices.ContainsFunc(words, isNoWord) && strings.Trim(number, "0123456789") == ""
 }
 
 const labelLetters = "abcdefghijklmnopqrstuvwxyz0123456789-"

@@ -97,8 +97,8 @@ func within(n int, a, b string) bool {
 	for a != "" && b != "" && a[0] == b[0] {
 		a, b = a[1:], b[1:]
 	}
-	if a == "" || b == "" {
+	if n == 0 || a == "" || b == "" {
 		return len(a)+len(b) <= n
 	}
-	return n > 0 && (within(n-1, a[1:], b) || within(n-1, a, b[1:]) || within(n-1, a[1:], b[1:]))
+	return within(n-1, a[1:], b) || within(n-1, a, b[1:]) || within(n-1, a[1:], b[1:])
 }
