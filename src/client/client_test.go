@@ -427,7 +427,7 @@ func TestOneFileHoldsTheCAsOfAllBoundDatabases(t *testing.T) {
 		certs, err := truststore.Parse([]byte(strings.TrimSuffix(h.content(t, path), stackCAs)))
 		require.NoError(t, err)
 		for _, c := range certs {
-			names = append(names, truststore.CommonName(c))
+			names = append(names, truststore.Name(c.Subject))
 		}
 		return names
 	}

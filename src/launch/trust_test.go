@@ -30,7 +30,7 @@ func trusts(t testing.TB, store truststore.Store, trust Trust) (names []string) 
 	certs, err := store.Certificates(trust.Sets...)
 	require.NoError(t, err)
 	for _, c := range slices.Concat(trust.Own, certs) {
-		names = append(names, truststore.CommonName(c))
+		names = append(names, truststore.Name(c.Subject))
 	}
 	return names
 }

@@ -85,7 +85,7 @@ func Supply(args []string, env map[string]string, log io.Writer) error {
 	}
 	extra := explain.Section{Title: "Certificates of the platform team (ca/extra)"}
 	for _, c := range sets[truststore.Extra] {
-		extra.Add("%s, expires %s", truststore.CommonName(c), plain.Day(c.NotAfter))
+		extra.Add("%s, expires %s", truststore.Name(c.Subject), plain.Day(c.NotAfter))
 	}
 	plan, err := explain.Plan(app, handout, time.Now())
 	if err != nil {

@@ -7,8 +7,8 @@ import (
 	"cmp"
 	"crypto/sha256"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/base64"
-	"encoding/hex"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -28,7 +28,7 @@ func parse(data []byte, accept func(*x509.Certificate) bool) ([]*x509.Certificat
 	certs := ParseAny(data)
 	for i, cert := range certs {
 		if !accept(cert) {
-			return nil, fmt.Errorf("certificate %d (%s) is not a CA", i+1, CommonName(cert))
+			return nil, fmt.Errorf("certificate %d (%s) is not a CA", i+1, Name(cert.Subject))
 		}
 	}
 	switch blocks := bytes.Count(data, []byte("-----BEGIN")); blocks {
@@ -86,20 +86,12 @@ func RepairPEM(text string) []byte {
 // IsRoot says whether the certificate is self-issued: every client lets a chain end there.
 func IsRoot(cert *x509.Certificate) bool { return bytes.Equal(cert.RawSubject, cert.RawIssuer) }
 
-// CommonName returns the subject's common name, or the whole subject if it has none.
-func CommonName(cert *x509.Certificate) string {
-	return cmp.Or(cert.Subject.CommonName, cert.Subject.String())
-}
-
-// IssuerName returns the issuer's common name, or its whole name if it has none.
-func IssuerName(cert *x509.Certificate) string {
-	return cmp.Or(cert.Issuer.CommonName, cert.Issuer.String())
-}
+// Name returns the common name of a subject or an issuer, or the whole name if it has none.
+func Name(of pkix.Name) string { return cmp.Or(of.CommonName, of.String()) }
 
 // Fingerprint returns the certificate's SHA-256 in lower-case hexadecimal.
 func Fingerprint(cert *x509.Certificate) string {
-	sum := sha256.Sum256(cert.Raw)
-	return hex.EncodeToString(sum[:])
+	return fmt.Sprintf("%x", sha256.Sum256(cert.Raw))
 }
 
 // EarliestExpiry returns when the first root expires. Intermediates count only if there is no root.
@@ -161,11 +153,5 @@ func onlyCertificates(data []byte) []byte {
 	if bytes.Count(data, []byte("-----BEGIN ")) == bytes.Count(data, []byte("-----BEGIN CERTIFICATE-----")) {
 		return append(bytes.TrimSpace(data), '\n')
 	}
-	var certs []byte
-	for block, rest := pem.Decode(data); block != nil; block, rest = pem.Decode(rest) {
-		if block.Type == "CERTIFICATE" {
-			certs = append(certs, pem.EncodeToMemory(&pem.Block{Type: block.Type, Bytes: block.Bytes})...)
-		}
-	}
-	return certs
+	return EncodePEM(ParseAny(data))
 }

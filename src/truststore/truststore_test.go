@@ -63,7 +63,7 @@ func TestTheNameHashIsOpenSSLs(t *testing.T) {
 		sets[all] = Union(sets[all], cert)
 	}
 	for i, want := range opensslHashes(t, sets[all]) {
-		assert.Equal(t, want, fmt.Sprintf("%08x", SubjectHash(sets[all][i])), CommonName(sets[all][i]))
+		assert.Equal(t, want, fmt.Sprintf("%08x", SubjectHash(sets[all][i])), Name(sets[all][i].Subject))
 	}
 }
 
@@ -137,8 +137,8 @@ func TestEveryCertificateOnBoardWasComparedWithIndependentCopies(t *testing.T) {
 	for _, name := range []string{"aws", "aws-us-gov", "aws-cn", AmazonTrust} {
 		require.NotEmpty(t, sets[name], name)
 		for _, cert := range sets[name] {
-			assert.True(t, known[Fingerprint(cert)], "%s: %s is not in ca/fingerprints.txt", name, CommonName(cert))
-			assert.True(t, cert.NotAfter.After(time.Now()), "%s has expired", CommonName(cert))
+			assert.True(t, known[Fingerprint(cert)], "%s: %s is not in ca/fingerprints.txt", name, Name(cert.Subject))
+			assert.True(t, cert.NotAfter.After(time.Now()), "%s has expired", Name(cert.Subject))
 		}
 	}
 }
@@ -148,11 +148,11 @@ func TestARegionHoldsItsOwnCAsAndNoOthers(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, sets["us-west-2"], 3)
 	for _, cert := range sets["us-west-2"] {
-		assert.Contains(t, CommonName(cert), " us-west-2 ")
+		assert.Contains(t, Name(cert.Subject), " us-west-2 ")
 	}
 	assert.Len(t, sets["us-gov-west-1"], 5, "with the intermediates, which help to build a chain")
 	for _, cert := range sets["us-east-1"] {
-		assert.NotContains(t, CommonName(cert), "Beta", "AWS's own test stages belong to no region")
+		assert.NotContains(t, Name(cert.Subject), "Beta", "AWS's own test stages belong to no region")
 	}
 	assert.Len(t, sets["cn-north-1"], 3)
 	assert.Len(t, sets["cn-northwest-1"], 3)

@@ -263,7 +263,7 @@ func TestEveryPasswordThatTheServerAsksFor(t *testing.T) {
 	certain := clients.Issue(t, []string{"certain"})
 	verified, required := target(server.Port, sslmode.VerifyFull, ca), target(server.Port, sslmode.Require)
 	for _, target := range []*wire.Target{verified, required} {
-		target.Client = &wire.ClientCertificate{Cert: certain.CertPEM, Key: certain.KeyPEM}
+		target.Cert, target.Key = certain.CertPEM, certain.KeyPEM
 	}
 	for user, refusal := range map[string]string{
 		"app":     "",
@@ -415,7 +415,7 @@ func TestASessionMayBeIdleForLongerThanItsStartMayTake(t *testing.T) {
 	t.Parallel()
 	ca := pgtest.NewCA(t, "Root")
 	server := pgtest.Start(t, serving(t, ca, "localhost"))
-	tunnel := openTunnel(t, target(server.Port, sslmode.VerifyFull, ca), func(r *relay) { r.startup, r.dial = 10*time.Second, 10*time.Second })
+	tunnel := openTunnel(t, target(server.Port, sslmode.VerifyFull, ca), func(r *relay) { r.startup = 10 * time.Second })
 	conn, err := connect(t, tunnel.settings())
 	require.NoError(t, err)
 	ask(t, conn, "select pg_sleep(11)")

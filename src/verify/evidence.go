@@ -29,18 +29,18 @@ type evidence struct {
 // Run verifies all databases at the same time, each within the timeout. warnings are the plan's.
 func Run(ctx context.Context, targets []wire.Target, warnings []string, timeout time.Duration) Report {
 	report := Report{Warnings: append([]string{}, warnings...), Drivers: []string{}}
-	report.Databases = runAll(ctx, targets, timeout, func(*wire.Target) []sslmode.Mode { return ladder })
+	report.Databases = runAll(ctx, targets, timeout, false)
 	report.OK = !slices.ContainsFunc(report.Databases, func(db Database) bool { return !db.OK })
 	printable(reflect.ValueOf(&report))
 	return report
 }
 
-// runAll tries all databases, each in these modes, which include the login's.
-func runAll(ctx context.Context, targets []wire.Target, timeout time.Duration, modes func(*wire.Target) []sslmode.Mode) []Database {
+// runAll tries all databases, each in every mode, or only in those that a start has to try.
+func runAll(ctx context.Context, targets []wire.Target, timeout time.Duration, starts bool) []Database {
 	found := make([]Database, len(targets))
 	var wait sync.WaitGroup
 	for i := range targets {
-		wait.Go(func() { found[i] = run(ctx, &targets[i], timeout, modes(&targets[i])) })
+		wait.Go(func() { found[i] = run(ctx, &targets[i], timeout, starts) })
 	}
 	wait.Wait()
 	return found
@@ -49,7 +49,7 @@ func runAll(ctx context.Context, targets []wire.Target, timeout time.Duration, m
 // ladder lists the modes to try, weakest first.
 var ladder = []sslmode.Mode{sslmode.Disable, sslmode.Require, sslmode.VerifyCA, sslmode.VerifyFull}
 
-func run(ctx context.Context, t *wire.Target, timeout time.Duration, modes []sslmode.Mode) Database {
+func run(ctx context.Context, t *wire.Target, timeout time.Duration, starts bool) Database {
 	e := evidence{Target: t}
 	if t.Problem != nil {
 		return e.judge(time.Now())
@@ -58,8 +58,11 @@ func run(ctx context.Context, t *wire.Target, timeout time.Duration, modes []ssl
 	defer cancel()
 	e.others = make([]wire.Attempt, len(t.Others))
 	var first, rest sync.WaitGroup
-	for _, mode := range modes {
-		first.Go(func() { e.byMode[mode] = t.Probe(ctx, t.Addresses()[0], mode) })
+	for _, mode := range ladder {
+		inPlainText := mode == sslmode.Disable && !t.Mode.Encrypts() // so goes the user's name, too
+		if !starts || inPlainText || mode == t.LoginMode() {
+			first.Go(func() { e.byMode[mode] = t.Probe(ctx, t.Addresses()[0], mode) })
+		}
 	}
 	for i, host := range t.Others {
 		rest.Go(func() { e.others[i] = t.Probe(ctx, host, t.LoginMode()) })
@@ -85,20 +88,11 @@ func stops(p wire.Problem) bool { return p.Insecure() || p.Code == PlainTextMode
 // whether the app may start. A database that only its keys tell stops nothing.
 func Gate(ctx context.Context, targets []wire.Target, timeout time.Duration) (lines []string, open bool) {
 	open = true
-	for i, db := range runAll(ctx, targets, timeout, gateModes) {
+	for i, db := range runAll(ctx, targets, timeout, true) {
 		line, stop := gateLine(db, targets[i].ByKeys)
 		lines, open = append(lines, plain.Line(line)), open && !stop
 	}
 	return lines, open
-}
-
-// gateModes are the modes that a start tries. Plain text is tried only if the mode allows it: that
-// sends the user's name in plain text.
-func gateModes(t *wire.Target) []sslmode.Mode {
-	if t.Mode.Encrypts() {
-		return []sslmode.Mode{t.LoginMode()}
-	}
-	return []sslmode.Mode{sslmode.Disable, t.LoginMode()}
 }
 
 // gateLine makes one line of a finding, and says whether it stops the start.

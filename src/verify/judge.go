@@ -100,7 +100,7 @@ func (e *evidence) describe(db *Database, now time.Time) {
 		return
 	}
 	c := seen.PeerCertificates[0]
-	db.Certificate = &Certificate{e.issued(c, now), e.Names(c), e.Shown(truststore.IssuerName(c)), describeKey(c)}
+	db.Certificate = &Certificate{e.issued(c, now), e.Names(c), e.Shown(truststore.Name(c.Issuer)), describeKey(c)}
 	db.Root = e.root(seen, now)
 	db.TLS = &TLS{Version: tls.VersionName(seen.Version), Cipher: tls.CipherSuiteName(seen.CipherSuite)}
 	if seen.CurveID != 0 {
@@ -110,7 +110,7 @@ func (e *evidence) describe(db *Database, now time.Time) {
 
 func (e *evidence) issued(c *x509.Certificate, now time.Time) Issued {
 	left := math.Floor(c.NotAfter.Sub(now).Hours() / 24)
-	return Issued{e.Shown(truststore.CommonName(c)), plain.Day(c.NotAfter), int(left), truststore.Fingerprint(c)}
+	return Issued{e.Shown(truststore.Name(c.Subject)), plain.Day(c.NotAfter), int(left), truststore.Fingerprint(c)}
 }
 
 func (e *evidence) root(a wire.Attempt, now time.Time) (root *Root) {
@@ -137,9 +137,10 @@ func (e *evidence) connectionProblem() *wire.Problem {
 	}
 	p := e.byMode[e.LoginMode()].Problem
 	answer, _ := e.plainText()
-	reached := p == nil || answer != Unknown
+	isReached := p == nil || answer != Unknown
+	wantsPlain := e.Mode == sslmode.Disable || e.Mode == sslmode.Allow && answer != Refused
 	switch {
-	case reached && (e.Mode == sslmode.Disable || e.Mode == sslmode.Allow && answer != Refused):
+	case isReached && wantsPlain:
 		return &wire.Problem{Code: PlainTextMode, What: "sslmode " + e.Mode.String() + " asks for plain text",
 			Do: fmt.Sprintf("set %s to %s", e.Lever, cmp.Or(e.strictest(), sslmode.VerifyFull))}
 	case p == nil && e.login != nil:

@@ -20,10 +20,7 @@ import (
 
 const mostSessions = 10_000 // of a user
 
-var (
-	errTooManyRows = fmt.Errorf("the user has more than %d sessions", mostSessions)
-	errNotAsked    = errors.New("not an answer to the question")
-)
+var errNotAsked = errors.New("not an answer to the question")
 
 // row is a session as the server shows it.
 type row struct {
@@ -58,7 +55,7 @@ func askSessions(ctx context.Context, conn *pgconn.PgConn) ([]row, error) {
 			case n != 1 || len(values) != 1 || json.Unmarshal(values[0], &r) != nil: // only the second statement has rows
 				return nil, errNotAsked
 			case len(rows) == mostSessions:
-				return nil, errTooManyRows
+				return nil, fmt.Errorf("the user has more than %d sessions", mostSessions)
 			}
 			rows = append(rows, r)
 		}

@@ -2,7 +2,6 @@ package wire
 
 import (
 	"bytes"
-	"crypto/ecdsa"
 	"crypto/rsa"
 	"crypto/x509"
 	"encoding/asn1"
@@ -60,8 +59,8 @@ func (v verifier) refuses(path []*x509.Certificate) *Problem {
 	case !truststore.IsRoot(top):
 		return &Problem{chainIncomplete,
 			fmt.Sprintf("the chain ends at %s (from %s), which is not a root; libpq does not accept that, "+
-				"and there is no certificate of its issuer, %s", v.name(top), anchor.Origin, v.issuer(top)),
-			"add the certificate of " + v.issuer(top) + " to the CAs that the database is verified by"}
+				"and there is no certificate of its issuer, %s", v.name(top.Subject), anchor.Origin, v.name(top.Issuer)),
+			"add the certificate of " + v.name(top.Issuer) + " to the CAs that the database is verified by"}
 	}
 	if p := v.outOfDate(path); p != nil {
 		return p
@@ -69,7 +68,7 @@ func (v verifier) refuses(path []*x509.Certificate) *Problem {
 	for i, c := range path[1:] {
 		if errors.Is(path[i].CheckSignatureFrom(c), x509.ConstraintViolationError{}) {
 			return &Problem{certificateInvalid,
-				fmt.Sprintf("the certificate of %s is signed by %s, which may not sign certificates", v.host, v.name(c)),
+				fmt.Sprintf("the certificate of %s is signed by %s, which may not sign certificates", v.host, v.name(c.Subject)),
 				"ask the database's operator for a CA whose certificate has basicConstraints CA:TRUE and keyUsage keyCertSign"}
 		}
 		intermediates.AddCert(c)
@@ -134,7 +133,7 @@ func (v verifier) outOfDate(path []*x509.Certificate) *Problem {
 		replace = "modify the database's certificate authority in RDS to a newer one"
 	}
 	for i, c := range path {
-		name, end := v.name(c), plain.Day(c.NotAfter)
+		name, end := v.name(c.Subject), plain.Day(c.NotAfter)
 		switch {
 		case v.isCurrent(c):
 		case v.now.Before(c.NotBefore):
@@ -181,26 +180,28 @@ func (t *Target) OpenSSLRefuses(chain []*x509.Certificate, strict bool) string {
 	strict = strict && len(chain) > 1
 	for i, c := range chain {
 		issuer := chain[min(i+1, len(chain)-1)]
+		key, isRSA := c.PublicKey.(*rsa.PublicKey)
 		switch {
 		case c != issuer && truststore.IsRoot(c) && identifies(c, c):
-			return "OpenSSL takes " + t.name(c) + " for a root: it has its issuer's name, and no authorityKeyIdentifier"
+			return "OpenSSL takes " + t.name(c.Subject) + " for a root: it has its issuer's name, and no authorityKeyIdentifier"
 		case i == 0 && extension(c, keyUsage) != nil && c.KeyUsage&ofServers == 0:
 			return "its key usage is not that of a TLS server: it needs digitalSignature or keyEncipherment"
 		// Unlike Go, OpenSSL takes neither an empty list nor anyExtendedKeyUsage for serverAuth.
 		case extension(c, extendedKeyUsage) != nil && !slices.ContainsFunc(c.ExtKeyUsage, isForServers):
-			return "the extended key usage of " + t.name(c) + " does not name serverAuth"
+			return "the extended key usage of " + t.name(c.Subject) + " does not name serverAuth"
 		case forbids(c, chain[0]):
-			return t.name(c) + " may not sign for the common name " + t.name(chain[0]) + ", which counts for want of a DNS name"
-		case tooSmall(c):
-			return "the key of " + t.name(c) + " is too small: OpenSSL asks for RSA 2048 or P-224"
+			return t.name(c.Subject) + " may not sign for the common name " + t.name(chain[0].Subject) + ", which counts for want of a DNS name"
+		// Security level 2, the default on the platform's stacks. Go reads no curve below it.
+		case isRSA && key.N.BitLen() < 2048:
+			return "the key of " + t.name(c.Subject) + " is too small: OpenSSL asks for RSA 2048 or P-224"
 		case !identifies(c, issuer):
-			return t.name(c) + " names another key as its issuer's (authorityKeyIdentifier) than that of " + t.name(issuer)
+			return t.name(c.Subject) + " names another key as its issuer's (authorityKeyIdentifier) than that of " + t.name(issuer.Subject)
 		case strict && c.IsCA && len(c.SubjectKeyId) == 0:
-			return t.name(c) + " has no subjectKeyIdentifier"
+			return t.name(c.Subject) + " has no subjectKeyIdentifier"
 		case strict && c != issuer && c.AuthorityKeyId == nil:
-			return t.name(c) + " has no authorityKeyIdentifier"
+			return t.name(c.Subject) + " has no authorityKeyIdentifier"
 		case strict && i > 0 && extension(c, keyUsage) == nil:
-			return t.name(c) + " has no keyUsage"
+			return t.name(c.Subject) + " has no keyUsage"
 		}
 	}
 	return ""
@@ -225,17 +226,6 @@ func forbids(ca, server *x509.Certificate) bool {
 }
 
 var hostName = lazyregexp.New(`^\w([\w-]*\w)?(\.\w([\w-]*\w)?)+$`)
-
-// tooSmall applies OpenSSL's security level 2, the default on the platform's stacks: 112 bits.
-func tooSmall(c *x509.Certificate) bool {
-	switch key := c.PublicKey.(type) {
-	case *rsa.PublicKey:
-		return key.N.BitLen() < 2048
-	case *ecdsa.PublicKey:
-		return key.Curve.Params().BitSize < 224
-	}
-	return false
-}
 
 // identifies says whether what a certificate says about its issuer's is true of that: the key, the
 // number and the name of its own issuer (RFC 5280, 4.2.1.1). A root is its own issuer.

@@ -109,7 +109,6 @@ func (t *Target) Probe(ctx context.Context, to Address, mode sslmode.Mode) Attem
 // Login is how a client logs in as the target's user. The zero value is for verify.
 type Login struct {
 	Parameters map[string]string // further ones of the startup message
-	Dial       time.Duration     // within which the server has to answer, with TLS; 0 is all of ctx's time
 	// OnMessage sees each message of the server before pgconn does, and its error ends the login. When
 	// the server asks for a password, it may still change the target's.
 	OnMessage func(kind byte, body []byte) error
@@ -136,13 +135,7 @@ func (t *Target) start(ctx context.Context, to Address, mode sslmode.Mode, login
 	var once sync.Once
 	config.DialFunc = func(ctx context.Context, _, _ string) (conn net.Conn, err error) {
 		err = errors.New("there is only one connection") // pgconn would cancel a query with another
-		once.Do(func() {
-			ctx, cancel := context.WithTimeout(ctx, cmp.Or(login.Dial, time.Until(deadline)))
-			defer cancel()
-			if conn, err = t.open(ctx, to, to.String(), &a), a.err; err == nil {
-				err = conn.SetDeadline(deadline)
-			}
-		})
+		once.Do(func() { conn, err = t.open(ctx, to, to.String(), &a), a.err })
 		return conn, err
 	}
 	onMessage := func(kind byte, body []byte) (err error) {
@@ -235,10 +228,10 @@ func (t *Target) tlsConfig(host string, a *Attempt) *tls.Config {
 		// Like libpq, send it whatever CAs the server names.
 		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
 			a.wantsCerts = true
-			if t.Client == nil {
+			if t.Cert == nil {
 				return &tls.Certificate{}, nil
 			}
-			pair, err := tls.X509KeyPair(t.Client.Cert, t.Client.Key) // takes an eighth of the signature's time
+			pair, err := tls.X509KeyPair(t.Cert, t.Key) // takes an eighth of the signature's time
 			return &pair, err
 		},
 	}

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"crypto/tls"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"errors"
 	"fmt"
 	"io"
@@ -76,7 +77,6 @@ func (t *Target) diagnose(a Attempt, to Address) *Problem {
 	return &Problem{serverError, fmt.Sprintf("the login at %s failed: %s", address, said), "look into the server's log"}
 }
 
-// isTimeout says whether an error is about time that ran out.
 func isTimeout(err error) bool {
 	var timeout net.Error
 	return errors.As(err, &timeout) && timeout.Timeout()
@@ -105,9 +105,8 @@ func (t *Target) Said(err error) string {
 	return t.Shown(err.Error())
 }
 
-// clientCertificate says that the server wants a client certificate, or another one.
 func (t *Target) clientCertificate(address, said string) *Problem {
-	if t.Client == nil {
+	if t.Cert == nil {
 		return &Problem{clientCertificateWanted, address + " wants a client certificate, and the app is given none",
 			"put the certificate and its key into the binding as sslcert and sslkey, or set PGSSLCERT and PGSSLKEY"}
 	}
@@ -127,7 +126,7 @@ func (t *Target) refused(a Attempt, address string) *Problem {
 	case state == "28P01":
 		p := &Problem{passwordRefused, fmt.Sprintf(`the server refuses the password of user "%s"%s`, t.User, code),
 			"unbind and bind the service, or correct the credentials username and password"}
-		if t.Client != nil { // a certificate whose common name is not the user's gives the same error
+		if t.Cert != nil { // a certificate whose common name is not the user's gives the same error
 			p.Do += "; or the client certificate is for another user"
 		}
 		return p
@@ -168,35 +167,33 @@ func (v verifier) notTrusted(path []*x509.Certificate) *Problem {
 	if root != nil {
 		return &Problem{chainIncomplete,
 			fmt.Sprintf("%s does not send the intermediate certificate %s, which by its name leads to the trusted root %s",
-				v.host, v.issuer(top), v.name(root.Cert)),
+				v.host, v.name(top.Issuer), v.name(root.Cert.Subject)),
 			"append that certificate to the server's certificate file (ssl_cert_file), after its own"}
 	}
-	who := "its issuer is " + v.issuer(top)
+	who := "its issuer is " + v.name(top.Issuer)
 	if selfSigned(top) {
-		who = v.name(top) + " is signed by itself, and unknown here"
+		who = v.name(top.Subject) + " is signed by itself, and unknown here"
 	}
 	p := &Problem{Code: unknownCA,
 		What: fmt.Sprintf("the certificate of %s comes from a CA that is not trusted: %s; the chain that was sent ends at %s, SHA-256 %s",
-			v.host, who, v.name(top), truststore.Fingerprint(top))}
+			v.host, who, v.name(top.Subject), truststore.Fingerprint(top))}
 	_, isEndpoint := rds.Parse(v.host)
-	callsItselfRDS := rds.CertificateRegion(end.Subject.CommonName)+rds.CertificateRegion(end.Issuer.CommonName) != ""
 	switch {
-	case home != "" && isEndpoint:
-		p.Do = "check that the host name leads to the right database"
 	case home != "":
-		p.Do = "check that the binding names the right host; if it does, put that CA into " + v.TrustPlace
-	case callsItselfRDS || isEndpoint:
+		p.What += "; that CA belongs to the bundle of " + home
+		p.Do = "check that the host name leads to the right database"
+		if !isEndpoint {
+			p.Do += "; if it does, put that CA into " + v.TrustPlace
+		}
+	case isEndpoint:
 		p.Do = "if AWS has published that CA, bind it in a service tagged postgres-ssl-ca; else something else answers at this address " +
 			"(a proxy, a tunnel, a wrong DNS entry): find out what before you send anything there"
 	default:
-		p.Do = "ask the database's operator for the certificate of " + v.issuer(top) + ", and put that into " + v.TrustPlace
-	}
-	if home != "" {
-		p.What += "; that CA belongs to the bundle of " + home
+		p.Do = "ask the database's operator for the certificate of " + v.name(top.Issuer) + ", and put that into " + v.TrustPlace
 	}
 	var trusted []string
 	for _, a := range v.Trust {
-		trusted = append(trusted, v.name(a.Cert)+" ("+a.Origin+")")
+		trusted = append(trusted, v.name(a.Cert.Subject)+" ("+a.Origin+")")
 	}
 	if len(trusted) <= 5 { // more say nothing
 		p.What += "; trusted are: " + cmp.Or(plain.List(trusted, 5), "none")
@@ -237,7 +234,7 @@ func (v verifier) nameMismatch() *Problem {
 	}
 	return &Problem{nameMismatch,
 		fmt.Sprintf("the certificate is not issued for %s: it has no subject alternative names; "+
-			"its common name is %s, at which libpq looks, but drivers in Go (lib/pq, pgx) do not", v.host, v.name(leaf)),
+			"its common name is %s, at which libpq looks, but drivers in Go (lib/pq, pgx) do not", v.host, v.name(leaf.Subject)),
 		"ask the database's operator for a certificate with " + v.host + " as a subject alternative name"}
 }
 
@@ -253,10 +250,5 @@ func (t *Target) Names(c *x509.Certificate) []string {
 	return names
 }
 
-// name and issuer are in quotes, as they may contain spaces.
-func (t *Target) name(c *x509.Certificate) string {
-	return `"` + t.Shown(truststore.CommonName(c)) + `"`
-}
-func (t *Target) issuer(c *x509.Certificate) string {
-	return `"` + t.Shown(truststore.IssuerName(c)) + `"`
-}
+// name is in quotes, as it may contain spaces.
+func (t *Target) name(of pkix.Name) string { return `"` + t.Shown(truststore.Name(of)) + `"` }

@@ -43,7 +43,7 @@ type bounded struct {
 	onMessage func(kind byte, body []byte) error // its error ends the reading
 	left      int                                // bytes that the server may still send
 	loggedIn  bool
-	rest      []byte // the unread part of the current message
+	message   bytes.Reader // the current one
 	err       error
 }
 
@@ -59,32 +59,30 @@ func (b *bounded) Write(p []byte) (int, error) {
 
 // Read returns a part of one message. After an error, there are no more messages.
 func (b *bounded) Read(p []byte) (int, error) {
-	if len(b.rest) == 0 && b.err == nil {
-		b.rest, b.err = b.next()
+	if b.message.Len() == 0 && b.err == nil {
+		b.err = b.next()
 	}
 	if b.err != nil {
 		return 0, b.err
 	}
-	n := copy(p, b.rest)
-	b.rest = b.rest[n:]
-	return n, nil
+	return b.message.Read(p)
 }
 
 // next reads a message: its kind in one byte, its length in four, which count too, and the body
 // (PostgreSQL's manual, "Messages").
-func (b *bounded) next() ([]byte, error) {
+func (b *bounded) next() error {
 	const header, readyForQuery, untilThen = 5, 'Z', "RSKENvZ"
 	message := make([]byte, header)
 	if _, err := io.ReadFull(b.from, message); err != nil {
-		return nil, err
+		return err
 	}
 	kind, length := message[0], int64(binary.BigEndian.Uint32(message[1:]))-4
 	switch {
 	case length < 0 || length > longestMessage, kind == authentication && length < 4,
 		!b.loggedIn && strings.IndexByte(untilThen, kind) < 0:
-		return nil, errNotPostgres
+		return errNotPostgres
 	case header+int(length) > b.left:
-		return nil, errTooMuch
+		return errTooMuch
 	}
 	if b.left -= header + int(length); kind == readyForQuery && !b.loggedIn {
 		b.loggedIn, b.left = true, mostBytes
@@ -94,7 +92,8 @@ func (b *bounded) next() ([]byte, error) {
 	if err == nil {
 		err = b.onMessage(kind, message[header:])
 	}
-	return message, err
+	b.message.Reset(message)
+	return err
 }
 
 // tooMuchWork says whether a SCRAM message ("r=NONCE,s=SALT,i=ITERATIONS"; RFC 5802, 5.1) asks for

@@ -146,7 +146,8 @@ func (t *Target) setMode(app current.App, db *launch.Database, launching bool) {
 		if db.Tunnel {
 			counts = own.Mode > t.Mode
 		}
-		if exported := own.Mode == app.Plan.Mode && !(db.Tunnel && launching); counts && !exported {
+		mayBeExported := !db.Tunnel || !launching
+		if counts && !(mayBeExported && own.Mode == app.Plan.Mode) {
 			t.Mode, t.Source, t.Lever, t.Owned = own.Mode, own.Variable+", set by the app's owner", own.Variable, true
 		}
 	}
@@ -229,7 +230,7 @@ func (t *Target) setClient(app current.App, db *launch.Database) {
 		t.fail(clientCertificateUnusable, "the client certificate and its key do not belong together, or one of them cannot be read",
 			"set PGSSLCERT and PGSSLKEY to a certificate and its key in PEM, without a passphrase")
 	}
-	t.Client = &ClientCertificate{Cert: cert, Key: key}
+	t.Cert, t.Key = cert, key
 }
 
 // owners returns the content of the file that a variable names. If it names none, or the launch

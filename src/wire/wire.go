@@ -39,17 +39,13 @@ type Target struct {
 	Trust      []Anchor
 	TrustPlace string // where to put a CA so that it is trusted
 
-	Client   *ClientCertificate // for a server that asks; nil if there is none
-	Direct   bool               // begin with TLS, without asking for it
-	HostAddr string             // where to connect instead of to Host, whose name is verified all the same
-	Problem  *Problem           // found before connecting, so we don't connect
+	Cert, Key []byte   // for a server that asks, in PEM; nil if there is none
+	Direct    bool     // begin with TLS, without asking for it
+	HostAddr  string   // where to connect instead of to Host, whose name is verified all the same
+	Problem   *Problem // found before connecting, so we don't connect
 }
 
-// ClientCertificate is a certificate and its key, in PEM.
-type ClientCertificate struct{ Cert, Key []byte }
-
-// LoginMode is how strictly to verify a connection before the password goes over it: as the mode in
-// force asks, and never without TLS.
+// LoginMode is how strictly to verify before the password goes over a connection: never without TLS.
 func (t *Target) LoginMode() sslmode.Mode { return max(t.Mode, sslmode.Require) }
 
 // Addresses are the database's hosts, in the order to try them.
@@ -101,15 +97,13 @@ type Problem struct {
 	Do   string `json:"do"`
 }
 
-// The codes of problems.
+// The codes of problems: before a connection, on the way to the server, of TLS, of the login.
 const (
-	// Before a connection.
 	modeUnknown               = "mode-unknown"
 	bindingIncomplete         = "binding-incomplete" // or its port is none
 	rootUnreadable            = "root-unreadable"
 	clientCertificateUnusable = "client-certificate-unusable"
 
-	// On the way to the server.
 	noAddress   = "dns"
 	notListened = "refused"
 	unreachable = "unreachable"
@@ -117,7 +111,6 @@ const (
 	closed      = "closed" // without an answer
 	notPostgres = "not-postgres"
 
-	// TLS.
 	noTLS                    = "no-tls"
 	handshakeFailed          = "tls-handshake"
 	unknownCA                = "unknown-ca"
@@ -131,7 +124,6 @@ const (
 	clientCertificateWanted  = "client-certificate-wanted"
 	clientCertificateRefused = "client-certificate-refused"
 
-	// The login.
 	notAllowed      = "not-allowed"
 	passwordRefused = "password-refused"
 	databaseMissing = "database-missing"

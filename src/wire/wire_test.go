@@ -388,10 +388,7 @@ func TestBehindATunnelEachDatabaseHasItsOwnMode(t *testing.T) {
 			}{{test.strict, test.strictCert}, {test.weak, test.weakCert}} {
 				require.Nil(t, targets[i].Problem)
 				assert.Equal(t, expected.mode, targets[i].Mode, targets[i].Name)
-				if targets[i].Client == nil {
-					targets[i].Client = &ClientCertificate{}
-				}
-				assert.Equal(t, expected.cert, targets[i].Client.Cert, targets[i].Name)
+				assert.Equal(t, expected.cert, targets[i].Cert, targets[i].Name)
 			}
 		})
 	}
@@ -493,7 +490,7 @@ func TestAServerThatAsksForAClientCertificateIsShownIt(t *testing.T) {
 	without := probe(t, &target, sslmode.Require)
 	require.NotNil(t, without.Problem)
 	assert.Equal(t, clientCertificateWanted, without.Problem.Code)
-	target.Client = &ClientCertificate{Cert: client.CertPEM, Key: client.KeyPEM}
+	target.Cert, target.Key = client.CertPEM, client.KeyPEM
 	with := probe(t, &target, sslmode.Require)
 	assert.Nil(t, with.Problem)
 	assert.Equal(t, "app", <-shown)
@@ -674,7 +671,7 @@ func TestATargetThatIsPassedOnIsTheSame(t *testing.T) {
 			TrustPlace: "place", Password: "mypass"},
 		{Name: "b", Problem: &Problem{noTLS, "what", "do"}},
 	}
-	all[0].Client = &ClientCertificate{Cert: client.CertPEM, Key: client.KeyPEM}
+	all[0].Cert, all[0].Key = client.CertPEM, client.KeyPEM
 	read := passedOn(t, all)
 	all[0].Password = ""
 	assert.Equal(t, all, read)

@@ -78,7 +78,7 @@ func regionOf(c *x509.Certificate) string { return rds.CertificateRegion(c.Subje
 // come last.
 func sortCertificates(certs []*x509.Certificate) {
 	key := func(c *x509.Certificate) []string {
-		return []string{cmp.Or(regionOf(c), "~"), truststore.CommonName(c), truststore.Fingerprint(c)}
+		return []string{cmp.Or(regionOf(c), "~"), truststore.Name(c.Subject), truststore.Fingerprint(c)}
 	}
 	slices.SortFunc(certs, func(a, b *x509.Certificate) int { return slices.Compare(key(a), key(b)) })
 }
@@ -103,7 +103,7 @@ func describe(c *x509.Certificate) string {
 }
 
 // name returns the common name on one line. A bundle may come from anywhere.
-func name(c *x509.Certificate) string { return plain.Line(truststore.CommonName(c)) }
+func name(c *x509.Certificate) string { return plain.Line(truststore.Name(c.Subject)) }
 
 // runUpdate renews one partition after the other. If one fails, its file stays as it is.
 func runUpdate(caDir string, sources []source, client *http.Client, now time.Time, out, errOut io.Writer) int {
