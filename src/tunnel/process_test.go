@@ -100,7 +100,7 @@ func launchForTest() error {
 	if err != nil {
 		return err
 	}
-	database := wire.Target{Name: "db", Host: "localhost", Port: uint16(port), Mode: sslmode.VerifyFull, Trust: []wire.Anchor{{Cert: certs[0]}}}
+	database := wire.Target{Name: "db", Address: wire.Address{Host: "localhost", Port: uint16(port)}, Mode: sslmode.VerifyFull, Trust: []wire.Anchor{{Cert: certs[0]}}}
 	endpoints := []binding.Endpoint{{Host: database.Host, Port: database.Port}}
 	started, err := Start(pid, endpoints, []wire.Target{database}, strings.Fields(os.Getenv("BESIDE")))
 	if err == nil {

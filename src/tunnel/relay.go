@@ -250,7 +250,7 @@ func (r *relay) cancel(ctx context.Context, request *pgproto3.CancelRequest) {
 	if !found {
 		return
 	}
-	conn, problem := r.target.Connect(ctx, r.target.Addresses()[0], at.(string))
+	conn, problem := r.target.Connect(ctx, r.target.Address, at.(string))
 	if problem != nil {
 		r.log.say(r.target.Name, problem.Code, "a cancel request got lost: "+problem.What)
 		return

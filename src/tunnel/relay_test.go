@@ -88,7 +88,7 @@ func (o *open) dial(t testing.TB) net.Conn {
 const patience = 30 * time.Second
 
 func target(port int, mode sslmode.Mode, trust ...*pgtest.CA) *wire.Target {
-	target := &wire.Target{Name: "db", Host: "localhost", Port: uint16(port), Mode: mode, Source: "the test", Tunnel: true}
+	target := &wire.Target{Name: "db", Address: wire.Address{Host: "localhost", Port: uint16(port)}, Mode: mode, Source: "the test", Tunnel: true}
 	for _, ca := range trust {
 		target.Trust = append(target.Trust, wire.Anchor{Cert: ca.Cert, Origin: "the test"})
 	}
@@ -434,7 +434,7 @@ func TestAFaultInOneConnectionStaysThere(t *testing.T) {
 	require.NoError(t, err)
 
 	// A target that Targets never makes.
-	faulty := &wire.Target{Name: "faulty", Host: "localhost", Port: uint16(server.Port), Mode: sslmode.VerifyFull, Trust: []wire.Anchor{{}}}
+	faulty := &wire.Target{Name: "faulty", Address: wire.Address{Host: "localhost", Port: uint16(server.Port)}, Mode: sslmode.VerifyFull, Trust: []wire.Anchor{{}}}
 	listener, err := net.Listen("tcp4", "127.0.0.1:0")
 	require.NoError(t, err)
 	t.Cleanup(func() { listener.Close() })

@@ -61,7 +61,7 @@ func run(ctx context.Context, t *wire.Target, timeout time.Duration, starts bool
 	for _, mode := range ladder {
 		inPlainText := mode == sslmode.Disable && !t.Mode.Encrypts() // so goes the user's name, too
 		if !starts || inPlainText || mode == t.LoginMode() {
-			first.Go(func() { e.byMode[mode] = t.Probe(ctx, t.Addresses()[0], mode) })
+			first.Go(func() { e.byMode[mode] = t.Probe(ctx, t.Address, mode) })
 		}
 	}
 	for i, host := range t.Others {
@@ -107,11 +107,9 @@ func gateLine(db Database, byKeys bool) (line string, stop bool) {
 		return fmt.Sprintf("%s: the app does not start: %s; %s", db.Name, problems[i].What, problems[i].Do), true
 	}
 	var said []string
-	switch {
-	case db.TLS == nil:
-	case db.Mode == "":
+	if db.TLS != nil && db.Mode == "" {
 		said = append(said, db.TLS.Version+", and no sslmode is in force")
-	default:
+	} else if db.TLS != nil {
 		said = append(said, db.TLS.Version+", as "+db.Mode+" asks")
 	}
 	if c := db.Certificate; c.endsSoon() {

@@ -104,7 +104,7 @@ func TestWhatTheTriesShowIsJudged(t *testing.T) {
 			problems: []wire.Problem{{Code: "mode-unknown"}}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			target := wire.Target{Host: "h", User: "app", Mode: test.mode, Asked: test.asked, Source: "a rule", Lever: "PGSSLMODE", Others: []wire.Address{{Host: "a", Port: 1}, {Host: "b", Port: 2}}}
+			target := wire.Target{Address: wire.Address{Host: "h"}, User: "app", Mode: test.mode, Asked: test.asked, Source: "a rule", Lever: "PGSSLMODE", Others: []wire.Address{{Host: "a", Port: 1}, {Host: "b", Port: 2}}}
 			if test.edit != nil {
 				test.edit(&target)
 			}
@@ -129,7 +129,7 @@ func TestAFurtherHostThatTakesTheConnectionHasToAnswer(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	judged := func(port int) Database {
-		target := wire.Target{Host: "h", User: "app", Mode: sslmode.VerifyFull, Others: []wire.Address{{Host: "127.0.0.1", Port: uint16(port)}}}
+		target := wire.Target{Address: wire.Address{Host: "h"}, User: "app", Mode: sslmode.VerifyFull, Others: []wire.Address{{Host: "127.0.0.1", Port: uint16(port)}}}
 		e := evidence{Target: &target, others: []wire.Attempt{target.Probe(ctx, target.Others[0], target.Mode)}}
 		db := Database{}
 		e.judgeOthers(&db, time.Now())

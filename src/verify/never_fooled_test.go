@@ -68,7 +68,7 @@ func host(t *testing.T, serve func(v visit)) wire.Target {
 		}
 	})
 	return wire.Target{
-		Name: "db", Host: "localhost", Port: uint16(port), Database: "app", User: "app",
+		Name: "db", Address: wire.Address{Host: "localhost", Port: uint16(port)}, Database: "app", User: "app",
 		Password: password, Mode: sslmode.VerifyFull, Source: "the test", Trust: trust("the test", ca),
 	}
 }

@@ -115,7 +115,7 @@ func (th *thief) hears() string {
 }
 
 func (th *thief) target(mode sslmode.Mode, trust ...*pgtest.CA) wire.Target {
-	t := wire.Target{Name: "db", Host: "localhost", Port: th.port, Database: "app", User: "app", Password: password, Mode: mode, Source: "the test"}
+	t := wire.Target{Name: "db", Address: wire.Address{Host: "localhost", Port: th.port}, Database: "app", User: "app", Password: password, Mode: mode, Source: "the test"}
 	for _, ca := range trust {
 		t.Trust = append(t.Trust, wire.Anchor{Cert: ca.Cert, Origin: "the test"})
 	}

@@ -96,7 +96,7 @@ func TestSessionsOfTheUser(t *testing.T) {
 		"no word about encryption":      {rows: []row{{Port: 5}}, problem: SessionsHidden, listed: 1},
 	} {
 		t.Run(name, func(t *testing.T) {
-			target := wire.Target{Host: "h", User: "app", Database: "app", Password: password}
+			target := wire.Target{Address: wire.Address{Host: "h"}, User: "app", Database: "app", Password: password}
 			e := evidence{Target: &target, sessions: test.rows, asked: test.asked,
 				byMode: [sslmode.VerifyFull + 1]wire.Attempt{sslmode.Disable: {PID: 7, Asks: "nothing"}}}
 			sessions, problem := e.judgeSessions()
@@ -115,7 +115,7 @@ func TestSessionsOfTheUser(t *testing.T) {
 // The server sees the client's port, and the container knows its own.
 func TestASessionFromThisContainersPortIsLikelyTheApps(t *testing.T) {
 	proc := fstest.MapFS{"net/tcp": {Data: []byte("  sl  local_address rem_address   st\n   0: 0100007F:1388 0200007F:1538 01\n   1: bad\n")}}
-	target := wire.Target{Host: "h", User: "app", Database: "app"}
+	target := wire.Target{Address: wire.Address{Host: "h"}, User: "app", Database: "app"}
 	e := evidence{Target: &target, sessions: []row{session(2, "b", false)}, ports: localPorts(proc)}
 	_, problem := e.judgeSessions()
 	require.NotNil(t, problem)
@@ -130,7 +130,7 @@ func TestACertificateThatExpiresSoonGivesAWarning(t *testing.T) {
 	ca := pgtest.NewCA(t, "Root")
 	pair := ca.Issue(t, []string{"h"})
 	asks := wire.Attempt{Asks: "a SCRAM password", ConnectionState: tls.ConnectionState{PeerCertificates: pair.Chain()}}
-	e := evidence{Target: &wire.Target{Host: "h", Mode: sslmode.VerifyFull}, byMode: [sslmode.VerifyFull + 1]wire.Attempt{
+	e := evidence{Target: &wire.Target{Address: wire.Address{Host: "h"}, Mode: sslmode.VerifyFull}, byMode: [sslmode.VerifyFull + 1]wire.Attempt{
 		sslmode.Disable: {Refusal: &pgconn.PgError{Code: "28000"}}, sslmode.Require: asks, sslmode.VerifyCA: asks, sslmode.VerifyFull: asks,
 	}}
 	for left, warnings := range map[time.Duration][]string{
@@ -197,7 +197,7 @@ func TestDatabasesAreTriedSideBySideWithinTheTimeout(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0") // queues connections, and never answers
 	require.NoError(t, err)
 	defer listener.Close()
-	silent := wire.Target{Host: "127.0.0.1", Port: uint16(listener.Addr().(*net.TCPAddr).Port), User: "u", Mode: sslmode.VerifyFull, Others: []wire.Address{{Host: "localhost", Port: uint16(listener.Addr().(*net.TCPAddr).Port)}}}
+	silent := wire.Target{Address: wire.Address{Host: "127.0.0.1", Port: uint16(listener.Addr().(*net.TCPAddr).Port)}, User: "u", Mode: sslmode.VerifyFull, Others: []wire.Address{{Host: "localhost", Port: uint16(listener.Addr().(*net.TCPAddr).Port)}}}
 	const timeout = time.Second
 	begin := time.Now()
 	report := Run(context.Background(), []wire.Target{silent, silent, silent, silent, silent}, nil, timeout)
@@ -222,7 +222,7 @@ func TestNothingIsWrittenToTheDatabase(t *testing.T) {
 		Settings: map[string]string{"log_statement": "'all'", "log_line_prefix": "'%u '", "log_error_verbosity": "'terse'"},
 		SQL:      "create user app password '" + password + "'; create database app owner app;",
 	})
-	target := wire.Target{Name: "db", Host: "localhost", Port: uint16(server.Port), Database: "app", User: "app", Password: password, Mode: sslmode.VerifyFull, Trust: trust("x", ca)}
+	target := wire.Target{Name: "db", Address: wire.Address{Host: "localhost", Port: uint16(server.Port)}, Database: "app", User: "app", Password: password, Mode: sslmode.VerifyFull, Trust: trust("x", ca)}
 	db, _ := verified(t, target)
 	require.Empty(t, db.Problems)
 
@@ -254,7 +254,7 @@ func TestNothingIsWrittenToTheDatabase(t *testing.T) {
 
 // A service may hold an example, or the address of a pooler in another container.
 func TestAFurtherConnectionStringWithoutAServerIsAWarning(t *testing.T) {
-	target := wire.Target{Name: "db (example.uri)", Host: "127.0.0.1", Port: 1, User: "u", Mode: sslmode.VerifyFull}
+	target := wire.Target{Name: "db (example.uri)", Address: wire.Address{Host: "127.0.0.1", Port: 1}, User: "u", Mode: sslmode.VerifyFull}
 	for further, ok := range map[bool]bool{true: true, false: false} {
 		target.Further = further
 		db := Run(t.Context(), []wire.Target{target}, nil, 2*time.Minute).Databases[0]

@@ -558,11 +558,11 @@ func TestEachJudgeOfACertificateThatGoCannotRead(t *testing.T) {
 
 			listener := files.serve(t)
 			assert.Equal(t, test.accept, psqlVerifies(t, listener, chainHost, files.trust), "psql")
-			target := Target{Host: chainHost, HostAddr: "127.0.0.1", Port: uint16(listener.Addr().(*net.TCPAddr).Port), Mode: sslmode.VerifyFull,
+			target := Target{Address: Address{Host: chainHost, Port: uint16(listener.Addr().(*net.TCPAddr).Port)}, HostAddr: "127.0.0.1", Mode: sslmode.VerifyFull,
 				Trust: []Anchor{{root.cert, "the test"}}}
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
-			a := target.Probe(ctx, target.Addresses()[0], sslmode.VerifyFull)
+			a := target.Probe(ctx, target.Address, sslmode.VerifyFull)
 			if test.says == "" {
 				assert.Equal(t, "verified", a.Refusal.Message)
 				return

@@ -117,9 +117,8 @@ type Login struct {
 // LogIn makes a new connection to the first host in the login's mode, verifies the server, and gives
 // the password. There is a connection if the attempt has no problem. ctx must have a deadline.
 func (t *Target) LogIn(ctx context.Context, login Login) (*pgconn.PgConn, Attempt) {
-	to := t.Addresses()[0]
-	conn, a := t.start(ctx, to, t.LoginMode(), login)
-	a.Problem = t.diagnose(a, to)
+	conn, a := t.start(ctx, t.Address, t.LoginMode(), login)
+	a.Problem = t.diagnose(a, t.Address)
 	return conn, a
 }
 

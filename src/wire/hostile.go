@@ -152,20 +152,16 @@ func fold(text string) string {
 // percent-encoding and quoted-printable too. The md5 hash is as good as the password where a server
 // stores it.
 func encodings(password, user string) []string {
-	each := func(format string) string {
-		var b strings.Builder
-		for _, c := range []byte(password) {
-			fmt.Fprintf(&b, format, c)
-		}
-		return b.String()
-	}
 	reversed := []rune(password)
 	slices.Reverse(reversed)
 	quoted, _ := json.Marshal(password) // a string never fails
+	bytes := []byte(password)
+	hex := fmt.Sprintf("% x", bytes)
 	all := []string{
 		password, string(reversed), fmt.Sprintf("%x", md5.Sum([]byte(password+user))),
 		url.QueryEscape(password), url.PathEscape(password), html.EscapeString(password), string(quoted),
-		each("%02x"), each(`\x%02x`), each(`\u%04x`), each("%d,"), each("%03o"), each("%08b"),
+		hex, strings.ReplaceAll(hex, " ", "x"), strings.ReplaceAll(hex, " ", "u00"), // as in \x70\x77 and \u0070\u0077
+		fmt.Sprintf("%d", bytes), fmt.Sprintf("%03o", bytes), fmt.Sprintf("%08b", bytes),
 	}
 	// In base64, it may begin at each of the three bytes of a group. What is beside it may change the
 	// first and the last character.

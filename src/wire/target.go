@@ -102,7 +102,7 @@ func (t *Target) setAddress(b binding.Binding) {
 		t.fail(bindingIncomplete, "the binding names no host", "add the credential hostname, or a uri with a host")
 		return
 	}
-	t.Host, t.HostAddr, t.Direct = b.Hosts[0], b.HostAddr, b.DirectTLS
+	t.HostAddr, t.Direct = b.HostAddr, b.DirectTLS
 	for i, host := range b.Hosts {
 		port, err := strconv.ParseUint(b.Port(i), 10, 16)
 		if err != nil || port == 0 { // don't show the value: it is no port, so it may be a secret
@@ -110,7 +110,7 @@ func (t *Target) setAddress(b binding.Binding) {
 		}
 		t.Others = append(t.Others, Address{host, uint16(port)})
 	}
-	t.Port, t.Others = t.Others[0].Port, t.Others[1:]
+	t.Address, t.Others = t.Others[0], t.Others[1:]
 	if b.Username == "" {
 		t.fail(bindingIncomplete, "the binding names no user", "add the credential username, or a uri with a user")
 	}

@@ -18,11 +18,10 @@ import (
 
 // Target is a database with everything that decides how to connect to it. A tunnel gets it as JSON.
 type Target struct {
-	Name     string
-	ByKeys   bool // nothing but its keys tells that it is Postgres
-	Further  bool // nobody need be there: a service's further connection string, such as an example; a Unix socket
-	Host     string
-	Port     uint16
+	Name    string
+	ByKeys  bool // nothing but its keys tells that it is Postgres
+	Further bool // nobody need be there: a service's further connection string, such as an example; a Unix socket
+	Address
 	Others   []Address // its further hosts
 	Database string
 	User     string
@@ -47,9 +46,6 @@ type Target struct {
 
 // LoginMode is how strictly to verify before the password goes over a connection: never without TLS.
 func (t *Target) LoginMode() sslmode.Mode { return max(t.Mode, sslmode.Require) }
-
-// Addresses are the database's hosts, in the order to try them.
-func (t *Target) Addresses() []Address { return append([]Address{{t.Host, t.Port}}, t.Others...) }
 
 // Address is where a server listens.
 type Address struct {

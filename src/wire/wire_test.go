@@ -160,8 +160,8 @@ func TestServersErrors(t *testing.T) {
 		"unheard of":         {pgconn.PgError{Code: "ZZ999", Message: "what?"}, serverError},
 	} {
 		t.Run(name, func(t *testing.T) {
-			target := Target{Host: "h", Port: 1, User: "app", Database: "app", Password: "app"}
-			problem := target.diagnose(Attempt{stage: startingUp, Refusal: &test.refusal}, target.Addresses()[0])
+			target := Target{Address: Address{Host: "h", Port: 1}, User: "app", Database: "app", Password: "app"}
+			problem := target.diagnose(Attempt{stage: startingUp, Refusal: &test.refusal}, target.Address)
 			require.NotNil(t, problem)
 			assert.Equal(t, test.code, problem.Code)
 			if test.code != clientCertificateWanted {
@@ -169,19 +169,19 @@ func TestServersErrors(t *testing.T) {
 			}
 		})
 	}
-	iam := Target{Host: west, User: "app"}
-	problem := iam.diagnose(Attempt{stage: startingUp, Refusal: &pgconn.PgError{Code: "28000", Message: `PAM authentication failed for user "app"`}}, iam.Addresses()[0])
+	iam := Target{Address: Address{Host: west}, User: "app"}
+	problem := iam.diagnose(Attempt{stage: startingUp, Refusal: &pgconn.PgError{Code: "28000", Message: `PAM authentication failed for user "app"`}}, iam.Address)
 	assert.Contains(t, problem.What, `wants IAM authentication of user "app"`)
 
 	// In another language, the handshake shows that the server wants a certificate: it asked, and
 	// got none.
-	target := Target{Host: "h", Port: 1}
+	target := Target{Address: Address{Host: "h", Port: 1}}
 	foreign := Attempt{stage: startingUp, Refusal: &pgconn.PgError{Code: "28000", Message: "Verbindung erfordert ein gültiges Client-Zertifikat"}, wantsCerts: true}
-	assert.Equal(t, clientCertificateWanted, target.diagnose(foreign, target.Addresses()[0]).Code)
+	assert.Equal(t, clientCertificateWanted, target.diagnose(foreign, target.Address).Code)
 }
 
 func TestErrorsOfTheWay(t *testing.T) {
-	target := Target{Host: "h", Port: 1}
+	target := Target{Address: Address{Host: "h", Port: 1}}
 	for name, test := range map[string]struct {
 		stage stage
 		err   error
@@ -196,7 +196,7 @@ func TestErrorsOfTheWay(t *testing.T) {
 		"no way":                     {dialing, &net.OpError{Op: "dial", Err: errors.New("no route")}, unreachable},
 	} {
 		t.Run(name, func(t *testing.T) {
-			assert.Equal(t, test.code, target.diagnose(Attempt{stage: test.stage, err: test.err}, target.Addresses()[0]).Code)
+			assert.Equal(t, test.code, target.diagnose(Attempt{stage: test.stage, err: test.err}, target.Address).Code)
 		})
 	}
 }
@@ -289,7 +289,7 @@ func TestACertificateWithoutItsKeyIsUnusable(t *testing.T) {
 // Nothing insecure has happened, so the app starts.
 func TestAServerThatHangsUpAtTheStartupMessageIsNotThere(t *testing.T) {
 	port := serveDirectTLS(t, pgtest.NewCA(t, "Root"), tls.NoClientCert, func(*tls.Conn) bool { return false })
-	target := Target{Host: "db.example.com", HostAddr: "127.0.0.1", Port: port, Direct: true, Mode: sslmode.Require}
+	target := Target{Address: Address{Host: "db.example.com", Port: port}, HostAddr: "127.0.0.1", Direct: true, Mode: sslmode.Require}
 	a := probe(t, &target, sslmode.Require)
 	require.NotNil(t, a.Problem)
 	assert.Equal(t, closed, a.Problem.Code)
@@ -416,13 +416,13 @@ func TestATunnelDoesNotConnectIfTheTargetHasAProblem(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	nobody := fmt.Sprintf("127.0.0.1:%d", pgtest.Nobody(t))
-	conn, problem := targets[0].Connect(ctx, targets[0].Addresses()[0], nobody)
+	conn, problem := targets[0].Connect(ctx, targets[0].Address, nobody)
 	assert.Nil(t, conn)
 	require.NotNil(t, problem)
 	assert.Equal(t, modeUnknown, problem.Code)
 
 	targets[0].Problem = nil
-	_, problem = targets[0].Connect(ctx, targets[0].Addresses()[0], nobody)
+	_, problem = targets[0].Connect(ctx, targets[0].Address, nobody)
 	require.NotNil(t, problem)
 	assert.Equal(t, notListened, problem.Code, "control: without a problem, it tries")
 }
@@ -459,7 +459,7 @@ func TestAServerThatRefusesThroughTheTunnelIsHeard(t *testing.T) {
 			_, err := conn.Write(first)
 			return err == nil && says == unproven
 		})
-		target := Target{Host: "db.example.com", HostAddr: "127.0.0.1", Port: port, Direct: true, Mode: sslmode.Require, Tunnel: true}
+		target := Target{Address: Address{Host: "db.example.com", Port: port}, HostAddr: "127.0.0.1", Direct: true, Mode: sslmode.Require, Tunnel: true}
 		a := probe(t, &target, sslmode.Require)
 		require.NotNil(t, a.Problem)
 		assert.Equal(t, says, a.Problem.Code)
@@ -472,7 +472,7 @@ func TestWhatAServerAnswersToTheRequestForTLS(t *testing.T) {
 			_, _ = pgproto3.NewBackend(conn, conn).ReceiveStartupMessage()
 			_, _ = conn.Write([]byte(answer))
 		})
-		target := Target{Host: "127.0.0.1", Port: uint16(port), Mode: sslmode.Require}
+		target := Target{Address: Address{Host: "127.0.0.1", Port: uint16(port)}, Mode: sslmode.Require}
 		a := probe(t, &target, sslmode.Require)
 		require.NotNil(t, a.Problem, answer)
 		assert.Equal(t, code, a.Problem.Code, answer)
@@ -486,7 +486,7 @@ func TestAServerThatAsksForAClientCertificateIsShownIt(t *testing.T) {
 		shown <- conn.ConnectionState().PeerCertificates[0].Subject.CommonName
 		return true
 	})
-	target := Target{Host: "db.example.com", HostAddr: "127.0.0.1", Port: port, Direct: true, Mode: sslmode.Require}
+	target := Target{Address: Address{Host: "db.example.com", Port: port}, HostAddr: "127.0.0.1", Direct: true, Mode: sslmode.Require}
 	without := probe(t, &target, sslmode.Require)
 	require.NotNil(t, without.Problem)
 	assert.Equal(t, clientCertificateWanted, without.Problem.Code)
@@ -501,7 +501,7 @@ func probe(t *testing.T, target *Target, mode sslmode.Mode) Attempt {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	return target.Probe(ctx, target.Addresses()[0], mode)
+	return target.Probe(ctx, target.Address, mode)
 }
 
 // serveDirectTLS starts a server that begins with TLS, as db.example.com. It asks for the password of
@@ -530,7 +530,7 @@ func TestThePasswordOfALoginIsHidden(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	for password, isHidden := range map[binding.Secret]bool{"the-clients-own": true, "another": false} {
-		target := Target{Host: "db.example.com", HostAddr: "127.0.0.1", Port: port, Direct: true, Mode: sslmode.VerifyFull,
+		target := Target{Address: Address{Host: "db.example.com", Port: port}, HostAddr: "127.0.0.1", Direct: true, Mode: sslmode.VerifyFull,
 			Trust: trust("the test", ca), User: "app", Password: "the-bindings-own"}
 		_, a := target.LogIn(ctx, Login{OnMessage: func(byte, []byte) error {
 			target.Password = password
@@ -562,7 +562,7 @@ func TestEachHostHasAPortOfItsOwn(t *testing.T) {
 				return
 			}
 			require.Nil(t, target.Problem)
-			addresses := []string{target.Addresses()[0].String()}
+			addresses := []string{target.Address.String()}
 			for _, other := range target.Others {
 				addresses = append(addresses, other.String())
 			}
@@ -596,7 +596,7 @@ func TestAPasswordInACertificateIsNotPrintedEither(t *testing.T) {
 			ca := pgtest.NewCA(t, spelling)
 			pair := ca.Issue(t, []string{spelling, "b"})
 			pair.Cert.DNSNames = []string{spelling, "b"}
-			target := Target{Name: "db", Host: "localhost", Port: 1, Password: pgtest.Password, User: "app", Mode: sslmode.VerifyFull}
+			target := Target{Name: "db", Address: Address{Host: "localhost", Port: 1}, Password: pgtest.Password, User: "app", Mode: sslmode.VerifyFull}
 			var said []string
 			for _, trusted := range [][]Anchor{nil, trust("x", ca)} {
 				target.Trust = trusted
@@ -650,15 +650,15 @@ func TestALongTextIsCut(t *testing.T) {
 }
 
 func TestWhoRunsOutOfDescriptorsHearsIt(t *testing.T) {
-	target := &Target{Host: "db.example.com", Port: 5432}
+	target := &Target{Address: Address{Host: "db.example.com", Port: 5432}}
 	for name, err := range map[string]error{
 		"to dial":    &net.OpError{Op: "dial", Err: os.NewSyscallError("socket", syscall.EMFILE)},
 		"to resolve": &net.DNSError{Err: "dial udp 10.0.0.2:53: socket: too many open files", Name: "db.example.com"},
 	} {
-		problem := target.diagnose(Attempt{stage: dialing, err: err}, target.Addresses()[0])
+		problem := target.diagnose(Attempt{stage: dialing, err: err}, target.Address)
 		assert.Equal(t, "no file descriptor is left to connect to db.example.com:5432", problem.What, name)
 	}
-	control := target.diagnose(Attempt{stage: dialing, err: &net.DNSError{Err: "no such host", Name: "db.example.com"}}, target.Addresses()[0])
+	control := target.diagnose(Attempt{stage: dialing, err: &net.DNSError{Err: "no such host", Name: "db.example.com"}}, target.Address)
 	assert.Equal(t, noAddress, control.Code)
 }
 
@@ -667,7 +667,7 @@ func TestATargetThatIsPassedOnIsTheSame(t *testing.T) {
 	ca := pgtest.NewCA(t, "Root")
 	client := ca.Issue(t, []string{"app"})
 	all := []Target{
-		{Name: "a", Host: "h", Port: 1, Mode: sslmode.VerifyFull, Source: "s", Tunnel: true, Trust: []Anchor{{ca.Cert, "the binding"}},
+		{Name: "a", Address: Address{Host: "h", Port: 1}, Mode: sslmode.VerifyFull, Source: "s", Tunnel: true, Trust: []Anchor{{ca.Cert, "the binding"}},
 			TrustPlace: "place", Password: "mypass"},
 		{Name: "b", Problem: &Problem{noTLS, "what", "do"}},
 	}
