@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"io/fs"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -125,32 +126,43 @@ type Seen struct {
 // Look says which languages a droplet brings, in the app's own folder and in the buildpacks'. Only
 // folders are opened: a pipe would wait.
 func Look(app, deps fs.FS) map[string]bool {
-	trees := map[string]folders{"app": {app, map[string][]fs.DirEntry{}}, "deps": {deps, map[string][]fs.DirEntry{}}}
+	trees := map[string]tree{"app": {app, map[string][]fs.DirEntry{}}, "deps": {deps, map[string][]fs.DirEntry{}}}
 	brings := map[string]bool{}
 	for _, l := range languages {
 		brings[l.name] = slices.ContainsFunc(l.places, func(place string) bool {
-			tree, pattern, _ := strings.Cut(place, "/")
-			found, _ := fs.Glob(trees[tree], pattern) // Glob fails only for a malformed pattern
-			return found != nil
+			of, pattern, _ := strings.Cut(place, "/")
+			return trees[of].has(pattern)
 		})
 	}
 	return brings
 }
 
-// folders reads each folder once: the patterns share most of them, and a launch must be fast.
-type folders struct {
+// tree reads each folder once, and none that is large: a launch must be fast.
+type tree struct {
 	fs.FS
 	read map[string][]fs.DirEntry
 }
 
-func (f folders) ReadDir(dir string) ([]fs.DirEntry, error) {
-	if _, isRead := f.read[dir]; !isRead {
-		f.read[dir], _ = fs.ReadDir(f.FS, dir) // one that cannot be read shows no language
+func (t tree) has(pattern string) bool {
+	star := strings.Index(pattern, "*")
+	if star < 0 {
+		_, err := fs.Stat(t.FS, pattern)
+		return err == nil
 	}
-	return f.read[dir], nil
+	start := strings.LastIndex(pattern[:star], "/") + 1
+	dir := path.Clean(pattern[:start])
+	name, rest, _ := strings.Cut(pattern[start:], "/")
+	if _, isRead := t.read[dir]; !isRead && path.Base(dir) != "node_modules" {
+		t.read[dir], _ = fs.ReadDir(t.FS, dir) // one that cannot be read shows no language
+	}
+	return slices.ContainsFunc(t.read[dir], func(e fs.DirEntry) bool {
+		isOne, _ := path.Match(name, e.Name())
+		if !isOne || rest == "" {
+			return isOne
+		}
+		return !e.Type().IsRegular() && t.has(path.Join(dir, e.Name(), rest))
+	})
 }
-
-func (f folders) Stat(name string) (fs.FileInfo, error) { return fs.Stat(f.FS, name) }
 
 // give exports a variable, unless the app's owner set it. A variable that already has our value
 // is ours: the script has run before, or the owner wants the same.

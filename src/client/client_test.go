@@ -464,7 +464,7 @@ func TestErlangGetsTheCAsThroughItsFlags(t *testing.T) {
 func TestADropletShowsWhichLanguagesItBrings(t *testing.T) {
 	for place, language := range map[string]string{
 		"deps/1/bin/erl": "erlang", "deps/0/apt/usr/lib/erlang/bin/erl": "erlang", "app/.platform_tools/erlang/bin/erl": "erlang",
-		"app/erts-13/bin/erlexec": "erlang", "app/_build/prod/rel/shop/erts-14/bin/erlexec": "erlang",
+		"app/erts-13/bin/erlexec": "erlang", "app/shop/erts-14/bin/erlexec": "erlang", "app/node_modules/erts-14/bin/erlexec": "", "app/_build/prod/rel/shop/erts-14/bin/erlexec": "erlang",
 		"deps/1/jre/bin/java": "java", "deps/1/jre/jre-21/bin/java": "java", "app/.java-buildpack/open_jdk_jre/bin/java": "java",
 		"deps/0/apt/usr/lib/jvm/java-17-openjdk-amd64/bin/java": "java", "app/.jdk/bin/java": "java", "app/jre/bin/java": "java",
 		"app/BOOT-INF/lib/a.jar": "java", "app/WEB-INF/web.xml": "java", "app/META-INF/MANIFEST.MF": "java", "app/shop.jar": "java",
