@@ -138,7 +138,7 @@ func (v *value) saysCA(database *object) bool {
 			return false // of something else: api.ca
 		}
 	}
-	return slices.ContainsFunc(words(strings.TrimPrefix(v.path(), database.path())), isCAWord)
+	return saysCA(strings.TrimPrefix(v.path(), database.path()))
 }
 
 // looksLikePEM says whether a text looks like a certificate in PEM, or base64 of one.

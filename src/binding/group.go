@@ -178,7 +178,8 @@ func (r *reader) classify() {
 		o.about, o.guessed = r.aboutOf(o)
 		found = found || o.about == postgres
 	}
-	if root := r.objects[0]; !found && !r.foreign && root.about != other && r.sure {
+	root, named := r.objects[0], r.sure && !r.foreign
+	if named && !found && root.about != other {
 		root.about, root.guessed = postgres, root.about == doubtful
 	}
 }
@@ -197,7 +198,7 @@ func (r *reader) aboutOf(o *object) (is about, guessed bool) {
 	case doubt == doubtful:
 		return postgres, true
 	case o.says(postgresWords), o.asks > asksTLS, o.hasLogin && r.objects[0].asks > asksTLS,
-		r.sure && (o.parent == nil || o.hasLogin || o.port() == "5432"):
+		r.sure && (o.parent == nil || o.hasLogin), r.sure && o.port() == "5432":
 		return postgres, o.family != "" && (r.foreign || !r.sure)
 	case o.hasLogin && r.isPostgresByKeys(o):
 		return postgres, true
@@ -259,8 +260,8 @@ func namesOther(raw map[string]any) bool {
 	return false
 }
 
-// gather adds the databases of an object, one for each distinct list of hosts. A connection string belongs to the database of the
-// object's keys if it shares a host with it, or one of the two names none.
+// gather adds the databases of an object, one for each distinct list of hosts. A connection string
+// belongs to the database of the object's keys if it shares a host with it, or one of them names none.
 func (r *reader) gather(o *object) {
 	var main *database
 	if (len(o.hosts) > 0 || len(o.strings) == 0) && !o.isHost() {

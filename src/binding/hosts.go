@@ -16,10 +16,9 @@ type address struct{ host, port string }
 // one of them cannot be a host, it returns none, and false: it may be a part of a password, which
 // must not reach a log.
 func parseHosts(text, ports string) (hosts []address, ok bool) {
-	port := splitPorts(ports, strings.Count(text, ",")+1)
-	i := -1
-	for item := range strings.SplitSeq(text, ",") {
-		i++
+	items := strings.Split(text, ",")
+	port := splitPorts(ports, len(items))
+	for i, item := range items {
 		host, own := splitPort(strings.TrimSpace(item))
 		switch {
 		case !isNumber(own):
@@ -29,7 +28,8 @@ func parseHosts(text, ports string) (hosts []address, ok bool) {
 		case net.ParseIP(host) == nil && !isHostName(host):
 			return nil, false
 		}
-		if hosts = append(hosts, address{strings.TrimSuffix(strings.ToLower(host), "."), cmp.Or(port(i), own)}); len(hosts) > mostHosts {
+		host = strings.TrimSuffix(strings.ToLower(host), ".")
+		if hosts = append(hosts, address{host, cmp.Or(port(i), own)}); len(hosts) > mostHosts {
 			break // read refuses it
 		}
 	}
@@ -59,11 +59,10 @@ func splitPort(s string) (host, port string) {
 	if inner, rest, ok := strings.Cut(s, "]"); ok && strings.HasPrefix(inner, "[") {
 		return inner[1:], strings.TrimPrefix(rest, ":")
 	}
-	if strings.Count(s, ":") == 1 {
-		host, port, _ = strings.Cut(s, ":")
-		return host, port
+	if host, port, _ = strings.Cut(s, ":"); strings.Contains(port, ":") {
+		return s, ""
 	}
-	return s, ""
+	return host, port
 }
 
 func isNumber(text string) bool { return strings.Trim(text, "0123456789") == "" }
@@ -71,12 +70,11 @@ func isNumber(text string) bool { return strings.Trim(text, "0123456789") == "" 
 // isHostName allows what DNS and IPv4 allow. It also allows the underscore, because people use it
 // in names.
 func isHostName(host string) bool {
-	host = strings.TrimSuffix(host, ".")
+	host = strings.ToLower(strings.TrimSuffix(host, "."))
 	return host != "" && len(host) <= 253 && strings.Trim(host, ".-") == host &&
-		strings.Trim(host, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.") == ""
+		strings.Trim(host, "abcdefghijklmnopqrstuvwxyz0123456789_-.") == ""
 }
 
-// addHosts adds the hosts that are missing.
 func addHosts(hosts, more []address) []address {
 	for _, a := range more {
 		if i := indexHost(hosts, a); i < 0 {
@@ -148,9 +146,7 @@ func hostsOf(raw any) (hosts []address) {
 		host = asText(raw)
 	case []any:
 		for _, item := range v {
-			if hosts = append(hosts, hostsOf(item)...); len(hosts) > mostHosts {
-				break // read refuses it
-			}
+			hosts = append(hosts, hostsOf(item)...)
 		}
 		return hosts
 	case map[string]any:

@@ -45,6 +45,7 @@ var (
 	// replicaPrefixes start the keys of further hosts of the same database: replica_host,
 	// reader_endpoint, read_only_uri.
 	replicaPrefixes = []string{"replica", "reader", "readonly", "read", "ro", "secondary", "standby", "writer", "primary", "cluster"}
+	replicaKeys     = append(uriKeys, "endpoints", "uris")
 
 	// otherWords name what is not Postgres. MySQL's modes even look like ours: REQUIRED, VERIFY_CA.
 	otherWords = strings.Fields("mysql mariadb redis valkey mongo rabbitmq amqp kafka sqlserver mssql oracle orcl db2")
@@ -118,13 +119,10 @@ func isModeKey(key string) bool {
 
 // isReplicaKey says whether a folded key names further hosts of the same database.
 func isReplicaKey(key string) bool {
-	for _, prefix := range replicaPrefixes {
-		if rest, ok := strings.CutPrefix(key, prefix); ok &&
-			(slices.Contains(hostKeys, rest) || slices.Contains(uriKeys, rest) || rest == "endpoints" || rest == "uris") {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(replicaPrefixes, func(prefix string) bool {
+		rest, ok := strings.CutPrefix(key, prefix)
+		return ok && (slices.Contains(replicaKeys, rest) || slices.Contains(hostKeys, rest))
+	})
 }
 
 // containsAny says whether the text contains one of the words, in any case.
@@ -139,18 +137,14 @@ var otherMeaning = []string{"saml", "oidc", "jwt", "client", "sign", "idp", "sso
 // speaksOfServerCA says whether a key's path, from the connection down, means the CA of the server:
 // "certificate.certificate_base64" and "tls.caBundle" do, "saml_cert" does not.
 func speaksOfServerCA(path string) bool {
-	if containsAny(path, otherMeaning) {
-		return false
-	}
-	if containsAny(path, []string{"cert", "root", "server"}) {
-		return true
-	}
-	return slices.ContainsFunc(words(path), isCAWord)
+	return !containsAny(path, otherMeaning) && (containsAny(path, []string{"cert", "server"}) || saysCA(path))
 }
 
-// isCAWord says whether a word of a key means a CA.
-func isCAWord(word string) bool {
-	return strings.Contains(word, "root") || slices.Contains([]string{"ca", "cas", "cabundle", "cachain", "capem"}, word)
+// saysCA says whether a word of a path means a CA.
+func saysCA(path string) bool {
+	return containsAny(path, []string{"root"}) || slices.ContainsFunc(words(path), func(word string) bool {
+		return slices.Contains([]string{"ca", "cas", "cabundle", "cachain", "capem"}, word)
+	})
 }
 
 var wordPattern = lazyregexp.New("[A-Z]*[a-z]+|[A-Z]+")

@@ -83,7 +83,6 @@ func readRegular(path string) ([]byte, error) {
 	return data, err
 }
 
-// readAll finds the databases in the services and in DATABASE_URL.
 func readAll(services []service, databaseURL string, open open) (Bound, error) {
 	slices.SortStableFunc(services, func(a, b service) int { return strings.Compare(a.name, b.name) })
 	var all Bound
@@ -148,7 +147,7 @@ func (f *Bound) addDatabaseURL(text string, open open) error {
 		databases, err := service{name: place.Path, credentials: map[string]any{"uri": text}}.read(open)
 		for _, b := range databases {
 			for i := range b.Asked {
-				b.Asked[i].Place = Place{Path: place.Path, Of: b.Asked[i].Place.Of, Variable: true}
+				b.Asked[i].Place.Path, b.Asked[i].Place.Variable = place.Path, true
 			}
 		}
 		f.ByOwner = len(databases) > 0
@@ -168,8 +167,9 @@ func (f *Bound) addDatabaseURL(text string, open open) error {
 			if err != nil {
 				return inside(place.Path, err)
 			}
+			place.Of = p.key
 			if !slices.ContainsFunc(b.Asked, func(a Asked) bool { return a.By != ByKey && a.Mode == mode }) {
-				b.Asked = append(b.Asked, Asked{mode, Place{Path: place.Path, Of: p.key, Variable: true}, p.by(ByURI), p.alias})
+				b.Asked = append(b.Asked, Asked{mode, place, p.by(ByURI), p.alias})
 			}
 		}
 	}
@@ -179,7 +179,6 @@ func (f *Bound) addDatabaseURL(text string, open open) error {
 	return nil
 }
 
-// inside says where an error is.
 func inside(what string, err error) error {
 	if err == nil {
 		return nil
@@ -215,29 +214,23 @@ func deliver(env map[string]string) (d delivery, err error) {
 	return d, err
 }
 
-// services reads the bindings. Those of the document come first, and are a part of it.
+// services reads the bindings. Those of the document come first, and are a part of it. We don't use
+// go-cfenv here: one malformed service makes it return no service at all, and its reflection took half
+// of a launch with a thousand services.
 func (d delivery) services() (all []service, document any, err error) {
-	all, document, err = vcapServices(d.source, d.document)
-	return append(all, mountedServices(d.mounted)...), document, err
-}
-
-// vcapServices reads the JSON of VCAP_SERVICES. We don't use go-cfenv here: one malformed service
-// makes it return no service at all, and its reflection took half of a launch with a thousand
-// services.
-func vcapServices(source string, document []byte) (services []service, parsed any, err error) {
-	if len(bytes.TrimSpace(document)) == 0 {
-		return nil, nil, nil
+	if len(bytes.TrimSpace(d.document)) > 0 {
+		document, err = decodeJSON(d.document)
 	}
-	if parsed, err = decodeJSON(document); err == errMany {
-		return nil, nil, fmt.Errorf("%s has %w", source, err)
-	} else if err != nil {
+	byLabel, ok := document.(map[string]any)
+	switch {
+	case err == errMany:
+		return nil, nil, fmt.Errorf("%s has %w", d.source, err)
+	case err != nil:
 		broken := &json.SyntaxError{}
-		_ = errors.As(json.Unmarshal(document, new(any)), &broken) // it quotes the document, so say only where
-		return nil, nil, fmt.Errorf("%s is not valid JSON: broken at byte %d", source, broken.Offset)
-	}
-	byLabel, ok := parsed.(map[string]any)
-	if !ok && parsed != nil {
-		return nil, nil, errors.New(source + " is JSON, but not an object of services")
+		_ = errors.As(json.Unmarshal(d.document, new(any)), &broken) // it quotes the document, so say only where
+		return nil, nil, fmt.Errorf("%s is not valid JSON: broken at byte %d", d.source, broken.Offset)
+	case !ok && document != nil:
+		return nil, nil, errors.New(d.source + " is JSON, but not an object of services")
 	}
 	for _, label := range slices.Sorted(maps.Keys(byLabel)) {
 		list, ok := byLabel[label].([]any)
@@ -246,25 +239,21 @@ func vcapServices(source string, document []byte) (services []service, parsed an
 		}
 		for _, item := range list {
 			s, ok := asService(label, item)
-			s.inFile = source != vcapVariable
+			s.inFile = d.source != vcapVariable
 			switch {
 			case ok:
-				services = append(services, s)
+				all = append(all, s)
 			case item != nil && !s.says(otherWords):
-				return nil, nil, fmt.Errorf("%s: the service %s does not have the form that the platform gives it",
-					source, cmp.Or(s.name, shownKey(label)))
+				return nil, nil, fmt.Errorf("%s: the service %s does not have the form that the platform gives it", d.source, s.name)
 			}
 		}
 	}
-	return services, parsed, nil
+	return append(all, mountedServices(d.mounted)...), document, nil
 }
 
 // asService reads a service. It returns false if its credentials are not an object.
 func asService(label string, raw any) (service, bool) {
-	fields, ok := raw.(map[string]any)
-	if !ok {
-		return service{label: label}, false
-	}
+	fields, isObject := raw.(map[string]any)
 	field := func(name string) string { s, _ := fields[name].(string); return s }
 	// The binding's name, or the service instance's, on one line.
 	name := cmp.Or(field("name"), field("binding_name"), field("instance_name"), shownKey(label))
@@ -278,24 +267,17 @@ func asService(label string, raw any) (service, bool) {
 			s.tags = append(s.tags, text)
 		}
 	}
-	if fields["credentials"] == nil {
-		return s, true
-	}
+	var ok bool
 	s.credentials, ok = fields["credentials"].(map[string]any)
-	return s, ok
+	return s, isObject && (ok || fields["credentials"] == nil)
 }
 
-// platformFiles are files that the platform writes beside the credentials.
+// platformFiles are files that the platform writes beside the credentials. It writes underscores for
+// hyphens since September 2025.
 //
 // Source: Cloud Foundry's RFC-0030.
 var platformFiles = strings.Fields("name binding-name instance-name instance-guid binding-guid label plan tags type provider " +
 	"volume-mounts syslog-drain-url")
-
-// isPlatformFile says whether the platform wrote the file. It writes underscores since September
-// 2025, and wrote hyphens before.
-func isPlatformFile(name string) bool {
-	return slices.Contains(platformFiles, strings.ReplaceAll(name, "_", "-"))
-}
 
 // mountedServices reads bindings as Kubernetes mounts them: a folder for each binding, with a file
 // for each key.
@@ -315,7 +297,7 @@ func mountedServices(folders files) []service {
 				if json.Unmarshal(data, &s.tags) != nil {
 					s.tags = strings.Split(text, ",")
 				}
-			case !isPlatformFile(key):
+			case !slices.Contains(platformFiles, strings.ReplaceAll(key, "_", "-")):
 				s.credentials[key] = text
 			}
 		}
@@ -327,35 +309,26 @@ func mountedServices(folders files) []service {
 // files are the files below SERVICE_BINDING_ROOT, their content by folder and name.
 type files map[string]map[string][]byte
 
-// mountedFiles reads the files below SERVICE_BINDING_ROOT.
 func mountedFiles(env map[string]string) (files, error) {
 	root := env["SERVICE_BINDING_ROOT"]
 	if _, err := os.Stat(root); root == "" || errors.Is(err, fs.ErrNotExist) {
 		return nil, nil // with the feature, the variable is set even if nothing is bound
 	}
 	mounted := files{}
-	err := eachEntry(root, func(folder string, isFolder bool) error {
-		if !isFolder {
-			return nil
-		}
+	return mounted, inside("SERVICE_BINDING_ROOT", eachEntry(root, true, func(folder string) error {
 		content := map[string][]byte{}
 		mounted[filepath.Base(folder)] = content
-		return eachEntry(folder, func(path string, isFolder bool) (err error) {
-			if !isFolder {
-				content[filepath.Base(path)], err = readRegular(path)
-			}
+		return eachEntry(folder, false, func(path string) (err error) {
+			content[filepath.Base(path)], err = readRegular(path)
 			return err
 		})
-	})
-	if err != nil {
-		return nil, fmt.Errorf("SERVICE_BINDING_ROOT: %w", err)
-	}
-	return mounted, nil
+	}))
 }
 
-// eachEntry follows the symbolic links in a folder. They and hidden entries such as "..data" serve
-// to update the mount, so hidden ones are neither bindings nor keys.
-func eachEntry(dir string, do func(path string, isFolder bool) error) error {
+// eachEntry goes through the folders or the files in a folder. It follows symbolic links. They and
+// hidden entries such as "..data" serve to update the mount, so hidden ones are neither bindings nor
+// keys.
+func eachEntry(dir string, folders bool, do func(path string) error) error {
 	entries, err := os.ReadDir(dir)
 	for _, e := range entries {
 		path := filepath.Join(dir, e.Name())
@@ -363,8 +336,8 @@ func eachEntry(dir string, do func(path string, isFolder bool) error) error {
 			continue
 		}
 		info, err := os.Stat(path)
-		if err == nil {
-			err = do(path, info.IsDir())
+		if err == nil && info.IsDir() == folders {
+			err = do(path)
 		}
 		if err != nil {
 			return err

@@ -94,8 +94,8 @@ func (o *object) texts() iter.Seq2[*value, string] {
 		items := o.items
 		for i := range o.values {
 			v := &o.values[i]
-			text, ok := v.raw.(string)
-			if ok && (!slices.Contains(secretKeys, v.key) || strings.HasSuffix(v.name, "]")) && !yield(v, text) {
+			isRead := !slices.Contains(secretKeys, v.key) || strings.HasSuffix(v.name, "]")
+			if text, ok := v.raw.(string); ok && isRead && !yield(v, text) {
 				return
 			}
 			for len(items) > 0 && items[0].key == v.key {
@@ -222,7 +222,8 @@ func (w *walker) value(v value, depth int) {
 // shownKey is a key for people. It comes from the binding too. If it does not look like a key, it may
 // be anything, so it is not shown.
 func shownKey(key string) string {
-	if len(key) > 64 || strings.ContainsFunc(key, unicode.IsControl) || strings.ContainsAny(key, "@=?/ ") && strings.ContainsAny(key, "@=:") {
+	isText := strings.ContainsAny(key, "@=?/ ") && strings.ContainsAny(key, "@=:")
+	if isText || len(key) > 64 || strings.ContainsFunc(key, unicode.IsControl) {
 		return "(a key that is not shown)"
 	}
 	return key
@@ -342,7 +343,8 @@ func (v value) asksFor() asking {
 	switch {
 	case v.isEmpty():
 		return 0
-	case slices.Contains(modeKeys, key), isLevel && mode.Verifies(), (key == "ssl" || key == "tls") && isModeWord(text):
+	case slices.Contains(modeKeys, key), isLevel && mode.Verifies(),
+		(key == "ssl" || key == "tls") && isModeWord(text):
 		isOwn := mode == sslmode.VerifyFull || mode > sslmode.Disable && text == mode.String()
 		if isOwn && (mode.Verifies() || slices.Contains(modeKeys, v.key)) { // "tls": "require" may be a mail server's
 			return ownMode
