@@ -10,7 +10,6 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/rds"
 )
 
-// service is a bound service, as the platform describes it.
 type service struct {
 	name        string
 	label       string // and the type, which some brokers give
@@ -33,7 +32,6 @@ const (
 	mostStrings = 1000
 )
 
-// database is a Postgres database while we put it together.
 type database struct {
 	hosts     []address
 	replicas  []address
@@ -46,7 +44,6 @@ type database struct {
 	path      string
 }
 
-// connString is a connection string, and where it is.
 type connString struct {
 	*value
 	connection
@@ -81,16 +78,21 @@ func (s service) read(file open) ([]Binding, error) {
 			return nil, fmt.Errorf("the credentials have more than %d connection strings", mostStrings)
 		}
 	}
-	r.classify()
+	isPostgres := func(o *object) bool { return o.about == postgres }
 	for _, o := range objects {
-		if o.about == postgres {
+		o.about, o.guessed = r.aboutOf(o)
+	}
+	root, named := objects[0], r.sure && !r.foreign
+	if named && root.about != other && !slices.ContainsFunc(objects, isPostgres) {
+		root.about, root.guessed = postgres, root.about == doubtful
+	}
+	for _, o := range objects {
+		if isPostgres(o) {
 			r.gather(o)
 		}
 	}
 	hosts := 0
-	for _, d := range r.databases {
-		// Count every object too. A database may have no host, and many objects may name the same
-		// one.
+	for _, d := range r.databases { // one may have no host, and many objects may name the same
 		if hosts += max(len(d.hosts)+len(d.replicas), len(d.objects)); hosts > mostHosts {
 			return nil, fmt.Errorf("the credentials name more than %d hosts", mostHosts)
 		}
@@ -118,7 +120,6 @@ func (s service) read(file open) ([]Binding, error) {
 	return bindings, r.checkAllHeard(bindings)
 }
 
-// readTexts finds the connection strings and the certificates among the texts of an object.
 func (r *reader) readTexts(o *object) {
 	for v, text := range o.texts() {
 		o.hasPEM = o.hasPEM || looksLikePEM(text)
@@ -171,21 +172,8 @@ func (o *object) around(c connection) *object {
 	return o
 }
 
-// classify finds what each object is about.
-func (r *reader) classify() {
-	found := false
-	for _, o := range r.objects {
-		o.about, o.guessed = r.aboutOf(o)
-		found = found || o.about == postgres
-	}
-	root, named := r.objects[0], r.sure && !r.foreign
-	if named && !found && root.about != other {
-		root.about, root.guessed = postgres, root.about == doubtful
-	}
-}
-
-// aboutOf also says whether that is a guess. The label or a tag says more than a port, and a mode in
-// Postgres's own word more than a tag.
+// aboutOf says what an object is about, and whether that is a guess. The label or a tag says more than
+// a port, and a mode in Postgres's own word more than a tag.
 func (r *reader) aboutOf(o *object) (is about, guessed bool) {
 	outweighed := r.sure || o.asks == ownMode && o.port() != "3306"
 	switch doubt := r.doubt(o); {
@@ -299,7 +287,6 @@ func (r *reader) gather(o *object) {
 	}
 }
 
-// add adds a database, or returns the one with the same hosts.
 func (r *reader) add(d *database) *database {
 	key := hostList(d.hosts)
 	if old := r.same[key]; old != nil && len(d.hosts) > 0 {
@@ -314,11 +301,8 @@ func (r *reader) add(d *database) *database {
 
 // takes says whether a string is about this database, the main one of its object.
 func (d *database) takes(f connString) bool {
-	switch {
-	case len(d.hosts) == 0:
-		return f.belongsBeside() || !d.stray
-	case len(f.hosts) == 0:
-		return f.belongsBeside()
+	if len(d.hosts) == 0 || len(f.hosts) == 0 {
+		return f.belongsBeside() || len(d.hosts) == 0 && !d.stray
 	}
 	return d.byKeys && slices.ContainsFunc(f.hosts, func(a address) bool { return indexHost(d.hosts, a) >= 0 })
 }
