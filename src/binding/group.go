@@ -51,7 +51,6 @@ type connString struct {
 	by         By
 }
 
-// reader finds the databases of one service.
 type reader struct {
 	service
 	objects   []*object // the outermost first
@@ -234,7 +233,6 @@ func (r *reader) isPostgresByKeys(o *object) bool {
 	return named && (containsAny(r.name, postgresWords) || slices.Contains(words(r.name), "pg"))
 }
 
-// namesOther says whether a key or a text names another kind of database.
 func namesOther(raw map[string]any) bool {
 	for name, item := range raw {
 		text, _ := item.(string)
@@ -299,7 +297,7 @@ func (r *reader) add(d *database) *database {
 	return d
 }
 
-// takes says whether a string is about this database, the main one of its object.
+// takes says whether a string in the object of a database is about it.
 func (d *database) takes(f connString) bool {
 	if len(d.hosts) == 0 || len(f.hosts) == 0 {
 		return f.belongsBeside() || len(d.hosts) == 0 && !d.stray

@@ -67,8 +67,7 @@ func splitPort(s string) (host, port string) {
 
 func isNumber(text string) bool { return strings.Trim(text, "0123456789") == "" }
 
-// isHostName allows what DNS and IPv4 allow. It also allows the underscore, because people use it
-// in names.
+// isHostName allows what DNS and IPv4 allow, and the underscore, which people use.
 func isHostName(host string) bool {
 	host = strings.ToLower(strings.TrimSuffix(host, "."))
 	return host != "" && len(host) <= 253 && strings.Trim(host, ".-") == host &&
@@ -93,7 +92,7 @@ func indexHost(hosts []address, a address) int {
 	return slices.IndexFunc(hosts, func(b address) bool { return a.host == b.host })
 }
 
-// hostList returns a text that is the same for the same hosts in any order.
+// hostList is the same for the same hosts in any order.
 func hostList(hosts []address) string {
 	var names []string
 	for _, a := range hosts {
@@ -103,14 +102,12 @@ func hostList(hosts []address) string {
 	return strings.Join(names, ",")
 }
 
-// isHost says whether the object is one host, or an item of a list of hosts, as in [{"hostname": …,
-// "port": …}].
+// isHost says whether the object is one host, as in "hosts": [{"hostname": …, "port": …}].
 func (o *object) isHost() bool { return slices.Contains(hostKeys, o.key) }
 
-// namesHosts says whether the object names hosts, and is more than one of them.
 func (o *object) namesHosts() bool { return len(o.hosts) > 0 && !o.isHost() }
 
-// readHosts returns the hosts under the object's own keys. One port is for all that have none.
+// readHosts reads the object's own keys. One port is for all hosts if none has its own.
 func (o *object) readHosts() (hosts []address) {
 	for _, key := range hostKeys {
 		for _, v := range o.known {

@@ -39,11 +39,10 @@ var (
 	// kindKeys tell what an object is about: "type": "postgresql", "scheme": "postgres".
 	kindKeys = []string{"type", "scheme", "engine", "dialect", "driver", "adapter", "protocol", "dbtype"}
 
-	// secretKeys are for passwords. We never read their text as a connection string.
+	// We never read the text of secretKeys as a connection string.
 	secretKeys = []string{"password", "passwd", "pass", "pwd", "secret", "token"}
 
-	// replicaPrefixes start the keys of further hosts of the same database: replica_host,
-	// reader_endpoint, read_only_uri.
+	// Further hosts of the same database: replica_host, reader_endpoint, read_only_uri.
 	replicaPrefixes = []string{"replica", "reader", "readonly", "read", "ro", "secondary", "standby", "writer", "primary", "cluster"}
 	replicaKeys     = append(uriKeys, "endpoints", "uris")
 
@@ -111,13 +110,12 @@ func fold(key string) string {
 	}, key)
 }
 
-// isModeKey says whether a folded key is for a mode, also in a family: pgsslmode.
+// isModeKey also takes a key in a family: pgsslmode.
 func isModeKey(key string) bool {
 	_, meaning := inFamily(key)
 	return slices.Contains(modeKeys, meaning)
 }
 
-// isReplicaKey says whether a folded key names further hosts of the same database.
 func isReplicaKey(key string) bool {
 	return slices.ContainsFunc(replicaPrefixes, func(prefix string) bool {
 		rest, ok := strings.CutPrefix(key, prefix)
@@ -125,13 +123,12 @@ func isReplicaKey(key string) bool {
 	})
 }
 
-// containsAny says whether the text contains one of the words, in any case.
 func containsAny(text string, words []string) bool {
 	text = strings.ToLower(text)
 	return slices.ContainsFunc(words, func(word string) bool { return strings.Contains(text, word) })
 }
 
-// otherMeaning are words in a key whose certificates are not the CA of the database's server.
+// otherMeaning are words in keys for certificates that are not the CA of the database's server.
 var otherMeaning = []string{"saml", "oidc", "jwt", "client", "sign", "idp", "sso", "oauth"}
 
 // speaksOfServerCA says whether a key's path, from the connection down, means the CA of the server:
@@ -140,7 +137,6 @@ func speaksOfServerCA(path string) bool {
 	return !containsAny(path, otherMeaning) && (containsAny(path, []string{"cert", "server"}) || saysCA(path))
 }
 
-// saysCA says whether a word of a path means a CA.
 func saysCA(path string) bool {
 	return containsAny(path, []string{"root"}) || slices.ContainsFunc(words(path), func(word string) bool {
 		return slices.Contains([]string{"ca", "cas", "cabundle", "cachain", "capem"}, word)

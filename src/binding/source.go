@@ -50,7 +50,6 @@ func ReadElsewhere(env map[string]string) (Bound, error) {
 	return readAll(services, env["DATABASE_URL"], openNothing)
 }
 
-// open reads a file of the app's container.
 type open func(path string) ([]byte, error)
 
 // openNothing is for where a path means nothing, or its file makes no difference.
@@ -62,7 +61,7 @@ func openNothing(path string) ([]byte, error) {
 // limit for those is 1,000,000 bytes.
 const largestFile = 1 << 20
 
-// readRegular reads a regular file. A pipe or a device could block us, so it refuses those.
+// readRegular refuses a pipe or a device, which could block us.
 func readRegular(path string) ([]byte, error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -120,7 +119,6 @@ func (f *Bound) addService(s service, open open) error {
 // nobody can edit a broker's credentials.
 const caTag = "postgres-ssl-ca"
 
-// ca returns the CA of a service with caTag.
 func (s service) ca(open open) (Credential, error) {
 	objects, err := walk(s.credentials)
 	if err != nil {
@@ -186,19 +184,17 @@ func inside(what string, err error) error {
 	return fmt.Errorf("%s: %w", what, err)
 }
 
-// names says whether the binding has one of the hosts.
 func (b Binding) names(hosts []address) bool {
 	return slices.ContainsFunc(hosts, func(a address) bool { return slices.Contains(b.Hosts, a.host) })
 }
 
 const vcapVariable = "VCAP_SERVICES"
 
-// delivery is what the platform delivers: VCAP_SERVICES or the content of its file, and the name of
-// that for errors; and the files below SERVICE_BINDING_ROOT.
+// delivery is what the platform delivers.
 type delivery struct {
-	source   string
-	document []byte
-	mounted  files
+	source   string                       // VCAP_SERVICES or the variable that names its file, for errors
+	document []byte                       // its content
+	mounted  map[string]map[string][]byte // the files below SERVICE_BINDING_ROOT, by folder and name
 }
 
 func deliver(env map[string]string) (d delivery, err error) {
@@ -210,8 +206,40 @@ func deliver(env map[string]string) (d delivery, err error) {
 			return d, fmt.Errorf("%s cannot be read: %w", d.source, cause.Err)
 		}
 	}
-	d.mounted, err = mountedFiles(env)
-	return d, err
+	root := env["SERVICE_BINDING_ROOT"]
+	if _, err := os.Stat(root); root == "" || errors.Is(err, fs.ErrNotExist) {
+		return d, nil // with the feature, the variable is set even if nothing is bound
+	}
+	d.mounted = map[string]map[string][]byte{}
+	return d, inside("SERVICE_BINDING_ROOT", eachEntry(root, true, func(folder string) error {
+		content := map[string][]byte{}
+		d.mounted[filepath.Base(folder)] = content
+		return eachEntry(folder, false, func(path string) (err error) {
+			content[filepath.Base(path)], err = readRegular(path)
+			return err
+		})
+	}))
+}
+
+// eachEntry goes through the folders or the files in a folder. It follows symbolic links. They and
+// hidden entries such as "..data" serve to update the mount, so hidden ones are neither bindings nor
+// keys.
+func eachEntry(dir string, folders bool, do func(path string) error) error {
+	entries, err := os.ReadDir(dir)
+	for _, e := range entries {
+		path := filepath.Join(dir, e.Name())
+		if strings.HasPrefix(e.Name(), ".") {
+			continue
+		}
+		info, err := os.Stat(path)
+		if err == nil && info.IsDir() == folders {
+			err = do(path)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return err
 }
 
 // services reads the bindings. Those of the document come first, and are a part of it. We don't use
@@ -251,11 +279,10 @@ func (d delivery) services() (all []service, document any, err error) {
 	return append(all, mountedServices(d.mounted)...), document, nil
 }
 
-// asService reads a service. It returns false if its credentials are not an object.
+// asService returns false if the credentials are not an object.
 func asService(label string, raw any) (service, bool) {
 	fields, isObject := raw.(map[string]any)
 	field := func(name string) string { s, _ := fields[name].(string); return s }
-	// The binding's name, or the service instance's, on one line.
 	name := cmp.Or(field("name"), field("binding_name"), field("instance_name"), shownKey(label))
 	s := service{
 		name:  strings.Join(strings.FieldsFunc(name, unicode.IsControl), " "),
@@ -283,7 +310,7 @@ var platformFiles = strings.Fields("name binding-name instance-name instance-gui
 // for each key.
 //
 // Source: servicebinding.io, "Workload Projection".
-func mountedServices(folders files) []service {
+func mountedServices(folders map[string]map[string][]byte) []service {
 	var services []service
 	for _, folder := range slices.Sorted(maps.Keys(folders)) {
 		s := service{name: folder, credentials: map[string]any{}, inFile: true}
@@ -304,44 +331,4 @@ func mountedServices(folders files) []service {
 		services = append(services, s)
 	}
 	return services
-}
-
-// files are the files below SERVICE_BINDING_ROOT, their content by folder and name.
-type files map[string]map[string][]byte
-
-func mountedFiles(env map[string]string) (files, error) {
-	root := env["SERVICE_BINDING_ROOT"]
-	if _, err := os.Stat(root); root == "" || errors.Is(err, fs.ErrNotExist) {
-		return nil, nil // with the feature, the variable is set even if nothing is bound
-	}
-	mounted := files{}
-	return mounted, inside("SERVICE_BINDING_ROOT", eachEntry(root, true, func(folder string) error {
-		content := map[string][]byte{}
-		mounted[filepath.Base(folder)] = content
-		return eachEntry(folder, false, func(path string) (err error) {
-			content[filepath.Base(path)], err = readRegular(path)
-			return err
-		})
-	}))
-}
-
-// eachEntry goes through the folders or the files in a folder. It follows symbolic links. They and
-// hidden entries such as "..data" serve to update the mount, so hidden ones are neither bindings nor
-// keys.
-func eachEntry(dir string, folders bool, do func(path string) error) error {
-	entries, err := os.ReadDir(dir)
-	for _, e := range entries {
-		path := filepath.Join(dir, e.Name())
-		if strings.HasPrefix(e.Name(), ".") {
-			continue
-		}
-		info, err := os.Stat(path)
-		if err == nil && info.IsDir() == folders {
-			err = do(path)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return err
 }
