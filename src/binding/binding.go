@@ -10,7 +10,6 @@ package binding
 
 import (
 	"cmp"
-	"slices"
 
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
 )
@@ -36,12 +35,11 @@ type Reference struct {
 
 // Binding is one bound Postgres database.
 type Binding struct {
-	Name  string   // of the binding, or of the service instance if the binding has none
-	Path  string   // the key where it was found; "" for the service's main database
-	Tags  []string // as the broker gave them
-	Hosts []string // lower case, no port, no trailing dot; the primary comes first
-	Ports []string // one for each of Hosts, "" for the default
-
+	Name  string    // of the binding, or of the service instance if the binding has none
+	Path  string    // the key where it was found; "" for the service's main database
+	Tags  []string  // as the broker gave them
+	Hosts []string  // lower case, no port, no trailing dot; the primary comes first
+	Ports []string  // one for each of Hosts, "" for the default
 	named []address // each host and port that its strings and keys name, as they name it
 
 	WellKnown bool   // under the keys that every broker uses; wins over others of its service
@@ -52,12 +50,11 @@ type Binding struct {
 
 	Guessed bool     // nothing but its keys tells that it is Postgres, or something speaks against it
 	Notes   []string // what people should know of it, each one line, without secrets
-
-	Asked   []Asked // the modes that it writes, in any place
-	AsksTLS Place   // where it asks for TLS without a mode
-	SSLFlag Place   // the connection string that asks for TLS without a mode
-	Direct  string  // what only a direct connection can do, such as channel_binding
-	System  Place   // where it says sslrootcert=system
+	Asked   []Asked  // the modes that it writes, in any place
+	AsksTLS Place    // where it asks for TLS without a mode
+	SSLFlag Place    // the connection string that asks for TLS without a mode
+	Direct  string   // what only a direct connection can do, such as channel_binding
+	System  Place    // where it says sslrootcert=system
 
 	CA         Credential   // under a well-known key, if there is one
 	MoreCAs    []Credential // certificates under other keys that seem to mean the server's CA
@@ -154,9 +151,6 @@ func (b Binding) Title() string {
 	}
 	return b.Name + " (" + b.Path + ")"
 }
-
-// Tagged says whether the binding has exactly this tag. Stratos finds its own tag the same way.
-func (b Binding) Tagged(tag string) bool { return slices.Contains(b.Tags, tag) }
 
 // Writes returns the strictest mode that the binding writes, None if it writes none.
 func (b Binding) Writes() sslmode.Mode {

@@ -254,7 +254,7 @@ func TestTheThreeWaysOfDelivery(t *testing.T) {
 			assert.Equal(t, []string{"db", "h", "verify-ca"}, []string{b.Name, b.Hosts[0], b.Asked[0].Mode.String()})
 		})
 	}
-	assert.True(t, one(t, map[string]string{"SERVICE_BINDING_ROOT": root}).Tagged("stratos"))
+	assert.Contains(t, one(t, map[string]string{"SERVICE_BINDING_ROOT": root}).Tags, "stratos")
 }
 
 func TestNothingBoundIsNoError(t *testing.T) {

@@ -147,7 +147,7 @@ func (r *reader) readTexts(o *object) {
 		scheme, _, ok := strings.Cut(text, "://")
 		r.foreign = r.foreign || ok && slices.Contains(uriKeys, v.key)
 		if ok && len(scheme) < 64 && containsAny(scheme, otherWords) {
-			o.hasOtherURI = true
+			o.about = other
 		} else if c, ok := parseParameters(text); ok {
 			o.queries = append(o.queries, connString{v, c, v.path(), text, ByString})
 			o.note(anyMode)
@@ -178,7 +178,7 @@ func (r *reader) aboutOf(o *object) (is about, guessed bool) {
 	switch doubt := r.doubt(o); {
 	case len(o.strings) > 0:
 		return postgres, false
-	case o.hasOtherURI:
+	case o.about == other:
 		return other, false
 	case doubt == other, !o.namesHosts(), doubt == doubtful && !outweighed:
 		return doubt, false

@@ -61,10 +61,8 @@ const defaultPort = "5432"
 // decides for an address that several name. Redirect fails if a host cannot be replaced alone. The
 // error names the service and the credential, and contains no secret.
 func Redirect(env map[string]string, wanted []Binding) (*Redirection, error) {
-	d, undelivered := deliver(env)
-	r := &Redirection{delivery: d, locals: map[[2]string]int{}}
+	r := &Redirection{delivery: deliver(env), locals: map[[2]string]int{}}
 	services, _, err := r.services()
-	err = cmp.Or(undelivered, err)
 	for i, b := range wanted {
 		err = cmp.Or(err, r.addEndpoints(i, b))
 	}

@@ -24,10 +24,7 @@ import (
 // app owner's DATABASE_URL is the database. An error names the variable or the service. It shows
 // keys, but no other content.
 func Read(env map[string]string) (Bound, error) {
-	d, err := deliver(env)
-	if err != nil {
-		return Bound{}, err
-	}
+	d := deliver(env)
 	services, _, err := d.services()
 	if err != nil {
 		return Bound{}, err
@@ -195,23 +192,25 @@ type delivery struct {
 	source   string                       // VCAP_SERVICES or the variable that names its file, for errors
 	document []byte                       // its content
 	mounted  map[string]map[string][]byte // the files below SERVICE_BINDING_ROOT, by folder and name
+	err      error
 }
 
-func deliver(env map[string]string) (d delivery, err error) {
-	d = delivery{source: vcapVariable, document: []byte(env[vcapVariable])}
+func deliver(env map[string]string) delivery {
+	d := delivery{source: vcapVariable, document: []byte(env[vcapVariable])}
 	if path := env["VCAP_SERVICES_FILE_PATH"]; path != "" {
 		d.source = "VCAP_SERVICES_FILE_PATH (" + path + ")"
 		var cause *fs.PathError
-		if d.document, err = readRegular(path); errors.As(err, &cause) {
-			return d, fmt.Errorf("%s cannot be read: %w", d.source, cause.Err)
+		if d.document, d.err = readRegular(path); errors.As(d.err, &cause) {
+			d.err = fmt.Errorf("%s cannot be read: %w", d.source, cause.Err)
+			return d
 		}
 	}
 	root := env["SERVICE_BINDING_ROOT"]
 	if _, err := os.Stat(root); root == "" || errors.Is(err, fs.ErrNotExist) {
-		return d, nil // with the feature, the variable is set even if nothing is bound
+		return d // with the feature, the variable is set even if nothing is bound
 	}
 	d.mounted = map[string]map[string][]byte{}
-	return d, inside("SERVICE_BINDING_ROOT", eachEntry(root, true, func(folder string) error {
+	d.err = inside("SERVICE_BINDING_ROOT", eachEntry(root, true, func(folder string) error {
 		content := map[string][]byte{}
 		d.mounted[filepath.Base(folder)] = content
 		return eachEntry(folder, false, func(path string) (err error) {
@@ -219,6 +218,7 @@ func deliver(env map[string]string) (d delivery, err error) {
 			return err
 		})
 	}))
+	return d
 }
 
 // eachEntry goes through the folders or the files in a folder. It follows symbolic links. They and
@@ -251,6 +251,8 @@ func (d delivery) services() (all []service, document any, err error) {
 	}
 	byLabel, ok := document.(map[string]any)
 	switch {
+	case d.err != nil:
+		return nil, nil, d.err
 	case err == errMany:
 		return nil, nil, fmt.Errorf("%s has %w", d.source, err)
 	case err != nil:

@@ -152,7 +152,7 @@ func TestWhatAMountedBindingHolds(t *testing.T) {
 	b := found.Databases[0]
 	assert.Equal(t, "orders", b.Name)
 	assert.Equal(t, []string{"h"}, b.Hosts)
-	assert.True(t, b.Tagged("stratos"))
+	assert.Contains(t, b.Tags, "stratos")
 	assert.Empty(t, b.Database, "the platform's own files are no credentials")
 	assert.Empty(t, b.Asked)
 	assert.Equal(t, []string{"cache"}, found.Others)

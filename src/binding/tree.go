@@ -30,16 +30,15 @@ type object struct {
 	hosts    []address // under its own keys
 	family   string    // of the keys that name its host: PGHOST
 
-	strings     []connString // that are about it
-	queries     []connString // in it, without a URI around them
-	hasLogin    bool         // it names a user or a database
-	beside      bool         // it has only the keys of a family, which are in its parent
-	hasOtherURI bool         // it has a URI of another kind of database
-	hasPEM      bool         // it has a certificate
-	guessed     bool         // it may be about something else than Postgres
-	asks        asking       // its values, or those of an object in it
-	about       about
-	namesOther  func() bool // whether what is beside its host names another kind of database
+	strings    []connString // that are about it
+	queries    []connString // in it, without a URI around them
+	hasLogin   bool         // it names a user or a database
+	beside     bool         // it has only the keys of a family, which are in its parent
+	hasPEM     bool         // it has a certificate
+	guessed    bool         // it may be about something else than Postgres
+	asks       asking       // its values, or those of an object in it
+	about      about        // other from the start if it has a URI of another kind of database
+	namesOther func() bool  // whether what is beside its host names another kind of database
 }
 
 // about says what an object is about.
@@ -177,11 +176,9 @@ func (w *walker) values(o *object, depth int) {
 		v, depth := &o.values[i], depth
 		v.name = shownKey(v.name)
 		if text, ok := v.raw.(string); ok && !slices.Contains(secretKeys, v.key) {
-			nested, err := asJSON(text)
-			switch err {
-			case nil:
+			if nested, err := asJSON(text); err == nil {
 				v.raw = nested
-			case errMany:
+			} else if err == errMany {
 				w.err = err
 			}
 		}
@@ -309,10 +306,8 @@ func (o *object) first(keys []string) (value, bool) {
 // kind of something beside it does not count: cache_db_type.
 func (o *object) says(words []string) bool {
 	return slices.ContainsFunc(o.known, func(v *value) bool {
-		if !slices.Contains(kindKeys, v.key) || !containsAny(asText(v.raw), words) {
-			return false
-		}
-		return v.family == "" || v.family == o.family || slices.Contains(families, v.family)
+		isOwn := v.family == "" || v.family == o.family || slices.Contains(families, v.family)
+		return isOwn && slices.Contains(kindKeys, v.key) && containsAny(asText(v.raw), words)
 	})
 }
 

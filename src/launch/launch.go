@@ -319,7 +319,7 @@ func (p *Plan) chooseDecider() {
 			p.stop(p.atLaunch(fmt.Errorf("POSTGRES_SSL_SERVICE names no bound Postgres database; bound are: %s",
 				cmp.Or(listModes(candidates), "none"))))
 		}
-		candidates = prefer(candidates, func(db *Database) bool { return db.Tagged("stratos") })
+		candidates = prefer(candidates, func(db *Database) bool { return slices.Contains(db.Tags, "stratos") })
 	}
 	switch {
 	case len(candidates) == 0:
