@@ -41,7 +41,6 @@ type object struct {
 	namesOther func() bool  // whether what is beside its host names another kind of database
 }
 
-// about says what an object is about.
 type about int8
 
 const (
@@ -151,26 +150,26 @@ func (w *walker) object(parent *object, name, key string, raw map[string]any, de
 	}
 }
 
-// splitFamilies makes an object of each family of keys with a host, if there are several hosts
-// beside one another: "host": …, "PGHOST": …. A family without one belongs to the host beside it.
+// splitFamilies makes an object of each family of keys with a host, where several hosts stand beside
+// one another: "host": …, "PGHOST": …. A family without one belongs to the host beside it.
 func (o *object) splitFamilies(hosts map[string]string) {
-	of := map[string]*object{"": o}
-	for _, v := range o.values {
-		host, ok := hosts[v.family]
-		if ok && of[v.family] == nil {
-			of[v.family] = &object{name: shownKey(host), parent: o, beside: true, family: v.family, namesOther: o.namesOther}
-			o.children = append(o.children, of[v.family])
-		}
+	delete(hosts, "") // o itself is about that one
+	of := map[string]*object{}
+	for family, host := range hosts {
+		of[family] = &object{name: shownKey(host), parent: o, beside: true, family: family, namesOther: o.namesOther}
+	}
+	o.family, o.children = "", slices.SortedFunc(maps.Values(of), func(a, b *object) int {
+		return strings.Compare(hosts[a.family], hosts[b.family])
+	})
+	for i := range o.values {
+		v := &o.values[i]
 		if v.in = cmp.Or(of[v.family], o); v.in != o {
-			v.in.values = append(v.in.values, v)
+			v.in.values = append(v.in.values, *v)
 		}
 	}
-	slices.SortFunc(o.children, func(a, b *object) int { return strings.Compare(a.name, b.name) })
-	o.family = ""
-	o.values = slices.DeleteFunc(o.values, func(v value) bool { return cmp.Or(of[v.family], o) != o })
+	o.values = slices.DeleteFunc(o.values, func(v value) bool { return v.in != o })
 }
 
-// values goes on in the values of an object.
 func (w *walker) values(o *object, depth int) {
 	for i := range o.values {
 		v, depth := &o.values[i], depth
@@ -226,7 +225,6 @@ func shownKey(key string) string {
 	return key
 }
 
-// joinPath adds a key to a path.
 func joinPath(path, key string) string {
 	if path == "" {
 		return key
@@ -271,7 +269,6 @@ func decodeJSON(data []byte) (v any, err error) {
 // asText returns a text or a number as text. It joins the texts of a list with commas.
 func asText(raw any) string { return joinTexts(raw, ",") }
 
-// joinTexts is asText with another separator. Certificates may come as a list.
 func joinTexts(raw any, separator string) string {
 	switch v := raw.(type) {
 	case string:
@@ -311,7 +308,6 @@ func (o *object) says(words []string) bool {
 	})
 }
 
-// isEmpty says whether a value is null or a blank text.
 func (v value) isEmpty() bool {
 	text, isText := v.raw.(string)
 	return v.raw == nil || isText && strings.TrimSpace(text) == ""
