@@ -134,13 +134,14 @@ func (c *connection) add(pairs []parameter) {
 	for _, p := range pairs {
 		key, value := fold(p.key), strings.TrimSpace(p.value)
 		alias, isTLS := c.aliasOf(p), key == "ssl" || key == "tls"
+		_, meaning := inFamily(key) // pgsslmode
 		switch {
 		case alias != sslmode.None:
 			if c.setMode(parameter{key: p.key, value: alias.String(), alias: true}); alias == sslmode.Prefer && isYes(value) {
 				c.asksTLS = p // requiressl=true, which libpq does not take for 1
 			}
 			continue
-		case isModeKey(key), isTLS && isModeWord(value):
+		case slices.Contains(modeKeys, meaning), isTLS && isModeWord(value):
 			c.setMode(p)
 			continue
 		case slices.Contains(askKeys, key) && isYes(value), isTLS && value == "": // as in pgjdbc (SslMode.of)

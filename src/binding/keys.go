@@ -110,12 +110,6 @@ func fold(key string) string {
 	}, key)
 }
 
-// isModeKey also takes a key in a family: pgsslmode.
-func isModeKey(key string) bool {
-	_, meaning := inFamily(key)
-	return slices.Contains(modeKeys, meaning)
-}
-
 func isReplicaKey(key string) bool {
 	return slices.ContainsFunc(replicaPrefixes, func(prefix string) bool {
 		rest, ok := strings.CutPrefix(key, prefix)

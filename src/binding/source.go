@@ -90,6 +90,10 @@ func readAll(services []service, databaseURL string, open open) (Bound, error) {
 	return all, all.addDatabaseURL(databaseURL, open)
 }
 
+// caTag marks a user-provided service. Its CA is for every bound database without a CA, because
+// nobody can edit a broker's credentials.
+const caTag = "postgres-ssl-ca"
+
 func (f *Bound) addService(s service, open open) error {
 	_, reference := s.credentials["credhub-ref"]
 	if reference && (s.says(postgresWords) || !s.says(otherWords)) {
@@ -98,10 +102,16 @@ func (f *Bound) addService(s service, open open) error {
 	}
 	tagged := slices.Contains(s.tags, caTag)
 	if tagged {
-		ca, err := s.ca(open)
+		objects, err := walk(s.credentials)
 		if err != nil {
 			return err
 		}
+		ca := (&database{objects: objects[:1]}).credential(caKeys, "")
+		if !ca.Known() {
+			return errors.New("is tagged " + caTag + ", but contains no CA: add it as the credential ca, in PEM")
+		}
+		ca.load(open)
+		ca.Service = s.name
 		f.CAs = append(f.CAs, ca)
 	}
 	databases, err := s.read(open)
@@ -110,24 +120,6 @@ func (f *Bound) addService(s service, open open) error {
 	}
 	f.Databases = append(f.Databases, databases...)
 	return err
-}
-
-// caTag marks a user-provided service. Its CA is for every bound database without a CA, because
-// nobody can edit a broker's credentials.
-const caTag = "postgres-ssl-ca"
-
-func (s service) ca(open open) (Credential, error) {
-	objects, err := walk(s.credentials)
-	if err != nil {
-		return Credential{}, err
-	}
-	ca := (&database{objects: objects[:1]}).credential(caKeys, "")
-	if !ca.Known() {
-		return Credential{}, errors.New("is tagged " + caTag + ", but contains no CA: add it as the credential ca, in PEM")
-	}
-	ca.load(open)
-	ca.Service = s.name
-	return ca, nil
 }
 
 // addDatabaseURL uses DATABASE_URL as the database if no other is sure. Otherwise it is one more
