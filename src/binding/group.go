@@ -251,11 +251,12 @@ func namesOther(raw map[string]any) bool {
 func (r *reader) gather(o *object) {
 	var main *database
 	if (len(o.hosts) > 0 || len(o.strings) == 0) && !o.isHost() {
-		known := o.parent == nil && o.family == "" && !o.guessed
-		main = r.add(&database{hosts: slices.Clone(o.hosts), objects: []*object{o}, byKeys: true, wellKnown: known})
-		if main.isMain = true; main.path == "" && o.parent != nil {
-			main.path = joinPath(o.parent.path(), o.name)
+		d := &database{hosts: slices.Clone(o.hosts), objects: []*object{o}, byKeys: true}
+		if d.wellKnown = o.parent == nil && o.family == "" && !o.guessed; o.parent != nil {
+			d.path = joinPath(o.parent.path(), o.name)
 		}
+		main = r.add(d)
+		main.isMain = true
 	}
 	slices.SortStableFunc(o.strings, func(a, b connString) int { return cmp.Compare(uriRank(a.key), uriRank(b.key)) })
 	for _, f := range o.strings {
