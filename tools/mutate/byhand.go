@@ -203,7 +203,7 @@ var byHand = []mutant{
 	{promise: "a question mark in a password starts no query", file: "src/binding/uri.go",
 		before: `isKnown && strings.ContainsAny(before, "@/") &&`, after: "isKnown &&", tests: by("binding")},
 	{promise: "an error shows no content", file: "src/binding/source.go",
-		before: `valid JSON: broken at byte %d", source, broken.Offset)`, after: `valid JSON: %s", source, document)`, tests: by("binding")},
+		before: `valid JSON: broken at byte %d", d.source, broken.Offset)`, after: `valid JSON: %s", d.source, d.document)`, tests: by("binding")},
 	{promise: "a key says it more plainly than a string", file: "src/binding/modes.go",
 		before: "Place: place, By: ByKey}", after: "Place: place, By: ByString}", tests: by("launch")},
 	{promise: "an invalid binding stops the app", file: "src/launch/launch.go",

@@ -37,7 +37,6 @@ var unseen = map[string]string{
 	"no Postgres database is bound":                                                              "verify at a terminal or in a task; a launch says that there is nothing to verify",
 	"not one value":                                                                              "the text is then not read as JSON",
 	"POSTGRES_SSL_MODE: …":                                                                       "says only where another error is",
-	"SERVICE_BINDING_ROOT: …":                                                                    "says only where another error is",
 }
 
 // TestTroubleshootingHasEveryError compares the page with the code. Each error has its row, and the
