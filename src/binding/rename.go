@@ -106,10 +106,10 @@ func (r *Redirection) findInVariables(env map[string]string, services []service)
 	ours := []string{vcapVariable, "VCAP_SERVICES_FILE_PATH", "SERVICE_BINDING_ROOT", "VCAP_APPLICATION"}
 	renamers := r.renamers(Tunnel{Net: example.Net}) // a CA of the owner's is no host
 	url, _ := parseString(env["DATABASE_URL"])
-	for _, s := range services {
+	for _, s := range slices.Backward(services) { // the first of several counts
 		uri, _ := s.credentials["uri"].(string)
 		copied, _ := parseString(uri)
-		if r.url == "" && len(url.hosts) > 0 && renamers[s.name] != nil && reflect.DeepEqual(copied, url) {
+		if len(url.hosts) > 0 && renamers[s.name] != nil && reflect.DeepEqual(copied, url) {
 			r.url, r.urlOf = env["DATABASE_URL"], s.name
 			ours = append(ours, "DATABASE_URL")
 		}

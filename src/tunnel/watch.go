@@ -82,7 +82,7 @@ func strangers(servers map[string]string) map[string]string {
 	for line := range strings.Lines(string(v4) + string(v6)) {
 		const remote, state, inode = 2, 3, 9
 		fields := strings.Fields(line)
-		if len(fields) > inode && fields[inode] != "0" && (fields[state] == "01" || fields[state] == "02") {
+		if len(fields) > inode && fields[inode] != "0" && strings.Contains("01 02", fields[state]) {
 			if to := servers[fields[remote]]; to != "" {
 				all["socket:["+fields[inode]+"]"] = to
 			}
