@@ -98,8 +98,12 @@ func TestALineOfAnAppIsSaidWithItsMode(t *testing.T) {
 	app := App{Look: LookIn(dir, nil), Bound: true, Mode: sslmode.VerifyFull, Tunnel: true}
 	const line = "config/database.js:1  sets ssl itself: prefer, plain text where TLS fails; "
 	lines, warnings := app.Lines()
-	assert.Contains(t, lines, line+"through the tunnel, if the app takes the host from its binding")
+	assert.Contains(t, lines, line+"through the tunnel, if the app takes the host from its binding; without this line, it needs no tunnel")
 	assert.Empty(t, warnings)
+	write(t, filepath.Join(dir, "package.json"), `{"dependencies": {"pg": "8.16.3", "slonik": "47"}}`)
+	app.Look = LookIn(dir, nil)
+	lines, _ = app.Lines()
+	assert.Contains(t, lines, line+"through the tunnel, if the app takes the host from its binding", "slonik needs it all the same")
 	app.Tunnel = false
 	lines, _ = app.Lines()
 	assert.Contains(t, lines, line+"our variables lose there")

@@ -77,8 +77,8 @@ func LookIn(dir string, env map[string]string) Look {
 	return look
 }
 
-// WithoutPGSSL says why the app must not be given PGSSL, postgres.js's word for the mode. It returns
-// "" where nobody can tell.
+// WithoutPGSSL says why the app must not be given PGSSL, postgres.js's word for the mode, or ""
+// where nobody can tell. Either its own code reads it, or it has only other drivers of Node.
 func (l Look) WithoutPGSSL() string {
 	if i := slices.IndexFunc(l.Signs, func(s seen.Sign) bool { return s.Variable == "PGSSL" }); i >= 0 {
 		return l.Signs[i].Where() + " reads it"

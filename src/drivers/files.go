@@ -33,8 +33,8 @@ func (r reader) fits(dir, name string) bool {
 	return strings.HasSuffix(name, end) && (strings.HasPrefix(name, begin) || strings.HasPrefix(path.Base(dir), begin))
 }
 
-// readers are in the order in which we look. A Python app may list its packages in several files, and
-// we cannot know which of them the buildpack uses. Each takes linear time.
+// readers are in the order in which we look. A Python app may list its packages in several files,
+// and we cannot know which of them the buildpack uses. Each takes linear time.
 //
 // Sources: classic.yarnpkg.com/en/docs/yarn-lock and yarnpkg/berry; pypa/pipfile; PEP 508.
 var readers = sync.OnceValue(func() []reader {
@@ -95,10 +95,10 @@ var readers = sync.OnceValue(func() []reader {
 	}
 })
 
-// linesOf reads a file with one package on each line, once pairs of texts are replaced. pattern finds
-// its name, its version, and in a third group a word that it is there for development only; direct
-// finds names of those that the app itself asks for. sign begins such a file or one of its lines; |
-// separates several. The patterns see a line behind the last one that is not indented,
+// linesOf reads a file with one package on each line, once pairs of texts are replaced. pattern
+// finds its name, its version, and in a third group a word that it is there for development only;
+// direct finds names of those that the app itself asks for. sign begins such a file or one of its
+// lines; | separates several. The patterns see a line behind the last one that is not indented,
 // "packages:|  - pg", and only lines that mention a driver: patterns are slow.
 func linesOf(sign, pattern, direct string, pairs ...string) func(Ecosystem, string) ([]Found, bool) {
 	const most = 512 << 10 // bytes of lines that mention a driver; no real file comes near
@@ -247,8 +247,8 @@ func (s *scan) installed(dir string) {
 	s.add(npm, place, packagesOf(places))
 }
 
-// prismaSchema: with a driver adapter, node-postgres connects. Source: Prisma's documents, "Database
-// drivers".
+// prismaSchema finds Prisma's own engine. With a driver adapter, node-postgres connects. Source:
+// Prisma's documents, "Database drivers".
 func prismaSchema(_ Ecosystem, text string) ([]Found, bool) {
 	if !strings.Contains(text, `"postgresql"`) || !strings.Contains(text, `"prisma-client-js"`) || strings.Contains(text, "driverAdapters") {
 		return nil, true

@@ -180,8 +180,8 @@ func mend(d *Driver, mode sslmode.Mode) string {
 	return text
 }
 
-// Carried says why the app's connections need the tunnel, and what the tunnel would break. In doubt,
-// something speaks against it.
+// Carried says why the app's connections need the tunnel, and what the tunnel would break. In
+// doubt, something speaks against it.
 func (l Look) Carried() (c launch.Carried) {
 	if len(l.told) > 0 { // a launch tells it by its own variable
 		return c
@@ -218,7 +218,7 @@ func (l Look) Carried() (c launch.Carried) {
 	return c
 }
 
-// Lines describes what was seen, and warns of each driver that the app asks for and of each sign that
+// Lines describes what was seen, and warns of each driver that the app asks for and each sign that
 // does not do as the mode says. They have the app's own words, so print them with plain.Line.
 func (a App) Lines() (lines, warnings []string) {
 	if len(a.Found) == 0 {
@@ -288,9 +288,12 @@ func (a App) means(s seen.Sign) (says string, isLess bool) {
 		return says + "; a launch sets the variable of " + name, false
 	}
 	says += ": " + cmp.Or(how[s.Mode], s.Mode.String())
+	cannotBeTold := func(f Found) bool { return !f.Driver.Answer.CanBeTold() }
 	switch {
-	case a.Tunnel:
+	case a.Tunnel && (len(a.Found) == 0 || slices.ContainsFunc(a.Found, cannotBeTold)):
 		return says + "; " + throughTunnel, false
+	case a.Tunnel:
+		return says + "; " + throughTunnel + "; without this line, it needs no tunnel", false
 	case !s.Mode.Verifies():
 		says += "; our variables lose there"
 	}

@@ -106,7 +106,7 @@ func New(tree, app fs.FS, asks func(dir, name string) bool) *Files {
 	return f
 }
 
-// list returns what is in a folder, in any order. It returns false if that cannot be read or is more.
+// list returns what is in a folder, unsorted, or false if that cannot be read or is too much.
 func list(tree fs.FS, dir string, most int) (entries []fs.DirEntry, ok bool) {
 	folder, err := tree.Open(dir)
 	if err != nil {
@@ -132,8 +132,8 @@ func (f *Files) Exists(name string) bool {
 	return err == nil && info.Mode().IsRegular()
 }
 
-// with lets a reader have a regular file and its size, and says why it is skipped. It opens no pipe,
-// which it might wait for forever.
+// with lets a reader have a regular file and its size. It skips one for which that returns a
+// reason, and opens no pipe, which it might wait for forever.
 func (f *Files) with(name string, read func(file fs.File, size int64) (why string)) {
 	info, err := fs.Stat(f.app, name)
 	switch {
@@ -153,7 +153,7 @@ func (f *Files) with(name string, read func(file fs.File, size int64) (why strin
 	}
 }
 
-// Text returns a file's text, with lines that end in \n, or false if there is none or it is skipped.
+// Text returns a file's text, with lines that end in \n, or false if it is not there or skipped.
 func (f *Files) Text(name string) (text string, ok bool) {
 	f.with(name, func(file fs.File, size int64) string {
 		switch {

@@ -62,7 +62,7 @@ type row struct {
 }
 
 var (
-	// The launcher sources .profile.d and .profile after our launch script; a start script runs last.
+	// The launcher sources .profile.d and .profile after our script; a start script runs last.
 	scripts = lazyregexp.New(`^(?:\.profile|Procfile|[^/]*\.sh|bin/[^./]+|\.profile\.d/[^/]+)$`)
 	// AWS publishes RDS's CAs under these names.
 	bundles = lazyregexp.New(`(?i)(?:^|/)(?:rds[-_][\w-]*|[\w-]*global-bundle|[\w-]+-bundle)\.(?:pem|crt)$`)
@@ -251,11 +251,11 @@ func (p *page) signs() (signs []Sign) {
 	for i, line := range p.lines {
 		code := strings.TrimSpace(line)
 		ends := strings.Count(line, `"""`)%2 == 1 && !strings.HasPrefix(code, "#")
-		if ends && !isText {
-			isDoc = docstring != "" && strings.HasPrefix(code, docstring)
+		if ends {
+			isDoc = !isText && docstring != "" && strings.HasPrefix(code, docstring)
+			isText = !isText
 		}
-		isText = isText != ends
-		if isText && isDoc || len(line) > longest || !p.take("") {
+		if isDoc || len(line) > longest || !p.take("") {
 			line = ""
 		}
 		p.lines[i] = uncommented(line)
@@ -294,7 +294,7 @@ func (p *page) signs() (signs []Sign) {
 			break
 		}
 	}
-	// What allows less counts before a bare one: ssl: true beside dialectOptions that verify nothing.
+	// What allows less hides a bare one: ssl: true beside dialectOptions that verify nothing.
 	isLess := func(s Sign) bool { return s.Kind == Decides && s.Mode != sslmode.None && !s.Mode.Verifies() }
 	if slices.ContainsFunc(signs, isLess) {
 		signs = slices.DeleteFunc(signs, func(s Sign) bool { return s.Mode.Verifies() && isBare[s.Line] })

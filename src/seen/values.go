@@ -9,8 +9,8 @@ import (
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
 )
 
-// uncommented leaves out a comment. In the middle, one begins only behind a blank: https://… and #{…}
-// are none.
+// uncommented leaves out a comment. In the middle, one begins only behind a blank: https://… and
+// #{…} are none.
 func uncommented(line string) string {
 	trimmed := strings.TrimSpace(line)
 	for _, mark := range []string{"#", ";", "//", "/*", "*", "--", "<!--", `"""`, "'''"} {
@@ -199,8 +199,8 @@ func IsAboutADatabase(text string) bool {
 	return is > 0 || is == 0 && database().MatchString(text)
 }
 
-// isAboutADatabase asks a line, then those around it, nearest first: on its own level, and those that
-// it is inside of. The first that is about Postgres or another service decides; a word for any
+// isAboutADatabase asks a line, then those around it, nearest first: on its own level, and those
+// that it is inside of. The first that is about Postgres or another service decides; a word for any
 // database counts if there is none. Of lines that are not indented, only the title of a section
 // counts: [database].
 func (p *page) isAboutADatabase(i int) bool {
