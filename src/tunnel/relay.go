@@ -161,7 +161,8 @@ func (r *relay) recovered() {
 func (r *relay) tell(client net.Conn, err error) {
 	if why, ok := err.(*refusal); ok { // or the client has left
 		r.log.say(r.target.Name, why.cause, why.line)
-		_ = send(client, &why.ErrorResponse) // the client may have left
+		_ = client.SetDeadline(time.Now().Add(time.Second)) // the time for a start may be over
+		_ = send(client, &why.ErrorResponse)                // the client may have left
 	}
 }
 

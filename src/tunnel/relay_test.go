@@ -521,6 +521,18 @@ func TestDescriptorsAreSharedAmongTheDatabases(t *testing.T) {
 	assert.Equal(t, int64(1), mostSessions(1000))
 }
 
+// libpq goes on to another host only if it is told so.
+func TestAClientHearsThatItsServerDidNotAnswerInTime(t *testing.T) {
+	t.Parallel()
+	silent := pgtest.Listen(t, pgtest.Silent)
+	tunnel := openTunnel(t, target(silent, sslmode.VerifyFull, pgtest.NewCA(t, "Root")), func(r *relay) { r.startup = 5 * time.Second })
+	_, err := connect(t, tunnel.settings())
+	var refused *pgconn.PgError
+	require.ErrorAs(t, err, &refused)
+	assert.Equal(t, "57P03", refused.Code)
+	assert.Contains(t, refused.Message, "takes the connection, but does not answer the request for TLS in time")
+}
+
 func TestASlowDatabaseTakesNoConnectionFromAnother(t *testing.T) {
 	t.Parallel()
 	ca := pgtest.NewCA(t, "Root")

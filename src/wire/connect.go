@@ -181,7 +181,8 @@ func (t *Target) open(ctx context.Context, to Address, at string, a *Attempt) ne
 	if t.HostAddr != "" {
 		at = Address{t.HostAddr, to.Port}.String()
 	}
-	conn, err := new(net.Dialer).DialContext(ctx, "tcp", at) // it tries every address of a host
+	dialer := net.Dialer{Timeout: 15 * time.Second} // after a failover, the host has another address soon
+	conn, err := dialer.DialContext(ctx, "tcp", at) // it tries every address of a host
 	if a.err = err; err != nil {
 		return nil
 	}

@@ -155,13 +155,13 @@ func encodings(password, user string) []string {
 	reversed := []rune(password)
 	slices.Reverse(reversed)
 	quoted, _ := json.Marshal(password) // a string never fails
-	bytes := []byte(password)
-	hex := fmt.Sprintf("% x", bytes)
+	raw := []byte(password)
+	hex := fmt.Sprintf("% x", raw)
 	all := []string{
 		password, string(reversed), fmt.Sprintf("%x", md5.Sum([]byte(password+user))),
 		url.QueryEscape(password), url.PathEscape(password), html.EscapeString(password), string(quoted),
 		hex, strings.ReplaceAll(hex, " ", "x"), strings.ReplaceAll(hex, " ", "u00"), // as in \x70\x77 and \u0070\u0077
-		fmt.Sprintf("%d", bytes), fmt.Sprintf("%03o", bytes), fmt.Sprintf("%08b", bytes),
+		fmt.Sprintf("%d", raw), fmt.Sprintf("%03o", raw), fmt.Sprintf("%08b", raw),
 	}
 	// In base64, it may begin at each of the three bytes of a group. What is beside it may change the
 	// first and the last character.

@@ -466,6 +466,39 @@ func TestAServerThatRefusesThroughTheTunnelIsHeard(t *testing.T) {
 	}
 }
 
+// A server may let a probe in, and ask for the password all the same.
+func TestAProbeThatIsLetInGivesNoPasswordEither(t *testing.T) {
+	for _, mode := range []sslmode.Mode{sslmode.Disable, sslmode.Require} {
+		ca, heard := pgtest.NewCA(t, "Root"), make(chan string, 1)
+		ask := func(conn net.Conn) {
+			for _, message := range []pgproto3.BackendMessage{&pgproto3.AuthenticationOk{}, &pgproto3.AuthenticationCleartextPassword{}} {
+				encoded, _ := message.Encode(nil)
+				_, _ = conn.Write(encoded)
+			}
+			said := make([]byte, 1024)
+			n, _ := conn.Read(said)
+			heard <- string(said[:n])
+		}
+		port := pgtest.Listen(t, func(conn net.Conn) {
+			if _, err := pgproto3.NewBackend(conn, conn).ReceiveStartupMessage(); err == nil {
+				ask(conn)
+			}
+		})
+		target := Target{Address: Address{"127.0.0.1", uint16(port)}, User: "app", Password: pgtest.Password, Mode: mode}
+		if mode == sslmode.Require {
+			target.Direct, target.Port = true, serveDirectTLS(t, ca, tls.NoClientCert, func(conn *tls.Conn) bool { ask(conn); return false })
+		}
+		probe(t, &target, mode)
+		assert.NotContains(t, <-heard, pgtest.Password, mode)
+		if mode == sslmode.Require {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			_, _ = target.LogIn(ctx, Login{})
+			assert.Contains(t, <-heard, pgtest.Password, "control: a login does give it")
+		}
+	}
+}
+
 func TestWhatAServerAnswersToTheRequestForTLS(t *testing.T) {
 	for answer, code := range map[string]string{"N": noTLS, "E": noTLS, "H": notPostgres, "": closed} {
 		port := pgtest.Listen(t, func(conn net.Conn) {
