@@ -185,7 +185,8 @@ func (r *reader) aboutOf(o *object) (is about, guessed bool) {
 	case doubt == doubtful:
 		return postgres, true
 	case o.says(postgresWords), o.asks > asksTLS, o.hasLogin && r.objects[0].asks > asksTLS,
-		r.sure && (o.parent == nil || o.hasLogin), r.sure && o.port() == "5432":
+		r.sure && (o.parent == nil || o.hasLogin),
+		r.sure && o.port() == "5432":
 		return postgres, o.family != "" && (r.foreign || !r.sure)
 	case o.hasLogin && r.isPostgresByKeys(o):
 		return postgres, true

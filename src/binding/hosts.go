@@ -70,8 +70,8 @@ func isNumber(text string) bool { return strings.Trim(text, "0123456789") == "" 
 // isHostName allows what DNS and IPv4 allow, and the underscore, which people use.
 func isHostName(host string) bool {
 	host = strings.ToLower(strings.TrimSuffix(host, "."))
-	return host != "" && len(host) <= 253 && strings.Trim(host, ".-") == host &&
-		strings.Trim(host, "abcdefghijklmnopqrstuvwxyz0123456789_-.") == ""
+	isName := strings.Trim(host, "abcdefghijklmnopqrstuvwxyz0123456789_-.") == "" && strings.Trim(host, ".-") == host
+	return isName && host != "" && len(host) <= 253
 }
 
 func addHosts(hosts, more []address) []address {
