@@ -49,6 +49,14 @@ func TestWhichObjectIsADatabase(t *testing.T) {
 	}
 }
 
+func TestNeitherAPasswordNorANestedObjectSpeaksAgainstADatabase(t *testing.T) {
+	credentials := m{"DB_HOST": "h.c9akciq32.eu-central-1.rds.amazonaws.com", "DB_USER": "u", "DB_PASSWORD": "x-db2-redis",
+		"more": m{"cache": "redis"}, "text": `{"cache":"redis"}`}
+	assert.Len(t, titles(t, vcap(t, credentials)), 1)
+	credentials["DB_NAME"] = "redis"
+	assert.Empty(t, titles(t, vcap(t, credentials)), "the control")
+}
+
 func TestWhatBelongsToOneDatabase(t *testing.T) {
 	for name, test := range map[string]struct {
 		credentials m

@@ -234,10 +234,12 @@ func (r *reader) isPostgresByKeys(o *object) bool {
 	return named && (containsAny(r.name, postgresWords) || slices.Contains(words(r.name), "pg"))
 }
 
+// namesOther looks at keys and texts, but not into objects that are nested, or at passwords.
 func namesOther(raw map[string]any) bool {
 	for name, item := range raw {
 		text, _ := item.(string)
-		if slices.Contains(secretKeys, fold(name)) {
+		_, key := inFamily(fold(name))
+		if _, err := asJSON(text); err == nil || slices.Contains(secretKeys, key) {
 			text = ""
 		}
 		if containsAny(name+" "+text[:min(len(text), 256)], otherWords) {
