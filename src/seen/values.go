@@ -25,14 +25,13 @@ func uncommented(line string) string {
 }
 
 // harmless is what a line only asks or says: if "sslmode=require" in url, url.includes('ssl=true'),
-// console.log(…), an error, a constant that is what its name says; and our own variable, which no
-// app reads.
+// console.log(…), an error, a constant that is what its name says.
 var harmless = lazyregexp.New(`(?i)\w*(?:contains|includes|index_?of|match|starts_?with)\w*\([^()]*ssl[^()]*\)|` +
 	`\w*replace\w*\([^(),]*ssl[^(),]*,\s*(?:['"]ssl=require)?|` +
 	`['"][^'"]*ssl[^'"]*['"]\s+(?:not\s+)?in\s|/[^/]*ssl[^/]*/\w*\.test\b|` +
 	`\b(?:console|log(?:ger|ging)?)\.\w+\([^;]*|\b(?:print\w*|panic|\w*Error\w*|errors\.New)\([^;]*|` +
 	`\bhelp\s*=\s*['"][^'"]*|\b(?:raise|throw)\s[^;]*|` +
-	`\w*ssl_?require['"]?\s*[:=]\s*['"]require['"]|(?:^|[^.\w])POSTGRES_SSL_MODE['"]?\s*[:=][^=].*`)
+	`\w*ssl_?require['"]?\s*[:=]\s*['"]require['"]\s*$`)
 
 func indent(line string) int { return len(line) - len(strings.TrimLeft(line, " \t")) }
 
@@ -105,7 +104,10 @@ var (
 )
 
 // ofMode returns the weakest mode that a value names. Without one, it may come from a variable.
-func ofMode(_, value string) (sslmode.Mode, bool) {
+func ofMode(key, value string) (sslmode.Mode, bool) {
+	if key == "POSTGRES_SSL_MODE" { // ours, which no app reads
+		return sslmode.None, false
+	}
 	value = choices().ReplaceAllString(value, "")
 	var modes []sslmode.Mode
 	for _, word := range modeWords().FindAllString(query().ReplaceAllString(value, "$1"), -1) {
