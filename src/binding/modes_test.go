@@ -134,6 +134,9 @@ func TestAModeThatCannotBeReadIsNamed(t *testing.T) {
 		"a word alone":             {m{"uri": "postgres://h/d", "strictness": "verify-full"}, "credential strictness says verify-full"},
 		"a word alone, in a list":  {m{"host": "h", "dbname": "d", "sslmode": "require", "flags": []any{"VERIFY_CA"}}, "credential flags[0] says verify-ca"},
 		"a key that is hardly one": {m{"uri": "postgres://h/d", "my_sslmode_setting": "verify-full"}, "credential my_sslmode_setting is no key that is read; did you mean sslmode?"},
+		"a half of some JSON":      {m{"uri": "postgres://h/d", "note": `{"MY_DB_SSL_MODE": "require"`}, "credential note contains an sslmode that cannot be read"},
+		"a typo of the key":        {m{"uri": "postgres://h/d", "ssl_mdoe": "require"}, "credential ssl_mdoe is no key that is read; did you mean sslmode?"},
+		"in prose, an example":     {m{"uri": "postgres://h/d", "note": "try sslmode=require, my_sslmode: verify-full"}, "credential note contains an sslmode that cannot be read"},
 		"a link of another scheme": {m{"uri": "postgres://h/d", "x": long + "://h/?sslmode=verify-full"}, "credential x contains an sslmode that cannot be read"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -145,6 +148,9 @@ func TestAModeThatCannotBeReadIsNamed(t *testing.T) {
 		"a password":           {"uri": "postgres://h/d", "password": "sslmode=verify-full"},
 		"MySQL's":              {"uri": "postgres://h/d", "x": m{"uri": "mysql://m/d", "sslmode": "VERIFY_CA", "note": "sslmode = x"}},
 		"MySQL's key":          {"uri": "postgres://h/d", "mysql_sslmode": "REQUIRED"},
+		"a page with a query":  {"uri": "postgres://h/d", "docs": "https://docs.example.com/?a=b&sslmode=verify-full"},
+		"prose":                {"uri": "postgres://h/d", "note": "sslmode require is fine; the sslmode: verify-full"},
+		"ssl's own settings":   {"uri": "postgres://h/d", "note": "ssl_min_protocol_version=TLSv1.2 channel_binding=require sslnegotiation: require"},
 		"a web page":           {"uri": "postgres://h/d", "docs": "https://docs.example.com/?sslmode=verify-full"},
 		"an empty password":    {"uri": "postgres://h/d", "password": ""},
 		"a word that is weak":  {"uri": "postgres://h/d", "strictness": "require"},
