@@ -238,6 +238,9 @@ func TestWhatAServerOrABindingSaysStaysOnItsLine(t *testing.T) {
 	assert.NotContains(t, printed, "evil\n")
 	assert.NotContains(t, printed, password)
 
+	lines, _ := Gate(t.Context(), []wire.Target{target}, 2*time.Minute)
+	assert.Contains(t, lines[0], "evil??[2J??")
+	assert.NotContains(t, lines[0], "\n")
 	target.Trust = nil // now the certificate's diagnosis shows the name
 	_, printed = verified(t, target)
 	assert.Contains(t, printed, `its issuer is "evil??[2J??"`)
@@ -279,5 +282,16 @@ func TestWhereTheTunnelGivesNoPasswordNeitherDoesTheGate(t *testing.T) {
 				assert.Equal(t, !test.hears, strings.Contains(said, "the server does not ask for scram-sha-256, and sslmode require does not verify who it is"), command)
 			}
 		})
+	}
+}
+
+// That would send the user's name in plain text.
+func TestTheGateTriesPlainTextOnlyWhereTheModeAllowsIt(t *testing.T) {
+	ca := pgtest.NewCA(t, "Root")
+	for mode, startups := range map[sslmode.Mode]int{sslmode.VerifyFull: 2, sslmode.Prefer: 3} {
+		th := newThief(t, always(certificate(t, ca, "localhost")))
+		Gate(t.Context(), []wire.Target{th.target(mode, ca)}, 2*time.Minute)
+		th.hears()
+		assert.Equal(t, startups, th.users, "a probe, the login, and perhaps plain text: %s", mode)
 	}
 }
