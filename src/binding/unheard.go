@@ -128,7 +128,9 @@ func modeIn(text string) (strictest sslmode.Mode, asks bool) {
 	if text = strings.ToLower(text); !strings.Contains(text, "ssl") && !strings.Contains(text, "tls") {
 		return sslmode.None, false
 	}
-	text = modeEscapes.Replace(text)
+	if strings.Contains(text, "%") {
+		text = modeEscapes.Replace(text)
+	}
 	for i := range len(text) {
 		if !strings.HasPrefix(text[i:], "ssl") && !strings.HasPrefix(text[i:], "tls") {
 			continue
