@@ -36,16 +36,17 @@ func (t *Target) diagnose(a Attempt, to Address) *Problem {
 	address, said := to.String(), t.Said(a.err)
 	var dns *net.DNSError
 	var op *net.OpError
-	var record tls.RecordHeaderError                            // something else also begins with an S: "SSH-2.0…"
+	var record tls.RecordHeaderError // something else also begins with an S: "SSH-2.0…"
+	isDNS := errors.As(a.err, &dns)
 	isAlert := errors.As(a.err, &op) && op.Op == "remote error" // the server broke off the TLS handshake, and says why
 	switch {
 	case a.Refusal != nil:
 		return t.refused(a, address)
 	case a.err == nil || a.Unverified() != nil:
 		return a.Unverified()
-	case strings.Contains(said, syscall.EMFILE.Error()): // so says a resolver, too
+	case errors.Is(a.err, syscall.EMFILE), isDNS && strings.Contains(dns.Err, syscall.EMFILE.Error()): // no server's words
 		return &Problem{unreachable, "no file descriptor is left to connect to " + address, "let the app open fewer connections and files"}
-	case errors.As(a.err, &dns):
+	case isDNS:
 		return &Problem{noAddress, "DNS gives no address for " + to.Host,
 			"check the host name in the binding, and that it can be resolved from where the app runs"}
 	case isTimeout(a.err) && a.stage == dialing:

@@ -2,13 +2,16 @@ package wire
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/asn1"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"maps"
+	"math/big"
 	"net"
 	"os"
 	"path/filepath"
@@ -683,7 +686,7 @@ func TestALongTextIsCut(t *testing.T) {
 }
 
 func TestWhoRunsOutOfDescriptorsHearsIt(t *testing.T) {
-	target := &Target{Address: Address{Host: "db.example.com", Port: 5432}}
+	target := &Target{Address: Address{Host: "db.example.com", Port: 5432}, Password: "example"} // which hides the resolver's text
 	for name, err := range map[string]error{
 		"to dial":    &net.OpError{Op: "dial", Err: os.NewSyscallError("socket", syscall.EMFILE)},
 		"to resolve": &net.DNSError{Err: "dial udp 10.0.0.2:53: socket: too many open files", Name: "db.example.com"},
@@ -693,6 +696,34 @@ func TestWhoRunsOutOfDescriptorsHearsIt(t *testing.T) {
 	}
 	control := target.diagnose(Attempt{stage: dialing, err: &net.DNSError{Err: "no such host", Name: "db.example.com"}}, target.Address)
 	assert.Equal(t, noAddress, control.Code)
+}
+
+// Go quotes a name that it cannot read. Who is out of descriptors starts all the same.
+func TestNoServerPassesForAMissingDescriptorByItsCertificate(t *testing.T) {
+	root := issued(t, nil, "Root", nil, isCA)
+	for _, words := range []string{"too many open files", "control: any others"} {
+		t.Run(words, func(t *testing.T) {
+			uri := marshal(t, []asn1.RawValue{{Class: asn1.ClassContextSpecific, Tag: 6, Bytes: []byte("http://" + words + "/")}})
+			template := &x509.Certificate{SerialNumber: big.NewInt(7)}
+			with(asn1.ObjectIdentifier{2, 5, 29, 17}, false, uri...)(template)
+			der, err := x509.CreateCertificate(rand.Reader, template, root.cert, root.key.Public(), root.key)
+			require.NoError(t, err)
+			port := pgtest.Listen(t, func(conn net.Conn) {
+				_, _ = io.ReadFull(conn, make([]byte, 8)) // the request for TLS
+				_, _ = conn.Write([]byte("S"))
+				_ = tls.Server(conn, &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: root.key}}}).Handshake()
+			})
+			target := Target{Address: Address{Host: "localhost", Port: uint16(port)}, Mode: sslmode.VerifyFull}
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			problem := target.Probe(ctx, target.Address, sslmode.VerifyFull).Problem
+			require.NotNil(t, problem)
+			assert.Equal(t, certificateInvalid, problem.Code)
+			assert.Contains(t, problem.What, words, "the server chose these")
+			assert.True(t, problem.Insecure())
+			assert.False(t, problem.NotThere())
+		})
+	}
 }
 
 // The tunnel gets its targets from another process.
