@@ -88,7 +88,7 @@ func (e *evidence) judgeSessions() ([]Session, *wire.Problem) {
 		return nil, &wire.Problem{Code: SessionsHidden, What: "the user's sessions cannot be listed: " + e.Said(e.asked),
 			Do: "let the user read pg_stat_activity and pg_stat_ssl"}
 	}
-	sessions := []Session{}
+	sessions, shown := []Session{}, e.Screen()
 	var unencrypted, hidden []string
 	for _, r := range e.sessions {
 		s := r.Session
@@ -97,7 +97,7 @@ func (e *evidence) judgeSessions() ([]Session, *wire.Problem) {
 			continue // one of our probes, about to end
 		}
 		for _, text := range []*string{&s.Database, &s.Application, &s.Address, &s.Version, &s.Cipher} {
-			*text = e.Shown(*text)
+			*text = shown(*text)
 		}
 		switch {
 		case r.TLS != nil && *r.TLS:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"net"
+	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -110,6 +111,16 @@ func TestSessionsOfTheUser(t *testing.T) {
 			assert.Contains(t, problem.What, test.says)
 		})
 	}
+}
+
+// A server may list ten thousand.
+func TestThePasswordIsSpelledOnceForAllSessions(t *testing.T) {
+	target := wire.Target{User: "app", Password: binding.Secret(strings.Repeat("aB3x9Kq7", 25))}
+	e := evidence{Target: &target, sessions: slices.Repeat([]row{session(2, "an application", true)}, 1000)}
+	spelling := testing.AllocsPerRun(1, func() { target.Shown("an application") })
+	each := testing.AllocsPerRun(1, func() { _, _ = e.judgeSessions() }) / 1000
+	assert.Greater(t, spelling, 400.0, "control: allocations for a text alone")
+	assert.Less(t, each, 100.0, "allocations for a session's five texts")
 }
 
 // The server sees the client's port, and the container knows its own.

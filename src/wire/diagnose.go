@@ -192,11 +192,11 @@ func (v verifier) notTrusted(path []*x509.Certificate) *Problem {
 	default:
 		p.Do = "ask the database's operator for the certificate of " + v.name(top.Issuer) + ", and put that into " + v.TrustPlace
 	}
-	var trusted []string
-	for _, a := range v.Trust {
-		trusted = append(trusted, v.name(a.Cert.Subject)+" ("+a.Origin+")")
-	}
-	if len(trusted) <= 5 { // more say nothing
+	if len(v.Trust) <= 5 { // more say nothing
+		var trusted []string
+		for _, a := range v.Trust {
+			trusted = append(trusted, v.name(a.Cert.Subject)+" ("+a.Origin+")")
+		}
 		p.What += "; trusted are: " + cmp.Or(plain.List(trusted, 5), "none")
 	}
 	return p
@@ -241,9 +241,9 @@ func (v verifier) nameMismatch() *Problem {
 
 // Names returns the DNS names and IP addresses of a certificate.
 func (t *Target) Names(c *x509.Certificate) []string {
-	names := []string{}
+	names, shown := []string{}, t.Screen()
 	for _, name := range c.DNSNames {
-		names = append(names, t.Shown(name))
+		names = append(names, shown(name))
 	}
 	for _, ip := range c.IPAddresses {
 		names = append(names, ip.String())

@@ -109,21 +109,28 @@ const longestShown = 300 // characters of a server's text; no honest one needs m
 
 // Shown makes one printable line of a server's text, or hides it: a hostile server that got the
 // password could make this program print it into a log.
-func (t *Target) Shown(text string) string {
-	if t.hasPassword(text) && text != t.User && text != t.Database {
-		return "(not shown: it contains the password)"
+func (t *Target) Shown(text string) string { return t.Screen()(text) }
+
+// Screen returns Shown for many texts. It spells the password once: that takes up to milliseconds,
+// and a server may send tens of thousands of names.
+func (t *Target) Screen() (shown func(text string) string) {
+	hasPassword := t.passwordFinder()
+	return func(text string) string {
+		if hasPassword(text) && text != t.User && text != t.Database {
+			return "(not shown: it contains the password)"
+		}
+		runes := []rune(plain.Line(text))
+		if len(runes) > longestShown {
+			return string(runes[:longestShown]) + "…"
+		}
+		return string(runes)
 	}
-	runes := []rune(plain.Line(text))
-	if len(runes) > longestShown {
-		return string(runes[:longestShown]) + "…"
-	}
-	return string(runes)
 }
 
 // SQLState returns a code as " (SQLSTATE 28P01)", or "" if it is no code (PostgreSQL's manual,
 // "PostgreSQL Error Codes").
 func (t *Target) SQLState(code string) string {
-	if !isSQLSTATE().MatchString(code) || t.hasPassword(code) {
+	if !isSQLSTATE().MatchString(code) || t.passwordFinder()(code) {
 		return ""
 	}
 	return " (SQLSTATE " + code + ")"
@@ -131,12 +138,16 @@ func (t *Target) SQLState(code string) string {
 
 var isSQLSTATE = lazyregexp.New(`^[0-9A-Z]{5}$`)
 
-// hasPassword says whether a text contains the password, as it is or in a common encoding, whatever
-// case, blanks and punctuation disguise it.
-func (t *Target) hasPassword(text string) bool {
-	password, folded := string(t.Password), fold(text)
-	isIn := func(encoded string) bool { return strings.Contains(folded, encoded) }
-	return password != "" && (strings.Contains(text, password) || slices.ContainsFunc(encodings(password, t.User), isIn))
+// passwordFinder returns what says whether a text contains the password, as it is or in a common
+// encoding, whatever case, blanks and punctuation disguise it.
+func (t *Target) passwordFinder() func(text string) bool {
+	password := string(t.Password)
+	encoded := encodings(password, t.User)
+	return func(text string) bool {
+		folded := fold(text)
+		isIn := func(encoded string) bool { return strings.Contains(folded, encoded) }
+		return password != "" && (strings.Contains(text, password) || slices.ContainsFunc(encoded, isIn))
+	}
 }
 
 func fold(text string) string {

@@ -15,6 +15,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -646,6 +647,25 @@ func TestAPasswordInACertificateIsNotPrintedEither(t *testing.T) {
 			assert.Contains(t, printed, "(not shown: it contains the password)")
 		})
 	}
+}
+
+// A certificate may have tens of thousands of names. It is judged within the time of one login.
+func TestThePasswordIsSpelledOnceForAllNamesOfACertificate(t *testing.T) {
+	const many = 1000
+	root, other := pgtest.NewCA(t, "Root"), pgtest.NewCA(t, "Other")
+	leaf := root.Issue(t, []string{"localhost"}).Cert
+	leaf.DNSNames = slices.Repeat([]string{"a name"}, many)
+	target := Target{User: "app", Password: binding.Secret(strings.Repeat("aB3x9Kq7", 25)), Trust: slices.Repeat(trust("x", other), many)}
+	v := verifier{&target, []*x509.Certificate{leaf}, "h", time.Now()}
+	for where, judge := range map[string]func(){
+		"a name in the report":      func() { assert.Len(t, target.Names(leaf), many) },
+		"a name in the problem":     func() { assert.Equal(t, nameMismatch, v.nameMismatch().Code) },
+		"a CA that is trusted here": func() { assert.Equal(t, unknownCA, v.notTrusted(v.chain).Code) },
+	} {
+		each := testing.AllocsPerRun(1, judge) / many
+		assert.Less(t, each, 20.0, "allocations for "+where)
+	}
+	assert.Greater(t, testing.AllocsPerRun(1, func() { target.Shown("a name") }), 400.0, "control: allocations for a text alone")
 }
 
 func TestOnlyASQLSTATEIsShownAsOne(t *testing.T) {
