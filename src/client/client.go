@@ -131,36 +131,34 @@ func Look(app, deps fs.FS) map[string]bool {
 	for _, l := range languages {
 		brings[l.name] = slices.ContainsFunc(l.places, func(place string) bool {
 			of, pattern, _ := strings.Cut(place, "/")
-			return trees[of].has(pattern)
+			return trees[of].has(".", pattern)
 		})
 	}
 	return brings
 }
 
-// tree reads each folder once, and none that is large: a launch must be fast.
+// tree reads each folder once, and not node_modules, which is large: a launch must be fast.
 type tree struct {
 	fs.FS
 	read map[string][]fs.DirEntry
 }
 
-func (t tree) has(pattern string) bool {
-	star := strings.Index(pattern, "*")
-	if star < 0 {
-		_, err := fs.Stat(t.FS, pattern)
+// has looks below dir, which may have a star in its own name.
+func (t tree) has(dir, pattern string) bool {
+	name, rest, _ := strings.Cut(pattern, "/")
+	switch {
+	case !strings.Contains(pattern, "*"):
+		_, err := fs.Stat(t.FS, path.Join(dir, pattern))
 		return err == nil
+	case !strings.Contains(name, "*"):
+		return t.has(path.Join(dir, name), rest)
 	}
-	start := strings.LastIndex(pattern[:star], "/") + 1
-	dir := path.Clean(pattern[:start])
-	name, rest, _ := strings.Cut(pattern[start:], "/")
 	if _, isRead := t.read[dir]; !isRead && path.Base(dir) != "node_modules" {
 		t.read[dir], _ = fs.ReadDir(t.FS, dir) // one that cannot be read shows no language
 	}
 	return slices.ContainsFunc(t.read[dir], func(e fs.DirEntry) bool {
 		isOne, _ := path.Match(name, e.Name())
-		if !isOne || rest == "" {
-			return isOne
-		}
-		return !e.Type().IsRegular() && t.has(path.Join(dir, e.Name(), rest))
+		return isOne && (rest == "" || !e.Type().IsRegular() && t.has(path.Join(dir, e.Name()), rest))
 	})
 }
 

@@ -113,7 +113,10 @@ func (h *Handout) saysTLS() string {
 		value := h.app.Env[name]
 		switch text := name + "=" + value; {
 		case slices.Contains(others, name):
-		case name == "DATABASE_URL" && strings.Contains(value, "sslmode="): // a copy of a bound URI; this counts more than ours
+		case name == "DATABASE_URL": // a copy of a bound URI; a mode in it counts more than ours
+			if _, query, _ := strings.Cut(value, "?"); sslFlag().MatchString("&"+query) && !strings.Contains(query, "sslmode=") {
+				return "DATABASE_URL says ssl=true"
+			}
 		case tlsWords().MatchString(text) && seen.IsAboutADatabase(text):
 			return "the variable " + name + " configures its TLS"
 		}
@@ -126,3 +129,5 @@ func (h *Handout) saysTLS() string {
 // what the app asks for.
 var tlsWords = lazyregexp.New(`(?i)(?:^|[^a-z0-9])ssl["']?\s*(?:[:=]|value\s*=|>\s*(?:<value>)?)\s*["']?true` +
 	`|[?&;]ssl=?(?:[&;"'\s<]|$)|ssl[-_.]?mode`)
+
+var sslFlag = lazyregexp.New(`&ssl(=(true)?)?(&|$)`)

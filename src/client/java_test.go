@@ -86,6 +86,7 @@ func TestJavaIsNeverGivenLessThanTheAppMayAskFor(t *testing.T) {
 		"an owner's property": {env: env("SPRING_DATASOURCE_HIKARI_DATA_SOURCE_PROPERTIES_SSL", "true")},
 		"an owner's option":   {env: env("JAVA_OPTS", "-Xmx1g -Ddb.url=jdbc:postgresql://h/d?ssl=true")},
 		"the platform's URL":  {env: env("DATABASE_URL", "postgres://u:p@h/d?ssl=true")},
+		"… with a bare flag":  {env: env("DATABASE_URL", "postgres://u:p@h/d?a=b&ssl")},
 	} {
 		a.brings = "java"
 		for _, mode := range []string{"require", "verify-ca"} {
@@ -105,6 +106,11 @@ func TestJavaIsNeverGivenLessThanTheAppMayAskFor(t *testing.T) {
 	assert.Empty(t, driverConfigOf(t, app{brings: "java"}.given(t, flagged)))
 	for name, environment := range map[string]map[string]string{
 		"the platform's copy of it":        env("DATABASE_URL", "postgres://u:p@h/d?sslmode=require"),
+		"… with words like it":             env("DATABASE_URL", "postgres://u:p@h.x/d?use_ssl=true"),
+		"… with a key like it":             env("DATABASE_URL", "postgres://u:p@h.x/d?ssl_mode=require"),
+		"… in capitals":                    env("DATABASE_URL", "postgres://u:p@h.x/d?sslMode=require"),
+		"… with an escape":                 env("DATABASE_URL", "postgres://u:p@h.x/d?sslmode%3Drequire"),
+		"… with ssl and a mode":            env("DATABASE_URL", "postgres://u:p@h.x/d?ssl=true&sslmode=require"),
 		"other variables of ours":          env("PGSSLMODE", "require", "DB_SSL_MODE", "require", "PGSSL", "require"),
 		"words that only look like it":     env("A", "ssl", "B", "nossl=true", "C", "ssl=false", "D", "https://h/d?tls=true"),
 		"a flag that is no parameter":      env("E", "a?ssltrue", "F", "server.ssl.enabled=true"),

@@ -69,7 +69,12 @@ func Supply(args []string, env map[string]string, log io.Writer) error {
 	if err != nil {
 		return err
 	}
-	files, look := os.DirFS(stager.BuildDir()), drivers.LookIn(stager.BuildDir(), env)
+	root, err := os.OpenRoot(stager.BuildDir()) // a link out of the app is not followed
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	files, look := root.FS(), drivers.LookIn(stager.BuildDir(), env)
 	app.Seen = client.Seen{JavaSays: plain.Line(configuresTLS(files, look)), PGSSLSays: plain.Line(look.WithoutPGSSL()),
 		Carried: look.Carried(), Shows: look.Shows}
 	app.Plan.Carry(app.Seen.Carried)

@@ -115,7 +115,11 @@ func dropGoVariables() error {
 	if len(rest) == len(os.Environ()) {
 		return nil
 	}
-	return syscall.Exec("/proc/self/exe", os.Args, rest)
+	self, err := os.Executable() // ps would show /proc/self/exe as "exe"
+	if err != nil {
+		return err
+	}
+	return syscall.Exec(self, os.Args, rest)
 }
 
 // run is the program without its process. It returns the exit status.
