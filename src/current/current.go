@@ -118,8 +118,11 @@ func (a App) Roots(everyone bool) ([]byte, error) {
 	return all, err
 }
 
-// HandOutHere returns what the app in this container is given.
+// HandOutHere returns what the app is given here. Without a droplet, no files of this machine count.
 func (a App) HandOutHere(command string) (*client.Handout, error) {
+	if !a.Store.LaidOut { // no droplet
+		return a.HandOut(client.App{Home: Home, Command: command}, "", "")
+	}
 	deps := filepath.Dir(filepath.Dir(a.Store.Dir))
 	home := filepath.Dir(deps)
 	return a.HandOut(client.App{Home: home, Command: command}, filepath.Join(home, "app"), deps)

@@ -51,6 +51,8 @@ func privateFolder(dir string) error {
 	err := os.MkdirAll(dir, 0o700) // TMPDIR need not be there
 	if info, gone := os.Lstat(dir); gone == nil && !info.IsDir() {
 		return fmt.Errorf("%s is not a folder; remove it", dir)
+	} else if gone == nil && info.Mode().Perm() == 0o700 {
+		return err // a read-only one may have our files already
 	}
 	return cmp.Or(err, os.Chmod(dir, 0o700))
 }

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -173,6 +174,29 @@ func TestOnlyTheOneValueOpensTheGateAndNothingElseSendsAPacket(t *testing.T) {
 
 	assert.NotNil(t, c.launch(t, binding, atStart).env)
 	assert.NotZero(t, connections.Load(), "the control: it can be seen")
+}
+
+// The platform may end a start while the gate waits for a database.
+func TestWhatALaunchWarnsOfIsSaidBeforeTheGateWaits(t *testing.T) {
+	t.Parallel()
+	c := newContainer(t, smallBuildpack(t))
+	c.mustStage(t)
+	log, err := os.Create(filepath.Join(t.TempDir(), "log"))
+	require.NoError(t, err)
+	defer log.Close()
+	said := make(chan string, 100)
+	port := pgtest.Listen(t, func(conn net.Conn) {
+		text, _ := os.ReadFile(log.Name())
+		said <- string(text)
+		conn.Close()
+	})
+	binding := gated{&pgtest.Server{Port: port}, pgtest.NewCA(t, "Root")}.binding(t, nil)
+	weaker := fmt.Sprintf("DB_DSN=postgres://u:p@localhost:%d/d?sslmode=require", port)
+	cmd := exec.Command("bash", "-c", launcherScript, "launcher", c.path("app"))
+	cmd.Env, cmd.Stderr = c.environment([]string{binding, weaker, atStart}), log
+	_ = cmd.Run()
+	require.NotEmpty(t, said, "the gate has connected")
+	assert.Contains(t, <-said, "DB_DSN, set by the app's owner, has a connection string with sslmode=require")
 }
 
 // One wrong database of several stops the start, and each database has its line.

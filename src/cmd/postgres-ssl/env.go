@@ -98,11 +98,14 @@ func runEnv(c *call) error {
 	if tunnel, byItself := app.Plan.DescribeTunnel(); byItself {
 		says = append(says, tunnel)
 	}
-	found, open := gate(app, command)
-	for _, line := range append(says, found...) {
-		fmt.Fprintf(c.errOut, "postgres-ssl: %s\n", plain.Line(line))
+	say := func(lines []string) {
+		for _, line := range lines {
+			fmt.Fprintf(c.errOut, "postgres-ssl: %s\n", plain.Line(line))
+		}
 	}
-	if !open {
+	say(says) // the gate may wait
+	found, open := gate(app, command)
+	if say(found); !open {
 		return said(1)
 	}
 	lines := exportLines(handout.Variables)
