@@ -105,7 +105,8 @@ func runEnv(c *call) error {
 	}
 	say(says) // the gate may wait
 	found, open := gate(app, command)
-	if say(found); !open {
+	say(found)
+	if !open {
 		return said(1)
 	}
 	lines := exportLines(handout.Variables)
