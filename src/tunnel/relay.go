@@ -32,19 +32,20 @@ import (
 const (
 	mostConnections = 1000             // to one database
 	startupTime     = 60 * time.Second // PostgreSQL's default of authentication_timeout
+	dialTime        = 15 * time.Second // with TLS; after a failover, the host has another address soon
 	mostLogins      = 128              // at once, to all databases; each keeps 64 KB of its server at most
 	tooMany         = "too-many-connections"
 )
 
 type relay struct {
-	target      *wire.Target
-	tls         *tls.Config // for the app's side
-	log         journal
-	startup     time.Duration
-	most        int64         // connections
-	logins      chan struct{} // has room for one for each login at the same time
-	connections atomic.Int64
-	sessions    sync.Map // cancel request → the address of its server, as the host may have several
+	target        *wire.Target
+	tls           *tls.Config // for the app's side
+	log           journal
+	startup, dial time.Duration
+	most          int64         // connections
+	logins        chan struct{} // has room for one for each login at the same time
+	connections   atomic.Int64
+	sessions      sync.Map // cancel request → the address of its server, as the host may have several
 }
 
 // refusal is what we tell a client that gets no connection, and the log.
@@ -72,8 +73,8 @@ func refuse(p wire.Problem) *refusal {
 }
 
 func newRelay(target *wire.Target, config *tls.Config, log journal) *relay {
-	return &relay{target: target, tls: config, log: log, startup: startupTime, most: mostConnections,
-		logins: make(chan struct{}, mostLogins)}
+	return &relay{target: target, tls: config, log: log, startup: startupTime, dial: dialTime,
+		most: mostConnections, logins: make(chan struct{}, mostLogins)}
 }
 
 func (r *relay) listen(listener net.Listener) {
@@ -181,7 +182,7 @@ func (r *relay) logIn(ctx context.Context, client net.Conn, parameters map[strin
 	as.User, as.Database = parameters["user"], parameters["database"]
 	var why error // why the login fails, if wire does not know
 	asked := false
-	conn, attempt := as.LogIn(ctx, wire.Login{Parameters: parameters, OnMessage: func(kind byte, body []byte) error {
+	conn, attempt := as.LogIn(ctx, wire.Login{Parameters: parameters, Dial: r.dial, OnMessage: func(kind byte, body []byte) error {
 		switch {
 		case kind == 'N' || kind == 'S' || kind == 'K': // notice, parameter status, cancel key
 			greeting = binary.BigEndian.AppendUint32(append(greeting, kind), uint32(len(body)+4))

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgproto3"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -415,7 +416,7 @@ func TestASessionMayBeIdleForLongerThanItsStartMayTake(t *testing.T) {
 	t.Parallel()
 	ca := pgtest.NewCA(t, "Root")
 	server := pgtest.Start(t, serving(t, ca, "localhost"))
-	tunnel := openTunnel(t, target(server.Port, sslmode.VerifyFull, ca), func(r *relay) { r.startup = 10 * time.Second })
+	tunnel := openTunnel(t, target(server.Port, sslmode.VerifyFull, ca), func(r *relay) { r.startup, r.dial = 10*time.Second, 10*time.Second })
 	conn, err := connect(t, tunnel.settings())
 	require.NoError(t, err)
 	ask(t, conn, "select pg_sleep(11)")
@@ -525,12 +526,37 @@ func TestDescriptorsAreSharedAmongTheDatabases(t *testing.T) {
 func TestAClientHearsThatItsServerDidNotAnswerInTime(t *testing.T) {
 	t.Parallel()
 	silent := pgtest.Listen(t, pgtest.Silent)
-	tunnel := openTunnel(t, target(silent, sslmode.VerifyFull, pgtest.NewCA(t, "Root")), func(r *relay) { r.startup = 5 * time.Second })
-	_, err := connect(t, tunnel.settings())
-	var refused *pgconn.PgError
-	require.ErrorAs(t, err, &refused)
-	assert.Equal(t, "57P03", refused.Code)
-	assert.Contains(t, refused.Message, "takes the connection, but does not answer the request for TLS in time")
+	for name, limit := range map[string]func(*relay){
+		"the time for a start":      func(r *relay) { r.startup = 5 * time.Second },
+		"the time for a connection": func(r *relay) { r.startup, r.dial = time.Hour, 5*time.Second },
+	} {
+		tunnel := openTunnel(t, target(silent, sslmode.VerifyFull, pgtest.NewCA(t, "Root")), limit)
+		_, err := connect(t, tunnel.settings())
+		var refused *pgconn.PgError
+		require.ErrorAs(t, err, &refused, name)
+		assert.Equal(t, "57P03", refused.Code)
+		assert.Contains(t, refused.Message, "takes the connection, but does not answer the request for TLS in time")
+	}
+}
+
+func TestALoginMayTakeLongerThanItsConnection(t *testing.T) {
+	t.Parallel()
+	ca := pgtest.NewCA(t, "Root")
+	server := pgtest.Start(t, serving(t, ca, "localhost"))
+	tunnel := openTunnel(t, target(server.Port, sslmode.VerifyFull, ca), func(r *relay) { r.dial = 10 * time.Second })
+	conn := tunnel.dial(t)
+	_, err := io.WriteString(conn, packet(196608, "user\x00app\x00\x00"))
+	require.NoError(t, err)
+	client := pgproto3.NewFrontend(conn, conn)
+	message, err := client.Receive()
+	require.NoError(t, err)
+	require.IsType(t, &pgproto3.AuthenticationCleartextPassword{}, message, "the connection is there")
+	time.Sleep(11 * time.Second)
+	client.Send(&pgproto3.PasswordMessage{Password: password})
+	require.NoError(t, client.Flush())
+	message, err = client.Receive()
+	require.NoError(t, err)
+	assert.IsType(t, &pgproto3.AuthenticationOk{}, message)
 }
 
 func TestASlowDatabaseTakesNoConnectionFromAnother(t *testing.T) {

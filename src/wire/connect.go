@@ -85,7 +85,7 @@ var methods = map[uint32]string{
 func (t *Target) Probe(ctx context.Context, to Address, mode sslmode.Mode) Attempt {
 	as := *t
 	as.Tunnel = t.Tunnel && mode == t.LoginMode() // the tunnel tries no other mode
-	conn, a := as.start(ctx, to, mode, Login{OnMessage: func(kind byte, body []byte) error {
+	conn, a := as.start(ctx, to, mode, Login{isProbe: true, OnMessage: func(kind byte, body []byte) error {
 		if kind == authentication && binary.BigEndian.Uint32(body) != pgproto3.AuthTypeOk {
 			return errAsked
 		}
@@ -112,6 +112,9 @@ type Login struct {
 	// OnMessage sees each message of the server before pgconn does, and its error ends the login. When
 	// the server asks for a password, it may still change the target's.
 	OnMessage func(kind byte, body []byte) error
+	Dial      time.Duration // for the connection, with TLS; 0: as long as the login
+
+	isProbe bool // without the password
 }
 
 // LogIn makes a new connection to the first host in the login's mode, verifies the server, and gives
@@ -134,7 +137,14 @@ func (t *Target) start(ctx context.Context, to Address, mode sslmode.Mode, login
 	var once sync.Once
 	config.DialFunc = func(ctx context.Context, _, _ string) (conn net.Conn, err error) {
 		err = errors.New("there is only one connection") // pgconn would cancel a query with another
-		once.Do(func() { conn, err = t.open(ctx, to, to.String(), &a), a.err })
+		once.Do(func() {
+			ctx, cancel := context.WithTimeout(ctx, cmp.Or(login.Dial, time.Until(deadline)))
+			defer cancel()
+			if conn = t.open(ctx, to, to.String(), &a); conn != nil {
+				a.err = conn.SetDeadline(deadline)
+			}
+			err = a.err
+		})
 		return conn, err
 	}
 	onMessage := func(kind byte, body []byte) (err error) {
@@ -144,7 +154,9 @@ func (t *Target) start(ctx context.Context, to Address, mode sslmode.Mode, login
 		if err == nil && login.OnMessage != nil {
 			err = login.OnMessage(kind, body)
 		}
-		config.Password = string(t.Password)
+		if err == nil && !login.isProbe {
+			config.Password = string(t.Password)
+		}
 		return err
 	}
 	config.BuildFrontend = func(r io.Reader, w io.Writer) *pgproto3.Frontend {
@@ -181,8 +193,7 @@ func (t *Target) open(ctx context.Context, to Address, at string, a *Attempt) ne
 	if t.HostAddr != "" {
 		at = Address{t.HostAddr, to.Port}.String()
 	}
-	dialer := net.Dialer{Timeout: 15 * time.Second} // after a failover, the host has another address soon
-	conn, err := dialer.DialContext(ctx, "tcp", at) // it tries every address of a host
+	conn, err := new(net.Dialer).DialContext(ctx, "tcp", at) // it tries every address of a host
 	if a.err = err; err != nil {
 		return nil
 	}
@@ -263,14 +274,15 @@ func (t *Target) wantsSCRAM() bool { return t.Tunnel && !t.Mode.Verifies() }
 // allows says whether a server may ask for this.
 func (t *Target) allows(request []byte, a *Attempt, deadline time.Time) error {
 	method := binary.BigEndian.Uint32(request)
-	switch first := a.Asks == ""; {
+	// A server that has asked for nothing may still ask.
+	switch first := a.Asks == "" || a.Asks == methods[pgproto3.AuthTypeOk]; {
 	case method == pgproto3.AuthTypeSASLContinue && tooMuchWork(request[4:], deadline):
 		return errTooMuch
-	case first && methods[method] == "":
-		return errNotPostgres
 	case first && t.wantsSCRAM() && method != pgproto3.AuthTypeSASL:
 		return &Problem{unproven, "the server does not ask for scram-sha-256, and sslmode require does not verify who it is",
 			"bind the database with sslmode verify-full and its CA, or let the server ask for scram-sha-256"}
+	case first && methods[method] == "":
+		return errNotPostgres
 	case first:
 		a.Asks = methods[method]
 	}

@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/asn1"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -458,16 +459,98 @@ func TestAServerThatRefusesThroughTheTunnelIsHeard(t *testing.T) {
 	require.NoError(t, err)
 	greeting, err := (&pgproto3.NoticeResponse{Severity: "NOTICE", Code: "00000", Message: "welcome"}).Encode(nil)
 	require.NoError(t, err)
-	for says, first := range map[string][]byte{serverError: refusal, unproven: greeting} {
+	for name, test := range map[string]struct {
+		first []byte
+		says  string
+	}{"an error": {refusal, serverError}, "a notice": {greeting, unproven}, "SSPI, of Windows": {asksFor(9), unproven}} {
 		port := serveDirectTLS(t, ca, tls.NoClientCert, func(conn *tls.Conn) bool {
-			_, err := conn.Write(first)
-			return err == nil && says == unproven
+			_, err := conn.Write(test.first)
+			return err == nil && name == "a notice"
 		})
 		target := Target{Address: Address{Host: "db.example.com", Port: port}, HostAddr: "127.0.0.1", Direct: true, Mode: sslmode.Require, Tunnel: true}
 		a := probe(t, &target, sslmode.Require)
 		require.NotNil(t, a.Problem)
-		assert.Equal(t, says, a.Problem.Code)
+		assert.Equal(t, test.says, a.Problem.Code, name)
 	}
+}
+
+// asksFor returns a request for authentication by a method's number.
+func asksFor(method uint32) []byte {
+	return binary.BigEndian.AppendUint32([]byte{'R', 0, 0, 0, 8}, method)
+}
+
+func TestAServerThatLetsAProbeInMayStillAsk(t *testing.T) {
+	ca := pgtest.NewCA(t, "Root")
+	ready, err := (&pgproto3.ReadyForQuery{TxStatus: 'I'}).Encode(nil)
+	require.NoError(t, err)
+	for name, test := range map[string]struct {
+		then       []byte
+		asks, code string
+	}{
+		"for the password":     {asksFor(pgproto3.AuthTypeCleartextPassword), "the password in clear", ""},
+		"for what is unknown":  {asksFor(99), "nothing", notPostgres},
+		"control: for nothing": {ready, "nothing", ""},
+	} {
+		port := serveDirectTLS(t, ca, tls.NoClientCert, func(conn *tls.Conn) bool {
+			_, _ = conn.Write(append(asksFor(pgproto3.AuthTypeOk), test.then...))
+			_, _ = io.Copy(io.Discard, conn) // until the client hangs up
+			return false
+		})
+		target := Target{Address: Address{Host: "db.example.com", Port: port}, HostAddr: "127.0.0.1", Direct: true, Mode: sslmode.Require}
+		a := probe(t, &target, sslmode.Require)
+		assert.Equal(t, test.asks, a.Asks, name)
+		code := ""
+		if a.Problem != nil {
+			code = a.Problem.Code
+		}
+		assert.Equal(t, test.code, code, name)
+	}
+}
+
+// A probe ends when it is asked for the password. If it went on, it would have none to give.
+func TestAProbeHasNoPassword(t *testing.T) {
+	ca, heard := pgtest.NewCA(t, "Root"), make(chan string, 1)
+	port := serveDirectTLS(t, ca, tls.NoClientCert, func(conn *tls.Conn) bool {
+		_, _ = conn.Write(asksFor(pgproto3.AuthTypeCleartextPassword))
+		said := make([]byte, 1024)
+		n, _ := conn.Read(said)
+		heard <- string(said[:n])
+		return false
+	})
+	target := Target{Address: Address{Host: "db.example.com", Port: port}, HostAddr: "127.0.0.1", Direct: true, Password: pgtest.Password}
+	for _, isProbe := range []bool{true, false} { // the second one is the control
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		_, _ = target.start(ctx, target.Address, sslmode.Require, Login{isProbe: isProbe})
+		assert.Equal(t, isProbe, !strings.Contains(<-heard, pgtest.Password))
+	}
+}
+
+// verify's --timeout is as long as its user says.
+func TestAServerHasAsLongAsItsCallerSaysToTakeAConnection(t *testing.T) {
+	t.Parallel()
+	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	require.NoError(t, err)
+	defer syscall.Close(fd)
+	require.NoError(t, syscall.Bind(fd, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}))
+	require.NoError(t, syscall.Listen(fd, 0))
+	name, err := syscall.Getsockname(fd)
+	require.NoError(t, err)
+	at := Address{"127.0.0.1", uint16(name.(*syscall.SockaddrInet4).Port)}
+	for err == nil { // until its queue is full
+		var conn net.Conn
+		if conn, err = net.DialTimeout("tcp4", at.String(), time.Second); err == nil {
+			defer conn.Close()
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 17*time.Second) // longer than the tunnel waits
+	defer cancel()
+	target := Target{Address: at, Mode: sslmode.Require}
+	a := target.Probe(ctx, at, sslmode.Require)
+	require.NotNil(t, a.Problem)
+	assert.Equal(t, at.String()+" does not answer in time", a.Problem.What)
+	deadline, _ := ctx.Deadline()
+	assert.Less(t, time.Until(deadline), time.Second, "it did not give up before")
 }
 
 // A server may let a probe in, and ask for the password all the same.
