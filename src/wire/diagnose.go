@@ -179,6 +179,7 @@ func (v verifier) notTrusted(path []*x509.Certificate) *Problem {
 		What: fmt.Sprintf("the certificate of %s comes from a CA that is not trusted: %s; the chain that was sent ends at %s, SHA-256 %s",
 			v.host, who, v.name(top.Subject), truststore.Fingerprint(top))}
 	_, isEndpoint := rds.Parse(v.host)
+	callsItselfRDS := rds.CertificateRegion(end.Subject.CommonName)+rds.CertificateRegion(end.Issuer.CommonName) != ""
 	switch {
 	case home != "":
 		p.What += "; that CA belongs to the bundle of " + home
@@ -186,7 +187,7 @@ func (v verifier) notTrusted(path []*x509.Certificate) *Problem {
 		if !isEndpoint {
 			p.Do += "; if it does, put that CA into " + v.TrustPlace
 		}
-	case isEndpoint:
+	case isEndpoint || callsItselfRDS:
 		p.Do = "if AWS has published that CA, bind it in a service tagged postgres-ssl-ca; else something else answers at this address " +
 			"(a proxy, a tunnel, a wrong DNS entry): find out what before you send anything there"
 	default:

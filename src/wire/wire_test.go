@@ -123,6 +123,25 @@ func TestVerifyChain(t *testing.T) {
 	}
 }
 
+// A name proves nothing: nobody is sent to a stranger for the CA of RDS.
+func TestACAThatCallsItselfRDSIsNoneToAskTheOperatorFor(t *testing.T) {
+	const find, ask = "if AWS has published that CA", "ask the database's operator for the certificate"
+	posing := pgtest.NewCA(t, "Amazon RDS us-west-2 Root CA RSA2048 G1")
+	for says, cas := range map[string][]*pgtest.CA{
+		find: {posing, posing.Intermediate(t, "Subordinate"), pgtest.NewCA(t, "Root").Intermediate(t, "Amazon RDS us-west-2 Server CA")},
+		ask:  {pgtest.NewCA(t, "Root"), pgtest.NewCA(t, "Amazon RDS")}, // the control
+	} {
+		for _, ca := range cas {
+			for _, host := range []string{"db.internal", "10.0.0.7"} {
+				target := Target{Trust: trust("x", pgtest.NewCA(t, "Own")), TrustPlace: "the binding"}
+				_, problem := target.verify(ca.Issue(t, []string{host}).Chain(ca), host, sslmode.VerifyFull, time.Now())
+				require.NotNil(t, problem)
+				assert.Contains(t, problem.Do, says, problem.What)
+			}
+		}
+	}
+}
+
 // RDS renews what it signs; elsewhere somebody has to.
 func TestWhoRenewsACertificate(t *testing.T) {
 	root, old := pgtest.NewCA(t, "Root"), pgtest.NewCA(t, "Old Root", pgtest.Expired)

@@ -233,6 +233,7 @@ func TestVerifyTellsOneThingFromAnother(t *testing.T) {
 		{name: "unknown-ca-of-another-region", binding: at(west, changing.Port), presents: serving(cas.south.Issue(t, []string{west})), status: 1},
 		{name: "unknown-ca-beside-the-bindings-own", binding: at("localhost", changing.Port).with(credentials{"ca": string(cas.company.PEM)}), status: 1},
 		{name: "unknown-ca-that-calls-itself-rds", binding: at(west, changing.Port), presents: serving(pgtest.NewCA(t, "Amazon RDS us-west-2 Root CA RSA4096 G2").Issue(t, []string{west})), status: 1},
+		{name: "unknown-ca-that-calls-itself-rds-at-another-name", binding: at("localhost", changing.Port), status: 1},
 		{name: "chain-incomplete", binding: at(west, changing.Port), presents: serving(throughIntermediate), status: 1},
 		{name: "certificate-expired", binding: at(west, changing.Port), presents: serving(cas.west.Issue(t, []string{west}, pgtest.Expired)), status: 1},
 		{name: "root-expired", binding: at("localhost", changing.Port).with(credentials{"sslrootcert": string(cas.expired.PEM)}), presents: serving(cas.expired.Issue(t, []string{"localhost"})), status: 1},
