@@ -80,7 +80,15 @@ func (v verifier) refuses(path []*x509.Certificate) *Problem {
 	case why == "" && err == nil:
 		return nil
 	case why == "":
-		why, who = v.Shown(strings.TrimPrefix(err.Error(), "x509: "))+stricter, "is not valid"
+		why, who = v.Shown(strings.TrimPrefix(err.Error(), "x509: ")), "is not valid"
+		// Go counts CAs that only renew a key, and knows neither gated cryptography nor name constraints
+		// of other kinds.
+		var invalid x509.CertificateInvalidError
+		reasons := []x509.InvalidReason{x509.TooManyIntermediates, x509.IncompatibleUsage}
+		isStricter := errors.As(err, &invalid) && slices.Contains(reasons, invalid.Reason)
+		if isStricter || errors.As(err, new(x509.UnhandledCriticalExtension)) {
+			why += stricter
+		}
 	}
 	return &Problem{certificateInvalid,
 		fmt.Sprintf("the certificate of %s leads to a trusted root, but %s: %s", v.host, who, why),
