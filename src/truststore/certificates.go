@@ -148,10 +148,16 @@ func System(env map[string]string) (files []Entry, err error) {
 // IsOurs says whether a launch has written the file in SSL_CERT_FILE, with more than the stack's CAs.
 func IsOurs(file string) bool { return strings.Contains(file, "/.postgres-ssl/root-") }
 
-// onlyCertificates returns the certificates in a text. Without any other block, it is the text itself.
-func onlyCertificates(data []byte) []byte {
+// onlyCertificates returns the certificates in a text, also those that Go cannot read. Without any
+// other block, it is the text itself.
+func onlyCertificates(data []byte) (certs []byte) {
 	if bytes.Count(data, []byte("-----BEGIN ")) == bytes.Count(data, []byte("-----BEGIN CERTIFICATE-----")) {
 		return append(bytes.TrimSpace(data), '\n')
 	}
-	return EncodePEM(ParseAny(data))
+	for block, rest := pem.Decode(data); block != nil; block, rest = pem.Decode(rest) {
+		if block.Type == "CERTIFICATE" {
+			certs = append(certs, pem.EncodeToMemory(&pem.Block{Type: block.Type, Bytes: block.Bytes})...)
+		}
+	}
+	return certs
 }

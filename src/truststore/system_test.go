@@ -2,6 +2,7 @@ package truststore
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -67,6 +68,24 @@ func TestOnlyTheCertificatesOfTheSystemsStoresAreHandedOn(t *testing.T) {
 			certFile(t, dir, "platform.crt", test.platform)
 			assert.Equal(t, test.want, contents(t, env))
 		})
+	}
+}
+
+// OpenSSL makes a serial number below 0 and reads it; Go does not.
+func TestACertificateThatGoCannotReadStaysInAStore(t *testing.T) {
+	dir := t.TempDir()
+	odd := filepath.Join(dir, "odd.pem")
+	made, err := exec.Command("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", filepath.Join(dir, "key"),
+		"-subj", "/CN=Odd", "-set_serial", "-5", "-out", odd).CombinedOutput()
+	require.NoError(t, err, string(made))
+	text, err := os.ReadFile(odd)
+	require.NoError(t, err)
+	require.Empty(t, ParseAny(text), "Go reads it")
+	const list = "-----BEGIN X509 CRL-----\nMAA=\n-----END X509 CRL-----\n"
+	for name, platform := range map[string]string{"control: alone": string(text), "beside a list of what is revoked": string(text) + list} {
+		certFile(t, dir, "platform.crt", platform)
+		env := map[string]string{"SSL_CERT_FILE": filepath.Join(dir, "none"), "CF_SYSTEM_CERT_PATH": dir}
+		assert.Equal(t, string(text), contents(t, env), name)
 	}
 }
 
