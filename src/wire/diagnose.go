@@ -44,7 +44,7 @@ func (t *Target) diagnose(a Attempt, to Address) *Problem {
 		return t.refused(a, address)
 	case a.err == nil || a.Unverified() != nil:
 		return a.Unverified()
-	case errors.Is(a.err, syscall.EMFILE), isDNS && strings.Contains(dns.Err, syscall.EMFILE.Error()): // no server's words
+	case errors.Is(a.err, syscall.EMFILE), isDNS && strings.Contains(dns.Err, syscall.EMFILE.Error()): // never a server's words
 		return &Problem{unreachable, "no file descriptor is left to connect to " + address, "let the app open fewer connections and files"}
 	case isDNS:
 		return &Problem{noAddress, "DNS gives no address for " + to.Host,
