@@ -4,6 +4,7 @@ package audit
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -61,6 +62,7 @@ type Report struct {
 	Postgres int             // those with a Postgres; each counts for its worst database
 	Count    [Unreadable]int // the apps with a Postgres, by state
 	Unread   int             // the rows that say why something could not be read
+	NoList   int             // the apps with a Postgres whose buildpacks no answer names
 }
 
 var (
@@ -139,6 +141,9 @@ func (f *Fleet) Report() Report {
 		if worst < Unreadable {
 			r.Postgres++
 			r.Count[worst]++
+			if a.Buildpack == unknown {
+				r.NoList++
+			}
 		}
 	}
 	texts := func(r Row) []string {
@@ -152,10 +157,11 @@ func (f *Fleet) Report() Report {
 
 // database is what an app's environment says about a bound database.
 type database struct {
-	name    string
-	asked   sslmode.Mode
-	from    launch.Source // where asked comes from, or else gets
-	strings sslmode.Mode  // the weakest mode that a connection string asks for
+	name     string
+	asked    sslmode.Mode
+	from     launch.Source // where asked comes from, or else gets
+	strings  sslmode.Mode  // the weakest mode that a connection string asks for
+	inString bool          // one asks for at least asked
 
 	libpq, stratos launch.Owner   // what the owner set
 	own            []launch.Owner // what only one app each reads
@@ -226,6 +232,7 @@ func decide(said cf.App, store truststore.Store) (databases []database) {
 // hear notes what connection strings ask for. A driver that gets such a string reads it itself.
 func (d *database) hear(asked []binding.Asked) {
 	for _, a := range asked {
+		d.inString = d.inString || a.By.IsString() && a.Mode >= d.asked
 		if a.By.IsString() && (d.strings == sslmode.None || a.Mode < d.strings) {
 			d.strings = a.Mode
 		}
@@ -285,7 +292,7 @@ func (d database) row(r Row) Row {
 		r.State, r.WouldGet, r.Why = Stops, "stops", "would stop: "+d.refused
 	case d.libpq.Wrong != nil: // and no bound database asks for TLS
 		r.State, r.Why = None, cut(d.libpq.Wrong.Error(), 300)
-	case is == sslmode.None && d.asked.Encrypts() && d.strings >= d.asked:
+	case is == sslmode.None && d.asked.Encrypts() && !ours && d.inString:
 		r.State, r.Why = Driver, "a driver that is given the connection string obeys it, others do not"
 		isKnown = false
 	default:
@@ -309,10 +316,14 @@ func (d database) judge(r Row, is sslmode.Mode, by string) (State, string) {
 	switch {
 	case is.Encrypts() && is >= d.asked:
 		return InForce, by
-	case state == None && d.asked != sslmode.None:
-		return None, d.asked.String() + " does not insist on TLS"
 	case by != "" && by != d.by && state == Ignored:
 		return Ignored, by + ", is weaker"
+	case by != "" && by != d.by:
+		return state, by
+	case r.Buildpack == "yes" && d.by != "this buildpack":
+		return state, d.by
+	case state == None && d.asked != sslmode.None:
+		return None, d.asked.String() + " does not insist on TLS"
 	case by != "":
 		return state, by
 	case r.Lifecycle == "docker", r.Lifecycle == "cnb":
@@ -325,6 +336,8 @@ func (d database) judge(r Row, is sslmode.Mode, by string) (State, string) {
 		return None, "its CA is a file in the container"
 	case d.gets != sslmode.None:
 		return None, "with this buildpack, it would be given " + d.gets.String()
+	case d.by != "this buildpack":
+		return None, "with " + d.by
 	}
 	return None, "the binding names no mode; add sslmode"
 }
@@ -334,9 +347,10 @@ func word(mode sslmode.Mode) string { return cmp.Or(mode.String(), "none") }
 // cut makes one short printable line of a text that anybody may have written. It makes a copy, so
 // that the rest need not stay in memory.
 func cut(text string, letters int) string {
-	all := []rune(plain.Line(text))
-	if len(all) > letters {
-		return string(all[:letters]) + "…"
+	text = plain.Line(text)
+	short := fmt.Sprintf("%.*s", letters, text)
+	if len(short) < len(text) {
+		short += "…"
 	}
-	return string(all)
+	return short
 }

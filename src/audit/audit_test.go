@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -158,6 +159,8 @@ func TestARowSaysWhatIsAskedAndWhatIsInForce(t *testing.T) {
 		{"no word about TLS", credentials{"uri": uri}, nil, other, "none none none none", "the binding names no mode; add sslmode"},
 		{"… with this buildpack", credentials{"uri": uri}, nil, this, "none none none none", "the binding names no mode; add sslmode"},
 		{"a mode that does not insist", credentials{"uri": uri, "sslmode": "prefer"}, nil, this, "none prefer prefer prefer", "prefer does not insist on TLS"},
+		{"… and a variable that insists less", credentials{"uri": uri, "sslmode": "prefer"}, env{"DB_SSL_MODE": "disable"}, this, "none prefer disable prefer", "DB_SSL_MODE=disable, set by the owner"},
+		{"… without this buildpack", credentials{"uri": uri, "sslmode": "prefer"}, nil, other, "none prefer none prefer", "prefer does not insist on TLS"},
 		{"a contradiction", credentials{"uri": uri + "?sslmode=disable", "sslmode": "verify-full"}, nil, other, "stops verify-full none stops", "would stop: db: credential sslmode asks for verify-full, but sslmode in credential uri for disable; make them agree, or set POSTGRES_SSL_MODE=verify-full"},
 		{"… that the owner settled", credentials{"uri": uri + "?sslmode=require", "sslmode": "verify-full"}, env{"POSTGRES_SSL_MODE": "verify-full"}, this, "in-force verify-full verify-full verify-full", "this buildpack"},
 		{"a contradiction with this buildpack", credentials{"uri": uri + "?sslmode=disable", "sslmode": "verify-full"}, nil, this, "stops verify-full unknown stops", "would stop: db: credential sslmode asks for verify-full, but sslmode in credential uri for disable; make them agree, or set POSTGRES_SSL_MODE=verify-full"},
@@ -209,6 +212,21 @@ func TestWhatSeveralDatabasesOfAnAppGet(t *testing.T) {
 	decides := map[string]string{"POSTGRES_SSL_SERVICE": "b"}
 	assert.Equal(t, "a | ignored | verify-full | require | require | this buildpack, but b decides\n"+
 		"b | in-force | require | require | require | this buildpack", rows(decides, two, "postgres_ssl_buildpack"))
+
+	for why, strict := range map[string]credentials{"in a key": full, "in a string": {"uri": "postgres://u:p@" + oregon + "/d?sslmode=verify-full"}} {
+		unwritten := bound(map[string]credentials{"a": strict, "b": {"uri": "postgres://u:p@" + elsewhere + "/d"}})
+		assert.Equal(t, "a | ignored | verify-full | none | none | this buildpack, but b decides\n"+
+			"b | none | none | none | none | the binding names no mode; add sslmode", rows(decides, unwritten, "postgres_ssl_buildpack"), why)
+	}
+	console := map[string]any{"user-provided": []any{
+		map[string]any{"name": "console", "tags": []string{"stratos"}, "credentials": credentials{"uri": "postgres://u:p@" + elsewhere + "/d"}},
+		map[string]any{"name": "shift", "credentials": credentials{"uri": "postgres://u:p@c.abc.us-west-2.redshift.amazonaws.com:5439/d"}}}}
+	assert.Contains(t, rows(nil, console, "postgres_ssl_buildpack"), "shift | none | none | none | none | this buildpack, but console decides")
+	assert.Contains(t, rows(nil, console), "shift | none | none | none | none | with this buildpack, but console decides")
+
+	beside := bound(map[string]credentials{"db": {"uri": "postgres://u:p@" + oregon + "/d?sslmode=verify-full", "read_uri": "postgres://u:p@r." + oregon + "/d?sslmode=require"}})
+	assert.Equal(t, "db | driver | verify-full | unknown | verify-full | a driver that is given the connection string obeys it, others do not",
+		rows(nil, beside), "a driver with the stricter string obeys")
 
 	r := of(t, answer(t, "shop", decides, two), lists(t, "shop", "postgres_ssl_buildpack"))
 	assert.Equal(t, [...]int{0, 1, 0, 0, 0}, r.Count, "the app counts once, for its worst")
@@ -282,7 +300,7 @@ func TestTheWorstComesFirstAndAnAppCountsOnce(t *testing.T) {
 		order = append(order, row.App+row.From+" "+row.Database+" "+states[row.State])
 	}
 	assert.Equal(t, []string{"dd.json  stops", "aa.json x ignored", "aa.json y ignored", "bb.json db driver", "cc.json db none", "ee.json db in-force", "g  unreadable"}, order)
-	assert.Equal(t, Report{Rows: r.Rows, Apps: 6, Postgres: 5, Count: [...]int{1, 1, 1, 1, 1}, Unread: 1}, r)
+	assert.Equal(t, Report{Rows: r.Rows, Apps: 6, Postgres: 5, Count: [...]int{1, 1, 1, 1, 1}, Unread: 1, NoList: 4}, r)
 }
 
 func TestOfTwoAnswersAboutOneAppTheLaterCounts(t *testing.T) {
@@ -366,4 +384,15 @@ func TestANameOfAnyLengthIsCut(t *testing.T) {
 	r := of(t, answer(t, long, nil, bound(map[string]credentials{long: {"host": elsewhere, "sslmode": "require"}})))
 	assert.Less(t, len(fmt.Sprint(r.Rows)), 4096)
 	assert.Equal(t, strings.Repeat("ü", 255)+"…", r.Rows[0].App)
+}
+
+func TestCuttingALongTextTakesLittleMemory(t *testing.T) {
+	assert.Equal(t, "äb…", cut("äbc", 2))
+	assert.Equal(t, "äbc", cut("äbc", 3))
+	long := strings.Repeat("x", 30<<20)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	assert.Equal(t, "x…", cut(long, 1))
+	runtime.ReadMemStats(&after)
+	assert.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(60<<20), "a few copies at most")
 }

@@ -53,16 +53,17 @@ var (
 	errNeither  = errors.New("it is neither the JSON of VCAP_SERVICES, " +
 		"nor an answer of `cf curl /v3/apps/GUID/env`, nor the text of `cf env APP`")
 	// The platform's docs on "Get environment for an app", and Cloud Foundry's RFC-0030.
-	errHidden = errors.New("the platform does not show the bindings to this user; " +
-		"it takes an admin, a read-only admin or a developer of the space")
+	errHidden  = errors.New("the platform does not show the bindings to this user; " + roles)
 	errInFiles = errors.New("the app gets its bindings in files of its container; only postgres-ssl in the app sees them")
 )
+
+const roles = "it takes an admin, a read-only admin or a developer of the space"
 
 // refusals say in plain words what errors of the platform mean (its errors/v2.yml).
 var refusals = map[int]string{
 	1000:   "the login has expired; run cf login",
 	10002:  "the login has expired; run cf login",
-	10003:  errHidden.Error(),
+	10003:  "the platform refuses to show it to this user; " + roles,
 	10010:  "there is no such app, or this user may not see it",
 	10013:  "the platform was asked too often; wait, and ask for less at a time",
 	330002: "the platform team has switched this off, by the feature flag env_var_visibility or space_developer_env_var_visibility",
@@ -87,8 +88,10 @@ func read(text []byte) (apps []App, rest []byte, err error) {
 	}
 	text, rest = text[:decoder.InputOffset()], trim(text[decoder.InputOffset():])
 	switch {
+	case err != nil && a.System != nil:
+		err = errors.New("it is an app's environment, but not in the form that the platform gives it")
 	case err != nil:
-		err = errors.New("it is JSON, but not in the form that the platform gives it")
+		err = errNoAnswer
 	case len(a.Errors) > 0 && a.Errors[0].Code != 0:
 		code := a.Errors[0].Code
 		err = errors.New(cmp.Or(refusals[code], fmt.Sprintf("the platform answers with error %d", code)))

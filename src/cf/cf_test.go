@@ -16,6 +16,7 @@ func TestWhatOperatorsHaveAtHandIsUnderstood(t *testing.T) {
 		"with its name around it":      `{"VCAP_SERVICES": ` + services + `}`,
 		"cf curl /v3/apps/GUID/env":    `{"system_env_json": {"VCAP_SERVICES": ` + services + `}, "environment_variables": {"PGSSLMODE": "require"}}`,
 		"with a byte order mark":       "\ufeff" + services,
+		"with a name beside it":        `{"VCAP_SERVICES": ` + services + `, "name": ["x"]}`,
 		"with its name before it":      "VCAP_SERVICES" + services,
 		"cf env APP":                   "Getting env variables for app a in org o / space s as me...\nSystem-Provided:\nVCAP_SERVICES: " + services + "\n\n\nVCAP_APPLICATION: {\n}\n\nUser-Provided:\nPGSSLMODE: require\n\nNo running env variables have been set\n",
 		"cf env APP of an older cf":    "OK\n\nSystem-Provided:\n{\n \"VCAP_SERVICES\": " + services + "\n}\n\nUser-Provided:\nPGSSLMODE: require\n",
@@ -27,6 +28,12 @@ func TestWhatOperatorsHaveAtHandIsUnderstood(t *testing.T) {
 			assert.Equal(t, services, env["VCAP_SERVICES"])
 			assert.Equal(t, strings.Contains(document, "PGSSLMODE"), env["PGSSLMODE"] == "require", "the owner's variables come along")
 		})
+	}
+	for _, label := range []string{"name", "guid", "lifecycle"} {
+		services := `{"` + label + `":[{"credentials":{"uri":"postgres://h/db"}}]}`
+		env, err := Environment([]byte(services))
+		require.NoError(t, err, label)
+		assert.Equal(t, services, env["VCAP_SERVICES"], "a service's label may be any word")
 	}
 	t.Run("cf env APP with nothing bound", func(t *testing.T) {
 		env, err := Environment([]byte("System-Provided:\nVCAP_APPLICATION: {}\n"))
@@ -42,7 +49,7 @@ func TestWhatOperatorsHaveAtHandIsUnderstood(t *testing.T) {
 		`{"resources":[]}`:                           neither,
 		`{"resources":[{"guid":"a","lifecycle":{"type":"docker"}},{"guid":"b","lifecycle":{"type":"docker"}}]}`: neither,
 		`{"errors":[{"code":10010,"title":"CF-ResourceNotFound","detail":"s3cr3t"}]}`:                           "there is no such app, or this user may not see it",
-		`{"system_env_json":{"VCAP_SERVICES":{}},"environment_variables":["s3cr3t"]}`:                           "it is JSON, but not in the form that the platform gives it",
+		`{"system_env_json":{"VCAP_SERVICES":{}},"environment_variables":["s3cr3t"]}`:                           "it is an app's environment, but not in the form that the platform gives it",
 	} {
 		_, err := Environment([]byte(document))
 		assert.EqualError(t, err, want, document)
@@ -133,7 +140,7 @@ func TestAnythingButAnAnswerBecomesOneLine(t *testing.T) {
 		`null`:                                  "it is not JSON",
 		`[]`:                                    "it is not JSON",
 		`{}`:                                    "it is not an answer to /v3/apps/GUID/env, /v3/apps/GUID or /v3/apps",
-		`{"guid":1}`:                            "it is JSON, but not in the form that the platform gives it",
+		`{"guid":1}`:                            "it is not an answer to /v3/apps/GUID/env, /v3/apps/GUID or /v3/apps",
 		`{"guid":"a","name":"a space"}`:         "it is not an answer to /v3/apps/GUID/env, /v3/apps/GUID or /v3/apps",
 		`{"resources":[{"guid":"a"}]}`:          "it is not an answer to /v3/apps/GUID/env, /v3/apps/GUID or /v3/apps",
 		`{"system_env_json":{"VCAP_SERVICES":{`: "it is not valid JSON, or it is cut off",
@@ -144,7 +151,7 @@ func TestAnythingButAnAnswerBecomesOneLine(t *testing.T) {
 		`{"user-provided":[{"name":"db","credentials":{"uri":"postgres://h/d"}}]}`: "it is not an answer to /v3/apps/GUID/env, /v3/apps/GUID or /v3/apps",
 		`{"errors":[{}]}`:             "it is not an answer to /v3/apps/GUID/env, /v3/apps/GUID or /v3/apps",
 		`{"guid":"a","lifecycle":{}}`: "it is not an answer to /v3/apps/GUID/env, /v3/apps/GUID or /v3/apps",
-		`{"errors":[{"code":10003,"title":"CF-NotAuthorized","detail":"You are not authorized"}]}`: "the platform does not show the bindings to this user; it takes an admin, a read-only admin or a developer of the space",
+		`{"errors":[{"code":10003,"title":"CF-NotAuthorized","detail":"You are not authorized"}]}`: "the platform refuses to show it to this user; it takes an admin, a read-only admin or a developer of the space",
 		`{"errors":[{"code":10010,"title":"CF-ResourceNotFound","detail":"App not found"}]}`:       "there is no such app, or this user may not see it",
 		`{"errors":[{"code":1000,"title":"CF-InvalidAuthToken"}]}`:                                 "the login has expired; run cf login",
 		`{"errors":[{"code":10002,"title":"CF-NotAuthenticated"}]}`:                                "the login has expired; run cf login",

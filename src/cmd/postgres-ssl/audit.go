@@ -9,9 +9,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
-	"text/tabwriter"
+	"unicode/utf8"
 
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/audit"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/cf"
@@ -91,17 +90,29 @@ func runAudit(c *call) error {
 	return nil
 }
 
+const widest = 60 // so that one long name does not push the rest out of the window
+
 func writeTable(out io.Writer, r audit.Report) {
-	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "org/space/app\tdatabase\tmode asked\tgiven\twhy")
+	table := [][5]string{{"org/space/app", "database", "mode asked", "given", "why"}}
 	for _, row := range r.Rows {
 		app := strings.Join([]string{cmp.Or(row.Organization, "-"), cmp.Or(row.Space, "-"), row.App}, "/")
 		if row.App == "" {
 			app = cmp.Or(row.From, row.GUID)
 		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", app, cmp.Or(row.Database, "-"), row.Asked, row.InForce, row.Why)
+		table = append(table, [5]string{app, cmp.Or(row.Database, "-"), row.Asked, row.InForce, row.Why})
 	}
-	_ = table.Flush() // out has the error
+	var widths [4]int
+	for _, line := range table {
+		for i := range widths {
+			widths[i] = max(widths[i], min(utf8.RuneCountInString(line[i]), widest))
+		}
+	}
+	for _, line := range table {
+		for i, width := range widths {
+			fmt.Fprintf(out, "%-*s  ", width, line[i])
+		}
+		fmt.Fprintln(out, line[4])
+	}
 	n := func(state audit.State) string { return plain.Number(r.Count[state]) }
 	fmt.Fprintf(out, "%s, %s with Postgres: %s would stop, %s ignored, %s up to the driver, "+
 		"%s without a mode, %s given theirs; %s not read\n", plain.Count(r.Apps, "app"), plain.Number(r.Postgres),
@@ -110,8 +121,8 @@ func writeTable(out io.Writer, r audit.Report) {
 		fmt.Fprintln(out, "An app may set TLS itself: only postgres-ssl verify, in the app, sees its sessions")
 		fmt.Fprintln(out, "With this buildpack, such an app goes through the tunnel, if staging sees it and its written mode verifies")
 	}
-	if slices.ContainsFunc(r.Rows, func(row audit.Row) bool { return row.Buildpack == "unknown" && row.State < audit.Unreadable }) {
-		fmt.Fprintln(out, "The buildpacks of some apps are not known; add the answers of /v3/apps")
+	if r.NoList > 0 {
+		fmt.Fprintf(out, "The buildpacks of %s are not known; add the answers of /v3/apps\n", plain.Count(r.NoList, "app"))
 	}
 }
 

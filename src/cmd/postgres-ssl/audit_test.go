@@ -13,6 +13,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/audit"
 )
 
 // buildpack sets up what an operator has: bin/postgres-ssl, and the certificates beside it.
@@ -84,7 +86,7 @@ acme/prod/shop     shop-db     none         none         with this buildpack, it
 acme/prod/api      api-db      verify-full  verify-full  this buildpack
 -/-/gone           -           unknown      unknown      could not be read: there is no such app, or this user may not see it
 -/-/lost           -           unknown      unknown      could not be read: the answer is empty
--/-/secret         -           unknown      unknown      could not be read: the platform does not show the bindings to this user; it takes an admin, a read-only admin or a developer of the space
+-/-/secret         -           unknown      unknown      could not be read: the platform refuses to show it to this user; it takes an admin, a read-only admin or a developer of the space
 -/-/unlucky        -           unknown      unknown      could not be read: it is HTML, as a router or a proxy answers; ask again
 4 apps, 4 with Postgres: 0 would stop, 2 ignored, 0 up to the driver, 1 without a mode, 1 given theirs; 4 not read
 An app may set TLS itself: only postgres-ssl verify, in the app, sees its sessions
@@ -172,4 +174,13 @@ func TestNoNameSpeaksToTheTerminal(t *testing.T) {
 		lines := strings.Split(strings.TrimSuffix(said, "\n"), "\n")
 		assert.False(t, slices.ContainsFunc(lines, func(line string) bool { return strings.HasPrefix(line, "acme") }), said)
 	}
+}
+
+func TestOneLongNameDoesNotPushTheRestOutOfTheWindow(t *testing.T) {
+	var out strings.Builder
+	long := strings.Repeat("service-", 30)
+	writeTable(&out, audit.Report{Rows: []audit.Row{{App: "a", Database: long, Why: "w1"}, {App: "b", Database: "db", Why: "w2"}}})
+	lines := strings.Split(out.String(), "\n")
+	assert.Contains(t, lines[1], long)
+	assert.Equal(t, 60+2, strings.Index(lines[2], "w2")-strings.Index(lines[2], "db")-len("mode asked  given  "), "%s", lines[2])
 }

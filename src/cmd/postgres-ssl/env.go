@@ -39,7 +39,10 @@ What the app's owner can set:
     POSTGRES_SSL_TUNNEL     "yes", or names of services, separated by commas: the app reaches their
                             databases through a tunnel, for drivers that read no variable;
                             "no": no tunnel, not even one that a start would take by itself
-` + exitHelp
+
+Exit status: 0 done, 1 something is wrong, and an app would not start, 2 the command was not
+understood.
+`
 
 func runEnv(c *call) error {
 	explained := c.Bool("explain", false, "")
