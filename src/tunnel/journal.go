@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/plain"
@@ -11,30 +12,35 @@ import (
 
 // journal writes the tunnel's lines in the app's log, each cause once a minute at most. It never
 // blocks, even if nobody reads the log. Then it drops lines.
-type journal chan entry
+type journal struct {
+	lines chan string
+	mutex sync.Mutex
+	said  map[string]time.Time
+}
 
-type entry struct{ cause, line string }
-
-func newJournal(out io.Writer) journal {
-	j := make(journal, 64)
+func newJournal(out io.Writer) *journal {
+	j := &journal{lines: make(chan string, 64), said: map[string]time.Time{}}
 	go func() {
-		said := map[string]time.Time{}
-		for e := range j {
-			if now := time.Now(); now.Sub(said[e.cause]) >= time.Minute {
-				if len(said) >= 1000 { // a server could invent causes
-					clear(said)
-				}
-				said[e.cause] = now
-				fmt.Fprintf(out, "postgres-ssl tunnel: %s\n", plain.Line(e.line))
-			}
+		for line := range j.lines {
+			fmt.Fprintf(out, "postgres-ssl tunnel: %s\n", plain.Line(line))
 		}
 	}()
 	return j
 }
 
-func (j journal) say(database, cause, line string) {
-	select {
-	case j <- entry{database + " " + cause, strings.TrimPrefix(database+": "+line, ": ")}:
-	default:
+// say looks the cause up at once: one that many say must not fill the channel.
+func (j *journal) say(database, cause, line string) {
+	j.mutex.Lock()
+	defer j.mutex.Unlock()
+	cause = database + " " + cause
+	if now := time.Now(); now.Sub(j.said[cause]) >= time.Minute {
+		if len(j.said) >= 1000 { // a server could invent causes
+			clear(j.said)
+		}
+		j.said[cause] = now
+		select {
+		case j.lines <- strings.TrimPrefix(database+": "+line, ": "):
+		default:
+		}
 	}
 }

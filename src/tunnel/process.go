@@ -32,7 +32,7 @@ type process struct {
 
 	files  []*os.File // those that it inherits, and its heir too
 	relays []*relay
-	log    journal
+	log    *journal
 }
 
 const often = 100 * time.Millisecond // a look whether the tunnel is needed costs nothing

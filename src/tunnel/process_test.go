@@ -559,15 +559,17 @@ func TestATunnelThatCannotStartStopsTheLaunch(t *testing.T) {
 	for name, test := range map[string]struct {
 		pid, targets int
 		port         uint16
+		local        int
 		says         string
 	}{
-		"a process that is gone": {gone.Process.Pid, 1, 5432, "cannot watch the process"},
-		"a tunnel that ends":     {os.Getpid(), 2, 5432, "the tunnel ended as soon as it was started"}, // it misses a listener
-		"a port that is taken": {os.Getpid(), 1, taken,
+		"a process that is gone": {gone.Process.Pid, 1, 5432, 0, "cannot watch the process"},
+		"a tunnel that ends":     {os.Getpid(), 2, 5432, 0, "the tunnel ended as soon as it was started"}, // it misses a listener
+		"too many hosts":         {os.Getpid(), 1, 5432, mostAddresses, "the bindings name more than 254 hosts"},
+		"a port that is taken": {os.Getpid(), 1, taken, 0,
 			fmt.Sprintf("a process of this container listens at port %d of all addresses, and the tunnel needs it: ", taken)},
 	} {
 		t.Run(name, func(t *testing.T) {
-			endpoints := []binding.Endpoint{{Host: "db.example.com", Port: test.port}}
+			endpoints := []binding.Endpoint{{Host: "db.example.com", Port: test.port, Local: test.local}}
 			_, err := Start(test.pid, endpoints, make([]wire.Target, test.targets), nil)
 			assert.ErrorContains(t, err, test.says)
 		})

@@ -40,7 +40,7 @@ const (
 type relay struct {
 	target        *wire.Target
 	tls           *tls.Config // for the app's side
-	log           journal
+	log           *journal
 	startup, dial time.Duration
 	most          int64         // connections
 	logins        chan struct{} // has room for one for each login at the same time
@@ -72,7 +72,7 @@ func refuse(p wire.Problem) *refusal {
 		Message: p.What, Hint: p.Do}, p.Code, p.What + "; what to do: " + p.Do}
 }
 
-func newRelay(target *wire.Target, config *tls.Config, log journal) *relay {
+func newRelay(target *wire.Target, config *tls.Config, log *journal) *relay {
 	return &relay{target: target, tls: config, log: log, startup: startupTime, dial: dialTime,
 		most: mostConnections, logins: make(chan struct{}, mostLogins)}
 }

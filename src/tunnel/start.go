@@ -29,7 +29,10 @@ const (
 	listenFD = 4 // the first one
 )
 
-const ready = "ready" // what a tunnel says on stdout when it takes connections
+const (
+	ready         = "ready" // what a tunnel says on stdout when it takes connections
+	mostAddresses = 254     // of one tunnel
+)
 
 // mark is a part of what the launch exports: binding.Tunnel.Net in JSON.
 func mark(t binding.Tunnel) string { return strconv.Quote(t.Net.String()) }
@@ -98,6 +101,9 @@ func listen(endpoints []binding.Endpoint) (tunnel binding.Tunnel, files []*os.Fi
 		network := netip.AddrFrom4([4]byte{127, byte(1 + rand.N(254)), byte(rand.N(256)), 0})
 		tunnel.Net, files, err = netip.PrefixFrom(network, 24), nil, nil
 		for _, e := range endpoints {
+			if e.Local >= mostAddresses {
+				return tunnel, nil, fmt.Errorf("the bindings name more than %d hosts", mostAddresses)
+			}
 			file, failed := listenAt(netip.AddrPortFrom(tunnel.Address(e.Local), e.Port))
 			files, err = append(files, file), cmp.Or(err, failed)
 		}

@@ -242,6 +242,8 @@ var byHand = []mutant{
 		before: "err == nil && !login.isProbe", after: "err == nil", tests: by("wire"), run: "TestAProbeHasNoPassword"},
 	{promise: "a host that is silent does not keep its client from the next one", file: "src/wire/connect.go",
 		before: "cmp.Or(login.Dial, time.Until(deadline))", after: "time.Until(deadline)", tests: by("tunnel"), run: "TestAClientHears"},
+	{promise: "a cause that many say hides no other", file: "src/tunnel/journal.go",
+		before: "now.Sub(j.said[cause]) >= time.Minute {", after: "true {", tests: by("tunnel"), run: "TestTheLogSays"},
 	{promise: "OpenSSL believes whom we believe", file: "src/wire/certificate.go",
 		before: `why, who := v.OpenSSLRefuses(path, false),`, after: `why, who := "",`, tests: by("wire"), run: "TestEachJudge"},
 	{promise: "a server's bytes are bounded", file: "src/wire/hostile.go",
