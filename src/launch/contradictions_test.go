@@ -56,6 +56,8 @@ func TestABindingThatContradictsItselfStopsTheAppAndNamesBothPlaces(t *testing.T
 		"two keys":                  {says(key("verify-full"), asked("require", binding.Place{Path: "sslMode"}, binding.ByKey)), "credential sslmode asks for verify-full, but credential sslMode for require"},
 		"a uri that is too weak":    {says(uri("require"), jdbc("verify-full")), "sslmode in credential jdbcUrl asks for verify-full, but sslmode in credential uri for require"},
 		"one string that is no uri": {says(jdbc("verify-full"), asked("require", binding.Place{Path: "jdbcUrl", Of: "sslfactory"}, binding.ByString)), "sslmode in credential jdbcUrl asks for verify-full, but sslfactory in credential jdbcUrl for require"},
+		"of several, the first":     {says(uri("disable"), asked("require", binding.Place{Path: "uri", Of: "ssl"}, binding.ByURI), key("verify-full")), "credential sslmode asks for verify-full, but sslmode in credential uri for disable"},
+		"… beside a key":            {says(uri("disable"), key("require"), key("verify-full")), "credential sslmode asks for verify-full, but sslmode in credential uri for disable"},
 		"DATABASE_URL, set by hand": {says(uri("verify-full"), asked("disable", binding.Place{Path: "DATABASE_URL", Of: "sslmode", Variable: true}, binding.ByURI)), "sslmode in credential uri asks for verify-full, but sslmode in DATABASE_URL for disable"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -233,6 +235,20 @@ func TestACAOfATaggedServiceIsForDatabasesWithoutOne(t *testing.T) {
 	assert.Len(t, rds.Trust.Own, 1, "added to those of the region")
 	assert.Equal(t, []string{"us-west-2"}, rds.Trust.Sets)
 	assert.Equal(t, "RDS in us-west-2, company-db-ca, credential ca", rds.Trust.Why)
+
+	plan = decideWith(t, "a-ca", "ca", "a-ca")
+	assert.Equal(t, "a-ca, credential ca, ca, credential ca", plan.Databases[0].Trust.Why, "each is named, and once")
+}
+
+func decideWith(t *testing.T, cas ...string) *Plan {
+	t.Helper()
+	found := binding.Bound{Databases: []binding.Binding{db("db", "verify-full", elsewhere)}}
+	for _, name := range cas {
+		found.CAs = append(found.CAs, binding.Credential{Place: binding.Place{Service: name, Path: "ca"}, Value: caPEM(t)})
+	}
+	plan, err := Decide(nil, found, store(t))
+	require.NoError(t, err)
+	return plan
 }
 
 func TestATaggedServiceWithoutACertificateStopsTheApp(t *testing.T) {

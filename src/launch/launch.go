@@ -236,8 +236,10 @@ func (p *Plan) settle(b binding.Binding) (sslmode.Mode, Source, error) {
 	if b.AsksTLS.Known() && !slices.MinFunc(asked, byMode).Mode.Encrypts() {
 		asked = append(asked, binding.Asked{Mode: sslmode.Require, Place: b.AsksTLS, By: binding.ByKey})
 	}
-	slices.SortStableFunc(asked, func(a, b binding.Asked) int { return cmp.Compare(a.By, b.By) }) // a key wins over a string
-	strictest := slices.MaxFunc(asked, byMode)
+	strictest := slices.MaxFunc(asked, func(a, b binding.Asked) int { // of equals, a key
+		return cmp.Or(byMode(a, b), cmp.Compare(b.By, a.By))
+	})
+	hasKey := slices.ContainsFunc(asked, func(a binding.Asked) bool { return a.By == binding.ByKey })
 	for _, a := range asked {
 		switch {
 		case a.Mode == strictest.Mode:
@@ -245,7 +247,7 @@ func (p *Plan) settle(b binding.Binding) (sslmode.Mode, Source, error) {
 			p.warn("%s: %s says %s, and %s says %s; POSTGRES_SSL_MODE=%s settles it, but a driver that reads the binding itself may not obey",
 				b.Title(), strictest.Place, strictest.Mode, a.Place, a.Mode, p.fallback)
 			return p.fallback, ofOwner, nil
-		case a.By != binding.ByString, asked[0].By == binding.ByKey, a.Place.Whole() == strictest.Place.Whole(): // two strings may differ
+		case a.By != binding.ByString, hasKey, a.Place.Whole() == strictest.Place.Whole(): // two strings may differ
 			return sslmode.None, "", fmt.Errorf("%s asks for %s, but %s for %s; make them agree, or set POSTGRES_SSL_MODE=%s",
 				strictest.Place, strictest.Mode, a.Place, a.Mode, strictest.Mode)
 		default:

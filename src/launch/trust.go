@@ -65,7 +65,7 @@ func (t *Trust) add(more Trust) {
 	isIn := func(set string) bool { return slices.Contains(t.Sets, set) }
 	t.Sets = append(t.Sets, slices.DeleteFunc(slices.Clone(more.Sets), isIn)...)
 	t.Own, t.Place, t.Everyone = truststore.Union(t.Own, more.Own...), cmp.Or(t.Place, more.Place), t.Everyone || more.Everyone
-	if !strings.Contains(t.Why, more.Why) {
+	if more.Why != "" && !strings.Contains(", "+t.Why+", ", ", "+more.Why+", ") {
 		t.Why = strings.TrimPrefix(t.Why+", "+more.Why, ", ")
 	}
 }

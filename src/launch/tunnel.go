@@ -22,6 +22,9 @@ func (p *Plan) chooseTunnelled() {
 	if value == "" || value == refused { // see Carry
 		return
 	}
+	if p.byOwner {
+		p.downgrade("%s changes nothing for DATABASE_URL, which the app's owner set: the app connects as it says", tunnelVariable)
+	}
 	var bound []string
 	for _, db := range p.Databases {
 		if db.Main && !p.byOwner {
@@ -40,9 +43,7 @@ func (p *Plan) chooseTunnelled() {
 				return
 			}
 		}
-	case p.byOwner:
-		p.downgrade("%s changes nothing for DATABASE_URL, which the app's owner set: the app connects as it says", tunnelVariable)
-	case bound == nil:
+	case bound == nil && !p.byOwner:
 		p.downgrade("%s=yes, but no bound service has a Postgres database: the app connects without the tunnel", tunnelVariable)
 	}
 	for _, db := range p.Databases {

@@ -125,6 +125,9 @@ func TestTheOwnersDatabaseURLDoesNotGoThroughTheTunnel(t *testing.T) {
 	assert.Equal(t, []string{stays}, plan.Downgrades, "each start says it")
 	_, err = Decide(through("DATABASE_URL"), found, store(t))
 	assert.ErrorContains(t, err, "bound are: none")
+	plan, err = Foresee(through("DATABASE_URL"), found, store(t))
+	require.NoError(t, err)
+	assert.Contains(t, plan.Warnings, stays, "a staging says why none is")
 }
 
 func TestInTheTunnelEachDatabaseHasItsOwnMode(t *testing.T) {
