@@ -57,6 +57,7 @@ func TestABindingThatContradictsItselfStopsTheAppAndNamesBothPlaces(t *testing.T
 		"a uri that is too weak":    {says(uri("require"), jdbc("verify-full")), "sslmode in credential jdbcUrl asks for verify-full, but sslmode in credential uri for require"},
 		"one string that is no uri": {says(jdbc("verify-full"), asked("require", binding.Place{Path: "jdbcUrl", Of: "sslfactory"}, binding.ByString)), "sslmode in credential jdbcUrl asks for verify-full, but sslfactory in credential jdbcUrl for require"},
 		"of several, the first":     {says(uri("disable"), asked("require", binding.Place{Path: "uri", Of: "ssl"}, binding.ByURI), key("verify-full")), "credential sslmode asks for verify-full, but sslmode in credential uri for disable"},
+		"… of the strictest, too":   {says(uri("verify-full"), key("verify-full"), key("disable")), "sslmode in credential uri asks for verify-full, but credential sslmode for disable"},
 		"… beside a key":            {says(uri("disable"), key("require"), key("verify-full")), "credential sslmode asks for verify-full, but sslmode in credential uri for disable"},
 		"DATABASE_URL, set by hand": {says(uri("verify-full"), asked("disable", binding.Place{Path: "DATABASE_URL", Of: "sslmode", Variable: true}, binding.ByURI)), "sslmode in credential uri asks for verify-full, but sslmode in DATABASE_URL for disable"},
 	} {

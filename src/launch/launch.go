@@ -236,10 +236,8 @@ func (p *Plan) settle(b binding.Binding) (sslmode.Mode, Source, error) {
 	if b.AsksTLS.Known() && !slices.MinFunc(asked, byMode).Mode.Encrypts() {
 		asked = append(asked, binding.Asked{Mode: sslmode.Require, Place: b.AsksTLS, By: binding.ByKey})
 	}
-	strictest := slices.MaxFunc(asked, func(a, b binding.Asked) int { // of equals, a key
-		return cmp.Or(byMode(a, b), cmp.Compare(b.By, a.By))
-	})
-	hasKey := slices.ContainsFunc(asked, func(a binding.Asked) bool { return a.By == binding.ByKey })
+	strictest := slices.MaxFunc(asked, byMode)
+	first := slices.MinFunc(asked, func(a, b binding.Asked) int { return cmp.Compare(a.By, b.By) }) // a key wins over a string
 	for _, a := range asked {
 		switch {
 		case a.Mode == strictest.Mode:
@@ -247,7 +245,7 @@ func (p *Plan) settle(b binding.Binding) (sslmode.Mode, Source, error) {
 			p.warn("%s: %s says %s, and %s says %s; POSTGRES_SSL_MODE=%s settles it, but a driver that reads the binding itself may not obey",
 				b.Title(), strictest.Place, strictest.Mode, a.Place, a.Mode, p.fallback)
 			return p.fallback, ofOwner, nil
-		case a.By != binding.ByString, hasKey, a.Place.Whole() == strictest.Place.Whole(): // two strings may differ
+		case a.By != binding.ByString, first.By == binding.ByKey, a.Place.Whole() == strictest.Place.Whole(): // two strings may differ
 			return sslmode.None, "", fmt.Errorf("%s asks for %s, but %s for %s; make them agree, or set POSTGRES_SSL_MODE=%s",
 				strictest.Place, strictest.Mode, a.Place, a.Mode, strictest.Mode)
 		default:
@@ -255,7 +253,10 @@ func (p *Plan) settle(b binding.Binding) (sslmode.Mode, Source, error) {
 				b.Title(), strictest.Place, strictest.Mode, a.Place, a.Mode)
 		}
 	}
-	return strictest.Mode, Source(strictest.Place.String()), nil
+	if first.Mode < strictest.Mode {
+		first = strictest
+	}
+	return first.Mode, Source(first.Place.String()), nil
 }
 
 // readClientCertificate reads sslcert and sslkey. A certificate without a key is no client's: SAP's
