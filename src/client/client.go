@@ -158,7 +158,10 @@ func (t tree) has(dir, pattern string) bool {
 	}
 	return slices.ContainsFunc(t.read[dir], func(e fs.DirEntry) bool {
 		isOne, _ := path.Match(name, e.Name())
-		return isOne && (rest == "" || !e.Type().IsRegular() && t.has(path.Join(dir, e.Name()), rest))
+		if !isOne || rest == "" {
+			return isOne
+		}
+		return !e.Type().IsRegular() && t.has(path.Join(dir, e.Name()), rest)
 	})
 }
 

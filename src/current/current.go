@@ -120,7 +120,7 @@ func (a App) Roots(everyone bool) ([]byte, error) {
 
 // HandOutHere returns what the app is given here. Without a droplet, no files of this machine count.
 func (a App) HandOutHere(command string) (*client.Handout, error) {
-	if !a.Store.LaidOut { // no droplet
+	if !a.Store.LaidOut {
 		return a.HandOut(client.App{Home: Home, Command: command}, "", "")
 	}
 	deps := filepath.Dir(filepath.Dir(a.Store.Dir))
