@@ -281,10 +281,10 @@ func (t *Target) allows(request []byte, a *Attempt, deadline time.Time) error {
 	case first && t.wantsSCRAM() && method != pgproto3.AuthTypeSASL:
 		return &Problem{unproven, "the server does not ask for scram-sha-256, and sslmode require does not verify who it is",
 			"bind the database with sslmode verify-full and its CA, or let the server ask for scram-sha-256"}
-	case first && methods[method] == "":
-		return errNotPostgres
 	case first:
-		a.Asks = methods[method]
+		if a.Asks = methods[method]; a.Asks == "" {
+			return errNotPostgres
+		}
 	}
 	return nil
 }

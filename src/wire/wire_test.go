@@ -507,7 +507,7 @@ func TestAServerThatLetsAProbeInMayStillAsk(t *testing.T) {
 		asks, code string
 	}{
 		"for the password":     {asksFor(pgproto3.AuthTypeCleartextPassword), "the password in clear", ""},
-		"for what is unknown":  {asksFor(99), "nothing", notPostgres},
+		"for what is unknown":  {asksFor(99), "", notPostgres},
 		"control: for nothing": {ready, "nothing", ""},
 	} {
 		port := serveDirectTLS(t, ca, tls.NoClientCert, func(conn *tls.Conn) bool {
