@@ -25,13 +25,12 @@ func uncommented(line string) string {
 }
 
 // harmless is what a line only asks or says: if "sslmode=require" in url, url.includes('ssl=true'),
-// console.log(…), an error, a constant that is what its name says.
+// console.log(…), an error.
 var harmless = lazyregexp.New(`(?i)\w*(?:contains|includes|index_?of|match|starts_?with)\w*\([^()]*ssl[^()]*\)|` +
 	`\w*replace\w*\([^(),]*ssl[^(),]*,\s*(?:['"]ssl=require)?|` +
 	`['"][^'"]*ssl[^'"]*['"]\s+(?:not\s+)?in\s|/[^/]*ssl[^/]*/\w*\.test\b|` +
 	`\b(?:console|log(?:ger|ging)?)\.\w+\([^;]*|\b(?:print\w*|panic|\w*Error\w*|errors\.New)\([^;]*|` +
-	`\bhelp\s*=\s*['"][^'"]*|\b(?:raise|throw)\s[^;]*|` +
-	`\w*ssl_?require['"]?\s*[:=]\s*['"]require['"]\s*$`)
+	`\bhelp\s*=\s*['"][^'"]*|\b(?:raise|throw)\s[^;]*`)
 
 func indent(line string) int { return len(line) - len(strings.TrimLeft(line, " \t")) }
 
@@ -132,11 +131,19 @@ func isType(value string) bool {
 	return typeName().MatchString(value) && !isOff(value) && !strings.ContainsAny(value, "=(")
 }
 
+// isConstant says whether a value is what its name says: pgSSLRequire = "require". A name in letters
+// of one size may be a setting's.
+func isConstant(name, value string) bool {
+	key, word := strings.ToLower(name), strings.Trim(value, `'"`)
+	isMixed := name != key && name != strings.ToUpper(name)
+	return isMixed && word != value && strings.HasSuffix(key, word)
+}
+
 // ofFlag reads what the value of ssl allows at least. What can be switched is not verified.
 func ofFlag(name, value string) (sslmode.Mode, bool) {
 	key, value := strings.ToLower(name), query().ReplaceAllString(value, "$1")
 	switch {
-	case opposite().MatchString(key), isType(value):
+	case opposite().MatchString(key), isType(value), isConstant(name, value):
 		return sslmode.None, false
 	case name == "ssl_require" && !strings.HasPrefix(value, "bool"): // dj-database-url's argument: False is as without it
 		return sslmode.Require, !strings.HasPrefix(value, "False") || strings.Contains(value, "True")
