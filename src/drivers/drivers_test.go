@@ -106,6 +106,15 @@ func TestWhatEachFileSays(t *testing.T) {
 			"node_modules/slonik/package.json":    `{"name": "slonik", "version": "47.3.0"}`,
 			"node_modules/pg-native/package.json": `{"name": "pg-native", "version": "3.5.2"}`,
 		}, []string{"pg 8.16.3, package.json, direct", "pg-native 3.5.2, package.json, transitive", "postgres ^3.4.0, package.json, direct", "slonik 47.3.0, package.json, direct"}},
+		"no lock file: any version will do": {map[string]string{
+			"package.json": `{"dependencies": {"pg": "8"}, "optionalDependencies": {"postgres": ""}}`,
+		}, []string{"pg 8, package.json, direct", "postgres, package.json, direct"}},
+		"no lock file: what is installed does not decode, or says no version": {map[string]string{
+			"package.json":                       `{"dependencies": {"pg": "8.11.3", "postgres": "^3.4.0"}}`,
+			"node_modules/pg/package.json":       `{"name": "pg", "version": "99.0.0", "dependencies": ["x"]}`,
+			"node_modules/slonik/package.json":   `{"name": "slonik", "version": "47.0.0", "dependencies": []}`,
+			"node_modules/postgres/package.json": `{}`,
+		}, []string{"pg 8.11.3, package.json, direct", "postgres, package.json, direct"}},
 		"a broken lock file: the next": {map[string]string{
 			"package-lock.json": `{`,
 			"package.json":      `{"dependencies": {"pg": "^8.0.0"}}`,
@@ -363,6 +372,20 @@ func TestTheOrderIsTheSameEachTime(t *testing.T) {
 		again, _ := find(app(files))
 		require.Equal(t, lines(first), lines(again))
 	}
+}
+
+func TestAJarsDriversAreSorted(t *testing.T) {
+	entries := []string{"lib/r2dbc-postgresql-1.0.7.jar"}
+	for i := 20; i >= 10; i-- {
+		entries = append(entries, fmt.Sprintf("lib/postgresql-42.%d.jar", i))
+	}
+	found, skipped := find(app(map[string]string{"app.jar": jarOf(t, entries...)}))
+	require.Len(t, found, 11)
+	for i, line := range lines(found[:10]) {
+		assert.Equal(t, fmt.Sprintf("pgjdbc 42.%d, app.jar, unknown", 10+i), line)
+	}
+	assert.Equal(t, "R2DBC 1.0.7, app.jar, unknown", lines(found)[10])
+	assert.Equal(t, skips("app.jar", "it has more than 10 versions of postgresql; the others are not shown"), skipped)
 }
 
 // TestARealNPMInstall compares what is found with what npm has put into node_modules.

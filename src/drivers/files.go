@@ -234,15 +234,20 @@ func (s *scan) installed(dir string) {
 		s.Skip(place, seen.Broken)
 		return
 	}
+	asked := map[string]string{}
+	maps.Copy(asked, app.OptionalDependencies)
+	maps.Copy(asked, app.Dependencies)
 	places := map[string]manifest{"": app}
 	for _, name := range namesOf(npm) {
-		version, isAsked := app.Dependencies[name]
-		m := manifest{Version: cmp.Or(version, app.OptionalDependencies[name])}
+		version, isAsked := asked[name]
+		var m manifest
 		text, ok := s.Text(path.Join(modules, name, "package.json"))
-		isThere := ok && decode(text, &m)
-		if isThere || isAsked || m.Version != "" {
-			places["node_modules/"+name] = manifest{Version: m.Version}
+		if ok && decode(text, &m) {
+			version = m.Version
+		} else if !isAsked {
+			continue
 		}
+		places["node_modules/"+name] = manifest{Version: version}
 	}
 	s.add(npm, place, packagesOf(places))
 }
@@ -276,9 +281,10 @@ func (s *scan) programs() {
 				} else if isJar {
 					if archive, err := zip.NewReader(at, size); err == nil {
 						for _, f := range archive.File { // jars that it contains, classes that it has swallowed
-							s.add(maven, name, jar(f.Name))
+							packages = append(packages, jar(f.Name)...)
 						}
 					}
+					s.add(maven, name, packages)
 				}
 			})
 		}
