@@ -277,6 +277,17 @@ func TestWhatAConnectionStringSays(t *testing.T) {
 	}
 }
 
+func TestWhatMayBeTheNameOfAParameter(t *testing.T) {
+	for _, name := range []string{"connect_timeout", "SSLCert", "ssl%6Dode", "props[ssl.mode]", "a-b"} {
+		_, ok := parseParameters(name + "=a&sslmode=disable")
+		assert.True(t, ok, name)
+	}
+	for _, other := range []string{"", "{}", "a@b", "a/b", "a:b", "a+b", "é", "<uri>?a", "$DATABASE_URL?a", "…a"} {
+		_, ok := parseParameters(other + "=a&sslmode=disable")
+		assert.False(t, ok, other)
+	}
+}
+
 func TestWhichStringsCouldLowerWhatAHostGets(t *testing.T) {
 	for text, less := range map[string]bool{
 		"postgres://h/d":                                false,

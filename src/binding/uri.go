@@ -178,7 +178,8 @@ func parseParameters(text string) (connection, bool) {
 	text = strings.ReplaceAll(strings.TrimLeft(unwrap(text), "?&"), "&amp;", "&")
 	pairs := strings.FieldsFunc(text, func(r rune) bool { return r == '&' || r == ';' || unicode.IsSpace(r) })
 	for _, pair := range pairs {
-		if key, _, found := strings.Cut(pair, "="); !found || key == "" || strings.ContainsAny(key, `/:@{}"'`) {
+		key, _, found := strings.Cut(strings.ToLower(pair), "=")
+		if !found || key == "" || strings.Trim(key, "abcdefghijklmnopqrstuvwxyz0123456789_-.%[]") != "" {
 			return connection{}, false
 		}
 	}
