@@ -39,6 +39,8 @@ func TestAQueryThatStandsAloneIsRead(t *testing.T) {
 	}
 	_, err := Read(vcap(t, m{"uri": "postgres://h/d", "options": "sslmode=requird&a=b"}))
 	assert.ErrorContains(t, err, "sslmode in credential options: sslmode \"requird\" is not one of", "and refused where it makes no sense")
+	b := one(t, vcap(t, m{"uri": "postgres://h/d?sslmode=verify-full", "x": "$DATABASE_URL?connect_timeout=5&sslmode=require"}))
+	assert.Equal(t, "verify-full by sslmode in credential uri", modes(b), "an example is none")
 }
 
 // A binding may write its mode in very many places. We keep only some of them, but still find a
@@ -137,6 +139,11 @@ func TestAModeThatCannotBeReadIsNamed(t *testing.T) {
 		"a half of some JSON":      {m{"uri": "postgres://h/d", "note": `{"MY_DB_SSL_MODE": "require"`}, "credential note contains an sslmode that cannot be read"},
 		"a typo of the key":        {m{"uri": "postgres://h/d", "ssl_mdoe": "require"}, "credential ssl_mdoe is no key that is read; did you mean sslmode?"},
 		"in prose, an example":     {m{"uri": "postgres://h/d", "note": "try sslmode=require, my_sslmode: verify-full"}, "credential note contains an sslmode that cannot be read"},
+		"an item of YAML":          {m{"uri": "postgres://h/d?sslmode=disable", "config": "- sslmode: verify-full"}, "credential config contains an sslmode that cannot be read"},
+		"a list of YAML":           {m{"uri": "postgres://h/d", "config": "params:\n  - PGSSLMODE: require"}, "credential config contains an sslmode that cannot be read"},
+		"an app's own prefix":      {m{"uri": "postgres://h/d", "config": "GF_DATABASE_SSL_MODE: require"}, "credential config contains an sslmode that cannot be read"},
+		"words of a database":      {m{"uri": "postgres://h/d", "config": "DB SSL mode: require"}, "credential config contains an sslmode that cannot be read"},
+		"an example of a query":    {m{"uri": "postgres://h/d", "x": "<uri>?connect_timeout=5&sslmode=disable"}, "credential x contains an sslmode that cannot be read"},
 		"a link of another scheme": {m{"uri": "postgres://h/d", "x": long + "://h/?sslmode=verify-full"}, "credential x contains an sslmode that cannot be read"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -151,6 +158,10 @@ func TestAModeThatCannotBeReadIsNamed(t *testing.T) {
 		"a page with a query":  {"uri": "postgres://h/d", "docs": "https://docs.example.com/?a=b&sslmode=verify-full"},
 		"prose":                {"uri": "postgres://h/d", "note": "sslmode require is fine; the sslmode: verify-full"},
 		"ssl's own settings":   {"uri": "postgres://h/d", "note": "ssl_min_protocol_version=TLSv1.2 channel_binding=require sslnegotiation: require"},
+		"a mail server's":      {"uri": "postgres://h/d", "config": "smtp_tls_mode: require\nmail.tls-mode: require"},
+		"other servers'":       {"uri": "postgres://h/d", "config": "redis-ssl-mode: require\nnginx.ssl-mode: require\nmqtt_tls_mode: require"},
+		"MySQL's in a text":    {"uri": "postgres://h/d", "config": "MYSQL_DATABASE_SSL_MODE: require"},
+		"how a proxy trusts":   {"uri": "postgres://h/d", "tls_mutual": "require", "ssl_match_hostname": "disable", "ssl_method": "require"},
 		"a web page":           {"uri": "postgres://h/d", "docs": "https://docs.example.com/?sslmode=verify-full"},
 		"an empty password":    {"uri": "postgres://h/d", "password": ""},
 		"a word that is weak":  {"uri": "postgres://h/d", "strictness": "require"},
@@ -218,6 +229,10 @@ func TestFlatKeysAndOptionsAskAsNestedOnesDo(t *testing.T) {
 	b := one(t, vcap(t, m{"uri": "postgres://h/d", "ssl.rejectUnauthorized": false}))
 	assert.Len(t, b.Notes, 1)
 	assert.Equal(t, "require by credential sslOptions.mode", modes(one(t, vcap(t, m{"uri": "postgres://h/d", "sslOptions": m{"mode": "require"}}))))
+	for key, flag := range map[string]any{"tls_settings": "enabled", "tls_config": "on", "ssl_options": 1} {
+		b = one(t, vcap(t, m{"uri": "postgres://h/d", "sslmode": "disable", key: m{"mode": flag}}))
+		assert.False(t, b.AsksTLS.Known(), "mode is no flag: %s", key)
+	}
 	assert.False(t, one(t, vcap(t, m{"uri": "postgres://h/d", "ssl.require": false, "encryption": "at-rest", "sslx": m{"required": true}})).AsksTLS.Known(), "the control")
 }
 

@@ -314,7 +314,7 @@ func (v value) isEmpty() bool {
 }
 
 // asksFor says what the value asks for. A mode is under sslmode, under "mode" in an object "ssl" or
-// "tls", or if it looks like one, under "ssl" or "tls" itself, as "mode" in sslOptions is too. Of
+// "tls", or if it looks like one, under "ssl" or "tls" itself or "mode" in sslOptions. Of
 // "encryption", and of "level" there, only one that verifies is a mode, since that of a storage may
 // say anything. Node's rejectUnauthorized asks for TLS, whatever it says. MySQL has the words
 // DISABLED, PREFERRED, REQUIRED, VERIFY_CA and VERIFY_IDENTITY.
@@ -322,17 +322,14 @@ func (v value) isEmpty() bool {
 // Source: MySQL's manual, "Command Options for Encrypted Connections", --ssl-mode.
 func (v value) asksFor() asking {
 	key := v.key
-	switch inTLS := slices.Contains(tlsObjects, v.in.key); {
-	case inTLS && key == "mode" && len(v.in.key) > len("ssl"):
-		key = "ssl"
-	case inTLS && slices.Contains(inTLSKeys, key):
+	if slices.Contains(tlsObjects, v.in.key) && slices.Contains(inTLSKeys, key) {
 		key = "ssl" + key
 	}
 	text, _ := v.raw.(string)
 	mode, _ := parseMode(text)
 	isLevel := slices.Contains(levelKeys, key)
 	switch {
-	case v.isEmpty():
+	case v.isEmpty(), v.key == "mode" && len(v.in.key) > len("ssl") && !isModeWord(text):
 		return 0
 	case slices.Contains(modeKeys, key), isLevel && mode.Verifies(),
 		(key == "ssl" || key == "tls") && isModeWord(text):

@@ -115,7 +115,10 @@ func (c connection) unread(text string) sslmode.Mode {
 }
 
 // readsLikeMode says whether a folded key may be a misspelled sslmode.
-func readsLikeMode(key string) bool { return containsAny(key, []string{"sslm", "tlsm"}) }
+func readsLikeMode(key string) bool {
+	i := max(strings.LastIndex(key, "sslm"), strings.LastIndex(key, "tlsm"))
+	return strings.Contains(key, "sslmode") || i >= 0 && strings.Trim(key[i+3:], "mode") == ""
+}
 
 // modeEscapes undoes the escapes that a "=" gets in a query, once or twice.
 var modeEscapes = strings.NewReplacer("%253d", "=", "%3d", "=", "%3a", ":", "%20", " ")
@@ -155,9 +158,13 @@ func modeIn(text string) (strictest sslmode.Mode, asks bool) {
 	return strictest, asks
 }
 
-// beginsItem says whether an item of a list or an object, or a line, may begin behind this text.
+// beginsItem says whether an item of a list or an object, or a line, may begin behind this text,
+// apart from the name of a database: GF_DATABASE_, PG.
 func beginsItem(before string) bool {
-	before = strings.TrimRight(before, "abcdefghijklmnopqrstuvwxyz_-.") // PG, MY_DB_
-	before = strings.TrimRight(before, " \t'\"")
+	rest := strings.TrimRight(before, "abcdefghijklmnopqrstuvwxyz_-.")
+	if _, key := inFamily(fold(before[len(rest):]) + "sslmode"); key == "sslmode" {
+		before = rest
+	}
+	before = strings.TrimRight(before, " \t'\"-_dbpg") // YAML's "- ", "DB SSL mode"
 	return before == "" || strings.IndexByte("\n\r{[(,;&?|", before[len(before)-1]) >= 0
 }
