@@ -70,7 +70,8 @@ func Redirect(env map[string]string, wanted []Binding) (*Redirection, error) {
 		return nil, err
 	}
 	r.findInVariables(env, services)
-	return r, r.check(wanted)
+	before, _ := readAll(services, "", openNothing)
+	return r, r.check(wanted, len(before.Databases))
 }
 
 func (r *Redirection) addEndpoints(database int, b Binding) error {
@@ -140,8 +141,8 @@ var example = Tunnel{"-----BEGIN CERTIFICATE-----\ntunnel\n-----END CERTIFICATE-
 	netip.PrefixFrom(netip.AddrFrom4([4]byte{0, 9, 9, 0}), 24), "/tunnel.invalid"}
 
 // check reads the bindings again, as they are for the example. Apart from the hosts and the CAs,
-// they must say of the wanted databases what they said before.
-func (r *Redirection) check(wanted []Binding) error {
+// they must say of the wanted databases what they said before, and name no other database.
+func (r *Redirection) check(wanted []Binding, databases int) error {
 	services, _, renamers := r.renamed(example)
 	after, err := readAll(services, "", openNothing)
 	for _, name := range slices.Sorted(maps.Keys(renamers)) {
@@ -149,13 +150,14 @@ func (r *Redirection) check(wanted []Binding) error {
 			r.Bypassing = append(r.Bypassing, name+", credential "+path+",")
 		}
 	}
+	isWhole := err == nil && len(after.Databases) == databases
 	for _, b := range wanted {
 		rename := renamers[b.Name]
 		b.Hosts = slices.Clone(b.Hosts)
 		for j, host := range b.Hosts {
 			b.Hosts[j] = rename.to[address{host: host}]
 		}
-		if err != nil || !slices.ContainsFunc(after.Databases, b.isSame) {
+		if !isWhole || !slices.ContainsFunc(after.Databases, b.isSame) {
 			return fmt.Errorf("%s: %s a host that the tunnel cannot replace alone: "+
 				"write host, port, user, password and database as credentials of their own",
 				b.Title(), cmp.Or(rename.stuck, "the credentials name"))

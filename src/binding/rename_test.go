@@ -329,6 +329,15 @@ var notRenamed = map[string]string{
 	`{"host":"h","port":"Zq7xWv9k","user":"u","sslmode":"require"}`:                               "the port in the binding is not a number from 1 to 65535",
 	`{"host":"h","port":0,"user":"u","sslmode":"require","password":"Zq7xWv9k"}`:                  "the port in the binding is not a number from 1 to 65535",
 	`{"host":"h","port":65536,"user":"u","sslmode":"require","password":"Zq7xWv9k"}`:              "the port in the binding is not a number from 1 to 65535",
+
+	// Beside a URI in which it can be replaced, an app may take the other way.
+	`{"uri":"postgres://u:Zq7xWv9k@db.example.com/d?sslmode=verify-full","jdbcUrl":"jdbc:postgresql://db%2Eexample.com/d?user=u"}`:     "credential jdbcUrl names " + stuck,
+	`{"uri":"postgres://u:Zq7xWv9k@db.example.com/d?sslmode=verify-full","nested":{"uri":"postgres://u:Zq7xWv9k@db%2Eexample.com/d"}}`: "credential nested.uri names " + stuck,
+	`{"uri":"postgres://u:Zq7xWv9k@db.example.com/d?sslmode=verify-full","more":["postgres://u:Zq7xWv9k@db%2Eexample.com/d","x"]}`:     "credential more[0] names " + stuck,
+	`{"uri":"postgres://u:Zq7xWv9k@db.example.com/d?sslmode=verify-full","cli":"psql postgres://u:Zq7xWv9k@db%2Eexample.com/d"}`:       "credential cli names " + stuck,
+	`{"uri":"postgres://u:Zq7xWv9k@db.example.com/d?sslmode=verify-full","dsn":"host=db\\.example.com password=Zq7xWv9k dbname=d"}`:    "credential dsn names " + stuck,
+	`{"uri":"postgres://u:Zq7xWv9k@db.example.com/d?sslmode=verify-full","dsn":"postgres://u:Zq7xWv9k@other/d?host=db.example.com"}`:   "credential dsn names " + stuck,
+	`{"host":1234,"uri":"postgres://u:Zq7xWv9k@1234/d?sslmode=verify-full"}`:                                                           "the credentials name " + stuck,
 }
 
 func TestIfTheHostCannotBeReplacedTheErrorNamesThePlaceAndNoSecret(t *testing.T) {
@@ -439,7 +448,7 @@ func TestOnlyTheWantedStringOfALaterServiceIsRedirected(t *testing.T) {
 
 // The safety net: an app gets no binding with another meaning than before.
 func TestARedirectionThatLeavesAHostOrChangesAPasswordIsRefused(t *testing.T) {
-	env := map[string]string{"VCAP_SERVICES": `{"x":[{"name":"db","credentials":{"uri":"postgres://u:Zq7xWv9k@h:5432/d"}}]}`}
+	env := map[string]string{"VCAP_SERVICES": `{"x":[{"name":"db","credentials":{"uri":"postgres://u:Zq7xWv9k@h:5432/d"}},{"name":"mail","credentials":{"note":"NOTE"}}]}`}
 	found, err := Read(env)
 	require.NoError(t, err)
 	for why, tamper := range map[string]func(*Redirection){
@@ -451,12 +460,15 @@ func TestARedirectionThatLeavesAHostOrChangesAPasswordIsRefused(t *testing.T) {
 		"another mode": func(r *Redirection) {
 			r.document = []byte(strings.Replace(string(r.document), "h:5432/d", "h:5432/d?sslmode=prefer", 1))
 		},
+		"another database": func(r *Redirection) {
+			r.document = []byte(strings.Replace(string(r.document), "NOTE", "postgres://x/d", 1))
+		},
 		"no JSON": func(r *Redirection) { r.document = []byte("{") },
 	} {
 		r, err := redirect(env, every)
 		require.NoError(t, err)
 		tamper(r)
-		err = r.check(found.Databases)
+		err = r.check(found.Databases, len(found.Databases))
 		assert.Equal(t, why == "as it is", err == nil, why)
 		assert.NotContains(t, fmt.Sprint(err), "Zq7xWv9k")
 	}

@@ -214,6 +214,8 @@ var byHand = []mutant{
 		before: "if !info.Mode().IsRegular() {", after: "if !info.Mode().IsRegular() && false {", tests: by("binding")},
 	{promise: "a question mark in a password starts no query", file: "src/binding/uri.go",
 		before: `isKnown && strings.ContainsAny(before, "@/") &&`, after: "isKnown &&", tests: by("binding")},
+	{promise: "a host that stays beside the tunnel's is refused", file: "src/binding/rename.go",
+		before: " && len(after.Databases) == databases", after: "", tests: by("binding"), run: "TestIfTheHost|TestARedirection"},
 	{promise: "an error shows no content", file: "src/binding/source.go",
 		before: `valid JSON: broken at byte %d", d.source, broken.Offset)`, after: `valid JSON: %s", d.source, d.document)`, tests: by("binding")},
 	{promise: "a key says it more plainly than a string", file: "src/binding/modes.go",
