@@ -61,6 +61,10 @@ func TestWhatAConnectionStringSays(t *testing.T) {
 			"postgres://u:p@h/d?options=z@x/y":                              "h /d user=u password=p",
 			"postgres://h/d?{}=1?sslmode=require":                           "h /d", // and refused, as its mode is not read
 			"postgres://u:p@h/d?user=a@b":                                   "h /d user=a@b password=p",
+			"postgres://u:a@Zq7?ssl=1&b@h/d":                                "h /d user=u password=a@Zq7?ssl=1&b",
+			"postgres://u:a@Zq7?ssl=1&b&c=d@h/d":                            "h /d user=u password=a@Zq7?ssl=1&b&c=d",
+			"postgres://u:Pw1@x?port=1&Zq7@h/d?sslmode=require":             "h /d user=u password=Pw1@x?port=1&Zq7 sslmode=require",
+			"postgres://u:p@h/d?&sslmode=require&&amp;odd=a@b":              "h /d user=u password=p sslmode=require",
 		},
 		"where, in its query": {
 			"postgres:///d?host=a,b&port=1,2":         "a:1 b:2 /d",
@@ -72,6 +76,10 @@ func TestWhatAConnectionStringSays(t *testing.T) {
 			"postgres:///d?host=/tmp":                 "/d",
 			"postgres://%2Ftmp/d":                     "/d",
 			"postgres:///d?host=a b":                  "/d unclear",
+			"postgres://u:p@${H}:1/d?host=h":          "h:1 /d user=u password=p",
+			"postgres://<host>:1/d?host=h":            "h:1 /d",
+			"postgres://my h:1/d?hostaddr=10.0.0.1":   "10.0.0.1:1 /d",
+			"postgres://<a>:1,<b>:2/d?host=g,h":       "g:1 h:2 /d",
 			"postgres://h/d?host=a b":                 "h /d",
 			"jdbc:postgresql:///d?host=h":             "h /d",
 			"jdbc:postgresql://h/d?host=p@ssword":     "h /d",
@@ -82,6 +90,8 @@ func TestWhatAConnectionStringSays(t *testing.T) {
 			"postgres://[::1]/d":             "::1 /d",
 			"postgres://::1/d":               "::1 /d",
 			"postgres://h./d":                "h /d",
+			"postgres://h :1/d":              "h:1 /d",
+			"postgres://h%20:1, g :2/d":      "h:1 g:2 /d",
 			"postgres://AZaz09_-.x/d":        "azaz09_-.x /d",
 			"postgres://" + x(253) + "/d":    x(253) + " /d",
 			"postgres://" + x(254) + "/d":    "/d unclear",
@@ -93,6 +103,7 @@ func TestWhatAConnectionStringSays(t *testing.T) {
 			"postgres://h:1:2/d":             "/d unclear",
 			"postgres://a b/d":               "/d unclear",
 			"postgres://h[/d":                "/d unclear",
+			"postgres://\u212a/d":            "/d unclear", // the Kelvin sign is no k
 			"postgres://[h/d":                "/d unclear",
 			"postgres://ab]/d":               "/d unclear",
 			"postgres://h`/d":                "/d unclear",

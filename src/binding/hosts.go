@@ -69,8 +69,8 @@ func isNumber(text string) bool { return strings.Trim(text, "0123456789") == "" 
 
 // isHostName allows what DNS and IPv4 allow, and the underscore, which people use.
 func isHostName(host string) bool {
-	host = strings.ToLower(strings.TrimSuffix(host, "."))
-	isName := strings.Trim(host, "abcdefghijklmnopqrstuvwxyz0123456789_-.") == "" && strings.Trim(host, ".-") == host
+	host = strings.TrimSuffix(host, ".")
+	isName := strings.Trim(host, schemeSigns+"_") == "" && !strings.ContainsAny(host, "+:") && strings.Trim(host, ".-") == host
 	return isName && host != "" && len(host) <= 253
 }
 

@@ -91,7 +91,7 @@ const mostTries = 32 // how often cutQuery may read a whole text
 // cutQuery cuts what follows "scheme://" in a URI of libpq at the "?" that starts the query:
 // [user[:password]@][host[:port][,…]][/database][?query]. The password may contain @ / # % ?
 // without escapes. So a "?" before the last "@" starts the query only behind what may be an
-// authority, and if a parameter that drivers know follows.
+// authority, if a parameter that drivers know follows, and each up to the next "@" has a value.
 func cutQuery(rest string) (before, query string) {
 	at := strings.LastIndexByte(rest, '@') + 1
 	for i, tries := 0, 0; i < at && tries < mostTries; i++ {
@@ -103,7 +103,11 @@ func cutQuery(rest string) (before, query string) {
 		key, _, ok := strings.Cut(strings.TrimLeft(query, "?&"), "=")
 		isKnown := ok && slices.Contains(knownParameters, fold(unescape(strings.TrimPrefix(key, "amp;"))))
 		if isKnown && strings.ContainsAny(before, "@/") && !parseAuthority(before).unclear {
-			return before, query
+			untilAt, _, _ := strings.Cut(query, "@")
+			if pairs := strings.Split(strings.ReplaceAll(untilAt, "&amp;", "&"), "&"); !slices.ContainsFunc(pairs, isFlag) {
+				return before, query
+			}
+			i += len(untilAt) // so each text is split once
 		}
 	}
 	if before, query, ok := strings.Cut(rest[at:], "?"); ok {
@@ -115,6 +119,8 @@ func cutQuery(rest string) (before, query string) {
 	}
 	return rest[:last], rest[last+1:] // a typo elsewhere must not make us lose the mode
 }
+
+func isFlag(pair string) bool { return pair != "" && !strings.Contains(pair, "=") }
 
 // knownParameters are the parameters, folded, that may come first in a query with an "@" (libpq's
 // manual, "Parameter Key Words").
@@ -130,18 +136,18 @@ func parseAuthority(s string) connection {
 	username, password, _ := strings.Cut(s[:max(at, 0)], ":")
 	hosts, database, _ := strings.Cut(s[at+1:], "/")
 	c := connection{says: map[string]string{"user": unescape(username), "password": unescape(password), "dbname": unescape(database)}}
-	hosts = unescape(hosts)
-	named, ok := parseHosts(hosts, "")
-	if c.unclear = !ok; c.unclear {
-		return c
-	}
-	c.hosts = named
 	var names, ports []string
-	for item := range strings.SplitSeq(hosts, ",") {
+	for item := range strings.SplitSeq(unescape(hosts), ",") {
 		name, port := splitPort(strings.TrimSpace(item))
+		c.unclear = c.unclear || !isNumber(port)
 		names, ports = append(names, name), append(ports, port)
 	}
+	if c.unclear {
+		return c
+	}
 	c.names, c.ports = strings.Join(names, ","), strings.Join(ports, ",")
+	named, ok := parseHosts(c.names, c.ports)
+	c.hosts, c.unclear = named, !ok
 	return c
 }
 
