@@ -77,6 +77,8 @@ func TestAnythingElseIsAnErrorThatSuggestsTheNearestMode(t *testing.T) {
 		{"disabled", `"disabled"`, "disable"},
 		{"requier", `"requier"`, "require"},
 		{"REQUIREZ", `"REQUIREZ"`, "require"},
+		{"reqire", `"reqire"`, "require"},
+		{"requuire", `"requuire"`, "require"},
 		{"verify-fal", `"verify-fal"`, "verify-full"}, // as near to verify-ca: the stricter
 		{"true", hidden, "verify-full"},
 		{"on", hidden, "verify-full"},
