@@ -34,9 +34,8 @@ func (l Look) In(plan *launch.Plan) App {
 		return app
 	}
 	for _, asked := range plan.Decider.Asked {
-		// We don't know which string the app uses, so the weakest counts.
-		if asked.By.IsString() && (app.URI == sslmode.None || asked.Mode < app.URI) {
-			app.URI = asked.Mode
+		if asked.By.IsString() { // we don't know which one the app uses, so the weakest counts
+			app.URI = min(asked.Mode, cmp.Or(app.URI, asked.Mode))
 		}
 	}
 	return app

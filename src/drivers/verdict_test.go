@@ -3,10 +3,14 @@ package drivers
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/binding"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/launch"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/seen"
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
 )
 
@@ -154,4 +158,177 @@ func TestTheTableAgreesWithItself(t *testing.T) {
 			}
 		}
 	}
+}
+
+// A plan may ask for a mode in many places. The app may connect with any of the strings.
+func TestWhatAnAppIsBoundTo(t *testing.T) {
+	with := func(asked ...binding.Asked) *launch.Plan {
+		db := &launch.Database{Binding: binding.Binding{Asked: asked}, Main: true}
+		return &launch.Plan{Databases: []*launch.Database{db}, Decider: db, Mode: sslmode.VerifyCA}
+	}
+	in := func(mode sslmode.Mode, by binding.By) binding.Asked { return binding.Asked{Mode: mode, By: by} }
+	disable, require_, full := sslmode.Disable, sslmode.Require, sslmode.VerifyFull
+	tunnelled := with()
+	tunnelled.Databases[0].Tunnel = true
+	for name, c := range map[string]struct {
+		plan *launch.Plan
+		want App
+	}{
+		"no database":        {&launch.Plan{Mode: full}, App{Mode: full}},
+		"no decider":         {&launch.Plan{Databases: with().Databases}, App{Bound: true}},
+		"no mode":            {with(), App{Bound: true, Mode: sslmode.VerifyCA}},
+		"a key alone":        {with(in(disable, binding.ByKey)), App{Bound: true, Mode: sslmode.VerifyCA}},
+		"a key beside a URI": {with(in(disable, binding.ByKey), in(require_, binding.ByURI)), App{Bound: true, Mode: sslmode.VerifyCA, URI: require_}},
+		"a weaker string":    {with(in(full, binding.ByURI), in(require_, binding.ByString)), App{Bound: true, Mode: sslmode.VerifyCA, URI: require_}},
+		"a stricter string":  {with(in(require_, binding.ByURI), in(full, binding.ByString)), App{Bound: true, Mode: sslmode.VerifyCA, URI: require_}},
+		"through the tunnel": {tunnelled, App{Bound: true, Mode: sslmode.VerifyCA, Tunnel: true}},
+	} {
+		assert.Equal(t, c.want, Look{}.In(c.plan), name)
+	}
+}
+
+func TestWhatEachDriverDoesIsMeasuredWithAVersion(t *testing.T) {
+	app, tunnel := bound(sslmode.VerifyFull), bound(sslmode.VerifyFull)
+	tunnel.Tunnel = true
+	pgx := func(version string) Found { return the(t, golang, "github.com/jackc/pgx/v5", version) }
+	assert.Equal(t, "obeys", app.Judge(pgx("5.13.0")).Says)
+	assert.Equal(t, "obeys", app.Judge(pgx("4.18.0")).Says)
+	assert.Equal(t, "obeys; measured with 4.18, 5.12", app.Judge(pgx("6.0.0")).Says)
+	assert.Equal(t, throughTunnel, tunnel.Judge(pgx("6.0.0")).Says)
+	assert.Equal(t, "cannot be told", app.Judge(the(t, nuget, "Npgsql", "9.0.3")).Says, "of which only the source was read")
+}
+
+// The app's own lines beat what a launch tells its drivers, unless the launch tells the app.
+func TestWhatEachDriverDoesBesideTheAppsOwnLines(t *testing.T) {
+	pg, psycopg, slonik := the(t, npm, "pg", "8.16.3"), the(t, pypi, "psycopg2", "2.9.10"), the(t, npm, "slonik", "47.3.0")
+	sign := func(file, language string, mode sslmode.Mode) seen.Sign {
+		return seen.Sign{Kind: seen.Decides, File: file, Line: 7, Language: language, Mode: mode}
+	}
+	reads := seen.Sign{Kind: seen.Reads, File: "reads.js", Line: 7}
+	off, unverified := sign("off.js", "Node", sslmode.Disable), sign("unverified.js", "Node", sslmode.Require)
+	verified := sign("verified.js", "Node", sslmode.VerifyFull)
+	of := func(mode sslmode.Mode, signs ...seen.Sign) App {
+		a := bound(mode)
+		a.Signs, a.told = signs, map[string]string{"Shop": "shop/package.json", "Root": "package.json"}
+		return a
+	}
+	const full = sslmode.VerifyFull
+	for name, c := range map[string]struct {
+		found Found
+		app   App
+		says  string
+	}{
+		"another language's":                 {psycopg, of(full, off), "obeys"},
+		"its own language's":                 {pg, of(full, off), "sets TLS itself (off.js:7)"},
+		"every language's":                   {psycopg, of(full, sign("x.json", "", sslmode.Disable)), "sets TLS itself (x.json:7)"},
+		"one that decides nothing":           {pg, of(full, reads), "obeys"},
+		"the weakest comes last":             {pg, of(full, unverified, off), "sets TLS itself (off.js:7)"},
+		"the weakest comes first":            {pg, of(full, off, unverified), "sets TLS itself (off.js:7)"},
+		"the first of two":                   {pg, of(full, off, sign("off2.js", "Node", sslmode.Disable)), "sets TLS itself (off.js:7)"},
+		"all that is asked for":              {pg, of(full, verified), "obeys"},
+		"… of a driver that cannot be told":  {slonik, of(full, verified), "sets TLS itself (verified.js:7)"},
+		"the file that shows a told app":     {pg, of(full, sign("package.json", "", sslmode.Disable)), "obeys Root's own variable"},
+		"in the folder of a told app":        {pg, of(full, sign("shop/db.js", "Node", sslmode.Disable)), "obeys Shop's own variable"},
+		"a folder whose name begins so":      {pg, of(full, sign("shop2/db.js", "Node", sslmode.Disable)), "sets TLS itself (shop2/db.js:7)"},
+		"a told app, and no TLS is asked":    {pg, of(sslmode.Prefer, sign("shop/db.js", "Node", sslmode.Disable)), "sets TLS itself (shop/db.js:7)"},
+		"a told app of another language":     {psycopg, of(full, sign("shop/db.js", "Node", sslmode.Disable)), "obeys"},
+		"a told app's line that only reads":  {pg, of(full, seen.Sign{Kind: seen.Reads, File: "shop/db.js", Line: 7}), "obeys"},
+		"a told app's line after another":    {pg, of(full, off, sign("shop/db.js", "Node", sslmode.Disable)), "obeys Shop's own variable"},
+		"as weak as what is asked for":       {pg, of(sslmode.Require, unverified), "obeys, and verifies too"},
+		"how it sets TLS is not known":       {pg, of(full, sign("x.js", "Node", sslmode.None)), "sets TLS itself (x.js:7)"},
+		"nothing asked, and the app decides": {slonik, of(sslmode.None, off), "sets TLS itself (off.js:7)"},
+	} {
+		assert.Equal(t, c.says, c.app.Judge(c.found).Says, name)
+	}
+}
+
+func TestALineOfAnAppIsSaidAsItIsMeant(t *testing.T) {
+	const asksNothing, full = sslmode.Disable, sslmode.VerifyFull
+	decides := func(mode sslmode.Mode) seen.Sign { return seen.Sign{Kind: seen.Decides, Mode: mode} }
+	tunnel := bound(full)
+	tunnel.Tunnel = true
+	pg := tunnel
+	pg.Found = []Found{the(t, npm, "pg", "8.16.3")}
+	none, told, toldTunnel := App{}, bound(full), tunnel
+	told.told = map[string]string{"Shop": "x.js"}
+	toldTunnel.told = told.told
+	day := func(year int) time.Time { return time.Date(year, 2, 1, 0, 0, 0, 0, time.UTC) }
+	for _, c := range []struct {
+		app    App
+		sign   seen.Sign
+		says   string
+		isLess bool
+	}{
+		{bound(full), seen.Sign{Kind: seen.Reads, Variable: "PGSSL"}, "reads PGSSL itself, so more than the driver may depend on it", true},
+		{bound(asksNothing), seen.Sign{Kind: seen.Reads, Variable: "PGSSL"}, "reads PGSSL itself, so more than the driver may depend on it", false},
+		{bound(full), seen.Sign{Kind: seen.Bundles, Until: day(2020)}, "has RDS's CAs of the app's own, which have expired: whatever verifies by it refuses the database", true},
+		{bound(full), seen.Sign{Kind: seen.Bundles, Until: day(2120)}, "has RDS's CAs of the app's own; the last one expires on 2120-02-01", false},
+		{bound(full), seen.Sign{Kind: seen.Undoes}, "is SonarQube's, which drops JAVA_TOOL_OPTIONS for the processes that it starts", true},
+		{bound(full), seen.Sign{Kind: seen.Undoes, Variable: "PGSSLCERT"}, "sets PGSSLCERT, so the app does not get ours", true},
+		{bound(asksNothing), seen.Sign{Kind: seen.Undoes, Variable: "PGSSLCERT"}, "sets PGSSLCERT, so the app does not get ours", false},
+		{bound(full), seen.Sign{Kind: seen.Undoes, Variable: "JAVA_TOOL_OPTIONS"}, "sets JAVA_TOOL_OPTIONS, so the app does not get ours", false},
+		{bound(full), decides(sslmode.Disable), "sets ssl itself: plain text; our variables lose there", true},
+		{none, decides(sslmode.Require), "sets ssl itself: nothing is verified; our variables lose there", true},
+		{bound(sslmode.Require), decides(sslmode.Require), "sets ssl itself: nothing is verified; our variables lose there", false},
+		{bound(sslmode.Prefer), decides(sslmode.Disable), "sets ssl itself: plain text; our variables lose there", false},
+		{bound(full), decides(sslmode.None), "sets ssl itself: how is not known; our variables lose there", true},
+		{bound(full), decides(sslmode.VerifyCA), "sets ssl itself: verify-ca", true},
+		{bound(full), decides(full), "sets ssl itself: verify-full", false},
+		{bound(full), seen.Sign{Kind: seen.Decides, Mode: sslmode.Allow, Variable: "DB_SSL"}, "sets ssl itself by DB_SSL: allow, plain text where TLS fails; our variables lose there", true},
+		{tunnel, decides(sslmode.Disable), "sets ssl itself: plain text; " + throughTunnel, false},
+		{pg, decides(sslmode.Disable), "sets ssl itself: plain text; " + throughTunnel + "; without this line, it needs no tunnel", false},
+		{told, seen.Sign{Kind: seen.Decides, File: "x.js"}, "sets ssl itself; a launch sets the variable of Shop", false},
+		{told, seen.Sign{Kind: seen.Decides, File: "y.js"}, "sets ssl itself: how is not known; our variables lose there", true},
+		{toldTunnel, seen.Sign{Kind: seen.Decides, File: "x.js"}, "sets ssl itself: how is not known; " + throughTunnel, false},
+	} {
+		says, isLess := c.app.means(c.sign)
+		assert.Equal(t, c.says, says)
+		assert.Equal(t, c.isLess, isLess, says)
+	}
+}
+
+func TestTheLogNamesTheTunnelWhereItHelps(t *testing.T) {
+	tunnel, noTunnel := bound(sslmode.VerifyFull), bound(sslmode.VerifyFull)
+	tunnel.Tunnel, noTunnel.env = true, map[string]string{"POSTGRES_SSL_TUNNEL": "no"}
+	decides := func(mode sslmode.Mode) []seen.Sign { return []seen.Sign{{Kind: seen.Decides, Mode: mode}} }
+	const full = sslmode.VerifyFull
+	const hint = "POSTGRES_SSL_TUNNEL=yes lets whatever does not obey connect as its sslmode asks, with no change to the app"
+	slonik, pgOff := the(t, npm, "slonik", "47.3.0"), the(t, npm, "pg", "8.16.3")
+	for name, c := range map[string]struct {
+		app   App
+		found *Found
+		signs []seen.Sign
+		uri   sslmode.Mode
+		want  int  // warnings
+		hint  bool // the last one
+	}{
+		"nothing found":                   {app: bound(full)},
+		"it obeys":                        {app: bound(full), found: &pgOff},
+		"it obeys the URI":                {app: bound(full), found: &pgOff, uri: sslmode.Disable, want: 1},
+		"it cannot be told":               {app: bound(full), found: &slonik, want: 2, hint: true},
+		"the owner refused the tunnel":    {app: noTunnel, found: &slonik, want: 1},
+		"it connects through the tunnel":  {app: tunnel, found: &slonik},
+		"the app decides":                 {app: bound(full), signs: decides(sslmode.Disable), want: 2, hint: true},
+		"… and then a driver obeys a URI": {app: bound(full), found: &pgOff, uri: sslmode.Disable, signs: decides(full), want: 1},
+	} {
+		app := c.app
+		app.URI, app.Signs = c.uri, c.signs
+		if c.found != nil {
+			app.Found = []Found{*c.found}
+		}
+		lines, warnings := app.Lines()
+		assert.Len(t, warnings, c.want, name)
+		assert.Equal(t, c.hint, c.want > 0 && warnings[c.want-1] == hint, name)
+		assert.Equal(t, c.found == nil, strings.HasPrefix(lines[0], "none recognised; "), name)
+	}
+}
+
+func TestTheLogShowsFiftySkippedFiles(t *testing.T) {
+	skipping := bound(sslmode.VerifyFull)
+	skipping.Skipped = make([]seen.Skipped, 60)
+	lines, _ := skipping.Lines()
+	assert.Len(t, lines, 1+50)
+	skipping.Skipped = skipping.Skipped[:3]
+	lines, _ = skipping.Lines()
+	assert.Len(t, lines, 1+3)
 }

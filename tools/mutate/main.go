@@ -53,7 +53,8 @@ var parts = []part{
 	{dir: "src/audit"},
 	{dir: "src/seen"},
 	{dir: "src/drivers", files: []string{"verdict.go"},
-		run: "TestWhatEachDriver|TestOnlyWhatTheAppNames|TestTheTable|TestADriverThatReads|TestAMend|TestWhyAnAppNeeds"},
+		run: "TestWhatEachDriver|TestWhatAnApp|TestOnlyWhatTheAppNames|TestTheTable|TestADriverThatReads|TestAMend|TestWhyAnAppNeeds|" +
+			"TestALine|TestALaunch|TestTheLog|TestAnApps"},
 }
 
 // core lists the packages whose coverage is printed as one number.
