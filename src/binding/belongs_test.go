@@ -57,6 +57,18 @@ func TestNeitherAPasswordNorANestedObjectSpeaksAgainstADatabase(t *testing.T) {
 	assert.Empty(t, titles(t, vcap(t, credentials)), "the control")
 }
 
+func TestAListOfOneSpeaksAgainstADatabaseAsItsItemDoes(t *testing.T) {
+	credentials := m{"host": "h.c9akciq32.eu-central-1.rds.amazonaws.com", "user": "u", "dbname": "d"}
+	for _, flavor := range []any{"mysql", []any{"MySQL 8"}, []any{[]any{"oracle"}}, `["mysql"]`, ` [["mysql"]]`, []any{`["mysql"]`}} {
+		credentials["flavor"] = flavor
+		assert.Empty(t, titles(t, vcap(t, credentials)), flavor)
+	}
+	for _, flavor := range []any{[]any{"mysql", "oracle"}, `["mysql","oracle"]`, []any{m{"cache": "redis"}}, []any{"x"}, []any{}} {
+		credentials["flavor"] = flavor
+		assert.Len(t, titles(t, vcap(t, credentials)), 1, flavor)
+	}
+}
+
 func TestWhatBelongsToOneDatabase(t *testing.T) {
 	for name, test := range map[string]struct {
 		credentials m

@@ -238,8 +238,14 @@ func (r *reader) isPostgresByKeys(o *object) bool {
 func namesOther(raw map[string]any) bool {
 	for name, item := range raw {
 		text, _ := item.(string)
-		_, key := inFamily(fold(name))
-		if _, err := asJSON(text); err == nil || slices.Contains(secretKeys, key) {
+		if nested, err := asJSON(text); err == nil {
+			item = nested
+		}
+		for list, ok := item.([]any); ok && len(list) == 1; list, ok = item.([]any) { // as walk reads it
+			item = list[0]
+		}
+		text, _ = item.(string)
+		if _, key := inFamily(fold(name)); slices.Contains(secretKeys, key) {
 			text = ""
 		}
 		if containsAny(name+" "+text[:min(len(text), 256)], otherWords) {
