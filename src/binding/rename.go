@@ -339,6 +339,12 @@ func (r *renamer) connectionString(text string, c connection, path string) strin
 		want[0], to[address{}] = r.caFile(), r.caFile()
 	}
 	tries := places(text, to)
+	for i, p := range tries {
+		end := p.start + len(c.rootCert)
+		if p.host == "" && p.end < end && strings.HasPrefix(text[p.start:], c.rootCert) { // it has blanks
+			tries[i].end = len(text) - len(strings.TrimLeft(text[end:], " \r\n"))
+		}
+	}
 	if c.overruled || len(tries) > mostPlaces {
 		tries = nil
 	}
@@ -348,7 +354,8 @@ func (r *renamer) connectionString(text string, c connection, path string) strin
 		after, _ := parseString(tried)
 		written := after.written()
 		after.hosts, after.names, after.hostaddr, after.rootCert = c.hosts, c.names, c.hostaddr, c.rootCert
-		if reflect.DeepEqual(after, c) && !slices.Equal(written, now) {
+		isCA := written[0] == now[0] || written[0] == want[0] // not a host in its path
+		if isCA && reflect.DeepEqual(after, c) && !slices.Equal(written, now) {
 			renamed, now = tried, written
 		}
 	}

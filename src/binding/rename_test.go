@@ -273,6 +273,9 @@ var renamedCAs = []renamed{
 	{"in JSON in a text", `{"uri":"postgres://u:p@h/d","tls":"{\"ca\":\"-----BEGIN CERTIFICATE-----\\nx\",\"mode\":\"verify-ca\"}"}`, `{"tls":"{\"ca\":\"CA\",\"mode\":\"verify-ca\"}","uri":"postgres://u:p@127.9.9.1/d"}`},
 	{"PEM in a URI", `{"uri":"postgres://u:p@h/d?sslrootcert=-----BEGIN%20CERTIFICATE-----%0Ax&sslmode=verify-ca"}`, `{"uri":"postgres://u:p@127.9.9.1/d?sslrootcert=/T/ca.pem&sslmode=verify-ca"}`},
 	{"in words", `{"dsn":"host=h user=u dbname=d sslrootcert='/my ca.pem' password=sslrootcert=x"}`, `{"dsn":"host=127.9.9.1 user=u dbname=d sslrootcert=/T/ca.pem password=sslrootcert=x"}`},
+	{"in a URI, with blanks", `{"uri":"postgres://u:p@h/d?sslrootcert=/my h.x certs/ca.pem&sslmode=verify-ca"}`, `{"uri":"postgres://u:p@127.9.9.1/d?sslrootcert=/T/ca.pem&sslmode=verify-ca"}`},
+	{"PEM in a URI, with blanks", `{"uri":"postgres://u:p@h/d?sslrootcert=-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----\n&sslmode=verify-ca"}`, `{"uri":"postgres://u:p@127.9.9.1/d?sslrootcert=/T/ca.pem&sslmode=verify-ca"}`},
+	{"ADO.NET, with blanks", `{"dsn":"Host=h;Database=d;Username=u;Root Certificate=/my certs of h/ca.pem;"}`, `{"dsn":"Host=127.9.9.1;Database=d;Username=u;Root Certificate=/T/ca.pem;"}`},
 	{"ADO.NET", `{"dsn":"Host=h;Database=d;Username=u;Root Certificate=/ca.pem;"}`, `{"dsn":"Host=127.9.9.1;Database=d;Username=u;Root Certificate=/T/ca.pem;"}`},
 	{"not the client's, nor that of a login page", `{"uri":"postgres://u:p@h/d","sslcert":"PEM","saml_cert":"PEM","key":"-----BEGIN CERTIFICATE-----\nx\n-----BEGIN PRIVATE KEY-----\n"}`,
 		`{"key":"-----BEGIN CERTIFICATE-----\nx\n-----BEGIN PRIVATE KEY-----\n","saml_cert":"PEM","sslcert":"PEM","uri":"postgres://u:p@127.9.9.1/d"}`},
@@ -317,18 +320,17 @@ const stuck = "a host that the tunnel cannot replace alone: write host, port, us
 
 // notRenamed are credentials whose host cannot be replaced, with the error after "db: ".
 var notRenamed = map[string]string{
-	`{"uri":"postgres://u:Zq7xWv9k@db%2Eexample.com/d"}`:                                          "credential uri names " + stuck,
-	`{"dsn":"host=db\\.example.com password=Zq7xWv9k dbname=d"}`:                                  "credential dsn names " + stuck,
-	`{"uri":"postgres://u:Zq7xWv9k@h/d?hostaddr=10%2E1.2.3"}`:                                     "credential uri names " + stuck,
-	`{"uri":"postgres://u:Zq7xWv9k@one/d?host=two"}`:                                              "credential uri names " + stuck,
-	`{"uri":"postgres://u:Zq7xWv9k@db%2Eexample.com:5432/d","port":5432}`:                         "credential uri names " + stuck,
-	`{"host":1234,"port":5432,"user":"u","password":"Zq7xWv9k","sslmode":"require"}`:              "the credentials name " + stuck,
-	`{"dsn":"Host=h;Database=d;Username=u;Password=Zq7xWv9k;Root Certificate=/my certs/ca.pem;"}`: "credential dsn names " + stuck,
-	`{"uri":"postgres://u:Zq7xWv9k@/d?host=%2Fvar%2Frun"}`:                                        "the tunnel needs a host to replace, but the credentials name none",
-	`{"host":"h","port":5432.0,"user":"u","password":"Zq7xWv9k","sslmode":"require"}`:             "the port in the binding is not a number from 1 to 65535",
-	`{"host":"h","port":"Zq7xWv9k","user":"u","sslmode":"require"}`:                               "the port in the binding is not a number from 1 to 65535",
-	`{"host":"h","port":0,"user":"u","sslmode":"require","password":"Zq7xWv9k"}`:                  "the port in the binding is not a number from 1 to 65535",
-	`{"host":"h","port":65536,"user":"u","sslmode":"require","password":"Zq7xWv9k"}`:              "the port in the binding is not a number from 1 to 65535",
+	`{"uri":"postgres://u:Zq7xWv9k@db%2Eexample.com/d"}`:                              "credential uri names " + stuck,
+	`{"dsn":"host=db\\.example.com password=Zq7xWv9k dbname=d"}`:                      "credential dsn names " + stuck,
+	`{"uri":"postgres://u:Zq7xWv9k@h/d?hostaddr=10%2E1.2.3"}`:                         "credential uri names " + stuck,
+	`{"uri":"postgres://u:Zq7xWv9k@one/d?host=two"}`:                                  "credential uri names " + stuck,
+	`{"uri":"postgres://u:Zq7xWv9k@db%2Eexample.com:5432/d","port":5432}`:             "credential uri names " + stuck,
+	`{"host":1234,"port":5432,"user":"u","password":"Zq7xWv9k","sslmode":"require"}`:  "the credentials name " + stuck,
+	`{"uri":"postgres://u:Zq7xWv9k@/d?host=%2Fvar%2Frun"}`:                            "the tunnel needs a host to replace, but the credentials name none",
+	`{"host":"h","port":5432.0,"user":"u","password":"Zq7xWv9k","sslmode":"require"}`: "the port in the binding is not a number from 1 to 65535",
+	`{"host":"h","port":"Zq7xWv9k","user":"u","sslmode":"require"}`:                   "the port in the binding is not a number from 1 to 65535",
+	`{"host":"h","port":0,"user":"u","sslmode":"require","password":"Zq7xWv9k"}`:      "the port in the binding is not a number from 1 to 65535",
+	`{"host":"h","port":65536,"user":"u","sslmode":"require","password":"Zq7xWv9k"}`:  "the port in the binding is not a number from 1 to 65535",
 
 	// Beside a URI in which it can be replaced, an app may take the other way.
 	`{"uri":"postgres://u:Zq7xWv9k@db.example.com/d?sslmode=verify-full","jdbcUrl":"jdbc:postgresql://db%2Eexample.com/d?user=u"}`:     "credential jdbcUrl names " + stuck,
@@ -556,6 +558,11 @@ func TestWhatNamesTheHostAndStaysIsNamed(t *testing.T) {
 	r, err = redirect(map[string]string{"VCAP_SERVICES": inService(`{"uri":"postgres://u:p@db.corp.internal:6432/d"}`), "DB_HOST": "db.corp.internal", "METRICS": "db.corp.internal:9187"}, every)
 	require.NoError(t, err)
 	assert.Equal(t, []string{"DB_HOST"}, r.Bypassing, "a host alone goes with any port")
+	uri := "postgres://u:p@db.example.com/d?sslrootcert="
+	r, err = redirect(map[string]string{"VCAP_SERVICES": inService(`{"uri":"postgres://u:p@db.example.com/d"}`), "APP_DSN": "Host=db.example.com;Database=d;Username=u;Root Certificate=/my certs/ca.pem",
+		"APP_PEM": uri + anyCA, "APP_URL": uri + "/my certs/ca.pem", "DATABASE_URL": uri + "/my certs/ca.pem"}, every)
+	require.NoError(t, err)
+	assert.Equal(t, []string{"APP_DSN", "APP_PEM", "APP_URL", "DATABASE_URL"}, r.Bypassing, "whatever CA it names")
 }
 
 func TestTheFileOfVCAPServicesIsRedirected(t *testing.T) {
