@@ -232,9 +232,9 @@ func decide(said cf.App, store truststore.Store) (databases []database) {
 // hear notes what connection strings ask for. A driver that gets such a string reads it itself.
 func (d *database) hear(asked []binding.Asked) {
 	for _, a := range asked {
-		d.inString = d.inString || a.By.IsString() && a.Mode >= d.asked
-		if a.By.IsString() && (d.strings == sslmode.None || a.Mode < d.strings) {
-			d.strings = a.Mode
+		if a.By.IsString() {
+			d.inString = d.inString || a.Mode >= d.asked
+			d.strings = min(cmp.Or(d.strings, a.Mode), a.Mode)
 		}
 	}
 }
