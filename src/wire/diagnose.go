@@ -158,7 +158,7 @@ func (v verifier) notTrusted(path []*x509.Certificate) *Problem {
 	end := all[len(all)-1]
 	root := find(v.Trust, end)
 	for _, a := range knownCAs() {
-		if root == nil && a.Cert.Equal(end) {
+		if a.Cert.Equal(end) {
 			home = max(home, a.Origin) // "region …" is more precise than "partition …"
 		}
 	}

@@ -102,7 +102,7 @@ func (b *bounded) next() error {
 func tooMuchWork(message []byte, deadline time.Time) bool {
 	_, text, _ := bytes.Cut(message, []byte(",i="))
 	iterations, _ := strconv.Atoi(string(text)) // pgconn refuses what is no number
-	return iterations > mostIterations || time.Duration(iterations)*time.Microsecond > time.Until(deadline)
+	return iterations > mostIterations || time.Now().Add(time.Duration(iterations)*time.Microsecond).After(deadline)
 }
 
 const longestShown = 300 // characters of a server's text; no honest one needs more

@@ -54,7 +54,8 @@ func TestVerifyChain(t *testing.T) {
 	oldMiddle := root.Intermediate(t, "Old Middle", pgtest.Expired)
 	oldRoot := pgtest.NewCA(t, "Old Root", pgtest.Expired)
 	inOrganization := func(c *x509.Certificate) { c.Subject.Organization = []string{"Organization"} }
-	organization := pgtest.NewCA(t, "Organization Root", inOrganization)
+	organization, second := pgtest.NewCA(t, "Organization Root", inOrganization), pgtest.NewCA(t, "Second Root", inOrganization)
+	sub := second.Intermediate(t, "Second Sub", inOrganization)
 	region := pgtest.NewCA(t, "Amazon RDS us-west-2 Root CA RSA2048 G1")
 	far := pgtest.NewCA(t, "Amazon RDS af-south-1 Root CA RSA2048 G1")
 
@@ -86,6 +87,8 @@ func TestVerifyChain(t *testing.T) {
 		"an intermediate that nobody knows":         {chain: indirect.Chain(), trust: trust("x", other), problem: unknownCA, says: `its issuer is "Middle"`},
 		"another region's":                          {chain: far.Issue(t, []string{west}).Chain(), trust: trust("region us-west-2", region), known: trust("region af-south-1", far), problem: unknownCA, says: "that CA belongs to the bundle of region af-south-1; trusted are: \"Amazon RDS us-west-2 Root CA RSA2048 G1\" (region us-west-2)"},
 		"one region is named before its partition":  {chain: far.Issue(t, []string{west}).Chain(), known: append(trust("region af-south-1", far), trust("partition aws", far)...), problem: unknownCA, says: "bundle of region af-south-1"},
+		"another region's of the same organization": {chain: sub.Issue(t, []string{west}).Chain(), trust: trust("x", organization), known: append(trust("region r", sub, second), trust("region of others", other)...), problem: unknownCA, says: "bundle of region r; trusted are"},
+		"as many are trusted as are told":           {chain: direct.Chain(), trust: slices.Repeat(trust("x", other), 5), problem: unknownCA, says: `; trusted are: "Other" (x), "Other" (x), "Other" (x), "Other" (x), "Other" (x)`},
 		"a new root of RDS":                         {chain: pgtest.NewCA(t, "Amazon RDS us-west-2 Root CA RSA2048 G9").Issue(t, []string{west}).Chain(), trust: trust("x", region), problem: unknownCA, says: `its issuer is "Amazon RDS us-west-2 Root CA RSA2048 G9"`},
 		"expired":                                   {chain: late.Chain(middle), trust: trust("x", root), problem: certificateExpired, says: `the certificate of "` + west + `" in the chain`},
 		"an intermediate that expired":              {chain: oldMiddle.Issue(t, []string{west}).Chain(oldMiddle), trust: trust("x", root), problem: certificateExpired, says: `the certificate of "Old Middle" in the chain of ` + west + " expired"},
@@ -196,6 +199,16 @@ func TestServersErrors(t *testing.T) {
 	iam := Target{Address: Address{Host: west}, User: "app"}
 	problem := iam.diagnose(Attempt{stage: startingUp, Refusal: &pgconn.PgError{Code: "28000", Message: `PAM authentication failed for user "app"`}}, iam.Address)
 	assert.Contains(t, problem.What, `wants IAM authentication of user "app"`)
+
+	// Nor does a certificate with another common name let its user in.
+	for certificate, isBlamed := range map[string]bool{"": false, "in PEM": true} {
+		target := Target{Address: Address{Host: "h", Port: 1}, User: "app"}
+		if certificate != "" {
+			target.Cert = []byte(certificate)
+		}
+		problem := target.diagnose(Attempt{stage: startingUp, Refusal: &pgconn.PgError{Code: "28P01"}}, target.Address)
+		assert.Equal(t, isBlamed, strings.Contains(problem.Do, "the client certificate is for another user"), problem.Do)
+	}
 
 	// In another language, the handshake shows that the server wants a certificate: it asked, and
 	// got none.
@@ -725,6 +738,30 @@ func TestACASaysWhichCredentialItComesFrom(t *testing.T) {
 		targets := Targets(current.App{Plan: plan}, false)
 		require.Len(t, targets[0].Trust, 1)
 		assert.Equal(t, want, targets[0].Trust[0].Origin)
+	}
+}
+
+func TestACASaysWhichSetItIsIn(t *testing.T) {
+	sets := truststore.Sets{}
+	for _, set := range []string{"us-west-2", "aws", truststore.AmazonTrust, truststore.Extra} {
+		sets[set] = []*x509.Certificate{pgtest.NewCA(t, set).Cert}
+	}
+	store := truststore.NewStore("/trust", sets)
+	for host, want := range map[string][]string{
+		west: {"region us-west-2"},
+		"h":  {"amazon-trust in this buildpack", "extra in this buildpack", "partition aws"},
+	} {
+		found := binding.Bound{Databases: []binding.Binding{{Name: "db", Hosts: []string{host}, Ports: []string{""}, Username: "u"}}}
+		plan, err := launch.Decide(nil, found, store)
+		require.NoError(t, err)
+		var origins []string
+		for _, anchor := range Targets(current.App{Plan: plan, Store: store}, false)[0].Trust {
+			if !strings.Contains(anchor.Origin, "store") { // the stack's and the platform's
+				origins = append(origins, anchor.Origin)
+			}
+		}
+		slices.Sort(origins)
+		assert.Equal(t, want, origins, host)
 	}
 }
 

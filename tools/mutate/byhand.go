@@ -259,7 +259,7 @@ var byHand = []mutant{
 	{promise: "… the work of SCRAM", file: "src/wire/hostile.go",
 		before: "return iterations > mostIterations || ", after: "return ", tests: []string{"./src/wire", "./src/verify"}, run: "TestWorkOfSCRAM|TestWorkThatDoesNot"},
 	{promise: "… and in time", file: "src/wire/hostile.go",
-		before: "time.Duration(iterations)*time.Microsecond > time.Until(deadline)", after: "false", tests: []string{"./src/wire", "./src/verify"}, run: "TestWorkOfSCRAM|TestWorkThatDoesNot"},
+		before: "time.Now().Add(time.Duration(iterations)*time.Microsecond).After(deadline)", after: "false", tests: []string{"./src/wire", "./src/verify"}, run: "TestWorkOfSCRAM|TestWorkThatDoesNot"},
 	{promise: "… its sessions", file: "src/verify/sessions.go",
 		before: "case len(rows) == mostSessions:", after: "case false:", tests: by("verify"), run: "TestWhatAServerSends"},
 	{promise: "… after the login, too", file: "src/wire/connect.go",
