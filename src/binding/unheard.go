@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
 )
@@ -140,10 +141,11 @@ func modeIn(text string) (strictest sslmode.Mode, asks bool) {
 		}
 		name := strings.TrimLeft(text[i+3:], "_-. ")
 		rest := strings.TrimLeft(name, "mode")
+		if !strings.HasPrefix(name, "m") || len(name)-len(rest) < len("mod") {
+			continue
+		}
 		value := strings.TrimLeft(rest, " \t'\"])}")
 		switch {
-		case !strings.HasPrefix(name, "m"):
-			continue
 		case strings.HasPrefix(value, "="):
 			asks = asks || fold(text[i:len(text)-len(rest)]) == "sslmode"
 		case strings.HasPrefix(value, ":") && beginsItem(text[:i]), value != rest && strings.HasSuffix(text[:i], "-"):
@@ -159,12 +161,15 @@ func modeIn(text string) (strictest sslmode.Mode, asks bool) {
 }
 
 // beginsItem says whether an item of a list or an object, or a line, may begin behind this text,
-// apart from the name of a database: GF_DATABASE_, PG.
+// apart from a word that names a database: GF_DATABASE_, PG.
 func beginsItem(before string) bool {
-	rest := strings.TrimRight(before, "abcdefghijklmnopqrstuvwxyz_-.")
-	if _, key := inFamily(fold(before[len(rest):]) + "sslmode"); key == "sslmode" {
-		before = rest
-	}
-	before = strings.TrimRight(before, " \t'\"-_dbpg") // YAML's "- ", "DB SSL mode"
-	return before == "" || strings.IndexByte("\n\r{[(,;&?|", before[len(before)-1]) >= 0
+	isOfName := func(r rune) bool { return unicode.IsLetter(r) || strings.ContainsRune("_-.", r) }
+	rest := strings.TrimRightFunc(before, isOfName)
+	word := before[len(rest):]
+	return endsItem(before) || endsItem(rest) && containsAny(word, families) && !containsAny(word, otherWords)
+}
+
+func endsItem(text string) bool {
+	text = strings.TrimRight(text, " \t'\"-_dbpg") // YAML's "- ", "DB SSL mode"
+	return text == "" || strings.IndexByte("\n\r{[(,;&?|", text[len(text)-1]) >= 0
 }
