@@ -124,7 +124,6 @@ func (r *Redirection) findInVariables(env map[string]string, services []service)
 	}
 }
 
-// renamed reads the bindings anew, and renames the hosts in them.
 func (r *Redirection) renamed(t Tunnel) (all []service, document any, by map[string]*renamer) {
 	all, document, _ = r.services() // which worked before
 	by = r.renamers(t)

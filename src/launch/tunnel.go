@@ -11,10 +11,7 @@ import (
 )
 
 // The owner asks for the tunnel with this variable, or refuses one that nobody asked for.
-const (
-	tunnelVariable = "POSTGRES_SSL_TUNNEL"
-	refused        = "no"
-)
+const tunnelVariable, refused = "POSTGRES_SSL_TUNNEL", "no"
 
 // chooseTunnelled finds the databases that the owner asks for: those of all services, or of some.
 func (p *Plan) chooseTunnelled() {
@@ -100,8 +97,7 @@ func (p *Plan) against(db *Database) string {
 		return "sslmode " + db.Mode.String() + " does not verify"
 	}
 	isWritten := db.Writes() != sslmode.None || db.Source.IsOwners()
-	libpq, stratos := Owners(p.env)
-	for _, own := range []Owner{libpq, stratos} {
+	for _, own := range []Owner{p.Libpq, p.Stratos} {
 		if own.Value != "" && !own.Mode.Verifies() {
 			return own.Variable + " is set to less"
 		}
@@ -184,10 +180,9 @@ func (p *Plan) Redirect(env map[string]string) (*binding.Redirection, error) {
 	if err != nil {
 		return nil, err
 	}
-	for i := range r.Endpoints {
-		e := &r.Endpoints[i]
+	for i, e := range r.Endpoints {
 		db := through[e.Database]
-		e.Database = slices.Index(p.Databases, db)
+		r.Endpoints[i].Database = slices.Index(p.Databases, db)
 		if e.Port < 1024 {
 			return nil, fmt.Errorf("%s: the database's port %d is below 1024, and no app may listen there", db.Title(), e.Port)
 		}

@@ -84,7 +84,7 @@ func (p *process) serve() error {
 		return err
 	}
 	for i := range p.Targets {
-		file := os.NewFile(uintptr(listenFD+i), "listener")
+		file := os.NewFile(uintptr(firstListenerFD+i), "listener")
 		listener, err := net.FileListener(file)
 		if err != nil {
 			return err

@@ -24,15 +24,11 @@ import (
 // exec, and the listeners, which are open before that. If another process gets the PID later, the
 // file does not show it. Cloud Foundry's containers forbid the newer pidfd_open
 // (cloudfoundry/guardian, guardiancmd/seccomp_linux.go).
-const (
-	statFD   = 3
-	listenFD = 4 // the first one
-)
+const statFD, firstListenerFD = 3, 4
 
-const (
-	ready         = "ready" // what a tunnel says on stdout when it takes connections
-	mostAddresses = 254     // of one tunnel
-)
+const ready = "ready" // what a tunnel says on stdout when it takes connections
+
+const mostAddresses = 254 // of one tunnel
 
 // mark is a part of what the launch exports: binding.Tunnel.Net in JSON.
 func mark(t binding.Tunnel) string { return strconv.Quote(t.Net.String()) }

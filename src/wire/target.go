@@ -133,7 +133,7 @@ func (t *Target) setMode(app current.App, db *launch.Database, launching bool) {
 	} else if db.Source.IsOwners() {
 		t.Lever = "POSTGRES_SSL_MODE"
 	}
-	libpq, stratos := launch.Owners(app.Env)
+	libpq, stratos := app.Plan.Libpq, app.Plan.Stratos
 	if libpq.Wrong != nil {
 		t.fail(modeUnknown, libpq.Wrong.Error(), libpq.Do)
 		return

@@ -20,8 +20,7 @@ import (
 
 const tunnelHelp = `Usage: postgres-ssl tunnel
 
-Runs beside an app and carries its database connections. The launch starts it where
-POSTGRES_SSL_TUNNEL is set, and tells it all that it needs; it cannot be started by hand.
+Carries the database connections of an app. Only a launch can start it, beside the app.
 
 Exit status: 0 the app is gone, 1 something is wrong, 2 the command was not understood.
 `
