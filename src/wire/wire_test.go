@@ -558,6 +558,26 @@ func TestAProbeHasNoPassword(t *testing.T) {
 	}
 }
 
+// pg_stat_activity tells whose a session is: verify's, or that of a client of the tunnel.
+func TestAServerHearsWhoLogsIn(t *testing.T) {
+	heard := make(chan map[string]string, 1)
+	port := pgtest.Listen(t, func(conn net.Conn) {
+		if message, err := pgproto3.NewBackend(conn, conn).ReceiveStartupMessage(); err == nil {
+			heard <- message.(*pgproto3.StartupMessage).Parameters
+		}
+	})
+	target := Target{Address: Address{"127.0.0.1", uint16(port)}, User: "app", Database: "d"}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	for _, test := range []struct{ says, want map[string]string }{
+		{nil, map[string]string{"user": "app", "database": "d", "application_name": ApplicationName}},
+		{map[string]string{"options": "-c a=b"}, map[string]string{"user": "app", "database": "d", "options": "-c a=b"}},
+	} {
+		_, _ = target.start(ctx, target.Address, sslmode.Disable, Login{Parameters: test.says})
+		assert.Equal(t, test.want, <-heard)
+	}
+}
+
 // verify's --timeout is as long as its user says.
 func TestAServerHasAsLongAsItsCallerSaysToTakeAConnection(t *testing.T) {
 	t.Parallel()
