@@ -247,6 +247,12 @@ func TestWhatAServerSendsIsBounded(t *testing.T) {
 			}
 			return 0
 		}, SessionsHidden, "cannot be listed"},
+		"a transaction without its end": {func(v visit) int64 {
+			if asked(v) {
+				_ = v.send(append(append(head(), line("an app")), tail()[0], tail()[2])...)
+			}
+			return 0
+		}, SessionsHidden, "cannot be listed"},
 		"nothing that was asked for": {func(v visit) int64 {
 			if asked(v) {
 				_ = v.send(&pgproto3.ReadyForQuery{TxStatus: 'I'})

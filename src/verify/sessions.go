@@ -47,7 +47,7 @@ rollback`
 // askSessions asks for the sessions. It stops at anything that it did not ask for.
 func askSessions(ctx context.Context, conn *pgconn.PgConn) ([]row, error) {
 	results := conn.Exec(ctx, sessionsQuery)
-	rows, n := []row{}, 0 // n results so far: each statement has one
+	rows, n := []row{}, 0 // n results so far: each of the three statements has one
 	for ; results.NextResult(); n++ {
 		for result := results.ResultReader(); result.NextRow(); {
 			var r row
@@ -61,7 +61,7 @@ func askSessions(ctx context.Context, conn *pgconn.PgConn) ([]row, error) {
 		}
 	}
 	err := results.Close()
-	if err == nil && n < 2 {
+	if err == nil && n != 3 {
 		err = errNotAsked
 	}
 	return rows, err

@@ -271,7 +271,7 @@ var byHand = []mutant{
 	{promise: "… after the login, too", file: "src/wire/connect.go",
 		before: "NewFrontend(b, b)", after: "NewFrontend(r, b)", tests: by("verify"), run: "TestWhatAServerSends"},
 	{promise: "no sessions are not an answer", file: "src/verify/sessions.go",
-		before: "err == nil && n < 2", after: "err == nil && n < 0", tests: by("verify"), run: "TestWhatAServerSends"},
+		before: "err == nil && n != 3", after: "err == nil && n < 0", tests: by("verify"), run: "TestWhatAServerSends"},
 	{promise: "no spelling of the password is printed", file: "src/wire/hostile.go",
 		before: "for skip := range 3", after: "for skip := range 1", tests: by("verify"), run: "TestNothingThatHolds"},
 	{promise: "only a SQLSTATE is shown as one", file: "src/wire/hostile.go",
