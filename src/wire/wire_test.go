@@ -664,7 +664,7 @@ func TestAServerThatAsksForAClientCertificateIsShownIt(t *testing.T) {
 	assert.Equal(t, clientCertificateWanted, without.Problem.Code)
 	target.Cert, target.Key = client.CertPEM, client.KeyPEM
 	with := probe(t, &target, sslmode.Require)
-	assert.Nil(t, with.Problem)
+	require.Nil(t, with.Problem)
 	assert.Equal(t, "app", <-shown)
 }
 
