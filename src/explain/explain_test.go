@@ -1,6 +1,7 @@
 package explain
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -17,10 +18,16 @@ import (
 // explained explains an app with these credentials, on a day.
 func explained(t *testing.T, credentials string, day time.Time) (text, warnings string) {
 	t.Helper()
+	env := map[string]string{"VCAP_SERVICES": `{"user-provided": [{"name": "db", "credentials": ` + credentials + `}]}`}
+	return explainedApp(t, current.App{Env: env}, day)
+}
+
+func explainedApp(t *testing.T, app current.App, day time.Time) (text, warnings string) {
+	t.Helper()
 	sets, err := truststore.Read("../../ca")
 	require.NoError(t, err)
-	env := map[string]string{"VCAP_SERVICES": `{"user-provided": [{"name": "db", "credentials": ` + credentials + `}]}`}
-	app, err := current.App{Env: env, Store: truststore.NewStore("/home/vcap/deps/0/trust", sets)}.Read(launch.Decide)
+	app.Store = truststore.NewStore("/home/vcap/deps/0/trust", sets)
+	app, err = app.Read(launch.Decide)
 	require.NoError(t, err)
 	handout, err := app.HandOut(client.App{Home: current.Home}, t.TempDir(), t.TempDir())
 	require.NoError(t, err)
@@ -75,4 +82,28 @@ func TestWhatIsMissingIsSaid(t *testing.T) {
 	text, _ = explained(t, `{"uri": "postgres://", "sslmode": "require"}`, time.Now())
 	assert.Contains(t, text, "\n    host     none in the credentials\n")
 	assert.NotContains(t, text, "are not set")
+}
+
+func TestWhatTheAppsFilesDecideIsSaid(t *testing.T) {
+	const pgssl, unseen = "PGSSL is not given, since db.js:3 reads it", "the app's files are not seen from here"
+	for name, test := range map[string]struct {
+		mode, own string
+		elsewhere bool
+		says      []string
+	}{
+		"a mode that encrypts":  {"require", "", false, []string{pgssl}},
+		"one that does not":     {"prefer", "", false, nil},
+		"the owner's own PGSSL": {"require", "true", false, nil},
+		"from outside":          {"require", "", true, []string{pgssl, unseen}},
+		"nothing bound":         {"", "", true, nil},
+	} {
+		app := current.App{Env: map[string]string{"PGSSL": test.own}, Elsewhere: test.elsewhere, Seen: client.Seen{PGSSLSays: "db.js:3 reads it"}}
+		if test.mode != "" {
+			app.Env["VCAP_SERVICES"] = `{"x": [{"name": "db", "credentials": {"uri": "postgres://u:p@db.example.com/d?sslmode=` + test.mode + `"}}]}`
+		}
+		text, _ := explainedApp(t, app, time.Now())
+		for _, line := range []string{pgssl, unseen} {
+			assert.Equal(t, slices.Contains(test.says, line), strings.Contains(text, "\n  "+line), "%s: %s", name, text)
+		}
+	}
 }
