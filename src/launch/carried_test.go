@@ -35,6 +35,7 @@ func TestWhatGoesThroughTheTunnelByItself(t *testing.T) {
 	}{
 		"a setting":                     {nil, db("a", "verify-full", oregon), bySetting, true, nil},
 		"verify-ca":                     {nil, db("a", "verify-ca", elsewhere), bySetting, true, nil},
+		"a service named DATABASE_URL":  {nil, db("DATABASE_URL", "verify-full", oregon), bySetting, true, nil},
 		"by POSTGRES_SSL_MODE":          {map[string]string{"POSTGRES_SSL_MODE": "verify-full"}, inferred, bySetting, true, nil},
 		"by PGSSLMODE":                  {map[string]string{"PGSSLMODE": "verify-full"}, inferred, bySetting, true, nil},
 		"nothing was seen":              {nil, db("a", "verify-full", oregon), Carried{Against: "x"}, false, nil},
@@ -64,7 +65,8 @@ func TestWhatGoesThroughTheTunnelByItself(t *testing.T) {
 			line, byItself := plan.DescribeTunnel()
 			assert.Equal(t, test.through && test.env[tunnelVariable] == "", byItself, "each start says it")
 			if byItself {
-				assert.Equal(t, strings.Replace(goes, "verify-full", plan.Databases[0].Mode.String(), 1), line)
+				db := plan.Databases[0]
+				assert.Equal(t, strings.Replace(goes, "a (verify-full)", db.Title()+" ("+db.Mode.String()+")", 1), line)
 			}
 			assert.ElementsMatch(t, test.says, plan.Downgrades[before:], "each start says it")
 			assert.Subset(t, plan.Warnings, test.says, "and staging")
