@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -27,6 +28,15 @@ func TestWhyAnAppNeedsTheTunnelAndWhatSpeaksAgainstIt(t *testing.T) {
 		"a setting counts more": {map[string]string{"package.json": slonik, "config/database.js": off}, launch.Carried{Why: why, Setting: true}},
 		"another's driver": {map[string]string{"package.json": pg, "package-lock.json": `{"lockfileVersion": 3, "packages": {"": {"dependencies": {"pg": "8"}},` +
 			`"node_modules/pg": {"version": "8.16.0"}, "node_modules/slonik": {"version": "47.0.0"}}}`}, launch.Carried{}},
+		"a driver that a file names": {map[string]string{"requirements.txt": "pg8000==1.31.2\n"}, launch.Carried{Why: "pg8000 1.31.2 reads no variable"}},
+		"one in two files": {map[string]string{"requirements.txt": "pg8000==1.31.2\n", "api/requirements.txt": "pg8000==1.31.2\n"},
+			launch.Carried{Why: "pg8000 1.31.2 reads no variable"}},
+		"one of two drivers, and nobody knows which": {map[string]string{"requirements.txt": "pg8000==1.31.2\npsycopg2==2.9.10\n"}, launch.Carried{}},
+		"a setting that is not known":                {map[string]string{"package.json": pg, "config/database.js": strings.Replace(off, "false", "sslConfig", 1)}, launch.Carried{}},
+		"a setting of libpq's": {map[string]string{"config/database.yml": "production:\n  adapter: postgresql\n  sslmode: prefer\n"},
+			launch.Carried{Why: "config/database.yml:3 sets ssl itself to prefer, which is plain text where the CA does not fit", Setting: true}},
+		"another of libpq's": {map[string]string{"config/database.yml": "production:\n  adapter: postgresql\n  sslmode: allow\n"},
+			launch.Carried{Why: "config/database.yml:3 sets ssl itself to allow, which is plain text where the CA does not fit", Setting: true}},
 		"a test's setting": {map[string]string{"package.json": pg, "test/database.js": off}, launch.Carried{}},
 		"redis":            {map[string]string{"package.json": pg, "config/redis.js": "module.exports = { redis: { host: 'r', ssl: false } }"}, launch.Carried{}},
 		"it verifies": {map[string]string{"package.json": pg, "config/database.js": off, "config/db.js": "new Pool({ connection: 'postgres', ssl: { rejectUnauthorized: true } })"},

@@ -65,7 +65,7 @@ var (
 	// The launcher sources .profile.d and .profile after our script; a start script runs last.
 	scripts = lazyregexp.New(`^(?:\.profile|Procfile|[^/]*\.sh|bin/[^./]+|\.profile\.d/[^/]+)$`)
 	// AWS publishes RDS's CAs under these names.
-	bundles = lazyregexp.New(`(?i)(?:^|/)(?:rds[-_][\w-]*|[\w-]*global-bundle|[\w-]+-bundle)\.(?:pem|crt)$`)
+	bundles = lazyregexp.New(`(?i)(?:^|/)(?:rds[-_][\w-]*|[\w-]+-bundle)\.(?:pem|crt)$`)
 )
 
 // ours are our variables but PGSSLMODE, of which the mode counts.
@@ -134,7 +134,7 @@ var rows = sync.OnceValue(func() []row {
 			re(`jdbc:(?:[\w-]+:)*postgres(?:ql)?:[^\s"']*[?&](ssl)=?()(?:[&"'\s<]|$)`),
 			Decides, sslmode.None, always(sslmode.VerifyFull), "verified, which is what pgjdbc makes of it"},
 		{"`process.env.PGSSLMODE`, `ENV['PGSSL']`, … in the app's code", re(`\.(?:[mc]?[jt]s|py|rb|properties|xml|java|kt|go|exs?|cs|php|rs)$`),
-			re(`(?i:env|environ|getenv)[.\[('"?]+(PGSSLMODE|PGSSL)()\b`),
+			re(`(?i:env|environ)[.\[('"?]+(PGSSLMODE|PGSSL)()\b`),
 			Reads, sslmode.None, nil, "not only the driver reads the variable"},
 	}
 })

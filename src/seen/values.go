@@ -53,7 +53,7 @@ func (p *page) valueOf(i int, value string) (string, int) {
 
 // variables finds one that a value is read from: process.env.X, env.bool('X'), ENV['X'],
 // ENV.fetch("X"), os.environ["X"], ${X}, %env(X)%, config("X"), or X=… of a file with variables.
-var variables = lazyregexp.New(`(?:(?i:env|environ|getenv|config)(?:\.\w+)?(?:\.|:"|[(\[]+\s*['"]?(?:\w+:)*)|` +
+var variables = lazyregexp.New(`(?:(?i:env|environ|config)(?:\.\w+)?(?:\.|:"|[(\[]+\s*['"]?(?:\w+:)*)|` +
 	`\$\{)([A-Z][A-Z0-9_]{2,})|^(?:export )?([A-Z][A-Z0-9_]*SSL[A-Z0-9_]*)=$`)
 
 func variable(text string) string {
@@ -180,14 +180,14 @@ func ofFlag(name, value string) (sslmode.Mode, bool) {
 
 var (
 	postgres = lazyregexp.New(`(?i)(?-i:SSLMode)\s*:?=\s*["\x60]|` +
-		`postgres|pgsql|\bpg\b|\bpg[_-]|[_-]pg\b|PGSSL|PGHOST|psycopg|asyncpg|npgsql|dj_database_url`)
+		`postgres|pgsql|\bpg\b|\bpg[_-]|[_-]pg\b|PGSSL|PGHOST|psycopg|asyncpg|dj_database_url`)
 	database = lazyregexp.New(`(?i)database|data-?source|jdbc|sequelize|typeorm|knex|drizzle|prisma|hikari|r2dbc|sqlalchemy|` +
 		`dialect|ormconfig|mikro-?orm|^config/config\.js|^models/index|connectionString|\bdb\b|db_|_db\b|\bPool\(`)
 	others = lazyregexp.New(`(?i)redis|kafka|rabbit|amqp|mail|smtp|ldap|mongo|my_?sql|maria|mssql|sqlserver|sqlite|oracle|elastic|` +
 		`opensearch|cassandra|memcache|` +
 		`mqtt|nats|solr|consul|vault|eureka|zookeeper|https?\b|\bserver['"]?\s*[:=]|server\.|createServer|` +
 		`tomcat|axios|(?:^|[^.\w])fetch\(|transport|minio|cookie|force_ssl|redirect|keystore|\bs?ftp|influx|neo4j|couch|clickhouse|proxy|socket`)
-	notHere = lazyregexp.New(`(?i)^\W*(?:test|development|dev|local)\b(?:['"]?\s*(?::|=>|=)|\.)`) // also Quarkus's %dev.x=
+	notHere = lazyregexp.New(`(?i)^\W*(?:test|development|dev|local)\b(?:['"]?\s*[:=]|\.)`) // also Quarkus's %dev.x=
 )
 
 // about says what a line is about: 1 is Postgres, -1 another service, and 0 neither of them.
