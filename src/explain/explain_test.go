@@ -1,6 +1,7 @@
 package explain
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -106,4 +107,14 @@ func TestWhatTheAppsFilesDecideIsSaid(t *testing.T) {
 			assert.Equal(t, slices.Contains(test.says, line), strings.Contains(text, "\n  "+line), "%s: %s", name, text)
 		}
 	}
+}
+
+func TestOnlyASectionWithSomethingToSayHasATitle(t *testing.T) {
+	said := ""
+	say := func(mark string) func(string, ...any) {
+		return func(format string, args ...any) { said += mark + fmt.Sprintf(format, args...) + "\n" }
+	}
+	Say([]Section{{Title: "a"}, {Title: "b", Lines: []string{"1"}}, {Title: "c", Warnings: []string{"2\x1b"}},
+		{Title: "d", Lines: []string{"100%"}, Warnings: []string{"4"}}}, say("# "), say(""), say("! "))
+	assert.Equal(t, "# b\n1\n# c\n! 2?\n# d\n100%\n! 4\n", said)
 }
