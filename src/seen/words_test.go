@@ -33,6 +33,17 @@ func TestFoldersAndFilesThatSayNothingAboutTheAppThatRuns(t *testing.T) {
 	for _, name := range strings.Fields("latest/db.js contest/db.js logic/db.js devices.js unlocal.js .env .env.production rapid.ts") {
 		assert.Len(t, of(name, pool), 1, "the control: %s", name)
 	}
+	for _, name := range strings.Fields("my-config settings Database db_x dbx my.env knexfile orm drizzle prisma datasource data-source " +
+		"sequelize postgres pgx pool sqlx store persistence connection credentials main app server index package boot-inf/classes/x " +
+		"WEB-INF/classes/x META-INF/x src/main/resources/x") {
+		assert.Len(t, of("lib/"+name+".properties", pool), 1, name)
+	}
+	for _, ext := range strings.Fields("js mjs cjs ts mts cts py rb properties xml java kt go ex exs cs php rs json yml yaml toml ini conf cfg env sh YML") {
+		assert.Len(t, of("db."+ext, pool), 1, ext)
+	}
+	for _, name := range strings.Fields("lib/view.properties lib/main/x.properties db.md db.txt") {
+		assert.Empty(t, of(name, pool), "the control: %s", name)
+	}
 	assert.Equal(t, []string{"bundles none"}, of("global-bundle.crt", ""))
 	assert.Equal(t, []string{"undoes none"}, of("sonar/conf/sonar.properties", "x"))
 	assert.Equal(t, []string{"defaults disable"}, of("app.ini", "DB_TYPE = postgres"))
