@@ -125,7 +125,7 @@ func TestThePasswordIsSpelledOnceForAllSessions(t *testing.T) {
 
 // The server sees the client's port, and the container knows its own.
 func TestASessionFromThisContainersPortIsLikelyTheApps(t *testing.T) {
-	proc := fstest.MapFS{"net/tcp": {Data: []byte("  sl  local_address rem_address   st\n   0: 0100007F:1388 0200007F:1538 01\n   1: bad\n")}}
+	proc := fstest.MapFS{"net/tcp": {Data: []byte("  sl  local_address rem_address   st\n   0: 0100007F:1387 0200007F:1538 01\n   1: bad\n   2: 0100007F:1388 0200007F:1538 01\n")}}
 	target := wire.Target{Address: wire.Address{Host: "h"}, User: "app", Database: "app"}
 	e := evidence{Target: &target, sessions: []row{session(2, "b", false)}, ports: localPorts(proc)}
 	_, problem := e.judgeSessions()

@@ -272,6 +272,7 @@ func TestModeInForce(t *testing.T) {
 		"the owner's, stricter":                 {"require", map[string]string{"PGSSLMODE": "verify-full"}, sslmode.VerifyFull, "PGSSLMODE" + owners, ""},
 		"the owner's, beside the script's":      {"verify-ca", map[string]string{"PGSSLMODE": "verify-ca", "DB_SSL_MODE": "disable"}, sslmode.Disable, "DB_SSL_MODE" + owners, ""},
 		"two of the owner's: the weaker":        {"verify-ca", map[string]string{"PGSSLMODE": "verify-full", "DB_SSL_MODE": "require"}, sslmode.Require, "DB_SSL_MODE" + owners, ""},
+		"two of the owner's alike":              {"verify-ca", map[string]string{"PGSSLMODE": "require", "DB_SSL_MODE": "require"}, sslmode.Require, "DB_SSL_MODE" + owners, ""},
 		"the other way round":                   {"verify-ca", map[string]string{"PGSSLMODE": "disable", "DB_SSL_MODE": "require"}, sslmode.Disable, "PGSSLMODE" + owners, ""},
 		"none":                                  {"", nil, sslmode.None, "the binding names none, and the CA of the host is not known", ""},
 		"no mode":                               {"require", map[string]string{"PGSSLMODE": "strict"}, sslmode.Require, ours, modeUnknown},
@@ -426,6 +427,9 @@ func TestBehindATunnelEachDatabaseHasItsOwnMode(t *testing.T) {
 				require.Nil(t, targets[i].Problem)
 				assert.Equal(t, expected.mode, targets[i].Mode, targets[i].Name)
 				assert.Equal(t, expected.cert, targets[i].Cert, targets[i].Name)
+			}
+			if name == "control: without a tunnel" {
+				assert.Equal(t, "weak, which decides for the app: credential sslmode", targets[0].Source)
 			}
 		})
 	}
