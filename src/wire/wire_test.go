@@ -428,6 +428,9 @@ func TestBehindATunnelEachDatabaseHasItsOwnMode(t *testing.T) {
 				assert.Equal(t, expected.mode, targets[i].Mode, targets[i].Name)
 				assert.Equal(t, expected.cert, targets[i].Cert, targets[i].Name)
 			}
+			if name == "two of the owner's: the stricter" {
+				assert.Equal(t, "credential sslmode", targets[0].Source, "the owner's is no stricter")
+			}
 			if name == "control: without a tunnel" {
 				assert.Equal(t, "weak, which decides for the app: credential sslmode", targets[0].Source)
 			}
@@ -762,6 +765,28 @@ func TestACASaysWhichCredentialItComesFrom(t *testing.T) {
 		targets := Targets(current.App{Plan: plan}, false)
 		require.Len(t, targets[0].Trust, 1)
 		assert.Equal(t, want, targets[0].Trust[0].Origin)
+	}
+}
+
+// A file that PGSSLROOTCERT names is the owner's, unless a launch has put it there.
+func TestWhoseRootCertificatesAreTrusted(t *testing.T) {
+	app := plan(t, nil, "verify-full")
+	ours, err := app.Roots(false)
+	require.NoError(t, err)
+	dir := t.TempDir()
+	for name, content := range map[string][]byte{"ours": ours, "owners": pgtest.NewCA(t, "Own").PEM} {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name), content, 0o600))
+		app.Env = map[string]string{"PGSSLROOTCERT": filepath.Join(dir, name)}
+		app.Elsewhere = false
+		target := Targets(app, false)[0]
+		require.Nil(t, target.Problem, name)
+		assert.Equal(t, name == "owners", target.TrustPlace == "the file that PGSSLROOTCERT names")
+		app.Elsewhere = true
+		problem := Targets(app, false)[0].Problem
+		require.NotNil(t, problem, name)
+		assert.Contains(t, problem.What, "which cannot be seen from here")
+		app.Env = nil
+		assert.Nil(t, Targets(app, false)[0].Problem, "control")
 	}
 }
 
