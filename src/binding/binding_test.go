@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -357,6 +358,59 @@ func TestASocketBesideHostaddrIsNoSocket(t *testing.T) {
 	}
 }
 
+func TestHowADriverReachesItsServer(t *testing.T) {
+	uri := func(query string) map[string]any {
+		return map[string]any{"uri": "postgres://u:p@h.example.com/d" + query}
+	}
+	type way struct {
+		hostAddr          string
+		directTLS, socket bool
+	}
+	for what, test := range map[string]struct {
+		credentials map[string]any
+		want        way
+	}{
+		"by the host's name":      {uri(""), way{}},
+		"by an address":           {uri("?hostaddr=10.0.0.1"), way{hostAddr: "10.0.0.1"}},
+		"the address is the host": {map[string]any{"uri": "postgres://u:p@/d?hostaddr=10.0.0.1"}, way{}},
+		"TLS at once":             {uri("?sslnegotiation=direct"), way{directTLS: true}},
+		"TLS when asked for":      {uri("?sslnegotiation=postgres"), way{}},
+		"TLS at once, in one of two strings": {map[string]any{"a": uri("?sslnegotiation=direct")["uri"], "b": uri("")["uri"]},
+			way{directTLS: true}},
+		"a socket":               {map[string]any{"host": "/var/run/postgresql", "type": "postgres", "username": "u"}, way{socket: true}},
+		"a host beside a socket": {map[string]any{"host": "/var/run/postgresql", "uri": uri("")["uri"]}, way{}},
+	} {
+		b := one(t, vcap(t, test.credentials, "postgres"))
+		assert.Equal(t, test.want, way{b.HostAddr, b.DirectTLS, b.Socket}, what)
+	}
+}
+
+func TestWhatIsAboutAnotherDatabaseIsNotTaken(t *testing.T) {
+	inner := map[string]any{"type": "postgres", "host": "h.example.com", "dbname": "d"}
+	outer := map[string]any{"username": "outer", "inner": inner}
+	assert.Equal(t, "outer", one(t, vcap(t, outer)).Username, "the control")
+	outer["host"] = "m.example.com"
+	assert.Empty(t, one(t, vcap(t, outer, "mysql")).Username)
+	assert.Empty(t, one(t, vcap(t, map[string]any{"host": "h.example.com", "dbname": ";Password=" + canary, "type": "postgres"})).Database)
+}
+
+func TestTLSAloneMakesNoPostgres(t *testing.T) {
+	for what, credentials := range map[string]map[string]any{
+		"beside the host":  {"x": map[string]any{"host": "h.example.com", "ssl": true}},
+		"around the host":  {"ssl": true, "x": map[string]any{"host": "h.example.com", "username": "u"}},
+		"a mode is enough": {"x": map[string]any{"host": "h.example.com", "sslmode": "require"}},
+	} {
+		found, err := Read(vcap(t, credentials))
+		require.NoError(t, err)
+		assert.Equal(t, what == "a mode is enough", len(found.Databases) == 1, what)
+	}
+}
+
+func TestOnlyAStringIsGivenToADriver(t *testing.T) {
+	assert.Equal(t, []bool{true, true, true, false, false},
+		[]bool{ByURI.IsString(), ByString.IsString(), ByFirst.IsString(), ByKey.IsString(), ByProse.IsString()})
+}
+
 func FuzzBindingsAreReadOrRefusedInOneLine(f *testing.F) {
 	files, _ := filepath.Glob("../../fixtures/services/*.json")
 	for _, file := range files {
@@ -436,12 +490,16 @@ func TestCredentialsBeyondTheLimitsAreRefused(t *testing.T) {
 		}
 		return map[string]any{"uri": "postgres://", "hosts": list}
 	}
+	same := func(n int) map[string]any {
+		return map[string]any{"host": "h", "uris": slices.Repeat([]any{"postgres://"}, n)}
+	}
 	for name, test := range map[string]struct {
 		good, bad map[string]any
 		wrong     string
 	}{
 		"objects nested deep": {nested(32), nested(33), "the credentials are nested more than 32 levels deep"},
 		"lists nested deep":   {lists(32), lists(33), "the credentials are nested more than 32 levels deep"},
+		"very many strings":   {same(1000), same(1001), "the credentials have more than 1000 connection strings"},
 		"very many hosts":     {hosts(100), hosts(101), "the credentials name more than 100 hosts"},
 	} {
 		t.Run(name, func(t *testing.T) {

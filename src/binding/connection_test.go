@@ -320,6 +320,7 @@ func TestWhichStringsCouldLowerWhatAHostGets(t *testing.T) {
 }
 
 func TestConnectionStringsAreFoundInLongerTexts(t *testing.T) {
+	const long = "postgres://a/d, postgres://b/e"
 	for text, want := range map[string][]string{
 		"postgres://h/d":                                                      {"h /d"},
 		"psql 'host=h dbname=d'":                                              {"h /d in prose"},
@@ -331,6 +332,9 @@ func TestConnectionStringsAreFoundInLongerTexts(t *testing.T) {
 		"postgres://a/d?options=postgres://b/e":                               {"a /d"},
 		"see https://x.example/, postgres://a/d?sslmode=require and pg://b/e": {"a /d sslmode=require and", "b /e"},
 		"mysql://a/d,postgres://b/e":                                          nil,
+		"://, postgres://a/d, postgres://b/e":                                 {"a /d", "b /e"},
+		long + strings.Repeat(" ", longestString-len(long)):                   {"a /d", "b /e"},
+		long + strings.Repeat(" ", longestString-len(long)+1):                 nil,
 	} {
 		var got []string
 		for _, at := range findStrings(text) {
