@@ -76,10 +76,8 @@ func Parse(host string) (Endpoint, bool) {
 		}
 	}
 	for _, p := range partitions {
-		rest, ok := strings.CutSuffix(host, p.suffix)
-		labels := strings.Split(rest, ".")
-		n := len(labels) - 2
-		if !ok || n < 1 {
+		n := len(labels) - strings.Count(p.suffix, ".") - 2
+		if n < 1 || !strings.HasSuffix(host, p.suffix) {
 			continue
 		}
 		region, service := labels[n], services[labels[n+1]]

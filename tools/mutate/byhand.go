@@ -146,7 +146,7 @@ var byHand = []mutant{
 
 	// Whom to trust.
 	{promise: "evil.example cannot look like RDS", file: "src/rds/rds.go",
-		before: `rest, ok := strings.CutSuffix(host,`, after: `rest, _, ok := strings.Cut(host,`, tests: by("rds")},
+		before: `!strings.HasSuffix(host, p`, after: `!strings.Contains(host, p`, tests: by("rds")},
 	{promise: "… nor like Aurora DSQL", file: "src/rds/rds.go",
 		before: `len(labels) == 5`, after: `len(labels) >= 5`, tests: by("rds")},
 	{promise: "… nor like Azure", file: "src/rds/rds.go",
