@@ -241,9 +241,7 @@ func namesOther(raw map[string]any) bool {
 		if nested, err := asJSON(text); err == nil {
 			item = nested
 		}
-		for list, ok := item.([]any); ok && len(list) == 1; list, ok = item.([]any) { // as walk reads it
-			item = list[0]
-		}
+		item, _ = unlist(item)
 		text, _ = item.(string)
 		if _, key := inFamily(fold(name)); slices.Contains(secretKeys, key) {
 			text = ""

@@ -67,10 +67,12 @@ func splitPort(s string) (host, port string) {
 
 func isNumber(text string) bool { return strings.Trim(text, "0123456789") == "" }
 
+const nameSigns = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-"
+
 // isHostName allows what DNS and IPv4 allow, and the underscore, which people use.
 func isHostName(host string) bool {
 	host = strings.TrimSuffix(host, ".")
-	isName := strings.Trim(host, schemeSigns+"_") == "" && !strings.ContainsAny(host, "+:") && strings.Trim(host, ".-") == host
+	isName := strings.Trim(host, nameSigns+"_") == "" && strings.Trim(host, ".-") == host
 	return isName && host != "" && len(host) <= 253
 }
 

@@ -281,10 +281,13 @@ func (r *renamer) text(text, path, key, port string) string {
 	for _, at := range slices.Backward(found) {
 		text = text[:at.start] + r.connectionString(text[at.start:at.end], at.connection, path) + text[at.end:]
 	}
-	if ca := r.ca(text, key, path); ca != "" && found == nil {
+	if found != nil {
+		return text
+	}
+	if ca := r.ca(text, key, path); ca != "" {
 		return ca
 	}
-	if found != nil || slices.Contains(loginKeys, key) || strings.Contains(text, "://") {
+	if slices.Contains(loginKeys, key) || strings.Contains(text, "://") {
 		return text
 	}
 	hosts, _ := parseHosts(text, "")

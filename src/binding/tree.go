@@ -181,10 +181,8 @@ func (w *walker) values(o *object, depth int) {
 				w.err = err
 			}
 		}
-		list, ok := v.raw.([]any)
-		for ; ok && len(list) == 1 && depth <= deepest; list, ok = v.raw.([]any) {
-			v.name, v.raw, depth = v.name+"[0]", list[0], depth+1
-		}
+		item, lists := unlist(v.raw)
+		v.name, v.raw, depth = v.name+strings.Repeat("[0]", lists), item, depth+lists
 		if _, isKnown := meanings[v.key]; isKnown {
 			v.asks = v.asksFor()
 			o.note(v.asks)
@@ -194,6 +192,14 @@ func (w *walker) values(o *object, depth int) {
 	}
 	o.hosts = o.readHosts()
 	_, o.hasLogin = o.first(loginKeys)
+}
+
+// unlist returns the item of a list of one, and how many such lists are around it.
+func unlist(raw any) (item any, lists int) {
+	for list, ok := raw.([]any); ok && len(list) == 1; list, ok = raw.([]any) {
+		raw, lists = list[0], lists+1
+	}
+	return raw, lists
 }
 
 func (w *walker) value(v value, depth int) {

@@ -84,7 +84,7 @@ func isForeignScheme(scheme string) bool {
 }
 
 // schemeSigns are the characters of a scheme (RFC 3986, section 3.1), and the colons of jdbc.
-const schemeSigns = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+.-:"
+const schemeSigns = nameSigns + "+:"
 
 const mostTries = 32 // how often cutQuery may read a whole text
 
