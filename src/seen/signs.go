@@ -42,13 +42,15 @@ const (
 	Direct   Kind = "direct"   // it asks for what only a direct connection to the server can do
 )
 
-// languages are those of the files that are read, by the end of their name.
-var languages = map[string]string{
-	".js": "Node", ".mjs": "Node", ".cjs": "Node", ".ts": "Node", ".mts": "Node", ".cts": "Node", ".py": "Python", ".rb": "Ruby",
-	".properties": "Java", ".xml": "Java", ".java": "Java", ".kt": "Java", ".go": "Go", ".ex": "BEAM", ".exs": "BEAM",
-	".cs": ".NET", ".php": "PHP", ".rs": "Rust",
-	".json": "", ".yml": "", ".yaml": "", ".toml": "", ".ini": "", ".conf": "", ".cfg": "", ".env": "", ".sh": "",
-}
+// languages are those of the files that are read, by the end of their name. No launch needs them.
+var languages = sync.OnceValue(func() map[string]string {
+	return map[string]string{
+		".js": "Node", ".mjs": "Node", ".cjs": "Node", ".ts": "Node", ".mts": "Node", ".cts": "Node", ".py": "Python", ".rb": "Ruby",
+		".properties": "Java", ".xml": "Java", ".java": "Java", ".kt": "Java", ".go": "Go", ".ex": "BEAM", ".exs": "BEAM",
+		".cs": ".NET", ".php": "PHP", ".rs": "Rust",
+		".json": "", ".yml": "", ".yaml": "", ".toml": "", ".ini": "", ".conf": "", ".cfg": "", ".env": "", ".sh": "",
+	}
+})
 
 // row is a kind of line. Its pattern finds a key and a value; without one, the file is the sign.
 type row struct {
@@ -156,7 +158,7 @@ var unread = lazyregexp.New(`(?i)example|sample|template|schema\.(?:json|ya?ml)$
 // mayDecide says whether a file may have signs. tells says that each text of its folder may.
 func mayDecide(dir, base string, tells bool) bool {
 	ext := path.Ext(base)
-	_, isText := languages[strings.ToLower(ext)]
+	_, isText := languages()[strings.ToLower(ext)]
 	runs := dir == "." || dir == "bin" || dir == ".profile.d"
 	switch {
 	case runs && scripts().MatchString(path.Join(dir, base)):
@@ -231,7 +233,7 @@ func (p *page) take(text string) bool {
 
 func (p *page) signs() (signs []Sign) {
 	const longest = 1000 // bytes of a line that people may read
-	language := languages[strings.ToLower(path.Ext(p.name))]
+	language := languages()[strings.ToLower(path.Ext(p.name))]
 	var mine []row
 	for _, r := range rows() {
 		switch {
@@ -250,8 +252,7 @@ func (p *page) signs() (signs []Sign) {
 	isText, isDoc := false, false                                          // between two """, of a docstring
 	for i, line := range p.lines {
 		code := strings.TrimSpace(line)
-		ends := strings.Count(line, `"""`)%2 == 1 && !strings.HasPrefix(code, "#")
-		if ends {
+		if strings.Count(line, `"""`)%2 == 1 && !strings.HasPrefix(code, "#") {
 			isDoc = !isText && docstring != "" && strings.HasPrefix(code, docstring)
 			isText = !isText
 		}

@@ -165,8 +165,9 @@ func ofFlag(name, value string) (sslmode.Mode, bool) {
 		value, isSwitched = "", isSwitched && ok
 	}
 	says := comparison().ReplaceAllString(value, "")
-	take(sslmode.Disable, isOff(value) && !strings.HasSuffix(key, "verify"))
-	take(sslmode.Require, isOff(value))
+	turnsOff := isOff(value)
+	take(sslmode.Disable, turnsOff && !strings.HasSuffix(key, "verify"))
+	take(sslmode.Require, turnsOff)
 	take(sslmode.Prefer, halfway().MatchString(says))
 	take(sslmode.Require, requires().MatchString(says) || strings.Contains(key, "require") && on().MatchString(says))
 	take(sslmode.VerifyFull, on().MatchString(says))
