@@ -45,8 +45,10 @@ var readers = sync.OnceValue(func() []reader {
 	quoted := []string{`"`, "\n\""}
 	// A package and its version or range, before its markers, hashes and comments.
 	const specifier = `([A-Za-z0-9][\w.-]*)\s*(?:\[[^\]]*\])?\s*\(?([^;)@#"\\]*?)(?:\s--|[;)@#"\\]|$)`
-	frozen := linesOf("", "^"+specifier, "", "\n    ", " ", "\n-", "\n#")
-	compiled := linesOf("", "^"+specifier, `^([\w.-]+).*# via\b.*(?:-r |\.in\b|pyproject\.toml)`, "\n    ", " ", "\n-", "\n#")
+	// A specifier may go on below. A line that begins with - is an option.
+	specifiers := []string{"\n    ", " ", "\n-", "\n#"}
+	frozen := linesOf("", "^"+specifier, "", specifiers...)
+	compiled := linesOf("", "^"+specifier, `^([\w.-]+).*# via\b.*(?:-r |\.in\b|pyproject\.toml)`, specifiers...)
 	requirements := func(e Ecosystem, text string) ([]Found, bool) {
 		if strings.Contains(text, "# via") { // by pip-compile, which alone says who asks for a package
 			return compiled(e, text)
@@ -279,12 +281,7 @@ func (s *scan) programs() {
 					s.Module(name, packages[0].Package)
 					s.add(golang, name, packages)
 				} else if isJar {
-					if archive, err := zip.NewReader(at, size); err == nil {
-						for _, f := range archive.File { // jars that it contains, classes that it has swallowed
-							packages = append(packages, jar(f.Name)...)
-						}
-					}
-					s.add(maven, name, packages)
+					s.add(maven, name, entries(at, size))
 				}
 			})
 		}
@@ -304,6 +301,19 @@ func modules(at io.ReaderAt) []Found {
 			version = cmp.Or(m.Replace.Version, version) // a local folder has none
 		}
 		found = append(found, Found{Package: m.Path, Version: strings.TrimPrefix(version, "v")})
+	}
+	return found
+}
+
+// entries returns the packages of the jars that a jar contains, and of the classes that it has
+// swallowed.
+func entries(at io.ReaderAt, size int64) (found []Found) {
+	archive, err := zip.NewReader(at, size)
+	if err != nil {
+		return nil
+	}
+	for _, f := range archive.File {
+		found = append(found, jar(f.Name)...)
 	}
 	return found
 }
