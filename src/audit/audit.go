@@ -70,7 +70,7 @@ var (
 	this = lazyregexp.New(`(?i)postgres[-_]ssl`)                       // as an admin named it, or in a URL
 )
 
-const unknown = "unknown"
+const unknown, byUs = "unknown", "this buildpack"
 
 // Fleet is what the answers so far say. If two are about the same app, the later one counts.
 type Fleet struct {
@@ -214,14 +214,14 @@ func decide(said cf.App, store truststore.Store) (databases []database) {
 		}
 		d := app
 		d.name, d.from, d.connect, d.openCA = cut(db.Title(), 255), db.Source, db.Connect, db.Trust.Unseen
-		d.gets, d.by = plan.Mode, "this buildpack"
+		d.gets, d.by = plan.Mode, byUs
 		if db.Writes() != sslmode.None || db.System.Known() || said.Env["POSTGRES_SSL_MODE"] != "" {
 			d.asked = db.Mode
 		}
 		if db.Tunnel {
-			d.gets, d.by, d.tunnel = db.Mode, "this buildpack, through its tunnel", true
+			d.gets, d.by, d.tunnel = db.Mode, byUs+", through its tunnel", true
 		} else if plan.Mode < db.Mode {
-			d.by = "this buildpack, but " + cut(plan.Decider.Title(), 100) + " decides"
+			d.by = byUs + ", but " + cut(plan.Decider.Title(), 100) + " decides"
 		}
 		d.hear(db.Asked)
 		databases = append(databases, d)
@@ -320,7 +320,7 @@ func (d database) judge(r Row, is sslmode.Mode, by string) (State, string) {
 		return Ignored, by + ", is weaker"
 	case by != "" && by != d.by:
 		return state, by
-	case r.Buildpack == "yes" && d.by != "this buildpack":
+	case r.Buildpack == "yes" && d.by != byUs:
 		return state, d.by
 	case state == None && d.asked != sslmode.None:
 		return None, d.asked.String() + " does not insist on TLS"
@@ -336,7 +336,7 @@ func (d database) judge(r Row, is sslmode.Mode, by string) (State, string) {
 		return None, "its CA is a file in the container"
 	case d.gets != sslmode.None:
 		return None, "with this buildpack, it would be given " + d.gets.String()
-	case d.by != "this buildpack":
+	case d.by != byUs:
 		return None, "with " + d.by
 	}
 	return None, "the binding names no mode; add sslmode"

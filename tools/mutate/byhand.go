@@ -311,7 +311,7 @@ var byHand = []mutant{
 	{promise: "… and one of Stratos's", file: "src/client/languages.go",
 		before: "\t\th.fail(h.plan.Refuses(own))", after: "\t\t_ = own", tests: by("client")},
 	{promise: "audit names the service that decides", file: "src/audit/audit.go",
-		before: `case r.Buildpack == "yes" && d.by != "this buildpack":`, after: "case false:", tests: by("audit"), run: "TestWhatSeveral"},
+		before: `case r.Buildpack == "yes" && d.by != byUs:`, after: "case false:", tests: by("audit"), run: "TestWhatSeveral"},
 	{promise: "… and a string that is strict enough", file: "src/audit/audit.go",
 		before: "!ours && d.inString", after: "!ours && d.strings >= d.asked", tests: by("audit"), run: "TestWhatSeveral"},
 	{promise: "… what could not be read has an exit status", file: "src/cmd/postgres-ssl/audit.go",
