@@ -117,7 +117,7 @@ var byHand = []mutant{
 	{promise: "… after the warnings", file: "src/cmd/postgres-ssl/env.go",
 		before: "\tsay(says)", after: "\tdefer say(says)", tests: by("faults"), run: "TestWhatALaunchWarnsOf"},
 	{promise: "… of all but our own tools", file: "src/cmd/postgres-ssl/verify.go",
-		before: "tool().MatchString(args[5])", after: `strings.Contains(args[command], "postgres-ssl")`, tests: by("faults"), run: "TestTheGateLets"},
+		before: "tool().MatchString(args[5])", after: `strings.Contains(args[5], "postgres-ssl")`, tests: by("faults"), run: "TestTheGateLets"},
 	{promise: "… and lets a dead database through", file: "src/wire/wire.go",
 		before: "notPostgres, noTLS,", after: "notPostgres, notListened, noTLS,", tests: by("faults"), run: "TestTheGateOfAStart"},
 	{promise: "no planted link is followed at launch", file: "src/current/write.go",
