@@ -174,10 +174,11 @@ func (p *Plan) decideDatabase(b binding.Binding, tagged []binding.Credential) (*
 	if err != nil {
 		return nil, err
 	}
-	if db.Mode, db.Source, err = p.mode(b, own.Place); err != nil {
+	more, named := moreCAs(b)
+	if db.Mode, db.Source, err = p.mode(b, own.Place, named); err != nil {
 		return nil, err
 	}
-	db.Trust = p.trust(b, own)
+	db.Trust = p.trust(b, own, more)
 	for _, note := range b.Notes {
 		p.warn("%s: %s", b.Title(), note)
 	}
@@ -187,16 +188,14 @@ func (p *Plan) decideDatabase(b binding.Binding, tagged []binding.Credential) (*
 	return db, p.readClientCertificate(db)
 }
 
-// mode finds the mode of a database. own is the place of the CA that is bound for it.
-func (p *Plan) mode(b binding.Binding, own binding.Place) (sslmode.Mode, Source, error) {
+// mode finds the mode of a database. bound is the place of the CA that is bound for it, and named
+// that of one under another key which says that it is a CA.
+func (p *Plan) mode(b binding.Binding, bound, named binding.Place) (sslmode.Mode, Source, error) {
 	mode, source, err := p.settle(b)
-	isBound := own.Known()
-	if !isBound {
-		_, own = moreCAs(b)
-	}
+	own := cmp.Or(bound, named)
 	isUnknown := func(host string) bool {
 		_, missing, isCloud := p.trustHost(host, false)
-		return !isCloud || missing != "" && !isBound
+		return !isCloud || missing != "" && !bound.Known()
 	}
 	switch {
 	case err != nil, mode != sslmode.None && !(b.Guessed && mode < p.fallback):

@@ -145,15 +145,14 @@ func (p *Plan) ownCAs(b binding.Binding, cas []binding.Credential) (t Trust, err
 }
 
 // trust finds which CAs to trust: the database's own, or else those that its hosts call for. Those of
-// a tagged service add to AWS's.
-func (p *Plan) trust(b binding.Binding, own Trust) (t Trust) {
+// a tagged service and those of moreCAs add to AWS's.
+func (p *Plan) trust(b binding.Binding, own, more Trust) (t Trust) {
 	switch {
 	case own.Unseen, b.CA.Known(), own.Place.Known() && !slices.ContainsFunc(b.Hosts, isAWS):
 		return own
 	case b.System.Known():
 		return p.TrustStores(Trust{Why: "sslrootcert=system"})
 	}
-	more, _ := moreCAs(b)
 	own.add(more)
 	hasOwn := len(own.Own) > 0
 	if len(b.Hosts) == 0 && !hasOwn {
