@@ -116,14 +116,14 @@ func giveNamed(h *Handout) {
 		}
 		for _, s := range a.gives {
 			enough := s.values[h.mode-sslmode.Require:]
-			before, after, isFile := strings.Cut(enough[0], "FILE")
+			value, after, isFile := strings.Cut(enough[0], "FILE")
 			if isFile {
-				before += h.roots(false) + after
+				value += h.roots(false) + after
 			}
-			if before == "" {
+			if value == "" {
 				continue
 			}
-			h.give(s.name, before, fmt.Sprintf("for %s, by %s", a.name, file))
+			h.give(s.name, value, fmt.Sprintf("for %s, by %s", a.name, file))
 			own := h.app.Env[s.name]
 			isOwn := func(value string) bool { return strings.EqualFold(value, own) }
 			if own != "" && !filepath.IsAbs(own) && !slices.ContainsFunc(enough, isOwn) {

@@ -72,7 +72,7 @@ type File struct {
 func For(plan *launch.Plan, app App) (*Handout, error) {
 	h := &Handout{Dir: filepath.Join(app.Home, ".postgres-ssl"), plan: plan, app: app, files: map[bool]string{}}
 	// An owner who sets PGSSLMODE means the whole app. A wrong one counts for nobody.
-	h.mode = cmp.Or(plan.Libpq.InForce(plan.Mode), plan.Mode)
+	h.mode = cmp.Or(plan.Libpq.Mode, plan.Mode)
 	for _, l := range languages {
 		isNeeded := l.places == nil || app.Brings[l.name]
 		if isNeeded && !(l.launchOnly && app.Staging) {

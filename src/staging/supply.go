@@ -123,7 +123,7 @@ func report(stager *libbuildpack.Stager, sections ...explain.Section) {
 // install writes the scripts first and this program last. The scripts refuse to start the app
 // without the program, so an app that was staged halfway does not start.
 func install(stager *libbuildpack.Stager, sets truststore.Sets, seen client.Seen, build []client.Variable) error {
-	text, _ := json.Marshal(seen) // it has texts only
+	text, _ := json.Marshal(seen) // texts and a flag, which cannot fail
 	dir := stager.DepDir()
 	program := filepath.Join(dir, "bin", "postgres-ssl")
 	steps := []func() error{
