@@ -468,7 +468,7 @@ func TestADropletShowsWhichLanguagesItBrings(t *testing.T) {
 		"deps/1/jre/bin/java": "java", "deps/1/jre/jre-21/bin/java": "java", "app/.java-buildpack/open_jdk_jre/bin/java": "java",
 		"deps/0/apt/usr/lib/jvm/java-17-openjdk-amd64/bin/java": "java", "app/.jdk/bin/java": "java", "app/jre/bin/java": "java",
 		"app/BOOT-INF/lib/a.jar": "java", "app/WEB-INF/web.xml": "java", "app/META-INF/MANIFEST.MF": "java", "app/shop.jar": "java",
-		"app/a*b/readme": "", "app/*/erts-14/bin/erlexec": "erlang", "deps/*/bin/erl": "erlang", "app/a*b": "",
+		"app/a*b/readme": "", "app/[a-c]/erts-14/bin/erlexec": "erlang", "app/*/erts-14/bin/erlexec": "erlang", "deps/*/bin/erl": "erlang", "app/a*b": "",
 		"app/package.json": "", "app/lib/x.jar": "", "app/java/Main.java": "", "deps/0/bin/node": "", "app/Manifest.toml": "",
 	} {
 		tree := fstest.MapFS{place: {}, "app/readme": {}, "deps/readme": {}}

@@ -19,6 +19,9 @@ func TestTheOwnersPGSSLMODEAloneBringsTheRoots(t *testing.T) {
 
 	vars = app{env: env("PGSSLMODE", "verify-full", "DB_SSL_MODE", "on")}.given(t, db("db", "", elsewhere)).exported()
 	assert.NotEmpty(t, vars["PGSSLROOTCERT"], "Stratos does not start with such a word")
+
+	wrong := app{env: env("PGSSLMODE", "verify_full", "POSTGRES_SSL_MODE", "verify-full")}.given(t).exported()
+	assert.Equal(t, "verify-full", wrong["PGSSL"], "a wrong word lowers nothing for those that do not read it")
 }
 
 // Stratos may be given its database by DB_HOST alone.

@@ -69,6 +69,23 @@ func TestATaggedServicesCAThatIsNotInTheContainerStopsTheApp(t *testing.T) {
 	}
 }
 
+// From outside, nobody knows what is in a file of the app's container. The CAs of RDS do not stand for
+// it: without the file, the app does not start.
+func TestFromOutsideNothingStandsForACAInAFile(t *testing.T) {
+	missing := binding.Credential{Place: binding.Place{Path: "ca"}, Missing: true}
+	want := Trust{Place: missing.Place, Unseen: true, Why: "credential ca, a file of the app's container"}
+	for _, host := range []string{oregon, elsewhere} {
+		own := db("db", "verify-full", host)
+		own.CA = missing
+		for _, found := range []binding.Bound{{Databases: []binding.Binding{own}},
+			{Databases: []binding.Binding{db("db", "verify-full", host)}, CAs: []binding.Credential{missing}}} {
+			plan, err := Elsewhere(nil, found, store(t))
+			require.NoError(t, err)
+			assert.Equal(t, want, plan.Databases[0].Trust, host)
+		}
+	}
+}
+
 func TestTheFirstReplicaCountsAsOneAndALoneReplicaAsAHost(t *testing.T) {
 	b := db("db", "verify-full", oregon, "replica.example.com")
 	b.Replicas = 1
