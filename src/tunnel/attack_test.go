@@ -178,6 +178,20 @@ func TestAServerThatIsVerifiedMayStillBeHostile(t *testing.T) {
 	}
 }
 
+// The server knows the password by then, and may choose its SQLSTATE.
+func TestASQLSTATEThatIsTheClientsPasswordIsNotLogged(t *testing.T) {
+	t.Parallel()
+	ca := pgtest.NewCA(t, "Root")
+	port, _ := thief(t, certificate(t, ca, "localhost"), &pgproto3.AuthenticationCleartextPassword{}, &pgproto3.ErrorResponse{Severity: "FATAL", Code: "AB123"})
+	for password, logged := range map[string]string{"AB123": "", "another": " (SQLSTATE AB123)"} { // the second one is the control
+		tunnel := openTunnel(t, target(port, sslmode.VerifyFull, ca))
+		_, err := connect(t, tunnel.settings("password="+password))
+		require.Error(t, err)
+		require.Eventually(t, func() bool { return tunnel.log.String() != "" }, patience, time.Millisecond)
+		assert.Equal(t, "postgres-ssl tunnel: db: the server refuses the login"+logged+"\n", tunnel.log.String())
+	}
+}
+
 func TestWhatACertificateSaysIsMadePrintable(t *testing.T) {
 	t.Parallel()
 	ca := pgtest.NewCA(t, "Root")

@@ -379,6 +379,23 @@ func TestWorkOfSCRAMIsBounded(t *testing.T) {
 	}
 }
 
+// What a database keeps of a password is enough for SCRAM, and may be stolen.
+func TestAServerThatKnowsSCRAMHearsNoPasswordThroughTheTunnelEither(t *testing.T) {
+	for tunnel, hears := range map[bool]bool{true: false, false: true} { // the second one is the control
+		var knows, heard atomic.Bool
+		target := host(t, func(v visit) {
+			if scram(v, 4096) == nil {
+				knows.Store(true)
+				heard.Store(told(v))
+			}
+		})
+		target.Mode, target.Tunnel = sslmode.Require, tunnel
+		Run(t.Context(), []wire.Target{target}, nil, 2*time.Minute)
+		assert.True(t, knows.Load())
+		assert.Equal(t, hears, heard.Load())
+	}
+}
+
 // A server that sends a byte now and then never lets a read time out by itself.
 func TestTheTimeoutHoldsAfterTheLogin(t *testing.T) {
 	drip := func(v visit, m pgproto3.BackendMessage) {

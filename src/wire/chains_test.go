@@ -2,7 +2,6 @@ package wire
 
 import (
 	"bytes"
-	"context"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -565,9 +564,7 @@ func TestEachJudgeOfACertificateThatGoCannotRead(t *testing.T) {
 			assert.Equal(t, test.accept, psqlVerifies(t, listener, chainHost, files.trust), "psql")
 			target := Target{Address: Address{Host: chainHost, Port: uint16(listener.Addr().(*net.TCPAddr).Port)}, HostAddr: "127.0.0.1", Mode: sslmode.VerifyFull,
 				Trust: []Anchor{{root.cert, "the test"}}}
-			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-			defer cancel()
-			a := target.Probe(ctx, target.Address, sslmode.VerifyFull)
+			a := probe(t, &target, sslmode.VerifyFull)
 			if test.says == "" {
 				assert.Equal(t, "verified", a.Refusal.Message)
 				return

@@ -617,10 +617,7 @@ func TestAProbeThatIsLetInGivesNoPasswordEither(t *testing.T) {
 	for _, mode := range []sslmode.Mode{sslmode.Disable, sslmode.Require} {
 		ca, heard := pgtest.NewCA(t, "Root"), make(chan string, 1)
 		ask := func(conn net.Conn) {
-			for _, message := range []pgproto3.BackendMessage{&pgproto3.AuthenticationOk{}, &pgproto3.AuthenticationCleartextPassword{}} {
-				encoded, _ := message.Encode(nil)
-				_, _ = conn.Write(encoded)
-			}
+			_, _ = conn.Write(append(asksFor(pgproto3.AuthTypeOk), asksFor(pgproto3.AuthTypeCleartextPassword)...))
 			said := make([]byte, 1024)
 			n, _ := conn.Read(said)
 			heard <- string(said[:n])
@@ -922,9 +919,7 @@ func TestNoServerPassesForAMissingDescriptorByItsCertificate(t *testing.T) {
 				_ = tls.Server(conn, &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: root.key}}}).Handshake()
 			})
 			target := Target{Address: Address{Host: "localhost", Port: uint16(port)}, Mode: sslmode.VerifyFull}
-			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-			defer cancel()
-			problem := target.Probe(ctx, target.Address, sslmode.VerifyFull).Problem
+			problem := probe(t, &target, sslmode.VerifyFull).Problem
 			require.NotNil(t, problem)
 			assert.Equal(t, certificateInvalid, problem.Code)
 			assert.Contains(t, problem.What, words, "the server chose these")

@@ -50,6 +50,8 @@ var byHand = []mutant{
 		before: `case against == "" && value == refused:`, after: "case false:", tests: by("launch"), run: "TestWhatGoesThroughTheTunnelByItself"},
 	{promise: "an unverified server gets no password through the tunnel, the gate or verify", file: "src/wire/connect.go",
 		before: "return t.Tunnel && !t.Mode.Verifies()", after: "return false", tests: by("verify"), run: "TestWhereTheTunnelGivesNoPassword"},
+	{promise: "… nor one that knows SCRAM, and then asks for it", file: "src/wire/connect.go",
+		before: `config.RequireAuth = "scram-sha-256"`, after: "", tests: by("verify"), run: "TestAServerThatKnowsSCRAM"},
 	{promise: "no shell echoes the bindings", file: "src/staging/script.go",
 		before: "set +xv\n", after: "true\n", tests: by("cmd/postgres-ssl"), run: "TestScripts/shell_states"},
 	{promise: "… and echoes again afterwards", file: "src/staging/script.go",
