@@ -526,6 +526,8 @@ func TestDescriptorsAreSharedAmongTheDatabases(t *testing.T) {
 func TestAClientHearsThatItsServerDidNotAnswerInTime(t *testing.T) {
 	t.Parallel()
 	silent := pgtest.Listen(t, pgtest.Silent)
+	app := newRelay(nil, nil, nil)
+	assert.Equal(t, []time.Duration{time.Minute, 15 * time.Second}, []time.Duration{app.startup, app.dial}, "an app's, and here shorter")
 	for name, limit := range map[string]func(*relay){
 		"the time for a start":      func(r *relay) { r.startup = 5 * time.Second },
 		"the time for a connection": func(r *relay) { r.startup, r.dial = time.Hour, 5*time.Second },
