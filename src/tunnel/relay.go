@@ -120,7 +120,7 @@ func (r *relay) serve(conn *net.TCPConn) {
 		return
 	}
 	startup := wish.(*pgproto3.StartupMessage)
-	if send(client, negotiate(startup)...) != nil {
+	if answer := negotiate(startup); answer != nil && send(client, answer) != nil {
 		return
 	}
 	if count > r.most {
@@ -258,7 +258,6 @@ func (r *relay) cancel(ctx context.Context, request *pgproto3.CancelRequest) {
 		return
 	}
 	defer conn.Close()
-	if _, err := conn.Write(packet); err == nil {
-		_, _ = io.Copy(io.Discard, conn) // the server closes when it is done
-	}
+	_, _ = conn.Write(packet)
+	_, _ = io.Copy(io.Discard, conn) // the server closes when it is done, or is gone already
 }

@@ -110,7 +110,7 @@ func readStartup(r io.Reader) (pgproto3.FrontendMessage, error) {
 
 // negotiate removes the parameters that ask for protocol extensions from a startup message. The
 // tunnel speaks protocol 3.0 only. If a client asks for more, negotiate returns what to send to it.
-func negotiate(startup *pgproto3.StartupMessage) []pgproto3.BackendMessage {
+func negotiate(startup *pgproto3.StartupMessage) *pgproto3.NegotiateProtocolVersion {
 	// As the server does, send the whole version, not its minor part (SendNegotiateProtocolVersion).
 	answer := &pgproto3.NegotiateProtocolVersion{NewestMinorProtocol: pgproto3.ProtocolVersion30}
 	for name := range startup.Parameters {
@@ -122,7 +122,7 @@ func negotiate(startup *pgproto3.StartupMessage) []pgproto3.BackendMessage {
 	if startup.ProtocolVersion == pgproto3.ProtocolVersion30 && answer.UnrecognizedOptions == nil {
 		return nil
 	}
-	return []pgproto3.BackendMessage{answer}
+	return answer
 }
 
 // askPassword asks the client for its password in clear text, which never leaves this machine.
@@ -139,10 +139,8 @@ func askPassword(client net.Conn) (binding.Secret, error) {
 	return binding.Secret(message.Password), err
 }
 
-func send(client net.Conn, messages ...pgproto3.BackendMessage) error {
-	backend := pgproto3.NewBackend(nil, client)
-	for _, m := range messages {
-		backend.Send(m)
-	}
-	return backend.Flush()
+func send(client net.Conn, message pgproto3.BackendMessage) error {
+	packet, _ := message.Encode(nil) // it is never too long
+	_, err := client.Write(packet)
+	return err
 }

@@ -153,10 +153,9 @@ func TestWhatTheTunnelDoesNotSpeakIsNegotiatedAway(t *testing.T) {
 			assert.Nil(t, answer)
 			continue
 		}
-		require.Len(t, answer, 1)
-		told := answer[0].(*pgproto3.NegotiateProtocolVersion)
-		assert.Equal(t, uint32(196608), told.NewestMinorProtocol)
-		assert.ElementsMatch(t, test.options, told.UnrecognizedOptions)
+		require.NotNil(t, answer)
+		assert.Equal(t, uint32(196608), answer.NewestMinorProtocol)
+		assert.ElementsMatch(t, test.options, answer.UnrecognizedOptions)
 	}
 }
 
