@@ -3,6 +3,7 @@ package wire
 import (
 	"bytes"
 	"crypto/rsa"
+	"crypto/sha256"
 	"crypto/x509"
 	"encoding/asn1"
 	"errors"
@@ -10,6 +11,7 @@ import (
 	"math/big"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/lazyregexp"
@@ -65,8 +67,9 @@ func (v verifier) refuses(path []*x509.Certificate) *Problem {
 	if p := v.outOfDate(path); p != nil {
 		return p
 	}
-	for i, c := range path[1:] {
-		if errors.Is(path[i].CheckSignatureFrom(c), x509.ConstraintViolationError{}) {
+	for _, c := range path[1:] {
+		// Of a certificate without a signature, since the path has checked those.
+		if errors.Is(new(x509.Certificate).CheckSignatureFrom(c), x509.ConstraintViolationError{}) {
 			return &Problem{certificateInvalid,
 				fmt.Sprintf("the certificate of %s is signed by %s, which may not sign certificates", v.host, v.name(c.Subject)),
 				"ask the database's operator for a CA whose certificate has basicConstraints CA:TRUE and keyUsage keyCertSign"}
@@ -122,10 +125,26 @@ func (v verifier) isCurrent(c *x509.Certificate) bool {
 	return !v.now.Before(c.NotBefore) && v.now.Before(c.NotAfter)
 }
 
+// signatures remembers some good ones, by the certificate and its issuer's key: a server sends the
+// same chain each time, and one check of RDS's ECC384 takes almost a millisecond.
+var signatures struct {
+	sync.Mutex
+	good [64][sha256.Size]byte
+}
+
 // signed says whether an issuer has signed a certificate, may it or not.
 func signed(cert, issuer *x509.Certificate) bool {
-	return bytes.Equal(cert.RawIssuer, issuer.RawSubject) &&
-		issuer.CheckSignature(cert.SignatureAlgorithm, cert.RawTBSCertificate, cert.Signature) == nil
+	if !bytes.Equal(cert.RawIssuer, issuer.RawSubject) {
+		return false
+	}
+	id := sha256.Sum256(slices.Concat(cert.Raw, issuer.RawSubjectPublicKeyInfo))
+	signatures.Lock()
+	defer signatures.Unlock()
+	known := &signatures.good[id[0]%64]
+	if *known != id && issuer.CheckSignature(cert.SignatureAlgorithm, cert.RawTBSCertificate, cert.Signature) == nil {
+		*known = id
+	}
+	return *known == id
 }
 
 // selfSigned is stricter than truststore.IsRoot, because a server's certificate may bear its
@@ -141,9 +160,11 @@ func (v verifier) outOfDate(path []*x509.Certificate) *Problem {
 		replace = "modify the database's certificate authority in RDS to a newer one"
 	}
 	for i, c := range path {
+		if v.isCurrent(c) {
+			continue
+		}
 		name, end := v.name(c.Subject), plain.Day(c.NotAfter)
 		switch {
-		case v.isCurrent(c):
 		case v.now.Before(c.NotBefore):
 			return &Problem{notYetValid, fmt.Sprintf("the certificate of %s is valid only from %s on", name, plain.Day(c.NotBefore)),
 				"check the clock of this machine, which says " + plain.Day(v.now)}

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"crypto/tls"
@@ -169,6 +170,25 @@ func TestTwoCAsThatSignEachOtherLeadNowhere(t *testing.T) {
 	_, problem := new(Target).verify(chain, chainHost, sslmode.VerifyFull, time.Now())
 	require.NotNil(t, problem)
 	assert.Equal(t, unknownCA, problem.Code)
+}
+
+// What is remembered of a good signature counts for no other certificate, and for no other key.
+func TestAGoodSignatureIsRememberedForItsCertificateAndKeyAlone(t *testing.T) {
+	root, another := issued(t, nil, "Root", nil, isCA), issued(t, nil, "Root", nil, isCA)
+	server := issued(t, root, "server", nil, isServer).cert
+	require.True(t, signed(server, root.cert), "the control")
+	assert.True(t, signed(server, root.cert), "from memory")
+	assert.False(t, signed(server, another.cert), "a root with this name")
+	der := bytes.Clone(server.Raw)
+	der[len(der)-1] ^= 1
+	forged, err := x509.ParseCertificate(der)
+	require.NoError(t, err)
+	assert.False(t, signed(forged, root.cert), "the last byte is of the signature")
+	for range 300 { // more than are remembered
+		cert := issued(t, root, "server", root.key, isServer).cert
+		assert.True(t, signed(cert, root.cert))
+	}
+	assert.True(t, signed(server, root.cert))
 }
 
 func TestServersErrors(t *testing.T) {
