@@ -493,6 +493,9 @@ func TestCredentialsBeyondTheLimitsAreRefused(t *testing.T) {
 	same := func(n int) map[string]any {
 		return map[string]any{"host": "h", "uris": slices.Repeat([]any{"postgres://"}, n)}
 	}
+	list := func(n int) map[string]any {
+		return map[string]any{"host": "h", "uris": strings.Repeat("postgres://h/d ", n)}
+	}
 	for name, test := range map[string]struct {
 		good, bad map[string]any
 		wrong     string
@@ -500,6 +503,7 @@ func TestCredentialsBeyondTheLimitsAreRefused(t *testing.T) {
 		"objects nested deep": {nested(32), nested(33), "the credentials are nested more than 32 levels deep"},
 		"lists nested deep":   {lists(32), lists(33), "the credentials are nested more than 32 levels deep"},
 		"very many strings":   {same(1000), same(1001), "the credentials have more than 1000 connection strings"},
+		"very many in a text": {list(1000), list(1001), "the credentials have more than 1000 connection strings"},
 		"very many hosts":     {hosts(100), hosts(101), "the credentials name more than 100 hosts"},
 	} {
 		t.Run(name, func(t *testing.T) {

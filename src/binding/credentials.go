@@ -9,11 +9,11 @@ import (
 )
 
 func (r *reader) binding(d *database, open open) Binding {
-	b := Binding{Name: r.name, Path: d.path, WellKnown: d.wellKnown, Tags: r.tags, Direct: r.direct}
+	b := Binding{Name: r.name, Path: d.path, WellKnown: d.wellKnown, Tags: r.tags, Direct: r.direct()}
 	hosts := addHosts(slices.Clone(d.hosts), d.replicas)
 	b.Replicas = len(hosts) - len(d.hosts)
-	for i, a := range hosts {
-		if i < len(d.hosts) && hosts[0].port == "" {
+	for _, a := range hosts {
+		if hosts[0].port == "" {
 			a.port = cmp.Or(a.port, string(d.credential(portKeys, "").Value)) // of an object around, for all of them
 		}
 		b.Hosts, b.Ports = append(b.Hosts, a.host), append(b.Ports, a.port)

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/rds"
 )
@@ -55,9 +56,9 @@ type reader struct {
 	service
 	objects   []*object // the outermost first
 	strings   []connString
-	sure      bool   // the service says that it is Postgres
-	foreign   bool   // a well-known key has a URI of something else
-	direct    string // Binding.Direct
+	sure      bool          // the service says that it is Postgres
+	foreign   bool          // a well-known key has a URI of something else
+	direct    func() string // Binding.Direct
 	databases []*database
 	same      map[string]*database // by the list of its hosts
 	levels    map[*object]*level
@@ -72,6 +73,7 @@ func (s service) read(file open) ([]Binding, error) {
 		return nil, err
 	}
 	r := &reader{service: s, objects: objects, sure: s.says(postgresWords), same: map[string]*database{}, levels: map[*object]*level{}}
+	r.direct = sync.OnceValue(r.findDirect)
 	for _, o := range objects {
 		if r.readTexts(o); len(r.strings) > mostStrings {
 			return nil, fmt.Errorf("the credentials have more than %d connection strings", mostStrings)
@@ -104,9 +106,6 @@ func (s service) read(file open) ([]Binding, error) {
 		return file(path)
 	}
 	var bindings []Binding
-	if len(r.databases) > 0 {
-		r.direct = r.findDirect()
-	}
 	for _, d := range r.databases {
 		bindings = append(bindings, r.binding(d, open))
 	}

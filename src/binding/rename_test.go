@@ -421,6 +421,9 @@ func TestAReplicaThatSharesThePortHasAListenerThere(t *testing.T) {
 		require.NoError(t, err)
 		assert.Equal(t, []Endpoint{{0, "db", "h", 5433, 0}, {0, "db", "r", port, 1}}, r.Endpoints)
 	}
+	r, err := redirect(map[string]string{"VCAP_SERVICES": inService(`{"uri":"postgres:///d","port":5433,"replica_host":"r"}`)}, every)
+	require.NoError(t, err)
+	assert.Equal(t, []Endpoint{{0, "db", "r", 5433, 0}}, r.Endpoints, "also if the service names no other host")
 }
 
 func TestThePortAroundAnObjectIsForAllOfItsHosts(t *testing.T) {
