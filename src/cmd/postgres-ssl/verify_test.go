@@ -301,11 +301,7 @@ func TestVerifyTellsOneThingFromAnother(t *testing.T) {
 			if test.during != nil {
 				test.during(t)
 			}
-			for _, server := range []*pgtest.Server{server, changing} {
-				require.Eventually(t, func() bool { // a session of the command before this one may be ending
-					return strings.TrimSpace(server.SQL(t, "select count(*) from pg_stat_activity where application_name = 'postgres-ssl verify'")) == "0"
-				}, time.Minute, time.Millisecond)
-			}
+			waitForTheEndOfVerify(t, server, changing)
 			stdout, stderr, status := verifyCommand(t, program, services(t, map[string]credentials{"console_db": test.binding}), test.env, test.args...)
 			for _, secret := range []string{password, wrong, keyLine(cert), keyLine(stranger), keyLine(other)} {
 				assert.NotContains(t, stdout+stderr, secret)
@@ -314,6 +310,16 @@ func TestVerifyTellsOneThingFromAnother(t *testing.T) {
 			assert.Empty(t, stderr)
 			golden(t, test.name, fmt.Sprintf("%sexit status %d\n", stdout, status))
 		})
+	}
+}
+
+// waitForTheEndOfVerify: a session of the command before may still be ending, and be listed.
+func waitForTheEndOfVerify(t *testing.T, servers ...*pgtest.Server) {
+	t.Helper()
+	for _, server := range servers {
+		require.Eventually(t, func() bool {
+			return strings.TrimSpace(server.SQL(t, "select count(*) from pg_stat_activity where application_name = 'postgres-ssl verify'")) == "0"
+		}, time.Minute, time.Millisecond)
 	}
 }
 
@@ -437,6 +443,7 @@ func TestVerifyInTheContainer(t *testing.T) {
 	} {
 		t.Run("the same as outside: "+name, func(t *testing.T) {
 			vcap := services(t, bindings)
+			waitForTheEndOfVerify(t, server, company)
 			outside, _, status := verifyCommand(t, program, vcap, nil)
 			require.Equal(t, 0, status, outside)
 			// In a file, because bash's -c would need quotes.
@@ -445,6 +452,7 @@ func TestVerifyInTheContainer(t *testing.T) {
 printf '%s ' "$PGSSLMODE" "$PGSSLROOTCERT" >&2
 exec "$1" verify
 `), 0o644))
+			waitForTheEndOfVerify(t, server, company)
 			inside, exported, status := withHosts(t, vcap, nil, "bash", script, program)
 			assert.Equal(t, 0, status, inside)
 			assert.Regexp(t, `^verify-full /\S+\.pem $`, exported)
@@ -455,6 +463,7 @@ exec "$1" verify
 
 	t.Run("variables of libpq have no say", func(t *testing.T) {
 		vcap := services(t, map[string]credentials{"console_db": bound})
+		waitForTheEndOfVerify(t, server, company)
 		plain, _, _ := verifyCommand(t, program, vcap, nil)
 		home := t.TempDir()
 		require.NoError(t, os.WriteFile(filepath.Join(home, ".pgpass"), []byte("*:*:*:*:"+password+"\n"), 0o600))
@@ -464,6 +473,7 @@ exec "$1" verify
 			"PGTARGETSESSIONATTRS=none", "PGREQUIREAUTH=none", "PGCHANNELBINDING=none", "PGSSLCERTMODE=none", "PGSSLNEGOTIATION=direct",
 			"PGMINPROTOCOLVERSION=9", "PGTZ=none",
 		}
+		waitForTheEndOfVerify(t, server, company)
 		stdout, stderr, status := verifyCommand(t, program, vcap, env)
 		assert.Equal(t, 0, status, stderr)
 		assert.Equal(t, normalised(plain), normalised(stdout))
@@ -487,6 +497,7 @@ exec "$1" verify
 	})
 
 	t.Run("another decides", func(t *testing.T) {
+		waitForTheEndOfVerify(t, server, company)
 		stdout, stderr, status := verifyCommand(t, program, services(t, map[string]credentials{
 			"console_db": bound, "other_db": own.with(credentials{"sslmode": "require"}),
 		}), []string{"POSTGRES_SSL_SERVICE=other_db"})
@@ -496,6 +507,7 @@ exec "$1" verify
 	})
 
 	t.Run("one of several fails", func(t *testing.T) {
+		waitForTheEndOfVerify(t, server, company)
 		stdout, stderr, status := verifyCommand(t, program, services(t, map[string]credentials{
 			"a_db": bound, "b_db": bound.with(credentials{"password": wrong}), "c_db": own.with(credentials{"ca_cert": string(cas.expired.PEM)}),
 		}), nil)
