@@ -80,6 +80,8 @@ func TestWhatBelongsToOneDatabase(t *testing.T) {
 			m{"host": "h", "uri": "postgres://?sslmode=require"}, []string{"db: h"}},
 		"a bare postgres:// takes the host of the only other string": {
 			m{"uri": "postgres://", "x": "postgres://h/d?sslmode=require"}, []string{"db: h"}},
+		"a string that asks for less takes no host of one that does": {
+			m{"x": "postgres:///d?sslmode=require", "y": "postgres://h/d?sslmode=prefer"}, []string{"db (x):", "db (y): h"}},
 		"two objects without a host are two": {
 			m{"a": m{"uri": "postgres:///x"}, "b": m{"uri": "postgres:///y"}}, []string{"db (a.uri):", "db (b.uri):"}},
 		"the same host in two objects is one": {
@@ -252,6 +254,8 @@ func TestOtherProtocolsAreNotTakenForPostgres(t *testing.T) {
 		"Redis":                   {m{"host": "r", "port": 6379, "password": "p", "ssl": "require"}, "redis"},
 		"Redis with a mode":       {m{"host": "r", "port": 6379, "password": "p", "sslmode": "require"}, "redis"},
 		"Redis without a tag":     {m{"host": "r", "port": 6380, "password": "p", "ssl": "require"}, "x"},
+		"Redis without TLS":       {m{"host": "r", "port": 6380, "password": "p", "sslmode": "disable"}, "redis"},
+		"MySQL that verifies":     {m{"host": "s", "username": "u", "ssl_mode": "VERIFY_CA"}, "mysql"},
 		"SQL Server":              {m{"host": "s", "port": 1433, "username": "u", "ssl": "require"}, "sqlserver"},
 		"Oracle with TLS":         {m{"host": "s", "port": 2484, "username": "u", "ssl": "require"}, "oracle"},
 		"SMTP":                    {m{"hostname": "s", "port": 587, "username": "u", "tls": "require"}, "smtp"},

@@ -122,6 +122,8 @@ func TestWhatAConnectionStringSays(t *testing.T) {
 			"jdbc:mysql:d?sslmode=require":          "none",
 			"r2dbc:postgresql://h/d":                "h /d",
 			"r2dbcs:postgresql://h/d":               "h /d r2dbcs=require",
+			"r2dbcs:pg://h/d?sslMode=allow":         "h /d sslMode=allow r2dbcs=require",
+			"r2dbcs:pg://h/d?sslMode=require":       "h /d sslMode=require",
 			"r2dbcs:pool:postgres://h/d?sslmode=x":  "h /d sslmode=x r2dbcs=require",
 			"mydb://h/d?sslmode=require":            "h /d sslmode=require",
 			"jdbc:mydb://h/d?sslmode=require":       "h /d sslmode=require",
@@ -141,6 +143,7 @@ func TestWhatAConnectionStringSays(t *testing.T) {
 			"jdbc:postgresql:aws://h:1/d":           "h:1 /d",
 			"jdbc:redshift://h/d?ssl=true":          "h:5439 /d tls",
 			"jdbc:redshift:iam://h:1/d":             "h:1 /d",
+			"jdbc:redshift://;UID=u;ssl=true":       "user=u tls",
 			"redshift+redshift_connector://u:p@h/d": "h:5439 /d user=u password=p",
 		},
 		"what may be around it": {
@@ -193,6 +196,9 @@ func TestWhatAConnectionStringSays(t *testing.T) {
 			"postgres://?sslmode=disable@h h/d":                    "sslmode=disable@h h/d",
 			"postgres://u:" + strings.Repeat("?", 31) + "@h?a=b":   "h user=u password=" + strings.Repeat("?", 31),
 			"postgres://u:" + strings.Repeat("?", 40) + "@h?a=b":   "h user=u password=" + strings.Repeat("?", 40),
+
+			"postgres://u:" + strings.Repeat("?", mostTries-1) + "@h/d?options=a@b/c": "h /d user=u password=" + strings.Repeat("?", mostTries-1),
+			"postgres://u:" + strings.Repeat("?", mostTries) + "@h/d?options=a@b/c":   "b /c user=u password=" + strings.Repeat("?", mostTries) + "@h/d?options=a",
 		},
 		"libpq's other names of sslmode": {
 			"postgres://h/d?ssl=true":                         "h /d ssl=require",
@@ -253,6 +259,9 @@ func TestWhatAConnectionStringSays(t *testing.T) {
 			"pgsql:":                                     "none",
 			"hosts=h of dbname=d":                        "none",
 			"a server, a host and a dbname, but no word": "none",
+
+			"host=h dbname=d" + strings.Repeat(" a=b", 498): "h /d",
+			"host=h dbname=d" + strings.Repeat(" a=b", 499): "none",
 		},
 		"ADO.NET's and ODBC's": {
 			"Host=h;Database=d": "h /d",
@@ -277,6 +286,10 @@ func TestWhatAConnectionStringSays(t *testing.T) {
 			"Driver={MySQL};Server=h;Database=d":                  "none",
 			"Host=h;Database=d;Password='';Username=u":            "h /d user=u",
 			`Host=h;Database=d;Password="a""";Username=u`:         `h /d user=u password=a"`,
+			"Host=h;Database=d;Password={};Username=u":            "h /d user=u",
+			"Host=h;Database=d;Options='';Password='a;b'":         "h /d password=a;b",
+			"Host=h;Database=d" + strings.Repeat(";a=b", 498):     "h /d",
+			"Host=h;Database=d" + strings.Repeat(";a=b", 499):     "none",
 			"Host=h;Database=d;Password={a}}b};SSL Mode=Disable;": "h /d password=a}b SSL Mode=Disable",
 		},
 	} {

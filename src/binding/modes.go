@@ -15,7 +15,7 @@ func (r *reader) setModes(b *Binding, d *database) {
 		r.addModes(b, f)
 	}
 	if !d.isMain && b.Writes() == sslmode.None { // ssl=0 alone lowers nothing
-		b.Asked = slices.DeleteFunc(b.Asked, func(a Asked) bool { return a.Alias && !a.Mode.Encrypts() })
+		b.Asked = slices.DeleteFunc(b.Asked, func(a Asked) bool { return !a.Mode.Encrypts() })
 	}
 	if len(b.Asked) > 0 && !d.isMain {
 		return // the keys are about another host than the string
@@ -23,7 +23,7 @@ func (r *reader) setModes(b *Binding, d *database) {
 	for _, o := range d.objects {
 		n := len(b.Asked)
 		for outer := o; outer != nil && len(b.Asked) == n; outer = outer.parent {
-			if outer.about < doubtful && (outer == o || r.doubt(outer) == unknown) {
+			if outer.about != other && (outer == o || r.doubt(outer) == unknown) {
 				r.addKeys(b, outer)
 			}
 		}

@@ -12,7 +12,8 @@ import (
 )
 
 func TestAModeInAStringAboutAnotherHostIsForThatHostOnly(t *testing.T) {
-	found, err := Read(vcap(t, m{"host": "h", "sslmode": "require", "dsn_a": "postgres://a/d?sslmode=verify-full", "dsn_b": "postgres://b/d"}))
+	found, err := Read(vcap(t, m{"host": "h", "sslmode": "require", "dsn_a": "postgres://a/d?sslmode=verify-full", "dsn_b": "postgres://b/d",
+		"dsn_c": "postgres://c/d?ssl=true", "dsn_d": "postgres://d/d?ssl=0", "dsn_e": "postgres://e/d?sslmode=disable"}))
 	require.NoError(t, err)
 	asked := map[string]string{}
 	for _, b := range found.Databases {
@@ -22,6 +23,9 @@ func TestAModeInAStringAboutAnotherHostIsForThatHostOnly(t *testing.T) {
 		"h": "require by credential sslmode",
 		"a": "verify-full by sslmode in credential dsn_a",
 		"b": "require by credential sslmode", // it has no mode, so the keys around it count
+		"c": "require by ssl in credential dsn_c",
+		"d": "require by credential sslmode", // ssl=0 alone lowers nothing
+		"e": "disable by sslmode in credential dsn_e",
 	}, asked)
 }
 
@@ -56,6 +60,12 @@ func TestOfVeryManyPlacesOneOfEachKindIsEnough(t *testing.T) {
 	b = one(t, vcap(t, objects))
 	require.Len(t, b.Asked, 102)
 	assert.Equal(t, Asked{sslmode.VerifyFull, Place{Path: "b.sslmode"}, ByKey, false}, b.Asked[101])
+
+	cas := m{"host": "h", "sslmode": "require"}
+	for i := range 150 {
+		cas[fmt.Sprintf("a%03d", i)] = m{"ca": somePEM}
+	}
+	assert.Len(t, one(t, vcap(t, cas)).MoreCAs, 101)
 
 	strings := m{"host": "h"}
 	for i := range 150 {
@@ -176,6 +186,8 @@ func TestAModeThatCannotBeReadIsNamed(t *testing.T) {
 			assert.Empty(t, b.Asked)
 		})
 	}
+	b := one(t, vcap(t, m{"uri": "postgres://h/d?sslmode=require", "note": "--set sslmode = require"}))
+	assert.Equal(t, "require by sslmode in credential uri", modes(b), "nor an example of what the binding writes")
 }
 
 func TestALinkOfAnotherKindTakesTheModeBesideIt(t *testing.T) {

@@ -396,13 +396,12 @@ var placePattern = lazyregexp.New(`(?i)(?:ssl[ _-]?root[ _-]?cert|root[ _-]?cert
 func places(text string, to map[address]string) (all []place) {
 	for _, at := range placePattern().FindAllStringSubmatchIndex(text, -1) {
 		p := place{start: at[2], end: at[3]}
-		if p.start < 0 {
+		if at[4] >= 0 {
 			p.start, p.end = at[4], at[5]
 			p.host = strings.TrimSuffix(strings.ToLower(strings.Trim(text[p.start:p.end], "[]")), ".")
 		}
-		if p.to = to[p.address]; at[6] >= 0 {
-			p.port = text[at[6]:at[7]]
-		}
+		p.to = to[p.address]
+		p.port = text[max(at[6], 0):max(at[7], 0)] // "" without one
 		if p.to != "" && isNumber(p.port) {
 			all = append(all, p)
 		}

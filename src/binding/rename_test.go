@@ -273,6 +273,7 @@ var renamedCAs = []renamed{
 	{"in JSON in a text", `{"uri":"postgres://u:p@h/d","tls":"{\"ca\":\"-----BEGIN CERTIFICATE-----\\nx\",\"mode\":\"verify-ca\"}"}`, `{"tls":"{\"ca\":\"CA\",\"mode\":\"verify-ca\"}","uri":"postgres://u:p@127.9.9.1/d"}`},
 	{"PEM in a URI", `{"uri":"postgres://u:p@h/d?sslrootcert=-----BEGIN%20CERTIFICATE-----%0Ax&sslmode=verify-ca"}`, `{"uri":"postgres://u:p@127.9.9.1/d?sslrootcert=/T/ca.pem&sslmode=verify-ca"}`},
 	{"in words", `{"dsn":"host=h user=u dbname=d sslrootcert='/my ca.pem' password=sslrootcert=x"}`, `{"dsn":"host=127.9.9.1 user=u dbname=d sslrootcert=/T/ca.pem password=sslrootcert=x"}`},
+	{"in words, without quotes", `{"dsn":"host=h sslrootcert=/app/ca.pem user=u dbname=d"}`, `{"dsn":"host=127.9.9.1 sslrootcert=/T/ca.pem user=u dbname=d"}`},
 	{"in a URI, with blanks", `{"uri":"postgres://u:p@h/d?sslrootcert=/my h.x certs/ca.pem&sslmode=verify-ca"}`, `{"uri":"postgres://u:p@127.9.9.1/d?sslrootcert=/T/ca.pem&sslmode=verify-ca"}`},
 	{"PEM in a URI, with blanks", `{"uri":"postgres://u:p@h/d?sslrootcert=-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----\n&sslmode=verify-ca"}`, `{"uri":"postgres://u:p@127.9.9.1/d?sslrootcert=/T/ca.pem&sslmode=verify-ca"}`},
 	{"ADO.NET, with blanks", `{"dsn":"Host=h;Database=d;Username=u;Root Certificate=/my certs of h/ca.pem;"}`, `{"dsn":"Host=127.9.9.1;Database=d;Username=u;Root Certificate=/T/ca.pem;"}`},

@@ -131,11 +131,8 @@ func (w *walker) object(parent *object, name, key string, raw map[string]any, de
 		o.values = append(o.values, value{in: o, name: name, key: key, family: family, raw: raw[name]})
 		if slices.Contains(hostKeys, key) {
 			hosts[family] = cmp.Or(hosts[family], name)
-			o.family = family
+			o.family, o.namesOther = family, sync.OnceValue(func() bool { return namesOther(raw) })
 		}
-	}
-	if len(hosts) > 0 {
-		o.namesOther = sync.OnceValue(func() bool { return namesOther(raw) })
 	}
 	if len(hosts) > 1 {
 		o.splitFamilies(hosts)
@@ -354,8 +351,8 @@ func (v value) asksFor() asking {
 
 // note notes what is asked for in an object, also for those around it.
 func (o *object) note(a asking) {
-	for ; o != nil && o.asks < a; o = o.parent {
-		o.asks = a
+	for ; o != nil; o = o.parent {
+		o.asks = max(o.asks, a)
 	}
 }
 

@@ -76,6 +76,8 @@ func TestWhichKeysAreForModes(t *testing.T) {
 	}
 	_, err := Read(vcap(t, m{"host": "h", "ssl": "verify-fulll"}, "postgresql"))
 	assert.ErrorContains(t, err, `credential ssl: sslmode "verify-fulll" is not one of`, "a slip is one too")
+	_, err = Read(vcap(t, m{"host": "h", "ssl": m{"mode": "on"}}, "postgresql"))
+	assert.ErrorContains(t, err, "credential ssl.mode: sslmode (not shown, it does not look like a mode) is not one of", "and what is none, where nothing else can be meant")
 }
 
 func TestAPasswordIsNeverReadAsAConnectionStringButAListMayHoldOne(t *testing.T) {
@@ -140,6 +142,7 @@ func TestAModeThatWasNotReadIsNoticed(t *testing.T) {
 		"postgres://h/d?a=verify-full":                            true,
 		"postgres://u:verify-full@h/d?sslmode=require":            false,
 		"postgres://u:verify-full@h/d?sslmode=require&a=verifyCA": true,
+		"postgres://u:verifyca@h/d?sslmode=require":               false,
 		"postgres://h/verify?sslmode=on":                          false,
 	} {
 		c, ok := parseString(text)

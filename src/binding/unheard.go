@@ -19,7 +19,7 @@ func (r *reader) checkAllHeard(bindings []Binding) error {
 		for _, v := range o.values {
 			switch {
 			case !v.isUnheard():
-			case v.asks > asksTLS, !readsLikeMode(v.key), !r.namesHost():
+			case v.asks != 0, !readsLikeMode(v.key), !r.namesHost():
 				return r.unheard(v.path(), "asks for an sslmode")
 			default:
 				return fmt.Errorf("credential %s is no key that is read; did you mean sslmode?", v.path())

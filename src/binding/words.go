@@ -116,7 +116,7 @@ func splitWords(text string) (pairs []parameter, ok bool) {
 		key, rest, found := strings.Cut(text, "=")
 		key = strings.TrimRight(key, blanks)
 		isKey := found && isKeyword(key) && !strings.ContainsAny(key, blanks)
-		if !isKey || len(pairs) > mostParameters {
+		if !isKey || len(pairs) >= mostParameters {
 			return nil, false
 		}
 		ends, escaped := blanks, false
