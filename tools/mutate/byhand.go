@@ -3,7 +3,7 @@ package main
 // by names the package whose tests have to fail.
 func by(dir string) []string { return []string{"./src/" + dir} }
 
-// byHand lists the changes that gremlins cannot make: to lines of the launch script, file modes,
+// byHand lists the changes that are more than one operator: to lines of the launch script, file modes,
 // patterns and lists, and leaving out a rule. Each breaks a promise. Add one with each new rule of
 // that kind. before must be in the file exactly once; a test checks it.
 var byHand = []mutant{

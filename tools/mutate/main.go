@@ -1,15 +1,14 @@
 // Mutate changes the code in small ways, one at a time, and runs the tests after each change. If
 // the tests still pass, they miss something. scripts/mutate.sh runs it.
 //
-// gremlins lists the changes, and this program makes them. By itself gremlins skips each condition
-// of a `case`, because Go's coverage has no block for one, and counts a change that does not
-// compile as caught. byhand.go lists the changes that gremlins cannot make.
+// Comparisons, && and || are changed all at once: each becomes a switch over an environment variable
+// (switch.go), so that a test is compiled once for hundreds of changes. What cannot be switched is
+// compiled anew for each change. byhand.go lists the changes that are more than one operator.
 package main
 
 import (
 	"bytes"
-	"cmp"
-	"encoding/json"
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -64,15 +63,17 @@ const byHandName = "by-hand"
 
 // mutant is one change.
 type mutant struct {
-	promise       string // the promise that it breaks; "" if gremlins made it
+	promise       string // the promise that it breaks; "" if it is one operator
 	file          string
 	at            int // where before begins in the file, in bytes
 	before, after string
 	tests         []string // the packages whose tests have to fail
 	run           string   // which of their tests; "" for all
+	from, to      int      // the whole condition that it is part of; 0 and 0 if it cannot be switched
+	number        int      // switches it on; 0 if it is compiled by itself, none for no change
 }
 
-// ending is what became of a mutant. If one of gremlins' does not compile, it does not count.
+// ending is what became of a mutant. An operator's that does not compile does not count.
 type ending string
 
 const (
@@ -96,14 +97,10 @@ func main() {
 
 // mutate copies the tree in the current folder to work, and breaks the copies.
 func mutate(work string, chosen []part, byHandToo bool) error {
-	trees, err := copies(work)
-	if err != nil {
-		return err
-	}
 	var rows, low []string
 	measure := func(name string, mutants []mutant) error {
 		start := time.Now()
-		count, err := runAll(trees, mutants)
+		count, err := runAll(work, mutants)
 		if err != nil {
 			return err
 		}
@@ -117,7 +114,7 @@ func mutate(work string, chosen []part, byHandToo bool) error {
 	}
 	for _, p := range chosen {
 		fmt.Println("----->", p.dir)
-		mutants, err := p.mutants(work)
+		mutants, err := p.mutants()
 		if err != nil {
 			return err
 		}
@@ -185,109 +182,6 @@ func choose(args []string) (chosen []part, byHandToo bool, err error) {
 	return chosen, byHandToo, nil
 }
 
-// copies makes a copy of the tree for each processor.
-func copies(work string) ([]string, error) {
-	var trees []string
-	for i := range runtime.NumCPU() {
-		tree := filepath.Join(work, fmt.Sprint("tree-", i))
-		if err := os.CopyFS(tree, os.DirFS(".")); err != nil {
-			return nil, err
-		}
-		trees = append(trees, tree)
-	}
-	return trees, nil
-}
-
-// mutations lists what gremlins calls its changes, and what they do. `-` has two names.
-// Source: internal/engine/mappings.go of gremlins.
-var mutations = map[string]map[string]string{
-	"ARITHMETIC_BASE":       {"+": "-", "-": "+", "*": "/", "/": "*", "%": "*"},
-	"CONDITIONALS_BOUNDARY": {">=": ">", ">": ">=", "<=": "<", "<": "<="},
-	"CONDITIONALS_NEGATION": {"==": "!=", "!=": "==", ">=": "<", "<": ">=", "<=": ">", ">": "<="},
-	"INCREMENT_DECREMENT":   {"++": "--", "--": "++"},
-	"INVERT_LOGICAL":        {"&&": "||", "||": "&&"},
-	"INVERT_NEGATIVES":      {"-": "+"},
-}
-
-// mutants asks gremlins for the changes to a part. It does not run the tests for that.
-func (p part) mutants(work string) ([]mutant, error) {
-	list := filepath.Join(work, filepath.Base(p.dir)+".json")
-	if _, err := os.Stat(list); err != nil { // an earlier argument may name the same part
-		gremlins := exec.Command("go", "tool", "-modfile=tools/mutate.mod", "gremlins", "unleash", "./"+p.dir,
-			"--dry-run", "--invert-logical", "--output", list)
-		gremlins.Env = append(os.Environ(), "GOFLAGS=-run=^$")
-		if out, err := gremlins.CombinedOutput(); err != nil {
-			return nil, fmt.Errorf("%s: %w\n%s", gremlins, err, out)
-		}
-	}
-	text, err := os.ReadFile(list)
-	if err != nil {
-		return nil, err
-	}
-	var listed struct {
-		Files []struct {
-			Name      string `json:"file_name"`
-			Mutations []struct {
-				Type         string
-				Line, Column int
-			}
-		}
-	}
-	if err := json.Unmarshal(text, &listed); err != nil {
-		return nil, fmt.Errorf("what gremlins wrote: %w", err)
-	}
-	var mutants []mutant
-	tests := []string{"./" + p.dir}
-	if p.also != "" {
-		tests = append(tests, "./"+p.also)
-	}
-	for _, file := range listed.Files {
-		if p.files != nil && !slices.Contains(p.files, file.Name) {
-			continue
-		}
-		name := filepath.Join(p.dir, file.Name)
-		source, err := os.ReadFile(name)
-		if err != nil {
-			return nil, err
-		}
-		for _, m := range file.Mutations {
-			if p.line != 0 && m.Line != p.line {
-				continue
-			}
-			at := offset(source, m.Line, m.Column)
-			before, after := change(mutations[m.Type], source[at:])
-			if after == "" {
-				return nil, fmt.Errorf("%s:%d:%d: %s is not known", name, m.Line, m.Column, m.Type)
-			}
-			mutants = append(mutants, mutant{file: name, at: at, before: before, after: after, tests: tests, run: p.run})
-		}
-	}
-	slices.SortFunc(mutants, func(a, b mutant) int {
-		return cmp.Or(cmp.Compare(a.file, b.file), cmp.Compare(a.at, b.at), cmp.Compare(a.after, b.after))
-	})
-	twice := func(a, b mutant) bool { return a.file == b.file && a.at == b.at && a.after == b.after }
-	return slices.CompactFunc(mutants, twice), nil
-}
-
-// offset returns the position of a line and a column in a text. Both count from 1.
-func offset(text []byte, line, column int) int {
-	at := 0
-	for range line - 1 {
-		at += bytes.IndexByte(text[at:], '\n') + 1
-	}
-	return at + column - 1
-}
-
-// change returns the longest operator that the text begins with, and its replacement.
-func change(of map[string]string, text []byte) (before, after string) {
-	for b, a := range of {
-		if len(b) > len(before) && bytes.HasPrefix(text, []byte(b)) {
-			before, after = b, a
-		}
-	}
-	return before, after
-}
-
 // located finds the texts of the hand-made mutants. Each must occur exactly once.
 func located(mutants []mutant) ([]mutant, error) {
 	var wrong []error
@@ -304,32 +198,60 @@ func located(mutants []mutant) ([]mutant, error) {
 	return mutants, errors.Join(wrong...)
 }
 
-// runAll runs each mutant in one of the trees, prints those that the tests miss, and counts.
-func runAll(trees []string, mutants []mutant) (map[ending]int, error) {
-	control := controls(mutants)
-	jobs := make(chan mutant)
-	var group sync.WaitGroup
+// runAll runs each mutant, prints those that the tests miss, and counts. What lives in the switched
+// program is compiled by itself too: a test may start a program without the variable.
+func runAll(work string, mutants []mutant) (map[ending]int, error) {
+	trees, err := copies(work, mutants)
+	if err != nil {
+		return nil, err
+	}
+	control := controls(trees[0], mutants)
 	var mutex sync.Mutex
 	count, failed := map[ending]int{}, []error{}
+	var together, alone []mutant
+	for _, m := range mutants {
+		if m.number != 0 {
+			together = append(together, m)
+		} else {
+			alone = append(alone, m)
+		}
+	}
+	run := func(tree string, m mutant) {
+		end, err := ending(""), control(m)
+		if err == nil {
+			end, err = m.runIn(tree)
+		}
+		mutex.Lock()
+		defer mutex.Unlock()
+		switch {
+		case err != nil:
+			failed = append(failed, err)
+			return
+		case end == lived && m.number != 0:
+			m.number = 0
+			alone = append(alone, m)
+			return
+		case end == lived, end == timedOut, end == noBuild && m.promise != "":
+			fmt.Printf("       %-9s %s\n", end, m)
+		}
+		if end == noBuild && m.promise != "" {
+			end = lived // so no test checks that promise
+		}
+		count[end]++
+	}
+	each(trees, together, run)
+	each(trees[:runtime.NumCPU()], alone, run)
+	return count, errors.Join(failed...)
+}
+
+// each runs the mutants, one at a time in each tree.
+func each(trees []string, mutants []mutant, run func(tree string, m mutant)) {
+	jobs := make(chan mutant)
+	var group sync.WaitGroup
 	for _, tree := range trees {
 		group.Go(func() {
 			for m := range jobs {
-				err := control(m)
-				var end ending
-				if err == nil {
-					end, err = m.runIn(tree)
-				}
-				mutex.Lock()
-				if err != nil {
-					failed = append(failed, err)
-				} else if end == lived || end == timedOut || end == noBuild && m.promise != "" {
-					fmt.Printf("       %-9s %s\n", end, m)
-				}
-				if end == noBuild && m.promise != "" {
-					end = lived // so no test checks that promise
-				}
-				count[end]++
-				mutex.Unlock()
+				run(tree, m)
 			}
 		})
 	}
@@ -338,27 +260,35 @@ func runAll(trees []string, mutants []mutant) (map[ending]int, error) {
 	}
 	close(jobs)
 	group.Wait()
-	return count, errors.Join(failed...)
 }
 
-// controls returns a function that runs the tests of a mutant, once, in the unchanged tree. If they
-// fail there, they prove nothing about the mutant.
-func controls(mutants []mutant) func(mutant) error {
+// controls returns a function that runs the tests of a mutant, once, in the unchanged tree or in the
+// switched one without a change. If they fail there, they prove nothing about the mutant.
+func controls(switched string, mutants []mutant) func(mutant) error {
 	checks := map[string]func() error{}
+	key := func(m mutant, dir string) string { return fmt.Sprint(dir, " ", m.run, m.number != 0) }
 	for _, m := range mutants {
-		for _, dir := range m.tests {
-			checks[dir+" "+m.run] = sync.OnceValue(func() error {
-				end, out := goTest(".", dir, m.run)
-				if end != lived || bytes.Contains(out, []byte("no tests to run")) {
-					return fmt.Errorf("%s, tests %q: they have to pass without a change\n%s", dir, m.run, out[max(0, len(out)-2000):])
-				}
-				return nil
-			})
+		for _, number := range []int{0, none} {
+			m := m
+			m.number = number
+			tree := "."
+			if number == none {
+				tree = switched
+			}
+			for _, dir := range m.tests {
+				checks[key(m, dir)] = sync.OnceValue(func() error {
+					end, out, err := m.test(tree, dir)
+					if err == nil && (end != lived || bytes.Contains(out, []byte("no tests to run"))) {
+						return fmt.Errorf("%s, tests %q: they have to pass without a change\n%s", dir, m.run, out[max(0, len(out)-2000):])
+					}
+					return err
+				})
+			}
 		}
 	}
 	return func(m mutant) error {
 		for _, dir := range m.tests {
-			if err := checks[dir+" "+m.run](); err != nil {
+			if err := checks[key(m, dir)](); err != nil {
 				return err
 			}
 		}
@@ -383,52 +313,66 @@ func (m mutant) String() string {
 
 // patience is how long the tests of one package may take. Tests that need longer mostly loop
 // forever.
-const patience = 3 * time.Minute
+var patience = 3 * time.Minute
 
 // runIn makes the change in a tree, runs the tests, and undoes the change.
 func (m mutant) runIn(tree string) (ending, error) {
-	path := filepath.Join(tree, m.file)
-	source, err := os.ReadFile(path)
+	if m.number != 0 {
+		return m.testAll(tree)
+	}
+	source, err := os.ReadFile(m.file)
 	if err != nil {
 		return "", err
 	}
-	info, err := os.Stat(path)
+	path := filepath.Join(tree, m.file)
+	before, err := os.ReadFile(path) // may be switched
 	if err != nil {
 		return "", err
 	}
 	changed := slices.Concat(source[:m.at], []byte(m.after), source[m.at+len(m.before):])
-	if err := os.WriteFile(path, changed, info.Mode()); err != nil {
+	if err := os.WriteFile(path, changed, 0); err != nil { // the mode stays
 		return "", err
 	}
-	end := m.test(tree)
-	return end, os.WriteFile(path, source, info.Mode())
+	end, err := m.testAll(tree)
+	return end, errors.Join(err, os.WriteFile(path, before, 0))
 }
 
-// test runs the packages one after the other, until one of them catches the change.
-func (m mutant) test(tree string) ending {
+// testAll runs the packages one after the other, until one of them catches the change.
+func (m mutant) testAll(tree string) (ending, error) {
 	for _, dir := range m.tests {
-		if end, _ := goTest(tree, dir, m.run); end != lived {
-			return end
+		if end, _, err := m.test(tree, dir); end != lived || err != nil {
+			return end, err
 		}
 	}
-	return lived
+	return lived, nil
 }
 
-// goTest runs tests anew: some packages test the program that a script builds, and the cache of go test
-// does not see what that is made of.
-func goTest(tree, dir, run string) (ending, []byte) {
-	cmd := exec.Command("go", "test", "-count=1", "-vet=off", "-failfast", "-timeout", patience.String(), "-run", run, dir)
+// test runs the tests of a package anew: some test the program that a script builds, and the cache of
+// go test does not see what that is made of.
+func (m mutant) test(tree, dir string) (ending, []byte, error) {
+	cmd := exec.Command("go", "test", "-count=1", "-vet=off", "-failfast", "-timeout", patience.String(), "-run", m.run, dir)
 	cmd.Dir = tree
+	if m.number != 0 { // the same as go test does, with its limit for what loops before the tests begin
+		limit, cancel := context.WithTimeout(context.Background(), patience+time.Minute)
+		defer cancel()
+		cmd = exec.CommandContext(limit, program(tree, dir), "-test.paniconexit0", "-test.failfast",
+			"-test.timeout", patience.String(), "-test.run", m.run)
+		cmd.Dir = filepath.Join(tree, dir)
+		cmd.Env = append(cmd.Environ(), fmt.Sprintf("%s=%d", variable, m.number))
+	}
+	cmd.WaitDelay = 10 * time.Second // a child may outlive the tests
 	out, err := cmd.CombinedOutput()
 	switch {
-	case err == nil:
-		return lived, out
+	case err == nil, errors.Is(err, exec.ErrWaitDelay):
+		return lived, out, nil
+	case cmd.ProcessState == nil: // it did not start
+		return "", nil, err
 	case bytes.Contains(out, []byte("test timed out")): // testing and testscript both say it
-		return timedOut, out
+		return timedOut, out, nil
 	case bytes.Contains(out, []byte("[build failed]")) || bytes.Contains(out, []byte("[setup failed]")):
-		return noBuild, out
+		return noBuild, out, nil
 	}
-	return killed, out
+	return killed, out, nil
 }
 
 // coverage returns the share of the core's statements that its own tests run, as in "97.1%".

@@ -1,11 +1,16 @@
 package main
 
 import (
+	"fmt"
+	"go/parser"
+	"go/token"
 	"os"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -56,53 +61,136 @@ func TestTheControlTextThatIsGoneOrThereTwiceIsNamed(t *testing.T) {
 	}
 }
 
-func TestAChangeOfGremlinsIsFoundByLineAndColumn(t *testing.T) {
-	source := []byte("package a\n\nvar ö = b >= c\n")
-	at := offset(source, 3, 12) // columns count bytes
-	before, after := change(mutations["CONDITIONALS_BOUNDARY"], source[at:])
-	assert.Equal(t, []string{">=", ">"}, []string{before, after})
-	assert.Equal(t, "src.go:3:12  >= to > in: var ö = b >= c", func() string {
-		t.Chdir(t.TempDir())
-		require.NoError(t, os.WriteFile("src.go", source, 0o600))
-		return mutant{file: "src.go", at: at, before: before, after: after}.String()
-	}())
+// example is a package in which each change ends in a way of its own.
+var example = map[string]string{
+	"go.mod": "module example\n\ngo 1.25\n",
+	"example/a.go": `package example
+
+const least = 1 < 2 // not switched; <= lives
+
+func positive(n int) bool { return n > 0 } // >= lives
+
+func greet(name string) string { return name + "!" } // - does not compile
+
+func halves(n int) (times int) {
+	for n > 0 { // >= loops
+		n /= 2
+		times++
+	}
+	return times
+}
+
+func inChild(n int) bool { return n == 7 } // caught where no variable is
+`,
+	"example/b.go": `package example
+
+type answer bool
+
+func yes(n int) answer { return n == 1 } // a function of bool does not compile
+`,
+	"example/a_test.go": `package example
+
+import (
+	"os"
+	"os/exec"
+	"testing"
+)
+
+func TestMain(m *testing.M) {
+	if len(os.Args) == 1 {
+		if !inChild(7) {
+			os.Exit(1)
+		}
+		return
+	}
+	os.Exit(m.Run())
+}
+
+func TestIt(t *testing.T) {
+	child := exec.Command(os.Args[0])
+	child.Env = []string{"HOME=/"}
+	if !least || !positive(1) || positive(-1) || greet("a") != "a!" || halves(2) != 2 || !bool(yes(1)) || child.Run() != nil {
+		t.Fail()
+	}
+}
+`,
+}
+
+func writeExample(t *testing.T) {
+	t.Helper()
+	t.Chdir(t.TempDir())
+	require.NoError(t, os.Mkdir("example", 0o700))
+	for name, text := range example {
+		require.NoError(t, os.WriteFile(name, []byte(text), 0o600))
+	}
 }
 
 // The real tests of a real package catch a real change, and pass after one that changes nothing.
 func TestAMutantIsCaughtOrNot(t *testing.T) {
-	t.Chdir(t.TempDir())
-	for name, text := range map[string]string{
-		"go.mod":    "module example\n\ngo 1.25\n",
-		"a.go":      "package example\n\nfunc positive(n int) bool { return n > 0 }\n",
-		"a_test.go": "package example\n\nimport \"testing\"\n\nfunc TestIt(t *testing.T) {\n\tif !positive(1) || positive(-1) {\n\t\tt.Fail()\n\t}\n}\n",
-	} {
-		require.NoError(t, os.WriteFile(name, []byte(text), 0o600))
-	}
-	tree := t.TempDir()
-	require.NoError(t, os.CopyFS(tree, os.DirFS(".")))
-	source, err := os.ReadFile("a.go")
+	writeExample(t)
+	limit := patience
+	t.Cleanup(func() { patience = limit })
+	patience = 5 * time.Second
+	mutants, err := part{dir: "example"}.mutants()
 	require.NoError(t, err)
-	for after, want := range map[string]ending{"n <= 0": killed, "n >= 0": lived, "n !! 0": noBuild} {
-		mutants, err := located([]mutant{{file: "a.go", before: "n > 0", after: after, tests: []string{"."}}})
-		require.NoError(t, err)
-		count, err := runAll([]string{tree}, mutants)
-		require.NoError(t, err)
-		assert.Equal(t, map[ending]int{want: 1}, count, after)
-		left, err := os.ReadFile(filepath.Join(tree, "a.go"))
-		require.NoError(t, err)
-		assert.Equal(t, string(source), string(left), "it is taken back")
-	}
-
-	// Tests that fail without the change, or do not exist, catch nothing.
-	for _, run := range []string{"TestNone", "TestIt"} {
-		mutants, err := located([]mutant{{file: "a.go", before: "n > 0", after: "n <= 0", tests: []string{"."}, run: run}})
-		require.NoError(t, err)
-		if run == "TestIt" {
-			require.NoError(t, os.WriteFile("a.go", []byte(strings.Replace(string(source), "n > 0", "n < 0", 1)), 0o600))
+	work := t.TempDir()
+	count, err := runAll(work, mutants)
+	require.NoError(t, err)
+	assert.Equal(t, map[ending]int{killed: 6, lived: 2, noBuild: 1, timedOut: 1}, count)
+	var switched []string
+	for _, m := range mutants {
+		if m.number != 0 {
+			where, _, _ := strings.Cut(m.String(), " in: ")
+			switched = append(switched, where)
 		}
-		_, err = runAll([]string{tree}, mutants)
-		assert.ErrorContains(t, err, "they have to pass without a change", run)
 	}
+	assert.Equal(t, []string{"example/a.go:5:38  > to >=", "example/a.go:5:38  > to <=", "example/a.go:10:8  > to >=",
+		"example/a.go:10:8  > to <=", "example/a.go:17:37  == to !="}, switched)
+	for i := range 2 * runtime.NumCPU() {
+		left, err := os.ReadFile(filepath.Join(work, fmt.Sprint("tree-", i), "example/b.go"))
+		require.NoError(t, err)
+		assert.Equal(t, example["example/b.go"], string(left), "it is taken back")
+	}
+}
+
+func TestAMutantByHandThatDoesNotCompileChecksNothing(t *testing.T) {
+	writeExample(t)
+	mutants, err := located([]mutant{{promise: "a promise", file: "example/a.go", before: "n > 0 }", after: "n !! 0 }", tests: []string{"./example"}}})
+	require.NoError(t, err)
+	count, err := runAll(t.TempDir(), mutants)
+	require.NoError(t, err)
+	assert.Equal(t, map[ending]int{lived: 1}, count)
+}
+
+// Tests that fail without a change, or do not exist, catch nothing.
+func TestTheControlTestsThatFailAreAnError(t *testing.T) {
+	writeExample(t)
+	for name, p := range map[string]part{
+		"none, switched": {dir: "example", line: 5, run: "TestNone"}, "none, alone": {dir: "example", line: 3, run: "TestNone"},
+		"failing, switched": {dir: "example", line: 5}, "failing, alone": {dir: "example", line: 3},
+	} {
+		if p.run == "" {
+			broken := strings.ReplaceAll(example["example/a.go"], "times++", "times--")
+			require.NoError(t, os.WriteFile("example/a.go", []byte(broken), 0o600))
+		}
+		mutants, err := p.mutants()
+		require.NoError(t, err)
+		_, err = runAll(t.TempDir(), mutants)
+		assert.ErrorContains(t, err, "they have to pass without a change", name)
+	}
+}
+
+func TestAConditionIsSwitchedAsItsTextSays(t *testing.T) {
+	source := "package a\n\nvar ö = f(a<b) || c && d\n"
+	file, err := parser.ParseFile(token.NewFileSet(), "a.go", source, 0)
+	require.NoError(t, err)
+	mutants := operators(file)
+	for i := range mutants {
+		mutants[i].number = i + 1
+	}
+	inner := "func() bool { switch mutant { case 1: return a<=b; case 2: return a>=b; }; return a<b }()"
+	assert.Equal(t, "package a\n\nvar ö = func() bool { switch mutant { case 3: return f("+inner+") && c && d; case 4: return f("+inner+
+		") || c || d; }; return f("+inner+") || c && d }()\n", switched(source, mutants))
 }
 
 func TestAnArgumentIsAPartAFileOrALine(t *testing.T) {
