@@ -146,6 +146,9 @@ func TestAMutantIsCaughtOrNot(t *testing.T) {
 	}
 	assert.Equal(t, []string{"example/a.go:5:38  > to >=", "example/a.go:5:38  > to <=", "example/a.go:10:8  > to >=",
 		"example/a.go:10:8  > to <=", "example/a.go:17:37  == to !="}, switched)
+	end, err := mutants[3].testAll(filepath.Join(work, "tree-0"))
+	require.NoError(t, err)
+	assert.Equal(t, killed, end, "before it is compiled by itself")
 	for i := range 2 * runtime.NumCPU() {
 		left, err := os.ReadFile(filepath.Join(work, fmt.Sprint("tree-", i), "example/b.go"))
 		require.NoError(t, err)
