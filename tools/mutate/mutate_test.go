@@ -88,6 +88,10 @@ type answer bool
 
 func yes(n int) answer { return n == 1 } // a function of bool does not compile
 `,
+	"example/c.go": `package example
+
+func no(n int) answer { return n != 1 } // nor here
+`,
 	"example/a_test.go": `package example
 
 import (
@@ -109,7 +113,7 @@ func TestMain(m *testing.M) {
 func TestIt(t *testing.T) {
 	child := exec.Command(os.Args[0])
 	child.Env = []string{"HOME=/"}
-	if !least || !positive(1) || positive(-1) || greet("a") != "a!" || halves(2) != 2 || !bool(yes(1)) || child.Run() != nil {
+	if !least || !positive(1) || positive(-1) || greet("a") != "a!" || halves(2) != 2 || !bool(yes(1)) || bool(no(1)) || child.Run() != nil {
 		t.Fail()
 	}
 }
@@ -136,7 +140,7 @@ func TestAMutantIsCaughtOrNot(t *testing.T) {
 	work := t.TempDir()
 	count, err := runAll(work, mutants)
 	require.NoError(t, err)
-	assert.Equal(t, map[ending]int{killed: 6, lived: 2, noBuild: 1, timedOut: 1}, count)
+	assert.Equal(t, map[ending]int{killed: 7, lived: 2, noBuild: 1, timedOut: 1}, count)
 	var switched []string
 	for _, m := range mutants {
 		if m.number != 0 {
@@ -154,6 +158,15 @@ func TestAMutantIsCaughtOrNot(t *testing.T) {
 		require.NoError(t, err)
 		assert.Equal(t, example["example/b.go"], string(left), "it is taken back")
 	}
+}
+
+func TestWhatCannotBeSwitchedIsCompiledByItself(t *testing.T) {
+	writeExample(t)
+	mutants, err := part{dir: "example", files: []string{"b.go", "c.go"}}.mutants()
+	require.NoError(t, err)
+	count, err := runAll(t.TempDir(), mutants)
+	require.NoError(t, err)
+	assert.Equal(t, map[ending]int{killed: 2}, count)
 }
 
 func TestAMutantByHandThatDoesNotCompileChecksNothing(t *testing.T) {

@@ -158,8 +158,12 @@ func compile(tree string, mutants []mutant) error {
 			mutants[i].number = i + 1
 		}
 	}
-	for slices.ContainsFunc(mutants, func(m mutant) bool { return m.number != 0 }) {
-		if err := writeSwitched(tree, mutants); err != nil {
+	isNumbered := func(m mutant) bool { return m.number != 0 }
+	if !slices.ContainsFunc(mutants, isNumbered) {
+		return nil
+	}
+	for {
+		if err := writeSwitched(tree, mutants); err != nil || !slices.ContainsFunc(mutants, isNumbered) {
 			return err
 		}
 		args := []string{"test", "-c", "-vet=off", "-o", filepath.Dir(tree) + "/"}
@@ -180,7 +184,6 @@ func compile(tree string, mutants []mutant) error {
 			return fmt.Errorf("%s, switched: %w\n%s", cmd, err, out)
 		}
 	}
-	return nil
 }
 
 // writeSwitched writes each file with its mutants, and beside it the variable that chooses one.
