@@ -32,6 +32,7 @@ type part struct {
 	also  string   // another package whose tests check this one; "" for none
 	run   string   // which tests; "" for all
 	line  int      // the only line to change; 0 for all
+	alone bool     // compile each change by itself: the tests clear the environment of the program
 }
 
 // parts are in the order in which data flows through them (docs/architecture.md).
@@ -43,8 +44,8 @@ var parts = []part{
 	{dir: "src/launch"},
 	{dir: "src/truststore"},
 	{dir: "src/client"},
-	{dir: "src/explain", also: "src/cmd/postgres-ssl"}, // there, its lines are shown whole
-	{dir: "src/wire", also: "src/verify"},              // there, its connections are tried
+	{dir: "src/explain", also: "src/cmd/postgres-ssl", alone: true}, // there, its lines are shown whole
+	{dir: "src/wire", also: "src/verify"},                           // there, its connections are tried
 	{dir: "src/verify"},
 	{dir: "src/tunnel", files: []string{"startup.go", "journal.go"}, // the rest wants servers, and minutes
 		run: "FuzzGreet|TestAPacket|TestOnlyAPassword|TestPasswordIsNot|TestWhatIsNoClient|TestNobodyAsks|TestWhatTheTunnelDoesNotSpeak|TestTheLogSays"},

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -167,6 +168,10 @@ func TestWhatCannotBeSwitchedIsCompiledByItself(t *testing.T) {
 	count, err := runAll(t.TempDir(), mutants)
 	require.NoError(t, err)
 	assert.Equal(t, map[ending]int{killed: 2}, count)
+
+	mutants, err = part{dir: "example", alone: true}.mutants()
+	require.NoError(t, err)
+	assert.False(t, slices.ContainsFunc(mutants, func(m mutant) bool { return m.to != 0 }), "no change is switched")
 }
 
 func TestAMutantByHandThatDoesNotCompileChecksNothing(t *testing.T) {

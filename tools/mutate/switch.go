@@ -47,6 +47,9 @@ func (p part) mutants() ([]mutant, error) {
 		for _, m := range operators(file) {
 			if p.line == 0 || p.line == set.Position(file.FileStart+token.Pos(m.at)).Line {
 				m.file, m.tests, m.run = name, tests, p.run
+				if p.alone {
+					m.from, m.to = 0, 0
+				}
 				mutants = append(mutants, m)
 			}
 		}
