@@ -106,6 +106,7 @@ func TestADatabaseStaysWellKnownIfItIsNamedAgain(t *testing.T) {
 		})
 	}
 	assert.False(t, one(t, vcap(t, m{"dsn": "postgres://h/d"})).WellKnown, "the control")
+	assert.False(t, one(t, vcap(t, m{"dsn": "postgres://h/d", "x": m{"dsn": "postgres://h/d"}})).WellKnown, "the control")
 }
 
 func TestEachHostOfAListHasThePortBesideIt(t *testing.T) {
@@ -228,6 +229,8 @@ func TestManyKeysNameFurtherHostsOfADatabase(t *testing.T) {
 		assert.Equal(t, []string{"a", "r1"}, b.Hosts, key)
 		assert.Equal(t, 1, b.Replicas, key)
 	}
+	b := one(t, vcap(t, m{"reader_uri": "postgres://r1/d", "service_uri": "postgres://a/d"}))
+	assert.Equal(t, []string{"a", "r1"}, b.Hosts, "also of one under an unknown key")
 	for _, key := range []string{"replicas", "replica", "reader_name", "hosting", "uris"} {
 		assert.Equal(t, []string{"a"}, one(t, vcap(t, m{"host": "a", key: []any{"r1", "r2"}}, "postgresql")).Hosts, key)
 	}
@@ -242,6 +245,11 @@ func TestAFamilyNamesItsKindAndAPortBehindTheHost(t *testing.T) {
 	assert.Empty(t, titles(t, vcap(t, of("mysql", "h"))))
 	assert.Equal(t, []string{"db: h"}, titles(t, vcap(t, of("postgres", "h:3306"))), "the control")
 	assert.Empty(t, titles(t, vcap(t, m{"DB_HOST": "h:3306", "DB_USER": "u"}, "mysql")))
+
+	keys := m{"PGHOST": "h", "PGUSER": "u"}
+	assert.False(t, one(t, vcap(t, keys, "postgresql")).Guessed)
+	keys["uri"] = "https://console.example.com"
+	assert.True(t, one(t, vcap(t, keys, "postgresql")).Guessed, "beside a uri of something else")
 }
 
 // A mail server, a cache or a directory beside a database, or alone, is no Postgres, and its flags
@@ -256,6 +264,7 @@ func TestOtherProtocolsAreNotTakenForPostgres(t *testing.T) {
 		"Redis without a tag":     {m{"host": "r", "port": 6380, "password": "p", "ssl": "require"}, "x"},
 		"Redis without TLS":       {m{"host": "r", "port": 6380, "password": "p", "sslmode": "disable"}, "redis"},
 		"MySQL that verifies":     {m{"host": "s", "username": "u", "ssl_mode": "VERIFY_CA"}, "mysql"},
+		"Redis, as host:port":     {m{"host": "r:6380", "password": "p", "ssl": "require"}, "x"},
 		"SQL Server":              {m{"host": "s", "port": 1433, "username": "u", "ssl": "require"}, "sqlserver"},
 		"Oracle with TLS":         {m{"host": "s", "port": 2484, "username": "u", "ssl": "require"}, "oracle"},
 		"SMTP":                    {m{"hostname": "s", "port": 587, "username": "u", "tls": "require"}, "smtp"},

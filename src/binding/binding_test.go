@@ -49,6 +49,9 @@ func TestAConnectionStringThatSaysSSLAndNoModeIsNoted(t *testing.T) {
 		credentials := map[string]any{"host": "h.example.com", "ssl": true, "jdbcUrl": "jdbc:postgresql://h.example.com/d" + query}
 		assert.Equal(t, want, one(t, vcap(t, credentials)).SSLFlag.String(), query)
 	}
+	for query, want := range map[string]string{"?ssl=true": "ssl in credential uri", "?ssl=true&requiressl=1": "requiressl in credential uri", "?sslmode=require&ssl=true": ""} {
+		assert.Equal(t, want, one(t, vcap(t, map[string]any{"uri": "postgres://h.example.com/d" + query})).SSLFlag.String(), query)
+	}
 }
 
 func TestRealBindingsAreUnderstood(t *testing.T) {
@@ -120,6 +123,13 @@ func TestPortUserPasswordAndDatabaseAreReadToo(t *testing.T) {
 	b = one(t, vcap(t, map[string]any{"uri": "postgres://u:p@h:1/a", "username": "me", "password": "mine", "port": 5433, "dbname": "b", "hostname": "h"}))
 	assert.Equal(t, []string{"5433", "b", "me", "mine"}, []string{b.Ports[0], b.Database, b.Username, string(b.Password)},
 		"a key of its own wins over the URI")
+
+	found, err := Read(vcap(t, map[string]any{"hostname": "h", "username": "me", "password": "mine", "dbname": "b", "sslmode": "require", "sslrootcert": "CA", "other": "postgres://u:p@i/a?sslrootcert=theirs"}))
+	require.NoError(t, err)
+	require.Len(t, found.Databases, 2)
+	b = found.Databases[1]
+	assert.Equal(t, []string{"a", "u", "p", "CA"}, []string{b.Database, b.Username, string(b.Password), string(b.CA.Value)},
+		"but not over one of another host, apart from the certificates")
 }
 
 func TestWhatCountsAsAPostgresBinding(t *testing.T) {
@@ -483,6 +493,13 @@ func TestCredentialsBeyondTheLimitsAreRefused(t *testing.T) {
 		}
 		return map[string]any{"a": list}
 	}
+	pairs := func(levels int) map[string]any {
+		var list any = "postgres://h/d"
+		for range levels {
+			list = []any{list, nil}
+		}
+		return map[string]any{"a": list}
+	}
 	hosts := func(n int) map[string]any {
 		var list []any
 		for i := range n {
@@ -502,6 +519,7 @@ func TestCredentialsBeyondTheLimitsAreRefused(t *testing.T) {
 	}{
 		"objects nested deep": {nested(32), nested(33), "the credentials are nested more than 32 levels deep"},
 		"lists nested deep":   {lists(32), lists(33), "the credentials are nested more than 32 levels deep"},
+		"pairs nested deep":   {pairs(32), pairs(33), "the credentials are nested more than 32 levels deep"},
 		"very many strings":   {same(1000), same(1001), "the credentials have more than 1000 connection strings"},
 		"very many in a text": {list(1000), list(1001), "the credentials have more than 1000 connection strings"},
 		"very many hosts":     {hosts(100), hosts(101), "the credentials name more than 100 hosts"},
