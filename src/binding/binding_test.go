@@ -151,6 +151,7 @@ func TestWhatCountsAsAPostgresBinding(t *testing.T) {
 		"a host, but no sslmode":           {map[string]any{"host": "h"}, nil, false},
 		"mysql by uri":                     {map[string]any{"uri": "mysql://u:p@h/db", "sslmode": "require"}, nil, false},
 		"mysql by tag, with MySQL's modes": {map[string]any{"host": "h", "ssl_mode": "REQUIRED"}, []string{"mysql"}, false},
+		"mysql by tag, with no TLS":        {map[string]any{"host": "h", "sslmode": "disable"}, []string{"mysql"}, false},
 		"redis":                            {map[string]any{"host": "h", "password": "p"}, []string{"redis"}, false},
 		"a web service about postgres":     {map[string]any{"uri": "https://backup.example/api"}, []string{"postgres-backup"}, false},
 		"no credentials":                   {nil, nil, false},

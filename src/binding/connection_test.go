@@ -270,6 +270,7 @@ func TestWhatAConnectionStringSays(t *testing.T) {
 			"Host=h;Database=d;Password={a;b}":                    "h /d password=a;b",
 			"Host=h;Database=d;Password={a;b} ; Username=u":       "h /d user=u password=a;b",
 			`Host=h;Database=d;Password="a;b`:                     `h /d password="a`,
+			"Host=h;Database=d;Password={a;;Username=u":           "h /d user=u password={a",
 			`Host=h;Database=d;Password="a"b;Username=u`:          `h /d user=u password="a"b`,
 			"Host=h;Database=d;Password=a;b;Username=u":           "h /d user=u password=a",
 			"Host=h;Database=d;Password=a;.Host=evil":             "h /d password=a",
