@@ -67,6 +67,8 @@ var example = map[string]string{
 	"go.mod": "module example\n\ngo 1.25\n",
 	"example/a.go": `package example
 
+import "time"
+
 const least = 1 < 2 // not switched; <= lives
 
 func positive(n int) bool { return n > 0 } // >= lives
@@ -75,6 +77,7 @@ func greet(name string) string { return name + "!" } // - does not compile
 
 func halves(n int) (times int) {
 	for n > 0 { // >= loops
+		time.Sleep(time.Millisecond)
 		n /= 2
 		times++
 	}
@@ -135,7 +138,7 @@ func TestAMutantIsCaughtOrNot(t *testing.T) {
 	writeExample(t)
 	limit := patience
 	t.Cleanup(func() { patience = limit })
-	patience = 5 * time.Second
+	patience = 15 * time.Second // for a busy machine
 	mutants, err := part{dir: "example"}.mutants()
 	require.NoError(t, err)
 	work := t.TempDir()
@@ -149,8 +152,8 @@ func TestAMutantIsCaughtOrNot(t *testing.T) {
 			switched = append(switched, where)
 		}
 	}
-	assert.Equal(t, []string{"example/a.go:5:38  > to >=", "example/a.go:5:38  > to <=", "example/a.go:10:8  > to >=",
-		"example/a.go:10:8  > to <=", "example/a.go:17:37  == to !="}, switched)
+	assert.Equal(t, []string{"example/a.go:7:38  > to >=", "example/a.go:7:38  > to <=", "example/a.go:12:8  > to >=",
+		"example/a.go:12:8  > to <=", "example/a.go:20:37  == to !="}, switched)
 	end, err := mutants[3].testAll(filepath.Join(work, "tree-0"))
 	require.NoError(t, err)
 	assert.Equal(t, killed, end, "before it is compiled by itself")
@@ -187,8 +190,8 @@ func TestAMutantByHandThatDoesNotCompileChecksNothing(t *testing.T) {
 func TestTheControlTestsThatFailAreAnError(t *testing.T) {
 	writeExample(t)
 	for name, p := range map[string]part{
-		"none, switched": {dir: "example", line: 5, run: "TestNone"}, "none, alone": {dir: "example", line: 3, run: "TestNone"},
-		"failing, switched": {dir: "example", line: 5}, "failing, alone": {dir: "example", line: 3},
+		"none, switched": {dir: "example", line: 7, run: "TestNone"}, "none, alone": {dir: "example", line: 5, run: "TestNone"},
+		"failing, switched": {dir: "example", line: 7}, "failing, alone": {dir: "example", line: 5},
 	} {
 		if p.run == "" {
 			broken := strings.ReplaceAll(example["example/a.go"], "times++", "times--")
