@@ -43,23 +43,34 @@ type bounded struct {
 	onMessage func(kind byte, body []byte) error // its error ends the reading
 	left      int                                // bytes that the server may still send
 	loggedIn  bool
+	unsent    []byte
 	message   bytes.Reader // the current one
 	err       error
 }
 
-// Write sends nothing after an error: PostgreSQL would log a probe's goodbye as a failure. Its own
-// errors it leaves to the reader: with TLS 1.3, a server refuses a client certificate only after the
-// handshake, and its reason can be read even if writing fails.
+// Write leaves what belongs to the login to the reader. During a long write, pgconn reads in the
+// background, and may end that only by a query (SyncConn), which a session for replication refuses.
 func (b *bounded) Write(p []byte) (int, error) {
-	if b.err == nil {
-		_, _ = b.to.Write(p)
+	if b.unsent = append(b.unsent, p...); b.loggedIn {
+		b.send()
 	}
 	return len(p), nil
+}
+
+// send sends nothing after an error: PostgreSQL would log a probe's goodbye as a failure. Its own
+// errors it leaves to the reader: with TLS 1.3, a server refuses a client certificate only after the
+// handshake, and its reason can be read even if writing fails.
+func (b *bounded) send() {
+	if b.err == nil && len(b.unsent) > 0 {
+		_, _ = b.to.Write(b.unsent)
+	}
+	b.unsent = nil
 }
 
 // Read returns a part of one message. After an error, there are no more messages.
 func (b *bounded) Read(p []byte) (int, error) {
 	if b.message.Len() == 0 && b.err == nil {
+		b.send()
 		b.err = b.next()
 	}
 	if b.err != nil {

@@ -585,6 +585,35 @@ func TestAProbeHasNoPassword(t *testing.T) {
 	}
 }
 
+// A session with replication=true takes no query, and what a tunnel copies is the app's own. pgconn asks
+// one if a write took long and the answer was there before it ended.
+func TestASessionThatIsHandedOverHasHeardNoQuery(t *testing.T) {
+	ready, err := (&pgproto3.ReadyForQuery{TxStatus: 'I'}).Encode(asksFor(pgproto3.AuthTypeOk))
+	require.NoError(t, err)
+	asked := make(chan byte, 1)
+	port := pgtest.Listen(t, func(conn net.Conn) {
+		length := make([]byte, 4)
+		_, _ = io.ReadFull(conn, length)
+		_, _ = conn.Write(ready)
+		time.Sleep(200 * time.Millisecond) // the client cannot write, since nobody reads
+		_, _ = io.CopyN(io.Discard, conn, int64(binary.BigEndian.Uint32(length))-4)
+		kind := make([]byte, 1)
+		_, _ = conn.Read(kind)
+		asked <- kind[0]
+	})
+	target := Target{Address: Address{"127.0.0.1", uint16(port)}, User: "app"}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	long := map[string]string{"application_name": strings.Repeat("x", 32<<20)}
+	conn, attempt := target.start(ctx, target.Address, sslmode.Disable, Login{Parameters: long})
+	require.NoError(t, attempt.err)
+	session, err := conn.Hijack()
+	require.NoError(t, err)
+	_, err = session.Conn.Write([]byte{'X'})
+	require.NoError(t, err)
+	assert.Equal(t, "X", string(<-asked))
+}
+
 // pg_stat_activity tells whose a session is: verify's, or that of a client of the tunnel.
 func TestAServerHearsWhoLogsIn(t *testing.T) {
 	heard := make(chan map[string]string, 1)
