@@ -12,9 +12,11 @@ func (r *reader) binding(d *database, open open) Binding {
 	b := Binding{Name: r.name, Path: d.path, WellKnown: d.wellKnown, Tags: r.tags, Direct: r.direct()}
 	hosts := addHosts(slices.Clone(d.hosts), d.replicas)
 	b.Replicas = len(hosts) - len(d.hosts)
-	for _, a := range hosts {
+	around := string(d.credential(portKeys, "").Value) // in an object around
+	port := splitPorts(strings.ReplaceAll(around, "\n", ","), len(hosts))
+	for i, a := range hosts {
 		if hosts[0].port == "" {
-			a.port = cmp.Or(a.port, string(d.credential(portKeys, "").Value)) // of an object around, for all of them
+			a.port = cmp.Or(a.port, port(i), around) // what is no port is refused later
 		}
 		b.Hosts, b.Ports = append(b.Hosts, a.host), append(b.Ports, a.port)
 	}

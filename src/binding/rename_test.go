@@ -431,6 +431,19 @@ func TestThePortAroundAnObjectIsForAllOfItsHosts(t *testing.T) {
 	r, err := redirect(map[string]string{"VCAP_SERVICES": inService(`{"port":5433,"db":{"hosts":["h1","h2"],"user":"u","sslmode":"require"}}`)}, every)
 	require.NoError(t, err)
 	assert.Subset(t, r.Endpoints, []Endpoint{{0, "db", "h1", 5433, 0}, {0, "db", "h2", 5433, 1}})
+
+	for _, hosts := range []string{
+		`"port":"5433,5434","db":{"hosts":["h1","h2"],"user":"u","sslmode":"require"}`, `"port":["5433",5434],"db":{"host":"h1,h2","sslmode":"require"}`,
+		`"port":"5433, 5434","uri":"postgres:///d","replica_host":"h1,h2"`, `"port":[5433,5434],"uri":"postgres:///d","replica_hosts":["h1","h2"]`,
+	} {
+		r, err := redirect(map[string]string{"VCAP_SERVICES": inService(`{` + hosts + `}`)}, every)
+		require.NoError(t, err, hosts)
+		assert.Subset(t, r.Endpoints, []Endpoint{{0, "db", "h1", 5433, 0}, {0, "db", "h2", 5434, 1}}, "each its own")
+	}
+	for _, ports := range []string{`"x"`, `"5433,5434,5435"`, `"5433,"`} {
+		_, err := redirect(map[string]string{"VCAP_SERVICES": inService(`{"port":` + ports + `,"db":{"hosts":["h1","h2"],"user":"u","sslmode":"require"}}`)}, every)
+		assert.ErrorContains(t, err, "is not a number from 1 to 65535", ports)
+	}
 }
 
 func TestOnlyTheWantedDatabaseOfAServiceIsRedirected(t *testing.T) {
