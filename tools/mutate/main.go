@@ -199,8 +199,9 @@ func located(mutants []mutant) ([]mutant, error) {
 	return mutants, errors.Join(wrong...)
 }
 
-// runAll runs each mutant, prints those that the tests miss, and counts. What lives in the switched
-// program is compiled by itself too: a test may start a program without the variable.
+// runAll runs each mutant, prints those that the tests miss, and counts. What lives or loops in the
+// switched program is compiled by itself too: a test may start a program without the variable, and
+// the switches take time. In the end the tests have to pass without a change once more.
 func runAll(work string, mutants []mutant) (map[ending]int, error) {
 	trees, err := copies(work, mutants)
 	if err != nil {
@@ -228,7 +229,7 @@ func runAll(work string, mutants []mutant) (map[ending]int, error) {
 		case err != nil:
 			failed = append(failed, err)
 			return
-		case end == lived && m.number != 0:
+		case (end == lived || end == timedOut) && m.number != 0:
 			m.number = 0
 			alone = append(alone, m)
 			return
@@ -242,6 +243,12 @@ func runAll(work string, mutants []mutant) (map[ending]int, error) {
 	}
 	each(trees, together, run)
 	each(trees[:runtime.NumCPU()], alone, run)
+	again := controls(trees[0], mutants)
+	for _, m := range slices.Concat(together, alone) {
+		if err := again(m); err != nil {
+			return nil, errors.Join(append(failed, err)...)
+		}
+	}
 	return count, errors.Join(failed...)
 }
 
@@ -368,7 +375,8 @@ func (m mutant) test(tree, dir string) (ending, []byte, error) {
 		return lived, out, nil
 	case cmd.ProcessState == nil: // it did not start
 		return "", nil, err
-	case bytes.Contains(out, []byte("test timed out")): // testing and testscript both say it
+	case cmd.ProcessState.ExitCode() < 0, // a signal ended it: it loops before the tests, or takes all memory
+		bytes.Contains(out, []byte("test timed out")): // testing and testscript both say it
 		return timedOut, out, nil
 	case bytes.Contains(out, []byte("[build failed]")) || bytes.Contains(out, []byte("[setup failed]")):
 		return noBuild, out, nil

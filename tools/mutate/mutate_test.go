@@ -188,12 +188,17 @@ func TestAMutantByHandThatDoesNotCompileChecksNothing(t *testing.T) {
 
 // Tests that fail without a change, or do not exist, catch nothing.
 func TestTheControlTestsThatFailAreAnError(t *testing.T) {
-	writeExample(t)
 	for name, p := range map[string]part{
 		"none, switched": {dir: "example", line: 7, run: "TestNone"}, "none, alone": {dir: "example", line: 5, run: "TestNone"},
 		"failing, switched": {dir: "example", line: 7}, "failing, alone": {dir: "example", line: 5},
+		"failing at the end": {dir: "example", line: 5, run: "TestIt"},
 	} {
-		if p.run == "" {
+		writeExample(t)
+		switch name {
+		case "failing at the end":
+			once := strings.Replace(example["example/a_test.go"], "if !least", "if os.Mkdir(\"once\", 0o700) != nil || !least", 1)
+			require.NoError(t, os.WriteFile("example/a_test.go", []byte(once), 0o600))
+		case "failing, switched", "failing, alone":
 			broken := strings.ReplaceAll(example["example/a.go"], "times++", "times--")
 			require.NoError(t, os.WriteFile("example/a.go", []byte(broken), 0o600))
 		}
