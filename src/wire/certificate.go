@@ -140,7 +140,7 @@ func signed(cert, issuer *x509.Certificate) bool {
 	id := sha256.Sum256(slices.Concat(cert.Raw, issuer.RawSubjectPublicKeyInfo))
 	signatures.Lock()
 	defer signatures.Unlock()
-	known := &signatures.good[id[0]%64]
+	known := &signatures.good[int(id[0])%len(signatures.good)]
 	if *known != id && issuer.CheckSignature(cert.SignatureAlgorithm, cert.RawTBSCertificate, cert.Signature) == nil {
 		*known = id
 	}
@@ -153,28 +153,26 @@ func selfSigned(c *x509.Certificate) bool { return signed(c, c) }
 
 // outOfDate returns the problem of the first certificate of a path that is not valid now.
 func (v verifier) outOfDate(path []*x509.Certificate) *Problem {
+	i := slices.IndexFunc(path, func(c *x509.Certificate) bool { return !v.isCurrent(c) })
+	if i < 0 {
+		return nil
+	}
 	renew := "ask the database's operator to renew its certificate and the chain that it sends"
 	replace := "give the database a certificate of a newer root, and trust that root"
 	if endpoint, _ := rds.Parse(v.host); endpoint.Service == rds.RDS { // which signs by itself
 		renew = "restart the database, or modify its certificate authority in RDS: either renews the certificate"
 		replace = "modify the database's certificate authority in RDS to a newer one"
 	}
-	for i, c := range path {
-		if v.isCurrent(c) {
-			continue
-		}
-		name, end := v.name(c.Subject), plain.Day(c.NotAfter)
-		switch {
-		case v.now.Before(c.NotBefore):
-			return &Problem{notYetValid, fmt.Sprintf("the certificate of %s is valid only from %s on", name, plain.Day(c.NotBefore)),
-				"check the clock of this machine, which says " + plain.Day(v.now)}
-		case i > 0 && truststore.IsRoot(c):
-			return &Problem{rootExpired, fmt.Sprintf("the root certificate %s expired on %s", name, end), replace}
-		default:
-			return &Problem{certificateExpired, fmt.Sprintf("the certificate of %s in the chain of %s expired on %s", name, v.host, end), renew}
-		}
+	c := path[i]
+	name, end := v.name(c.Subject), plain.Day(c.NotAfter)
+	switch {
+	case v.now.Before(c.NotBefore):
+		return &Problem{notYetValid, fmt.Sprintf("the certificate of %s is valid only from %s on", name, plain.Day(c.NotBefore)),
+			"check the clock of this machine, which says " + plain.Day(v.now)}
+	case i > 0 && truststore.IsRoot(c):
+		return &Problem{rootExpired, fmt.Sprintf("the root certificate %s expired on %s", name, end), replace}
 	}
-	return nil
+	return &Problem{certificateExpired, fmt.Sprintf("the certificate of %s in the chain of %s expired on %s", name, v.host, end), renew}
 }
 
 // Go and OpenSSL differ on a few chains. libpq uses OpenSSL, and so does nearly every driver that is
