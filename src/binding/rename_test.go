@@ -674,7 +674,7 @@ func onlyHostsDiffer(path string, before, after any) string {
 // onlyNamesDiffer says how two texts differ apart from hosts and the path of a CA.
 func onlyNamesDiffer(path, before, after string) string {
 	c, ok := parseString(before)
-	if ok {
+	if ok && !c.unclear { // which has no host, as "postgres://h postgres://h" has none
 		changed, _ := parseString(after)
 		changed.hosts, changed.names, changed.ports, changed.hostaddr, changed.rootCert = c.hosts, c.names, c.ports, c.hostaddr, c.rootCert
 		if fmt.Sprintf("%#v", changed) != fmt.Sprintf("%#v", c) {

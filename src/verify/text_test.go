@@ -26,7 +26,9 @@ func TestOkIsGreenAndFailureIsRed(t *testing.T) {
 
 func TestTheLastDayOfACertificateIsNoDayTooMany(t *testing.T) {
 	for left, says := range map[int]string{-1: "expired 2030-01-02", 0: "expires 2030-01-02, in 0 days", 1: "expires 2030-01-02, in 1 day"} {
-		assert.Equal(t, says, Issued{NotAfter: "2030-01-02", DaysLeft: left}.expiry())
+		issued := Issued{NotAfter: "2030-01-02", DaysLeft: left}
+		assert.Equal(t, says, issued.expiry())
+		assert.Equal(t, left >= 0, (&Certificate{Issued: issued}).endsSoon(), "an expired one is a problem, not a warning")
 	}
 }
 

@@ -93,6 +93,7 @@ func TestVerifyChain(t *testing.T) {
 		"a new root of RDS":                         {chain: pgtest.NewCA(t, "Amazon RDS us-west-2 Root CA RSA2048 G9").Issue(t, []string{west}).Chain(), trust: trust("x", region), problem: unknownCA, says: `its issuer is "Amazon RDS us-west-2 Root CA RSA2048 G9"`},
 		"expired":                                   {chain: late.Chain(middle), trust: trust("x", root), problem: certificateExpired, says: `the certificate of "` + west + `" in the chain`},
 		"an intermediate that expired":              {chain: oldMiddle.Issue(t, []string{west}).Chain(oldMiddle), trust: trust("x", root), problem: certificateExpired, says: `the certificate of "Old Middle" in the chain of ` + west + " expired"},
+		"a root as its own server, that expired":    {chain: []*x509.Certificate{oldRoot.Cert}, trust: trust("x", oldRoot), mode: sslmode.VerifyCA, problem: certificateExpired, says: `the certificate of "Old Root" in the chain`},
 		"a root that expired":                       {chain: oldRoot.Issue(t, []string{west}).Chain(), trust: trust("x", oldRoot), problem: rootExpired, says: `the root certificate "Old Root" expired`},
 		"a server with its issuer's name":           {chain: other.Issue(t, []string{west}, func(c *x509.Certificate) { c.Subject = other.Cert.Subject }).Chain(), trust: trust("x", root), problem: unknownCA, says: `its issuer is "Other"`},
 		"an expired certificate from an unknown CA": {chain: late.Chain(middle), trust: trust("x", other), problem: unknownCA},
@@ -146,6 +147,28 @@ func TestACAThatCallsItselfRDSIsNoneToAskTheOperatorFor(t *testing.T) {
 	}
 }
 
+// An alias of a cloud's endpoint is sent to that endpoint's own name.
+func TestWhichNameToBind(t *testing.T) {
+	const ask, address, endpoint = "ask the database's operator for a certificate", "an address needs no name", "bind the endpoint's own name, " + west
+	root := pgtest.NewCA(t, "Root")
+	target := Target{Trust: trust("x", root)}
+	for _, test := range []struct {
+		host, says string
+		names      []string
+	}{
+		{"db.example.com", endpoint, []string{west}},
+		{"db.example.com", endpoint, []string{"other.example.com", west}},
+		{"other." + west, ask, []string{west}},
+		{"db.example.com", ask, []string{"other.example.com"}},
+		{"10.0.0.7", address, []string{west}},
+	} {
+		_, problem := target.verify(root.Issue(t, test.names).Chain(), test.host, sslmode.VerifyFull, time.Now())
+		require.NotNil(t, problem)
+		assert.Contains(t, problem.Do, test.says, test.host)
+		assert.Equal(t, test.says == address, strings.Contains(problem.Do, address), test.host)
+	}
+}
+
 // RDS renews what it signs; elsewhere somebody has to.
 func TestWhoRenewsACertificate(t *testing.T) {
 	root, old := pgtest.NewCA(t, "Root"), pgtest.NewCA(t, "Old Root", pgtest.Expired)
@@ -170,6 +193,7 @@ func TestTwoCAsThatSignEachOtherLeadNowhere(t *testing.T) {
 	_, problem := new(Target).verify(chain, chainHost, sslmode.VerifyFull, time.Now())
 	require.NotNil(t, problem)
 	assert.Equal(t, unknownCA, problem.Code)
+	assert.Len(t, verifier{chain: chain, now: time.Now()}.path(nil), 10)
 }
 
 // What is remembered of a good signature counts for no other certificate, and for no other key.
@@ -193,32 +217,36 @@ func TestAGoodSignatureIsRememberedForItsCertificateAndKeyAlone(t *testing.T) {
 
 func TestServersErrors(t *testing.T) {
 	for name, test := range map[string]struct {
-		refusal pgconn.PgError
-		code    string
+		refusal    pgconn.PgError
+		code, says string
 	}{
-		"password":           {pgconn.PgError{Code: "28P01", Message: `password authentication failed for user "app"`}, passwordRefused},
-		"database":           {pgconn.PgError{Code: "3D000", Message: `database "app" does not exist`}, databaseMissing},
-		"pg_hba.conf":        {pgconn.PgError{Code: "28000", Message: `no pg_hba.conf entry for host "::1", user "app", database "app", SSL encryption`}, notAllowed},
-		"client certificate": {pgconn.PgError{Code: "28000", Message: "connection requires a valid client certificate"}, clientCertificateWanted},
-		"a token of IAM":     {pgconn.PgError{Code: "28000", Message: `PAM authentication failed for user "app"`}, notAllowed},
-		"no such role":       {pgconn.PgError{Code: "28000", Message: `role "app" does not exist`}, notAllowed},
-		"no right":           {pgconn.PgError{Code: "42501", Message: `permission denied for database "app"`}, notAllowed},
-		"too many":           {pgconn.PgError{Code: "53300", Message: "sorry, too many clients already"}, serverError},
-		"unheard of":         {pgconn.PgError{Code: "ZZ999", Message: "what?"}, serverError},
+		"password":           {pgconn.PgError{Code: "28P01", Message: `password authentication failed for user "app"`}, passwordRefused, "refuses the password"},
+		"database":           {pgconn.PgError{Code: "3D000", Message: `database "app" does not exist`}, databaseMissing, "has no database"},
+		"pg_hba.conf":        {pgconn.PgError{Code: "28000", Message: `no pg_hba.conf entry for host "::1", user "app", database "app", SSL encryption`}, notAllowed, "the server's pg_hba.conf"},
+		"client certificate": {pgconn.PgError{Code: "28000", Message: "connection requires a valid client certificate"}, clientCertificateWanted, ""},
+		"a token of IAM":     {pgconn.PgError{Code: "28000", Message: `PAM authentication failed for user "app"`}, notAllowed, "does not let the user in"},
+		"no such role":       {pgconn.PgError{Code: "28000", Message: `role "app" does not exist`}, notAllowed, "does not let the user in"},
+		"no right":           {pgconn.PgError{Code: "42501", Message: `permission denied for database "app"`}, notAllowed, "does not let the user in"},
+		"too many":           {pgconn.PgError{Code: "53300", Message: "sorry, too many clients already"}, serverError, "refuses the connection"},
+		"unheard of":         {pgconn.PgError{Code: "ZZ999", Message: "what?"}, serverError, "refuses the connection"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			target := Target{Address: Address{Host: "h", Port: 1}, User: "app", Database: "app", Password: "app"}
 			problem := target.diagnose(Attempt{stage: startingUp, Refusal: &test.refusal}, target.Address)
 			require.NotNil(t, problem)
 			assert.Equal(t, test.code, problem.Code)
+			assert.Contains(t, problem.What, test.says)
 			if test.code != clientCertificateWanted {
 				assert.Contains(t, problem.What, "SQLSTATE "+test.refusal.Code)
 			}
 		})
 	}
+	// In RDS, PAM's refusal is about IAM, and no other is.
 	iam := Target{Address: Address{Host: west}, User: "app"}
-	problem := iam.diagnose(Attempt{stage: startingUp, Refusal: &pgconn.PgError{Code: "28000", Message: `PAM authentication failed for user "app"`}}, iam.Address)
-	assert.Contains(t, problem.What, `wants IAM authentication of user "app"`)
+	for message, isAboutIAM := range map[string]bool{`PAM authentication failed for user "app"`: true, `role "app" does not exist`: false} {
+		problem := iam.diagnose(Attempt{stage: startingUp, Refusal: &pgconn.PgError{Code: "28000", Message: message}}, iam.Address)
+		assert.Equal(t, isAboutIAM, strings.Contains(problem.What, `wants IAM authentication of user "app"`), problem.What)
+	}
 
 	// Nor does a certificate with another common name let its user in.
 	for certificate, isBlamed := range map[string]bool{"": false, "in PEM": true} {
