@@ -9,7 +9,8 @@ Usage: scripts/mutate.sh [PART...]
 Breaks a copy of the tree in hundreds of small ways, one at a time, and runs the part's tests after
 each. A change that no test catches "lived": the tests do not check what the code does there. Prints
 each change that lived, the efficacy of each part, and, for all parts, the coverage of those that
-decide. src/launch takes five minutes on two busy cores; all parts are for a night, or a weekly job.
+decide. src/launch takes two minutes on two cores, and all parts together an hour. Leave it the
+machine: tests that take more than three minutes count as endless.
 
 PART is src/plain, src/sslmode, src/rds, src/binding, src/launch, src/truststore, src/client,
 src/explain, src/wire, src/verify, src/tunnel, src/cf, src/audit, src/seen, src/drivers or by-hand; a file of
