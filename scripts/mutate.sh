@@ -13,9 +13,9 @@ decide. src/launch takes two minutes on two cores, and all parts together an hou
 machine: tests that take more than three minutes count as endless.
 
 PART is src/plain, src/sslmode, src/rds, src/binding, src/launch, src/truststore, src/client,
-src/explain, src/wire, src/verify, src/tunnel, src/cf, src/audit, src/seen, src/drivers or by-hand; a file of
-a part, such as src/rds/rds.go; or a line of it, such as src/rds/rds.go:48. The default is all
-parts. by-hand stands for the changes in tools/mutate/byhand.go.
+src/explain, src/wire, src/verify, src/tunnel, src/cf, src/audit, src/seen, src/drivers or by-hand;
+a file of a part, such as src/rds/rds.go; or a line of it, such as src/rds/rds.go:48. The default is
+all parts. by-hand stands for the changes in tools/mutate/byhand.go.
 
 Needs go (https://go.dev/dl), openssl and bash, and what scripts/test.sh installs.
 Exit status: 0 each part has 99% or more, 1 one has less, 2 the command was not understood.

@@ -56,8 +56,8 @@ install() {
 # lint is for what no test waits for.
 lint() {
   local module
-  # go run, because go tool ignores GOFLAGS and would compile all of Go once more. With GOGC=400, it
-  # takes two thirds of the time.
+  # go run, because go tool ignores GOFLAGS and would compile all of Go once more. With GOGC=400,
+  # staticcheck takes two thirds of the time.
   GOGC=400 go run -modfile=tools/tools.mod honnef.co/go/tools/cmd/staticcheck ./...
   for module in fixtures/stratos/src/jetstream fixtures/drivers/pgx fixtures/drivers/go-pg; do
     go -C "$module" vet ./...

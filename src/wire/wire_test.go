@@ -223,7 +223,7 @@ func TestServersErrors(t *testing.T) {
 		"password":           {pgconn.PgError{Code: "28P01", Message: `password authentication failed for user "app"`}, passwordRefused, "refuses the password"},
 		"database":           {pgconn.PgError{Code: "3D000", Message: `database "app" does not exist`}, databaseMissing, "has no database"},
 		"pg_hba.conf":        {pgconn.PgError{Code: "28000", Message: `no pg_hba.conf entry for host "::1", user "app", database "app", SSL encryption`}, notAllowed, "the server's pg_hba.conf"},
-		"client certificate": {pgconn.PgError{Code: "28000", Message: "connection requires a valid client certificate"}, clientCertificateWanted, ""},
+		"client certificate": {pgconn.PgError{Code: "28000", Message: "connection requires a valid client certificate"}, clientCertificateWanted, "wants a client certificate"},
 		"a token of IAM":     {pgconn.PgError{Code: "28000", Message: `PAM authentication failed for user "app"`}, notAllowed, "does not let the user in"},
 		"no such role":       {pgconn.PgError{Code: "28000", Message: `role "app" does not exist`}, notAllowed, "does not let the user in"},
 		"no right":           {pgconn.PgError{Code: "42501", Message: `permission denied for database "app"`}, notAllowed, "does not let the user in"},
@@ -613,8 +613,8 @@ func TestAProbeHasNoPassword(t *testing.T) {
 	}
 }
 
-// A session with replication=true takes no query, and what a tunnel copies is the app's own. pgconn asks
-// one if a write took long and the answer was there before it ended.
+// A session with replication=true takes no query, and what a tunnel copies is the app's own. pgconn
+// asks one if a write took long and the answer was there before it ended.
 func TestASessionThatIsHandedOverHasHeardNoQuery(t *testing.T) {
 	ready, err := (&pgproto3.ReadyForQuery{TxStatus: 'I'}).Encode(asksFor(pgproto3.AuthTypeOk))
 	require.NoError(t, err)
