@@ -72,23 +72,15 @@ func TestLibpqPrefersGSSToTLSWithATicket(t *testing.T) {
 	} {
 		for _, mode := range []string{"require", "verify-ca", "verify-full"} {
 			t.Run(name+", "+mode, func(t *testing.T) {
-				listener, err := net.Listen("tcp", "127.0.0.1:0")
-				require.NoError(t, err)
-				defer listener.Close()
-				heard := make(chan uint32, 1)
-				go func() {
-					conn, err := listener.Accept()
-					if err != nil {
-						return
-					}
+				heard := make(chan uint32, 9) // psql may try more than once
+				port := pgtest.Listen(t, func(conn net.Conn) {
 					request := make([]byte, 8)
-					_, _ = io.ReadFull(conn, request)
-					conn.Close()
-					listener.Close() // psql may try once more
-					heard <- binary.BigEndian.Uint32(request[4:])
-				}()
+					if _, err := io.ReadFull(conn, request); err == nil {
+						heard <- binary.BigEndian.Uint32(request[4:])
+					}
+				})
 				psql := exec.Command("psql", fmt.Sprintf("host=localhost hostaddr=127.0.0.1 port=%d user=u dbname=d sslmode=%s",
-					listener.Addr().(*net.TCPAddr).Port, mode))
+					port, mode))
 				psql.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir()}, test.env...)
 				said, err := psql.CombinedOutput()
 				require.Error(t, err, string(said))

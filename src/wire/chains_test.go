@@ -22,6 +22,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -30,6 +31,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cloudfoundry-community/postgres-ssl-buildpack/src/sslmode"
+	"github.com/cloudfoundry-community/postgres-ssl-buildpack/tools/pgtest"
 )
 
 // Chains of certificates, each with something unusual. Three judge them: this package, OpenSSL's
@@ -478,19 +480,11 @@ func (f chainFiles) name(c judged) string {
 // returns whether psql went that far.
 func (f chainFiles) psql(t *testing.T, c judged) bool {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer listener.Close()
 	config := &tls.Config{Certificates: []tls.Certificate{{PrivateKey: c.leaf.key}}}
 	for _, cert := range certs(append([]*node{c.leaf}, c.sent...)) {
 		config.Certificates[0].Certificate = append(config.Certificates[0].Certificate, cert.Raw)
 	}
-	go func() {
-		conn, err := listener.Accept()
-		if err != nil {
-			return
-		}
-		defer conn.Close()
+	port := pgtest.Listen(t, func(conn net.Conn) {
 		if _, err := pgproto3.NewBackend(conn, conn).ReceiveStartupMessage(); err != nil {
 			return
 		}
@@ -502,15 +496,15 @@ func (f chainFiles) psql(t *testing.T, c judged) bool {
 		}
 		backend.Send(&pgproto3.ErrorResponse{Severity: "FATAL", Code: "57P03", Message: "verified"})
 		_ = backend.Flush()
-	}()
-	return psqlVerifies(t, listener, c.host, f.trust)
+	})
+	return psqlVerifies(t, port, c.host, f.trust)
 }
 
 // psqlVerifies says whether psql goes so far as to hear the server's refusal.
-func psqlVerifies(t *testing.T, listener net.Listener, host, trust string) bool {
+func psqlVerifies(t *testing.T, port int, host, trust string) bool {
 	t.Helper()
 	psql := exec.Command("psql", fmt.Sprintf("host=%s hostaddr=127.0.0.1 port=%d user=u dbname=d sslmode=verify-full sslrootcert=%s gssencmode=disable connect_timeout=60",
-		host, listener.Addr().(*net.TCPAddr).Port, trust))
+		host, port, trust))
 	psql.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir()}
 	said, err := psql.CombinedOutput()
 	require.Error(t, err)
@@ -560,9 +554,9 @@ func TestEachJudgeOfACertificateThatGoCannotRead(t *testing.T) {
 			chain := judged{host: chainHost, at: time.Now()}
 			assert.Equal(t, test.accept, files.openssl(chain), "openssl")
 
-			listener := files.serve(t)
-			assert.Equal(t, test.accept, psqlVerifies(t, listener, chainHost, files.trust), "psql")
-			target := Target{Address: Address{Host: chainHost, Port: uint16(listener.Addr().(*net.TCPAddr).Port)}, HostAddr: "127.0.0.1", Mode: sslmode.VerifyFull,
+			port := files.serve(t)
+			assert.Equal(t, test.accept, psqlVerifies(t, port, chainHost, files.trust), "psql")
+			target := Target{Address: Address{Host: chainHost, Port: uint16(port)}, HostAddr: "127.0.0.1", Mode: sslmode.VerifyFull,
 				Trust: []Anchor{{root.cert, "the test"}}}
 			a := probe(t, &target, sslmode.VerifyFull)
 			if test.says == "" {
@@ -576,50 +570,45 @@ func TestEachJudgeOfACertificateThatGoCannotRead(t *testing.T) {
 	}
 }
 
-// serve shows the chain with OpenSSL's server, and refuses everybody after the handshake.
-func (f chainFiles) serve(t *testing.T) net.Listener {
+// serve shows the chain with OpenSSL's server, and refuses everybody after the handshake. It returns
+// its port.
+func (f chainFiles) serve(t *testing.T) int {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	t.Cleanup(func() { listener.Close() })
 	refusal, err := (&pgproto3.ErrorResponse{Severity: "FATAL", Code: "57P03", Message: "verified"}).Encode(nil)
 	require.NoError(t, err)
-	dir, err := os.MkdirTemp("", "s") // the path of a socket must be short
+	dir, err := os.MkdirTemp("", "") // shorter than t.TempDir, as a socket's path must be
 	require.NoError(t, err)
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	socket := filepath.Join(dir, "s")
-	go func() {
-		for {
-			conn, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			if _, err := pgproto3.NewBackend(conn, conn).ReceiveStartupMessage(); err != nil {
-				conn.Close()
-				continue
-			}
-			_, _ = conn.Write([]byte("S"))
-			server := exec.Command("openssl", "s_server", "-quiet", "-naccept", "1", "-unix", socket, "-unlink",
-				"-cert", f.leaf, "-key", filepath.Join(filepath.Dir(f.leaf), "leaf.key"), "-cert_chain", f.sent, "-cipher", "DEFAULT@SECLEVEL=0")
-			in, err := server.StdinPipe()
-			if err != nil || server.Start() != nil {
-				conn.Close()
-				continue
-			}
-			var tls net.Conn
-			for tls == nil && t.Context().Err() == nil {
-				time.Sleep(time.Millisecond) // until the server listens
-				tls, _ = net.Dial("unix", socket)
-			}
-			go func() {
-				_, _ = in.Write(refusal)
-				_, _ = io.Copy(tls, conn)
-				_ = server.Process.Kill()
-			}()
-			_, _ = io.Copy(conn, tls)
-			conn.Close()
-			_ = server.Wait()
+	var connections atomic.Int32
+	return pgtest.Listen(t, func(conn net.Conn) {
+		if _, err := pgproto3.NewBackend(conn, conn).ReceiveStartupMessage(); err != nil {
+			return
 		}
-	}()
-	return listener
+		_, _ = conn.Write([]byte("S"))
+		socket := fmt.Sprint(connections.Add(1))
+		// OpenSSL takes a path of 31 characters at most.
+		server := exec.CommandContext(t.Context(), "openssl", "s_server", "-quiet", "-naccept", "1", "-unix", socket,
+			"-cert", f.leaf, "-key", filepath.Join(filepath.Dir(f.leaf), "leaf.key"), "-cert_chain", f.sent, "-cipher", "DEFAULT@SECLEVEL=0")
+		server.Dir, socket = dir, filepath.Join(dir, socket)
+		in, err := server.StdinPipe()
+		if err != nil || server.Start() != nil {
+			return
+		}
+		defer server.Wait()
+		tls, err := net.Dial("unix", socket)
+		for ; err != nil && t.Context().Err() == nil; tls, err = net.Dial("unix", socket) {
+			time.Sleep(time.Millisecond) // until the server listens
+		}
+		if err != nil {
+			return
+		}
+		defer tls.Close()
+		go func() {
+			_, _ = in.Write(refusal)
+			_, _ = io.Copy(tls, conn)
+			_ = server.Process.Kill()
+		}()
+		_, _ = io.Copy(conn, tls)
+		conn.Close()
+	})
 }
