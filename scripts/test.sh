@@ -29,8 +29,8 @@ step() {
 # What one step compiles is there for the next, because all compile as scripts/build.sh does.
 export CGO_ENABLED=0 GOFLAGS='-trimpath -buildvcs=false -gcflags=all=-dwarf=false -ldflags=-w'
 
-# The tests write and delete many small files, 2 GB at a time at most. In memory, if there is room and
-# programs may run there, all takes a seventh less time.
+# The tests write and delete many small files, at most 2 GB at a time. If these are in memory, all
+# takes a seventh less time. That needs room, and a place where programs may run.
 memory=
 read -r options room < <(findmnt --noheadings --bytes --output OPTIONS,AVAIL /dev/shm) || true
 if [[ -z ${TMPDIR-} && ${options:-noexec} != *noexec* && ${room:-0} -gt 6000000000 ]]; then
