@@ -84,6 +84,7 @@ func TestLibpqPrefersGSSToTLSWithATicket(t *testing.T) {
 				psql.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir()}, test.env...)
 				said, err := psql.CombinedOutput()
 				require.Error(t, err, string(said))
+				require.NotEmpty(t, heard)
 				assert.Equal(t, test.first, <-heard)
 			})
 		}
