@@ -95,12 +95,13 @@ wait $installing
 # scripts/fuzz.sh searches for new ones.
 step 'Tests; beside them go vet of the fixtures, shellcheck, actionlint'
 lint_fixtures_and_scripts &
-# The longest begin first. Twice as many as there are cores run side by side, because tests wait for
-# servers and clocks. go vet has run. No result is taken from the cache of go test: it does not see
-# what scripts build, and several packages test that.
+# The longest begin first, and those that wait for a clock. Twice as many as there are cores run
+# side by side, because tests wait for servers and clocks. go vet has run. No result is taken from
+# the cache of go test: it does not see what scripts build, and several packages test that.
 side=$((2 * $(nproc)))
 go test -count=1 -vet=off -timeout 30m -p $side -parallel $side \
-  ./src/{packaging,integration,faults,tunnel,cmd/postgres-ssl,wire} ./tools/{mutate,update-rds-ca} ./...
+  ./src/{packaging,integration,faults,tunnel,cmd/postgres-ssl,wire} \
+  ./tools/{mutate,update-rds-ca} ./...
 if ! wait $!; then
   echo 'test.sh: go vet, shellcheck or actionlint complains, see above' >&2
   exit 1

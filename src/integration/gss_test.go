@@ -79,8 +79,7 @@ func TestLibpqPrefersGSSToTLSWithATicket(t *testing.T) {
 						heard <- binary.BigEndian.Uint32(request[4:])
 					}
 				})
-				psql := exec.Command("psql", fmt.Sprintf("host=localhost hostaddr=127.0.0.1 port=%d user=u dbname=d sslmode=%s",
-					port, mode))
+				psql := exec.Command("psql", fmt.Sprintf("host=localhost hostaddr=127.0.0.1 port=%d user=u dbname=d sslmode=%s", port, mode))
 				psql.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir()}, test.env...)
 				said, err := psql.CombinedOutput()
 				require.Error(t, err, string(said))

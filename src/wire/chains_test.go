@@ -586,21 +586,21 @@ func (f chainFiles) serve(t *testing.T) int {
 		}
 		_, _ = conn.Write([]byte("S"))
 		socket := fmt.Sprint(connections.Add(1))
-		// OpenSSL takes a path of 31 characters at most.
 		server := exec.CommandContext(t.Context(), "openssl", "s_server", "-quiet", "-naccept", "1", "-unix", socket,
 			"-cert", f.leaf, "-key", filepath.Join(filepath.Dir(f.leaf), "leaf.key"), "-cert_chain", f.sent, "-cipher", "DEFAULT@SECLEVEL=0")
-		server.Dir, socket = dir, filepath.Join(dir, socket)
+		server.Dir = dir // OpenSSL takes a socket's path of 31 characters at most: BIO_ADDR's addr_strings
 		in, err := server.StdinPipe()
 		if err != nil || server.Start() != nil {
 			return
 		}
 		defer server.Wait()
-		tls, err := net.Dial("unix", socket)
-		for ; err != nil && t.Context().Err() == nil; tls, err = net.Dial("unix", socket) {
+		var tls net.Conn
+		for tls == nil {
+			if t.Context().Err() != nil {
+				return
+			}
 			time.Sleep(time.Millisecond) // until the server listens
-		}
-		if err != nil {
-			return
+			tls, _ = net.Dial("unix", filepath.Join(dir, socket))
 		}
 		defer tls.Close()
 		go func() {
